@@ -1,0 +1,268 @@
+//! Components, their instances and what is promised for them.
+
+use std::time::Duration;
+
+use crate::location::Location;
+use crate::policy::Guards;
+use crate::strategy::Rung;
+use crate::{ComponentIx, InstanceIx, ProbeIx, RouteIx, WitnessIx};
+
+/// A logical part of the workload that is bound to one location.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Component {
+    /// Its name, unique among components and standbys.
+    pub name: String,
+    /// What it is.
+    pub kind: ComponentKind,
+    /// Why it can't be spread over locations.
+    pub constraint: Option<Constraint>,
+    /// How much it matters.
+    pub criticality: Criticality,
+    /// What is promised for it.
+    pub objectives: Objectives,
+    /// Components that must work before this one can.
+    pub depends_on: Vec<ComponentIx>,
+    /// Everything that can be this component: first the instance it is born with (of the same name), then its standbys
+    /// in the order of the file. Never empty.
+    pub instances: Vec<InstanceIx>,
+    /// The strategies, in the order in which they are tried.
+    pub ladder: Vec<Rung>,
+    /// What may hold a recovery back.
+    pub guards: Guards,
+    /// Which witnesses must have answered before anything is done.
+    pub witnesses: WitnessRule,
+    /// The routes on which clients reach it.
+    pub routes: Vec<RouteIx>,
+    /// How an instance that was displaced by a takeover becomes eligible again.
+    pub rejoin: Rejoin,
+}
+
+impl Component {
+    /// The instance that the component is bound to before any takeover.
+    pub fn original(&self) -> InstanceIx {
+        self.instances[0]
+    }
+}
+
+/// The six types of component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ComponentKind {
+    /// `database`
+    Database,
+    /// `application_server`
+    ApplicationServer,
+    /// `cache`
+    Cache,
+    /// `message_queue`
+    MessageQueue,
+    /// `file_system`
+    FileSystem,
+    /// `load_balancer`
+    LoadBalancer,
+}
+
+impl ComponentKind {
+    /// All of them.
+    pub const ALL: [ComponentKind; 6] = [
+        ComponentKind::Database,
+        ComponentKind::ApplicationServer,
+        ComponentKind::Cache,
+        ComponentKind::MessageQueue,
+        ComponentKind::FileSystem,
+        ComponentKind::LoadBalancer,
+    ];
+
+    /// The word for it in YAML and on the screen.
+    pub const fn word(self) -> &'static str {
+        match self {
+            ComponentKind::Database => "database",
+            ComponentKind::ApplicationServer => "application_server",
+            ComponentKind::Cache => "cache",
+            ComponentKind::MessageQueue => "message_queue",
+            ComponentKind::FileSystem => "file_system",
+            ComponentKind::LoadBalancer => "load_balancer",
+        }
+    }
+}
+
+/// Why a component can't be spread over locations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constraint {
+    /// What sort of reason it is.
+    pub kind: ConstraintKind,
+    /// The reason, in the owner's words.
+    pub reason: String,
+}
+
+/// The sorts of constraint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConstraintKind {
+    /// `technical`
+    Technical,
+    /// `regulatory`
+    Regulatory,
+    /// `cost`
+    Cost,
+}
+
+impl ConstraintKind {
+    /// All of them.
+    pub const ALL: [ConstraintKind; 3] = [ConstraintKind::Technical, ConstraintKind::Regulatory, ConstraintKind::Cost];
+
+    /// The word for it in YAML and on the screen.
+    pub const fn word(self) -> &'static str {
+        match self {
+            ConstraintKind::Technical => "technical",
+            ConstraintKind::Regulatory => "regulatory",
+            ConstraintKind::Cost => "cost",
+        }
+    }
+}
+
+/// How much a component matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Criticality {
+    /// `critical`: recovered first; two independent signals are asked for.
+    Critical,
+    /// `important`, the default.
+    Important,
+    /// `standard`
+    Standard,
+}
+
+impl Criticality {
+    /// All of them, the most critical first.
+    pub const ALL: [Criticality; 3] = [Criticality::Critical, Criticality::Important, Criticality::Standard];
+
+    /// The word for it in YAML and on the screen.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Criticality::Critical => "critical",
+            Criticality::Important => "important",
+            Criticality::Standard => "standard",
+        }
+    }
+}
+
+/// What is promised for a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Objectives {
+    /// Recovery time objective: from the last good answer before the failure to the first good one after it.
+    pub rto: Option<Duration>,
+    /// Recovery point objective: how much acknowledged work, in time, may be lost. `None`: the component keeps no state.
+    pub rpo: Option<Duration>,
+    /// Availability target (SLO) in parts per million: 99.95 % is 999 500.
+    pub availability_ppm: Option<u32>,
+}
+
+/// One real thing that can be the component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its name: the component's own name for the instance that it is born with, the standby's name otherwise.
+    pub name: String,
+    /// The component that it can be.
+    pub component: ComponentIx,
+    /// Where it lives.
+    pub location: Location,
+    /// How ready it is to take over.
+    pub temperature: Temperature,
+    /// Its own probes.
+    pub probes: Vec<ProbeIx>,
+    /// How many of `probes` must be down before the instance is down: at least 1.
+    pub down_when: usize,
+    /// Whether some probe of it reports how far it lags behind, which the RPO guard asks for.
+    pub reports_lag: bool,
+}
+
+/// How ready a standby is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Temperature {
+    /// `hot`: serving already.
+    Hot,
+    /// `warm`: running, not serving.
+    Warm,
+    /// `cold`: stopped; to start it needs a control plane.
+    Cold,
+}
+
+impl Temperature {
+    /// All of them.
+    pub const ALL: [Temperature; 3] = [Temperature::Hot, Temperature::Warm, Temperature::Cold];
+
+    /// The word for it in YAML and on the screen.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Temperature::Hot => "hot",
+            Temperature::Warm => "warm",
+            Temperature::Cold => "cold",
+        }
+    }
+}
+
+/// The role that an instance has at a moment: a binding, journaled, never an edit of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StandbyState {
+    /// It is the component now.
+    Active,
+    /// It can take over.
+    Standby,
+    /// It failed, or was displaced, and can't be used.
+    Failed,
+    /// It is on its way back to being a standby.
+    Recovering,
+}
+
+impl StandbyState {
+    /// The word for it on the screen.
+    pub const fn word(self) -> &'static str {
+        match self {
+            StandbyState::Active => "active",
+            StandbyState::Standby => "standby",
+            StandbyState::Failed => "failed",
+            StandbyState::Recovering => "recovering",
+        }
+    }
+}
+
+/// How an instance that was displaced by a takeover becomes a standby again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejoin {
+    /// `by_hand`, the default: an operator says so with `mainstay adopt`, because an old primary may hold data that
+    /// diverged.
+    ByHand,
+    /// `when_healthy`: as soon as its own probes find it healthy.
+    WhenHealthy,
+}
+
+impl Rejoin {
+    /// All of them.
+    pub const ALL: [Rejoin; 2] = [Rejoin::ByHand, Rejoin::WhenHealthy];
+
+    /// The word for it in YAML.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Rejoin::ByHand => "by_hand",
+            Rejoin::WhenHealthy => "when_healthy",
+        }
+    }
+}
+
+/// Something outside the failure domain in question, whose answer shows that our own path works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// Its name.
+    pub name: String,
+    /// Where it lives.
+    pub location: Location,
+    /// The probe that asks it.
+    pub probe: ProbeIx,
+}
+
+/// `need` of `of` must have answered since the first failed observation, or nothing is done: we may be the broken part.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct WitnessRule {
+    /// How many answers are needed; 0 asks for none.
+    pub need: usize,
+    /// Whom to ask.
+    pub of: Vec<WitnessIx>,
+}

@@ -1,0 +1,22 @@
+//! The plan: what is registered, how it is watched, and every recovery worked out ahead of time.
+//!
+//! Configuration (YAML) goes in, an immutable [`Plan`] comes out, or findings that each name their place in the file.
+//! A plan leaves nothing to decide about *how*: each rung of a ladder is compiled to steps, each step states its plane,
+//! its timeout and what it acts on. The nouns of the whole product live here, because every other room shares them.
+//!
+//! This crate knows no clock, no network and no process: `mainstay check` must give the same answer in anyone's CI.
+
+pub mod action;
+pub mod component;
+pub mod location;
+pub mod observation;
+pub mod plan;
+pub mod policy;
+pub mod probe;
+pub mod route;
+pub mod routing;
+pub mod strategy;
+pub mod time;
+
+pub use plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
+pub use time::Time;

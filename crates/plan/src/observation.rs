@@ -1,0 +1,122 @@
+//! What probes answer, and what a series of answers adds up to.
+
+use std::time::Duration;
+
+use crate::{ProbeIx, Time};
+
+/// The answer of one run of one probe, stamped where it ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// Which probe.
+    pub probe: ProbeIx,
+    /// When the question was sent. What it says is true of some moment between `started` and `ended`.
+    pub started: Time,
+    /// When the answer was there, or waiting for it ended.
+    pub ended: Time,
+    /// The answer.
+    pub answer: Answer,
+    /// How far the instance lags behind the active one, where the probe reports it.
+    pub lag: Option<Duration>,
+}
+
+/// What a probe got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// As expected.
+    Good,
+    /// Actively refused: nobody listens, the process is gone, the command exited with an error.
+    Refused(String),
+    /// No answer within the timeout.
+    TimedOut,
+    /// An answer, but the wrong one.
+    Wrong(String),
+    /// We could not ask: no descriptor, no route of ours, no such command, we were late. Says nothing about the target.
+    CouldNotAsk(String),
+}
+
+impl Answer {
+    /// Whether it counts as a failure of the target: refused, timed out, or wrong.
+    pub const fn is_failure(&self) -> bool {
+        match self {
+            Answer::Refused(_) | Answer::TimedOut | Answer::Wrong(_) => true,
+            Answer::Good | Answer::CouldNotAsk(_) => false,
+        }
+    }
+
+    /// The word for it in the journal and on the screen.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Answer::Good => "good",
+            Answer::Refused(_) => "refused",
+            Answer::TimedOut => "timed out",
+            Answer::Wrong(_) => "wrong answer",
+            Answer::CouldNotAsk(_) => "could not ask",
+        }
+    }
+
+    /// What was seen, in the words of whoever saw it.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Answer::Refused(text) | Answer::Wrong(text) | Answer::CouldNotAsk(text) => Some(text),
+            Answer::Good | Answer::TimedOut => None,
+        }
+    }
+}
+
+/// What a series of observations adds up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// Good answers, `rise` of them since it was last not healthy.
+    Healthy,
+    /// Failures, but fewer than `fall` in a row.
+    Suspect,
+    /// `fall` failures in a row.
+    Down,
+    /// Not known: just started, could not ask, or answers too old. Never taken for down.
+    Unknown,
+}
+
+impl Health {
+    /// The word for it everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Health::Healthy => "healthy",
+            Health::Suspect => "suspect",
+            Health::Down => "down",
+            Health::Unknown => "unknown",
+        }
+    }
+}
+
+/// What failed, classified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scenario {
+    /// The instance is gone or silent as a whole.
+    InstanceFailure,
+    /// The instance answers somewhere, its service does not.
+    ServiceFailure,
+    /// A zone is lost.
+    AvailabilityZoneFailure,
+    /// A region is lost.
+    RegionFailure,
+}
+
+impl Scenario {
+    /// All of them, the smallest first.
+    pub const ALL: [Scenario; 4] = [
+        Scenario::InstanceFailure,
+        Scenario::ServiceFailure,
+        Scenario::AvailabilityZoneFailure,
+        Scenario::RegionFailure,
+    ];
+
+    /// The word for it everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Scenario::InstanceFailure => "instance_failure",
+            Scenario::ServiceFailure => "service_failure",
+            Scenario::AvailabilityZoneFailure => "availability_zone_failure",
+            Scenario::RegionFailure => "region_failure",
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The compiled plan.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::component::{Component, Instance, Witness};
+use crate::policy::{Allowances, Mode, NotificationChannel, OnJournalLoss, Site};
+use crate::probe::Probe;
+use crate::route::Route;
+
+macro_rules! index {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            /// As an index into the plan's list.
+            pub const fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
+}
+
+index!(
+    /// A component, by its place in [`Plan::components`].
+    ComponentIx
+);
+index!(
+    /// An instance, by its place in [`Plan::instances`].
+    InstanceIx
+);
+index!(
+    /// A probe, by its place in [`Plan::probes`].
+    ProbeIx
+);
+index!(
+    /// A route, by its place in [`Plan::routes`].
+    RouteIx
+);
+index!(
+    /// A witness, by its place in [`Plan::witnesses`].
+    WitnessIx
+);
+
+/// Everything that was decided before the failure. Immutable; an index into one of its lists is valid for this plan only,
+/// so what outlives the plan (journal, routing table) uses names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// SHA-256 of `source`, in lower-case hexadecimal: which plan a decision was made under.
+    pub hash: String,
+    /// The text that it was compiled from, after includes. The journal keeps it, so that a replay has the same plan.
+    pub source: String,
+    /// Whom it decides for.
+    pub site: Site,
+    /// Where journal, cache, lock, sockets and the traffic process's table live.
+    pub state_dir: PathBuf,
+    /// How far it goes by itself.
+    pub mode: Mode,
+    /// What happens when the journal can't be written.
+    pub on_journal_loss: OnJournalLoss,
+    /// What the agent itself is allowed.
+    pub allowances: Allowances,
+    /// Where the traffic process answers DNS (UDP and TCP), if any route has a name.
+    pub dns_listen: Option<SocketAddr>,
+    /// Where the traffic process answers beacons, if any route has one.
+    pub beacon_listen: Option<SocketAddr>,
+    /// By name.
+    pub components: Vec<Component>,
+    /// All instances of all components.
+    pub instances: Vec<Instance>,
+    /// Instances' probes, then witnesses', then routes'.
+    pub probes: Vec<Probe>,
+    /// By name.
+    pub witnesses: Vec<Witness>,
+    /// By name.
+    pub routes: Vec<Route>,
+    /// Who is told.
+    pub notifications: Vec<NotificationChannel>,
+}
+
+impl Plan {
+    /// The component at `ix`.
+    pub fn component(&self, ix: ComponentIx) -> &Component {
+        &self.components[ix.index()]
+    }
+
+    /// The instance at `ix`.
+    pub fn instance(&self, ix: InstanceIx) -> &Instance {
+        &self.instances[ix.index()]
+    }
+
+    /// The probe at `ix`.
+    pub fn probe(&self, ix: ProbeIx) -> &Probe {
+        &self.probes[ix.index()]
+    }
+
+    /// The route at `ix`.
+    pub fn route(&self, ix: RouteIx) -> &Route {
+        &self.routes[ix.index()]
+    }
+
+    /// The witness at `ix`.
+    pub fn witness(&self, ix: WitnessIx) -> &Witness {
+        &self.witnesses[ix.index()]
+    }
+
+    /// The component of that name.
+    pub fn component_named(&self, name: &str) -> Option<ComponentIx> {
+        position(self.components.iter().map(|it| &it.name), name).map(ComponentIx)
+    }
+
+    /// The instance of that name.
+    pub fn instance_named(&self, name: &str) -> Option<InstanceIx> {
+        position(self.instances.iter().map(|it| &it.name), name).map(InstanceIx)
+    }
+
+    /// The probe of that name.
+    pub fn probe_named(&self, name: &str) -> Option<ProbeIx> {
+        position(self.probes.iter().map(|it| &it.name), name).map(ProbeIx)
+    }
+
+    /// The route of that name.
+    pub fn route_named(&self, name: &str) -> Option<RouteIx> {
+        position(self.routes.iter().map(|it| &it.name), name).map(RouteIx)
+    }
+}
+
+fn position<'a>(mut names: impl Iterator<Item = &'a String>, name: &str) -> Option<u32> {
+    names.position(|it| it == name).and_then(|at| u32::try_from(at).ok())
+}

@@ -1,0 +1,104 @@
+//! What Mainstay may do, and what may hold it back.
+
+use std::time::Duration;
+
+use crate::action::Action;
+use crate::location::Location;
+
+/// How far Mainstay goes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// `observe`: watches and records; what it would have done is in the journal.
+    Observe,
+    /// `recommend`: prepares a recovery and waits for `mainstay approve`.
+    Recommend,
+    /// `act`: recovers by itself.
+    Act,
+}
+
+impl Mode {
+    /// All of them.
+    pub const ALL: [Mode; 3] = [Mode::Observe, Mode::Recommend, Mode::Act];
+
+    /// The word for it everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Mode::Observe => "observe",
+            Mode::Recommend => "recommend",
+            Mode::Act => "act",
+        }
+    }
+}
+
+/// What may hold back the recovery of one component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guards {
+    /// From the end of one recovery to the beginning of the next. An operator may overrule it.
+    pub cool_down: Duration,
+    /// Whether a person must approve, and for how long the question stands.
+    pub approval: Option<Approval>,
+}
+
+/// A person must approve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// After this the recovery has failed, and says so.
+    pub expires: Duration,
+}
+
+/// What happens when the journal can't be written any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OnJournalLoss {
+    /// `refuse_exclusive`, the default: takeovers of something exclusive are refused; others go on, recorded in a second
+    /// file and in the log.
+    RefuseExclusive,
+    /// `proceed`: everything goes on, recorded in a second file and in the log.
+    Proceed,
+    /// `hold`: nothing is done until the journal can be written again.
+    Hold,
+}
+
+impl OnJournalLoss {
+    /// All of them.
+    pub const ALL: [OnJournalLoss; 3] = [OnJournalLoss::RefuseExclusive, OnJournalLoss::Proceed, OnJournalLoss::Hold];
+
+    /// The word for it in YAML.
+    pub const fn word(self) -> &'static str {
+        match self {
+            OnJournalLoss::RefuseExclusive => "refuse_exclusive",
+            OnJournalLoss::Proceed => "proceed",
+            OnJournalLoss::Hold => "hold",
+        }
+    }
+}
+
+/// The site that this agent decides for, and where the agent itself lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Its name.
+    pub name: String,
+    /// Where the agent runs.
+    pub location: Location,
+}
+
+/// What the agent itself is allowed. Part of every bound that the proof computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowances {
+    /// How late the agent may notice something before it takes itself for broken.
+    pub lateness: Duration,
+    /// For one sync of the journal to the disk.
+    pub journal_sync: Duration,
+    /// For a traffic process to write, swap and acknowledge a routing table.
+    pub route_apply: Duration,
+    /// For whoever supervises the agent to start it again after it died.
+    pub agent_restart: Duration,
+}
+
+/// Who is told, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotificationChannel {
+    /// Its name.
+    pub name: String,
+    /// A command or a webhook. The text is handed over as `MAINSTAY_MESSAGE` or as the body.
+    pub action: Action,
+}

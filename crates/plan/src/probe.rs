@@ -1,0 +1,189 @@
+//! Probes: what is asked, how often, and how many answers make a verdict.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{InstanceIx, RouteIx, WitnessIx};
+
+/// One health check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Unique in the plan and readable: `orders-db/http`, `witness/gateway`, `route/orders/verify`.
+    pub name: String,
+    /// What it says something about.
+    pub watches: Watches,
+    /// What is asked.
+    pub kind: ProbeKind,
+    /// How often, and how many answers make a verdict.
+    pub timing: ProbeTiming,
+}
+
+/// What a probe says something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Watches {
+    /// The health of an instance.
+    Instance(InstanceIx),
+    /// Whether our own path works.
+    Witness(WitnessIx),
+    /// What clients of a route get. Asked only to verify a recovery.
+    Route(RouteIx),
+}
+
+/// When a probe runs and what its answers add up to. Probes of one kind never overlap: the next starts when the time
+/// has come *and* the one before has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeTiming {
+    /// From start to start while all is well.
+    pub interval: Duration,
+    /// From start to start while in doubt (after a failure, or on the way back up).
+    pub fast_interval: Duration,
+    /// After this the answer is *timed out*. At most `fast_interval`, so that start to start holds.
+    pub timeout: Duration,
+    /// Failures in a row that make it down.
+    pub fall: u32,
+    /// Good answers in a row that make it healthy again.
+    pub rise: u32,
+}
+
+/// What is asked. A closed list: the host matches it to call a provider, the simulator matches the same one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// A TCP connection is accepted. Says nothing about the application behind it: the kernel accepts for a process
+    /// that is stopped.
+    Tcp {
+        /// Whom to ask.
+        address: Address,
+    },
+    /// An HTTP/1.1 request is answered as expected.
+    Http(HttpProbe),
+    /// A name server answers a question as expected.
+    Dns {
+        /// The name server.
+        server: SocketAddr,
+        /// The name asked for, fully qualified.
+        name: String,
+        /// The type asked for.
+        record: DnsRecord,
+        /// Text that one of the answers must equal, for example an address; `None`: any answer will do.
+        expect: Option<String>,
+    },
+    /// A command exits with 0.
+    Command {
+        /// The program and its arguments; no shell.
+        argv: Vec<String>,
+        /// Whether the last line of its output is the lag behind the active instance, as a duration (`250ms`, `3s`).
+        reports_lag: bool,
+    },
+    /// A process runs.
+    Process {
+        /// The file that holds its process id.
+        pid_file: PathBuf,
+    },
+    /// A file was changed recently enough.
+    FileFreshness {
+        /// Which file.
+        path: PathBuf,
+        /// The oldest that it may be.
+        max_age: Duration,
+    },
+}
+
+impl ProbeKind {
+    /// The word for it in YAML and on the screen.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            ProbeKind::Tcp { .. } => "tcp",
+            ProbeKind::Http(_) => "http",
+            ProbeKind::Dns { .. } => "dns",
+            ProbeKind::Command { .. } => "command",
+            ProbeKind::Process { .. } => "process",
+            ProbeKind::FileFreshness { .. } => "file",
+        }
+    }
+
+    /// Whether its answers carry a replication lag. The age of a file is one.
+    pub const fn reports_lag(&self) -> bool {
+        match self {
+            ProbeKind::Http(http) => http.lag_header.is_some(),
+            ProbeKind::Command { reports_lag, .. } => *reports_lag,
+            ProbeKind::FileFreshness { .. } => true,
+            ProbeKind::Tcp { .. } | ProbeKind::Dns { .. } | ProbeKind::Process { .. } => false,
+        }
+    }
+}
+
+/// An HTTP request and the answer that counts as good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpProbe {
+    /// Whether it is HTTPS.
+    pub tls: bool,
+    /// Whom to connect to.
+    pub address: Address,
+    /// The value of the `Host` header and, with TLS, the name that the certificate must carry.
+    pub host: String,
+    /// Path and query, starting with `/`.
+    pub path: String,
+    /// Status codes that are good, as inclusive ranges; empty: 200 to 299.
+    pub expect_status: Vec<(u16, u16)>,
+    /// Text that the first 64 KiB of the body must contain.
+    pub expect_body: Option<String>,
+    /// Header of the answer that carries the lag behind the active instance: a duration (`250ms`) or plain seconds.
+    pub lag_header: Option<String>,
+    /// File with PEM certificates to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Whom to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An address and a port: nothing to look up at the moment of failure.
+    Socket(SocketAddr),
+    /// A name for the system's resolver, which must work at the moment of failure.
+    Name {
+        /// The name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A name asked of one given name server, as a client of a DNS route does; used to verify routes.
+    ResolvedBy {
+        /// The name server.
+        server: SocketAddr,
+        /// The name, fully qualified.
+        name: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// Types of DNS record that a probe can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsRecord {
+    /// IPv4 address.
+    A,
+    /// IPv6 address.
+    Aaaa,
+    /// Canonical name.
+    Cname,
+    /// Text.
+    Txt,
+    /// Start of authority.
+    Soa,
+}
+
+impl DnsRecord {
+    /// All of them.
+    pub const ALL: [DnsRecord; 5] = [DnsRecord::A, DnsRecord::Aaaa, DnsRecord::Cname, DnsRecord::Txt, DnsRecord::Soa];
+
+    /// The word for it in YAML and on the screen.
+    pub const fn word(self) -> &'static str {
+        match self {
+            DnsRecord::A => "A",
+            DnsRecord::Aaaa => "AAAA",
+            DnsRecord::Cname => "CNAME",
+            DnsRecord::Txt => "TXT",
+            DnsRecord::Soa => "SOA",
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Routes: how clients reach a component.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::{InstanceIx, ProbeIx};
+
+/// Ordered targets behind a proxy, a DNS name, a beacon or an HAProxy agent-check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its name.
+    pub name: String,
+    /// Whether one target at a time may serve, or all of them.
+    pub sharing: Sharing,
+    /// TCP proxy, run by us.
+    pub proxy: Option<ProxyFront>,
+    /// A name in our authoritative DNS.
+    pub dns: Option<DnsFront>,
+    /// An HTTP answer for other people's health checks: `/routes/NAME/INSTANCE` on the beacon listener.
+    pub beacon: bool,
+    /// HAProxy agent-check answers, one listener per target.
+    pub agent_check: Vec<(InstanceIx, SocketAddr)>,
+    /// In order of preference.
+    pub targets: Vec<RouteTarget>,
+    /// What a traffic process does when it hears nothing from its agent.
+    pub on_silence: OnSilence,
+    /// The probes that see what a client of this route gets.
+    pub verify: Vec<ProbeIx>,
+}
+
+/// Whether one target at a time may serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// One target owns the route; it changes hands only behind a fence.
+    Exclusive,
+    /// Every healthy target may serve. When all are down, the route fails open rather than empty.
+    Shared,
+}
+
+/// A TCP proxy in front of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyFront {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// For the connection to a target.
+    pub connect_timeout: Duration,
+    /// Without a byte in either direction; `None`: never.
+    pub idle_timeout: Option<Duration>,
+    /// At the same time.
+    pub max_connections: u32,
+    /// How long connections to a target that leaves in order may go on.
+    pub drain: Duration,
+}
+
+/// A name in our authoritative DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsFront {
+    /// Fully qualified, lower case, with the final dot.
+    pub name: String,
+    /// Whole seconds; 0 forbids caching.
+    pub ttl: Duration,
+    /// How answers are chosen from a shared route's targets.
+    pub policy: DnsPolicy,
+}
+
+/// How answers are chosen from a shared route's targets. An exclusive route always answers its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsPolicy {
+    /// The first healthy target.
+    Failover,
+    /// One healthy target, by weight.
+    Weighted,
+    /// Up to eight healthy targets.
+    Multivalue,
+}
+
+impl DnsPolicy {
+    /// All of them.
+    pub const ALL: [DnsPolicy; 3] = [DnsPolicy::Failover, DnsPolicy::Weighted, DnsPolicy::Multivalue];
+
+    /// The word for it in YAML.
+    pub const fn word(self) -> &'static str {
+        match self {
+            DnsPolicy::Failover => "failover",
+            DnsPolicy::Weighted => "weighted",
+            DnsPolicy::Multivalue => "multivalue",
+        }
+    }
+}
+
+/// One target of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteTarget {
+    /// The instance that serves there.
+    pub instance: InstanceIx,
+    /// Where it serves clients.
+    pub address: SocketAddr,
+    /// Share of the answers under [`DnsPolicy::Weighted`], 0 to 255.
+    pub weight: u8,
+}
+
+/// What a traffic process does with a route when it has heard nothing from its agent for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSilence {
+    /// Serve the last table for ever.
+    Keep,
+    /// Stop serving the route.
+    Cut {
+        /// After this long.
+        after: Duration,
+    },
+}

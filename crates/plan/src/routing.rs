@@ -1,0 +1,284 @@
+//! The routing table: what the traffic process serves. Written by the engine, carried by the host, and understood by the
+//! traffic process without a word about why.
+//!
+//! These types are a format: they stand on disk and travel between processes of different versions. Change them only
+//! together with [`FORMAT`].
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The version of the format. A traffic process refuses a newer one than it knows.
+pub const FORMAT: u32 = 1;
+
+/// Everything that a traffic process serves, as one unit that is swapped at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoutingTable {
+    /// [`FORMAT`] of whoever wrote it.
+    pub format: u32,
+    /// Grows with every change; a traffic process refuses a lower one.
+    pub epoch: u64,
+    /// The site that it belongs to: a process never serves another site's table.
+    pub site: String,
+    /// Where DNS is answered, UDP and TCP.
+    pub dns_listen: Option<SocketAddr>,
+    /// Where beacons are answered.
+    pub beacon_listen: Option<SocketAddr>,
+    /// By name.
+    pub routes: Vec<RouteEntry>,
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteEntry {
+    /// Its name.
+    pub name: String,
+    /// One target at a time, or all.
+    pub exclusive: bool,
+    /// Cut the route after this many milliseconds without a word from the agent; `None`: keep it for ever.
+    pub cut_after_silence_ms: Option<u64>,
+    /// TCP proxy.
+    pub proxy: Option<ProxyEntry>,
+    /// Name in DNS.
+    pub dns: Option<DnsEntry>,
+    /// Whether the beacon listener answers for it.
+    pub beacon: bool,
+    /// In order of preference.
+    pub targets: Vec<TargetEntry>,
+}
+
+/// A route's proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyEntry {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// For the connection to a target.
+    pub connect_timeout_ms: u64,
+    /// Without a byte in either direction; `None`: never.
+    pub idle_timeout_ms: Option<u64>,
+    /// At the same time.
+    pub max_connections: u32,
+    /// How long connections to a target in state `draining`, `standby` or `down` may go on.
+    pub drain_ms: u64,
+}
+
+/// A route's name in DNS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsEntry {
+    /// Fully qualified, lower case, with the final dot.
+    pub name: String,
+    /// Seconds.
+    pub ttl_s: u32,
+    /// How answers are chosen among the targets of a shared route.
+    pub policy: DnsPolicyEntry,
+}
+
+/// See [`crate::route::DnsPolicy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DnsPolicyEntry {
+    /// The first target that serves.
+    Failover,
+    /// One target that serves, by weight.
+    Weighted,
+    /// Up to eight targets that serve.
+    Multivalue,
+}
+
+/// One target of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetEntry {
+    /// The instance's name.
+    pub instance: String,
+    /// Where it serves clients.
+    pub address: SocketAddr,
+    /// Share of the answers under the weighted policy.
+    pub weight: u8,
+    /// Where HAProxy's agent-check is answered for it.
+    pub agent_check: Option<SocketAddr>,
+    /// What it may do.
+    pub state: TargetState,
+}
+
+/// What a target may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetState {
+    /// New connections go there.
+    Serving,
+    /// Ready, but nothing goes there; existing connections drain.
+    Standby,
+    /// Leaves in order: nothing new, existing connections drain.
+    Draining,
+    /// Not healthy: nothing new, existing connections drain. A shared route that has nothing else fails open to it.
+    Down,
+    /// Fenced: nothing goes there, existing connections are cut at once, and it is never failed open to.
+    Fenced,
+}
+
+/// Why a routing table can't be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// Written by a newer version.
+    #[error("routing table has format {found}, this version knows up to {FORMAT}")]
+    Format {
+        /// What the table says.
+        found: u32,
+    },
+    /// Two targets would own an exclusive route.
+    #[error("exclusive route `{route}` has {serving} serving targets")]
+    TwoOwners {
+        /// Which route.
+        route: String,
+        /// How many.
+        serving: usize,
+    },
+    /// Two routes of one name, two proxies on one address, or one DNS name twice.
+    #[error("{what} `{name}` stands twice in the routing table")]
+    Twice {
+        /// What.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A DNS name without a listener, or a beacon without one.
+    #[error("route `{route}` needs a {what} listener, the routing table has none")]
+    NoListener {
+        /// Which route.
+        route: String,
+        /// `dns` or `beacon`.
+        what: &'static str,
+    },
+}
+
+impl RoutingTable {
+    /// A table without routes at epoch 0: what is served before anything was said.
+    pub fn empty(site: &str) -> RoutingTable {
+        RoutingTable {
+            format: FORMAT,
+            epoch: 0,
+            site: site.to_owned(),
+            dns_listen: None,
+            beacon_listen: None,
+            routes: Vec::new(),
+        }
+    }
+
+    /// SHA-256 of the table's JSON, in lower-case hexadecimal.
+    pub fn checksum(&self) -> String {
+        let json = serde_json::to_vec(self).expect("a routing table has no map with keys that are not text");
+        Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Checks what must hold for every table, whoever wrote it.
+    pub fn validate(&self) -> Result<(), TableError> {
+        if self.format > FORMAT {
+            return Err(TableError::Format { found: self.format });
+        }
+        let mut seen = BTreeSet::new();
+        let mut once = |what: &'static str, name: String| {
+            if seen.insert((what, name.clone())) { Ok(()) } else { Err(TableError::Twice { what, name }) }
+        };
+        for route in &self.routes {
+            once("route", route.name.clone())?;
+            if let Some(proxy) = &route.proxy {
+                once("proxy address", proxy.listen.to_string())?;
+            }
+            if let Some(dns) = &route.dns {
+                once("DNS name", dns.name.clone())?;
+                if self.dns_listen.is_none() {
+                    return Err(TableError::NoListener { route: route.name.clone(), what: "dns" });
+                }
+            }
+            if route.beacon && self.beacon_listen.is_none() {
+                return Err(TableError::NoListener { route: route.name.clone(), what: "beacon" });
+            }
+            let serving = route.targets.iter().filter(|it| it.state == TargetState::Serving).count();
+            if route.exclusive && serving > 1 {
+                return Err(TableError::TwoOwners { route: route.name.clone(), serving });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an agent (through its host) says to a traffic process: one JSON object a line, over a UNIX socket. Every request
+/// counts as a word from the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum TrafficRequest {
+    /// Serve this table. Answered by `Applied` once it is on disk *and* served, or by `Refused`.
+    Apply {
+        /// The table.
+        table: RoutingTable,
+    },
+    /// Say what is served. Answered by `Report`.
+    Report {},
+    /// End in order. Answered by `Stopping`.
+    Stop {},
+}
+
+/// What a traffic process answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum TrafficReply {
+    /// The table of this epoch is on disk and served, and connections to fenced targets are cut.
+    Applied {
+        /// Its epoch.
+        epoch: u64,
+        /// Its checksum.
+        checksum: String,
+    },
+    /// The table is not served; the one before still is.
+    Refused {
+        /// The epoch that is served.
+        epoch: u64,
+        /// Why.
+        reason: String,
+    },
+    /// What is served.
+    Report(TrafficReport),
+    /// It ends now.
+    Stopping {},
+}
+
+/// What a traffic process serves and has served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficReport {
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// The table that is served.
+    pub table: RoutingTable,
+    /// Milliseconds since the table was accepted.
+    pub age_ms: u64,
+    /// By route name: what was counted since the process began.
+    pub counters: Vec<RouteCounters>,
+    /// What it can't do at the moment (a port that is taken, a disk that is full), for people.
+    pub trouble: Vec<String>,
+}
+
+/// What was counted for one route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteCounters {
+    /// The route's name.
+    pub route: String,
+    /// Connections accepted by the proxy.
+    pub accepted: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Connections that found no target, or none that answered.
+    pub unserved: u64,
+    /// Connections cut because their target was fenced.
+    pub cut: u64,
+    /// DNS questions answered.
+    pub dns_answers: u64,
+}
