@@ -1,1 +1,41 @@
-//! (being built)
+//! The engine: decides, and can't act.
+//!
+//! Pure: no clock, no I/O, no randomness, no threads, no async. Time comes in with every call, effects come out. The same
+//! engine runs in the agent, in the simulator, in drills and in replay; see [`Engine`] for its contract.
+//!
+//! How a tick flows, each stage in its own file:
+//!
+//! - [`observe`]: soft state (single observations, the probe schedule) becomes *facts*: records of what was seen.
+//! - [`decide`]: facts become verdicts: what failed, and whether a guard holds the recovery back.
+//! - [`recover`]: an open recovery moves along its ladder, step by step.
+//! - [`route`]: the routing table that follows from bindings and fences is published under a new epoch.
+//!
+//! Only `observe` reads soft state. The other three read [`state::State`] alone, which is nothing but the journal's
+//! records folded, and the time. That is why a replay of the journal gives the same decisions.
+
+pub mod codec;
+pub mod command;
+pub mod decide;
+pub mod driver;
+pub mod effect;
+pub mod engine;
+mod gate;
+pub mod input;
+pub mod observe;
+pub mod record;
+pub mod recover;
+pub mod replay;
+pub mod route;
+pub mod state;
+pub mod status;
+pub mod waiting;
+
+pub use command::{Command, Override, Refusal};
+pub use effect::Effect;
+pub use engine::{Engine, WakeReason};
+pub use input::Input;
+pub use record::{Body, Record, RecoveryId};
+pub use waiting::WaitingOn;
+
+/// The version of the deciding code, named in the journal: a replay with another version may decide otherwise.
+pub const ENGINE_VERSION: u32 = 1;

@@ -1,0 +1,150 @@
+//! What an operator can say.
+
+use mainstay_plan::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::time_nanos;
+use crate::record::RecoveryId;
+
+/// An operator's order. It is recorded with who gave it, then it counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Recover a component that is down now, without waiting for the cool-down.
+    Recover {
+        /// The component.
+        component: String,
+        /// Why.
+        reason: String,
+    },
+    /// Let a recovery go on: answer its question, overrule guards, or say how a step ended.
+    Approve {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Guards that are overruled for this recovery.
+        overrides: Vec<Override>,
+        /// Whether the step whose outcome is unknown was done.
+        outcome: Option<bool>,
+        /// Why.
+        reason: String,
+    },
+    /// End a recovery where it stands.
+    Abort {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        reason: String,
+    },
+    /// Hold all recoveries (of one component, or all) back for a while: maintenance.
+    Pause {
+        /// `None`: all components.
+        component: Option<String>,
+        /// It ends by itself then.
+        #[serde(with = "time_nanos")]
+        until: Time,
+        /// Why.
+        reason: String,
+    },
+    /// End a pause.
+    Resume {
+        /// `None`: the pause of all components.
+        component: Option<String>,
+    },
+    /// Take a displaced instance as a standby again.
+    Adopt {
+        /// The instance.
+        instance: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A guard that an operator can overrule for one recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Override {
+    /// Act although too few witnesses answered.
+    Witnesses,
+    /// Act although what it depends on is not healthy.
+    Dependency,
+    /// Act although the mode is `observe`.
+    ObserveMode,
+    /// Act although the cool-down is not over.
+    CoolDown,
+    /// Act although the journal can't be written.
+    JournalLost,
+    /// Accept that more data may be lost than the objective says.
+    Rpo,
+}
+
+impl Override {
+    /// All of them.
+    pub const ALL: [Override; 6] = [
+        Override::Witnesses,
+        Override::Dependency,
+        Override::ObserveMode,
+        Override::CoolDown,
+        Override::JournalLost,
+        Override::Rpo,
+    ];
+
+    /// The word for it on the command line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Override::Witnesses => "witnesses",
+            Override::Dependency => "dependency",
+            Override::ObserveMode => "observe-mode",
+            Override::CoolDown => "cool-down",
+            Override::JournalLost => "journal-lost",
+            Override::Rpo => "rpo",
+        }
+    }
+}
+
+/// Why a command was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing of that name in the plan.
+    #[error("there is no {what} `{name}` in the plan; there are: {known}")]
+    Unknown {
+        /// `component` or `instance`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The component works.
+    #[error("`{component}` is {health}, there is nothing to recover; see `mainstay status`")]
+    NotDown {
+        /// The component.
+        component: String,
+        /// Its health.
+        health: &'static str,
+    },
+    /// No such recovery is open.
+    #[error("recovery {recovery} is not open; `mainstay recoveries` lists them")]
+    NotOpen {
+        /// The recovery.
+        recovery: RecoveryId,
+    },
+    /// Nothing waits for this answer.
+    #[error("recovery {recovery} does not wait for that: {waiting}")]
+    NotWaiting {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// What it waits for.
+        waiting: String,
+    },
+    /// Nothing is paused.
+    #[error("nothing is paused there; see `mainstay status`")]
+    NotPaused,
+    /// The instance is not displaced.
+    #[error("`{instance}` is {state}, there is nothing to adopt")]
+    NotDisplaced {
+        /// The instance.
+        instance: String,
+        /// Its state.
+        state: &'static str,
+    },
+}

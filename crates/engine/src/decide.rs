@@ -1,0 +1,150 @@
+//! From facts to verdicts: what failed, and whether a guard holds the recovery back.
+//!
+//! The order of the questions is the order in which a careful person would ask them: may we be the broken part, did someone
+//! ask us to keep still, does something else have to come first, how far may we go alone, and is it too soon?
+
+use mainstay_plan::observation::{Health, Scenario};
+use mainstay_plan::policy::{Mode, OnJournalLoss};
+use mainstay_plan::{ComponentIx, InstanceIx, Time};
+
+use crate::command::Override;
+use crate::record::{Body, Completion, PhaseName};
+use crate::recover::{self, Choice};
+use crate::state::{Recovery, RecoveryStatus, State};
+use crate::waiting::WaitingOn;
+
+/// The next decision about a component, or `None` when there is nothing to decide now.
+pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
+    let Some(recovery) = &state.components[component.index()].recovery else {
+        return rejoin(state, component).or_else(|| detect(state, component));
+    };
+    match recovery.status {
+        RecoveryStatus::FailureDetected => initiate(state, recovery, now),
+        RecoveryStatus::RecoveryInitiated | RecoveryStatus::RecoveryInProgress => recover::next(state, recovery, now),
+        RecoveryStatus::RecoveryCompleted | RecoveryStatus::RecoveryFailed => None,
+    }
+}
+
+/// When [`next`] could say something else although no fact came in.
+pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Time> {
+    let recovery = state.components[component.index()].recovery.as_ref()?;
+    let held = recovery.held.as_ref().and_then(|(waiting, _)| waiting.until());
+    [held, recover::deadline(state, recovery)].into_iter().flatten().filter(|it| *it > now).min()
+}
+
+fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
+    use mainstay_plan::component::Rejoin;
+    let planned = state.plan.component(component);
+    if planned.rejoin == Rejoin::ByHand {
+        return None;
+    }
+    let back = planned.instances.iter().copied().find(|it| {
+        let instance = &state.instances[it.index()];
+        instance.displaced && instance.health == Health::Healthy
+    })?;
+    Some(Body::Rejoined { instance: state.plan.instance(back).name.clone() })
+}
+
+fn detect(state: &State, component: ComponentIx) -> Option<Body> {
+    let bound = state.components[component.index()].bound;
+    let instance = &state.instances[bound.index()];
+    (instance.health == Health::Down).then(|| Body::FailureDetected {
+        component: state.plan.component(component).name.clone(),
+        instance: state.plan.instance(bound).name.clone(),
+        scenario: if instance.partly_answering { Scenario::ServiceFailure } else { Scenario::InstanceFailure },
+        first_failed: instance.since,
+        last_good: instance.last_good,
+    })
+}
+
+fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
+    let component = &state.components[recovery.component.index()];
+    if let Some(why) = &recovery.aborted {
+        return Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() });
+    }
+    match state.instances[component.bound.index()].health {
+        Health::Healthy => return Some(completed_by_itself(recovery)),
+        Health::Down => {}
+        Health::Unknown | Health::Suspect => return hold(recovery, observation(state, component.bound)),
+    }
+    if let Some(waiting) = guard(state, recovery, now) {
+        if let WaitingOn::Approval { expires: Some(at) } = waiting
+            && at <= now
+        {
+            let why = "nobody approved it before the question expired".to_owned();
+            return Some(Body::RecoveryFailed { recovery: recovery.id, why });
+        }
+        return hold(recovery, waiting);
+    }
+    match recover::choose(state, recovery, now) {
+        Choice::Rung(_) | Choice::Exhausted => Some(Body::RecoveryInitiated {
+            recovery: recovery.id,
+            overruled: recovery.overrides.iter().map(|it| it.word().to_owned()).collect(),
+        }),
+        Choice::Wait(waiting) => hold(recovery, waiting),
+    }
+}
+
+/// The record that says so, unless it was said already.
+pub(crate) fn hold(recovery: &Recovery, waiting: WaitingOn) -> Option<Body> {
+    let known = recovery.held.as_ref().is_some_and(|(before, _)| *before == waiting);
+    (!known).then_some(Body::Held { recovery: recovery.id, waiting })
+}
+
+pub(crate) fn observation(state: &State, instance: InstanceIx) -> WaitingOn {
+    WaitingOn::Observation { instance: state.plan.instance(instance).name.clone(), until: None }
+}
+
+pub(crate) fn completed_by_itself(recovery: &Recovery) -> Body {
+    Body::RecoveryCompleted { recovery: recovery.id, how: Completion::ByItself, phases_ns: phases(recovery) }
+}
+
+/// The time to recover by phase, as a record holds it.
+pub(crate) fn phases(recovery: &Recovery) -> Vec<(PhaseName, u64)> {
+    let nanos = |it: &std::time::Duration| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX);
+    mainstay_plan::strategy::Phase::ALL
+        .into_iter()
+        .map(|phase| (PhaseName(phase), recovery.phases.get(&phase).map_or(0, nanos)))
+        .collect()
+}
+
+/// The first guard that holds a recovery back now.
+pub fn guard(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
+    let overruled = |it: Override| recovery.overrides.contains(&it);
+    let component = &state.components[recovery.component.index()];
+    let planned = state.plan.component(recovery.component);
+    if state.journal_lost.is_some()
+        && state.plan.on_journal_loss == OnJournalLoss::Hold
+        && !overruled(Override::JournalLost)
+    {
+        return Some(WaitingOn::JournalLost {});
+    }
+    let rule = &planned.witnesses;
+    let since = state.instances[component.bound.index()].since;
+    let witnessed = component.witnessed.is_some_and(|it| it >= since);
+    if rule.need > 0 && !witnessed && !overruled(Override::Witnesses) {
+        let of = rule.of.iter().map(|it| state.plan.witness(*it).name.clone()).collect();
+        return Some(WaitingOn::Witnesses { need: rule.need, of });
+    }
+    let pause = [&state.paused, &component.paused].into_iter().flatten().find(|it| it.until > now);
+    if let Some(pause) = pause {
+        return Some(WaitingOn::Paused { until: pause.until, by: pause.by.clone(), reason: pause.reason.clone() });
+    }
+    let dependency = planned.depends_on.iter().copied().find(|it| {
+        let on = &state.components[it.index()];
+        on.recovery.is_some() || state.instances[on.bound.index()].health == Health::Down
+    });
+    if let Some(on) = dependency.filter(|_| !overruled(Override::Dependency)) {
+        return Some(WaitingOn::Dependency { component: state.plan.component(on).name.clone() });
+    }
+    if state.plan.mode == Mode::Observe && !overruled(Override::ObserveMode) {
+        return Some(WaitingOn::ObserveMode {});
+    }
+    let cool = component.last_ended.map(|it| it + planned.guards.cool_down).filter(|it| *it > now);
+    if let Some(until) = cool.filter(|_| !overruled(Override::CoolDown)) {
+        return Some(WaitingOn::CoolDown { until });
+    }
+    let expires = planned.guards.approval.map(|it| recovery.opened + it.expires);
+    let asks = expires.is_some() || state.plan.mode == Mode::Recommend;
+    (asks && !recovery.approved).then_some(WaitingOn::Approval { expires })
+}

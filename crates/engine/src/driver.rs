@@ -1,0 +1,79 @@
+//! The little loop that joins an engine to a journal. The agent and the simulator drive the engine through this and nothing
+//! else, so that what is proved in one holds in the other.
+
+use mainstay_plan::Time;
+
+use crate::codec::{Encoded, encode};
+use crate::effect::{Effect, Notice, Order};
+use crate::engine::Engine;
+use crate::input::Input;
+use crate::record::StepRef;
+use mainstay_plan::ProbeIx;
+use mainstay_plan::routing::RoutingTable;
+
+/// An engine, and the numbering of its records.
+#[derive(Debug)]
+pub struct Driver {
+    engine: Engine,
+    effects: Vec<Effect>,
+}
+
+/// What one turn gives: records to append, in order, and what to do meanwhile. Nothing in `todo` has to wait for
+/// `append`; whatever must wait is still inside the engine.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// The number of the first of `append`.
+    pub first_seq: u64,
+    /// To append to the journal as one batch; once it is durable, fold `Recorded`.
+    pub append: Vec<Encoded>,
+    /// To be done now, in order.
+    pub todo: Vec<Todo>,
+}
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Todo {
+    /// Ask this probe.
+    Probe(ProbeIx),
+    /// Do this.
+    Act(Order),
+    /// Stop doing this.
+    Cancel(StepRef),
+    /// Serve this table.
+    Route(RoutingTable),
+    /// Tell people.
+    Notify(Notice),
+}
+
+impl Driver {
+    /// Drives this engine.
+    pub fn new(engine: Engine) -> Driver {
+        Driver { engine, effects: Vec::new() }
+    }
+
+    /// Folds everything that came in, ticks, and sorts what comes out.
+    pub fn turn(&mut self, now: Time, inputs: impl IntoIterator<Item = Input>) -> Turn {
+        let first_seq = self.engine.state().seq + 1;
+        for input in inputs {
+            self.engine.fold(now, input);
+        }
+        self.engine.tick(now, &mut self.effects);
+        let mut turn = Turn { first_seq, ..Turn::default() };
+        for effect in self.effects.drain(..) {
+            match effect {
+                Effect::Record(record) => turn.append.push(encode(&record)),
+                Effect::Probe(probe) => turn.todo.push(Todo::Probe(probe)),
+                Effect::Act(order) => turn.todo.push(Todo::Act(order)),
+                Effect::Cancel(step) => turn.todo.push(Todo::Cancel(step)),
+                Effect::Route(table) => turn.todo.push(Todo::Route(table)),
+                Effect::Notify(notice) => turn.todo.push(Todo::Notify(notice)),
+            }
+        }
+        turn
+    }
+
+    /// The engine, to ask.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}

@@ -1,0 +1,372 @@
+//! The engine's contract.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mainstay_plan::action::Outcome;
+use mainstay_plan::{ComponentIx, Plan, Time};
+
+use crate::command::{Command, Refusal};
+use crate::effect::Effect;
+use crate::gate::Gate;
+use crate::input::Input;
+use crate::observe::Soft;
+use crate::record::{Body, Ended, Record, ReportedTarget};
+use crate::state::State;
+use crate::{ENGINE_VERSION, decide, route};
+
+/// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
+/// whatever needs more is a loop, and goes on at the next tick rather than never ending this one.
+const DECISIONS_A_TICK: usize = 256;
+
+/// Decides for one workload.
+///
+/// There are four kinds of method:
+///
+/// - **Starting**: [`Engine::new`] folds the journal's records. There is no other way to get an engine, so that the state
+///   after a crash is the state before it. Recorded decisions are folded, never made again.
+/// - **Folding**: [`Engine::fold`] takes in a fact. It never decides and has no effects.
+/// - **Ticking**: [`Engine::tick`] decides: observe → decide → recover → route, always in this order. All effects come out
+///   here. Call it after folding, and when [`Engine::next_wakeup`] says so.
+/// - **Asking**: [`Engine::next_wakeup`], [`Engine::state`], [`Engine::check_command`] and the views of [`crate::status`]
+///   change nothing.
+///
+/// Time comes from the caller and never goes back. `Record` effects are numbered from the last record's number on, in the
+/// order in which they come out; once a record is durable the caller folds `Recorded`, and only then the effects that it
+/// justifies come out of the next tick. Probes never wait for anything.
+#[derive(Debug)]
+pub struct Engine {
+    core: Core,
+    soft: Soft,
+    gate: Gate,
+    inbox: Vec<Pending>,
+    /// When the last tick asked to be called again: being called much later means that we were late.
+    wake_by: Option<Time>,
+}
+
+/// Why the engine wants to be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WakeReason {
+    /// A probe is due.
+    ProbeDue,
+    /// A wait or a step of this component ends.
+    Deadline(ComponentIx),
+}
+
+#[derive(Debug)]
+enum Pending {
+    Fact(Body),
+    NewPlan(Arc<Plan>, String),
+}
+
+impl Engine {
+    /// Folds the journal's records under `plan`. `now` is not before the newest of them. `version` is the program's, for the
+    /// record; `base_dir` the folder against which the plan's relative paths were resolved.
+    pub fn new<'a>(
+        plan: Arc<Plan>,
+        base_dir: &str,
+        version: &str,
+        records: impl IntoIterator<Item = (u64, &'a Record)>,
+        now: Time,
+    ) -> Engine {
+        let mut core = Core::new(plan.clone());
+        for (seq, record) in records {
+            core.state.apply(seq, record);
+        }
+        core.state.doubted.clear();
+        let adopt = (core.state.adopted.as_deref() != Some(plan.hash.as_str()))
+            .then(|| Pending::NewPlan(plan.clone(), base_dir.to_owned()));
+        let started = Pending::Fact(Body::AgentStarted { engine: ENGINE_VERSION, version: version.to_owned() });
+        Engine {
+            gate: Gate::new(core.state.seq),
+            core,
+            soft: Soft::new(&plan, now),
+            inbox: adopt.into_iter().chain([started]).collect(),
+            wake_by: None,
+        }
+    }
+
+    /// Takes in a fact; never decides.
+    pub fn fold(&mut self, now: Time, input: Input) {
+        let fact = match input {
+            Input::Observation(observation) => {
+                self.soft.take(&self.core.state.plan, now, observation);
+                return;
+            }
+            Input::Recorded(seq) => {
+                self.gate.recorded(seq);
+                return;
+            }
+            Input::NewPlan { plan, base_dir } => {
+                self.inbox.push(Pending::NewPlan(plan, base_dir));
+                return;
+            }
+            Input::TrafficServes { process, epoch, targets } => self.on_traffic(process, epoch, targets),
+            Input::Outcome { step, outcome } => Body::StepEnded {
+                step,
+                ended: match outcome {
+                    Outcome::Done => Ended::Done,
+                    Outcome::Failed(why) => Ended::Failed(why),
+                    Outcome::Unknown(why) => Ended::Unknown(why),
+                },
+            },
+            Input::RouteApplied { process, epoch } => Body::RouteApplied { process, epoch },
+            Input::RouteRefused { process, epoch, reason } => Body::RouteRefused { process, epoch, reason },
+            Input::Command { command, by } => Body::Commanded { command, by },
+            Input::JournalLost { reason } => Body::JournalLost { reason },
+            Input::Stopping { reason } => Body::AgentStopped { reason },
+        };
+        self.inbox.push(Pending::Fact(fact));
+    }
+
+    /// A process that serves what we published acknowledges it; one that is behind is sent the newest table; one that is
+    /// ahead, or serves something else under our epoch, knows more than our journal does.
+    fn on_traffic(&mut self, process: String, epoch: u64, mut targets: Vec<ReportedTarget>) -> Body {
+        let state = &self.core.state;
+        targets.sort_by(|a, b| (&a.route, &a.instance).cmp(&(&b.route, &b.instance)));
+        let mut ours = route::published(state);
+        ours.sort_by(|a, b| (&a.route, &a.instance).cmp(&(&b.route, &b.instance)));
+        if epoch > state.routing.epoch || (epoch > 0 && epoch == state.routing.epoch && targets != ours) {
+            return Body::TrafficAhead { process, epoch, targets };
+        }
+        if epoch < state.routing.epoch {
+            self.gate.send_table(state);
+        }
+        Body::RouteApplied { process, epoch }
+    }
+
+    /// Decides, and says what is to be done. `now` must not be before the last call's.
+    pub fn tick(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        self.notice_lateness(now);
+        for pending in std::mem::take(&mut self.inbox) {
+            match pending {
+                Pending::Fact(fact) => self.record(now, fact, effects),
+                Pending::NewPlan(plan, base_dir) => self.adopt(now, plan, base_dir, effects),
+            }
+        }
+        self.look_again_at_the_doubted(now);
+        for fact in self.soft.health_changes(&self.core.state) {
+            self.record(now, fact, effects);
+        }
+        let awaiting = self.core.awaiting();
+        for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
+            self.record(now, fact, effects);
+        }
+        for (seq, record) in self.core.decide(now) {
+            self.gate.justify(seq, &record.body, &self.core.state);
+            effects.push(Effect::Record(record));
+        }
+        self.look_again_at_the_doubted(now);
+        // A verification that began in this tick is asked in this tick.
+        let awaiting = self.core.awaiting();
+        for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
+            self.record(now, fact, effects);
+        }
+        self.gate.release(effects);
+        self.soft.emit_due(&self.core.state.plan, now, effects);
+        self.wake_by = self.next_wakeup().map(|it| it.0);
+    }
+
+    /// When to tick next if nothing comes in before, and why.
+    pub fn next_wakeup(&self) -> Option<(Time, WakeReason)> {
+        let probe = self.soft.next_due().map(|at| (at, WakeReason::ProbeDue));
+        let deadline = self.core.timers.first().map(|(at, component)| (*at, WakeReason::Deadline(*component)));
+        [probe, deadline].into_iter().flatten().min()
+    }
+
+    /// What lasts.
+    pub fn state(&self) -> &State {
+        &self.core.state
+    }
+
+    /// What was seen lately.
+    pub fn soft(&self) -> &Soft {
+        &self.soft
+    }
+
+    /// Whether a command would be taken.
+    pub fn check_command(&self, command: &Command) -> Result<(), Refusal> {
+        crate::status::check_command(&self.core.state, command)
+    }
+
+    fn record(&mut self, now: Time, fact: Body, effects: &mut Vec<Effect>) {
+        let record = Record { at: now, body: fact };
+        let seq = self.core.take(&record);
+        self.gate.justify(seq, &record.body, &self.core.state);
+        effects.push(Effect::Record(record));
+    }
+
+    fn adopt(&mut self, now: Time, plan: Arc<Plan>, base_dir: String, effects: &mut Vec<Effect>) {
+        let fact = Body::PlanAdopted { hash: plan.hash.clone(), source: plan.source.clone(), base_dir };
+        if self.core.state.plan.hash != plan.hash {
+            self.core.replace_plan(plan.clone(), now);
+            self.soft = Soft::new(&plan, now);
+        }
+        self.record(now, fact, effects);
+    }
+
+    fn notice_lateness(&mut self, now: Time) {
+        let Some(by) = self.wake_by else { return };
+        let late = now.since(by);
+        if late > self.core.state.plan.allowances.lateness {
+            self.soft.distrust(&self.core.state, now);
+            let late_ns = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
+            self.inbox.push(Pending::Fact(Body::OwnLateness { late_ns }));
+        }
+    }
+
+    fn look_again_at_the_doubted(&mut self, now: Time) {
+        for instance in std::mem::take(&mut self.core.state.doubted) {
+            self.soft.look_again(&self.core.state.plan, instance, now);
+        }
+    }
+}
+
+/// State, and what of it has to be looked at. Shared by the engine and by [`crate::replay`]: both decide by the same code
+/// from the same records.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) state: State,
+    dirty: BTreeSet<ComponentIx>,
+    routes_dirty: bool,
+    pub(crate) timers: BTreeSet<(Time, ComponentIx)>,
+    timer_of: BTreeMap<ComponentIx, Time>,
+    dependents: Vec<Vec<ComponentIx>>,
+}
+
+impl Core {
+    pub(crate) fn new(plan: Arc<Plan>) -> Core {
+        let mut dependents = vec![Vec::new(); plan.components.len()];
+        for (component, ix) in plan.components.iter().zip((0u32..).map(ComponentIx)) {
+            for on in &component.depends_on {
+                dependents[on.index()].push(ix);
+            }
+        }
+        let mut core = Core {
+            state: State::new(plan),
+            dirty: BTreeSet::new(),
+            routes_dirty: true,
+            timers: BTreeSet::new(),
+            timer_of: BTreeMap::new(),
+            dependents,
+        };
+        core.all_dirty();
+        core
+    }
+
+    /// The same facts under another plan.
+    pub(crate) fn replace_plan(&mut self, plan: Arc<Plan>, now: Time) {
+        let mut next = Core::new(plan.clone());
+        let before = std::mem::replace(&mut self.state, State::new(plan.clone()));
+        next.state = before.with_plan(plan, now);
+        *self = next;
+    }
+
+    /// Folds a record under the next number, and notes what it may change.
+    pub(crate) fn take(&mut self, record: &Record) -> u64 {
+        let seq = self.state.seq + 1;
+        let concerned = self.concerned(&record.body);
+        self.state.apply(seq, record);
+        match concerned {
+            Concerned::All => self.all_dirty(),
+            Concerned::Component(component) => {
+                self.dirty.insert(component);
+                self.dirty.extend(&self.dependents[component.index()]);
+            }
+            Concerned::Open => self.dirty.extend(self.state.open_recoveries().map(|it| it.component)),
+            Concerned::Nobody => {}
+        }
+        self.routes_dirty = true;
+        seq
+    }
+
+    /// Components with a failure that something is awaited for.
+    pub(crate) fn awaiting(&self) -> BTreeSet<ComponentIx> {
+        self.state.open_recoveries().map(|it| it.component).chain(self.dirty.iter().copied()).collect()
+    }
+
+    /// Decides whatever can be decided now; the records come out in order, folded already.
+    pub(crate) fn decide(&mut self, now: Time) -> Vec<(u64, Record)> {
+        let mut decided = Vec::new();
+        let expired: Vec<(Time, ComponentIx)> = self.timers.range(..=(now, ComponentIx(u32::MAX))).copied().collect();
+        self.dirty.extend(expired.into_iter().map(|it| it.1));
+        loop {
+            while let Some(component) = self.dirty.pop_first() {
+                for _ in 0..DECISIONS_A_TICK {
+                    let Some(body) = decide::next(&self.state, component, now) else { break };
+                    self.push(now, body, &mut decided);
+                }
+                self.dirty.remove(&component);
+                self.set_timer(component, now);
+            }
+            if !std::mem::take(&mut self.routes_dirty) {
+                return decided;
+            }
+            if let Some(body) = route::next(&self.state) {
+                self.push(now, body, &mut decided);
+            }
+        }
+    }
+
+    fn push(&mut self, now: Time, body: Body, decided: &mut Vec<(u64, Record)>) {
+        let record = Record { at: now, body };
+        decided.push((self.take(&record), record));
+    }
+
+    fn set_timer(&mut self, component: ComponentIx, now: Time) {
+        if let Some(before) = self.timer_of.remove(&component) {
+            self.timers.remove(&(before, component));
+        }
+        if let Some(at) = decide::next_time(&self.state, component, now) {
+            self.timers.insert((at, component));
+            self.timer_of.insert(component, at);
+        }
+    }
+
+    fn all_dirty(&mut self) {
+        self.dirty.extend((0u32..).map(ComponentIx).take(self.state.components.len()));
+    }
+
+    fn concerned(&self, body: &Body) -> Concerned {
+        let state = &self.state;
+        let component = |name: &str| state.component(name).map_or(Concerned::Nobody, Concerned::Component);
+        let instance = |name: &str| {
+            let of = |it| Concerned::Component(state.plan.instance(it).component);
+            state.instance(name).map_or(Concerned::Nobody, of)
+        };
+        let recovery = |id| state.open_recovery(id).map_or(Concerned::Nobody, |it| Concerned::Component(it.component));
+        match body {
+            Body::AgentStarted { .. }
+            | Body::AgentStopped { .. }
+            | Body::PlanAdopted { .. }
+            | Body::OwnLateness { .. }
+            | Body::TrafficAhead { .. }
+            | Body::Commanded { .. }
+            | Body::JournalLost { .. } => Concerned::All,
+            Body::RouteApplied { .. } | Body::RouteRefused { .. } | Body::TablePublished { .. } => Concerned::Open,
+            Body::HealthChanged { instance: name, .. }
+            | Body::PositionFrozen { instance: name, .. }
+            | Body::Rejoined { instance: name } => instance(name),
+            Body::WitnessesAnswered { component: name, .. }
+            | Body::FailureDetected { component: name, .. }
+            | Body::Bound { component: name, .. } => component(name),
+            Body::StepEnded { step, .. } | Body::StepStarted { step, .. } | Body::StepTimedOut { step, .. } => {
+                recovery(step.recovery)
+            }
+            Body::Held { recovery: id, .. }
+            | Body::RecoveryInitiated { recovery: id, .. }
+            | Body::RungSkipped { recovery: id, .. }
+            | Body::RungStarted { recovery: id, .. }
+            | Body::RungFailed { recovery: id, .. }
+            | Body::RecoveryCompleted { recovery: id, .. }
+            | Body::RecoveryFailed { recovery: id, .. } => recovery(*id),
+        }
+    }
+}
+
+enum Concerned {
+    All,
+    Component(ComponentIx),
+    Open,
+    Nobody,
+}

@@ -1,0 +1,75 @@
+//! What comes in. Folding an input never decides anything.
+
+use std::sync::Arc;
+
+use mainstay_plan::Plan;
+use mainstay_plan::action::Outcome;
+use mainstay_plan::observation::Observation;
+
+use crate::command::Command;
+use crate::record::{ReportedTarget, StepRef};
+
+/// One fact from outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A probe answered.
+    Observation(Observation),
+    /// An action ended.
+    Outcome {
+        /// The step that it belongs to.
+        step: StepRef,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// Every record up to this sequence number is durable.
+    Recorded(u64),
+    /// A traffic process acknowledged a routing table.
+    RouteApplied {
+        /// The process.
+        process: String,
+        /// The table's epoch.
+        epoch: u64,
+    },
+    /// A traffic process refused a routing table.
+    RouteRefused {
+        /// The process.
+        process: String,
+        /// The table's epoch.
+        epoch: u64,
+        /// Why.
+        reason: String,
+    },
+    /// A traffic process says what it serves: when the connection to it is new.
+    TrafficServes {
+        /// The process.
+        process: String,
+        /// The table's epoch.
+        epoch: u64,
+        /// What it serves.
+        targets: Vec<ReportedTarget>,
+    },
+    /// An operator's order, already found acceptable by [`crate::Engine::check_command`].
+    Command {
+        /// What.
+        command: Command,
+        /// Who.
+        by: String,
+    },
+    /// A new plan, checked, to be used from here on.
+    NewPlan {
+        /// The plan.
+        plan: Arc<Plan>,
+        /// The folder against which its relative paths were resolved.
+        base_dir: String,
+    },
+    /// The journal can't be written any more.
+    JournalLost {
+        /// Why.
+        reason: String,
+    },
+    /// The agent is about to end in order.
+    Stopping {
+        /// Why, for people.
+        reason: String,
+    },
+}

@@ -1,0 +1,443 @@
+//! Soft state: the schedule of the probes and what they answered. It is lost at a restart, and nothing is decided from it.
+//!
+//! Intuition: this is the night watchman. He walks his rounds (the schedule), quickens his pace where something looks
+//! odd, and writes into the book (the journal) only what others may act on: *the verdict on an instance changed*, *the
+//! witnesses answered, so it isn't us*, *this is how far the standby was*. And when he finds that he dozed off, he writes that
+//! too, and looks again before he raises an alarm.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use mainstay_plan::observation::{Answer, Health, Observation};
+use mainstay_plan::probe::{ProbeTiming, Watches};
+use mainstay_plan::strategy::StepKind;
+use mainstay_plan::{ComponentIx, InstanceIx, Plan, ProbeIx, Time};
+
+use crate::effect::Effect;
+use crate::record::{Body, Ended, Evidence, StepRef};
+use crate::state::{Recovery, State, StepAt};
+
+/// How many lag samples of an instance are kept.
+const SAMPLES: usize = 32;
+
+/// A probe whose answer has not come this long after its timeout was lost by whoever asked, and is asked again.
+const LOST_AFTER: Duration = Duration::from_secs(5);
+
+/// What was seen lately, by probe and instance.
+#[derive(Debug)]
+pub struct Soft {
+    probes: Vec<Watch>,
+    /// Probes by when something is to be done about them.
+    due: BTreeSet<(Time, ProbeIx)>,
+    /// Recent lag by instance: when asked, and how far behind.
+    samples: Vec<VecDeque<(Time, Duration)>>,
+    /// Instances whose verdict may have changed since the last look.
+    touched: BTreeSet<InstanceIx>,
+    /// Failures asked before this are not believed.
+    believe_since: Time,
+    /// Verifications under way.
+    verifying: BTreeMap<StepRef, Verification>,
+}
+
+/// What one probe says.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Its verdict, `Suspect` included.
+    pub health: Health,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Good answers in a row.
+    pub goods: u32,
+    /// When the first of the failures in a row was asked.
+    pub first_failed: Option<Time>,
+    /// When the last good answer ended.
+    pub last_good: Option<Time>,
+    /// When the question to the last good answer was asked.
+    pub last_good_asked: Option<Time>,
+    /// The last answer, and when it ended.
+    pub last: Option<(Answer, Time)>,
+    /// How long the last good answer took.
+    pub latency: Option<Duration>,
+    scheduled: Option<Time>,
+    in_flight: Option<Time>,
+    ask_again: bool,
+}
+
+#[derive(Debug)]
+struct Verification {
+    since: Time,
+    missing: BTreeSet<ProbeIx>,
+}
+
+impl Soft {
+    /// Nothing was seen yet; every instance and witness is asked at once.
+    pub fn new(plan: &Plan, now: Time) -> Soft {
+        let mut soft = Soft {
+            probes: plan.probes.iter().map(|_| Watch::unseen()).collect(),
+            due: BTreeSet::new(),
+            samples: plan.instances.iter().map(|_| VecDeque::new()).collect(),
+            touched: BTreeSet::new(),
+            believe_since: Time::ZERO,
+            verifying: BTreeMap::new(),
+        };
+        for (probe, ix) in plan.probes.iter().zip((0u32..).map(ProbeIx)) {
+            match probe.watches {
+                Watches::Instance(_) | Watches::Witness(_) => soft.schedule(ix, now),
+                Watches::Route(_) => {}
+            }
+        }
+        soft
+    }
+
+    /// What a probe says at the moment, for people.
+    pub fn watch(&self, probe: ProbeIx) -> &Watch {
+        &self.probes[probe.index()]
+    }
+
+    /// When the next probe is due.
+    pub fn next_due(&self) -> Option<Time> {
+        self.due.first().map(|it| it.0)
+    }
+
+    /// Takes an answer in.
+    pub fn take(&mut self, plan: &Plan, now: Time, observation: Observation) {
+        let Some(probe) = plan.probes.get(observation.probe.index()) else { return };
+        let timing = probe.timing;
+        let watch = &mut self.probes[observation.probe.index()];
+        if watch.in_flight.take().is_none() && watch.scheduled.is_none() {
+            return;
+        }
+        let took = observation.ended.since(observation.started);
+        let late = took > timing.timeout + plan.allowances.lateness || observation.started < self.believe_since;
+        let answer = match observation.answer {
+            failure if failure.is_failure() && late => Answer::CouldNotAsk("we were late ourselves".to_owned()),
+            answer => answer,
+        };
+        watch.fold(&timing, &answer, observation.started, observation.ended);
+        if let (Some(lag), Watches::Instance(instance)) = (observation.lag, probe.watches) {
+            let samples = &mut self.samples[instance.index()];
+            if samples.len() == SAMPLES {
+                samples.pop_front();
+            }
+            samples.push_back((observation.started, lag));
+        }
+        if answer == Answer::Good {
+            self.count_verification(observation.probe, observation.started);
+        }
+        self.reschedule(plan, observation.probe, observation.started, now);
+        if let Watches::Instance(instance) = probe.watches {
+            self.touched.insert(instance);
+            if answer.is_failure() {
+                self.ask_witnesses(plan, instance, now);
+            }
+        }
+    }
+
+    /// We were late: failures seen up to now are not believed, and counting starts again.
+    pub fn distrust(&mut self, state: &State, now: Time) {
+        self.believe_since = now;
+        for (watch, probe) in self.probes.iter_mut().zip(&state.plan.probes) {
+            if let Watches::Instance(_) = probe.watches {
+                watch.failures = 0;
+                watch.first_failed = None;
+                if watch.health == Health::Suspect {
+                    watch.health = Health::Healthy;
+                }
+            }
+        }
+    }
+
+    /// What was seen of an instance up to now does not count; it is asked at once.
+    pub fn look_again(&mut self, plan: &Plan, instance: InstanceIx, now: Time) {
+        for probe in &plan.instance(instance).probes {
+            let watch = &mut self.probes[probe.index()];
+            watch.health = Health::Unknown;
+            watch.failures = 0;
+            watch.goods = 0;
+            watch.first_failed = None;
+            self.ask_now(*probe, now);
+        }
+        self.samples[instance.index()].clear();
+        self.believe_since = self.believe_since.max(now);
+    }
+
+    /// Changes of health since the last call, as facts.
+    pub fn health_changes(&mut self, state: &State) -> Vec<Body> {
+        std::mem::take(&mut self.touched).into_iter().filter_map(|it| self.health_change(state, it)).collect()
+    }
+
+    fn health_change(&self, state: &State, instance: InstanceIx) -> Option<Body> {
+        let planned = state.plan.instance(instance);
+        let from = state.instances[instance.index()].health;
+        let to = self.verdict(&state.plan, instance);
+        if to == from || to == Health::Suspect {
+            return None;
+        }
+        let watches = || planned.probes.iter().map(|it| (*it, &self.probes[it.index()]));
+        let down = || watches().filter(|(_, it)| it.health == Health::Down).map(|(_, it)| it);
+        let (since, last_good) = if to == Health::Down {
+            (down().filter_map(|it| it.first_failed).min(), down().filter_map(|it| it.last_good).max())
+        } else {
+            (watches().filter_map(|(_, it)| it.last.as_ref().map(|it| it.1)).max(), None)
+        };
+        Some(Body::HealthChanged {
+            instance: planned.name.clone(),
+            from,
+            to,
+            since: since.unwrap_or_default(),
+            last_good,
+            evidence: watches().map(|(ix, it)| it.evidence(&state.plan.probe(ix).name)).collect(),
+        })
+    }
+
+    /// What the probes of an instance add up to. One probe that is not known leaves the whole not known: a good answer
+    /// elsewhere must not hide the one that has not been asked yet.
+    pub fn verdict(&self, plan: &Plan, instance: InstanceIx) -> Health {
+        let planned = plan.instance(instance);
+        let count = |health| planned.probes.iter().filter(|it| self.probes[it.index()].health == health).count();
+        if count(Health::Down) >= planned.down_when {
+            Health::Down
+        } else if count(Health::Unknown) > 0 || planned.probes.is_empty() {
+            Health::Unknown
+        } else if count(Health::Suspect) > 0 {
+            Health::Suspect
+        } else {
+            Health::Healthy
+        }
+    }
+
+    /// Facts that an open failure waits for: that the witnesses answered, how far standbys were, that clients are served.
+    pub fn answers_awaited(&mut self, state: &State, components: &BTreeSet<ComponentIx>, now: Time) -> Vec<Body> {
+        let mut facts = Vec::new();
+        self.forget_ended_verifications(state);
+        for component in components {
+            let open = &state.components[component.index()];
+            let bound = &state.instances[open.bound.index()];
+            if bound.health == Health::Down {
+                facts.extend(self.witnesses_answered(state, *component, bound.since));
+                facts.extend(self.positions(state, *component, bound.since));
+            }
+            if let Some(recovery) = &open.recovery {
+                facts.extend(self.verified(state, recovery, now));
+            }
+        }
+        facts
+    }
+
+    fn witnesses_answered(&self, state: &State, component: ComponentIx, since: Time) -> Option<Body> {
+        let rule = &state.plan.component(component).witnesses;
+        let known = state.components[component.index()].witnessed.is_some_and(|it| it >= since);
+        let answered: Vec<String> = (rule.of.iter())
+            .map(|it| state.plan.witness(*it))
+            .filter(|it| self.probes[it.probe.index()].last_good_asked.is_some_and(|asked| asked >= since))
+            .map(|it| it.name.clone())
+            .collect();
+        (rule.need > 0 && !known && answered.len() >= rule.need).then(|| Body::WitnessesAnswered {
+            component: state.plan.component(component).name.clone(),
+            answered,
+            since,
+        })
+    }
+
+    /// The loss that a takeover would mean, bounded by the samples around the failure: one from before it may have grown
+    /// until the failure; one from after it counts as it is.
+    fn positions(&self, state: &State, component: ComponentIx, failed: Time) -> Vec<Body> {
+        let bound = state.components[component.index()].bound;
+        let position = |instance: &InstanceIx| {
+            let planned = state.plan.instance(*instance);
+            let frozen = state.instances[instance.index()].frozen_loss.is_some();
+            if *instance == bound || frozen || !planned.reports_lag {
+                return None;
+            }
+            let loss = self.samples[instance.index()].iter().map(|(asked, lag)| *lag + failed.since(*asked)).min()?;
+            let loss_ns = Some(u64::try_from(loss.as_nanos()).unwrap_or(u64::MAX));
+            Some(Body::PositionFrozen { instance: planned.name.clone(), loss_ns })
+        };
+        state.plan.component(component).instances.iter().filter_map(position).collect()
+    }
+
+    fn verified(&mut self, state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
+        let (_, step) = state.current_step(recovery)?;
+        let progress = recovery.progress.as_ref()?;
+        let (StepKind::Verify { probes }, StepAt::Running { since }) = (&step.kind, &progress.at) else { return None };
+        let step =
+            StepRef { recovery: recovery.id, rung: recovery.rung, step: progress.step, attempt: progress.attempt };
+        let Some(verification) = self.verifying.get(&step) else {
+            self.verifying.insert(step, Verification { since: *since, missing: probes.iter().copied().collect() });
+            for probe in probes {
+                self.ask_now(*probe, now);
+            }
+            return None;
+        };
+        verification.missing.is_empty().then_some(Body::StepEnded { step, ended: Ended::Done })
+    }
+
+    fn forget_ended_verifications(&mut self, state: &State) {
+        let runs = |step: &StepRef| {
+            let recovery = state.open_recovery(step.recovery)?;
+            let progress = recovery.progress.as_ref()?;
+            Some(recovery.rung == step.rung && progress.step == step.step && progress.attempt == step.attempt)
+        };
+        let ended: Vec<StepRef> = self.verifying.keys().filter(|it| runs(it) != Some(true)).copied().collect();
+        for step in ended {
+            self.verifying.remove(&step);
+        }
+    }
+
+    fn count_verification(&mut self, probe: ProbeIx, asked: Time) {
+        for verification in self.verifying.values_mut() {
+            if asked >= verification.since {
+                verification.missing.remove(&probe);
+            }
+        }
+    }
+
+    /// Emits the probes that are due, and gives up on answers that never came.
+    pub fn emit_due(&mut self, plan: &Plan, now: Time, effects: &mut Vec<Effect>) {
+        while let Some((at, ix)) = self.due.first().copied()
+            && at <= now
+        {
+            self.due.remove(&(at, ix));
+            let probe = plan.probe(ix);
+            let watch = &mut self.probes[ix.index()];
+            watch.scheduled = None;
+            if watch.in_flight.take().is_some() {
+                watch.fold(&probe.timing, &Answer::CouldNotAsk("no answer came back".to_owned()), now, now);
+            }
+            if let Watches::Route(_) = probe.watches
+                && !self.verifying.values().any(|it| it.missing.contains(&ix))
+            {
+                continue;
+            }
+            watch.age(&probe.timing, now);
+            watch.in_flight = Some(now);
+            effects.push(Effect::Probe(ix));
+            if let Watches::Instance(instance) = probe.watches {
+                self.touched.insert(instance);
+            }
+            self.schedule(ix, now + probe.timing.timeout + LOST_AFTER);
+        }
+    }
+
+    fn ask_witnesses(&mut self, plan: &Plan, instance: InstanceIx, now: Time) {
+        let Some(since) =
+            plan.instance(instance).probes.iter().filter_map(|it| self.probes[it.index()].first_failed).min()
+        else {
+            return;
+        };
+        for witness in &plan.component(plan.instance(instance).component).witnesses.of {
+            let probe = plan.witness(*witness).probe;
+            let watch = &mut self.probes[probe.index()];
+            if watch.last_good_asked.is_none_or(|it| it < since) {
+                if watch.in_flight.is_some_and(|it| it < since) {
+                    watch.ask_again = true;
+                } else if watch.in_flight.is_none() {
+                    self.ask_now(probe, now);
+                }
+            }
+        }
+    }
+
+    fn ask_now(&mut self, probe: ProbeIx, now: Time) {
+        let watch = &mut self.probes[probe.index()];
+        if watch.in_flight.is_some() {
+            watch.ask_again = true;
+        } else {
+            self.schedule(probe, now);
+        }
+    }
+
+    fn reschedule(&mut self, plan: &Plan, probe: ProbeIx, started: Time, now: Time) {
+        let timing = plan.probe(probe).timing;
+        let watch = &mut self.probes[probe.index()];
+        let again = std::mem::take(&mut watch.ask_again);
+        let spacing = if watch.in_doubt() { timing.fast_interval } else { timing.interval };
+        let at = if again { now } else { now.max(started + spacing) };
+        self.schedule(probe, at);
+    }
+
+    fn schedule(&mut self, probe: ProbeIx, at: Time) {
+        let watch = &mut self.probes[probe.index()];
+        if let Some(before) = watch.scheduled.replace(at) {
+            self.due.remove(&(before, probe));
+        }
+        self.due.insert((at, probe));
+    }
+}
+
+impl Watch {
+    fn unseen() -> Watch {
+        Watch {
+            health: Health::Unknown,
+            failures: 0,
+            goods: 0,
+            first_failed: None,
+            last_good: None,
+            last_good_asked: None,
+            last: None,
+            latency: None,
+            scheduled: None,
+            in_flight: None,
+            ask_again: false,
+        }
+    }
+
+    fn fold(&mut self, timing: &ProbeTiming, answer: &Answer, started: Time, ended: Time) {
+        self.last = Some((answer.clone(), ended));
+        if *answer == Answer::Good {
+            self.failures = 0;
+            self.first_failed = None;
+            self.goods = self.goods.saturating_add(1);
+            self.last_good = Some(ended);
+            self.last_good_asked = Some(started);
+            self.latency = Some(ended.since(started));
+            if self.health != Health::Down || self.goods >= timing.rise {
+                self.health = Health::Healthy;
+            }
+        } else if answer.is_failure() {
+            self.goods = 0;
+            self.failures = self.failures.saturating_add(1);
+            self.first_failed.get_or_insert(started);
+            if self.failures >= timing.fall {
+                self.health = Health::Down;
+            } else if self.health == Health::Healthy {
+                self.health = Health::Suspect;
+            }
+        }
+    }
+
+    /// A verdict that nothing has confirmed for a while is not known any more.
+    fn age(&mut self, timing: &ProbeTiming, now: Time) {
+        let limit = timing.interval + timing.fall * timing.fast_interval + timing.timeout + LOST_AFTER;
+        let told = self.last_good.max(self.first_failed);
+        let stale =
+            matches!(self.last, Some((Answer::CouldNotAsk(_), _))) && told.is_none_or(|it| now.since(it) > limit);
+        if stale {
+            self.health = Health::Unknown;
+            self.failures = 0;
+            self.goods = 0;
+            self.first_failed = None;
+        }
+    }
+
+    fn in_doubt(&self) -> bool {
+        match self.health {
+            Health::Healthy => false,
+            Health::Suspect | Health::Unknown => true,
+            Health::Down => self.goods > 0,
+        }
+    }
+
+    fn evidence(&self, probe: &str) -> Evidence {
+        let (word, detail) = match &self.last {
+            Some((answer, _)) => (answer.word(), answer.detail()),
+            None => ("not asked yet", None),
+        };
+        Evidence {
+            probe: probe.to_owned(),
+            count: self.failures.max(self.goods),
+            answer: detail.map_or_else(|| word.to_owned(), |detail| format!("{word}: {detail}")),
+            since: self.first_failed.or(self.last_good_asked).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! What the journal holds: facts that came from outside, and decisions that followed from them.
+//!
+//! These types are the journal's format (see [`crate::codec`]); the engine's working state is elsewhere, in
+//! [`crate::state`]. Names, not indices, because a record outlives the plan under which it was written.
+
+use std::fmt;
+use std::str::FromStr;
+
+use mainstay_plan::Time;
+use mainstay_plan::observation::{Health, Scenario};
+use mainstay_plan::routing::TargetState;
+use mainstay_plan::strategy::{Phase, Strategy};
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{health_word, phase_word, scenario_word, strategy_word, time_nanos};
+use crate::command::Command;
+use crate::waiting::WaitingOn;
+
+/// One record: what, and when on the agent's timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The time of the tick that emitted it.
+    pub at: Time,
+    /// What.
+    pub body: Body,
+}
+
+/// Names a recovery: the sequence number of the record that opened it, written `r17`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RecoveryId(pub u64);
+
+impl fmt::Display for RecoveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.0)
+    }
+}
+
+impl FromStr for RecoveryId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RecoveryId, String> {
+        text.strip_prefix('r').and_then(|digits| digits.parse().ok()).map(RecoveryId).ok_or_else(|| {
+            format!("`{text}` is not a recovery; recoveries are named r1, r2, … (see `mainstay recoveries`)")
+        })
+    }
+}
+
+/// One step of one recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StepRef {
+    /// The recovery.
+    pub recovery: RecoveryId,
+    /// The rung of the component's ladder, from 0.
+    pub rung: usize,
+    /// The step of the play, from 0.
+    pub step: usize,
+    /// From 1; grows with each try.
+    pub attempt: u32,
+}
+
+/// What one probe contributed to a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The probe's name.
+    pub probe: String,
+    /// How many answers in a row.
+    pub count: u32,
+    /// Their word, and the detail of the last one.
+    pub answer: String,
+    /// When the first of them was asked.
+    #[serde(with = "time_nanos")]
+    pub since: Time,
+}
+
+/// The owner of a route as a traffic process reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedTarget {
+    /// The route's name.
+    pub route: String,
+    /// The instance's name.
+    pub instance: String,
+    /// What it may do there.
+    pub state: TargetState,
+}
+
+/// How an action ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// It was done, and that was seen.
+    Done,
+    /// It was not done, or it was seen to fail.
+    Failed(String),
+    /// It may or may not have been done.
+    Unknown(String),
+}
+
+/// How a recovery was completed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Completion {
+    /// By a rung of the ladder.
+    ByRung {
+        /// Which.
+        #[serde(with = "strategy_word")]
+        strategy: Strategy,
+        /// The instance that is the component now.
+        instance: String,
+    },
+    /// The component was healthy again before anything was done.
+    ByItself,
+}
+
+/// The body of a record. Facts come from outside and are taken as they are by a replay; decisions follow from the
+/// records before them and are made again by a replay, and compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    // Facts.
+    /// An agent started: whatever was under way is unknown from here on, and health has to be seen anew.
+    AgentStarted {
+        /// [`crate::ENGINE_VERSION`] of the engine that decides from here on.
+        engine: u32,
+        /// The version of the program.
+        version: String,
+    },
+    /// An agent ended in order.
+    AgentStopped {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The plan under which everything that follows was decided.
+    PlanAdopted {
+        /// Its hash.
+        hash: String,
+        /// Its text.
+        source: String,
+        /// The folder against which the text's relative paths were resolved.
+        base_dir: String,
+    },
+    /// The verdict on an instance changed.
+    HealthChanged {
+        /// The instance.
+        instance: String,
+        /// From.
+        #[serde(with = "health_word")]
+        from: Health,
+        /// To.
+        #[serde(with = "health_word")]
+        to: Health,
+        /// When the first of the answers that make the new verdict was asked.
+        #[serde(with = "time_nanos")]
+        since: Time,
+        /// The end of the last good observation before that.
+        #[serde(with = "crate::codec::optional_time_nanos")]
+        last_good: Option<Time>,
+        /// What the probes answered.
+        evidence: Vec<Evidence>,
+    },
+    /// We were late or suspended: what we saw meanwhile is not believed.
+    OwnLateness {
+        /// By how much.
+        late_ns: u64,
+    },
+    /// Enough witnesses have answered since a component's first failed observation: our own path works.
+    WitnessesAnswered {
+        /// The component.
+        component: String,
+        /// Who answered.
+        answered: Vec<String>,
+        /// Since when.
+        #[serde(with = "time_nanos")]
+        since: Time,
+    },
+    /// How much a standby would lose at most, frozen when the failure was seen.
+    PositionFrozen {
+        /// The standby.
+        instance: String,
+        /// The bound on the loss; `None`: it did not say.
+        loss_ns: Option<u64>,
+    },
+    /// An action, or the verification, ended.
+    StepEnded {
+        /// Which step.
+        step: StepRef,
+        /// How.
+        ended: Ended,
+    },
+    /// A traffic process serves a routing table.
+    RouteApplied {
+        /// The process.
+        process: String,
+        /// The table's epoch.
+        epoch: u64,
+    },
+    /// A traffic process refused a routing table.
+    RouteRefused {
+        /// The process.
+        process: String,
+        /// The table's epoch.
+        epoch: u64,
+        /// Why.
+        reason: String,
+    },
+    /// A traffic process serves a later epoch than this journal knows: the journal was lost or is an old copy. What the
+    /// process serves is taken over as the truth.
+    TrafficAhead {
+        /// The process.
+        process: String,
+        /// Its epoch.
+        epoch: u64,
+        /// What it serves.
+        targets: Vec<ReportedTarget>,
+    },
+    /// An operator said something.
+    Commanded {
+        /// What.
+        command: Command,
+        /// Who, as the socket's peer was known.
+        by: String,
+    },
+    /// The journal can't be written any more; from here on records go to the second file.
+    JournalLost {
+        /// Why.
+        reason: String,
+    },
+
+    // Decisions.
+    /// A failure was recognised; this opens a recovery, named after this record.
+    FailureDetected {
+        /// The component.
+        component: String,
+        /// The instance that failed.
+        instance: String,
+        /// Classified.
+        #[serde(with = "scenario_word")]
+        scenario: Scenario,
+        /// When the first failed observation was asked.
+        #[serde(with = "time_nanos")]
+        first_failed: Time,
+        /// The end of the last good observation before it: where the clock of the objectives starts.
+        #[serde(with = "crate::codec::optional_time_nanos")]
+        last_good: Option<Time>,
+    },
+    /// The recovery waits, and for what.
+    Held {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// For what.
+        waiting: WaitingOn,
+    },
+    /// The guards let it pass.
+    RecoveryInitiated {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Guards that an operator overruled.
+        overruled: Vec<String>,
+    },
+    /// A rung is not possible now and is passed over.
+    RungSkipped {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// The rung.
+        rung: usize,
+        /// Its strategy.
+        #[serde(with = "strategy_word")]
+        strategy: Strategy,
+        /// Why.
+        why: String,
+    },
+    /// A rung is tried.
+    RungStarted {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// The rung.
+        rung: usize,
+        /// Its strategy.
+        #[serde(with = "strategy_word")]
+        strategy: Strategy,
+        /// The instance that shall be the component.
+        to: String,
+        /// The fence before it, or the risk that the plan accepts instead; `None` where nothing exclusive changes hands.
+        fence: Option<String>,
+    },
+    /// The intent to do a step. It is done only once this is durable.
+    StepStarted {
+        /// Which step.
+        step: StepRef,
+        /// Its name.
+        name: String,
+        /// What the callee sees: the same again when the outcome of the try before is unknown.
+        key: String,
+    },
+    /// A step did not end within its time.
+    StepTimedOut {
+        /// Which step.
+        step: StepRef,
+        /// Whether it may have been done.
+        why: String,
+    },
+    /// A rung failed; the next one is tried.
+    RungFailed {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// The rung.
+        rung: usize,
+        /// Why.
+        why: String,
+    },
+    /// Which instance is the component from here on.
+    Bound {
+        /// The component.
+        component: String,
+        /// The instance.
+        instance: String,
+        /// The recovery that bound it.
+        recovery: RecoveryId,
+    },
+    /// A displaced instance can take over again.
+    Rejoined {
+        /// The instance.
+        instance: String,
+    },
+    /// A new routing table.
+    TablePublished {
+        /// Its epoch.
+        epoch: u64,
+        /// Every target's state.
+        targets: Vec<ReportedTarget>,
+    },
+    /// The recovery worked, as seen from the client's side.
+    RecoveryCompleted {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// How.
+        how: Completion,
+        /// Time to recover by phase, in nanoseconds; they add up to the whole.
+        phases_ns: Vec<(PhaseName, u64)>,
+    },
+    /// The recovery ended without success.
+    RecoveryFailed {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        why: String,
+    },
+}
+
+/// A phase by its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PhaseName(#[serde(with = "phase_word")] pub Phase);
+
+impl Body {
+    /// The kind under which the journal stores it, stable for ever.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Body::AgentStarted { .. } => "agent_started",
+            Body::AgentStopped { .. } => "agent_stopped",
+            Body::PlanAdopted { .. } => "plan_adopted",
+            Body::HealthChanged { .. } => "health_changed",
+            Body::OwnLateness { .. } => "own_lateness",
+            Body::WitnessesAnswered { .. } => "witnesses_answered",
+            Body::PositionFrozen { .. } => "position_frozen",
+            Body::StepEnded { .. } => "step_ended",
+            Body::RouteApplied { .. } => "route_applied",
+            Body::RouteRefused { .. } => "route_refused",
+            Body::TrafficAhead { .. } => "traffic_ahead",
+            Body::Commanded { .. } => "commanded",
+            Body::JournalLost { .. } => "journal_lost",
+            Body::FailureDetected { .. } => "failure_detected",
+            Body::Held { .. } => "held",
+            Body::RecoveryInitiated { .. } => "recovery_initiated",
+            Body::RungSkipped { .. } => "rung_skipped",
+            Body::RungStarted { .. } => "rung_started",
+            Body::StepStarted { .. } => "step_started",
+            Body::StepTimedOut { .. } => "step_timed_out",
+            Body::RungFailed { .. } => "rung_failed",
+            Body::Bound { .. } => "bound",
+            Body::Rejoined { .. } => "rejoined",
+            Body::TablePublished { .. } => "table_published",
+            Body::RecoveryCompleted { .. } => "recovery_completed",
+            Body::RecoveryFailed { .. } => "recovery_failed",
+        }
+    }
+
+    /// Whether it came from outside. Everything else is a decision, which a replay makes again.
+    pub const fn is_fact(&self) -> bool {
+        match self {
+            Body::AgentStarted { .. }
+            | Body::AgentStopped { .. }
+            | Body::PlanAdopted { .. }
+            | Body::HealthChanged { .. }
+            | Body::OwnLateness { .. }
+            | Body::WitnessesAnswered { .. }
+            | Body::PositionFrozen { .. }
+            | Body::StepEnded { .. }
+            | Body::RouteApplied { .. }
+            | Body::RouteRefused { .. }
+            | Body::TrafficAhead { .. }
+            | Body::Commanded { .. }
+            | Body::JournalLost { .. } => true,
+            Body::FailureDetected { .. }
+            | Body::Held { .. }
+            | Body::RecoveryInitiated { .. }
+            | Body::RungSkipped { .. }
+            | Body::RungStarted { .. }
+            | Body::StepStarted { .. }
+            | Body::StepTimedOut { .. }
+            | Body::RungFailed { .. }
+            | Body::Bound { .. }
+            | Body::Rejoined { .. }
+            | Body::TablePublished { .. }
+            | Body::RecoveryCompleted { .. }
+            | Body::RecoveryFailed { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,890 @@
+//! The engine's lasting state: nothing but the journal's records, folded.
+//!
+//! Decisions read this and the time, and nothing else. [`State::apply`] is the only way to change it, so that the state
+//! after a restart is the state before it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_plan::component::StandbyState;
+use mainstay_plan::observation::{Health, Scenario};
+use mainstay_plan::routing::TargetState;
+use mainstay_plan::strategy::{Phase, Play, Step, StepKind};
+use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
+
+use crate::command::{Command, Override};
+use crate::record::{Body, Completion, Ended, Record, RecoveryId, ReportedTarget, StepRef};
+use crate::waiting::WaitingOn;
+
+/// How many closed recoveries are kept at hand; the journal has all of them.
+const HISTORY: usize = 256;
+
+/// Everything that lasts.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The plan in force.
+    pub plan: Arc<Plan>,
+    /// The sequence number of the newest record folded in.
+    pub seq: u64,
+    /// The hash of the plan that the journal adopted last.
+    pub adopted: Option<String>,
+    /// By [`InstanceIx`].
+    pub instances: Vec<InstanceState>,
+    /// By [`ComponentIx`].
+    pub components: Vec<ComponentState>,
+    /// The pause of everything, if there is one.
+    pub paused: Option<Pause>,
+    /// What the traffic processes serve.
+    pub routing: Routing,
+    /// Set when the journal can't be written any more.
+    pub journal_lost: Option<String>,
+    /// Recoveries that ended, the newest last.
+    pub history: VecDeque<Recovery>,
+    /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
+    pub(crate) doubted: Vec<InstanceIx>,
+    open: BTreeMap<RecoveryId, ComponentIx>,
+    names: Names,
+}
+
+/// What lasts about an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceState {
+    /// The verdict. `Suspect` is soft and never stands here.
+    pub health: Health,
+    /// When the first of the answers behind the verdict was asked.
+    pub since: Time,
+    /// The end of the last good observation before a `Down`.
+    pub last_good: Option<Time>,
+    /// Whether some probe of it still answered when it went down.
+    pub partly_answering: bool,
+    /// Whether it was displaced by a takeover and has not rejoined.
+    pub displaced: bool,
+    /// What it would lose as a standby, frozen when the failure was seen: outer `None`: not frozen; inner `None`: unknown.
+    pub frozen_loss: Option<Option<Duration>>,
+}
+
+impl InstanceState {
+    fn unseen() -> InstanceState {
+        InstanceState {
+            health: Health::Unknown,
+            since: Time::ZERO,
+            last_good: None,
+            partly_answering: false,
+            displaced: false,
+            frozen_loss: None,
+        }
+    }
+}
+
+/// What lasts about a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComponentState {
+    /// The instance that is the component.
+    pub bound: InstanceIx,
+    /// The recovery that is open.
+    pub recovery: Option<Recovery>,
+    /// When the last recovery that did something ended.
+    pub last_ended: Option<Time>,
+    /// Witnesses have answered since this failed observation.
+    pub witnessed: Option<Time>,
+    /// Its pause, if there is one.
+    pub paused: Option<Pause>,
+    /// Why an operator asked for a recovery, until one begins.
+    pub asked: Option<String>,
+}
+
+/// Recoveries are held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Until then.
+    pub until: Time,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What the traffic processes serve.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routing {
+    /// Of the newest table.
+    pub epoch: u64,
+    /// By [`RouteIx`], by target.
+    pub targets: Vec<Vec<TargetState>>,
+    /// By process: the epoch that it acknowledged last. A process is absent until it was heard of since the agent started.
+    pub acknowledged: BTreeMap<String, u64>,
+    /// The newest refusal, until a table is applied.
+    pub refused: Option<String>,
+    /// The hash of the plan under which the newest table was published.
+    pub under: Option<String>,
+}
+
+/// How far a recovery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecoveryStatus {
+    /// Recognised; guards are asked.
+    FailureDetected,
+    /// The guards let it pass.
+    RecoveryInitiated,
+    /// A rung is being tried.
+    RecoveryInProgress,
+    /// It worked.
+    RecoveryCompleted,
+    /// It did not.
+    RecoveryFailed,
+}
+
+impl RecoveryStatus {
+    /// The word for it everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            RecoveryStatus::FailureDetected => "failure_detected",
+            RecoveryStatus::RecoveryInitiated => "recovery_initiated",
+            RecoveryStatus::RecoveryInProgress => "recovery_in_progress",
+            RecoveryStatus::RecoveryCompleted => "recovery_completed",
+            RecoveryStatus::RecoveryFailed => "recovery_failed",
+        }
+    }
+}
+
+/// One durable execution of a ladder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Its name.
+    pub id: RecoveryId,
+    /// The component.
+    pub component: ComponentIx,
+    /// The component's name.
+    pub component_name: String,
+    /// The name of the instance that failed.
+    pub failed: String,
+    /// What failed, classified.
+    pub scenario: Scenario,
+    /// When it was recognised.
+    pub opened: Time,
+    /// When the first failed observation was asked.
+    pub first_failed: Time,
+    /// The end of the last good observation.
+    pub last_good: Option<Time>,
+    /// How far it is.
+    pub status: RecoveryStatus,
+    /// What it waits for, and since when.
+    pub held: Option<(WaitingOn, Time)>,
+    /// Whether a person approved it.
+    pub approved: bool,
+    /// Guards that a person overruled.
+    pub overrides: BTreeSet<Override>,
+    /// Who ended it by hand, and why.
+    pub aborted: Option<String>,
+    /// The rung that is tried, or the next to try.
+    pub rung: usize,
+    /// How far the rung is; `None` between rungs.
+    pub progress: Option<Progress>,
+    /// Why rungs were passed over or failed.
+    pub tried: Vec<String>,
+    /// Whether traffic is cut from the failed instance by this recovery.
+    pub cut: bool,
+    /// Whether a step that can't be taken back was begun.
+    pub irreversible: bool,
+    /// Time by phase.
+    pub phases: BTreeMap<Phase, Duration>,
+    /// Up to where time is accounted for.
+    pub mark: Time,
+    /// Set by a restart until the next step: that time went into seeing anew.
+    pub seeing_anew: bool,
+    /// Everything that was begun.
+    pub steps: Vec<StepLog>,
+    /// When it ended.
+    pub ended: Option<Time>,
+    /// How it was completed.
+    pub completion: Option<Completion>,
+}
+
+/// How far the rung that is tried is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The instance that the component was bound to when the rung began: selects the play.
+    pub from: InstanceIx,
+    /// The step.
+    pub step: usize,
+    /// How often the step was begun.
+    pub attempt: u32,
+    /// How many tries ended without success.
+    pub failures: u32,
+    /// Grows with each try whose outcome is known, so that only a repeat after an unknown outcome has the same key.
+    pub round: u32,
+    /// How the step stands.
+    pub at: StepAt,
+}
+
+/// How a step stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepAt {
+    /// Not begun, or to be begun again.
+    Ready,
+    /// Begun.
+    Running {
+        /// When.
+        since: Time,
+    },
+    /// It ended, not well.
+    Ended(Ended),
+}
+
+/// A step that was begun, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepLog {
+    /// Which.
+    pub step: StepRef,
+    /// Its name.
+    pub name: String,
+    /// When.
+    pub started: Time,
+    /// When it ended, and how.
+    pub ended: Option<(Time, Ended)>,
+}
+
+impl State {
+    /// The state before the first record.
+    pub fn new(plan: Arc<Plan>) -> State {
+        let names = Names::of(&plan);
+        let component = |bound| ComponentState {
+            bound,
+            recovery: None,
+            last_ended: None,
+            witnessed: None,
+            paused: None,
+            asked: None,
+        };
+        State {
+            seq: 0,
+            adopted: None,
+            instances: plan.instances.iter().map(|_| InstanceState::unseen()).collect(),
+            components: plan.components.iter().map(|it| component(it.original())).collect(),
+            paused: None,
+            routing: Routing {
+                targets: plan.routes.iter().map(|it| vec![TargetState::Standby; it.targets.len()]).collect(),
+                ..Routing::default()
+            },
+            journal_lost: None,
+            history: VecDeque::new(),
+            doubted: Vec::new(),
+            open: BTreeMap::new(),
+            names,
+            plan,
+        }
+    }
+
+    /// The same facts under another plan: what has the same name keeps its binding, its fences and its pauses. Health has to
+    /// be seen anew, and open recoveries end, because their steps belong to the plan before.
+    pub fn with_plan(mut self, plan: Arc<Plan>, now: Time) -> State {
+        self.end_all_open(now);
+        let mut next = State::new(plan);
+        next.seq = self.seq;
+        next.adopted = self.adopted;
+        next.paused = self.paused;
+        next.journal_lost = self.journal_lost;
+        next.history = self.history;
+        next.routing.epoch = self.routing.epoch;
+        next.routing.acknowledged = self.routing.acknowledged;
+        for (old, was) in self.plan.instances.iter().zip(&self.instances) {
+            if let Some(ix) = next.instance(&old.name) {
+                next.instances[ix.index()].displaced = was.displaced;
+            }
+        }
+        for (old, was) in self.plan.components.iter().zip(self.components) {
+            let bound = next.instance(&self.plan.instance(was.bound).name);
+            let Some(ix) = next.component(&old.name) else { continue };
+            let is_one_of_them = bound.filter(|it| next.plan.component(ix).instances.contains(it));
+            let component = &mut next.components[ix.index()];
+            component.bound = is_one_of_them.unwrap_or(component.bound);
+            component.last_ended = was.last_ended;
+            component.paused = was.paused;
+        }
+        for (route, states) in self.plan.routes.iter().zip(self.routing.targets) {
+            for (target, state) in route.targets.iter().zip(states) {
+                next.set_target(&route.name, &self.plan.instance(target.instance).name, state);
+            }
+        }
+        next
+    }
+
+    /// The component of that name.
+    pub fn component(&self, name: &str) -> Option<ComponentIx> {
+        self.names.components.get(name).copied()
+    }
+
+    /// The instance of that name.
+    pub fn instance(&self, name: &str) -> Option<InstanceIx> {
+        self.names.instances.get(name).copied()
+    }
+
+    /// The component whose recovery it is, if it is open.
+    pub fn open_recovery(&self, id: RecoveryId) -> Option<&Recovery> {
+        self.components[self.open.get(&id)?.index()].recovery.as_ref()
+    }
+
+    /// The play of the rung that is tried, and its step.
+    pub fn current_step(&self, recovery: &Recovery) -> Option<(&Play, &Step)> {
+        let progress = recovery.progress.as_ref()?;
+        let rung = self.plan.component(recovery.component).ladder.get(recovery.rung)?;
+        let play = rung.plays.get(&progress.from)?;
+        Some((play, play.steps.get(progress.step)?))
+    }
+
+    /// What an instance is at the moment.
+    pub fn standby_state(&self, ix: InstanceIx) -> StandbyState {
+        let instance = &self.instances[ix.index()];
+        let component = &self.components[self.plan.instance(ix).component.index()];
+        if component.bound == ix {
+            return if instance.health == Health::Down { StandbyState::Failed } else { StandbyState::Active };
+        }
+        match (instance.displaced, instance.health) {
+            (true, Health::Healthy) => StandbyState::Recovering,
+            (true, _) | (false, Health::Down) => StandbyState::Failed,
+            (false, _) => StandbyState::Standby,
+        }
+    }
+
+    /// Whether every traffic process serves the newest table.
+    pub fn routes_converged(&self) -> bool {
+        self.processes().all(|it| self.routing.acknowledged.get(it).is_some_and(|epoch| *epoch >= self.routing.epoch))
+    }
+
+    /// The traffic processes that serve the plan's routes.
+    pub fn processes(&self) -> impl Iterator<Item = &'static str> + use<> {
+        (!self.plan.routes.is_empty()).then_some(LOCAL_PROCESS).into_iter()
+    }
+
+    /// Folds a record in. Names that the plan does not know are passed over: they belong to a plan before.
+    pub fn apply(&mut self, seq: u64, record: &Record) {
+        self.seq = seq;
+        let at = record.at;
+        match &record.body {
+            Body::AgentStarted { .. } => self.forget_what_must_be_seen_anew(at),
+            Body::AgentStopped { .. } => {}
+            Body::PlanAdopted { hash, .. } => {
+                if self.adopted.as_ref().is_some_and(|it| it != hash) {
+                    self.end_all_open(at);
+                }
+                self.adopted = Some(hash.clone());
+            }
+            Body::HealthChanged { instance, to, since, last_good, evidence, .. } => {
+                let partly = evidence.iter().any(|it| it.answer == "good");
+                self.on_health(instance, *to, *since, *last_good, partly);
+            }
+            Body::OwnLateness { .. } => self.doubt_failures(),
+            Body::WitnessesAnswered { component, since, .. } => {
+                if let Some(ix) = self.component(component) {
+                    self.components[ix.index()].witnessed = Some(*since);
+                }
+            }
+            Body::PositionFrozen { instance, loss_ns } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].frozen_loss = Some(loss_ns.map(Duration::from_nanos));
+                }
+            }
+            Body::StepEnded { step, ended } => self.on_step_ended(at, *step, ended.clone()),
+            Body::StepTimedOut { step, why } => self.on_step_ended(at, *step, Ended::Unknown(why.clone())),
+            Body::RouteApplied { process, epoch } => self.on_applied(at, process, *epoch),
+            Body::RouteRefused { reason, .. } => self.routing.refused = Some(reason.clone()),
+            Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
+            Body::Commanded { command, by } => self.on_command(command, by),
+            Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
+            Body::FailureDetected { component, instance, scenario, first_failed, last_good } => {
+                if let Some(ix) = self.component(component) {
+                    let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
+                    self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
+                    self.open.insert(RecoveryId(seq), ix);
+                }
+            }
+            Body::Held { recovery, waiting } => self.with(*recovery, |it| it.held = Some((waiting.clone(), at))),
+            Body::RecoveryInitiated { recovery, .. } => self.with(*recovery, |it| {
+                it.status = RecoveryStatus::RecoveryInitiated;
+                it.held = None;
+            }),
+            Body::RungSkipped { recovery, rung, strategy, why } => self.with(*recovery, |it| {
+                it.tried.push(format!("{} passed over: {why}", strategy.word()));
+                it.rung = rung + 1;
+            }),
+            Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
+            Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
+            Body::RungFailed { recovery, rung, why } => self.with(*recovery, |it| {
+                it.tried.push(why.clone());
+                it.rung = rung + 1;
+                it.progress = None;
+                it.cut = false;
+                it.held = None;
+            }),
+            Body::Bound { component, instance, .. } => self.on_bound(component, instance),
+            Body::Rejoined { instance } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].displaced = false;
+                }
+            }
+            Body::TablePublished { epoch, targets } => self.on_published(*epoch, targets),
+            Body::RecoveryCompleted { recovery, how, .. } => {
+                self.with(*recovery, |it| it.completion = Some(how.clone()));
+                self.close(at, *recovery, RecoveryStatus::RecoveryCompleted);
+            }
+            Body::RecoveryFailed { recovery, why } => {
+                self.with(*recovery, |it| it.tried.push(why.clone()));
+                self.close(at, *recovery, RecoveryStatus::RecoveryFailed);
+            }
+        }
+    }
+
+    /// Lets `component` have just failed, with its witnesses answering and its standbys in step, asks `question`, and puts
+    /// everything back.
+    pub(crate) fn with_failed<T>(
+        &mut self,
+        component: ComponentIx,
+        now: Time,
+        question: impl FnOnce(&mut State) -> T,
+    ) -> T {
+        let plan = self.plan.clone();
+        let planned = plan.component(component);
+        let before = self.components[component.index()].clone();
+        let instances: Vec<_> = planned.instances.iter().map(|it| self.instances[it.index()].clone()).collect();
+        for instance in &planned.instances {
+            let reports = plan.instance(*instance).reports_lag;
+            self.instances[instance.index()].frozen_loss = reports.then_some(Some(Duration::ZERO));
+        }
+        let failed = &mut self.instances[before.bound.index()];
+        failed.health = Health::Down;
+        failed.since = now;
+        self.components[component.index()].witnessed = Some(now);
+        if before.recovery.is_none() {
+            let name = &plan.instance(before.bound).name;
+            let open = Recovery::open(component, &planned.name, name, Scenario::InstanceFailure, now, None);
+            self.components[component.index()].recovery = Some(open.at(RecoveryId(u64::MAX), now));
+        }
+        let answer = question(self);
+        self.components[component.index()] = before;
+        for (instance, was) in planned.instances.iter().zip(instances) {
+            self.instances[instance.index()] = was;
+        }
+        answer
+    }
+
+    pub(crate) fn pass_over(&mut self, component: ComponentIx, rung: usize) {
+        if let Some(recovery) = &mut self.components[component.index()].recovery {
+            recovery.rung = rung + 1;
+        }
+    }
+
+    fn with(&mut self, id: RecoveryId, change: impl FnOnce(&mut Recovery)) {
+        let Some(ix) = self.open.get(&id) else { return };
+        if let Some(found) = &mut self.components[ix.index()].recovery {
+            change(found);
+        }
+    }
+
+    fn forget_what_must_be_seen_anew(&mut self, at: Time) {
+        for instance in &mut self.instances {
+            instance.health = Health::Unknown;
+            instance.frozen_loss = None;
+        }
+        self.routing.acknowledged.clear();
+        self.journal_lost = None;
+        let repeatable: Vec<bool> = (self.components.iter())
+            .map(|it| {
+                it.recovery.as_ref().and_then(|it| self.current_step(it)).is_some_and(|(_, step)| step.idempotent)
+            })
+            .collect();
+        for (component, repeatable) in self.components.iter_mut().zip(repeatable) {
+            component.witnessed = None;
+            let Some(recovery) = &mut component.recovery else { continue };
+            recovery.seeing_anew = true;
+            recovery.held = None;
+            let Some(progress) = &mut recovery.progress else { continue };
+            if let StepAt::Running { .. } = progress.at {
+                let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
+                if let Some(log) = recovery.steps.last_mut() {
+                    log.ended = Some((at, unknown.clone()));
+                }
+                progress.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
+            }
+        }
+    }
+
+    /// What we saw while we were late is not believed: failures, and everything that an open recovery rests on. An instance
+    /// that was healthy stays so: we only say less than we knew.
+    fn doubt_failures(&mut self) {
+        let involved = |it: &InstanceIx| {
+            let open = self.components[self.plan.instance(*it).component.index()].recovery.is_some();
+            self.instances[it.index()].health == Health::Down || open
+        };
+        let doubted: Vec<InstanceIx> = (0u32..).map(InstanceIx).take(self.instances.len()).filter(involved).collect();
+        for instance in doubted {
+            self.doubt(instance);
+        }
+        for component in &mut self.components {
+            component.witnessed = None;
+        }
+    }
+
+    fn doubt(&mut self, instance: InstanceIx) {
+        self.instances[instance.index()].health = Health::Unknown;
+        self.doubted.push(instance);
+    }
+
+    /// The open recoveries, oldest first.
+    pub fn open_recoveries(&self) -> impl Iterator<Item = &Recovery> {
+        self.open.values().filter_map(|it| self.components[it.index()].recovery.as_ref())
+    }
+
+    fn on_health(&mut self, name: &str, to: Health, since: Time, last_good: Option<Time>, partly: bool) {
+        let Some(ix) = self.instance(name) else { return };
+        let instance = &mut self.instances[ix.index()];
+        instance.health = to;
+        instance.since = since;
+        if to == Health::Down {
+            instance.last_good = last_good;
+            instance.partly_answering = partly;
+        }
+    }
+
+    fn on_rung_started(&mut self, id: RecoveryId, rung: usize) {
+        let Some(ix) = self.open_recovery(id).map(|it| it.component) else { return };
+        let component = &mut self.components[ix.index()];
+        let from = component.bound;
+        if let Some(recovery) = &mut component.recovery {
+            recovery.status = RecoveryStatus::RecoveryInProgress;
+            recovery.rung = rung;
+            recovery.held = None;
+            recovery.progress = Some(Progress { from, step: 0, attempt: 0, failures: 0, round: 1, at: StepAt::Ready });
+        }
+    }
+
+    fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
+        let Some(found) = self.open_recovery(step.recovery) else { return };
+        let component = found.component;
+        let planned = self.current_step(found).map(|(_, step)| &step.kind);
+        let phase = planned.map_or(Phase::Act, StepKind::phase);
+        let irreversible = planned.is_none_or(StepKind::is_irreversible);
+        let cuts = matches!(planned, Some(StepKind::CutTraffic { .. }));
+        let Some(recovery) = &mut self.components[component.index()].recovery else { return };
+        let first = recovery.steps.is_empty();
+        recovery.account(at, if first { Phase::Decide } else { phase });
+        recovery.irreversible |= irreversible;
+        recovery.cut |= cuts;
+        recovery.held = None;
+        recovery.steps.push(StepLog { step, name: name.to_owned(), started: at, ended: None });
+        if let Some(progress) = &mut recovery.progress {
+            progress.attempt = step.attempt;
+            progress.at = StepAt::Running { since: at };
+        }
+        self.end_converged_routing_steps(at);
+    }
+
+    fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
+        let Some(found) = self.open_recovery(step.recovery) else { return };
+        let component = found.component;
+        let running = found.rung == step.rung
+            && found.progress.as_ref().is_some_and(|it| {
+                it.step == step.step && it.attempt == step.attempt && matches!(it.at, StepAt::Running { .. })
+            });
+        let Some((_, planned)) = self.current_step(found).filter(|_| running) else { return };
+        let phase = planned.kind.phase();
+        let touched = touched(&planned.kind);
+        let Some(recovery) = &mut self.components[component.index()].recovery else { return };
+        recovery.account(at, phase);
+        if let Some(log) = recovery.steps.iter_mut().rev().find(|it| it.step == step) {
+            log.ended = Some((at, ended.clone()));
+        }
+        let Some(progress) = &mut recovery.progress else { return };
+        progress.failures += u32::from(ended != Ended::Done);
+        match &ended {
+            Ended::Done => progress.advance(),
+            Ended::Failed(_) => {
+                progress.round += 1;
+                progress.at = StepAt::Ended(ended);
+            }
+            Ended::Unknown(_) => {
+                progress.at = StepAt::Ended(ended);
+                // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
+                for instance in touched {
+                    self.doubt(instance);
+                }
+            }
+        }
+    }
+
+    fn on_applied(&mut self, at: Time, process: &str, epoch: u64) {
+        self.routing.acknowledged.insert(process.to_owned(), epoch);
+        if epoch >= self.routing.epoch {
+            self.routing.refused = None;
+        }
+        self.end_converged_routing_steps(at);
+    }
+
+    /// Routing steps have no outcome of their own: they are done when every process serves the table that bindings and
+    /// fences ask for.
+    fn end_converged_routing_steps(&mut self, at: Time) {
+        if !self.routes_converged() || crate::route::desired(self) != self.routing.targets {
+            return;
+        }
+        let routing_step = |recovery: &Recovery| {
+            let (_, step) = self.current_step(recovery)?;
+            let waits = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
+            let progress = recovery.progress.as_ref()?;
+            (waits && matches!(progress.at, StepAt::Running { .. })).then_some(StepRef {
+                recovery: recovery.id,
+                rung: recovery.rung,
+                step: progress.step,
+                attempt: progress.attempt,
+            })
+        };
+        let done: Vec<StepRef> = self.open_recoveries().filter_map(routing_step).collect();
+        for step in done {
+            self.on_step_ended(at, step, Ended::Done);
+        }
+    }
+
+    fn on_ahead(&mut self, process: &str, epoch: u64, targets: &[ReportedTarget]) {
+        self.routing.epoch = epoch;
+        self.routing.acknowledged.insert(process.to_owned(), epoch);
+        for target in targets {
+            self.set_target(&target.route, &target.instance, target.state);
+            let (Some(instance), Some(route)) =
+                (self.instance(&target.instance), self.names.routes.get(&target.route).copied())
+            else {
+                continue;
+            };
+            if self.plan.route(route).sharing == mainstay_plan::route::Sharing::Shared {
+                continue;
+            }
+            match target.state {
+                TargetState::Serving => {
+                    let component = self.plan.instance(instance).component;
+                    self.components[component.index()].bound = instance;
+                    self.instances[instance.index()].displaced = false;
+                }
+                TargetState::Fenced => self.instances[instance.index()].displaced = true,
+                TargetState::Standby | TargetState::Draining | TargetState::Down => {}
+            }
+        }
+    }
+
+    fn on_published(&mut self, epoch: u64, targets: &[ReportedTarget]) {
+        self.routing.epoch = epoch;
+        self.routing.under.clone_from(&self.adopted);
+        for target in targets {
+            self.set_target(&target.route, &target.instance, target.state);
+        }
+    }
+
+    fn set_target(&mut self, route: &str, instance: &str, state: TargetState) {
+        let (Some(route), Some(instance)) = (self.names.routes.get(route).copied(), self.instance(instance)) else {
+            return;
+        };
+        let at = self.plan.route(route).targets.iter().position(|it| it.instance == instance);
+        if let Some(at) = at {
+            self.routing.targets[route.index()][at] = state;
+        }
+    }
+
+    fn on_bound(&mut self, component: &str, instance: &str) {
+        let (Some(component), Some(instance)) = (self.component(component), self.instance(instance)) else { return };
+        let before = std::mem::replace(&mut self.components[component.index()].bound, instance);
+        if before != instance {
+            self.instances[before.index()].displaced = true;
+        }
+        self.instances[instance.index()].displaced = false;
+        if let Some(recovery) = &mut self.components[component.index()].recovery {
+            recovery.cut = false;
+        }
+    }
+
+    fn on_command(&mut self, command: &Command, by: &str) {
+        match command {
+            Command::Recover { component, reason } => {
+                if let Some(ix) = self.component(component) {
+                    let component = &mut self.components[ix.index()];
+                    component.asked = Some(format!("{by}: {reason}"));
+                    if let Some(open) = &mut component.recovery {
+                        open.overrides.insert(Override::CoolDown);
+                        open.approved = true;
+                    }
+                }
+            }
+            Command::Approve { recovery, overrides, outcome, .. } => self.with(*recovery, |it| {
+                it.approved = true;
+                it.overrides.extend(overrides);
+                if let (Some(done), Some(progress)) = (outcome, &mut it.progress)
+                    && let StepAt::Ended(Ended::Unknown(_)) = progress.at
+                {
+                    if *done {
+                        progress.advance();
+                    } else {
+                        progress.round += 1;
+                        progress.at = StepAt::Ready;
+                    }
+                }
+            }),
+            Command::Abort { recovery, reason } => {
+                self.with(*recovery, |it| it.aborted = Some(format!("aborted by {by}: {reason}")));
+            }
+            Command::Pause { component, until, reason } => {
+                let pause = Some(Pause { until: *until, by: by.to_owned(), reason: reason.clone() });
+                self.set_pause(component.as_deref(), pause);
+            }
+            Command::Resume { component } => self.set_pause(component.as_deref(), None),
+            Command::Adopt { instance, .. } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].displaced = false;
+                }
+            }
+        }
+    }
+
+    fn set_pause(&mut self, component: Option<&str>, pause: Option<Pause>) {
+        match component {
+            None => self.paused = pause,
+            Some(name) => {
+                if let Some(ix) = self.component(name) {
+                    self.components[ix.index()].paused = pause;
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, at: Time, id: RecoveryId, status: RecoveryStatus) {
+        let Some(ix) = self.open.remove(&id) else { return };
+        let component = &mut self.components[ix.index()];
+        let Some(mut recovery) = component.recovery.take() else { return };
+        recovery.close(at, status);
+        if recovery.status == RecoveryStatus::RecoveryFailed || !recovery.steps.is_empty() {
+            component.last_ended = Some(at);
+        }
+        component.witnessed = None;
+        component.asked = None;
+        for instance in &self.plan.component(ix).instances {
+            self.instances[instance.index()].frozen_loss = None;
+        }
+        self.remember(recovery);
+    }
+
+    /// Steps belong to the plan under which they were begun, so open recoveries end with it. What still fails is detected
+    /// anew.
+    fn end_all_open(&mut self, now: Time) {
+        for ix in std::mem::take(&mut self.open).into_values() {
+            if let Some(mut recovery) = self.components[ix.index()].recovery.take() {
+                recovery.tried.push("the plan was replaced".to_owned());
+                recovery.close(now, RecoveryStatus::RecoveryFailed);
+                self.remember(recovery);
+            }
+        }
+    }
+
+    fn remember(&mut self, recovery: Recovery) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(recovery);
+    }
+}
+
+/// The one traffic process of a host that runs its own: later issues of a plan name more.
+pub const LOCAL_PROCESS: &str = "local";
+
+/// The instances whose condition is in doubt when the outcome of such a step is unknown.
+fn touched(kind: &StepKind) -> Vec<InstanceIx> {
+    match kind {
+        StepKind::Stop { from, .. } => vec![*from],
+        StepKind::Act { on, .. } => vec![*on],
+        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => Vec::new(),
+    }
+}
+
+impl Progress {
+    fn advance(&mut self) {
+        self.step += 1;
+        self.attempt = 0;
+        self.failures = 0;
+        self.round = 1;
+        self.at = StepAt::Ready;
+    }
+}
+
+impl Recovery {
+    fn open(
+        component: ComponentIx,
+        component_name: &str,
+        failed: &str,
+        scenario: Scenario,
+        first_failed: Time,
+        last_good: Option<Time>,
+    ) -> Recovery {
+        Recovery {
+            id: RecoveryId(0),
+            component,
+            component_name: component_name.to_owned(),
+            failed: failed.to_owned(),
+            scenario,
+            opened: Time::ZERO,
+            first_failed,
+            last_good,
+            status: RecoveryStatus::FailureDetected,
+            held: None,
+            approved: false,
+            overrides: BTreeSet::new(),
+            aborted: None,
+            rung: 0,
+            progress: None,
+            tried: Vec::new(),
+            cut: false,
+            irreversible: false,
+            phases: BTreeMap::new(),
+            mark: last_good.unwrap_or(first_failed),
+            seeing_anew: false,
+            steps: Vec::new(),
+            ended: None,
+            completion: None,
+        }
+    }
+
+    fn at(mut self, id: RecoveryId, opened: Time) -> Recovery {
+        self.id = id;
+        self.opened = opened;
+        self.account(opened, Phase::Detect);
+        self
+    }
+
+    /// Counts the time since the last mark as `phase`, unless a restart made us look again: that is detection.
+    fn account(&mut self, at: Time, phase: Phase) {
+        let phase = if std::mem::take(&mut self.seeing_anew) { Phase::Detect } else { phase };
+        *self.phases.entry(phase).or_default() += at.since(self.mark);
+        self.mark = at;
+    }
+
+    fn close(&mut self, at: Time, status: RecoveryStatus) {
+        self.status = status;
+        self.ended = Some(at);
+        self.held = None;
+        self.cut = false;
+    }
+}
+
+/// Names to indices, so that folding a record costs the same in a plan of ten and of ten thousand components.
+#[derive(Clone, Debug)]
+struct Names {
+    components: BTreeMap<String, ComponentIx>,
+    instances: BTreeMap<String, InstanceIx>,
+    routes: BTreeMap<String, RouteIx>,
+}
+
+impl Names {
+    fn of(plan: &Plan) -> Names {
+        fn index<'a, Ix>(names: impl Iterator<Item = &'a String>, ix: impl Fn(u32) -> Ix) -> BTreeMap<String, Ix> {
+            names.zip(0u32..).map(|(name, at)| (name.clone(), ix(at))).collect()
+        }
+        Names {
+            components: index(plan.components.iter().map(|it| &it.name), ComponentIx),
+            instances: index(plan.instances.iter().map(|it| &it.name), InstanceIx),
+            routes: index(plan.routes.iter().map(|it| &it.name), RouteIx),
+        }
+    }
+}

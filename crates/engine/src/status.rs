@@ -1,0 +1,134 @@
+//! Questions that people ask, answered from the state: what is healthy, what waits and for what, and could it be recovered
+//! *now*?
+
+use mainstay_plan::observation::Health;
+use mainstay_plan::strategy::Strategy;
+use mainstay_plan::{ComponentIx, Time};
+
+use crate::command::{Command, Refusal};
+use crate::decide;
+use crate::record::RecoveryId;
+use crate::recover::{self, Choice};
+use crate::state::{Recovery, State};
+use crate::waiting::WaitingOn;
+
+/// Whether a component could be recovered at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recoverable {
+    /// By this rung.
+    By {
+        /// The rung, from 0.
+        rung: usize,
+        /// Its strategy.
+        strategy: Strategy,
+        /// The instance that would be the component.
+        to: String,
+    },
+    /// Not now.
+    No {
+        /// Why, as a sentence.
+        why: String,
+    },
+}
+
+/// For every component, what would happen if it alone failed at this moment: the same code decides as when it does.
+/// Questions that only the failure itself can answer (the witnesses, how far a standby lags) are left out.
+pub fn recoverable_now(state: &State, now: Time) -> Vec<Recoverable> {
+    let mut trial = state.clone();
+    let all = (0u32..).map(ComponentIx).take(state.components.len());
+    all.map(|component| trial.with_failed(component, now, |trial| first_rung(trial, component, now))).collect()
+}
+
+fn first_rung(trial: &mut State, component: ComponentIx, now: Time) -> Recoverable {
+    let plan = trial.plan.clone();
+    let bound = trial.components[component.index()].bound;
+    while let Some(recovery) = trial.components[component.index()].recovery.clone() {
+        if let Some(waiting) = decide::guard(trial, &recovery, now) {
+            return Recoverable::No { why: waiting.to_string() };
+        }
+        match recover::choose(trial, &recovery, now) {
+            Choice::Rung(Ok(rung)) => {
+                let chosen = &plan.component(component).ladder[rung];
+                let to = plan.instance(chosen.plays[&bound].to).name.clone();
+                return Recoverable::By { rung, strategy: chosen.strategy, to };
+            }
+            Choice::Rung(Err(passed)) => trial.pass_over(component, passed.rung),
+            Choice::Wait(waiting) => return Recoverable::No { why: waiting.to_string() },
+            Choice::Exhausted => break,
+        }
+    }
+    Recoverable::No { why: "no rung is left".to_owned() }
+}
+
+/// What a component's open recovery waits for, and since when.
+pub fn waiting(state: &State, component: ComponentIx) -> Option<(RecoveryId, WaitingOn, Time)> {
+    let recovery = state.components[component.index()].recovery.as_ref()?;
+    recover::waiting(state, recovery).map(|(waiting, since)| (recovery.id, waiting, since))
+}
+
+/// All recoveries that are at hand, the newest first.
+pub fn recoveries(state: &State) -> Vec<&Recovery> {
+    let mut all: Vec<&Recovery> = state.history.iter().chain(state.open_recoveries()).collect();
+    all.sort_by_key(|it| std::cmp::Reverse(it.id));
+    all
+}
+
+/// Whether a command would be taken.
+pub(crate) fn check_command(state: &State, command: &Command) -> Result<(), Refusal> {
+    match command {
+        Command::Recover { component, .. } => {
+            let ix = component_named(state, component)?;
+            let open = state.components[ix.index()].recovery.is_some();
+            let health = state.instances[state.components[ix.index()].bound.index()].health;
+            if open || health == Health::Down {
+                Ok(())
+            } else {
+                Err(Refusal::NotDown { component: component.clone(), health: health.word() })
+            }
+        }
+        Command::Approve { recovery, outcome, .. } => {
+            let open = state.open_recovery(*recovery).ok_or(Refusal::NotOpen { recovery: *recovery })?;
+            let unknown = matches!(open.held, Some((WaitingOn::OutcomeUnknown { .. }, _)));
+            if outcome.is_some() && !unknown {
+                let waiting = recover::waiting(state, open).map_or_else(|| "nothing".to_owned(), |it| it.0.to_string());
+                return Err(Refusal::NotWaiting { recovery: *recovery, waiting });
+            }
+            Ok(())
+        }
+        Command::Abort { recovery, .. } => {
+            state.open_recovery(*recovery).map(|_| ()).ok_or(Refusal::NotOpen { recovery: *recovery })
+        }
+        Command::Pause { component, .. } => match component {
+            None => Ok(()),
+            Some(name) => component_named(state, name).map(|_| ()),
+        },
+        Command::Resume { component } => {
+            let paused = match component {
+                None => state.paused.is_some(),
+                Some(name) => state.components[component_named(state, name)?.index()].paused.is_some(),
+            };
+            if paused { Ok(()) } else { Err(Refusal::NotPaused) }
+        }
+        Command::Adopt { instance, .. } => {
+            let known = || state.plan.instances.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+            let ix = state.instance(instance).ok_or_else(|| Refusal::Unknown {
+                what: "instance",
+                name: instance.clone(),
+                known: known(),
+            })?;
+            if state.instances[ix.index()].displaced {
+                Ok(())
+            } else {
+                Err(Refusal::NotDisplaced { instance: instance.clone(), state: state.standby_state(ix).word() })
+            }
+        }
+    }
+}
+
+fn component_named(state: &State, name: &str) -> Result<ComponentIx, Refusal> {
+    state.component(name).ok_or_else(|| Refusal::Unknown {
+        what: "component",
+        name: name.to_owned(),
+        known: state.plan.components.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", "),
+    })
+}

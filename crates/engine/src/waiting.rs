@@ -1,0 +1,187 @@
+//! Why nothing is being done: a closed list, because *not acting is a result with a reason*.
+//!
+//! Every reason can say what it waits for, what ends the wait, and which command overrules it.
+
+use std::fmt;
+
+use mainstay_plan::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::time_nanos;
+use crate::record::{RecoveryId, StepRef};
+
+/// What a recovery waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitingOn {
+    /// Too few witnesses have answered since the first failed observation: we may be the broken part.
+    Witnesses {
+        /// How many are needed.
+        need: usize,
+        /// Which of them are asked.
+        of: Vec<String>,
+    },
+    /// An operator has paused recoveries.
+    Paused {
+        /// Until when, unless resumed before.
+        #[serde(with = "time_nanos")]
+        until: Time,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// What it depends on is being recovered first.
+    Dependency {
+        /// The component that it depends on.
+        component: String,
+    },
+    /// The mode is `observe`: nothing is ever done.
+    ObserveMode {},
+    /// The recovery before ended a short while ago.
+    CoolDown {
+        /// Until when.
+        #[serde(with = "time_nanos")]
+        until: Time,
+    },
+    /// A person must approve.
+    Approval {
+        /// After this the recovery has failed; `None`: the question stands for ever (mode `recommend`).
+        #[serde(with = "crate::codec::optional_time_nanos")]
+        expires: Option<Time>,
+    },
+    /// The journal can't be written, and the plan does not let this go on without it.
+    JournalLost {},
+    /// No rung of the ladder is possible now.
+    NoRungPossible {
+        /// For each rung, why not.
+        reasons: Vec<String>,
+    },
+    /// An instance has to be observed before anything that can't be taken back.
+    Observation {
+        /// The instance.
+        instance: String,
+        /// After this a standby is passed over; `None`: nothing is done before it was observed.
+        #[serde(with = "crate::codec::optional_time_nanos")]
+        until: Option<Time>,
+    },
+    /// It is not known whether a step that may be done only once was done.
+    OutcomeUnknown {
+        /// The step.
+        step: StepRef,
+        /// Its name.
+        name: String,
+    },
+    /// A step is being done.
+    Step {
+        /// The step.
+        step: StepRef,
+        /// Its name.
+        name: String,
+        /// After this it has timed out.
+        #[serde(with = "time_nanos")]
+        until: Time,
+    },
+}
+
+impl WaitingOn {
+    /// Stable, for scripts.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            WaitingOn::Witnesses { .. } => "witnesses",
+            WaitingOn::Paused { .. } => "paused",
+            WaitingOn::Dependency { .. } => "dependency",
+            WaitingOn::ObserveMode {} => "observe_mode",
+            WaitingOn::CoolDown { .. } => "cool_down",
+            WaitingOn::Approval { .. } => "approval",
+            WaitingOn::JournalLost {} => "journal_lost",
+            WaitingOn::NoRungPossible { .. } => "no_rung_possible",
+            WaitingOn::Observation { .. } => "observation",
+            WaitingOn::OutcomeUnknown { .. } => "outcome_unknown",
+            WaitingOn::Step { .. } => "step",
+        }
+    }
+
+    /// When the wait ends by itself, if time ends it.
+    pub const fn until(&self) -> Option<Time> {
+        match self {
+            WaitingOn::Paused { until, .. } | WaitingOn::CoolDown { until } | WaitingOn::Step { until, .. } => {
+                Some(*until)
+            }
+            WaitingOn::Approval { expires: until } | WaitingOn::Observation { until, .. } => *until,
+            WaitingOn::Witnesses { .. }
+            | WaitingOn::Dependency { .. }
+            | WaitingOn::ObserveMode {}
+            | WaitingOn::JournalLost {}
+            | WaitingOn::NoRungPossible { .. }
+            | WaitingOn::OutcomeUnknown { .. } => None,
+        }
+    }
+
+    /// What ends the wait.
+    pub fn ends_when(&self) -> String {
+        match self {
+            WaitingOn::Witnesses { need, of } => format!("{need} of {} answer a new question", of.join(", ")),
+            WaitingOn::Paused { .. } => "the pause expires or is ended".to_owned(),
+            WaitingOn::Dependency { component } => format!("`{component}` is healthy"),
+            WaitingOn::ObserveMode {} => "the plan's mode is `act` or `recommend`".to_owned(),
+            WaitingOn::CoolDown { .. } => "the cool-down is over".to_owned(),
+            WaitingOn::Approval { expires: Some(_) } => "someone approves it, or the question expires".to_owned(),
+            WaitingOn::Approval { expires: None } => "someone approves it".to_owned(),
+            WaitingOn::JournalLost {} => "the agent is started again with a journal that can be written".to_owned(),
+            WaitingOn::NoRungPossible { .. } => "a rung becomes possible, or the component is healthy again".to_owned(),
+            WaitingOn::Observation { instance, .. } => format!("`{instance}` has been observed"),
+            WaitingOn::OutcomeUnknown { .. } => "someone says whether the step was done".to_owned(),
+            WaitingOn::Step { .. } => "the step ends".to_owned(),
+        }
+    }
+
+    /// The command that overrules it.
+    pub fn way_out(&self, recovery: RecoveryId) -> String {
+        match self {
+            WaitingOn::Witnesses { .. } => format!("mainstay approve {recovery} --override witnesses"),
+            WaitingOn::Paused { .. } => "mainstay resume".to_owned(),
+            WaitingOn::Dependency { .. } => format!("mainstay approve {recovery} --override dependency"),
+            WaitingOn::ObserveMode {} => format!("mainstay approve {recovery} --override observe-mode"),
+            WaitingOn::CoolDown { .. } => format!("mainstay approve {recovery} --override cool-down"),
+            WaitingOn::Approval { .. } => format!("mainstay approve {recovery}"),
+            WaitingOn::JournalLost {} => format!("mainstay approve {recovery} --override journal-lost"),
+            WaitingOn::NoRungPossible { .. } => {
+                format!(
+                    "mainstay approve {recovery} --override rpo (if the data loss is acceptable), or mainstay abort {recovery}"
+                )
+            }
+            WaitingOn::OutcomeUnknown { .. } => format!("mainstay approve {recovery} --outcome done|not-done"),
+            WaitingOn::Observation { .. } | WaitingOn::Step { .. } => format!("mainstay abort {recovery}"),
+        }
+    }
+}
+
+/// The reason as a sentence without a full stop.
+impl fmt::Display for WaitingOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitingOn::Witnesses { need, of } => {
+                write!(
+                    f,
+                    "fewer than {need} of the witnesses {} answered since it failed: our own path may be broken",
+                    of.join(", ")
+                )
+            }
+            WaitingOn::Paused { by, reason, .. } => write!(f, "paused by {by}: {reason}"),
+            WaitingOn::Dependency { component } => write!(f, "it depends on `{component}`, which is not healthy"),
+            WaitingOn::ObserveMode {} => write!(f, "the plan's mode is `observe`: nothing is ever done"),
+            WaitingOn::CoolDown { .. } => write!(f, "the recovery before ended less than the cool-down ago"),
+            WaitingOn::Approval { .. } => write!(f, "a person must approve it"),
+            WaitingOn::JournalLost {} => {
+                write!(f, "the journal can't be written, and a takeover without it is refused")
+            }
+            WaitingOn::NoRungPossible { reasons } => write!(f, "no rung is possible now ({})", reasons.join("; ")),
+            WaitingOn::Observation { instance, .. } => write!(f, "`{instance}` must be observed before the next step"),
+            WaitingOn::OutcomeUnknown { name, .. } => {
+                write!(f, "it is not known whether `{name}` was done, and it may be done only once")
+            }
+            WaitingOn::Step { name, .. } => write!(f, "{name}"),
+        }
+    }
+}
