@@ -1,0 +1,119 @@
+//! What the tests use beside Rust: a few system programs, and cargo-deny in the cache folder.
+//!
+//! System packages are a convenience: where they can't be installed, this says what is missing and goes on, and the
+//! tests that need a program say so themselves. cargo-deny is a step of its own, so it has to be there.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cargo;
+
+/// Pinned, because a newer one may find new faults in a tree that nobody changed.
+const CARGO_DENY: &str = "0.20.2";
+
+/// A program that end-to-end tests run, and the Debian package that brings it.
+const PROGRAMS: [(&str, &str); 5] =
+    [("haproxy", "haproxy"), ("dig", "bind9-dnsutils"), ("ip", "iproute2"), ("curl", "curl"), ("tmux", "tmux")];
+
+/// Where tools and continuous integration's build output live: never in the checkout, so that a fresh one finds them.
+pub(crate) fn cache_folder() -> Result<PathBuf> {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("MAINSTAY_CACHE")
+        .or_else(|| Some(set("XDG_CACHE_HOME")?.join("mainstay")))
+        .or_else(|| Some(set("HOME")?.join(".cache/mainstay")))
+        .context("no cache folder: set MAINSTAY_CACHE, XDG_CACHE_HOME or HOME")
+}
+
+/// Where [`install_cargo_deny`] puts cargo-deny.
+pub(crate) fn cargo_deny(cache: &Path) -> PathBuf {
+    cache.join("tools/bin/cargo-deny")
+}
+
+/// Installs the programs that are missing, and returns a line about each that still is.
+pub(crate) fn install_programs() -> Vec<String> {
+    let packages: Vec<&str> = missing().map(|(_, package)| package).collect();
+    if packages.is_empty() {
+        return Vec::new();
+    }
+    println!("installing {}", packages.join(", "));
+    let why_not = match (is_root(), find_program("apt-get")) {
+        (_, None) => "there is no apt-get here",
+        (false, Some(_)) => "only root can install it",
+        (true, Some(_)) => {
+            // The package lists may be missing or old; fetching them costs more than a try.
+            if !apt_install(&packages) && apt_get(&["update"]) {
+                apt_install(&packages);
+            }
+            "apt-get could not install it"
+        }
+    };
+    missing()
+        .map(|(program, package)| {
+            format!("missing: {program} (package {package}; {why_not}); tests that need it can't run")
+        })
+        .collect()
+}
+
+/// Builds cargo-deny into the cache folder unless the pinned version is there.
+pub(crate) fn install_cargo_deny(cache: &Path) -> Result<()> {
+    if installed_version(&cargo_deny(cache)).as_deref() == Some(CARGO_DENY) {
+        return Ok(());
+    }
+    println!("installing cargo-deny {CARGO_DENY}; this takes some minutes, once");
+    let status = Command::new(cargo())
+        .args(["install", "cargo-deny", "--version", CARGO_DENY, "--locked", "--force", "--root"])
+        .arg(cache.join("tools"))
+        // Its build output is of no use to ours.
+        .env_remove("CARGO_TARGET_DIR")
+        .status()
+        .context("can't start cargo to install cargo-deny")?;
+    ensure!(
+        status.success(),
+        "cargo-deny {CARGO_DENY} could not be installed; repeat with: cargo install cargo-deny --version {CARGO_DENY} \
+         --locked --root {}",
+        cache.join("tools").display()
+    );
+    Ok(())
+}
+
+fn installed_version(program: &Path) -> Option<String> {
+    let output = Command::new(program).arg("--version").stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.split_whitespace().nth(1)?.to_owned())
+}
+
+fn missing() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PROGRAMS.into_iter().filter(|(program, _)| find_program(program).is_none())
+}
+
+/// Servers and network tools live in `sbin`, which is often not on the path of a user who isn't root.
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn apt_install(packages: &[&str]) -> bool {
+    let mut args = vec!["install", "--yes", "--no-install-recommends"];
+    args.extend(packages);
+    apt_get(&args)
+}
+
+fn apt_get(args: &[&str]) -> bool {
+    Command::new("apt-get")
+        .args(["-qq", "-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=30"])
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}

@@ -1,0 +1,138 @@
+//! The house test: the walls between the crates and the ground rules of the sources, held by a machine.
+//!
+//! Each rule is a function from facts to complaints. The tests here run the rules over this repository; each module's
+//! own tests run its rules over made-up facts that break them, because a check that can't fail holds nothing. A failure
+//! says which rule, where, and what to do.
+
+mod edges;
+mod purity;
+mod sources;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cargo_metadata::{Metadata, MetadataCommand, Package};
+
+use crate::sources::Source;
+
+#[test]
+fn crates_depend_only_on_what_the_house_allows() {
+    let metadata = metadata();
+    let mut complaints = Vec::new();
+    for package in metadata.workspace_packages() {
+        complaints.extend(edges::check(&package.name, &edges::of(package, &metadata)));
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn engine_and_plan_reach_nothing_that_could_act() {
+    let metadata = metadata();
+    let mut complaints = Vec::new();
+    for pure in purity::RULES {
+        let direct = purity::direct(pure.package, &metadata);
+        let closure = purity::closure(pure.package, &metadata);
+        assert!(!closure.is_empty(), "{} is not in the workspace", pure.package);
+        complaints.extend(purity::check(pure, &direct, &closure));
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn manifests_follow_the_workspace() {
+    let mut complaints = Vec::new();
+    for package in metadata().workspace_packages() {
+        let text = read(package.manifest_path.as_std_path());
+        complaints.extend(sources::manifest(&facts(package), &text));
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn each_clippy_file_repeats_the_root_bans() {
+    let base = read(&root().join("clippy.toml"));
+    let mut complaints = Vec::new();
+    for path in tracked().iter().filter(|path| path.ends_with("/clippy.toml")) {
+        complaints.extend(sources::repeats_bans(&base, path, &read(&root().join(path))));
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn sources_can_be_read() {
+    let mut complaints = Vec::new();
+    for path in tracked().iter().filter(|path| path.ends_with(".rs")) {
+        let text = read(&root().join(path));
+        let source = Source { path, text: &text };
+        complaints.extend(sources::check(source));
+        if let Some(note) = sources::long(source) {
+            eprintln!("note: {note}");
+        }
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn tracked_text_names_no_machine() {
+    let mut complaints = Vec::new();
+    // Cargo writes the lock file, and the name of its default registry into it.
+    for path in tracked().iter().filter(|path| *path != "Cargo.lock") {
+        // A tracked file may be deleted in the work tree, and one that isn't text has nothing to read.
+        let Ok(text) = fs::read_to_string(root().join(path)) else { continue };
+        complaints.extend(sources::names_no_machine(Source { path, text: &text }));
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn the_lock_file_is_tracked() {
+    assert!(
+        tracked().iter().any(|path| path == "Cargo.lock"),
+        "Cargo.lock is not tracked: commit it, we ship a binary"
+    );
+}
+
+fn assert_none(complaints: &[String]) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// Asked at run time: in a build folder shared by several checkouts, another one may have built this test.
+fn root() -> PathBuf {
+    let xtask = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).expect("the house test is run by cargo");
+    xtask.parent().expect("xtask is a folder of the workspace").to_path_buf()
+}
+
+fn metadata() -> Metadata {
+    MetadataCommand::new()
+        .current_dir(root())
+        .other_options(vec!["--locked".to_owned()])
+        .exec()
+        .expect("cargo metadata answers")
+}
+
+fn facts(package: &Package) -> sources::Manifest {
+    let folder = package.manifest_path.parent().expect("a manifest is in a folder");
+    let folder = folder.strip_prefix(root()).expect("workspace crates are inside the workspace");
+    sources::Manifest {
+        package: package.name.to_string(),
+        folder: folder.to_string(),
+        edition: package.edition.to_string(),
+        rust_version: package.rust_version.as_ref().map(ToString::to_string),
+    }
+}
+
+/// Paths of the files that git tracks, relative to the root.
+fn tracked() -> Vec<String> {
+    let output = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output().expect("git can be run");
+    assert!(output.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&output.stderr));
+    let list = String::from_utf8(output.stdout).expect("paths are UTF-8");
+    let paths: Vec<String> = list.split_terminator('\0').map(str::to_owned).collect();
+    assert!(!paths.is_empty(), "git tracks no file here");
+    paths.into_iter().filter(|path| root().join(path).exists()).collect()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("can't read {}: {error}", path.display()))
+}
