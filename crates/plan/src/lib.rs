@@ -8,6 +8,9 @@
 
 pub mod action;
 pub mod component;
+pub mod config;
+pub mod finding;
+mod lint;
 pub mod location;
 pub mod observation;
 pub mod plan;
@@ -18,5 +21,7 @@ pub mod routing;
 pub mod strategy;
 pub mod time;
 
+pub use config::{Compiled, compile};
+pub use finding::{Code, Finding, Severity, Span, explain};
 pub use plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 pub use time::Time;

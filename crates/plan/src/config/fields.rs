@@ -1,0 +1,495 @@
+//! The toolkit for lowering: reading the fields of a mapping, one by one, with every mistake collected.
+//!
+//! A [`Fields`] remembers which fields were asked for and which were there; `finish` reports those that nobody asked
+//! for, with the nearest name that somebody did. Readers return `None` after they have reported what is wrong, and their
+//! callers go on with a stand-in: no plan comes out of a file with an error in it, so a stand-in is never acted on.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::scalar;
+use super::suggest::nearest;
+use super::tree::{Entry, Node, Value};
+use crate::finding::{Code, Finding, Span};
+
+/// What the whole lowering shares.
+pub(crate) struct Cx<'a> {
+    pub(crate) findings: RefCell<Vec<Finding>>,
+    /// What relative paths start from.
+    pub(crate) base_dir: &'a Path,
+    /// How many more names may be compared for suggestions: a file full of wrong names must not take for ever.
+    pub(crate) comparisons: Cell<usize>,
+}
+
+impl Cx<'_> {
+    pub(crate) fn report(&self, finding: Finding) {
+        self.findings.borrow_mut().push(finding);
+    }
+
+    /// The nearest of `names`, as long as there is time for it.
+    pub(crate) fn nearest<'n>(&self, name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+        let left = self.comparisons.get();
+        let mut used = 0;
+        let found = nearest(name, names.take(left).inspect(|_| used += 1));
+        self.comparisons.set(left - used);
+        found
+    }
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) span: Span,
+}
+
+/// The fields of one mapping.
+pub(crate) struct Fields<'a> {
+    pub(crate) cx: &'a Cx<'a>,
+    /// What it describes, for people: `` component `orders-db` ``.
+    pub(crate) what: String,
+    /// Where to point when something is missing.
+    pub(crate) at: Span,
+    entries: &'a [Entry],
+    taken: Vec<bool>,
+    asked: Vec<&'static str>,
+    missing: Vec<&'static str>,
+}
+
+/// The one key of a mapping that says which of several things it is.
+pub(crate) struct Choice<'a> {
+    pub(crate) word: &'static str,
+    pub(crate) at: Span,
+    pub(crate) node: Option<&'a Node>,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of `node`, which describes `what`; nothing at all counts as no fields. `at` is the key before it.
+    pub(crate) fn open(cx: &'a Cx<'a>, node: Option<&'a Node>, at: Span, what: impl Into<String>) -> Fields<'a> {
+        let what = what.into();
+        let entries: &[Entry] = match node.map(|it| (&it.value, it)) {
+            None | Some((Value::Null, _)) => &[],
+            Some((Value::Map(entries), _)) => entries,
+            Some((Value::Scalar { .. } | Value::List(_), node)) => {
+                wrong_type(cx, node, &what, "a mapping of fields");
+                // Its missing fields would be the same mistake told again.
+                return Fields {
+                    cx,
+                    what,
+                    at,
+                    entries: &[],
+                    taken: Vec::new(),
+                    asked: vec![BROKEN],
+                    missing: Vec::new(),
+                };
+            }
+        };
+        Fields { cx, what, at, entries, taken: vec![false; entries.len()], asked: Vec::new(), missing: Vec::new() }
+    }
+
+    /// The field `name`, if it is there.
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<&'a Entry> {
+        self.asked.push(name);
+        let at = self.entries.iter().position(|it| it.key == name)?;
+        self.taken[at] = true;
+        Some(&self.entries[at])
+    }
+
+    /// The field `name`, which must be there.
+    pub(crate) fn need(&mut self, name: &'static str) -> Option<&'a Entry> {
+        let found = self.take(name);
+        if found.is_none() && self.asked.first() != Some(&BROKEN) {
+            self.missing.push(name);
+        }
+        found
+    }
+
+    /// Whether the mapping has the field, without taking it.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|it| it.key == name)
+    }
+
+    /// Where the value of the field stands, if it is there.
+    pub(crate) fn place(&self, name: &str) -> Option<Span> {
+        self.entries.iter().find(|it| it.key == name).map(|it| it.node.spot())
+    }
+
+    /// Reads a field that may be there.
+    pub(crate) fn read<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&'a Cx<'a>, &'a Node) -> Option<T>,
+    ) -> Option<T> {
+        let entry = self.take(name)?;
+        read(self.cx, &entry.node)
+    }
+
+    /// Reads a field that must be there.
+    pub(crate) fn must<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&'a Cx<'a>, &'a Node) -> Option<T>,
+    ) -> Option<T> {
+        let entry = self.need(name)?;
+        read(self.cx, &entry.node)
+    }
+
+    /// A duration that may be there.
+    pub(crate) fn duration(&mut self, name: &'static str, default: Duration) -> Duration {
+        self.read(name, duration).unwrap_or(default)
+    }
+
+    /// A duration above zero that may be there.
+    pub(crate) fn positive(&mut self, name: &'static str, default: Duration) -> Duration {
+        self.read(name, positive).unwrap_or(default)
+    }
+
+    /// A whole number in a range that may be there.
+    pub(crate) fn number(&mut self, name: &'static str, range: std::ops::RangeInclusive<u32>, default: u32) -> u32 {
+        self.read(name, |cx, node| number(cx, node, range)).unwrap_or(default)
+    }
+
+    /// `true` or `false` that may be there.
+    pub(crate) fn flag(&mut self, name: &'static str) -> bool {
+        self.read(name, flag).unwrap_or(false)
+    }
+
+    /// Text that may be there.
+    pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.read(name, text)
+    }
+
+    /// Text that must be there; empty when it is not.
+    pub(crate) fn must_text(&mut self, name: &'static str) -> String {
+        self.must(name, text).unwrap_or_default()
+    }
+
+    /// Reports the fields that nobody asked for and those that are missing. A misspelt field that had to be there is one
+    /// mistake, not two.
+    pub(crate) fn finish(mut self) {
+        for (entry, taken) in self.entries.iter().zip(&self.taken) {
+            if *taken {
+                continue;
+            }
+            let free = self.asked.iter().copied().filter(|it| !self.has(it));
+            let near = self.cx.nearest(&entry.key, free);
+            let mut finding =
+                Finding::new(Code::UnknownField, entry.key_span, format!("{} has no field `{}`", self.what, entry.key));
+            finding = match near {
+                Some(near) => {
+                    self.missing.retain(|it| *it != near);
+                    finding.label(format!("did you mean `{near}`?")).help(format!("write `{near}:`"))
+                }
+                None => {
+                    let known: Vec<String> = self.asked.iter().map(|it| format!("`{it}`")).collect();
+                    finding.label("unknown field").help(format!("it has {}", in_words(&known, "and")))
+                }
+            };
+            self.cx.report(finding);
+        }
+        for name in &self.missing {
+            self.cx.report(
+                Finding::new(Code::MissingField, self.at, format!("{} has no `{name}`", self.what))
+                    .label(format!("`{name}` is missing here")),
+            );
+        }
+    }
+}
+
+/// Stands in `asked` of a mapping that was none.
+const BROKEN: &str = "";
+
+/// "`a`, `b` and `c`".
+pub(crate) fn in_words(words: &[String], and: &str) -> String {
+    match words {
+        [] => "nothing".to_owned(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} {and} {last}", most.join(", ")),
+    }
+}
+
+/// Reports that `node` is not `expected`.
+pub(crate) fn wrong_type(cx: &Cx<'_>, node: &Node, what: &str, expected: &str) {
+    let found = node.describe();
+    cx.report(
+        Finding::new(Code::WrongType, node.spot(), format!("{what} must be {expected}, this is {found}"))
+            .label(format!("{found}, not {expected}")),
+    );
+}
+
+/// The one choice that `node` makes among `words`: `tcp: {…}`, or `tcp` alone where all its fields have defaults.
+pub(crate) fn choice<'a>(cx: &'a Cx<'a>, node: &'a Node, what: &str, words: &[&'static str]) -> Option<Choice<'a>> {
+    let unknown = |word: &str, span: Span| {
+        let finding = Finding::new(Code::UnknownWord, span, format!("there is no {what} `{word}`"));
+        let list: Vec<String> = words.iter().map(|it| format!("`{it}`")).collect();
+        cx.report(match cx.nearest(word, words.iter().copied()) {
+            Some(near) => finding.label(format!("did you mean `{near}`?")).help(format!("write `{near}:`")),
+            None => finding.label("unknown").help(format!("there are {}", in_words(&list, "and"))),
+        });
+    };
+    match &node.value {
+        Value::Scalar { text, .. } => match words.iter().find(|it| *it == text) {
+            Some(word) => Some(Choice { word, at: node.span, node: None }),
+            None => {
+                unknown(text, node.span);
+                None
+            }
+        },
+        Value::Map(entries) => match entries.as_slice() {
+            [] => {
+                wrong_type(cx, node, &format!("a {what}"), "one choice such as `tcp: {…}`");
+                None
+            }
+            [entry] => match words.iter().find(|it| **it == entry.key) {
+                Some(word) => Some(Choice { word, at: entry.key_span, node: Some(&entry.node) }),
+                None => {
+                    unknown(&entry.key, entry.key_span);
+                    None
+                }
+            },
+            [first, rest @ ..] => {
+                let finding = Finding::new(Code::Variant, rest[0].key_span, format!("a {what} has more than one key"));
+                cx.report(match (words.iter().find(|it| **it == first.key), &first.node.value) {
+                    (Some(word), Value::Null) => finding
+                        .label(format!("this belongs under `{word}`"))
+                        .other(first.key_span, "its fields begin on the next line")
+                        .help(format!("indent the fields of `{word}` further than `{word}` itself")),
+                    _ => finding
+                        .label("a second key")
+                        .other(first.key_span, "the first")
+                        .help(format!("begin each {what} with a `-` of its own")),
+                });
+                None
+            }
+        },
+        Value::Null | Value::List(_) => {
+            wrong_type(cx, node, &format!("a {what}"), "one choice such as `NAME: {…}`");
+            None
+        }
+    }
+}
+
+/// The items of a list.
+pub(crate) fn items<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<&'a [Node]> {
+    match &node.value {
+        Value::List(items) => Some(items),
+        Value::Null | Value::Scalar { .. } | Value::Map(_) => {
+            wrong_type(cx, node, "this field", "a list");
+            None
+        }
+    }
+}
+
+/// The entries of a mapping from names of the user's to something.
+pub(crate) fn named<'a>(cx: &'a Cx<'a>, node: &'a Node, what: &str) -> &'a [Entry] {
+    match &node.value {
+        Value::Null => &[],
+        Value::Map(entries) => {
+            for entry in entries {
+                if let Err(why) = scalar::name(&entry.key) {
+                    cx.report(
+                        Finding::new(Code::BadName, entry.key_span, format!("`{}` is no name for a {what}", entry.key))
+                            .label(why)
+                            .help("use letters, digits, `-`, `_` and `.`, up to 63 of them"),
+                    );
+                }
+            }
+            entries
+        }
+        Value::Scalar { .. } | Value::List(_) => {
+            wrong_type(cx, node, "this field", &format!("a mapping from names to {what}s"));
+            &[]
+        }
+    }
+}
+
+/// Any text, also a number that is meant as text.
+pub(crate) fn text(cx: &Cx<'_>, node: &Node) -> Option<String> {
+    at_text(cx, node).map(|it| it.value)
+}
+
+/// Any text, with its place.
+pub(crate) fn at_text(cx: &Cx<'_>, node: &Node) -> Option<At<String>> {
+    match &node.value {
+        Value::Scalar { text, .. } if text.trim().is_empty() => {
+            cx.report(Finding::new(Code::Empty, node.span, "this text is empty").label("nothing here"));
+            None
+        }
+        Value::Scalar { text, .. } => Some(At { value: text.clone(), span: node.span }),
+        Value::Null | Value::List(_) | Value::Map(_) => {
+            wrong_type(cx, node, "this field", "text");
+            None
+        }
+    }
+}
+
+/// Text that may also be empty.
+pub(crate) fn content(cx: &Cx<'_>, node: &Node) -> Option<String> {
+    match &node.value {
+        Value::Scalar { text, .. } => Some(text.clone()),
+        Value::Null => Some(String::new()),
+        Value::List(_) | Value::Map(_) => {
+            wrong_type(cx, node, "this field", "text");
+            None
+        }
+    }
+}
+
+/// A list of texts, at least one: a program and its arguments.
+pub(crate) fn argv(cx: &Cx<'_>, node: &Node) -> Option<Vec<String>> {
+    if let Value::Scalar { text, .. } = &node.value {
+        let words: Vec<String> = text.split_whitespace().map(|it| format!("\"{it}\"")).collect();
+        cx.report(
+            Finding::new(Code::WrongType, node.span, "a command is a list, this is text")
+                .label("text, not a list")
+                .reason("no shell takes it apart, so that blanks and quotes can't surprise anyone")
+                .help(format!("write [{}]", words.join(", "))),
+        );
+        return None;
+    }
+    let list = items(cx, node)?;
+    if list.is_empty() {
+        cx.report(Finding::new(Code::Empty, node.span, "this command is empty").label("no program to run"));
+        return None;
+    }
+    list.iter().map(|it| content(cx, it)).collect()
+}
+
+/// A path; a relative one starts from the directory of the plan.
+pub(crate) fn path(cx: &Cx<'_>, node: &Node) -> Option<PathBuf> {
+    text(cx, node).map(|it| cx.base_dir.join(it))
+}
+
+/// `true` or `false`.
+pub(crate) fn flag(cx: &Cx<'_>, node: &Node) -> Option<bool> {
+    match &node.value {
+        Value::Scalar { text, quoted: false } if text == "true" => Some(true),
+        Value::Scalar { text, quoted: false } if text == "false" => Some(false),
+        Value::Scalar { .. } | Value::Null | Value::List(_) | Value::Map(_) => {
+            wrong_type(cx, node, "this field", "`true` or `false`");
+            None
+        }
+    }
+}
+
+/// A whole number in a range.
+pub(crate) fn number(cx: &Cx<'_>, node: &Node, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+    let Value::Scalar { text, quoted: false } = &node.value else {
+        wrong_type(cx, node, "this field", "a whole number");
+        return None;
+    };
+    match text.parse::<u32>() {
+        Ok(number) if range.contains(&number) => Some(number),
+        Ok(_) => {
+            cx.report(
+                Finding::new(
+                    Code::BadNumber,
+                    node.span,
+                    format!("{text} is not between {} and {}", range.start(), range.end()),
+                )
+                .label(format!("between {} and {}, please", range.start(), range.end())),
+            );
+            None
+        }
+        Err(_) if text.parse::<f64>().is_ok() => {
+            cx.report(
+                Finding::new(Code::BadNumber, node.span, format!("`{text}` is no number that can stand here"))
+                    .label(format!("a whole number from {} to {}", range.start(), range.end())),
+            );
+            None
+        }
+        Err(_) => {
+            wrong_type(cx, node, "this field", "a whole number");
+            None
+        }
+    }
+}
+
+fn parsed<T>(
+    cx: &Cx<'_>,
+    node: &Node,
+    code: Code,
+    what: &str,
+    help: &str,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    let text = at_text(cx, node)?;
+    match read(&text.value) {
+        Ok(value) => Some(value),
+        Err(why) => {
+            let message = format!("`{}` is no {what}", text.value);
+            cx.report(Finding::new(code, text.span, message).label(why).help(help));
+            None
+        }
+    }
+}
+
+/// A duration, zero included.
+pub(crate) fn duration(cx: &Cx<'_>, node: &Node) -> Option<Duration> {
+    let help = "use whole numbers with `ms`, `s`, `m`, `h` or `d`: `250ms`, `1m30s`";
+    if let Value::Scalar { text, .. } = &node.value
+        && text.parse::<u64>().is_ok()
+    {
+        let help = format!("write `{text}s` for seconds or `{text}ms` for milliseconds");
+        return parsed(cx, node, Code::BadDuration, "duration", &help, scalar::duration);
+    }
+    parsed(cx, node, Code::BadDuration, "duration", help, scalar::duration)
+}
+
+/// A duration above zero.
+pub(crate) fn positive(cx: &Cx<'_>, node: &Node) -> Option<Duration> {
+    let value = duration(cx, node)?;
+    if value.is_zero() {
+        cx.report(
+            Finding::new(Code::BadDuration, node.span, "this duration can't be zero").label("more than zero, please"),
+        );
+        return None;
+    }
+    Some(value)
+}
+
+/// An IP address and a port.
+pub(crate) fn socket(cx: &Cx<'_>, node: &Node) -> Option<SocketAddr> {
+    let help = "write an IP address and a port: `10.0.1.10:5432` or `\"[2001:db8::1]:5432\"`";
+    parsed(cx, node, Code::BadAddress, "address", help, scalar::socket)
+}
+
+/// A host (IP address or name) and a port.
+pub(crate) fn address(cx: &Cx<'_>, node: &Node) -> Option<crate::probe::Address> {
+    let help = "write a host and a port: `10.0.1.10:5432`, `db.internal:5432` or `\"[2001:db8::1]:5432\"`";
+    parsed(cx, node, Code::BadAddress, "address", help, scalar::address)
+}
+
+/// A URL of HTTP or HTTPS.
+pub(crate) fn url(cx: &Cx<'_>, node: &Node) -> Option<scalar::Url> {
+    parsed(cx, node, Code::BadUrl, "URL", "write it like `http://10.0.1.10:8080/health`", scalar::url)
+}
+
+/// A DNS name.
+pub(crate) fn dns_name(cx: &Cx<'_>, node: &Node) -> Option<String> {
+    parsed(cx, node, Code::BadName, "DNS name", "write it like `orders.db.internal.`", scalar::dns_name)
+}
+
+/// A percentage in parts per million.
+pub(crate) fn percent_ppm(cx: &Cx<'_>, node: &Node) -> Option<u32> {
+    parsed(cx, node, Code::BadNumber, "percentage", "write it like `99.95`", scalar::percent_ppm)
+}
+
+/// One of a few words.
+pub(crate) fn word<T: Copy>(cx: &Cx<'_>, node: &Node, all: &[T], word: impl Fn(T) -> &'static str) -> Option<T> {
+    let text = at_text(cx, node)?;
+    if let Some(found) = all.iter().find(|it| word(**it) == text.value) {
+        return Some(*found);
+    }
+    let list: Vec<String> = all.iter().map(|it| format!("`{}`", word(*it))).collect();
+    let finding = Finding::new(Code::UnknownWord, text.span, format!("`{}` has no meaning here", text.value))
+        .help(format!("use {}", in_words(&list, "or")));
+    let near = cx.nearest(&text.value, all.iter().map(|it| word(*it)));
+    cx.report(match near {
+        Some(near) => finding.label(format!("did you mean `{near}`?")),
+        None => finding.label("unknown word"),
+    });
+    None
+}

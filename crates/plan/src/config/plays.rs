@@ -1,0 +1,308 @@
+//! Compiling strategies to plays: for every instance that a component may be bound to, the steps with nothing left to
+//! decide.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::fields::{At, Cx};
+use super::link::Parts;
+use super::raw::{ActKind, RawFence, RawHow, RawRung};
+use crate::action::{Action, Plane, Service, ServiceOp};
+use crate::finding::{Code, Finding, Span};
+use crate::probe::ProbeKind;
+use crate::route::Sharing;
+use crate::strategy::{Play, Rung, Step, StepKind, Strategy};
+use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
+
+/// Beyond its grace, how long a stop may take: force, and seeing that it worked.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+
+struct Compiler<'a> {
+    cx: &'a Cx<'a>,
+    plan: &'a Plan,
+    parts: &'a Parts,
+    component: ComponentIx,
+    rung: &'a RawRung,
+}
+
+/// One rung with all its plays.
+pub(super) fn rung(
+    cx: &Cx<'_>,
+    plan: &Plan,
+    parts: &Parts,
+    instances: &HashMap<String, InstanceIx>,
+    component: ComponentIx,
+    rung: &RawRung,
+) -> Rung {
+    let compiler = Compiler { cx, plan, parts, component, rung };
+    match &rung.how {
+        RawHow::Restart { timeout, attempts } => compiler.restart(*timeout, *attempts),
+        RawHow::Failover { standby, fence, accept } => {
+            let standby = standby.as_ref().and_then(|it| instances.get(&it.value)).copied();
+            compiler.failover(standby, *fence, accept.is_some())
+        }
+        RawHow::Run { strategy, argv, timeout, plane, idempotent } => {
+            let action =
+                Action::Command { argv: argv.clone(), env: BTreeMap::new(), plane: *plane, idempotent: *idempotent };
+            compiler.run(*strategy, &action, *timeout)
+        }
+    }
+}
+
+impl Compiler<'_> {
+    fn instances(&self) -> &[InstanceIx] {
+        &self.plan.component(self.component).instances
+    }
+
+    fn name(&self, ix: InstanceIx) -> &At<String> {
+        &self.parts.names[ix.index()]
+    }
+
+    fn restart(&self, timeout: Duration, attempts: u32) -> Rung {
+        let mut plays = BTreeMap::new();
+        for ix in self.instances() {
+            let Some(service) = &self.parts.services[ix.index()] else { continue };
+            let action = Action::Service { op: ServiceOp::Restart, service: service.service.clone() };
+            let step = Step {
+                name: format!("restart {}", self.name(*ix).value),
+                plane: action.plane(),
+                idempotent: action.is_idempotent(),
+                kind: StepKind::Act { on: *ix, action },
+                timeout,
+                attempts,
+            };
+            let steps = vec![step, self.verify(*ix)];
+            plays.insert(*ix, Play { to: *ix, steps, accepts_two_writers: false });
+        }
+        if plays.is_empty() {
+            let name = &self.plan.component(self.component).name;
+            self.service_missing(self.rung.at, name, "restart");
+        }
+        Rung { strategy: Strategy::RestartService, plays }
+    }
+
+    fn service_missing(&self, span: Span, instance: &str, verb: &str) {
+        self.cx.report(
+            Finding::new(Code::ServiceMissing, span, format!("`{instance}` has no `service` to {verb}"))
+                .label("needs a service")
+                .help(format!("add `service: {{ unit: NAME.service }}` to `{instance}`")),
+        );
+    }
+
+    fn run(&self, strategy: Strategy, action: &Action, timeout: Duration) -> Rung {
+        let play = |ix: InstanceIx| {
+            let step = Step {
+                name: format!("{} {}", strategy.word().replace('_', " "), self.name(ix).value),
+                plane: action.plane(),
+                idempotent: action.is_idempotent(),
+                kind: StepKind::Act { on: ix, action: action.clone() },
+                timeout,
+                attempts: 1,
+            };
+            Play { to: ix, steps: vec![step, self.verify(ix)], accepts_two_writers: false }
+        };
+        Rung { strategy, plays: self.instances().iter().map(|ix| (*ix, play(*ix))).collect() }
+    }
+
+    fn failover(&self, standby: Option<InstanceIx>, fence: Option<Span>, accepts: bool) -> Rung {
+        let mut rung = Rung { strategy: Strategy::FailoverToStandby, plays: BTreeMap::new() };
+        let component = self.plan.component(self.component);
+        let Some(standby) = standby.filter(|it| component.instances.contains(it)) else { return rung };
+        let stop = self.fenced_by_stop(fence, accepts);
+        let original = component.original();
+        self.targets_are_there(&[original, standby]);
+        for from in self.instances() {
+            let to = if *from == standby { original } else { standby };
+            let play = self.takeover(*from, to, stop, accepts);
+            rung.plays.insert(*from, play);
+        }
+        rung
+    }
+
+    /// Whether the old owner is stopped, after the ways in which a takeover may lack a fence are found.
+    fn fenced_by_stop(&self, fence: Option<Span>, accepts: bool) -> bool {
+        let routes = &self.plan.component(self.component).routes;
+        let exclusive: Vec<RouteIx> =
+            routes.iter().copied().filter(|it| self.plan.route(*it).sharing == Sharing::Exclusive).collect();
+        let name = &self.plan.component(self.component).name;
+        if let (Some(span), Some(route)) = (fence, exclusive.first()) {
+            self.cx.report(
+                Finding::new(Code::FenceTwice, span, format!("the exclusive route says how `{name}` is fenced"))
+                    .label("not here")
+                    .other(self.parts.route_places[route.index()], "here, as `exclusive: { fence: … }`")
+                    .help("move the fence to the route"),
+            );
+        }
+        let fences: Vec<Option<RawFence>> =
+            exclusive.iter().map(|it| self.parts.fences[it.index()].map(|(fence, _)| fence)).collect();
+        let stop = fence.is_some() || fences.contains(&Some(RawFence::Stop));
+        let unfenced = if stop { None } else { fences.iter().position(Option::is_none) };
+        let missing = |finding: Finding| {
+            if !accepts {
+                self.cx.report(finding.help(
+                    "say how: `fence: stop`, or `fence: traffic_cut` on a route with a proxy; or accept the risk by name: \
+                     `accept_risk: [two_writers]`",
+                ));
+            }
+        };
+        if let Some(at) = unfenced {
+            let route = exclusive[at];
+            let message = format!("nothing fences `{name}` on route `{}`", self.plan.route(route).name);
+            missing(
+                Finding::new(Code::FenceMissing, self.rung.at, message)
+                    .label("this takeover has no fence")
+                    .other(self.parts.route_places[route.index()], "an exclusive route without `fence`"),
+            );
+        } else if routes.is_empty() && !stop {
+            let message = format!("nothing fences `{name}`, which has no route");
+            missing(Finding::new(Code::FenceMissing, self.rung.at, message).label("this takeover has no fence"));
+        }
+        if accepts {
+            self.cx.report(
+                Finding::new(Code::TwoWriters, self.rung.at, format!("`{name}` may have two writers for a while"))
+                    .label("the old owner is not known to be gone when the new one starts")
+                    .help("keep a way to compare and merge both sides, or add a fence"),
+            );
+        }
+        stop
+    }
+
+    fn targets_are_there(&self, needed: &[InstanceIx]) {
+        for route in &self.plan.component(self.component).routes {
+            for ix in needed {
+                if self.plan.route(*route).targets.iter().any(|it| it.instance == *ix) {
+                    continue;
+                }
+                let (name, route_name) = (&self.name(*ix).value, &self.plan.route(*route).name);
+                let word = if *ix == self.plan.component(self.component).original() { "component" } else { "standby" };
+                self.cx.report(
+                    Finding::new(
+                        Code::TargetMissing,
+                        self.rung.at,
+                        format!("route `{route_name}` has no target for `{name}`"),
+                    )
+                    .label("this takeover needs one, one way or the other")
+                    .other(self.parts.route_places[route.index()], "this route")
+                    .help(format!("add `- {{ {word}: {name}, address: \"IP:PORT\" }}` to its targets")),
+                );
+            }
+        }
+    }
+
+    fn takeover(&self, from: InstanceIx, to: InstanceIx, stop: bool, accepts: bool) -> Play {
+        let routes = self.plan.component(self.component).routes.clone();
+        let exclusive: Vec<RouteIx> =
+            routes.iter().copied().filter(|it| self.plan.route(*it).sharing == Sharing::Exclusive).collect();
+        let mut steps = Vec::new();
+        if !exclusive.is_empty() {
+            let kind = StepKind::CutTraffic { routes: exclusive, from };
+            steps.push(self.routing_step(format!("cut traffic to {}", self.name(from).value), kind));
+        }
+        if stop {
+            match &self.parts.services[from.index()] {
+                Some(raw) => steps.push(Step {
+                    name: format!("stop {}", self.name(from).value),
+                    kind: StepKind::Stop { from, service: raw.service.clone() },
+                    plane: Plane::Local,
+                    timeout: raw.stop_grace + STOP_MARGIN,
+                    attempts: 1,
+                    idempotent: true,
+                }),
+                None => self.service_missing(self.name(from).span, &self.name(from).value, "stop, which is its fence"),
+            }
+        }
+        self.activate(to, &mut steps);
+        let name = format!("hand over to {}", self.name(to).value);
+        steps.push(self.routing_step(name, StepKind::TakeOver { to, routes }));
+        steps.push(self.verify(to));
+        Play { to, steps, accepts_two_writers: accepts }
+    }
+
+    /// A step that the traffic processes must acknowledge. Twice ten times what they are allowed: past the allowance the
+    /// bound is gone, but a slow disk is no reason to give up.
+    fn routing_step(&self, name: String, kind: StepKind) -> Step {
+        let timeout = self.plan.allowances.route_apply * 10;
+        Step { name, kind, plane: Plane::Local, timeout, attempts: 2, idempotent: true }
+    }
+
+    fn activate(&self, to: InstanceIx, steps: &mut Vec<Step>) {
+        let name = &self.name(to).value;
+        let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+        for act in &self.parts.activate[to.index()] {
+            let (action, what) = match &act.what {
+                ActKind::OwnService(op) => match &self.parts.services[to.index()] {
+                    Some(raw) => (
+                        Action::Service { op: *op, service: raw.service.clone() },
+                        format!("{} {}", op.word(), service_word(&raw.service)),
+                    ),
+                    None => {
+                        self.service_missing(act.at, name, op.word());
+                        continue;
+                    }
+                },
+                ActKind::Other(action) => (action.clone(), action_word(action)),
+            };
+            let count = seen.entry(what.clone()).or_insert(0);
+            *count += 1;
+            let again = if *count > 1 { format!(" ({count})") } else { String::new() };
+            steps.push(Step {
+                name: format!("activate {name}: {what}{again}"),
+                plane: action.plane(),
+                idempotent: action.is_idempotent(),
+                kind: StepKind::Act { on: to, action },
+                timeout: act.timeout,
+                attempts: act.attempts,
+            });
+        }
+    }
+
+    fn verify(&self, to: InstanceIx) -> Step {
+        StepKind::Verify { probes: self.verify_probes(to) }.into_step(self.rung.verify_within)
+    }
+
+    /// Asked through the routes. Where those say little (a shared route may answer from another target, our proxy accepts
+    /// before it knows its target) or nothing, the instance is asked too.
+    fn verify_probes(&self, to: InstanceIx) -> Vec<ProbeIx> {
+        let mut probes = Vec::new();
+        let mut enough = false;
+        for ix in &self.plan.component(self.component).routes {
+            let route = self.plan.route(*ix);
+            probes.extend(&route.verify);
+            enough |=
+                !route.verify.is_empty() && route.sharing == Sharing::Exclusive && !self.parts.weak_verify[ix.index()];
+        }
+        if !enough {
+            let own = &self.plan.instance(to).probes;
+            // Whoever took over lags behind nobody: a probe of the lag alone has nothing to say about it.
+            let lag_only = |it: &&ProbeIx| {
+                let kind = &self.plan.probe(**it).kind;
+                kind.reports_lag() && !matches!(kind, ProbeKind::Http(_))
+            };
+            let telling: Vec<ProbeIx> = own.iter().filter(|it| !lag_only(it)).copied().collect();
+            probes.extend(if telling.is_empty() { own.clone() } else { telling });
+        }
+        probes
+    }
+}
+
+impl StepKind {
+    fn into_step(self, timeout: Duration) -> Step {
+        Step { name: "verify".to_owned(), kind: self, plane: Plane::Data, timeout, attempts: 1, idempotent: true }
+    }
+}
+
+fn service_word(service: &Service) -> String {
+    match service {
+        Service::Systemd { unit } => unit.clone(),
+        Service::Declared { .. } => "service".to_owned(),
+    }
+}
+
+fn action_word(action: &Action) -> String {
+    match action {
+        Action::Service { op, service } => format!("{} {}", op.word(), service_word(service)),
+        Action::Command { argv, .. } => format!("run {}", argv.first().map_or("", String::as_str)),
+        Action::TriggerFile { path, .. } => format!("write {}", path.display()),
+        Action::Webhook { method, url, .. } => format!("{method} {url}"),
+    }
+}

@@ -1,0 +1,154 @@
+//! Lowering probes.
+
+use std::time::Duration;
+
+use super::fields::{self, Cx, Fields, choice, items};
+use super::raw::RawProbe;
+use super::tree::{Node, Value};
+use crate::finding::{Code, Finding, Span};
+use crate::probe::{Address, DnsRecord, HttpProbe, ProbeKind, ProbeTiming};
+
+const KINDS: [&str; 6] = ["tcp", "http", "dns", "command", "process", "file"];
+
+/// A list of probes.
+pub(super) fn probes<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawProbe> {
+    items(cx, node).unwrap_or_default().iter().filter_map(|it| probe(cx, it)).collect()
+}
+
+/// One probe: `tcp: {…}`.
+pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
+    let choice = choice(cx, node, "probe", &KINDS)?;
+    let mut fields = Fields::open(cx, choice.node, choice.at, format!("this {} probe", choice.word));
+    let kind = match choice.word {
+        "tcp" => fields.must("address", fields::address).map(|address| ProbeKind::Tcp { address }),
+        "http" => http(&mut fields).map(ProbeKind::Http),
+        "dns" => dns(&mut fields),
+        "command" => command(&mut fields),
+        "process" => fields.must("pid_file", fields::path).map(|pid_file| ProbeKind::Process { pid_file }),
+        _ => file(&mut fields),
+    };
+    let timing = timing(&mut fields);
+    fields.finish();
+    Some(RawProbe { at: choice.at, kind: kind?, timing })
+}
+
+fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
+    let url = fields.must("url", fields::url);
+    let expect_status = fields.read("status", statuses).unwrap_or_default();
+    let expect_body = fields.text("body");
+    let host = fields.text("host");
+    let lag_header = fields.text("lag_header");
+    let ca_file = fields.read("ca_file", fields::path);
+    let url = url?;
+    // With TLS the certificate carries a name without a port.
+    let own = if url.tls { url.host } else { url.authority };
+    Some(HttpProbe {
+        tls: url.tls,
+        address: url.address,
+        host: host.unwrap_or(own),
+        path: url.path,
+        expect_status,
+        expect_body,
+        lag_header,
+        ca_file,
+    })
+}
+
+/// `[200, "300-399"]`, or one of them alone.
+fn statuses<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<Vec<(u16, u16)>> {
+    let nodes = match &node.value {
+        Value::List(items) => items.as_slice(),
+        Value::Scalar { .. } => std::slice::from_ref(node),
+        Value::Null | Value::Map(_) => return items(cx, node).map(|_| Vec::new()),
+    };
+    let one = |node: &Node| {
+        let text = fields::at_text(cx, node)?;
+        let (low, high) = text.value.split_once('-').unwrap_or((&text.value, &text.value));
+        match (low.trim().parse::<u16>(), high.trim().parse::<u16>()) {
+            (Ok(low), Ok(high)) if (100..=599).contains(&low) && low <= high && high <= 599 => Some((low, high)),
+            _ => {
+                cx.report(
+                    Finding::new(Code::BadNumber, text.span, format!("`{}` is no status code", text.value))
+                        .label("from 100 to 599")
+                        .help("write a code (`200`) or a range (`200-399`)"),
+                );
+                None
+            }
+        }
+    };
+    nodes.iter().map(one).collect()
+}
+
+fn dns(fields: &mut Fields<'_>) -> Option<ProbeKind> {
+    let server = fields.must("server", fields::socket);
+    let name = fields.must("name", fields::dns_name);
+    let record = fields
+        .read("type", |cx, node| fields::word(cx, node, &DnsRecord::ALL, DnsRecord::word))
+        .unwrap_or(DnsRecord::A);
+    let expect = fields.text("expect");
+    Some(ProbeKind::Dns { server: server?, name: name?, record, expect })
+}
+
+fn command(fields: &mut Fields<'_>) -> Option<ProbeKind> {
+    let argv = fields.must("run", fields::argv);
+    let reports_lag = fields.read("lag", |cx, node| fields::word(cx, node, &["stdout"], |it| it)).is_some();
+    Some(ProbeKind::Command { argv: argv?, reports_lag })
+}
+
+fn file(fields: &mut Fields<'_>) -> Option<ProbeKind> {
+    let path = fields.must("path", fields::path);
+    let max_age = fields.must("max_age", fields::positive);
+    Some(ProbeKind::FileFreshness { path: path?, max_age: max_age? })
+}
+
+/// What every probe has. A timeout up to the fast interval, and that up to the interval, keep probes start to start.
+fn timing(fields: &mut Fields<'_>) -> ProbeTiming {
+    let at = |fields: &Fields<'_>, name: &str| fields.place(name);
+    let before = fields.cx.findings.borrow().len();
+    let interval = fields.positive("interval", Duration::from_secs(1));
+    let fast_interval = fields.positive("fast_interval", interval);
+    let timeout = fields.positive("timeout", fast_interval.min(Duration::from_millis(500)));
+    let fall = fields.number("fall", 1..=1000, 3);
+    let rise = fields.number("rise", 1..=1000, 2);
+    let sound = fields.cx.findings.borrow().len() == before;
+    let places = (at(fields, "interval"), at(fields, "fast_interval"), at(fields, "timeout"));
+    if sound {
+        if fast_interval > interval {
+            contradiction(fields, ("fast_interval", fast_interval, places.1), ("interval", interval, places.0));
+        }
+        if timeout > fast_interval {
+            let other = if places.1.is_some() { ("fast_interval", places.1) } else { ("interval", places.0) };
+            contradiction(fields, ("timeout", timeout, places.2), (other.0, fast_interval, other.1));
+        }
+    }
+    ProbeTiming { interval, fast_interval, timeout, fall, rise }
+}
+
+fn contradiction(
+    fields: &Fields<'_>,
+    (name, value, at): (&str, Duration, Option<Span>),
+    (other, most, other_at): (&str, Duration, Option<Span>),
+) {
+    let (value, most) = (super::scalar::show_duration(value), super::scalar::show_duration(most));
+    let message = format!("`{name}` ({value}) is longer than `{other}` ({most})");
+    let mut finding = Finding::new(Code::Timing, at.or(other_at).unwrap_or(fields.at), message)
+        .help(format!("lower `{name}` to {most} or less, or raise `{other}`"));
+    finding = match (at, other_at) {
+        (Some(_), Some(other_at)) => finding.label("longer").other(other_at, "than this"),
+        (Some(_), None) => finding.label(format!("`{other}` is {most} by default")),
+        (None, _) => finding.label(format!("`{name}` is {value} here")),
+    };
+    fields.cx.report(finding);
+}
+
+/// The name that a probe would be asked under by people: who serves there.
+pub(super) fn retarget(kind: &ProbeKind, address: Address) -> Option<ProbeKind> {
+    match kind {
+        ProbeKind::Tcp { .. } => Some(ProbeKind::Tcp { address }),
+        ProbeKind::Http(http) => Some(ProbeKind::Http(HttpProbe { address, lag_header: None, ..http.clone() })),
+        ProbeKind::Dns { .. }
+        | ProbeKind::Command { .. }
+        | ProbeKind::Process { .. }
+        | ProbeKind::FileFreshness { .. } => None,
+    }
+}

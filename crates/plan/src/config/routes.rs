@@ -1,0 +1,196 @@
+//! Lowering routes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::fields::{self, At, Cx, Fields, choice, items};
+use super::probes::probes;
+use super::raw::{RawFence, RawRoute, RawSharing, RawTarget};
+use super::tree::{Entry, Node};
+use crate::finding::{Code, Finding, Span};
+use crate::route::{DnsFront, DnsPolicy, OnSilence, ProxyFront};
+
+/// One route: `NAME: {…}`.
+pub(super) fn route<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRoute {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("route `{}`", entry.key));
+    let sharing = sharing(&mut fields);
+    let proxy = fields.take("proxy");
+    let dns = fields.take("dns");
+    let beacon = fields.place("beacon");
+    let beacon = fields.flag("beacon").then_some(beacon).flatten();
+    let on_silence = fields.read("on_silence", on_silence).unwrap_or(OnSilence::Keep);
+    let listed = fields.need("targets");
+    let targets: Vec<RawTarget> = listed
+        .and_then(|it| items(cx, &it.node))
+        .map(|it| it.iter().map(|target| self::target(cx, target)).collect())
+        .unwrap_or_default();
+    if let Some(listed) = listed
+        && matches!(&listed.node.value, super::tree::Value::List(items) if items.is_empty())
+    {
+        cx.report(
+            Finding::new(Code::Empty, listed.key_span, format!("{} has no target", fields.what))
+                .label("at least one, please"),
+        );
+    }
+    let verify = fields.take("verify").map(|it| probes(cx, &it.node));
+    let fronts = ["proxy", "dns", "beacon"].iter().any(|it| fields.has(it));
+    if !fronts && !targets.iter().any(|it| it.agent_check.is_some()) && listed.is_some() {
+        cx.report(
+            Finding::new(Code::NoFront, entry.key_span, format!("{} has no way in for clients", fields.what))
+                .label("no `proxy`, `dns`, `beacon` or `agent_check`")
+                .help("add for example `proxy: { listen: \"10.0.9.1:6432\" }`"),
+        );
+    }
+    fields.finish();
+    RawRoute {
+        name: At { value: entry.key.clone(), span: entry.key_span },
+        sharing,
+        proxy_at: proxy.map_or(entry.key_span, |it| it.key_span),
+        dns_at: dns.map_or(entry.key_span, |it| it.key_span),
+        proxy: proxy.map(|it| self::proxy(cx, &it.node, it.key_span)),
+        dns: dns.map(|it| self::dns(cx, &it.node, it.key_span)),
+        beacon,
+        targets,
+        on_silence,
+        verify,
+    }
+}
+
+fn sharing(fields: &mut Fields<'_>) -> RawSharing {
+    let cx = fields.cx;
+    let (exclusive, shared) = (fields.take("exclusive"), fields.take("shared"));
+    let inner = |entry: &Entry, what: &str| -> Option<(RawFence, Span)> {
+        let mut inner = Fields::open(cx, Some(&entry.node), entry.key_span, what);
+        let words = [RawFence::TrafficCut, RawFence::Stop];
+        let fence = (entry.key == "exclusive")
+            .then(|| inner.read("fence", |cx, node| Some((fields::word(cx, node, &words, fence_word)?, node.span))))
+            .flatten();
+        inner.finish();
+        fence
+    };
+    match (exclusive, shared) {
+        (Some(exclusive), None) => RawSharing::Exclusive(inner(exclusive, "this exclusive route")),
+        (None, Some(shared)) => {
+            inner(shared, "`shared`");
+            RawSharing::Shared
+        }
+        (Some(exclusive), Some(shared)) => {
+            cx.report(
+                Finding::new(Code::Contradiction, shared.key_span, format!("{} is exclusive and shared", fields.what))
+                    .label("all targets may serve")
+                    .other(exclusive.key_span, "one target at a time may serve")
+                    .help("keep one of them"),
+            );
+            RawSharing::Unknown
+        }
+        (None, None) => {
+            cx.report(
+                Finding::new(Code::MissingField, fields.at, format!("{} is neither exclusive nor shared", fields.what))
+                    .label("`exclusive` or `shared` is missing here")
+                    .reason("whether two targets may serve at once decides whether a takeover needs a fence")
+                    .help("write `exclusive: { fence: traffic_cut }` for something that has one writer, `shared: {}` otherwise"),
+            );
+            RawSharing::Unknown
+        }
+    }
+}
+
+/// The word for a fence in YAML.
+pub(super) fn fence_word(fence: RawFence) -> &'static str {
+    match fence {
+        RawFence::TrafficCut => "traffic_cut",
+        RawFence::Stop => "stop",
+    }
+}
+
+fn proxy<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> ProxyFront {
+    let mut fields = Fields::open(cx, Some(node), at, "this proxy");
+    let front = ProxyFront {
+        listen: fields.must("listen", listen).unwrap_or(NOWHERE),
+        connect_timeout: fields.positive("connect_timeout", Duration::from_secs(1)),
+        idle_timeout: fields.read("idle_timeout", fields::positive),
+        max_connections: fields.number("max_connections", 1..=1_000_000, 10_000),
+        drain: fields.duration("drain", Duration::from_secs(30)),
+    };
+    fields.finish();
+    front
+}
+
+/// Stands in for an address that could not be read.
+pub(super) const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// An address to listen on. Port 0 would be another one after every start.
+pub(super) fn listen(cx: &Cx<'_>, node: &Node) -> Option<SocketAddr> {
+    let socket = fields::socket(cx, node)?;
+    if socket.port() == 0 {
+        cx.report(
+            Finding::new(Code::BadAddress, node.span, "port 0 can't be listened on")
+                .label("choose a port")
+                .reason("it would be another port after every start, and clients would not find it"),
+        );
+        return None;
+    }
+    Some(socket)
+}
+
+fn dns<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> DnsFront {
+    let mut fields = Fields::open(cx, Some(node), at, "this DNS name");
+    let name = fields.must("name", fields::dns_name).unwrap_or_default();
+    let ttl = fields.duration("ttl", Duration::from_secs(5));
+    if ttl.subsec_nanos() != 0 || ttl > Duration::from_secs(86_400) {
+        let at = fields.place("ttl").unwrap_or(at);
+        cx.report(
+            Finding::new(Code::BadNumber, at, "a TTL is whole seconds, up to a day")
+                .label("whole seconds, please")
+                .reason("DNS carries it as a number of seconds")
+                .help("write for example `ttl: 2s`"),
+        );
+    }
+    let policy = fields
+        .read("policy", |cx, node| fields::word(cx, node, &DnsPolicy::ALL, DnsPolicy::word))
+        .unwrap_or(DnsPolicy::Failover);
+    fields.finish();
+    DnsFront { name, ttl, policy }
+}
+
+/// `keep`, or `cut: { after: 30s }`.
+fn on_silence<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<OnSilence> {
+    let choice = choice(cx, node, "policy for silence", &["keep", "cut"])?;
+    let mut fields = Fields::open(cx, choice.node, choice.at, format!("`{}`", choice.word));
+    let policy = match choice.word {
+        "cut" => fields.must("after", fields::positive).map(|after| OnSilence::Cut { after }),
+        _ => Some(OnSilence::Keep),
+    };
+    fields.finish();
+    policy
+}
+
+fn target<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawTarget {
+    let mut fields = Fields::open(cx, Some(node), node.spot(), "this target");
+    let component = fields.read("component", fields::at_text);
+    let standby = fields.read("standby", fields::at_text);
+    let instance = match (component, standby) {
+        (Some(component), None) => Some((component, false)),
+        (None, Some(standby)) => Some((standby, true)),
+        (Some(component), Some(standby)) => {
+            cx.report(
+                Finding::new(Code::Contradiction, standby.span, "a target is one instance")
+                    .label("a second instance")
+                    .other(component.span, "the first")
+                    .help("write one target for each of them"),
+            );
+            None
+        }
+        (None, None) => {
+            if !fields.has("component") && !fields.has("standby") {
+                fields.need("component");
+            }
+            None
+        }
+    };
+    let address = fields.must("address", listen).unwrap_or(NOWHERE);
+    let weight = fields.number("weight", 0..=255, 1);
+    let agent_check = fields.read("agent_check", |cx, node| Some(At { value: listen(cx, node)?, span: node.span }));
+    fields.finish();
+    RawTarget { at: node.spot(), instance, address, weight: u8::try_from(weight).unwrap_or(u8::MAX), agent_check }
+}

@@ -1,0 +1,331 @@
+//! A YAML file as a tree in which every node knows its place.
+//!
+//! Lowering needs the place of every key and value, all mistakes at once, and the difference between `5` and `"5"`; no
+//! deserializer keeps all three, so the parser's events are made into a tree of our own. Aliases, tags and merge keys
+//! are refused: a plan must read the same in every place, and without aliases a small file can't become a large tree.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+
+use crate::finding::{Code, Finding, Span};
+
+/// The largest file that is read, in bytes.
+pub(crate) const MAX_BYTES: usize = 16 << 20;
+/// The deepest nesting of lists and mappings.
+pub(crate) const MAX_DEPTH: usize = 32;
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) span: Span,
+    pub(crate) value: Value,
+}
+
+/// What stands there.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// Text; `quoted` tells `"5"` from `5`.
+    Scalar {
+        text: String,
+        quoted: bool,
+    },
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// A key and its value.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_span: Span,
+    pub(crate) node: Node,
+}
+
+impl Node {
+    /// Where to point when this node is meant: a scalar itself, the first key of a mapping, the first item of a list.
+    pub(crate) fn spot(&self) -> Span {
+        match &self.value {
+            Value::Null | Value::Scalar { .. } => self.span,
+            Value::List(items) => items.first().map_or(self.span, Node::spot),
+            Value::Map(entries) => entries.first().map_or(self.span, |it| it.key_span),
+        }
+    }
+
+    /// What it is, for people.
+    pub(crate) fn describe(&self) -> &'static str {
+        match &self.value {
+            Value::Null => "nothing",
+            Value::Scalar { quoted: true, .. } => "text",
+            Value::Scalar { text, .. } if text.parse::<f64>().is_ok() => "a number",
+            Value::Scalar { text, .. } if text == "true" || text == "false" => "true or false",
+            Value::Scalar { .. } => "text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a mapping",
+        }
+    }
+}
+
+/// Where bytes, characters, lines and columns of a text are.
+pub(crate) struct Places<'t> {
+    text: &'t str,
+    line_starts: Vec<usize>,
+    /// Byte of each character; `None` when all characters are single bytes.
+    chars: Option<Vec<usize>>,
+    /// Bytes of the text before what the parser sees (a byte order mark).
+    skipped: usize,
+}
+
+impl<'t> Places<'t> {
+    pub(crate) fn new(text: &'t str) -> Places<'t> {
+        let skipped = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let chars = (!text.is_ascii()).then(|| text[skipped..].char_indices().map(|(at, _)| at + skipped).collect());
+        Places { text, line_starts, chars, skipped }
+    }
+
+    fn byte(&self, character: usize) -> usize {
+        let byte = match &self.chars {
+            Some(chars) => chars.get(character).copied().unwrap_or(self.text.len()),
+            None => character + self.skipped,
+        };
+        byte.min(self.text.len())
+    }
+
+    /// The span of these bytes, without the white space at its end.
+    pub(crate) fn span(&self, start: usize, end: usize) -> Span {
+        let end = start + self.text[start..end.max(start)].trim_end().len();
+        let line = self.line_starts.partition_point(|it| *it <= start);
+        let line_start = self.line_starts[line - 1];
+        Span { start, end, line, column: self.text[line_start..start].chars().count() + 1 }
+    }
+
+    fn of(&self, span: saphyr_parser::Span) -> Span {
+        let start = self.byte(span.start.index());
+        self.span(start, self.byte(span.end.index()))
+    }
+
+    /// The text of line `line` (from 1) and the byte at which it starts.
+    fn line(&self, line: usize) -> (&'t str, usize) {
+        let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
+        let end = self.line_starts.get(line).copied().unwrap_or(self.text.len());
+        (self.text[start..end].trim_end_matches(['\r', '\n']), start)
+    }
+}
+
+/// A list or a mapping that is still open.
+enum Open {
+    List { span: Span, items: Vec<Node> },
+    Map { span: Span, entries: Vec<Entry>, key: Option<(String, Span)>, seen: HashMap<String, Span> },
+}
+
+/// Reads a text of one YAML document. `None` when nothing could be made of it; then an error was found. What can be
+/// read around a mistake (a duplicate key, an alias) is read, so that the rest of the file is judged too.
+pub(crate) fn parse(text: &str, findings: &mut Vec<Finding>) -> Option<Node> {
+    let places = Places::new(text);
+    if text.len() > MAX_BYTES {
+        findings.push(Finding::new(
+            Code::Limit,
+            places.span(0, 0),
+            format!("the file has {} bytes, the limit is {MAX_BYTES}", text.len()),
+        ));
+        return None;
+    }
+    let mut builder = Builder { places: &places, findings, open: Vec::new(), root: None, documents: 0 };
+    let mut parser = Parser::new_from_str(&text[places.skipped..]);
+    while let Some(event) = parser.next_event() {
+        match event {
+            Ok((event, span)) => {
+                if !builder.event(event, places.of(span)) {
+                    return None;
+                }
+            }
+            Err(error) => {
+                builder.findings.push(syntax(&places, &error));
+                return None;
+            }
+        }
+    }
+    let root = builder.root.take();
+    if root.is_none() {
+        findings.push(
+            Finding::new(Code::Documents, places.span(0, 0), "the file holds no plan")
+                .label("nothing here")
+                .help("`mainstay init` writes a file to start from"),
+        );
+    }
+    root
+}
+
+struct Builder<'a, 't> {
+    places: &'a Places<'t>,
+    findings: &'a mut Vec<Finding>,
+    open: Vec<Open>,
+    root: Option<Node>,
+    documents: usize,
+}
+
+impl Builder<'_, '_> {
+    /// Takes in one event; `false` when there is no sense in going on.
+    fn event(&mut self, event: Event<'_>, span: Span) -> bool {
+        match event {
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => true,
+            Event::DocumentStart(_) => self.document(span),
+            Event::Alias(_) => {
+                self.unsupported(span, "aliases are not supported", "write the value out where it holds");
+                self.value(Node { span, value: Value::Null });
+                true
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                self.extras(span, anchor, tag.is_some());
+                let quoted = !matches!(style, ScalarStyle::Plain);
+                let null = !quoted && matches!(text.as_ref(), "" | "~" | "null");
+                let value = if null { Value::Null } else { Value::Scalar { text: text.into_owned(), quoted } };
+                self.value(Node { span, value });
+                true
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.extras(span, anchor, tag.is_some());
+                self.begin(Open::List { span, items: Vec::new() }, span)
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.extras(span, anchor, tag.is_some());
+                self.begin(Open::Map { span, entries: Vec::new(), key: None, seen: HashMap::new() }, span)
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                self.end(span);
+                true
+            }
+        }
+    }
+
+    fn document(&mut self, span: Span) -> bool {
+        self.documents += 1;
+        if self.documents > 1 {
+            self.findings.push(
+                Finding::new(Code::Documents, span, "the file holds more than one document")
+                    .label("a second document begins here")
+                    .help("remove the line with `---`, or put the second plan into a file of its own"),
+            );
+        }
+        self.documents == 1
+    }
+
+    fn unsupported(&mut self, span: Span, message: &str, help: &str) {
+        self.findings.push(Finding::new(Code::Unsupported, span, message).label("not supported").help(help));
+    }
+
+    fn extras(&mut self, span: Span, anchor: usize, tagged: bool) {
+        if anchor != 0 {
+            self.unsupported(span, "anchors are not supported", "remove the `&name` and write values out");
+        }
+        if tagged {
+            self.unsupported(span, "tags are not supported", "remove the `!tag`; every field has one type");
+        }
+    }
+
+    fn begin(&mut self, open: Open, span: Span) -> bool {
+        if self.open.len() >= MAX_DEPTH {
+            self.findings.push(
+                Finding::new(Code::Limit, span, format!("lists and mappings nest deeper than {MAX_DEPTH}"))
+                    .label("one level too many"),
+            );
+            return false;
+        }
+        self.open.push(open);
+        true
+    }
+
+    fn end(&mut self, at: Span) {
+        let node = match self.open.pop() {
+            Some(Open::List { span, items }) => {
+                let last = items.last().map_or(span.end, |it| it.span.end).max(at.end.min(at.start));
+                Node { span: self.places.span(span.start, last.max(span.start)), value: Value::List(items) }
+            }
+            Some(Open::Map { span, entries, .. }) => {
+                let last = entries.last().map_or(span.end, |it| it.node.span.end.max(it.key_span.end));
+                Node { span: self.places.span(span.start, last.max(span.start)), value: Value::Map(entries) }
+            }
+            None => return,
+        };
+        self.value(node);
+    }
+
+    /// Puts a finished value where it belongs.
+    fn value(&mut self, node: Node) {
+        match self.open.last_mut() {
+            None => self.root = Some(node),
+            Some(Open::List { items, .. }) => items.push(node),
+            Some(Open::Map { entries, key, seen, .. }) => match key.take() {
+                Some((name, key_span)) => {
+                    if let Some(first) = seen.get(&name) {
+                        self.findings.push(
+                            Finding::new(Code::DuplicateKey, key_span, format!("`{name}` stands twice"))
+                                .label("again here")
+                                .other(*first, "first here")
+                                .help("keep one of them"),
+                        );
+                        return;
+                    }
+                    seen.insert(name.clone(), key_span);
+                    entries.push(Entry { key: name, key_span, node });
+                }
+                None => {
+                    let span = node.spot();
+                    let name = match node.value {
+                        Value::Scalar { text, .. } if text == "<<" => {
+                            self.unsupported(span, "merge keys are not supported", "write the fields out");
+                            text
+                        }
+                        Value::Scalar { text, .. } => text,
+                        Value::Null | Value::List(_) | Value::Map(_) => {
+                            self.findings
+                                .push(Finding::new(Code::WrongType, span, "a key must be text").label("not text"));
+                            String::new()
+                        }
+                    };
+                    if let Some(Open::Map { key, .. }) = self.open.last_mut() {
+                        *key = Some((name, span));
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// What the parser could not read, in words that help: the commonest causes first.
+fn syntax(places: &Places<'_>, error: &ScanError) -> Finding {
+    let at = places.byte(error.marker().index());
+    let here = places.span(at, at);
+    for number in [here.line, here.line.saturating_sub(1)] {
+        if number == 0 {
+            continue;
+        }
+        let (line, start) = places.line(number);
+        let indent = line.len() - line.trim_start().len();
+        if let Some(tab) = line[..indent].find('\t') {
+            let tabs = line[tab..indent].chars().take_while(|it| *it == '\t').count();
+            let mut span = places.span(start + tab, start + tab);
+            span.end = start + tab + tabs;
+            return Finding::new(Code::Tab, span, "a tab in the indentation")
+                .label(if tabs == 1 { "this is a tab" } else { "these are tabs" })
+                .help("indent with spaces; most editors have a setting for YAML files");
+        }
+    }
+    let (line, start) = places.line(here.line);
+    let end = start + line.len();
+    let info = error.info();
+    let first = start + (line.len() - line.trim_start().len());
+    let whole = places.span(first.min(end), end);
+    if info.contains("indent") || info.contains("block mapping") || info.contains("block collection") {
+        return Finding::new(Code::Indentation, whole, "this line's indentation fits no level")
+            .label(format!("{} spaces before this", line.len() - line.trim_start().len()))
+            .help("indent it exactly as its neighbours of the same level");
+    }
+    let span = if at >= start && at < end { places.span(at, end) } else { whole };
+    Finding::new(Code::Syntax, span, format!("not YAML: {info}"))
+        .label("reading stopped here")
+        .help("quote text that holds `: `, ` #`, or begins with one of `{ [ & * ! | > % @ \\``; close what was opened")
+}

@@ -1,0 +1,264 @@
+//! Findings: what is wrong with a plan, or worth knowing about it, each with a stable code and its place in the file.
+//!
+//! A finding says four things: what is the matter (`message`), where (`span` and `label`), why it matters (`reason`) and
+//! what to change (`help`). How they are drawn stands in [`crate::render`].
+
+use serde::{Serialize, Serializer};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// There is no plan until it is mended.
+    Error,
+    /// The plan works, but probably not as its owner expects.
+    Warning,
+    /// Worth knowing.
+    Note,
+}
+
+impl Severity {
+    /// The word for it everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        }
+    }
+}
+
+/// A part of the file, in bytes, with the line and column of its start for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Span {
+    /// First byte, counted from 0.
+    pub start: usize,
+    /// One past the last byte; equal to `start` where something is missing.
+    pub end: usize,
+    /// Line of `start`, counted from 1.
+    pub line: usize,
+    /// Column of `start` in characters, counted from 1.
+    pub column: usize,
+}
+
+/// A second place that a finding speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Label {
+    /// Where.
+    pub span: Span,
+    /// What is to be seen there.
+    pub text: String,
+}
+
+/// One thing that is wrong with a file, or worth knowing about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Which kind of thing.
+    pub code: Code,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file, as its reader called it.
+    pub file: String,
+    /// What is the matter, in one line.
+    pub message: String,
+    /// Where.
+    pub span: Span,
+    /// What is to be seen there, in a few words.
+    pub label: String,
+    /// Other places that belong to it.
+    pub others: Vec<Label>,
+    /// Why it matters.
+    pub reason: String,
+    /// What to change.
+    pub help: Option<String>,
+}
+
+impl Finding {
+    /// A finding with its code's own severity and reason, and nothing else said yet.
+    pub(crate) fn new(code: Code, span: Span, message: impl Into<String>) -> Finding {
+        Finding {
+            code,
+            severity: code.severity(),
+            file: String::new(),
+            message: message.into(),
+            span,
+            label: String::new(),
+            others: Vec::new(),
+            reason: code.reason().to_owned(),
+            help: None,
+        }
+    }
+
+    pub(crate) fn label(mut self, text: impl Into<String>) -> Finding {
+        self.label = text.into();
+        self
+    }
+
+    pub(crate) fn other(mut self, span: Span, text: impl Into<String>) -> Finding {
+        self.others.push(Label { span, text: text.into() });
+        self
+    }
+
+    pub(crate) fn reason(mut self, text: impl Into<String>) -> Finding {
+        self.reason = text.into();
+        self
+    }
+
+    pub(crate) fn help(mut self, text: impl Into<String>) -> Finding {
+        self.help = Some(text.into());
+        self
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.text())
+    }
+}
+
+macro_rules! codes {
+    ($($name:ident $text:literal $severity:ident $title:literal $reason:literal)*) => {
+        /// The kinds of finding. A code keeps its meaning for ever; `mainstay explain` shows its page.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $name,)*
+        }
+
+        impl Code {
+            /// All of them, by number.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            /// The stable code: `MS` and four digits.
+            pub const fn text(self) -> &'static str {
+                match self { $(Code::$name => $text,)* }
+            }
+
+            /// What it is, in a few words.
+            pub const fn title(self) -> &'static str {
+                match self { $(Code::$name => $title,)* }
+            }
+
+            /// How bad it is.
+            pub const fn severity(self) -> Severity {
+                match self { $(Code::$name => Severity::$severity,)* }
+            }
+
+            /// Why it matters, where a finding has nothing more exact to say.
+            pub const fn reason(self) -> &'static str {
+                match self { $(Code::$name => $reason,)* }
+            }
+
+            /// Its page, in Markdown: what it means, why it matters, how to mend it, an example.
+            pub const fn page(self) -> &'static str {
+                match self {
+                    $(Code::$name => include_str!(concat!("../../../docs/errors/", $text, ".md")),)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Syntax "MS0001" Error "the file is not YAML"
+        "nothing after this place could be read, so there may be more to find once it is mended"
+    Tab "MS0002" Error "a tab in the indentation"
+        "YAML allows only spaces there, because a tab has no agreed width and structure depends on it"
+    Indentation "MS0003" Error "indentation that fits no level"
+        "in YAML the indentation is the structure, so it is not clear where this line belongs"
+    Limit "MS0004" Error "the file is too large or too deep"
+        "a file is read completely into memory; the limits keep a broken or hostile one from exhausting it"
+    Unsupported "MS0005" Error "YAML that plans do without"
+        "a plan is read by people under stress: what stands in a place is what holds there"
+    DuplicateKey "MS0006" Error "a key stands twice"
+        "one of the two would silently win"
+    Documents "MS0007" Error "not exactly one document"
+        "a plan is one document, so that nobody wonders which part of the file holds"
+
+    MissingField "MS0101" Error "a field is missing"
+        "it has no default that would be right for everybody"
+    UnknownField "MS0102" Error "an unknown field"
+        "a misspelt field that is ignored would leave its default in force without a word"
+    WrongType "MS0103" Error "a value of the wrong type"
+        "a guess at what was meant could be wrong just when it counts"
+    UnknownWord "MS0104" Error "an unknown word"
+        "only these words have a meaning here"
+    BadDuration "MS0105" Error "not a duration"
+        "durations carry their unit, so that nobody takes seconds for milliseconds"
+    BadAddress "MS0106" Error "not an address"
+        "Mainstay connects to it or listens on it, so it must be exact"
+    BadNumber "MS0107" Error "a number out of its range"
+        "outside the range it would mean something else, or nothing"
+    BadUrl "MS0108" Error "not a URL"
+        "it is asked at the moment of failure, so it must be exact now"
+    BadName "MS0109" Error "not a name"
+        "names stand in the journal, in URLs and on the command line"
+    Empty "MS0110" Error "empty where something is needed"
+        "there would be nothing to do"
+    Version "MS0111" Error "a version that this Mainstay does not know"
+        "the same words may mean something else in another version"
+    Variant "MS0112" Error "not exactly one choice"
+        "each entry is one thing: its one key says which"
+    Contradiction "MS0113" Error "fields that contradict each other"
+        "only one of them can hold"
+
+    UnknownReference "MS0201" Error "a name that nothing has"
+        "what it stands for would be missing at the moment of failure"
+    NameTaken "MS0202" Error "a name used twice"
+        "journal, commands and routes speak of instances by name, so a name must mean one thing"
+    Cycle "MS0203" Error "components depend on each other in a circle"
+        "none of them could be recovered first"
+    StandbyShared "MS0204" Error "a standby of two components"
+        "when both fail together it can save only one of them, and nothing says which"
+    StandbyUnused "MS0205" Warning "a standby that nothing uses"
+        "it costs money and is part of no recovery; the plan leaves it out"
+    ListenTwice "MS0206" Error "an address or a DNS name used twice"
+        "only one of them can have it"
+    MixedRoute "MS0207" Error "an exclusive route with two owners"
+        "one target at a time may serve an exclusive route, and one component decides which"
+    TargetMissing "MS0208" Error "a route without a target for an instance"
+        "after the takeover the route would point at nothing"
+    NoListener "MS0209" Error "a route without its listener"
+        "the traffic process would not know where to answer"
+    NoFront "MS0210" Error "a route that nobody can use"
+        "clients reach a route by its proxy, its name, its beacon or its agent-check"
+
+    Timing "MS0301" Error "probe times that contradict each other"
+        "probes run start to start and never overlap, so that the time to detect a failure can be computed"
+    DownWhen "MS0302" Error "more failing probes asked for than there are"
+        "the instance could never be found down"
+    WitnessNeed "MS0303" Error "more witnesses asked for than there are"
+        "no recovery could ever begin"
+
+    FenceMissing "MS0401" Error "a takeover without a fence"
+        "the old owner may be alive and cut off from us only: both would accept writes"
+    CutIsNoFence "MS0402" Error "cutting traffic fences nothing here"
+        "a fence must be confirmed; clients that already know the old target's address keep using it"
+    ServiceMissing "MS0403" Error "no service to act on"
+        "Mainstay can start and stop only what it was told how to"
+    TwoWriters "MS0404" Warning "two writers are accepted"
+        "for a while two instances may both accept writes, and one side's writes will have to be given up"
+    FenceTwice "MS0405" Error "a fence in two places"
+        "only one place can say how the old owner is fenced: the route, where there is an exclusive one"
+
+    OverRto "MS0501" Warning "the worst case is over the recovery time objective"
+        "the objective would be missed although everything works as planned"
+    LagUnknown "MS0502" Warning "a recovery point objective that nothing measures"
+        "a standby whose position is unknown does not take over without an operator's word"
+    NoRecovery "MS0503" Warning "nothing recovers the loss of the instance"
+        "the component is down until a person acts"
+    ZoneLoss "MS0504" Note "the loss of the zone is not survived"
+        "the component is down until the zone is back or a person acts"
+    NoWitness "MS0505" Warning "no witness"
+        "when the agent's own network breaks, everything looks down, and a takeover would be wrong"
+    TcpOnly "MS0506" Warning "only TCP connections are checked"
+        "the kernel accepts connections for a process that hangs, and our own proxy accepts before it knows its target"
+    ColdStandby "MS0507" Warning "a cold standby of a critical component"
+        "starting what is stopped needs a control plane, which may be gone exactly when everybody recovers"
+    ControlPlaneOnly "MS0508" Warning "every recovery needs a control plane"
+        "control planes fail and queue up exactly when everybody recovers"
+}
+
+/// The page of a code, in Markdown. `code` may be written in any case (`ms0102`); `None` if there is no such code.
+pub fn explain(code: &str) -> Option<&'static str> {
+    Code::ALL.iter().find(|it| it.text().eq_ignore_ascii_case(code.trim())).map(|it| it.page())
+}
