@@ -426,6 +426,12 @@ impl State {
             Body::TablePublished { epoch, targets } => self.on_published(*epoch, targets),
             Body::RecoveryCompleted { recovery, how, .. } => {
                 self.with(*recovery, |it| it.completion = Some(how.clone()));
+                // What was seen before we acted says nothing about what is now: without this, the old verdict would
+                // open the next recovery.
+                let bound = self.open.get(recovery).map(|it| self.components[it.index()].bound);
+                if let Some(bound) = bound.filter(|it| self.instances[it.index()].health == Health::Down) {
+                    self.doubt(bound);
+                }
                 self.close(at, *recovery, RecoveryStatus::RecoveryCompleted);
             }
             Body::RecoveryFailed { recovery, why } => {

@@ -1,0 +1,458 @@
+//! The world: servers that die and hang, a disk that syncs late and loses what was not synced, a traffic process, and an
+//! agent that can be killed between any two effects.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_engine::codec::{Encoded, decode};
+use mainstay_engine::driver::{Driver, Todo};
+use mainstay_engine::effect::{Notice, Order};
+use mainstay_engine::record::{ReportedTarget, StepRef};
+use mainstay_engine::state::LOCAL_PROCESS;
+use mainstay_engine::{Command, Engine, Input, Record};
+use mainstay_plan::action::{Action, Outcome, ServiceOp};
+use mainstay_plan::observation::{Answer, Observation};
+use mainstay_plan::probe::Watches;
+use mainstay_plan::routing::{RoutingTable, TargetState};
+use mainstay_plan::{Plan, ProbeIx, RouteIx, Time};
+
+use crate::checkers::Checkers;
+
+/// How a server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Answers.
+    Up,
+    /// Refuses.
+    Dead,
+    /// Accepts and never answers.
+    Hung,
+}
+
+/// Where an agent is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashKind {
+    /// This record is durable; nothing that follows from it has happened.
+    AfterRecord,
+    /// This record was handed over, but the power went before it was synced: it is lost.
+    BeforeSync,
+    /// The action that this record (`step_started`) justifies was done, its outcome was not heard.
+    BeforeOutcome,
+}
+
+/// A crash that waits for its moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// At which record.
+    pub seq: u64,
+    /// Where.
+    pub kind: CrashKind,
+    /// How long until the agent is started again.
+    pub down_for: Duration,
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Wake,
+    Answer(Box<Observation>),
+    Synced,
+    ActionEnded(StepRef, Outcome),
+    Applied(RoutingTable),
+    StartAgent,
+    Fault(Fault),
+    Say(Command),
+}
+
+/// Something that happens to the world.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// A server changes.
+    Server(String, Server),
+    /// The path from the agent to everything breaks, or is whole again.
+    OwnPath(bool),
+    /// The traffic process dies, or is back (with the table from its disk).
+    Traffic(bool),
+    /// The agent is stopped for a while, and wakes up late.
+    AgentStops(Duration),
+    /// How a standby's replication lags from now on.
+    Lag(String, Option<Duration>),
+    /// The next action has this outcome instead of what really happened to it.
+    Outcome(Outcome),
+    /// The agent's process is killed and started again later.
+    AgentKilled(Duration),
+}
+
+/// How long things take in this world.
+const ROUND_TRIP: Duration = Duration::from_millis(2);
+const SYNC: Duration = Duration::from_millis(5);
+const ACTION: Duration = Duration::from_millis(20);
+
+/// The world.
+#[derive(Debug)]
+pub struct World {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Now.
+    pub now: Time,
+    /// By instance or witness name.
+    pub servers: BTreeMap<String, Server>,
+    /// By instance name.
+    pub lag: BTreeMap<String, Duration>,
+    /// Every action that was really done: its key, and what.
+    pub done: Vec<(String, String)>,
+    /// Everything that people were told.
+    pub told: Vec<Notice>,
+    /// What the traffic process serves.
+    pub table: RoutingTable,
+    /// Checked after every step.
+    pub checkers: Checkers,
+    queue: BTreeMap<(Time, u64), Event>,
+    ticket: u64,
+    driver: Option<Driver>,
+    durable: Vec<Encoded>,
+    unsynced: Vec<Encoded>,
+    syncing: bool,
+    in_flight: BTreeSet<ProbeIx>,
+    traffic_up: bool,
+    own_path_broken: bool,
+    frozen_until: Option<Time>,
+    late: Vec<Event>,
+    crash: Option<Crash>,
+    fake_outcome: Option<Outcome>,
+    crashes: u32,
+}
+
+impl World {
+    /// All servers are up; the agent starts at once.
+    pub fn new(plan: Plan) -> World {
+        let plan = Arc::new(plan);
+        let names = plan.instances.iter().map(|it| &it.name).chain(plan.witnesses.iter().map(|it| &it.name));
+        let mut world = World {
+            now: Time::from_millis(1_000_000),
+            servers: names.map(|it| (it.clone(), Server::Up)).collect(),
+            lag: plan.instances.iter().map(|it| (it.name.clone(), Duration::ZERO)).collect(),
+            done: Vec::new(),
+            told: Vec::new(),
+            table: RoutingTable::empty(&plan.site.name),
+            checkers: Checkers::new(&plan),
+            queue: BTreeMap::new(),
+            ticket: 0,
+            driver: None,
+            durable: Vec::new(),
+            unsynced: Vec::new(),
+            syncing: false,
+            in_flight: BTreeSet::new(),
+            traffic_up: true,
+            own_path_broken: false,
+            frozen_until: None,
+            late: Vec::new(),
+            crash: None,
+            fake_outcome: None,
+            crashes: 0,
+            plan,
+        };
+        world.at(Duration::ZERO, Event::StartAgent);
+        world
+    }
+
+    /// Kills the agent at a moment that comes by itself.
+    pub fn crash_at(&mut self, crash: Crash) {
+        self.crash = Some(crash);
+    }
+
+    /// How often the agent was killed by [`World::crash_at`].
+    pub fn crashes(&self) -> u32 {
+        self.crashes
+    }
+
+    /// Lets something happen after a while.
+    pub fn fault(&mut self, after: Duration, fault: Fault) {
+        self.at(after, Event::Fault(fault));
+    }
+
+    /// Lets an operator say something after a while. A command that is refused at that moment is a broken test.
+    pub fn say(&mut self, after: Duration, command: Command) {
+        self.at(after, Event::Say(command));
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, span: Duration) {
+        let until = self.now + span;
+        while let Some(((at, ticket), _)) = self.queue.first_key_value()
+            && *at <= until
+        {
+            let (at, ticket) = (*at, *ticket);
+            let event = self.queue.remove(&(at, ticket)).expect("it was just seen");
+            self.now = at;
+            self.happen(event);
+        }
+        self.now = until;
+    }
+
+    /// The records on the disk.
+    pub fn journal(&self) -> Vec<(u64, Record)> {
+        (1..).zip(self.durable.iter().map(|it| decode(it).expect("what this engine wrote it can read"))).collect()
+    }
+
+    /// The records on the disk as they stand there.
+    pub fn stored(&self) -> Vec<(u64, Encoded)> {
+        (1..).zip(self.durable.iter().cloned()).collect()
+    }
+
+    /// The engine of the agent that runs.
+    pub fn engine(&self) -> Option<&Engine> {
+        self.driver.as_ref().map(Driver::engine)
+    }
+
+    /// Loses the journal: the agent dies and its disk is empty.
+    pub fn lose_journal(&mut self, down_for: Duration) {
+        self.durable.clear();
+        self.checkers.forget_journal();
+        self.kill(down_for);
+    }
+
+    fn at(&mut self, after: Duration, event: Event) {
+        self.ticket += 1;
+        self.queue.insert((self.now + after, self.ticket), event);
+    }
+
+    fn happen(&mut self, event: Event) {
+        if let Some(until) = self.frozen_until {
+            let concerns_agent = !matches!(event, Event::Fault(_) | Event::StartAgent | Event::Synced);
+            if self.now < until && concerns_agent {
+                self.late.push(event);
+                return;
+            }
+            if self.now >= until {
+                self.frozen_until = None;
+                for late in std::mem::take(&mut self.late) {
+                    self.happen(late);
+                }
+            }
+        }
+        match event {
+            Event::Wake => self.turn(Vec::new()),
+            Event::Answer(observation) => {
+                if self.in_flight.remove(&observation.probe) {
+                    let answered = Observation { ended: self.now, ..*observation };
+                    self.turn(vec![Input::Observation(answered)]);
+                }
+            }
+            Event::Synced => self.synced(),
+            Event::ActionEnded(step, outcome) => {
+                let begun = self.checkers.begun_at(step);
+                if self.strikes(CrashKind::BeforeOutcome, |seq| begun == Some(seq)) {
+                    return;
+                }
+                self.turn(vec![Input::Outcome { step, outcome }]);
+            }
+            Event::Applied(table) => self.apply(table),
+            Event::StartAgent => self.start(),
+            Event::Fault(fault) => self.suffer(fault),
+            Event::Say(command) => {
+                let driver = self.driver.as_ref().expect("an operator speaks to a running agent");
+                driver.engine().check_command(&command).expect("the test says something acceptable");
+                self.turn(vec![Input::Command { command, by: "operator".to_owned() }]);
+            }
+        }
+    }
+
+    fn suffer(&mut self, fault: Fault) {
+        match fault {
+            Fault::Server(name, state) => {
+                self.servers.insert(name, state);
+            }
+            Fault::OwnPath(broken) => self.own_path_broken = broken,
+            Fault::Traffic(up) => {
+                self.traffic_up = up;
+                if up {
+                    self.greet_traffic();
+                }
+            }
+            Fault::AgentStops(span) => {
+                self.frozen_until = Some(self.now + span);
+                self.at(span, Event::Wake);
+            }
+            Fault::Lag(name, lag) => {
+                match lag {
+                    Some(lag) => self.lag.insert(name, lag),
+                    None => self.lag.remove(&name),
+                };
+            }
+            Fault::Outcome(outcome) => self.fake_outcome = Some(outcome),
+            Fault::AgentKilled(down_for) => self.kill(down_for),
+        }
+    }
+
+    fn start(&mut self) {
+        let records = self.journal();
+        let folded = records.iter().map(|(seq, record)| (*seq, record));
+        let engine = Engine::new(self.plan.clone(), ".", "sim", folded, self.now);
+        self.driver = Some(Driver::new(engine));
+        self.checkers.agent_started();
+        if self.traffic_up {
+            self.greet_traffic();
+        }
+        self.turn(Vec::new());
+    }
+
+    fn greet_traffic(&mut self) {
+        let targets = self.served();
+        let epoch = self.table.epoch;
+        self.turn(vec![Input::TrafficServes { process: LOCAL_PROCESS.to_owned(), epoch, targets }]);
+    }
+
+    fn served(&self) -> Vec<ReportedTarget> {
+        let of = |route: &mainstay_plan::routing::RouteEntry| {
+            let name = route.name.clone();
+            let target = move |it: &mainstay_plan::routing::TargetEntry| ReportedTarget {
+                route: name.clone(),
+                instance: it.instance.clone(),
+                state: it.state,
+            };
+            route.targets.iter().map(target).collect::<Vec<_>>()
+        };
+        self.table.routes.iter().flat_map(of).collect()
+    }
+
+    fn kill(&mut self, down_for: Duration) {
+        self.driver = None;
+        self.unsynced.clear();
+        self.syncing = false;
+        self.in_flight.clear();
+        self.frozen_until = None;
+        self.late.clear();
+        // What the dead agent had asked for may still happen to the world, but nobody hears of it.
+        self.queue.retain(|_, event| matches!(event, Event::Fault(_) | Event::Say(_) | Event::Applied(_)));
+        self.at(down_for, Event::StartAgent);
+    }
+
+    /// Kills the agent if the awaited moment is this one.
+    fn strikes(&mut self, kind: CrashKind, here: impl Fn(u64) -> bool) -> bool {
+        let Some(crash) = self.crash.filter(|it| it.kind == kind && here(it.seq)) else { return false };
+        self.crash = None;
+        self.crashes += 1;
+        self.kill(crash.down_for);
+        true
+    }
+
+    fn turn(&mut self, inputs: Vec<Input>) {
+        let Some(driver) = &mut self.driver else { return };
+        let turn = driver.turn(self.now, inputs);
+        let wake = driver.engine().next_wakeup();
+        let last = turn.first_seq + turn.append.len() as u64;
+        for encoded in turn.append {
+            self.unsynced.push(encoded);
+        }
+        if self.strikes(CrashKind::BeforeSync, |seq| (turn.first_seq..last).contains(&seq)) {
+            return;
+        }
+        if !self.unsynced.is_empty() && !self.syncing {
+            self.syncing = true;
+            self.at(SYNC, Event::Synced);
+        }
+        for todo in turn.todo {
+            self.perform(todo);
+        }
+        self.checkers.after_step(&self.table);
+        if let Some((at, _)) = wake {
+            self.at(at.since(self.now), Event::Wake);
+        }
+    }
+
+    fn synced(&mut self) {
+        let before = self.durable.len() as u64;
+        self.durable.append(&mut self.unsynced);
+        self.syncing = false;
+        let now_durable = self.durable.len() as u64;
+        for (seq, encoded) in (before + 1..).zip(&self.durable[usize::try_from(before).expect("fits")..]) {
+            self.checkers.recorded(seq, &decode(encoded).expect("what this engine wrote it can read"));
+        }
+        if self.strikes(CrashKind::AfterRecord, |seq| (before + 1..=now_durable).contains(&seq)) {
+            return;
+        }
+        self.turn(vec![Input::Recorded(now_durable)]);
+    }
+
+    fn perform(&mut self, todo: Todo) {
+        match todo {
+            Todo::Probe(probe) => self.ask(probe),
+            Todo::Act(order) => self.act(order),
+            Todo::Cancel(step) => {
+                self.queue.retain(|_, it| !matches!(it, Event::ActionEnded(of, _) if *of == step));
+            }
+            Todo::Route(table) => {
+                self.checkers.ordered(&table);
+                if self.traffic_up {
+                    self.at(ROUND_TRIP + SYNC, Event::Applied(table));
+                }
+            }
+            Todo::Notify(notice) => self.told.push(notice),
+        }
+    }
+
+    fn apply(&mut self, table: RoutingTable) {
+        if !self.traffic_up || table.epoch < self.table.epoch {
+            return;
+        }
+        self.checkers.applied(&table);
+        let epoch = table.epoch;
+        self.table = table;
+        self.turn(vec![Input::RouteApplied { process: LOCAL_PROCESS.to_owned(), epoch }]);
+    }
+
+    fn ask(&mut self, ix: ProbeIx) {
+        let plan = self.plan.clone();
+        let probe = plan.probe(ix);
+        let (server, lag) = match probe.watches {
+            Watches::Instance(instance) => {
+                let name = &plan.instance(instance).name;
+                let reports = probe.kind.reports_lag();
+                (self.servers[name], reports.then(|| self.lag.get(name).copied()).flatten())
+            }
+            Watches::Witness(witness) => (self.servers[&plan.witness(witness).name], None),
+            Watches::Route(route) => (self.behind(route), None),
+        };
+        let server = if self.own_path_broken { Server::Hung } else { server };
+        let (answer, took) = match server {
+            Server::Up => (Answer::Good, ROUND_TRIP),
+            Server::Dead => (Answer::Refused("connection refused".to_owned()), ROUND_TRIP),
+            Server::Hung => (Answer::TimedOut, probe.timing.timeout),
+        };
+        let observation = Observation { probe: ix, started: self.now, ended: self.now + took, answer, lag };
+        self.in_flight.insert(ix);
+        self.at(took, Event::Answer(Box::new(observation)));
+    }
+
+    /// What a client of the route meets.
+    fn behind(&self, route: RouteIx) -> Server {
+        let name = &self.plan.route(route).name;
+        let entry = self.table.routes.iter().find(|it| it.name == *name);
+        let serving = entry.and_then(|it| it.targets.iter().find(|it| it.state == TargetState::Serving));
+        match serving {
+            Some(target) if self.traffic_up => self.servers[&target.instance],
+            Some(_) | None => Server::Dead,
+        }
+    }
+
+    fn act(&mut self, order: Order) {
+        self.checkers.acted(&order);
+        let what = match &order.action {
+            Action::Service { op, .. } => {
+                let state = match op {
+                    ServiceOp::Start | ServiceOp::Restart => Server::Up,
+                    ServiceOp::Stop | ServiceOp::Kill => Server::Dead,
+                };
+                self.servers.insert(order.instance.clone(), state);
+                format!("{} {}", op.word(), order.instance)
+            }
+            Action::Command { argv, .. } => argv.join(" "),
+            Action::TriggerFile { path, .. } => format!("write {}", path.display()),
+            Action::Webhook { url, .. } => format!("call {url}"),
+        };
+        self.done.push((order.key.clone(), what));
+        let outcome = self.fake_outcome.take().unwrap_or(Outcome::Done);
+        self.at(ACTION, Event::ActionEnded(order.step, outcome));
+    }
+}
