@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 /// What tells one kind of our files from others.
 pub(crate) struct Format {
@@ -80,6 +80,25 @@ pub enum DatabaseError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+}
+
+impl DatabaseError {
+    /// Whether there was no space left to open the file; SQLite needs some for the index of its log.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            Self::Sqlite { source, .. } => means_disk_full(source),
+            Self::Missing { .. } | Self::Foreign { .. } | Self::Newer { .. } => false,
+        }
+    }
+}
+
+/// Whether `error` says that there is no space. The index of the log is a shared file that grows too: no room for it
+/// is a full disk under another name.
+pub(crate) fn means_disk_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|failure| {
+        failure.code == ErrorCode::DiskFull || failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE
+    })
 }
 
 impl Format {

@@ -210,7 +210,14 @@ impl Journal {
         on_event: impl Fn(Event) + Send + 'static,
     ) -> Result<(Self, Vec<Record>), OpenError> {
         let path = dir.join(JOURNAL_FILE);
-        let connection = FORMAT.open(&path, options.open_patience)?;
+        let mut reserve = Reserve::new(dir, options.reserve_bytes);
+        let connection = match FORMAT.open(&path, options.open_patience) {
+            // Even opening takes some space, and whoever starts again on a full disk has the reserve for that.
+            Err(error) if error.is_disk_full() && reserve.release_left() => {
+                FORMAT.open(&path, options.open_patience)?
+            }
+            result => result?,
+        };
         let start = Head { seq: 0, hash: genesis() };
         let records = chain::read_chunk(&connection, &mut Chain::after(start), i64::MIN, usize::MAX)
             .map_err(|source| OpenError::Broken { path: path.clone(), source })?;
@@ -218,7 +225,6 @@ impl Journal {
         let queue = Arc::new(Queue::new(head, options.max_queued_entries, options.max_queued_bytes));
         let watch = Arc::new(SyncWatch::default());
         let events = Events::new(on_event);
-        let reserve = Reserve::new(dir, options.reserve_bytes);
         let writer = Writer::new(
             connection,
             head,

@@ -32,6 +32,12 @@ impl Reserve {
         self.held
     }
 
+    /// Gives up a reserve that an earlier process has left; `false` when there was none.
+    pub(super) fn release_left(&mut self) -> bool {
+        self.held = self.path.exists();
+        self.release()
+    }
+
     /// Makes the reserve where there is none. Leaves nothing behind when there is no space for it.
     pub(super) fn make(&mut self) -> io::Result<()> {
         if self.held || self.bytes == 0 {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::Options;
 use super::event::{Event, Events, Loss, WaitReason};
@@ -16,6 +16,7 @@ use super::queue::{self, Queue};
 use super::record::{Entry, Head, Record};
 use super::reserve::Reserve;
 use super::watch::SyncWatch;
+use crate::sqlite::means_disk_full;
 
 /// What a transaction writes besides its entries: whole pages, and the last page of the table again.
 const TRANSACTION_OVERHEAD_BYTES: usize = 3 * 4096;
@@ -225,8 +226,7 @@ fn insert(connection: &Connection, head: Head, batch: &[Entry]) -> Result<Head, 
 fn classify(error: &rusqlite::Error) -> Trouble {
     let text = error.to_string();
     let Some(failure) = error.sqlite_error() else { return Trouble::Final(Loss::Other(text)) };
-    // The index of the log is a shared file that grows too: no room for it is a full disk under another name.
-    if failure.code == ErrorCode::DiskFull || failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE {
+    if means_disk_full(error) {
         return Trouble::Full;
     }
     let passing = [ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked, ErrorCode::FileLockingProtocolFailed];
@@ -241,4 +241,109 @@ fn classify(error: &rusqlite::Error) -> Trouble {
         Loss::Other
     };
     Trouble::Final(loss(format!("{text} (SQLite code {})", failure.extended_code)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::{self, Receiver};
+    use std::time::Duration;
+
+    use rusqlite::ffi;
+
+    use super::super::record::genesis;
+    use super::super::{FORMAT, JOURNAL_FILE, Reader};
+    use super::*;
+
+    fn entry(bytes: usize) -> Entry {
+        Entry { wall_ns: 1, mono_ns: 1, kind: "test".to_owned(), version: 1, payload: vec![7; bytes] }
+    }
+
+    fn writer(dir: &Path, options: Options) -> (Writer, Receiver<Event>) {
+        let head = Head { seq: 0, hash: genesis() };
+        let connection = FORMAT.open(&dir.join(JOURNAL_FILE), Duration::ZERO).expect("opens");
+        let queue = Arc::new(Queue::new(head, options.max_queued_entries, options.max_queued_bytes));
+        let (sender, events) = mpsc::channel();
+        let events_out = Events::new(move |event| sender.send(event).expect("is heard"));
+        let reserve = Reserve::new(dir, options.reserve_bytes);
+        let writer =
+            Writer::new(connection, head, options, reserve, queue, Arc::default(), events_out).expect("is set up");
+        (writer, events)
+    }
+
+    fn append(writer: &mut Writer, entry: Entry) -> Result<(), Stop> {
+        writer.queue.push(vec![entry]).expect("there is room");
+        let batch = writer.queue.take().expect("there is a batch");
+        writer.write(&batch)
+    }
+
+    #[test]
+    fn a_disk_that_stays_full_costs_the_reserve_and_then_the_journal() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = Options { full_patience: Duration::ZERO, reserve_bytes: 4096, ..Options::default() };
+        let (mut writer, events) = writer(dir.path(), options);
+        append(&mut writer, entry(10)).expect("there is space");
+        assert!(writer.queue.reserve_held());
+        writer.connection.pragma_update_and_check(None, "max_page_count", 1, |_| Ok(())).expect("is set");
+        let stop = append(&mut writer, entry(100_000)).expect_err("there is no space");
+        assert!(matches!(stop, Stop::Lost(Loss::DiskFull)), "{stop:?}");
+        assert!(!writer.queue.reserve_held());
+        writer.lose(Loss::DiskFull);
+        let told: Vec<Event> = events.try_iter().collect();
+        assert!(
+            matches!(
+                told[..],
+                [
+                    Event::Durable { seq: 1 },
+                    Event::Waiting { reason: WaitReason::OnReserve, .. },
+                    Event::Lost { reason: Loss::DiskFull },
+                ]
+            ),
+            "{told:?}"
+        );
+        drop(writer);
+        assert_eq!(Reader::open(dir.path()).expect("opens").verify(None).expect("holds").records, 1);
+    }
+
+    #[test]
+    fn a_full_disk_keeps_the_batch_until_there_is_space() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut writer, _events) = writer(dir.path(), Options { reserve_bytes: 0, ..Options::default() });
+        writer.connection.pragma_update_and_check(None, "max_page_count", 1, |_| Ok(())).expect("is set");
+        let batch = [entry(100_000)];
+        assert!(matches!(writer.attempt(&batch), Err(Trouble::Full)));
+        writer.connection.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(())).expect("is set");
+        assert_eq!(writer.attempt(&batch).expect("there is space").seq, 1);
+    }
+
+    #[test]
+    fn checkpoints_move_the_log_and_keep_every_record() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut writer, _events) = writer(dir.path(), Options { checkpoint_bytes: 1, ..Options::default() });
+        for _ in 0..50 {
+            append(&mut writer, entry(5000)).expect("there is space");
+            writer.keep_house().expect("the disk is well");
+        }
+        let log = std::fs::metadata(dir.path().join(format!("{JOURNAL_FILE}-wal"))).expect("exists").len();
+        assert!(log < 50 * 5000, "the log starts over after a checkpoint: {log} bytes");
+        assert_eq!(Reader::open(dir.path()).expect("opens").verify(None).expect("holds").records, 50);
+    }
+
+    #[test]
+    fn troubles_are_told_apart() {
+        let classify = |code| classify(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        for code in [ffi::SQLITE_BUSY, ffi::SQLITE_BUSY_SNAPSHOT, ffi::SQLITE_BUSY_RECOVERY, ffi::SQLITE_PROTOCOL] {
+            assert!(matches!(classify(code), Trouble::Locked), "{code}");
+        }
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_SHMSIZE] {
+            assert!(matches!(classify(code), Trouble::Full), "{code}");
+        }
+        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_DIR_FSYNC] {
+            assert!(matches!(classify(code), Trouble::Final(Loss::Io(_))), "{code}");
+        }
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB] {
+            assert!(matches!(classify(code), Trouble::Final(Loss::Corrupt(_))), "{code}");
+        }
+        assert!(matches!(classify(ffi::SQLITE_READONLY), Trouble::Final(Loss::Other(_))));
+    }
 }
