@@ -9,7 +9,7 @@ use std::time::Duration;
 use mainstay_store::journal::{AppendError, JOURNAL_FILE, Loss, WaitReason};
 use mainstay_store::{Event, Options, Reader, StateDir, StateDirError};
 
-use crate::fixture::{Events, entry, inner_dir, open, records, run_inner, skip, small};
+use crate::fixture::{Events, entry, inner_dir, open, run_inner, skip, small};
 
 const RESERVE_BYTES: u64 = 1 << 20;
 
@@ -98,7 +98,6 @@ fn run_on_the_reserve(disk: &Path, state: &Path) -> u64 {
     let (head, _) = journal.close(Duration::from_secs(120)).expect("closes");
     assert_eq!(head, last);
     assert_eq!(fs::metadata(state.join("reserve")).expect("is there again").len(), RESERVE_BYTES);
-    assert_eq!(records(state).len() as u64, last);
     last
 }
 
@@ -107,6 +106,7 @@ fn start_on_a_full_disk(disk: &Path, state: &Path, acknowledged: u64) -> u64 {
     fill(disk);
     let (journal, found, events) = open(state, Options { full_patience: Duration::ZERO, ..patient() });
     assert_eq!(found.len() as u64, acknowledged);
+    assert!(!journal.reserve_held(), "opening took it");
     let mut acknowledged = acknowledged;
     let reason = loop {
         // It may be lost by now; then that is told below.
