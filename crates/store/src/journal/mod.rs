@@ -203,7 +203,7 @@ impl Journal {
     /// Opens the journal in `dir`, or begins one there, and returns all its records, verified.
     ///
     /// `on_event` is called on the journal's own threads, one call at a time. It must be quick, since writing waits for
-    /// it, and may append.
+    /// it. It may append; it must not close or drop the journal.
     pub fn open(
         dir: &Path,
         options: Options,

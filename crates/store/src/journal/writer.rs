@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::Options;
 use super::event::{Event, Events, Loss, WaitReason};
 use super::queue::{self, Queue};
-use super::record::{Entry, Head, Record};
+use super::record::{Entry, Head, record_hash};
 use super::reserve::Reserve;
 use super::watch::SyncWatch;
 use crate::sqlite::means_disk_full;
@@ -214,9 +214,10 @@ fn insert(connection: &Connection, head: Head, batch: &[Entry]) -> Result<Head, 
         .map_err(failed)?;
     let mut head = head;
     for entry in batch {
-        let Record { seq, entry, prev_hash, hash } = Record::chain(head.hash, head.seq + 1, entry.clone());
+        let seq = head.seq + 1;
+        let hash = record_hash(head.hash, seq, entry);
         let Entry { wall_ns, mono_ns, kind, version, payload } = entry;
-        let row = (seq.cast_signed(), wall_ns, mono_ns, kind, version, payload, prev_hash.as_bytes(), hash.as_bytes());
+        let row = (seq.cast_signed(), wall_ns, mono_ns, kind, version, payload, head.hash.as_bytes(), hash.as_bytes());
         statement.execute(row).map_err(failed)?;
         head = Head { seq, hash };
     }
