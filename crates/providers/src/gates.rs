@@ -29,3 +29,38 @@ impl Gates {
         .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_hangs_keeps_the_next_out_and_others_go_on() {
+        let gates = Gates::default();
+        let (release, hang) = mpsc::channel::<()>();
+        let (entered, entries) = mpsc::channel();
+        let note = |name: &'static str| {
+            let entered = entered.clone();
+            move || entered.send(name).map_err(io::Error::other)
+        };
+        let (in_it, is_in_it) = tokio::sync::oneshot::channel();
+        let hanging = gates.run("disk".to_owned(), move || {
+            let _ = in_it.send(());
+            hang.recv().map_err(io::Error::other)
+        });
+        tokio::select! {
+            _ = hanging => panic!("it hangs"),
+            told = is_in_it => told.expect("it has entered"),
+        }
+        let waited =
+            tokio::time::timeout(Duration::from_millis(20), gates.run("disk".to_owned(), note("given up"))).await;
+        assert!(waited.is_err(), "the gate is closed, although nobody waits for the call in it any more");
+        gates.run("other disk".to_owned(), note("elsewhere")).await.expect("another gate");
+        release.send(()).expect("the call still hangs");
+        gates.run("disk".to_owned(), note("next")).await.expect("the gate is open");
+        assert_eq!(entries.try_iter().collect::<Vec<_>>(), ["elsewhere", "next"]);
+    }
+}

@@ -153,7 +153,7 @@ fn failed(error: &hyper::Error) -> Answer {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            return trouble::answer("HTTP", io);
+            return tls::answer("HTTP", io);
         }
         source = cause.source();
     }

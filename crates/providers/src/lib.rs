@@ -49,7 +49,11 @@ pub struct ProbeAnswer {
 /// command is killed. What was left behind by a command that had already ended (a daemon that it started) stays. Reading
 /// and writing files runs on a thread that can't be taken back: a trigger file may still be written after a drop.
 ///
-/// Needs a tokio runtime with time and I/O enabled.
+/// Needs a tokio runtime with time and I/O enabled. End that runtime with a timeout: a file system or a resolver that
+/// hangs holds one thread for each thing asked of it, and dropping a runtime waits for its threads.
+///
+/// A daemon that a start command leaves behind stays in our control group; under systemd our own unit needs
+/// `KillMode=process`, or stopping us stops it.
 #[derive(Clone, Default)]
 pub struct Providers {
     inner: Arc<Inner>,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use mainstay_plan::action::{Action, Service};
 use mainstay_plan::probe::ProbeKind;
 
-use crate::action::{systemd, webhook};
+use crate::action::{systemd, trigger_file, webhook};
 use crate::{Inner, probe, tls};
 
 /// Why a probe or an action could not work, whatever the state of its target.
@@ -67,7 +67,7 @@ pub(crate) async fn action(inner: &Inner, action: &Action) -> Result<(), Prepare
         }
         Action::Command { argv, .. } => command(inner, argv).await,
         Action::TriggerFile { path, .. } => {
-            let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
+            let directory = trigger_file::directory(path).to_owned();
             let looked_at = directory.clone();
             let key = format!("read {}", directory.display());
             match inner.gates.run(key, move || Ok(looked_at.is_dir())).await {

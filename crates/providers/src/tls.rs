@@ -93,11 +93,11 @@ pub(crate) async fn handshake(
     name: ServerName<'static>,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, Answer> {
-    TlsConnector::from(config).connect(name, stream).await.map_err(|error| failed(&error))
+    TlsConnector::from(config).connect(name, stream).await.map_err(|error| answer("TLS handshake", &error))
 }
 
-/// What the other side showed is a wrong answer; the connection's own troubles are told apart as for any other.
-fn failed(error: &io::Error) -> Answer {
+/// What an error of a connection says, secured or not. What the other side showed is a wrong answer; the connection's own troubles are told apart as for any other.
+pub(crate) fn answer(doing: &str, error: &io::Error) -> Answer {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
         Some(rustls::Error::InvalidCertificate(reason)) => {
@@ -105,6 +105,6 @@ fn failed(error: &io::Error) -> Answer {
         }
         Some(rustls::Error::InvalidMessage(_)) => Answer::Wrong("what answered does not speak TLS".to_owned()),
         Some(other) => Answer::Wrong(trouble::clip(&format!("TLS: {other}"))),
-        None => trouble::answer("TLS handshake", error),
+        None => trouble::answer(doing, error),
     }
 }

@@ -79,6 +79,7 @@ impl Declared<'_> {
     /// Starts what does not run, and looks until it is seen running. Where nothing can tell, the start command's word is
     /// taken: it starts and returns.
     async fn start(&self) -> Outcome {
+        self.note(Outcome::Failed("not started: nothing told in time whether it runs".to_owned()));
         if let Seen::Running(_) = self.serves().await {
             return Outcome::Done;
         }
@@ -126,6 +127,8 @@ impl Declared<'_> {
             if let Err(error) = process.gone().await {
                 return Stopping::Not(Outcome::Unknown(format!("watching it: {}", trouble::describe(&error))));
             }
+            let text = format!("process {} is gone, and nothing told in time that the service is", process.pid);
+            self.note(Outcome::Unknown(text));
         }
         self.confirm_stopped(process.map(|process| process.pid), refused).await
     }

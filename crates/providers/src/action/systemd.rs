@@ -30,18 +30,21 @@ pub(crate) async fn operate(attempt: &Attempt<'_>, op: ServiceOp, unit: &str) ->
     if let Err(why) = available() {
         return Outcome::Failed(why);
     }
+    let mut refused = None;
     for call in calls(op) {
         attempt.so_far.set(Outcome::Unknown(trouble::clip(&format!("systemctl {} did not end in time", call.verb[0]))));
-        let result = systemctl(attempt, call.verb, unit).await;
-        if let (Err(why), true) = (result, call.must_succeed) {
-            return Outcome::Failed(why);
+        if let (Err(why), true) = (systemctl(attempt, call.verb, unit).await, call.must_succeed) {
+            refused = Some(why);
         }
     }
     loop {
         match systemctl(attempt, &["show", "--property=LoadState,ActiveState,SubState,MainPID"], unit).await {
-            Ok(shown) => match judge(op, &State::parse(&shown)) {
-                Ok(outcome) => return outcome,
-                Err(waiting) => attempt.so_far.set(waiting),
+            Ok(shown) => match (judge(op, &State::parse(&shown)), refused.take()) {
+                // A call may fail over what was so already.
+                (Ok(Outcome::Done), _) => return Outcome::Done,
+                (_, Some(why)) => return Outcome::Failed(why),
+                (Ok(outcome), None) => return outcome,
+                (Err(waiting), None) => attempt.so_far.set(waiting),
             },
             Err(why) => attempt.so_far.set(Outcome::Unknown(why)),
         }

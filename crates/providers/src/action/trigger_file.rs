@@ -56,9 +56,13 @@ fn write_and_rename(target: &Path, beside: &Path, content: &[u8]) -> io::Result<
 }
 
 fn sync_directory(target: &Path) -> io::Result<()> {
-    let directory = match target.parent() {
+    File::open(directory(target))?.sync_all()
+}
+
+/// Where the file is written.
+pub(crate) fn directory(target: &Path) -> &Path {
+    match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) | None => Path::new("."),
-    };
-    File::open(directory)?.sync_all()
+    }
 }
