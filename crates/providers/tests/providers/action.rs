@@ -1,3 +1,5 @@
+//! Commands and trigger files.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

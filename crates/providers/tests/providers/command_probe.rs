@@ -1,3 +1,5 @@
+//! Probes that run a command.
+
 use std::time::Duration;
 
 use mainstay_plan::observation::Answer;

@@ -1,3 +1,5 @@
+//! Probes that ask a name server, and addresses that one resolves.
+
 use std::net::SocketAddr;
 
 use hickory_proto::op::{Message, ResponseCode};

@@ -1,3 +1,5 @@
+//! Probes that send an HTTP request, with and without TLS.
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Probes of processes and files on this machine.
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};

@@ -1,3 +1,5 @@
+//! Starting and stopping services; above all, what counts as stopped.
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};

@@ -1,3 +1,5 @@
+//! What is said when we are the ones who lack something.
+
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 

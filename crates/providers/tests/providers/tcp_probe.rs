@@ -1,3 +1,5 @@
+//! Probes that connect.
+
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 

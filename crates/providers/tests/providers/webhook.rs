@@ -1,3 +1,5 @@
+//! Actions that send an HTTP request.
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
