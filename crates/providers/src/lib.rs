@@ -1,1 +1,102 @@
-//! (being built)
+//! Providers: perform one probe or one action, and say what was seen.
+//!
+//! They decide nothing, schedule nothing and remember nothing about answers: whoever calls [`Providers::probe`] or
+//! [`Providers::act`] says what, how long at most, and does the rest. Probes and actions are closed enums of
+//! `mainstay-plan`, matched here; there is no trait to implement, [`Action::Command`] is the user's extension point.
+//!
+//! Nothing is looked up at the moment of failure that could be looked up before: [`Providers::prepare_probe`] and
+//! [`Providers::prepare_action`] read certificate authorities ahead, keep them, and say early what could not work.
+
+mod action;
+mod child;
+mod dial;
+mod dns;
+mod gates;
+mod http;
+mod lag;
+mod prepare;
+mod probe;
+mod process;
+mod so_far;
+mod tls;
+mod trouble;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_plan::action::{Action, Outcome};
+use mainstay_plan::observation::Answer;
+use mainstay_plan::probe::ProbeKind;
+
+use crate::gates::Gates;
+use crate::tls::TlsConfigs;
+
+pub use crate::action::{IDEMPOTENCY_KEY_HEADER, IDEMPOTENCY_KEY_PLACEHOLDER, IDEMPOTENCY_KEY_VARIABLE, Order};
+pub use crate::prepare::PrepareError;
+
+/// What one run of one probe got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeAnswer {
+    /// The answer.
+    pub answer: Answer,
+    /// How far the instance lags behind the active one, where the probe reports it and it could be read.
+    pub lag: Option<Duration>,
+}
+
+/// Performs probes and actions. Cheap to clone; clones share what was prepared.
+///
+/// Every future that it returns is cancelled by dropping it: connections are closed and the process group of a running
+/// command is killed. What was left behind by a command that had already ended (a daemon that it started) stays. Reading
+/// and writing files runs on a thread that can't be taken back: a trigger file may still be written after a drop.
+///
+/// Needs a tokio runtime with time and I/O enabled. End that runtime with a timeout: a file system or a resolver that
+/// hangs holds one thread for each thing asked of it, and dropping a runtime waits for its threads.
+///
+/// A daemon that a start command leaves behind stays in our control group; under systemd our own unit needs
+/// `KillMode=process`, or stopping us stops it.
+#[derive(Clone, Default)]
+pub struct Providers {
+    inner: Arc<Inner>,
+}
+
+/// What was prepared, and what keeps threads bounded.
+#[derive(Default)]
+pub(crate) struct Inner {
+    pub(crate) tls: TlsConfigs,
+    pub(crate) gates: Gates,
+}
+
+impl Providers {
+    /// Has prepared nothing yet; reads no file.
+    pub fn new() -> Providers {
+        Providers::default()
+    }
+
+    /// Reads ahead what `kind` needs and checks what can be checked without asking anybody. Called again, it reads
+    /// again: renewed certificate authorities come in this way, and what can't be read leaves the old in place.
+    ///
+    /// # Errors
+    /// What would make the probe answer *could not ask*.
+    pub async fn prepare_probe(&self, kind: &ProbeKind) -> Result<(), PrepareError> {
+        prepare::probe(&self.inner, kind).await
+    }
+
+    /// Like [`Providers::prepare_probe`], for an action.
+    ///
+    /// # Errors
+    /// What would make the action fail whatever the state of its target.
+    pub async fn prepare_action(&self, action: &Action) -> Result<(), PrepareError> {
+        prepare::action(&self.inner, action).await
+    }
+
+    /// Asks once. The whole of it (looking up, connecting, asking, reading) takes `timeout` at most, also when the other
+    /// side is frozen or unreachable. What was not prepared is prepared within that time.
+    pub async fn probe(&self, kind: &ProbeKind, timeout: Duration) -> ProbeAnswer {
+        probe::run(&self.inner, kind, timeout).await
+    }
+
+    /// Does it once, within `order.timeout`.
+    pub async fn act(&self, action: &Action, order: &Order) -> Outcome {
+        action::run(&self.inner, action, order).await
+    }
+}

@@ -1,0 +1,164 @@
+//! One HTTP/1.1 request over a connection of its own.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::http::HeaderMap;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use mainstay_plan::observation::Answer;
+use mainstay_plan::probe::Address;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+
+use crate::gates::Gates;
+use crate::so_far::SoFar;
+use crate::{dial, tls, trouble};
+
+/// How we name ourselves to servers.
+pub(crate) const USER_AGENT: &str = concat!("mainstay/", env!("CARGO_PKG_VERSION"));
+
+/// How much of a body is read.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+
+/// How long the status line and headers may be.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// How the connection is secured, where it is.
+pub(crate) struct Secured {
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) name: ServerName<'static>,
+}
+
+/// An open connection on which nothing has been asked yet.
+pub(crate) enum Connection {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// How much of the body the asker wants.
+pub(crate) enum Body<'a> {
+    /// None: the head is the answer.
+    Ignore,
+    /// Up to 64 KiB, or until this text was found.
+    Find(&'a str),
+    /// Up to 64 KiB, thrown away; so that the other side is not cut off while it still works on the request.
+    Drain,
+}
+
+/// What came back.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// Whether the text of [`Body::Find`] was found.
+    pub(crate) found: bool,
+}
+
+/// Connects, and shakes hands with TLS. Nothing was asked when it fails.
+pub(crate) async fn open(
+    gates: &Gates,
+    address: &Address,
+    secured: Option<Secured>,
+    deadline: Instant,
+    so_far: &SoFar<Answer>,
+) -> Result<Connection, Answer> {
+    let stream = dial::connect(gates, address, deadline, so_far).await?;
+    match secured {
+        None => Ok(Connection::Plain(stream)),
+        Some(Secured { config, name }) => Ok(Connection::Tls(Box::new(tls::handshake(config, name, stream).await?))),
+    }
+}
+
+/// Sends the request and reads the answer. `User-Agent` and `Connection: close` are added here.
+pub(crate) async fn ask(
+    connection: Connection,
+    request: Request<Full<Bytes>>,
+    body: Body<'_>,
+) -> Result<Reply, Answer> {
+    match connection {
+        Connection::Plain(stream) => ask_over(stream, request, body).await,
+        Connection::Tls(stream) => ask_over(*stream, request, body).await,
+    }
+}
+
+async fn ask_over<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    mut request: Request<Full<Bytes>>,
+    body: Body<'_>,
+) -> Result<Reply, Answer> {
+    let headers = request.headers_mut();
+    headers.entry(header::USER_AGENT).or_insert(header::HeaderValue::from_static(USER_AGENT));
+    headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(&error))?;
+    let talk = async move {
+        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        let (head, incoming) = response.into_parts();
+        let found = match body {
+            Body::Ignore => false,
+            Body::Find(text) => find(incoming, text.as_bytes()).await?,
+            // The head has said how it ended; what becomes of the rest changes nothing.
+            Body::Drain => find(incoming, &[]).await.unwrap_or(false),
+        };
+        Ok(Reply { status: head.status, headers: head.headers, found })
+    };
+    drive(talk, connection).await
+}
+
+/// Runs the talk and the connection that carries it together, in this task: dropping one future ends both.
+async fn drive<T>(
+    talk: impl Future<Output = Result<T, Answer>>,
+    connection: impl Future<Output = hyper::Result<()>>,
+) -> Result<T, Answer> {
+    let mut talk = pin!(talk);
+    tokio::select! {
+        biased;
+        done = &mut talk => done,
+        // Its error, if any, reaches the talk; what was received before waits there too.
+        _ended = connection => talk.await,
+    }
+}
+
+/// Reads up to [`MAX_BODY`] and says whether `text` is in it. An empty text is looked for to the end: it drains.
+async fn find(mut incoming: Incoming, text: &[u8]) -> Result<bool, Answer> {
+    let mut read: Vec<u8> = Vec::new();
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| failed(&error))?;
+        let Some(data) = frame.data_ref() else { continue };
+        let looked_at = read.len().saturating_sub(text.len());
+        let room = MAX_BODY - read.len();
+        read.extend_from_slice(&data[..data.len().min(room)]);
+        if !text.is_empty() && read[looked_at..].windows(text.len()).any(|window| window == text) {
+            return Ok(true);
+        }
+        if read.len() == MAX_BODY {
+            break;
+        }
+    }
+    Ok(text.is_empty())
+}
+
+/// The connection's own troubles are told apart as for any other; what can't be read as HTTP is a wrong answer.
+fn failed(error: &hyper::Error) -> Answer {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            return tls::answer("HTTP", io);
+        }
+        source = cause.source();
+    }
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return Answer::Refused("the connection was closed without an answer".to_owned());
+    }
+    Answer::Wrong(trouble::clip(&format!("not an HTTP answer: {error}")))
+}

@@ -1,0 +1,111 @@
+//! What can be read and checked before it is needed.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use mainstay_plan::action::{Action, Service};
+use mainstay_plan::probe::ProbeKind;
+
+use crate::action::{systemd, trigger_file, webhook};
+use crate::{Inner, probe, tls};
+
+/// Why a probe or an action could not work, whatever the state of its target.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Nobody to trust: certificates can't be read or there are none.
+    #[error("no certificates to trust: {0}")]
+    Trust(String),
+    /// The command can't be run.
+    #[error("command {program:?} can't be run: {reason}")]
+    Command {
+        /// The program as the plan names it.
+        program: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The directory of a trigger file isn't there.
+    #[error("directory {path:?} of the trigger file is not there")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The HTTP request can't be made from what the plan says.
+    #[error("the HTTP request can't be made: {0}")]
+    Request(String),
+    /// A systemd unit is to be controlled and systemd does not run here.
+    #[error("{0}")]
+    Systemd(String),
+}
+
+pub(crate) async fn probe(inner: &Inner, kind: &ProbeKind) -> Result<(), PrepareError> {
+    match kind {
+        ProbeKind::Http(http) => {
+            probe::http_request(http).map_err(PrepareError::Request)?;
+            if http.tls {
+                tls::server_name(&http.host).map_err(PrepareError::Request)?;
+                let loaded = inner.tls.load(&inner.gates, http.ca_file.as_deref()).await;
+                loaded.map_err(PrepareError::Trust)?;
+            }
+            Ok(())
+        }
+        ProbeKind::Command { argv, .. } => command(inner, argv).await,
+        ProbeKind::Tcp { .. } | ProbeKind::Dns { .. } | ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => {
+            Ok(())
+        }
+    }
+}
+
+pub(crate) async fn action(inner: &Inner, action: &Action) -> Result<(), PrepareError> {
+    match action {
+        Action::Service { service: Service::Systemd { .. }, .. } => systemd::available().map_err(PrepareError::Systemd),
+        Action::Service { service: Service::Declared { start, stop, status, .. }, .. } => {
+            for argv in [Some(start), stop.as_ref(), status.as_ref()].into_iter().flatten() {
+                command(inner, argv).await?;
+            }
+            Ok(())
+        }
+        Action::Command { argv, .. } => command(inner, argv).await,
+        Action::TriggerFile { path, .. } => {
+            let directory = trigger_file::directory(path).to_owned();
+            let looked_at = directory.clone();
+            let key = format!("read {}", directory.display());
+            match inner.gates.run(key, move || Ok(looked_at.is_dir())).await {
+                Ok(true) => Ok(()),
+                Ok(false) | Err(_) => Err(PrepareError::Directory { path: directory }),
+            }
+        }
+        Action::Webhook { url, method, headers, body, .. } => {
+            let call = webhook::Call::new(url, method, headers, body, "prepared").map_err(PrepareError::Request)?;
+            if call.is_tls() {
+                inner.tls.load(&inner.gates, None).await.map_err(PrepareError::Trust)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn command(inner: &Inner, argv: &[String]) -> Result<(), PrepareError> {
+    let program = argv.first().cloned().unwrap_or_default();
+    let looked_for = program.clone();
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let find = move || {
+        let found = if looked_for.contains('/') {
+            is_executable(Path::new(&looked_for))
+        } else {
+            !looked_for.is_empty() && std::env::split_paths(&search).any(|dir| is_executable(&dir.join(&looked_for)))
+        };
+        Ok(found)
+    };
+    let found: io::Result<bool> = inner.gates.run(format!("find {program}"), find).await;
+    let reason = match found {
+        Ok(true) => return Ok(()),
+        Ok(false) => "no such executable file".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(PrepareError::Command { program, reason })
+}
+
+fn is_executable(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}

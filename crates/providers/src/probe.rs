@@ -1,0 +1,157 @@
+//! One probe: what each kind asks and what its answers mean.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::http::HeaderMap;
+use hyper::{Request, StatusCode, header};
+use mainstay_plan::observation::Answer;
+use mainstay_plan::probe::{HttpProbe, ProbeKind};
+use rustix::io::Errno;
+use tokio::time::Instant;
+
+use crate::child::{Leftovers, Output};
+use crate::http::{Body, Secured};
+use crate::process::Found;
+use crate::so_far::SoFar;
+use crate::{Inner, ProbeAnswer, child, dial, dns, http, lag, process, tls, trouble};
+
+/// How late a timeout may be noticed, beside half of the timeout itself, before it says more about us than about whom
+/// we asked.
+const LATENESS: Duration = Duration::from_millis(250);
+
+pub(crate) async fn run(inner: &Inner, kind: &ProbeKind, timeout: Duration) -> ProbeAnswer {
+    let deadline = Instant::now() + timeout;
+    let so_far = SoFar::new(Answer::TimedOut);
+    if let Ok(answer) = tokio::time::timeout_at(deadline, ask(inner, kind, deadline, &so_far)).await {
+        return answer;
+    }
+    let late = Instant::now().saturating_duration_since(deadline);
+    if late > LATENESS.max(timeout / 2) {
+        let text = format!("this agent was late: it noticed the timeout {} ms after it", late.as_millis());
+        return Answer::CouldNotAsk(text).into();
+    }
+    so_far.into_inner().into()
+}
+
+impl From<Answer> for ProbeAnswer {
+    fn from(answer: Answer) -> ProbeAnswer {
+        ProbeAnswer { answer, lag: None }
+    }
+}
+
+async fn ask(inner: &Inner, kind: &ProbeKind, deadline: Instant, so_far: &SoFar<Answer>) -> ProbeAnswer {
+    match kind {
+        ProbeKind::Tcp { address } => match dial::connect(&inner.gates, address, deadline, so_far).await {
+            Ok(_closed_by_dropping) => Answer::Good.into(),
+            Err(answer) => answer.into(),
+        },
+        ProbeKind::Http(probe) => ask_http(inner, probe, deadline, so_far).await.unwrap_or_else(ProbeAnswer::from),
+        ProbeKind::Dns { server, name, record, expect } => {
+            dns::probe(*server, name, *record, expect.as_deref()).await.into()
+        }
+        ProbeKind::Command { argv, reports_lag } => ask_command(inner, argv, *reports_lag).await,
+        ProbeKind::Process { pid_file } => match process::find(&inner.gates, pid_file).await {
+            Found::Alive(_process) => Answer::Good,
+            Found::Gone(text) => Answer::Refused(text),
+            Found::Garbled(text) => Answer::Wrong(text),
+            Found::Unreadable(text) => Answer::CouldNotAsk(text),
+        }
+        .into(),
+        ProbeKind::FileFreshness { path, max_age } => ask_file(inner, path, *max_age).await,
+    }
+}
+
+async fn ask_http(
+    inner: &Inner,
+    probe: &HttpProbe,
+    deadline: Instant,
+    so_far: &SoFar<Answer>,
+) -> Result<ProbeAnswer, Answer> {
+    let request = http_request(probe).map_err(|text| Answer::CouldNotAsk(trouble::clip(&text)))?;
+    so_far.set(Answer::CouldNotAsk("reading the trusted certificates took too long".to_owned()));
+    let secured = match probe.tls {
+        true => Some(secured(inner, probe).await.map_err(|text| Answer::CouldNotAsk(trouble::clip(&text)))?),
+        false => None,
+    };
+    let connection = http::open(&inner.gates, &probe.address, secured, deadline, so_far).await?;
+    let body = probe.expect_body.as_deref().map_or(Body::Ignore, Body::Find);
+    let reply = http::ask(connection, request, body).await?;
+    let answer = if !is_expected(reply.status, &probe.expect_status) {
+        Answer::Wrong(format!("status {}", reply.status))
+    } else if probe.expect_body.as_deref().is_some_and(|text| !text.is_empty()) && !reply.found {
+        Answer::Wrong(format!("status {}, without the expected text", reply.status))
+    } else {
+        Answer::Good
+    };
+    Ok(ProbeAnswer { answer, lag: lag_of(&reply.headers, probe.lag_header.as_deref()) })
+}
+
+/// The request of a probe, or why it can't be one.
+pub(crate) fn http_request(probe: &HttpProbe) -> Result<Request<Full<Bytes>>, String> {
+    Request::get(probe.path.as_str())
+        .header(header::HOST, probe.host.as_str())
+        .body(Full::default())
+        .map_err(|error| format!("the request: {error}"))
+}
+
+async fn secured(inner: &Inner, probe: &HttpProbe) -> Result<Secured, String> {
+    let name = tls::server_name(&probe.host)?;
+    let config = inner.tls.get(&inner.gates, probe.ca_file.as_deref()).await?;
+    Ok(Secured { config, name })
+}
+
+fn is_expected(status: StatusCode, ranges: &[(u16, u16)]) -> bool {
+    match ranges {
+        [] => status.is_success(),
+        ranges => ranges.iter().any(|(first, last)| (*first..=*last).contains(&status.as_u16())),
+    }
+}
+
+fn lag_of(headers: &HeaderMap, name: Option<&str>) -> Option<Duration> {
+    lag::parse(headers.get(name?)?.to_str().ok()?)
+}
+
+async fn ask_command(inner: &Inner, argv: &[String], reports_lag: bool) -> ProbeAnswer {
+    let env = std::collections::BTreeMap::new();
+    match child::run(&inner.gates, argv, &env, Output::Capture, Leftovers::Kill).await {
+        Ok(ended) if ended.success() => {
+            let lag = if reports_lag { ended.last_line().and_then(|line| lag::parse(&line)) } else { None };
+            ProbeAnswer { answer: Answer::Good, lag }
+        }
+        Ok(ended) => Answer::Refused(ended.describe()).into(),
+        Err(error) => {
+            let program = argv.first().map_or("", String::as_str);
+            Answer::CouldNotAsk(trouble::clip(&format!("{program}: {}", trouble::describe(&error)))).into()
+        }
+    }
+}
+
+async fn ask_file(inner: &Inner, path: &Path, max_age: Duration) -> ProbeAnswer {
+    let file = path.to_owned();
+    let key = format!("read {}", path.display());
+    match inner.gates.run(key, move || std::fs::metadata(file)?.modified()).await {
+        Ok(modified) => {
+            // A time in the future is a clock that was set; the file was changed just now as far as anyone can tell.
+            let age = SystemTime::now().duration_since(modified).unwrap_or_default();
+            let answer = match age <= max_age {
+                true => Answer::Good,
+                false => Answer::Wrong(format!("changed {:.1?} ago, may be {max_age:?}", age)),
+            };
+            ProbeAnswer { answer, lag: Some(age) }
+        }
+        Err(error) => unreadable(path, &error).into(),
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Answer {
+    let text = trouble::clip(&format!("{}: {}", path.display(), trouble::describe(error)));
+    match Errno::from_io_error(error) {
+        // The file system is part of what is asked: a stale handle or an unreadable disk is its failure.
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::IO) => Answer::Refused(text),
+        Some(_) | None => Answer::CouldNotAsk(text),
+    }
+}

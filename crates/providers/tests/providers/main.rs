@@ -1,0 +1,12 @@
+//! Probes and actions against real sockets and real processes of this machine.
+
+mod action;
+mod command_probe;
+mod dns_probe;
+mod fixtures;
+mod http_probe;
+mod local_probe;
+mod service;
+mod shortage;
+mod tcp_probe;
+mod webhook;
