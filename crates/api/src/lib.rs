@@ -1,1 +1,388 @@
-//! (being built)
+//! What travels between an agent and whoever talks to it: the command line today, other programs tomorrow.
+//!
+//! These types are a format. They mirror the engine's state for people and scripts and are apart from it, so that the
+//! engine can change without breaking anyone; they decide nothing and depend on nothing of ours.
+//!
+//! The agent answers HTTP/1.1 with JSON on a UNIX socket in its state directory:
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/recoveries` | [`Recoveries`], the newest first |
+//! | `GET /v1/recoveries/r17` | [`Recovery`] |
+//! | `POST /v1/commands` with a [`Command`] | [`Accepted`], once it is durable |
+//!
+//! Whatever goes wrong is answered with a status of 400 or more and a [`Problem`].
+
+use serde::{Deserialize, Serialize};
+
+/// The socket's file name in the state directory.
+pub const SOCKET: &str = "agent.sock";
+
+/// Where the status is asked.
+pub const STATUS: &str = "/v1/status";
+/// Where recoveries are asked.
+pub const RECOVERIES: &str = "/v1/recoveries";
+/// Where commands are given.
+pub const COMMANDS: &str = "/v1/commands";
+
+/// A moment: nanoseconds since the Unix epoch on the agent's timeline, which never goes back.
+pub type Nanos = u64;
+
+/// How everything stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The moment of the answer.
+    pub now_ns: Nanos,
+    /// The site.
+    pub site: String,
+    /// `observe`, `recommend` or `act`.
+    pub mode: String,
+    /// The agent itself.
+    pub agent: Agent,
+    /// The plan in force.
+    pub plan: PlanInForce,
+    /// The journal.
+    pub journal: Journal,
+    /// The traffic process, if the plan has routes.
+    pub traffic: Option<Traffic>,
+    /// The pause of everything, if there is one.
+    pub paused: Option<Pause>,
+    /// In the order of the plan.
+    pub components: Vec<Component>,
+    /// What is wrong with the agent itself, as sentences; empty when nothing is.
+    pub trouble: Vec<String>,
+}
+
+/// The agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started_ns: Nanos,
+    /// Probes that were late because the agent was, since it started.
+    pub times_late: u64,
+}
+
+/// The plan in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanInForce {
+    /// The file that it was read from.
+    pub file: String,
+    /// SHA-256 of its text.
+    pub hash: String,
+}
+
+/// The journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// The number of the newest durable record.
+    pub seq: u64,
+    /// Its hash: note it elsewhere, and `mainstay journal verify --anchor SEQ:HASH` finds a cut tail.
+    pub hash: String,
+    /// What a sync waits for, if it takes too long.
+    pub waiting: Option<String>,
+    /// Why it can't be written any more.
+    pub lost: Option<String>,
+}
+
+/// The traffic process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Its process id; `None` while it can't be reached.
+    pub pid: Option<u32>,
+    /// The epoch of the newest table.
+    pub epoch: u64,
+    /// The epoch that the process serves, as far as it said.
+    pub serves_epoch: Option<u64>,
+    /// Every route.
+    pub routes: Vec<Route>,
+    /// What it can't do at the moment.
+    pub trouble: Vec<String>,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Its name.
+    pub name: String,
+    /// One target at a time.
+    pub exclusive: bool,
+    /// Where clients come in: `proxy 10.0.9.1:6432`, `dns orders.internal.`.
+    pub fronts: Vec<String>,
+    /// Its targets, in order of preference.
+    pub targets: Vec<Target>,
+    /// Proxy connections open now.
+    pub open_connections: u64,
+}
+
+/// A target of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The instance.
+    pub instance: String,
+    /// Where it serves.
+    pub address: String,
+    /// `serving`, `standby`, `draining`, `down` or `fenced`.
+    pub state: String,
+}
+
+/// Recoveries are held back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Until then.
+    pub until_ns: Nanos,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A component.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: String,
+    /// Its criticality.
+    pub criticality: String,
+    /// `healthy`, `suspect`, `down` or `unknown`: of the instance that it is bound to.
+    pub health: String,
+    /// Since when.
+    pub since_ns: Option<Nanos>,
+    /// The instance that is the component.
+    pub bound_to: String,
+    /// Everything that can be the component.
+    pub instances: Vec<Instance>,
+    /// What an open recovery waits for.
+    pub waiting: Option<Waiting>,
+    /// Its own pause.
+    pub paused: Option<Pause>,
+    /// Whether it could be recovered at this moment.
+    pub recoverable: Recoverable,
+    /// What is promised.
+    pub rto_ns: Option<u64>,
+    /// What is promised.
+    pub rpo_ns: Option<u64>,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// `active`, `standby`, `failed` or `recovering`.
+    pub state: String,
+    /// Its health.
+    pub health: String,
+    /// Where it lives.
+    pub location: String,
+    /// Its probes.
+    pub probes: Vec<Probe>,
+}
+
+/// A probe and its last answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Its name.
+    pub name: String,
+    /// Its verdict.
+    pub health: String,
+    /// The last answer, for people.
+    pub last: Option<String>,
+    /// When it ended.
+    pub last_ns: Option<Nanos>,
+    /// How long the last good answer took.
+    pub latency_ns: Option<u64>,
+    /// Failures in a row.
+    pub failures: u32,
+}
+
+/// Why nothing is done, or what is being done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The recovery.
+    pub recovery: String,
+    /// Stable: `witnesses`, `paused`, `cool_down`, …
+    pub code: String,
+    /// The reason, a sentence.
+    pub reason: String,
+    /// Since when.
+    pub since_ns: Nanos,
+    /// When time ends it, if time does.
+    pub until_ns: Option<Nanos>,
+    /// What ends it.
+    pub ends_when: String,
+    /// The command that overrules it.
+    pub way_out: String,
+}
+
+/// Whether a component could be recovered at this moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recoverable {
+    /// Yes.
+    By {
+        /// The strategy of the first rung that is possible.
+        strategy: String,
+        /// The instance that would be the component.
+        to: String,
+    },
+    /// No.
+    No {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Recoveries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recoveries {
+    /// The moment of the answer.
+    pub now_ns: Nanos,
+    /// The newest first.
+    pub recoveries: Vec<Recovery>,
+}
+
+/// One recovery.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// `r17`: the number of the record that opened it.
+    pub id: String,
+    /// The component.
+    pub component: String,
+    /// The instance that failed.
+    pub failed: String,
+    /// `instance_failure`, …
+    pub scenario: String,
+    /// `failure_detected`, `recovery_initiated`, `recovery_in_progress`, `recovery_completed`, `recovery_failed`.
+    pub status: String,
+    /// When it was recognised.
+    pub detected_ns: Nanos,
+    /// The end of the last good observation: where the clock starts.
+    pub last_good_ns: Option<Nanos>,
+    /// When it ended.
+    pub ended_ns: Option<Nanos>,
+    /// How it was completed, for people.
+    pub completed: Option<String>,
+    /// The strategy that worked.
+    pub strategy: Option<String>,
+    /// The instance that is the component now.
+    pub instance: Option<String>,
+    /// Time to recover: from the last good observation to the end, if it was completed.
+    pub time_to_recover_ns: Option<u64>,
+    /// The five parts of it.
+    pub phases: Phases,
+    /// Why rungs were passed over or failed.
+    pub tried: Vec<String>,
+    /// Everything that was begun.
+    pub steps: Vec<Step>,
+    /// What it waits for.
+    pub waiting: Option<Waiting>,
+}
+
+/// The five parts of the time to recover, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phases {
+    /// From the last good observation to the verdict *down*.
+    pub detect_ns: u64,
+    /// To the first step.
+    pub decide_ns: u64,
+    /// Until the old owner can't act any more.
+    pub fence_ns: u64,
+    /// Until the new owner serves.
+    pub act_ns: u64,
+    /// Until a client gets a good answer.
+    pub converge_ns: u64,
+}
+
+/// A step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// The plane that it ran on.
+    pub plane: Option<String>,
+    /// From 1.
+    pub attempt: u32,
+    /// When.
+    pub started_ns: Nanos,
+    /// When it ended.
+    pub ended_ns: Option<Nanos>,
+    /// `done`, `failed`, `unknown`; `None` while it runs.
+    pub outcome: Option<String>,
+    /// Why, where it did not go well.
+    pub why: Option<String>,
+}
+
+/// What an operator can say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Recover a component that is down, without waiting for the cool-down.
+    Recover {
+        /// The component.
+        component: String,
+        /// Why.
+        reason: String,
+    },
+    /// Let a recovery go on.
+    Approve {
+        /// The recovery, `r17`.
+        recovery: String,
+        /// Guards that are overruled: `witnesses`, `dependency`, `observe-mode`, `cool-down`, `journal-lost`, `rpo`.
+        overrides: Vec<String>,
+        /// Whether the step whose outcome is unknown was done.
+        outcome: Option<bool>,
+        /// Why.
+        reason: String,
+    },
+    /// End a recovery where it stands.
+    Abort {
+        /// The recovery, `r17`.
+        recovery: String,
+        /// Why.
+        reason: String,
+    },
+    /// Hold recoveries back.
+    Pause {
+        /// `None`: of all components.
+        component: Option<String>,
+        /// For how long.
+        for_ns: u64,
+        /// Why.
+        reason: String,
+    },
+    /// End a pause.
+    Resume {
+        /// `None`: of all components.
+        component: Option<String>,
+    },
+    /// Take a displaced instance as a standby again.
+    Adopt {
+        /// The instance.
+        instance: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A command was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The number of the record that holds it.
+    pub seq: u64,
+}
+
+/// Why something was not answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable: `refused` (a guard or the state forbids it), `not_found`, `bad_request`, `unavailable`.
+    pub code: String,
+    /// What, and what to do.
+    pub message: String,
+}
