@@ -166,3 +166,33 @@ impl Applier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mainstay_plan::routing::TargetState::{Fenced, Serving, Standby};
+
+    use super::*;
+    use crate::live::tests::{served, table};
+
+    #[tokio::test]
+    async fn a_fence_is_acknowledged_when_its_connections_are_gone_and_not_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let live = Live::new(served(1, [Serving, Standby]));
+        let disk = StateDir::open(dir.path()).unwrap();
+        let mut applier = Applier::start(Arc::clone(&live), Arc::default(), disk, false).await;
+        let permit = live.register("r", &live.served().table.routes[0].targets[0]).unwrap();
+
+        let reply = tokio::spawn(async move { applier.apply(table(2, [Fenced, Standby])).await });
+        while live.served().table.epoch != 2 {
+            tokio::task::yield_now().await;
+        }
+        // Everything after the swap but the wait needs a few polls at most on this single thread.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!reply.is_finished(), "acknowledged while a connection to the fenced target is open");
+        drop(permit);
+        let checksum = table(2, [Fenced, Standby]).checksum();
+        assert_eq!(reply.await.unwrap(), TrafficReply::Applied { epoch: 2, checksum });
+    }
+}

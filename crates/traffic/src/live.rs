@@ -369,3 +369,83 @@ impl Live {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use mainstay_plan::routing::TargetState::{self, Fenced, Serving, Standby};
+    use mainstay_plan::routing::{ProxyEntry, RoutingTable};
+
+    use super::*;
+
+    /// A table with one exclusive, proxied route to two targets in these states.
+    pub(crate) fn table(epoch: u64, states: [TargetState; 2]) -> RoutingTable {
+        let target = |n: u8, state| TargetEntry {
+            instance: format!("i{n}"),
+            address: SocketAddr::from(([127, 0, 0, 1], u16::from(n))),
+            weight: 1,
+            agent_check: None,
+            state,
+        };
+        let proxy = ProxyEntry {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            connect_timeout_ms: 1000,
+            idle_timeout_ms: None,
+            max_connections: 9,
+            drain_ms: 60_000,
+        };
+        let route = RouteEntry {
+            name: "r".into(),
+            exclusive: true,
+            cut_after_silence_ms: None,
+            proxy: Some(proxy),
+            dns: None,
+            beacon: false,
+            targets: vec![target(1, states[0]), target(2, states[1])],
+        };
+        RoutingTable { epoch, routes: vec![route], ..RoutingTable::empty("here") }
+    }
+
+    pub(crate) fn served(epoch: u64, states: [TargetState; 2]) -> Served {
+        Served::new(table(epoch, states), None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_choice_made_under_an_older_table_is_not_registered() {
+        let live = Live::new(served(1, [Serving, Standby]));
+        let chosen = live.served().table.routes[0].targets[0].clone();
+        assert!(live.register("r", &chosen).is_some());
+        live.swap(served(2, [Fenced, Serving]));
+        assert!(live.register("r", &chosen).is_none());
+        live.swap(served(3, [Standby, Serving]));
+        assert!(live.register("r", &chosen).is_none());
+        live.close();
+        assert!(live.register("r", &live.served().table.routes[0].targets[1]).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_cut_is_done_when_the_connection_is_gone_and_not_before() {
+        let live = Live::new(served(1, [Serving, Standby]));
+        let permit = live.register("r", &live.served().table.routes[0].targets[0]).unwrap();
+        assert!(live.cuts_done(Duration::from_millis(1)).await);
+        live.swap(served(2, [Fenced, Standby]));
+        assert_eq!(*permit.order.borrow(), Order::Cut);
+        assert!(!live.cuts_done(Duration::from_millis(1)).await);
+        live.swap(served(3, [Serving, Standby]));
+        assert_eq!(*permit.order.borrow(), Order::Cut, "a cut is never taken back");
+        drop(permit);
+        assert!(live.cuts_done(Duration::from_millis(1)).await);
+    }
+
+    #[tokio::test]
+    async fn a_second_table_does_not_prolong_a_drain() {
+        let live = Live::new(served(1, [Serving, Standby]));
+        let permit = live.register("r", &live.served().table.routes[0].targets[0]).unwrap();
+        live.swap(served(2, [Standby, Standby]));
+        let order = *permit.order.borrow();
+        assert!(matches!(order, Order::GoUntil(_)));
+        live.swap(served(3, [TargetState::Down, Standby]));
+        assert_eq!(*permit.order.borrow(), order);
+        live.swap(served(4, [Serving, Standby]));
+        assert_eq!(*permit.order.borrow(), Order::Go);
+    }
+}

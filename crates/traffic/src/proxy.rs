@@ -262,3 +262,47 @@ impl AsyncWrite for Watched<'_> {
         Pin::new(&mut *self.get_mut().stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mainstay_plan::routing::TargetState::{Fenced, Serving, Standby};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::live::tests::served;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    /// A permit for a target that a swap fences before anything else happens.
+    fn fenced_permit() -> Permit {
+        let live = Live::new(served(1, [Serving, Standby]));
+        let permit = live.register("r", &live.served().table.routes[0].targets[0]).unwrap();
+        live.swap(served(2, [Fenced, Standby]));
+        permit
+    }
+
+    #[tokio::test]
+    async fn a_connection_completed_during_the_fence_carries_no_byte() {
+        let (mut client, client_side) = pair().await;
+        let (server_side, mut server) = pair().await;
+        client.write_all(b"insert").await.unwrap();
+        forward(fenced_permit(), client_side, server_side, None).await;
+        let mut bytes = Vec::new();
+        let ended = server.read_to_end(&mut bytes).await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(bytes, b"");
+    }
+
+    #[tokio::test]
+    async fn a_fence_ends_the_dialling() {
+        let mut permit = fenced_permit();
+        let table = served(1, [Serving, Standby]).table;
+        let route = &table.routes[0];
+        let dialled = dial(&mut permit, &route.targets[0], route.proxy.as_ref().unwrap()).await;
+        assert!(matches!(dialled, Dialled::Overtaken));
+    }
+}
