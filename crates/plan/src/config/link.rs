@@ -20,6 +20,8 @@ use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 
 /// Where the nouns of a plan stand in its file.
 pub(crate) struct Places {
+    /// The site.
+    pub(crate) site: Span,
     /// By component.
     pub(crate) components: Vec<Span>,
     /// By instance.
@@ -114,6 +116,7 @@ pub(crate) fn link(cx: &Cx<'_>, mut file: File, source: &str) -> Linked {
         route(cx, &mut plan, &mut parts, &instances, RouteIx(index(at)), raw);
     }
     let places = Places {
+        site: file.site_at,
         components: plan.components.iter().map(|it| parts.names[it.original().index()].span).collect(),
         instances: parts.names.iter().map(|it| it.span).collect(),
         rungs: ladders.iter().map(|it: &Vec<RawRung>| it.iter().map(|rung| rung.at).collect()).collect(),
