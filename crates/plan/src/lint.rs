@@ -47,7 +47,8 @@ fn recovery(plan: &Plan, component: ComponentIx, span: Span, findings: &mut Vec<
         Err(none) => {
             findings.push(
                 Finding::new(Code::NoRecovery, span, format!("nothing recovers the loss of `{}`", it.name))
-                    .label(none.because.join("; "))
+                    .label("down until a person acts")
+                    .reason(none.because.join("; "))
                     .help(none.change),
             );
             return;
@@ -56,7 +57,8 @@ fn recovery(plan: &Plan, component: ComponentIx, span: Span, findings: &mut Vec<
             if let Err(none) = verdict(FailureDomain::Zone) {
                 findings.push(
                     Finding::new(Code::ZoneLoss, span, format!("`{}` does not survive the loss of its zone", it.name))
-                        .label(none.because.join("; "))
+                        .label("lost with its zone")
+                        .reason(none.because.join("; "))
                         .help(none.change),
                 );
             }
@@ -87,7 +89,7 @@ fn over_rto(name: &str, span: Span, failure: FailureDomain, recovery: &Recovery,
     let total = show_duration(bound.total());
     let message = format!("a lost {} takes `{name}` up to {total}, its rto is {}", failure.word(), show_duration(rto));
     Finding::new(Code::OverRto, span, message)
-        .label(format!("by {}; {largest} takes {} of it", recovery.strategy.word(), show_duration(time)))
+        .label(format!("by {}, {} of it for {largest}", recovery.strategy.word(), show_duration(time)))
         .help(format!("{advice}; or raise the objective"))
 }
 

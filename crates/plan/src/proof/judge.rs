@@ -111,7 +111,7 @@ impl Judge<'_> {
         let add = format!("add a standby outside the {domain} and `failover_to_standby`");
         match rung.strategy {
             Strategy::RestartService if machine_lost => {
-                Err(Lost::new(format!("its host is lost with the {domain}"), add))
+                Err(Lost::new(format!("it works only where the instance is, which is lost with the {domain}"), add))
             }
             Strategy::RestoreFromBackup if machine_lost => {
                 Err(Lost::new(format!("what it restores to is lost with the {domain}"), add))

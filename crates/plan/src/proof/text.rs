@@ -66,15 +66,17 @@ fn component(proof: &Proof, cells: &[Cell]) -> String {
                     rows.extend(recovery_rows(proof, cell, &conditions, recovery));
                     note(&mut rests, short(proof, recovery), recovery, |a, b| a.rests_on == b.rests_on);
                 }
+                // The same for every failure: said once, below.
+                Err(none) if cell.condition == Condition::AgentsHostGone => {
+                    note(&mut missing, "any failure, without the agent's host".to_owned(), none, |a, b| a == b);
+                }
                 Err(none) => {
-                    rows.push(vec![cell.failure.word().to_owned(), conditions.clone(), "none".to_owned()]);
-                    let of = if conditions == "-" {
-                        cell.failure.word().to_owned()
-                    } else {
-                        format!("{}, without {conditions}", cell.failure.word())
+                    let failure = cell.failure.word().to_owned();
+                    let of = match conditions.as_str() {
+                        "-" => failure.clone(),
+                        other => format!("{failure}, without {other}"),
                     };
-                    let agent = cell.condition == Condition::AgentsHostGone;
-                    let of = if agent { "any failure, without the agent's host".to_owned() } else { of };
+                    rows.push(vec![failure, conditions, "none".to_owned()]);
                     note(&mut missing, of, none, |a, b| a == b);
                 }
             }
@@ -115,6 +117,12 @@ fn grouped(cells: &[Cell]) -> Vec<(String, &Cell)> {
             }
             None => groups.push((without(cell.condition).to_owned(), cell)),
         }
+    }
+    // Nothing at all makes a difference: neither do these conditions.
+    if let [(words, _), (agent, _)] = groups.as_mut_slice()
+        && agent == without(Condition::AgentsHostGone)
+    {
+        "-".clone_into(words);
     }
     groups
 }
