@@ -47,6 +47,8 @@ pub(super) struct Parts {
     pub(super) weak_verify: Vec<bool>,
     /// Whether some target of the route was not understood, by route.
     pub(super) incomplete: Vec<bool>,
+    /// The targets, by route.
+    pub(super) targets: Vec<BTreeSet<InstanceIx>>,
     /// Standbys that belong to no component.
     unused: BTreeSet<String>,
 }
@@ -86,6 +88,7 @@ pub(crate) fn link(cx: &Cx<'_>, mut file: File, source: &str) -> Linked {
         route_places: Vec::new(),
         weak_verify: Vec::new(),
         incomplete: Vec::new(),
+        targets: Vec::new(),
         unused: BTreeSet::new(),
     };
     let mut ladders = Vec::new();
@@ -153,6 +156,7 @@ fn standby_owners(cx: &Cx<'_>, file: &File) -> HashMap<String, usize> {
         }
     }
     let mut owners: HashMap<String, (usize, Span)> = HashMap::new();
+    let mut disputed: BTreeSet<&str> = BTreeSet::new();
     for (at, component) in file.components.iter().enumerate() {
         for rung in &component.ladder {
             let RawHow::Failover { standby: Some(named), .. } = &rung.how else { continue };
@@ -161,16 +165,19 @@ fn standby_owners(cx: &Cx<'_>, file: &File) -> HashMap<String, usize> {
                 continue;
             }
             match owners.get(&named.value) {
-                Some((owner, first)) if *owner != at => cx.report(
-                    Finding::new(
-                        Code::StandbyShared,
-                        named.span,
-                        format!("standby `{}` has two components", named.value),
-                    )
-                    .label(format!("for `{}`", component.instance.name.value))
-                    .other(*first, format!("for `{}`", file.components[*owner].instance.name.value))
-                    .help("give each component a standby of its own"),
-                ),
+                Some((owner, first)) if *owner != at => {
+                    cx.report(
+                        Finding::new(
+                            Code::StandbyShared,
+                            named.span,
+                            format!("standby `{}` has two components", named.value),
+                        )
+                        .label(format!("for `{}`", component.instance.name.value))
+                        .other(*first, format!("for `{}`", file.components[*owner].instance.name.value))
+                        .help("give each component a standby of its own"),
+                    );
+                    disputed.insert(named.value.as_str());
+                }
                 Some(_) => {}
                 None => {
                     owners.insert(named.value.clone(), (at, named.span));
@@ -188,7 +195,9 @@ fn standby_owners(cx: &Cx<'_>, file: &File) -> HashMap<String, usize> {
             );
         }
     }
-    owners.into_iter().map(|(name, (owner, _))| (name, owner)).collect()
+    // To give a disputed standby to either side would make mistakes out of everything that belongs to the other.
+    let undisputed = owners.into_iter().filter(|(name, _)| !disputed.contains(name.as_str()));
+    undisputed.map(|(name, (owner, _))| (name, owner)).collect()
 }
 
 /// Reports a name that nothing has.
@@ -285,9 +294,10 @@ fn dependencies(cx: &Cx<'_>, plan: &mut Plan, depends: &[Vec<At<String>>]) {
     let by_name: HashMap<String, ComponentIx> =
         plan.components.iter().enumerate().map(|(at, it)| (it.name.clone(), ComponentIx(index(at)))).collect();
     for (at, names) in depends.iter().enumerate() {
+        let mut seen = BTreeSet::new();
         for name in names {
             match by_name.get(&name.value) {
-                Some(other) if plan.components[at].depends_on.contains(other) => {}
+                Some(other) if !seen.insert(*other) => {}
                 Some(other) => plan.components[at].depends_on.push(*other),
                 None => unknown(cx, name, "component", plan.components.iter().map(|it| it.name.as_str())),
             }
@@ -301,6 +311,7 @@ fn cycles(cx: &Cx<'_>, plan: &Plan, depends: &[Vec<At<String>>]) {
     const NEW: u8 = 0;
     const ON_PATH: u8 = 1;
     const DONE: u8 = 2;
+    let mut left = 20;
     let mut state = vec![NEW; plan.components.len()];
     for start in 0..plan.components.len() {
         if state[start] != NEW {
@@ -321,11 +332,15 @@ fn cycles(cx: &Cx<'_>, plan: &Plan, depends: &[Vec<At<String>>]) {
                     state[other] = ON_PATH;
                     path.push((other, 0));
                 }
-                ON_PATH => {
+                ON_PATH if left > 0 => {
+                    left -= 1;
                     let begin = path.iter().position(|(it, _)| *it == other).unwrap_or(0);
                     let mut names: Vec<&str> =
                         path[begin..].iter().map(|(it, _)| plan.components[*it].name.as_str()).collect();
                     names.push(&plan.components[other].name);
+                    if names.len() > 8 {
+                        names.splice(4..names.len() - 3, ["…"]);
+                    }
                     let circle = names.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(" → ");
                     let wanted = &plan.components[other].name;
                     let span = depends[from].iter().find(|it| it.value == *wanted).map(|it| it.span);
@@ -457,16 +472,17 @@ fn route(
     raw: RawRoute,
 ) {
     let mut targets: Vec<RouteTarget> = Vec::new();
+    let mut places: BTreeMap<InstanceIx, Span> = BTreeMap::new();
     let mut agent_check = Vec::new();
     let mut first: Option<(ComponentIx, Span)> = None;
     for target in &raw.targets {
         let Some((name, standby)) = &target.instance else { continue };
         let Some(instance) = resolve(cx, plan, instances, &parts.unused, name, *standby) else { continue };
-        if let Some(twice) = targets.iter().position(|it| it.instance == instance) {
+        if let Some(twice) = places.insert(instance, name.span) {
             cx.report(
                 Finding::new(Code::NameTaken, name.span, format!("`{}` is a target twice", name.value))
                     .label("again here")
-                    .other(raw.targets[twice].at, "first here")
+                    .other(twice, "first here")
                     .help("keep one of them"),
             );
             continue;
@@ -486,7 +502,8 @@ fn route(
             ),
             Some(_) => {}
         }
-        if !plan.component(component).routes.contains(&ix) {
+        // Routes are added in order, so this one can only be the last.
+        if plan.component(component).routes.last() != Some(&ix) {
             plan.components[component.index()].routes.push(ix);
         }
         if let Some(check) = &target.agent_check {
@@ -505,6 +522,7 @@ fn route(
     let weak = raw.verify.is_none() && verify.iter().all(|it| matches!(plan.probe(*it).kind, ProbeKind::Tcp { .. }));
     parts.weak_verify.push(weak);
     parts.incomplete.push(targets.len() < raw.targets.len());
+    parts.targets.push(places.into_keys().collect());
     plan.routes.push(Route {
         name: raw.name.value,
         sharing,

@@ -133,7 +133,6 @@ pub(crate) enum RawFence {
 }
 
 pub(crate) struct RawTarget {
-    pub(crate) at: Span,
     /// The name, and whether it is said to be a standby's.
     pub(crate) instance: Option<(At<String>, bool)>,
     pub(crate) address: SocketAddr,
