@@ -30,8 +30,8 @@ pub(crate) struct File {
     pub(crate) notifications: Vec<NotificationChannel>,
 }
 
+#[derive(Clone)]
 pub(crate) struct RawProbe {
-    pub(crate) at: Span,
     pub(crate) kind: ProbeKind,
     pub(crate) timing: ProbeTiming,
 }
