@@ -72,14 +72,23 @@ fn an_accepted_risk_keeps_the_cut_as_a_best_effort() {
 
 #[test]
 fn a_route_is_verified_through_its_proxy_or_its_name() {
-    let through_proxy = plan(PLAN);
+    // The monitor is on another port than the server: a connection is asked through the route, the rest of the instance.
+    let beside = plan(PLAN);
+    let verify = beside.probe(beside.routes[0].verify[0]);
+    assert_eq!(verify.kind, ProbeKind::Tcp { address: Address::Socket("10.0.9.1:6432".parse().unwrap()) });
+    let (db, standby) = (beside.instance_named("db").unwrap(), beside.instance_named("db-b").unwrap());
+    let StepKind::Verify { probes } = &beside.components[0].ladder[1].plays[&db].steps[2].kind else { panic!() };
+    assert_eq!(*probes, [beside.routes[0].verify[0], beside.instance(standby).probes[0]]);
+
+    let same_port = PLAN.replace(":5432", ":8008");
+    let through_proxy = plan(&same_port);
     let verify = through_proxy.probe(through_proxy.routes[0].verify[0]);
     assert_eq!(verify.name, "route/orders/verify");
     let ProbeKind::Http(http) = &verify.kind else { panic!("{verify:?}") };
     assert_eq!(http.address, Address::Socket("10.0.9.1:6432".parse().unwrap()));
     assert_eq!((verify.timing.fall, verify.timing.interval), (1, ms(500)));
 
-    let text = PLAN
+    let text = same_port
         .replace("exclusive: { fence: traffic_cut }", "shared: {}")
         .replace("proxy: { listen: \"10.0.9.1:6432\" }", "dns: { name: Orders.Internal, ttl: 2s }")
         .replace("components:\n", "traffic: { dns: \"0.0.0.0:53\" }\ncomponents:\n");
@@ -88,7 +97,7 @@ fn a_route_is_verified_through_its_proxy_or_its_name() {
     let address = Address::ResolvedBy {
         server: "127.0.0.1:53".parse().unwrap(),
         name: "orders.internal.".to_owned(),
-        port: 5432,
+        port: 8008,
     };
     assert_eq!(http.address, address);
     assert_eq!(through_proxy.witnesses.len(), through_proxy.components[0].witnesses.of.len());

@@ -11,7 +11,7 @@ use super::raw::{RawFence, RawProbe, RawRoute, RawSharing};
 use super::references::unknown;
 use super::routes::NOWHERE;
 use crate::finding::{Code, Finding, Span};
-use crate::probe::{Address, ProbeKind, ProbeTiming, Watches};
+use crate::probe::{Address, Probe, ProbeKind, ProbeTiming, Watches};
 use crate::route::{Route, RouteTarget, Sharing};
 use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
@@ -87,7 +87,7 @@ pub(super) fn route(
     raw: RawRoute,
 ) {
     let Targets { targets, places, agent_check, owner } = targets(cx, plan, parts, instances, ix, &raw);
-    let verify = verify_probes(plan, ix, &raw, owner, targets.first());
+    let verify = verify_probes(plan, ix, &raw, owner, &targets);
     let (sharing, fence) = match raw.sharing {
         RawSharing::Exclusive(fence) => (Sharing::Exclusive, fence),
         RawSharing::Shared | RawSharing::Unknown => (Sharing::Shared, None),
@@ -255,13 +255,13 @@ fn fence_works(cx: &Cx<'_>, raw: &RawRoute, fence: Option<(RawFence, Span)>) {
 }
 
 /// The probes that see what a client of the route gets: those that the plan names, or the original instance's own
-/// question asked through the proxy or the name.
+/// question asked through the proxy or the name, if it is one for the port that the route serves.
 fn verify_probes(
     plan: &mut Plan,
     ix: RouteIx,
     raw: &RawRoute,
     component: Option<ComponentIx>,
-    target: Option<&RouteTarget>,
+    targets: &[RouteTarget],
 ) -> Vec<ProbeIx> {
     let probe_name = |at: usize| match at {
         0 => format!("route/{}/verify", raw.name.value),
@@ -271,10 +271,12 @@ fn verify_probes(
         let pushed = stated.clone().into_iter().enumerate();
         return pushed.map(|(at, it)| push_probe(plan, probe_name(at), Watches::Route(ix), it)).collect();
     }
-    let (Some(component), Some(target)) = (component, target) else { return Vec::new() };
-    let own = &plan.instance(plan.component(component).original()).probes;
-    let find = |wanted: &str| own.iter().map(|it| plan.probe(*it)).find(|it| it.kind.word() == wanted);
-    let Some(base) = find("http").or_else(|| find("tcp")) else { return Vec::new() };
+    let (Some(component), Some(target)) = (component, targets.first()) else { return Vec::new() };
+    let original = plan.component(component).original();
+    let own: Vec<&Probe> = plan.instance(original).probes.iter().map(|it| plan.probe(*it)).collect();
+    let served = targets.iter().find(|it| it.instance == original).unwrap_or(target).address.port();
+    let find = |wanted: &str| own.iter().copied().find(|it| it.kind.word() == wanted && port(&it.kind) == Some(served));
+    let Some(base) = find("http").or_else(|| find("tcp")).or_else(|| own.first().copied()) else { return Vec::new() };
     let address = match (&raw.proxy, &raw.dns, plan.dns_listen) {
         (Some(proxy), _, _) => Address::Socket(reachable(proxy.listen)),
         (None, Some(dns), Some(server)) => {
@@ -282,10 +284,28 @@ fn verify_probes(
         }
         (None, Some(_), None) | (None, None, _) => return Vec::new(),
     };
+    // A monitor on another port speaks another protocol than the route: then a connection is all that can be asked.
+    let same = port(&base.kind) == Some(served);
+    let kind = same.then(|| retarget(&base.kind, address.clone())).flatten().unwrap_or(ProbeKind::Tcp { address });
     let pace = base.timing.timeout.max(Duration::from_millis(50));
     let timing = ProbeTiming { interval: pace, fast_interval: pace, timeout: base.timing.timeout, fall: 1, rise: 1 };
-    let Some(kind) = retarget(&base.kind, address) else { return Vec::new() };
     vec![push_probe(plan, probe_name(0), Watches::Route(ix), RawProbe { kind, timing })]
+}
+
+/// The port that a probe connects to, where it asks the instance itself.
+fn port(kind: &ProbeKind) -> Option<u16> {
+    let address = match kind {
+        ProbeKind::Tcp { address } => address,
+        ProbeKind::Http(http) => &http.address,
+        ProbeKind::Dns { .. }
+        | ProbeKind::Command { .. }
+        | ProbeKind::Process { .. }
+        | ProbeKind::FileFreshness { .. } => return None,
+    };
+    Some(match address {
+        Address::Socket(socket) => socket.port(),
+        Address::Name { port, .. } | Address::ResolvedBy { port, .. } => *port,
+    })
 }
 
 /// Where we reach our own listener: an address that means "all of ours" is asked at the loopback.
