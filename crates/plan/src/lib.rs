@@ -16,12 +16,18 @@ pub mod observation;
 pub mod plan;
 pub mod policy;
 pub mod probe;
+pub mod proof;
+pub mod render;
 pub mod route;
 pub mod routing;
+mod starter;
 pub mod strategy;
 pub mod time;
 
 pub use config::{Compiled, compile};
 pub use finding::{Code, Finding, Severity, Span, explain};
 pub use plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
+pub use proof::Proof;
+pub use render::render;
+pub use starter::starter;
 pub use time::Time;

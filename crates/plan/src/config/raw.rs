@@ -16,6 +16,7 @@ use crate::strategy::Strategy;
 
 pub(crate) struct File {
     pub(crate) site: Site,
+    pub(crate) site_at: Span,
     pub(crate) state_dir: PathBuf,
     pub(crate) mode: Mode,
     pub(crate) on_journal_loss: OnJournalLoss,
@@ -29,8 +30,8 @@ pub(crate) struct File {
     pub(crate) notifications: Vec<NotificationChannel>,
 }
 
+#[derive(Clone)]
 pub(crate) struct RawProbe {
-    pub(crate) at: Span,
     pub(crate) kind: ProbeKind,
     pub(crate) timing: ProbeTiming,
 }
@@ -132,7 +133,6 @@ pub(crate) enum RawFence {
 }
 
 pub(crate) struct RawTarget {
-    pub(crate) at: Span,
     /// The name, and whether it is said to be a standby's.
     pub(crate) instance: Option<(At<String>, bool)>,
     pub(crate) address: SocketAddr,

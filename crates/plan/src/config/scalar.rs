@@ -191,6 +191,7 @@ pub(crate) fn name(text: &str) -> Result<(), String> {
         return Err("it is longer than 63 characters".to_owned());
     }
     match text.chars().find(|it| !it.is_ascii_alphanumeric() && !matches!(it, '-' | '_' | '.')) {
+        Some(' ') => Err("it holds a blank".to_owned()),
         Some(other) => Err(format!("it holds `{}`", other.escape_debug())),
         None => Ok(()),
     }
@@ -216,6 +217,7 @@ pub(crate) fn percent_ppm(text: &str) -> Result<u32, String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 mod tests {
     use super::*;
 
