@@ -1,10 +1,160 @@
-//! What a sound plan still does not promise.
+//! What a sound plan still does not promise: its proof held against its objectives, and what experience says about probes
+//! and witnesses.
 
-use crate::Plan;
+use crate::action::Plane;
+use crate::component::{Criticality, Temperature};
 use crate::config::Places;
-use crate::finding::Finding;
+use crate::config::scalar::show_duration;
+use crate::finding::{Code, Finding, Span};
+use crate::location::FailureDomain;
+use crate::probe::ProbeKind;
+use crate::proof::{Bound, Condition, Recovery, cell};
+use crate::strategy::Strategy;
+use crate::{ComponentIx, Plan};
 
 /// Findings about a plan that has no error.
-pub(crate) fn lint(_plan: &Plan, _places: &Places) -> Vec<Finding> {
-    Vec::new()
+pub(crate) fn lint(plan: &Plan, places: &Places) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if plan.witnesses.is_empty() {
+        findings.push(
+            Finding::new(Code::NoWitness, places.site, "the plan has no witness")
+                .label("nothing tells this agent whether its own network works")
+                .help("add under `witnesses` something outside the components' zones that always answers: a gateway, a name server"),
+        );
+    }
+    for (at, span) in places.components.iter().enumerate() {
+        let component = ComponentIx(u32::try_from(at).expect("a component has an index"));
+        recovery(plan, component, *span, &mut findings);
+        rungs(plan, component, *span, &places.rungs[at], &mut findings);
+        probes(plan, component, places, &mut findings);
+        let it = plan.component(component);
+        if it.witnesses.need == 0 && !plan.witnesses.is_empty() && !it.ladder.is_empty() {
+            findings.push(
+                Finding::new(Code::NoWitness, *span, format!("no witness is asked before `{}` is recovered", it.name))
+                    .label("needs no witness")
+                    .help("add a witness outside its zone, or name some in `witnesses: { need: 1, of: […] }`"),
+            );
+        }
+    }
+    findings
+}
+
+/// The proof without further conditions, held against what is promised.
+fn recovery(plan: &Plan, component: ComponentIx, span: Span, findings: &mut Vec<Finding>) {
+    let it = plan.component(component);
+    let verdict = |failure| cell(plan, component, failure, Condition::None).verdict;
+    match verdict(FailureDomain::Instance) {
+        Err(none) => {
+            findings.push(
+                Finding::new(Code::NoRecovery, span, format!("nothing recovers the loss of `{}`", it.name))
+                    .label("down until a person acts")
+                    .reason(none.because.join("; "))
+                    .help(none.change),
+            );
+            return;
+        }
+        Ok(_) => {
+            if let Err(none) = verdict(FailureDomain::Zone) {
+                findings.push(
+                    Finding::new(Code::ZoneLoss, span, format!("`{}` does not survive the loss of its zone", it.name))
+                        .label("lost with its zone")
+                        .reason(none.because.join("; "))
+                        .help(none.change),
+                );
+            }
+        }
+    }
+    let Some(rto) = it.objectives.rto else { return };
+    let proved = FailureDomain::ALL.iter().filter_map(|failure| Some((*failure, verdict(*failure).ok()?)));
+    let slowest = proved.max_by_key(|(failure, it)| (it.worst().total(), std::cmp::Reverse(*failure)));
+    if let Some((failure, recovery)) = slowest
+        && recovery.worst().total() > rto
+    {
+        findings.push(over_rto(&it.name, span, failure, &recovery, rto));
+    }
+}
+
+fn over_rto(name: &str, span: Span, failure: FailureDomain, recovery: &Recovery, rto: std::time::Duration) -> Finding {
+    let bound: Bound = recovery.worst();
+    let parts = bound.parts();
+    let (largest, time) = parts.iter().max_by_key(|(_, it)| *it).copied().unwrap_or(("detect", bound.detect));
+    let advice = match largest {
+        "detect" => "shorten `interval`, `fast_interval` or `timeout` of its probes, or lower `fall`",
+        "decide" => "shorten the witnesses' `timeout`",
+        "earlier rungs" => "shorten `timeout` and `verify_within` of the rungs before, or try this one earlier",
+        "fence" => "shorten the service's `stop_grace`, or fence by `traffic_cut`",
+        "act" => "shorten the `timeout` of its actions to what they really take",
+        _ => "shorten the TTL, or put a proxy in front",
+    };
+    let total = show_duration(bound.total());
+    let message = format!("a lost {} takes `{name}` up to {total}, its rto is {}", failure.word(), show_duration(rto));
+    Finding::new(Code::OverRto, span, message)
+        .label(format!("by {}, {} of it for {largest}", recovery.strategy.word(), show_duration(time)))
+        .help(format!("{advice}; or raise the objective"))
+}
+
+/// What is weak about single rungs, and about all of them together.
+fn rungs(plan: &Plan, component: ComponentIx, span: Span, places: &[Span], findings: &mut Vec<Finding>) {
+    let it = plan.component(component);
+    for (rung, at) in it.ladder.iter().zip(places) {
+        if rung.strategy != Strategy::FailoverToStandby {
+            continue;
+        }
+        let Some(to) = rung.plays.get(&it.original()).map(|play| plan.instance(play.to)) else { continue };
+        if it.objectives.rpo.is_some() && !to.reports_lag {
+            findings.push(
+                Finding::new(
+                    Code::LagUnknown,
+                    *at,
+                    format!("standby `{}` does not report how far it is behind", to.name),
+                )
+                .label(format!("the RPO guard will keep `{}` from taking over", to.name))
+                .help(
+                    "let one of its probes report the lag: `lag_header` of http, `lag: stdout` of command, or `file`",
+                ),
+            );
+        }
+        if it.criticality == Criticality::Critical && to.temperature == Temperature::Cold {
+            findings.push(
+                Finding::new(
+                    Code::ColdStandby,
+                    *at,
+                    format!("`{}` is critical, and its standby `{}` is cold", it.name, to.name),
+                )
+                .label("has to be started first")
+                .help("keep it running: `temperature: warm`"),
+            );
+        }
+    }
+    let all_control = !it.ladder.is_empty() && it.ladder.iter().all(|rung| rung.plane().is_control());
+    if all_control {
+        let worst = it.ladder.iter().map(crate::strategy::Rung::plane).min().unwrap_or(Plane::RegionalControl);
+        findings.push(
+            Finding::new(
+                Code::ControlPlaneOnly,
+                span,
+                format!("every recovery of `{}` needs a control plane", it.name),
+            )
+            .label(format!("the best rung needs {}", worst.word()))
+            .help("add `restart_service`, or a warm standby and `failover_to_standby`"),
+        );
+    }
+}
+
+fn probes(plan: &Plan, component: ComponentIx, places: &Places, findings: &mut Vec<Finding>) {
+    for ix in &plan.component(component).instances {
+        let instance = plan.instance(*ix);
+        let mut kinds = instance.probes.iter().map(|it| &plan.probe(*it).kind);
+        if kinds.all(|it| matches!(it, ProbeKind::Tcp { .. })) {
+            findings.push(
+                Finding::new(
+                    Code::TcpOnly,
+                    places.instances[ix.index()],
+                    format!("`{}` is watched by TCP connections only", instance.name),
+                )
+                .label("a hanging server looks healthy")
+                .help("add an `http` or `command` probe that asks the application something"),
+            );
+        }
+    }
 }

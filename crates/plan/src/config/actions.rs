@@ -72,7 +72,7 @@ fn texts(cx: &Cx<'_>, node: &Node) -> Option<BTreeMap<String, String>> {
         }
         Value::Null => Some(BTreeMap::new()),
         Value::Scalar { .. } | Value::List(_) => {
-            fields::wrong_type(cx, node, "this field", "a mapping from text to text");
+            fields::wrong_type(cx, node, fields::THIS, "a mapping from text to text");
             None
         }
     }
@@ -107,6 +107,7 @@ pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Ra
                     );
                 }
             }
+            cx.field.set("unit");
             fields::text(cx, &unit.node).map(|unit| Service::Systemd { unit })
         }
         (None, Some(start)) => {
@@ -118,6 +119,7 @@ pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Ra
                         .help("add a `pid_file`, or both a `stop` and a `status` command"),
                 );
             }
+            cx.field.set("start");
             fields::argv(cx, &start.node).map(|start| Service::Declared { start, stop, status, pid_file, stop_grace })
         }
         (None, None) => {

@@ -72,7 +72,7 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
         && count > 0
     {
         cx.report(
-            Finding::new(Code::DownWhen, at, format!("{down_when} failing probes are asked for, there are {count}"))
+            Finding::new(Code::DownWhen, at, format!("`down_when` is {down_when}, the number of probes is {count}"))
                 .label("more than there are")
                 .help(format!("write {count} or less, or add probes")),
         );
@@ -143,7 +143,7 @@ fn names(cx: &Cx<'_>, node: &Node) -> Option<Vec<At<String>>> {
     match &node.value {
         super::tree::Value::List(items) => Some(items.iter().filter_map(|it| fields::at_text(cx, it)).collect()),
         super::tree::Value::Null | super::tree::Value::Scalar { .. } | super::tree::Value::Map(_) => {
-            fields::wrong_type(cx, node, "this field", "a list of names");
+            fields::wrong_type(cx, node, fields::THIS, "a list of names");
             None
         }
     }

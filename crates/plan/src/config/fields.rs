@@ -12,13 +12,15 @@ use std::time::Duration;
 use super::scalar;
 use super::suggest::nearest;
 use super::tree::{Entry, Node, Value};
-use crate::finding::{Code, Finding, Span};
+use crate::finding::{Code, Finding, Severity, Span};
 
 /// What the whole lowering shares.
 pub(crate) struct Cx<'a> {
     pub(crate) findings: RefCell<Vec<Finding>>,
     /// What relative paths start from.
     pub(crate) base_dir: &'a Path,
+    /// The field that is being read, for messages.
+    pub(crate) field: Cell<&'static str>,
     /// How many more names may be compared for suggestions: a file full of wrong names must not take for ever.
     pub(crate) comparisons: Cell<usize>,
 }
@@ -26,6 +28,11 @@ pub(crate) struct Cx<'a> {
 impl Cx<'_> {
     pub(crate) fn report(&self, finding: Finding) {
         self.findings.borrow_mut().push(finding);
+    }
+
+    /// Whether an error was found so far.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.findings.borrow().iter().any(|it| it.severity == Severity::Error)
     }
 
     /// The nearest of `names`, as long as there is time for it.
@@ -91,7 +98,10 @@ impl<'a> Fields<'a> {
 
     /// The field `name`, if it is there.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<&'a Entry> {
-        self.asked.push(name);
+        if !self.asked.contains(&name) {
+            self.asked.push(name);
+        }
+        self.cx.field.set(name);
         let at = self.entries.iter().position(|it| it.key == name)?;
         self.taken[at] = true;
         Some(&self.entries[at])
@@ -190,12 +200,45 @@ impl<'a> Fields<'a> {
             self.cx.report(finding);
         }
         for name in &self.missing {
-            self.cx.report(
-                Finding::new(Code::MissingField, self.at, format!("{} has no `{name}`", self.what))
-                    .label(format!("`{name}` is missing here")),
-            );
+            let finding = Finding::new(Code::MissingField, self.at, format!("{} has no `{name}`", self.what))
+                .label(format!("`{name}` is missing here"));
+            self.cx.report(match example(name) {
+                Some(example) => finding.help(format!("add for example `{example}`")),
+                None => finding,
+            });
         }
     }
+}
+
+/// How a field that must be there may look.
+fn example(field: &str) -> Option<&'static str> {
+    Some(match field {
+        "version" => "version: 1",
+        "site" => "site: { name: shop, region: berlin, zone: hall-1, host: ops-1 }",
+        "components" => "components: { orders-db: { … } }",
+        "type" => "type: database",
+        "location" => "location: { region: berlin, zone: hall-2, host: db-1 }",
+        "region" => "region: berlin",
+        "probes" => "probes: [{ tcp: { address: \"10.0.1.10:5432\" } }]",
+        "probe" => "probe: { tcp: { address: \"10.0.3.1:443\" } }",
+        "address" => "address: \"10.0.1.10:5432\"",
+        "url" => "url: \"http://10.0.1.10:8080/health\"",
+        "run" => "run: [/usr/local/bin/check, --fast]",
+        "pid_file" => "pid_file: /run/server.pid",
+        "max_age" => "max_age: 15m",
+        "server" => "server: \"10.0.3.53:53\"",
+        "listen" => "listen: \"10.0.9.1:6432\"",
+        "targets" => "targets: [{ component: orders-db, address: \"10.0.1.10:5432\" }]",
+        "component" => "component: orders-db",
+        "standby" => "standby: orders-db-b",
+        "unit" => "unit: postgresql.service",
+        "op" => "op: start",
+        "reason" => "reason: the licence is bound to one host",
+        "kind" => "kind: technical",
+        "after" => "after: 30s",
+        "expires" => "expires: 15m",
+        _ => return None,
+    })
 }
 
 /// Stands in `asked` of a mapping that was none.
@@ -210,9 +253,14 @@ pub(crate) fn in_words(words: &[String], and: &str) -> String {
     }
 }
 
+/// Stands for the name of the field that is being read.
+pub(crate) const THIS: &str = "this field";
+
 /// Reports that `node` is not `expected`.
 pub(crate) fn wrong_type(cx: &Cx<'_>, node: &Node, what: &str, expected: &str) {
     let found = node.describe();
+    let field = format!("`{}`", cx.field.get());
+    let what = if what == THIS { &field } else { what };
     cx.report(
         Finding::new(Code::WrongType, node.spot(), format!("{what} must be {expected}, this is {found}"))
             .label(format!("{found}, not {expected}")),
@@ -276,7 +324,7 @@ pub(crate) fn items<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<&'a [Node]> {
     match &node.value {
         Value::List(items) => Some(items),
         Value::Null | Value::Scalar { .. } | Value::Map(_) => {
-            wrong_type(cx, node, "this field", "a list");
+            wrong_type(cx, node, THIS, "a list");
             None
         }
     }
@@ -299,7 +347,7 @@ pub(crate) fn named<'a>(cx: &'a Cx<'a>, node: &'a Node, what: &str) -> &'a [Entr
             entries
         }
         Value::Scalar { .. } | Value::List(_) => {
-            wrong_type(cx, node, "this field", &format!("a mapping from names to {what}s"));
+            wrong_type(cx, node, THIS, &format!("a mapping from names to {what}s"));
             &[]
         }
     }
@@ -319,7 +367,7 @@ pub(crate) fn at_text(cx: &Cx<'_>, node: &Node) -> Option<At<String>> {
         }
         Value::Scalar { text, .. } => Some(At { value: text.clone(), span: node.span }),
         Value::Null | Value::List(_) | Value::Map(_) => {
-            wrong_type(cx, node, "this field", "text");
+            wrong_type(cx, node, THIS, "text");
             None
         }
     }
@@ -331,7 +379,7 @@ pub(crate) fn content(cx: &Cx<'_>, node: &Node) -> Option<String> {
         Value::Scalar { text, .. } => Some(text.clone()),
         Value::Null => Some(String::new()),
         Value::List(_) | Value::Map(_) => {
-            wrong_type(cx, node, "this field", "text");
+            wrong_type(cx, node, THIS, "text");
             None
         }
     }
@@ -368,7 +416,7 @@ pub(crate) fn flag(cx: &Cx<'_>, node: &Node) -> Option<bool> {
         Value::Scalar { text, quoted: false } if text == "true" => Some(true),
         Value::Scalar { text, quoted: false } if text == "false" => Some(false),
         Value::Scalar { .. } | Value::Null | Value::List(_) | Value::Map(_) => {
-            wrong_type(cx, node, "this field", "`true` or `false`");
+            wrong_type(cx, node, THIS, "`true` or `false`");
             None
         }
     }
@@ -377,7 +425,7 @@ pub(crate) fn flag(cx: &Cx<'_>, node: &Node) -> Option<bool> {
 /// A whole number in a range.
 pub(crate) fn number(cx: &Cx<'_>, node: &Node, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
     let Value::Scalar { text, quoted: false } = &node.value else {
-        wrong_type(cx, node, "this field", "a whole number");
+        wrong_type(cx, node, THIS, "a whole number");
         return None;
     };
     match text.parse::<u32>() {
@@ -401,7 +449,7 @@ pub(crate) fn number(cx: &Cx<'_>, node: &Node, range: std::ops::RangeInclusive<u
             None
         }
         Err(_) => {
-            wrong_type(cx, node, "this field", "a whole number");
+            wrong_type(cx, node, THIS, "a whole number");
             None
         }
     }
@@ -443,7 +491,9 @@ pub(crate) fn positive(cx: &Cx<'_>, node: &Node) -> Option<Duration> {
     let value = duration(cx, node)?;
     if value.is_zero() {
         cx.report(
-            Finding::new(Code::BadDuration, node.span, "this duration can't be zero").label("more than zero, please"),
+            Finding::new(Code::BadDuration, node.span, format!("`{}` can't be zero", cx.field.get()))
+                .label("more than zero, please")
+                .reason("it would be over before it began"),
         );
         return None;
     }

@@ -1,6 +1,6 @@
 //! Resolving names, and putting the plan together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 
 /// Where the nouns of a plan stand in its file.
 pub(crate) struct Places {
+    /// The site.
+    pub(crate) site: Span,
     /// By component.
     pub(crate) components: Vec<Span>,
     /// By instance.
@@ -43,6 +45,10 @@ pub(super) struct Parts {
     pub(super) route_places: Vec<Span>,
     /// Whether what verifies the route is a TCP connection only, by route.
     pub(super) weak_verify: Vec<bool>,
+    /// Whether some target of the route was not understood, by route.
+    pub(super) incomplete: Vec<bool>,
+    /// Standbys that belong to no component.
+    unused: BTreeSet<String>,
 }
 
 pub(super) fn index(at: usize) -> u32 {
@@ -79,14 +85,19 @@ pub(crate) fn link(cx: &Cx<'_>, mut file: File, source: &str) -> Linked {
         fences: Vec::new(),
         route_places: Vec::new(),
         weak_verify: Vec::new(),
+        incomplete: Vec::new(),
+        unused: BTreeSet::new(),
     };
     let mut ladders = Vec::new();
     let mut rules = Vec::new();
     let mut depends = Vec::new();
     let mut standbys_of: BTreeMap<usize, Vec<RawInstance>> = BTreeMap::new();
     for standby in file.standbys {
-        if let Some(owner) = owners.get(&standby.name.value) {
-            standbys_of.entry(*owner).or_default().push(standby);
+        match owners.get(&standby.name.value) {
+            Some(owner) => standbys_of.entry(*owner).or_default().push(standby),
+            None => {
+                parts.unused.insert(standby.name.value);
+            }
         }
     }
     for (at, raw) in file.components.into_iter().enumerate() {
@@ -114,6 +125,7 @@ pub(crate) fn link(cx: &Cx<'_>, mut file: File, source: &str) -> Linked {
         route(cx, &mut plan, &mut parts, &instances, RouteIx(index(at)), raw);
     }
     let places = Places {
+        site: file.site_at,
         components: plan.components.iter().map(|it| parts.names[it.original().index()].span).collect(),
         instances: parts.names.iter().map(|it| it.span).collect(),
         rungs: ladders.iter().map(|it: &Vec<RawRung>| it.iter().map(|rung| rung.at).collect()).collect(),
@@ -363,9 +375,13 @@ fn witness_rules(cx: &Cx<'_>, plan: &mut Plan, rules: Vec<Option<super::raw::Raw
         let named = rule.of.as_ref().map_or(of.len(), Vec::len);
         if need > named {
             cx.report(
-                Finding::new(Code::WitnessNeed, rule.at, format!("{need} witnesses are needed, there are {named}"))
-                    .label("more than there are")
-                    .help("name more witnesses in `of`, or lower `need`"),
+                Finding::new(
+                    Code::WitnessNeed,
+                    rule.at,
+                    format!("`need` is {need}, the number of witnesses is {named}"),
+                )
+                .label("more than there are")
+                .help("name more witnesses in `of`, or lower `need`"),
             );
         }
         found.push(WitnessRule { need, of });
@@ -445,7 +461,7 @@ fn route(
     let mut first: Option<(ComponentIx, Span)> = None;
     for target in &raw.targets {
         let Some((name, standby)) = &target.instance else { continue };
-        let Some(instance) = resolve(cx, plan, instances, name, *standby) else { continue };
+        let Some(instance) = resolve(cx, plan, instances, &parts.unused, name, *standby) else { continue };
         if let Some(twice) = targets.iter().position(|it| it.instance == instance) {
             cx.report(
                 Finding::new(Code::NameTaken, name.span, format!("`{}` is a target twice", name.value))
@@ -488,6 +504,7 @@ fn route(
     parts.route_places.push(raw.name.span);
     let weak = raw.verify.is_none() && verify.iter().all(|it| matches!(plan.probe(*it).kind, ProbeKind::Tcp { .. }));
     parts.weak_verify.push(weak);
+    parts.incomplete.push(targets.len() < raw.targets.len());
     plan.routes.push(Route {
         name: raw.name.value,
         sharing,
@@ -505,6 +522,7 @@ fn resolve(
     cx: &Cx<'_>,
     plan: &Plan,
     instances: &HashMap<String, InstanceIx>,
+    unused: &BTreeSet<String>,
     name: &At<String>,
     standby: bool,
 ) -> Option<InstanceIx> {
@@ -520,9 +538,23 @@ fn resolve(
             );
             None
         }
+        // Where there is no component, or a ladder could not be read, this is a consequence.
+        None if cx.is_broken() && (plan.components.is_empty() || (standby && unused.contains(&name.value))) => None,
+        None if standby && unused.contains(&name.value) => {
+            cx.report(
+                Finding::new(
+                    Code::UnknownReference,
+                    name.span,
+                    format!("standby `{}` belongs to no component", name.value),
+                )
+                .label("nobody could be taken over from")
+                .help(format!("add `- failover_to_standby: {{ standby: {} }}` to its component", name.value)),
+            );
+            None
+        }
         None if standby => {
             let names = plan.instances.iter().enumerate().filter(|(at, _)| is_standby(InstanceIx(index(*at))));
-            unknown(cx, name, "standby of a component", names.map(|(_, it)| it.name.as_str()));
+            unknown(cx, name, "standby", names.map(|(_, it)| it.name.as_str()));
             None
         }
         None => {
@@ -542,7 +574,8 @@ fn fence_works(cx: &Cx<'_>, raw: &RawRoute, fence: Option<(RawFence, Span)>) {
             .label(why.to_owned())
             .help(help)
     };
-    if raw.proxy.is_none() {
+    let unusable = raw.proxy.is_none() && raw.dns.is_none() && raw.beacon.is_none();
+    if raw.proxy.is_none() && !unusable {
         cx.report(finding("there is no proxy to cut it at"));
     } else if let Some(beacon) = raw.beacon {
         cx.report(finding("clients come past the proxy").other(beacon, "whoever polls this reaches targets directly"));
@@ -560,6 +593,7 @@ fn fence_works(cx: &Cx<'_>, raw: &RawRoute, fence: Option<(RawFence, Span)>) {
                 format!("DNS can't answer {} for route `{name}`", proxy.listen.ip()),
             )
             .label("listens on every address")
+            .reason("the name answers with the proxy's own address, so that clients have no way past the proxy")
             .other(raw.dns_at, "answers with the proxy's address")
             .help("let the proxy listen on the address that clients are to use"),
         );

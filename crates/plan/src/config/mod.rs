@@ -58,7 +58,7 @@ pub fn compile(file_name: &str, text: &str, base_dir: &Path) -> Compiled {
 
 fn lower(root: &tree::Node, text: &str, base_dir: &Path, findings: &mut Vec<Finding>) -> Option<Plan> {
     let found = std::mem::take(findings);
-    let cx = Cx { findings: RefCell::new(found), base_dir, comparisons: Cell::new(COMPARISONS) };
+    let cx = Cx { findings: RefCell::new(found), base_dir, field: Cell::new(""), comparisons: Cell::new(COMPARISONS) };
     let file = top::file(&cx, root);
     let linked = link::link(&cx, file, text);
     *findings = cx.findings.into_inner();

@@ -135,7 +135,7 @@ impl Compiler<'_> {
         }
         let fences: Vec<Option<RawFence>> =
             exclusive.iter().map(|it| self.parts.fences[it.index()].map(|(fence, _)| fence)).collect();
-        let stop = fence.is_some() || fences.contains(&Some(RawFence::Stop));
+        let stop = (fence.is_some() && exclusive.is_empty()) || fences.contains(&Some(RawFence::Stop));
         let unfenced = if stop { None } else { fences.iter().position(Option::is_none) };
         let missing = |finding: Finding| {
             if !accepts {
@@ -170,7 +170,8 @@ impl Compiler<'_> {
     fn targets_are_there(&self, needed: &[InstanceIx]) {
         for route in &self.plan.component(self.component).routes {
             for ix in needed {
-                if self.plan.route(*route).targets.iter().any(|it| it.instance == *ix) {
+                let there = self.plan.route(*route).targets.iter().any(|it| it.instance == *ix);
+                if there || self.parts.incomplete[route.index()] {
                     continue;
                 }
                 let (name, route_name) = (&self.name(*ix).value, &self.plan.route(*route).name);

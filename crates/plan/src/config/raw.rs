@@ -16,6 +16,7 @@ use crate::strategy::Strategy;
 
 pub(crate) struct File {
     pub(crate) site: Site,
+    pub(crate) site_at: Span,
     pub(crate) state_dir: PathBuf,
     pub(crate) mode: Mode,
     pub(crate) on_journal_loss: OnJournalLoss,

@@ -59,21 +59,23 @@ pub(super) fn route<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRoute {
 fn sharing(fields: &mut Fields<'_>) -> RawSharing {
     let cx = fields.cx;
     let (exclusive, shared) = (fields.take("exclusive"), fields.take("shared"));
-    let inner = |entry: &Entry, what: &str| -> Option<(RawFence, Span)> {
+    let inner = |entry: &Entry, what: &str| -> RawSharing {
         let mut inner = Fields::open(cx, Some(&entry.node), entry.key_span, what);
         let words = [RawFence::TrafficCut, RawFence::Stop];
-        let fence = (entry.key == "exclusive")
-            .then(|| inner.read("fence", |cx, node| Some((fields::word(cx, node, &words, fence_word)?, node.span))))
-            .flatten();
+        let sharing = match (entry.key == "exclusive").then(|| inner.take("fence")) {
+            None => RawSharing::Shared,
+            Some(None) => RawSharing::Exclusive(None),
+            Some(Some(fence)) => match fields::word(cx, &fence.node, &words, fence_word) {
+                Some(word) => RawSharing::Exclusive(Some((word, fence.node.span))),
+                None => RawSharing::Unknown,
+            },
+        };
         inner.finish();
-        fence
+        sharing
     };
     match (exclusive, shared) {
-        (Some(exclusive), None) => RawSharing::Exclusive(inner(exclusive, "this exclusive route")),
-        (None, Some(shared)) => {
-            inner(shared, "`shared`");
-            RawSharing::Shared
-        }
+        (Some(exclusive), None) => inner(exclusive, "this exclusive route"),
+        (None, Some(shared)) => inner(shared, "`shared`"),
         (Some(exclusive), Some(shared)) => {
             cx.report(
                 Finding::new(Code::Contradiction, shared.key_span, format!("{} is exclusive and shared", fields.what))

@@ -191,6 +191,7 @@ pub(crate) fn name(text: &str) -> Result<(), String> {
         return Err("it is longer than 63 characters".to_owned());
     }
     match text.chars().find(|it| !it.is_ascii_alphanumeric() && !matches!(it, '-' | '_' | '.')) {
+        Some(' ') => Err("it holds a blank".to_owned()),
         Some(other) => Err(format!("it holds `{}`", other.escape_debug())),
         None => Ok(()),
     }

@@ -18,7 +18,9 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node) -> File {
     let top = if matches!(root.value, Value::Map(_)) { root.spot() } else { top };
     let mut fields = Fields::open(cx, Some(root), top, "the plan");
     version(&mut fields);
-    let site = fields.need("site").map(|it| site(cx, it)).unwrap_or_else(nowhere);
+    let site = fields.need("site");
+    let site_at = site.map_or(top, |it| it.key_span);
+    let site = site.map(|it| self::site(cx, it)).unwrap_or_else(nowhere);
     let state_dir = fields.read("state", fields::path).unwrap_or_else(|| cx.base_dir.join("state"));
     let mode = fields.read("mode", |cx, node| fields::word(cx, node, &Mode::ALL, Mode::word)).unwrap_or(Mode::Act);
     let on_journal_loss = fields
@@ -35,6 +37,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node) -> File {
     fields.finish();
     File {
         site,
+        site_at,
         state_dir,
         mode,
         on_journal_loss,

@@ -325,7 +325,7 @@ fn syntax(places: &Places<'_>, error: &ScanError) -> Finding {
             .help("indent it exactly as its neighbours of the same level");
     }
     let span = if at >= start && at < end { places.span(at, end) } else { whole };
-    Finding::new(Code::Syntax, span, format!("not YAML: {info}"))
-        .label("reading stopped here")
-        .help("quote text that holds `: `, ` #`, or begins with one of `{ [ & * ! | > % @ \\``; close what was opened")
+    Finding::new(Code::Syntax, span, format!("not YAML: {info}")).label("reading stopped here").help(
+        "quote text that holds `: ` or ` #` or begins with one of `{ [ & * ! | > % @`; close what was opened before",
+    )
 }

@@ -1,0 +1,72 @@
+//! Drawing findings for people: the place in the file, what is the matter with it, why it matters and what to change.
+
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
+
+use crate::finding::{Finding, Severity, Span};
+
+/// Lines between two places of one finding beyond which they are drawn apart.
+const APART: usize = 30;
+
+/// Draws findings about the file whose text is `text`, with terminal colours or without, each ending in an empty line.
+pub fn render(text: &str, findings: &[Finding], colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let lines: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let mut out = String::new();
+    for finding in findings {
+        out.push_str(&renderer.render(&[group(text, &lines, finding)]));
+        out.push_str("\n\n");
+    }
+    out
+}
+
+fn group<'a>(text: &'a str, lines: &[usize], finding: &'a Finding) -> Group<'a> {
+    let level = match finding.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
+    };
+    let near = |span: &Span| span.line.abs_diff(finding.span.line) <= APART;
+    let first = finding.others.iter().filter(|it| near(&it.span)).map(|it| (it.span, it.text.as_str()));
+    let mut shown: Vec<(Span, &str)> = first.collect();
+    shown.push((finding.span, finding.label.as_str()));
+    let title = level.primary_title(finding.message.as_str()).id(finding.code.text());
+    let mut group = title.element(snippet(text, lines, finding, &shown));
+    for other in finding.others.iter().filter(|it| !near(&it.span)) {
+        group = group.element(snippet(text, lines, finding, &[(other.span, &other.text)]));
+    }
+    group = group.element(Level::NOTE.message(normalize_untrusted_str(&finding.reason)));
+    if let Some(help) = &finding.help {
+        group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
+    }
+    group
+}
+
+/// A piece of the file that shows all of `shown`. Only the lines around are handed over: drawing a finding must not cost
+/// more in a large file than in a small one.
+fn snippet<'a>(
+    text: &'a str,
+    lines: &[usize],
+    finding: &'a Finding,
+    shown: &[(Span, &'a str)],
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let from = shown.iter().map(|(span, _)| span.line).min().unwrap_or(1).max(1);
+    let last = shown.iter().map(|(span, _)| span.end).max().unwrap_or(0);
+    let start = lines.get(from - 1).copied().unwrap_or(0);
+    let end = lines.get(lines.partition_point(|it| *it <= last)).copied().unwrap_or(text.len()).max(start);
+    let mut snippet = Snippet::source(&text[start..end]).path(finding.file.as_str()).line_start(from);
+    for (span, label) in shown {
+        let kind = if *span == finding.span { AnnotationKind::Primary } else { AnnotationKind::Context };
+        let label = if label.is_empty() { None } else { Some(*label) };
+        snippet = snippet.annotation(kind.span(visible(span, text, start)).label(label));
+    }
+    snippet
+}
+
+/// The first line of a span, relative to `start`: what goes on over many lines is shown by its beginning.
+fn visible(span: &Span, text: &str, start: usize) -> Range<usize> {
+    let piece = &text[span.start..span.end];
+    let length = piece.find('\n').unwrap_or(piece.len());
+    span.start - start..span.start + length - start
+}
