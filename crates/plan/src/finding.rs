@@ -1,7 +1,7 @@
 //! Findings: what is wrong with a plan, or worth knowing about it, each with a stable code and its place in the file.
 //!
 //! A finding says four things: what is the matter (`message`), where (`span` and `label`), why it matters (`reason`) and
-//! what to change (`help`). How they are drawn stands in [`crate::render`].
+//! what to change (`help`). How they are drawn stands in [`mod@crate::render`].
 
 use serde::{Serialize, Serializer};
 

@@ -20,6 +20,7 @@ pub mod proof;
 pub mod render;
 pub mod route;
 pub mod routing;
+mod starter;
 pub mod strategy;
 pub mod time;
 
@@ -28,4 +29,5 @@ pub use finding::{Code, Finding, Severity, Span, explain};
 pub use plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 pub use proof::Proof;
 pub use render::render;
+pub use starter::starter;
 pub use time::Time;

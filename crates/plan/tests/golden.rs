@@ -1,6 +1,8 @@
 //! What people read, word for word: findings about sound and wrong files, and proofs. `MAINSTAY_UPDATE_GOLDEN=1` writes
 //! the texts anew; read the difference before you keep it.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

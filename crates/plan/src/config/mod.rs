@@ -1,16 +1,18 @@
 //! From the text of a plan to a checked [`Plan`], or to every finding about it.
 //!
 //! Four passes, each of which goes on as far as the one before allows: text → spanned tree (`tree`) → nouns with their
-//! defaults (`top`, `components`, `routes`, `probes`, `actions`) → names resolved and plays compiled (`link`, `plays`) →
-//! what the finished plan promises and does not promise ([`crate::lint`]).
+//! defaults (`top`, `components`, `routes`, `probes`, `actions`) → names resolved and plays compiled (`references`, `link`, `link_routes`, `plays`) →
+//! what the finished plan promises and does not promise (`lint`).
 
 mod actions;
 mod components;
 pub(crate) mod fields;
 mod link;
+mod link_routes;
 mod plays;
 mod probes;
 mod raw;
+mod references;
 mod routes;
 pub(crate) mod scalar;
 mod suggest;

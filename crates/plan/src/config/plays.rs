@@ -170,7 +170,7 @@ impl Compiler<'_> {
     fn targets_are_there(&self, needed: &[InstanceIx]) {
         for route in &self.plan.component(self.component).routes {
             for ix in needed {
-                let there = self.plan.route(*route).targets.iter().any(|it| it.instance == *ix);
+                let there = self.parts.targets[route.index()].contains(ix);
                 if there || self.parts.incomplete[route.index()] {
                     continue;
                 }

@@ -29,7 +29,7 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
     };
     let timing = timing(&mut fields);
     fields.finish();
-    Some(RawProbe { at: choice.at, kind: kind?, timing })
+    Some(RawProbe { kind: kind?, timing })
 }
 
 fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
@@ -141,7 +141,7 @@ fn contradiction(
     fields.cx.report(finding);
 }
 
-/// The name that a probe would be asked under by people: who serves there.
+/// The same question asked at another address, where that makes sense. Nobody who serves a route lags behind.
 pub(super) fn retarget(kind: &ProbeKind, address: Address) -> Option<ProbeKind> {
     match kind {
         ProbeKind::Tcp { .. } => Some(ProbeKind::Tcp { address }),

@@ -30,8 +30,8 @@ pub(crate) struct File {
     pub(crate) notifications: Vec<NotificationChannel>,
 }
 
+#[derive(Clone)]
 pub(crate) struct RawProbe {
-    pub(crate) at: Span,
     pub(crate) kind: ProbeKind,
     pub(crate) timing: ProbeTiming,
 }
@@ -133,7 +133,6 @@ pub(crate) enum RawFence {
 }
 
 pub(crate) struct RawTarget {
-    pub(crate) at: Span,
     /// The name, and whether it is said to be a standby's.
     pub(crate) instance: Option<(At<String>, bool)>,
     pub(crate) address: SocketAddr,

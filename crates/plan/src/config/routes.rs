@@ -194,5 +194,5 @@ fn target<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawTarget {
     let weight = fields.number("weight", 0..=255, 1);
     let agent_check = fields.read("agent_check", |cx, node| Some(At { value: listen(cx, node)?, span: node.span }));
     fields.finish();
-    RawTarget { at: node.spot(), instance, address, weight: u8::try_from(weight).unwrap_or(u8::MAX), agent_check }
+    RawTarget { instance, address, weight: u8::try_from(weight).unwrap_or(u8::MAX), agent_check }
 }

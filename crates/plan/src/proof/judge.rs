@@ -54,7 +54,7 @@ impl Judge<'_> {
         Err(self.nothing(losses))
     }
 
-    /// What is needed before any rung is tried: an agent that may act, and witnesses that can answer.
+    /// What is needed before any rung is tried: an agent, and witnesses that can answer.
     fn somebody_decides(&self) -> Result<(), Lost> {
         let domain = self.failure.word();
         if self.condition == Condition::AgentsHostGone {
@@ -62,9 +62,6 @@ impl Judge<'_> {
                 "nothing decides while the agent's host is gone; the traffic process goes on with its last table",
                 "none within the plan: this version has one agent for a site; start it again on another host",
             ));
-        }
-        if self.plan.mode == Mode::Observe {
-            return Err(Lost::new("the plan only observes", "set `mode: act`"));
         }
         if self.in_lost_domain(&self.plan.site.location) {
             return Err(Lost::new(
@@ -327,7 +324,9 @@ impl Judge<'_> {
             let names: Vec<&str> = rule.of.iter().map(|it| self.plan.witness(*it).name.as_str()).collect();
             list.push(format!("{} of the witnesses {}", rule.need, names.join(", ")));
         }
-        if self.plan.mode == Mode::Recommend || self.component.guards.approval.is_some() {
+        if self.plan.mode == Mode::Observe {
+            list.push("`mode: act`: as it stands, the plan only observes".to_owned());
+        } else if self.plan.mode == Mode::Recommend || self.component.guards.approval.is_some() {
             list.push("a person's approval, which the worst case does not count".to_owned());
         }
         for step in &play.steps {

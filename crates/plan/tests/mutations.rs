@@ -1,0 +1,241 @@
+//! Whatever is done to a file, it is told what is wrong: no panic, findings inside the file, a plan exactly when there is
+//! no error. Large files take no longer than their size.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use mainstay_plan::{Compiled, Proof, Severity, compile, render, starter};
+use proptest::prelude::*;
+
+/// Everything that must hold for every text.
+fn check(text: &str) -> Compiled {
+    let compiled = compile("plan.yaml", text, Path::new("/etc/mainstay"));
+    for finding in &compiled.findings {
+        for span in std::iter::once(finding.span).chain(finding.others.iter().map(|it| it.span)) {
+            assert!(span.start <= span.end && span.end <= text.len(), "{finding:?} is outside\n{text}");
+            assert!(text.is_char_boundary(span.start) && text.is_char_boundary(span.end), "{finding:?}\n{text}");
+            assert!(span.line >= 1 && span.line <= text.matches('\n').count() + 1, "{finding:?}\n{text}");
+            assert!(span.column >= 1, "{finding:?}\n{text}");
+        }
+        assert!(!finding.message.is_empty() && !finding.reason.is_empty() && !finding.label.is_empty(), "{finding:?}");
+    }
+    let errors = compiled.findings.iter().any(|it| it.severity == Severity::Error);
+    assert_eq!(errors, compiled.plan.is_none(), "{:#?}\n{text}", compiled.findings);
+    let _ = render(text, &compiled.findings, true);
+    if let Some(plan) = &compiled.plan {
+        let _ = Proof::of(plan).text();
+    }
+    compiled
+}
+
+fn sources() -> Vec<String> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|it| it.unwrap().path()).collect();
+    paths.sort();
+    let mut sources: Vec<String> = paths.iter().map(|it| fs::read_to_string(it).unwrap()).collect();
+    sources.push(starter().to_owned());
+    sources
+}
+
+/// One thing that people and editors do to a file.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Delete(usize),
+    Duplicate(usize),
+    Swap(usize, usize),
+    Indent(usize, bool),
+    Tab(usize),
+    /// Replace the n-th word of a line by another text.
+    Word(usize, usize, &'static str),
+    /// Remove a character.
+    Character(usize),
+    /// Insert text somewhere.
+    Insert(usize, &'static str),
+    Truncate(usize),
+}
+
+const WORDS: &[&str] = &[
+    "",
+    "0",
+    "-1",
+    "5",
+    "1.5s",
+    "99999999999999999999s",
+    "null",
+    "~",
+    "true",
+    "[]",
+    "{}",
+    "[[[[",
+    "&a",
+    "*a",
+    "!x",
+    "<<",
+    "\"",
+    "'",
+    "stop",
+    "exclusive",
+    "shared",
+    "orders-db",
+    "files-b",
+    "component",
+    "standby",
+    "é𝄞",
+    "| ",
+    "0.0.0.0:0",
+    "http://",
+    "tcp",
+    "recovery",
+    "cold",
+    "two_writers",
+    ":",
+    "- ",
+    "---",
+    "...",
+    "%YAML",
+    "#",
+    "0s",
+    "10d",
+];
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let line = 0..200usize;
+    let word = prop::sample::select(WORDS);
+    prop_oneof![
+        line.clone().prop_map(Mutation::Delete),
+        line.clone().prop_map(Mutation::Duplicate),
+        (line.clone(), line.clone()).prop_map(|(a, b)| Mutation::Swap(a, b)),
+        (line.clone(), any::<bool>()).prop_map(|(a, more)| Mutation::Indent(a, more)),
+        line.clone().prop_map(Mutation::Tab),
+        (line, 0..12usize, word.clone()).prop_map(|(a, n, w)| Mutation::Word(a, n, w)),
+        (0..5000usize).prop_map(Mutation::Character),
+        (0..5000usize, word).prop_map(|(a, w)| Mutation::Insert(a, w)),
+        (0..5000usize).prop_map(Mutation::Truncate),
+    ]
+}
+
+fn boundary(text: &str, at: usize) -> usize {
+    let at = at % (text.len() + 1);
+    (0..=at).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0)
+}
+
+fn mutate(text: &str, mutation: &Mutation) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    if lines.is_empty() {
+        return text.to_owned();
+    }
+    let count = lines.len();
+    match mutation {
+        Mutation::Delete(at) => drop(lines.remove(at % count)),
+        Mutation::Duplicate(at) => lines.insert(at % count, lines[at % count].clone()),
+        Mutation::Swap(a, b) => lines.swap(a % count, b % count),
+        Mutation::Indent(at, true) => lines[at % count].insert(0, ' '),
+        Mutation::Indent(at, false) => {
+            let line = &mut lines[at % count];
+            *line = line.strip_prefix(' ').unwrap_or(line).to_owned();
+        }
+        Mutation::Tab(at) => lines[at % count].insert(0, '\t'),
+        Mutation::Word(at, n, with) => {
+            let line = lines[at % count].clone();
+            let words: Vec<&str> = line.split_inclusive([' ', ',', ':', '[', '{', '"']).collect();
+            let n = n % words.len().max(1);
+            let replaced = words.iter().enumerate().map(|(at, it)| if at == n { *with } else { *it });
+            lines[at % count] = replaced.collect();
+        }
+        Mutation::Character(at) => {
+            let mut text = text.to_owned();
+            let at = boundary(&text, *at);
+            if at < text.len() {
+                text.remove(at);
+            }
+            return text;
+        }
+        Mutation::Insert(at, what) => {
+            let mut text = text.to_owned();
+            text.insert_str(boundary(&text, *at), what);
+            return text;
+        }
+        Mutation::Truncate(at) => return text[..boundary(text, *at)].to_owned(),
+    }
+    lines.join("\n") + "\n"
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_mutated_file_is_told_what_is_wrong(
+        source in prop::sample::select(sources()),
+        mutations in prop::collection::vec(mutation(), 1..5),
+    ) {
+        let text = mutations.iter().fold(source, |text, it| mutate(&text, it));
+        check(&text);
+    }
+
+    #[test]
+    fn any_text_is_survived(text in "[a-z:{}\\[\\]&*!|>\"'\\-,# \n\té𝄞\u{feff}]{0,120}") {
+        check(&text);
+    }
+}
+
+#[test]
+fn the_starter_is_a_plan() {
+    let compiled = check(starter());
+    assert!(compiled.plan.is_some());
+    assert!(compiled.findings.iter().all(|it| it.severity == Severity::Note), "{:#?}", compiled.findings);
+}
+
+/// A plan with `count` components, each with a standby, a route and a dependency on the one before.
+fn large(count: usize) -> String {
+    let mut text = String::from("version: 1\nsite: { name: big, region: r, zone: z0 }\ncomponents:\n");
+    for n in 0..count {
+        let depends = if n == 0 { String::new() } else { format!("    depends_on: [c{:05}]\n", n - 1) };
+        write!(
+            text,
+            "  c{n:05}:\n    type: cache\n    location: {{ region: r, zone: z1 }}\n{depends}    probes:\n      - tcp: {{ \
+             address: \"10.0.0.1:80\" }}\n    recovery:\n      - failover_to_standby: {{ standby: s{n:05} }}\n"
+        )
+        .unwrap();
+    }
+    text.push_str("standbys:\n");
+    for n in 0..count {
+        write!(
+            text,
+            "  s{n:05}:\n    location: {{ region: r, zone: z2 }}\n    probes:\n      - tcp: {{ address: \
+             \"10.0.0.2:80\" }}\n"
+        )
+        .unwrap();
+    }
+    text.push_str("routes:\n");
+    for n in 0..count {
+        let (a, b) = (n / 250, n % 250 + 1);
+        write!(
+            text,
+            "  r{n:05}:\n    shared: {{}}\n    proxy: {{ listen: \"10.9.{a}.{b}:80\" }}\n    targets:\n      - {{ \
+             component: c{n:05}, address: \"10.0.0.1:80\" }}\n      - {{ standby: s{n:05}, address: \"10.0.0.2:80\" }}\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
+#[test]
+fn ten_thousand_components_take_ten_times_as_long_as_a_thousand() {
+    let timed = |text: &str| {
+        let begin = std::time::Instant::now();
+        let compiled = compile("plan.yaml", text, Path::new("/"));
+        (begin.elapsed(), compiled)
+    };
+    let (small, _) = timed(&large(1000));
+    let (big, compiled) = timed(&large(10_000));
+    assert_eq!(compiled.plan.unwrap().instances.len(), 20_000);
+    assert!(big < small * 40, "1,000 took {small:?}, 10,000 took {big:?}");
+    // Also when every single reference is wrong.
+    let broken = large(10_000).replace("standby: s", "standby: x");
+    let (wrong, compiled) = timed(&broken);
+    assert!(compiled.plan.is_none());
+    assert!(wrong < small * 60, "1,000 took {small:?}, 10,000 wrong ones took {wrong:?}");
+}

@@ -1,0 +1,196 @@
+//! What a plan is compiled to, and the arithmetic of its proof, by hand.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use mainstay_plan::action::{Action, Plane, ServiceOp};
+use mainstay_plan::location::FailureDomain;
+use mainstay_plan::probe::{Address, ProbeKind};
+use mainstay_plan::proof::{Condition, DataLoss, Proof};
+use mainstay_plan::strategy::{Play, StepKind};
+use mainstay_plan::{Code, Plan, compile};
+
+const PLAN: &str = include_str!("golden/wrong/sound.yaml");
+
+fn plan(text: &str) -> Plan {
+    let compiled = compile("plan.yaml", text, Path::new("/etc/mainstay"));
+    compiled.plan.unwrap_or_else(|| panic!("{:#?}", compiled.findings))
+}
+
+fn step_names(play: &Play) -> Vec<&str> {
+    play.steps.iter().map(|it| it.name.as_str()).collect()
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[test]
+fn a_takeover_has_a_play_in_each_direction() {
+    let plan =
+        plan(&PLAN.replace("traffic_cut", "stop").replace("  db-b:\n", "  db-b:\n    service: { unit: b.service }\n"));
+    let (db, standby) = (plan.instance_named("db").unwrap(), plan.instance_named("db-b").unwrap());
+    let failover = &plan.components[0].ladder[1];
+    let there = &failover.plays[&db];
+    assert_eq!(there.to, standby);
+    assert_eq!(step_names(there), ["cut traffic to db", "stop db", "hand over to db-b", "verify"]);
+    let back = &failover.plays[&standby];
+    assert_eq!(back.to, db);
+    assert_eq!(step_names(back), ["cut traffic to db-b", "stop db-b", "hand over to db", "verify"]);
+    let planes: Vec<Plane> = there.steps.iter().map(|it| it.plane).collect();
+    assert_eq!(planes, [Plane::Local, Plane::Local, Plane::Local, Plane::Data]);
+    assert!(there.steps.iter().all(|it| it.idempotent && it.attempts >= 1));
+    assert!(!there.accepts_two_writers);
+}
+
+#[test]
+fn a_restart_has_a_play_for_each_instance_that_has_a_service() {
+    let plan = plan(PLAN);
+    let db = plan.instance_named("db").unwrap();
+    let restart = &plan.components[0].ladder[0];
+    assert_eq!(restart.plays.keys().copied().collect::<Vec<_>>(), [db]);
+    let StepKind::Act { on, action: Action::Service { op, .. } } = &restart.plays[&db].steps[0].kind else {
+        panic!("{restart:?}");
+    };
+    assert_eq!((*on, *op), (db, ServiceOp::Restart));
+}
+
+#[test]
+fn an_accepted_risk_keeps_the_cut_as_a_best_effort() {
+    let text = PLAN
+        .replace("{ fence: traffic_cut }", "{}")
+        .replace("standby: db-b }", "standby: db-b, accept_risk: [two_writers] }");
+    let compiled = compile("plan.yaml", &text, Path::new("/"));
+    assert!(compiled.findings.iter().any(|it| it.code == Code::TwoWriters));
+    let plan = compiled.plan.unwrap();
+    let play = &plan.components[0].ladder[1].plays[&plan.components[0].original()];
+    assert!(play.accepts_two_writers);
+    assert_eq!(step_names(play), ["cut traffic to db", "hand over to db-b", "verify"]);
+}
+
+#[test]
+fn a_route_is_verified_through_its_proxy_or_its_name() {
+    // The monitor is on another port than the server: a connection is asked through the route, the rest of the instance.
+    let beside = plan(PLAN);
+    let verify = beside.probe(beside.routes[0].verify[0]);
+    assert_eq!(verify.kind, ProbeKind::Tcp { address: Address::Socket("10.0.9.1:6432".parse().unwrap()) });
+    let (db, standby) = (beside.instance_named("db").unwrap(), beside.instance_named("db-b").unwrap());
+    let StepKind::Verify { probes } = &beside.components[0].ladder[1].plays[&db].steps[2].kind else { panic!() };
+    assert_eq!(*probes, [beside.routes[0].verify[0], beside.instance(standby).probes[0]]);
+
+    let same_port = PLAN.replace(":5432", ":8008");
+    let through_proxy = plan(&same_port);
+    let verify = through_proxy.probe(through_proxy.routes[0].verify[0]);
+    assert_eq!(verify.name, "route/orders/verify");
+    let ProbeKind::Http(http) = &verify.kind else { panic!("{verify:?}") };
+    assert_eq!(http.address, Address::Socket("10.0.9.1:6432".parse().unwrap()));
+    assert_eq!((verify.timing.fall, verify.timing.interval), (1, ms(500)));
+
+    let text = same_port
+        .replace("exclusive: { fence: traffic_cut }", "shared: {}")
+        .replace("proxy: { listen: \"10.0.9.1:6432\" }", "dns: { name: Orders.Internal, ttl: 2s }")
+        .replace("components:\n", "traffic: { dns: \"0.0.0.0:53\" }\ncomponents:\n");
+    let by_name = plan(&text);
+    let ProbeKind::Http(http) = &by_name.probe(by_name.routes[0].verify[0]).kind else { panic!() };
+    let address = Address::ResolvedBy {
+        server: "127.0.0.1:53".parse().unwrap(),
+        name: "orders.internal.".to_owned(),
+        port: 8008,
+    };
+    assert_eq!(http.address, address);
+    assert_eq!(through_proxy.witnesses.len(), through_proxy.components[0].witnesses.of.len());
+    assert_eq!(through_proxy.components[0].witnesses.need, 1);
+}
+
+#[test]
+fn bounds_add_up_by_hand() {
+    let plan = plan(PLAN);
+    let proof = Proof::of(&plan);
+    let db = plan.component_named("db").unwrap();
+    // Instance: interval 1 s + 2 × 1 s + timeout 0.5 s + lateness 0.25 s; one sync; the witness answers meanwhile
+    // (2 × 0.5 s < 2 s); restart 10 s and a sync; one verification.
+    let bound = proof.bound(db, FailureDomain::Instance, Condition::None, None).unwrap();
+    assert_eq!((bound.detect, bound.decide, bound.earlier_rungs), (ms(3750), ms(100), ms(0)));
+    assert_eq!((bound.fence, bound.act, bound.converge), (ms(0), ms(10_100), ms(500)));
+    // Zone: the restart fails first (10 s + sync, 10 s of verification + sync); cut and hand over: sync + apply each.
+    let bound = proof.bound(db, FailureDomain::Zone, Condition::None, None).unwrap();
+    assert_eq!((bound.detect, bound.decide, bound.earlier_rungs), (ms(3750), ms(100), ms(20_200)));
+    assert_eq!((bound.fence, bound.act, bound.converge), (ms(200), ms(200), ms(500)));
+    assert_eq!(bound.total(), ms(24_950));
+    // The agent dies once: it is started (5 s), sees the failure again (2 × 1 s + 0.5 s + 0.25 s), decides again.
+    let again = proof.bound(db, FailureDomain::Zone, Condition::AgentRestarts, None).unwrap();
+    assert_eq!((again.detect, again.decide), (ms(3750 + 5000 + 2750), ms(200)));
+    assert_eq!((again.fence, again.act), (ms(400), ms(400)));
+    // By route: there is one, and no other.
+    let route = plan.route_named("orders");
+    assert_eq!(proof.bound(db, FailureDomain::Zone, Condition::None, route), Some(bound));
+    // The agent lives in the same region, and without its host nothing decides.
+    assert_eq!(proof.bound(db, FailureDomain::Region, Condition::None, None), None);
+    assert_eq!(proof.bound(db, FailureDomain::Instance, Condition::AgentsHostGone, None), None);
+    let zone = proof.cell(db, FailureDomain::Zone, Condition::None).unwrap();
+    assert_eq!(zone.verdict.as_ref().unwrap().data_loss, DataLoss::AtMost(ms(5000)));
+}
+
+#[test]
+fn slow_witnesses_and_cached_names_cost_time() {
+    let text = PLAN
+        .replace(
+            "{ tcp: { address: \"10.0.9.254:22\" } }",
+            "{ tcp: { address: \"10.0.9.254:22\", interval: 5s, timeout: 3s } }",
+        )
+        .replace("exclusive: { fence: traffic_cut }", "shared: {}")
+        .replace("proxy: { listen: \"10.0.9.1:6432\" }", "dns: { name: orders.internal, ttl: 2s }")
+        .replace("components:\n", "traffic: { dns: \"0.0.0.0:53\" }\ncomponents:\n");
+    let plan = plan(&text);
+    let proof = Proof::of(&plan);
+    let db = plan.component_named("db").unwrap();
+    let bound = proof.bound(db, FailureDomain::Zone, Condition::None, None).unwrap();
+    // 2 × 3 s for the witness, of which 2 s pass while the probe is in doubt.
+    assert_eq!(bound.decide, ms(100 + 4000));
+    assert_eq!(bound.converge, ms(500 + 2000));
+    // A restart changes no answer.
+    assert_eq!(proof.bound(db, FailureDomain::Instance, Condition::None, None).unwrap().converge, ms(500));
+}
+
+#[test]
+fn what_does_not_survive_says_why() {
+    let why = |text: &str, failure, condition| {
+        let plan = plan(text);
+        let proof = Proof::of(&plan);
+        proof.cell(plan.component_named("db").unwrap(), failure, condition).unwrap().verdict.clone().unwrap_err()
+    };
+    let cases = [
+        (PLAN.replace("zone: a, host: ops", "zone: b, host: ops"), "the agent (eu/b/ops) is lost with the zone"),
+        (PLAN.replace("zone: c", "zone: b"), "standby `db-b` (eu/b/db-2) may be lost with the zone"),
+        (PLAN.replace(", lag_header: x-lag", ""), "does not report its lag"),
+        (
+            PLAN.replace("location: { region: eu, zone: a }", "location: { region: eu }")
+                .replace("  db:\n", "  db:\n    witnesses: { need: 1, of: [gateway] }\n"),
+            "0 of them are outside",
+        ),
+    ];
+    for (text, wanted) in cases {
+        let none = why(&text, FailureDomain::Zone, Condition::None);
+        assert!(none.because.iter().any(|it| it.contains(wanted)), "{none:?}");
+        assert!(!none.change.is_empty());
+    }
+    let cold = PLAN.replace("  db-b:\n", "  db-b:\n    temperature: cold\n");
+    let none = why(&cold, FailureDomain::Zone, Condition::RegionalControlGone);
+    assert!(none.because.iter().any(|it| it.contains("is cold")), "{none:?}");
+}
+
+#[test]
+fn a_proof_has_names_in_json() {
+    let json = serde_json::to_value(Proof::of(&plan(PLAN))).unwrap();
+    let cells = json.as_array().unwrap();
+    assert_eq!(cells.len(), 20);
+    assert_eq!(cells[0]["recovery"]["bounds"][0]["route"], "orders");
+    assert_eq!(cells[0]["recovery"]["bounds"][0]["total_ms"], 14_450);
+    assert_eq!(cells[3]["condition"], "agents_host_gone");
+    assert!(cells[3]["no_recovery"]["change"].is_string());
+    let findings = compile("x.yaml", "version: 2\n", Path::new("/")).findings;
+    let json = serde_json::to_value(&findings).unwrap();
+    assert!(json.as_array().unwrap().iter().any(|it| it["code"] == "MS0111" && it["span"]["column"] == 10));
+}
