@@ -1,36 +1,30 @@
-//! The `mainstay` command.
-mod commands {
-    pub mod run;
-}
-mod logging;
-use clap::{Parser, Subcommand};
-use std::path::PathBuf;
-#[derive(Parser)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-#[derive(Subcommand)]
-enum Command {
-    Run(commands::run::RunArgs),
-    Traffic {
-        #[arg(long)]
-        state: PathBuf,
-        #[arg(long)]
-        site: String,
-    },
-}
-fn main() -> anyhow::Result<()> {
-    let rt = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    match Cli::parse().command {
-        Command::Run(a) => rt.block_on(commands::run::run(a, None)),
-        Command::Traffic { state, site } => {
-            logging::start(Default::default());
-            Ok(rt.block_on(mainstay_traffic::run(mainstay_traffic::Options {
-                state_dir: state,
-                site,
-                socket: None,
-            }))?)
+//! The `mainstay` command: reads its command line, calls one command, and turns how it ended into an exit code.
+
+mod client;
+mod clock;
+mod commands;
+mod exit;
+mod look;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::FromArgMatches;
+
+use crate::commands::{Cli, command};
+
+fn main() -> ExitCode {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // A help text that nobody reads to its end is not worth an error.
+            let _closed = answer.print();
+            return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2));
         }
+    };
+    match cli.run() {
+        Ok(answer) => answer.into(),
+        Err(failure) => failure.report(),
     }
 }

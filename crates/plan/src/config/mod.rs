@@ -24,6 +24,7 @@ use std::path::Path;
 
 use fields::Cx;
 pub(crate) use link::Places;
+pub use scalar::duration;
 
 use crate::Plan;
 use crate::finding::{Finding, Severity};

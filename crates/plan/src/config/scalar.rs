@@ -10,7 +10,7 @@ use crate::probe::Address;
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// `1m30s`, `250ms`, `2h`: whole numbers with a unit, each unit once, the largest first.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
     let mut rest = text.trim();
     if rest.is_empty() {

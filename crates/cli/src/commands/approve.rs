@@ -1,0 +1,66 @@
+//! `mainstay approve`: let a recovery go on.
+
+use clap::ValueEnum;
+use clap::builder::PossibleValuesParser;
+use mainstay_api as api;
+use mainstay_engine::{Override, RecoveryId};
+
+use super::Cx;
+use crate::exit::{Answer, Failure};
+
+/// Let a recovery go on
+///
+/// Answers its question, overrules guards for this one recovery, or says how a step ended whose outcome is not known.
+/// `mainstay status` prints the exact command for what a recovery waits for.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay approve r57
+  mainstay approve r57 --override witnesses --reason \"the gateway is in maintenance\"
+  mainstay approve r57 --outcome not-done
+
+Guards:
+  witnesses     act although too few witnesses answered
+  dependency    act although what it depends on is not healthy
+  observe-mode  act although the mode is `observe`
+  cool-down     act although the cool-down is not over
+  journal-lost  act although the journal can't be written
+  rpo           accept that more data may be lost than the objective says")]
+pub(crate) struct Approve {
+    /// The recovery: r1, r2, …
+    #[arg(value_name = "ID")]
+    recovery: RecoveryId,
+    /// A guard to overrule; may be given more than once
+    #[arg(long = "override", value_name = "GUARD")]
+    #[arg(value_parser = PossibleValuesParser::new(Override::ALL.map(Override::word)))]
+    overrides: Vec<String>,
+    /// Whether the step whose outcome is not known was done
+    #[arg(long)]
+    outcome: Option<Outcome>,
+    /// Why, for the journal
+    #[arg(long, default_value = super::NO_REASON, hide_default_value = true)]
+    reason: String,
+    /// Answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Outcome {
+    Done,
+    NotDone,
+}
+
+impl Approve {
+    pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
+        let recovery = self.recovery.to_string();
+        let next = format!("{recovery} goes on unless something else holds it; `mainstay recoveries show {recovery}`");
+        let command = api::Command::Approve {
+            recovery,
+            overrides: self.overrides,
+            outcome: self.outcome.map(|it| matches!(it, Outcome::Done)),
+            reason: self.reason,
+        };
+        cx.give(&command, self.json, &next)
+    }
+}

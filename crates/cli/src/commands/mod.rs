@@ -1,0 +1,185 @@
+//! The commands, one file each. A new one is a module, a variant and an arm here, and its name in [`GROUPS`].
+
+mod abort;
+mod adopt;
+mod approve;
+mod check;
+mod completions;
+mod explain;
+mod init;
+mod journal;
+mod man;
+mod pause;
+mod recover;
+mod recoveries;
+mod resume;
+mod status;
+mod watch;
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use mainstay_api as api;
+
+use crate::client::Client;
+use crate::exit::{Answer, Failure};
+use crate::look::{Look, say, say_json};
+
+/// Keeps workloads that live in one place recoverable.
+#[derive(Debug, Parser)]
+#[command(name = "mainstay", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    /// The agent's state directory: `state` in its plan
+    #[arg(long, global = true, value_name = "DIR", env = "MAINSTAY_STATE", default_value = "./state")]
+    #[arg(hide_env_values = true, display_order = 900)]
+    state: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+First steps:
+  mainstay init plan.yaml     writes a plan to start from
+  mainstay check plan.yaml    says what it would survive, and how fast
+  mainstay run plan.yaml      watches, and recovers
+  mainstay status             says how everything stands
+
+`mainstay help COMMAND` says more about each command.
+
+Exit codes:
+  0  yes, or done
+  1  no: findings of severity error, something is down, a change in the journal
+  2  the command line or a file is wrong
+  3  the agent or a store can't be reached
+  4  refused by a guard";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Init),
+    Check(check::Check),
+    Explain(explain::Explain),
+    Status(status::Status),
+    Watch(watch::Watch),
+    Recoveries(recoveries::Recoveries),
+    Recover(recover::Recover),
+    Approve(approve::Approve),
+    Abort(abort::Abort),
+    Pause(pause::Pause),
+    Resume(resume::Resume),
+    Adopt(adopt::Adopt),
+    Journal(journal::Journal),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+/// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
+const GROUPS: [(&str, &[&str]); 6] = [
+    ("Prepare", &["init", "check", "explain"]),
+    ("Run", &["run", "traffic", "demo"]),
+    ("Look", &["status", "watch", "recoveries"]),
+    ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt"]),
+    ("Prove", &["journal"]),
+    ("More", &["completions", "man", "help"]),
+];
+
+impl Cli {
+    pub(crate) fn run(self) -> Result<Answer, Failure> {
+        let cx = Cx { state: self.state, look: Look::of_stdout() };
+        match self.command {
+            Command::Init(it) => it.run(),
+            Command::Check(it) => it.run(&cx),
+            Command::Explain(it) => it.run(),
+            Command::Status(it) => it.run(&cx),
+            Command::Watch(it) => it.run(&cx),
+            Command::Recoveries(it) => it.run(&cx),
+            Command::Recover(it) => it.run(&cx),
+            Command::Approve(it) => it.run(&cx),
+            Command::Abort(it) => it.run(&cx),
+            Command::Pause(it) => it.run(&cx),
+            Command::Resume(it) => it.run(&cx),
+            Command::Adopt(it) => it.run(&cx),
+            Command::Journal(it) => it.run(&cx),
+            Command::Completions(it) => it.run(),
+            Command::Man(it) => it.run(),
+        }
+    }
+}
+
+/// The reason in the journal where nobody gave one.
+const NO_REASON: &str = "no reason given";
+
+/// What every command may need.
+#[derive(Clone, Debug)]
+pub(crate) struct Cx {
+    pub(crate) state: PathBuf,
+    pub(crate) look: Look,
+}
+
+impl Cx {
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.state)
+    }
+
+    /// Gives a command to the agent and says what was recorded and `next`.
+    fn give(&self, command: &api::Command, json: bool, next: &str) -> Result<Answer, Failure> {
+        let accepted = self.client().command(command)?;
+        if json {
+            say_json(&accepted)?;
+        } else {
+            say(&format!("recorded as {}\n{next}\n", accepted.seq))?;
+        }
+        Ok(Answer::Yes)
+    }
+}
+
+/// The command line, with its commands in groups.
+pub(crate) fn command() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    let mut list = String::new();
+    for (group, names) in GROUPS {
+        let known: Vec<_> = names.iter().filter_map(|name| command.find_subcommand(name)).collect();
+        if known.is_empty() {
+            continue;
+        }
+        let _infallible = writeln!(list, "{group}:");
+        for one in known {
+            let about = one.get_about().map(ToString::to_string).unwrap_or_default();
+            let _infallible = writeln!(list, "  {:<12} {about}", one.get_name());
+        }
+        list.push('\n');
+    }
+    let template = format!("{{about}}\n\n{{usage-heading}} {{usage}}\n\n{list}Options:\n{{options}}{{after-help}}\n");
+    Cli::command().help_template(template)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_stands_in_one_group() {
+        for sub in Cli::command().get_subcommands() {
+            let groups = GROUPS.iter().filter(|(_, names)| names.contains(&sub.get_name())).count();
+            assert_eq!(groups, 1, "{}", sub.get_name());
+        }
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn walk(command: &clap::Command) {
+            for sub in command.get_subcommands().filter(|it| it.get_name() != "help") {
+                let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Examples:\n  mainstay "), "{}", sub.get_name());
+                walk(sub);
+            }
+        }
+        walk(&Cli::command());
+    }
+}

@@ -1,0 +1,27 @@
+//! `mainstay resume`: end a pause.
+
+use mainstay_api as api;
+
+use super::Cx;
+use crate::exit::{Answer, Failure};
+
+/// End a pause
+///
+/// A recovery that it held back goes on at once. The pause of all components and the pause of one are ended apart.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  mainstay resume\n  mainstay resume orders-db")]
+pub(crate) struct Resume {
+    /// The component whose pause is ended; without it, the pause of all
+    component: Option<String>,
+    /// Answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Resume {
+    pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
+        let what = self.component.as_ref().map_or("all components".to_owned(), |it| format!("`{it}`"));
+        let next = format!("the pause of {what} is over: what it held back goes on now");
+        cx.give(&api::Command::Resume { component: self.component }, self.json, &next)
+    }
+}

@@ -1,0 +1,200 @@
+//! A record as a sentence.
+
+use std::collections::BTreeMap;
+
+use mainstay_engine::record::{Completion, Ended, Evidence, ReportedTarget, StepRef};
+use mainstay_engine::{Body, Command, Override};
+use mainstay_plan::routing::TargetState;
+
+use crate::clock::{span, utc};
+
+/// Tells records one after the other, and remembers what later ones speak of.
+#[derive(Debug, Default)]
+pub(crate) struct Teller {
+    steps: BTreeMap<StepRef, String>,
+}
+
+impl Teller {
+    /// What a record says.
+    pub(crate) fn tell(&mut self, body: &Body) -> String {
+        if let Body::StepStarted { step, name, .. } = body {
+            self.steps.insert(*step, name.clone());
+        }
+        self.fact(body).or_else(|| self.decision(body)).unwrap_or_default()
+    }
+
+    fn step(&self, step: &StepRef) -> String {
+        let name = match self.steps.get(step) {
+            Some(name) => name.clone(),
+            None => format!("step {} of rung {}", step.step + 1, step.rung + 1),
+        };
+        let again = if step.attempt > 1 { format!(" (attempt {})", step.attempt) } else { String::new() };
+        format!("{}: {name}{again}", step.recovery)
+    }
+
+    fn fact(&self, body: &Body) -> Option<String> {
+        Some(match body {
+            Body::AgentStarted { engine, version } => format!("agent {version} started (engine {engine})"),
+            Body::AgentStopped { reason } => format!("agent stopped: {reason}"),
+            Body::PlanAdopted { hash, .. } => format!("plan {} adopted", short(hash)),
+            Body::HealthChanged { instance, from, to, since, evidence, .. } => format!(
+                "{instance}: {} -> {} since {}{}",
+                from.word(),
+                to.word(),
+                utc(since.as_nanos()),
+                shown_evidence(evidence)
+            ),
+            Body::OwnLateness { late_ns } => {
+                format!("we were late by {}: what was seen meanwhile is not believed", span(*late_ns))
+            }
+            Body::WitnessesAnswered { component, answered, since } => format!(
+                "{component}: {} answered since {}, so our own path works",
+                answered.join(", "),
+                utc(since.as_nanos())
+            ),
+            Body::PositionFrozen { instance, loss_ns: Some(loss) } => {
+                format!("{instance} would lose at most {}", span(*loss))
+            }
+            Body::PositionFrozen { instance, loss_ns: None } => {
+                format!("{instance} did not say how much it would lose")
+            }
+            Body::StepEnded { step, ended } => match ended {
+                Ended::Done => format!("{}: done", self.step(step)),
+                Ended::Failed(why) => format!("{}: failed: {why}", self.step(step)),
+                Ended::Unknown(why) => format!("{}: unknown whether it was done: {why}", self.step(step)),
+            },
+            Body::RouteApplied { process, epoch } => format!("traffic process {process} serves epoch {epoch}"),
+            Body::RouteRefused { process, epoch, reason } => {
+                format!("traffic process {process} refused epoch {epoch}: {reason}")
+            }
+            Body::TrafficAhead { process, epoch, targets } => format!(
+                "traffic process {process} is ahead with epoch {epoch}, which holds from here on: {}",
+                shown_targets(targets)
+            ),
+            Body::Commanded { command, by } => format!("{by}: {}", shown_command(command)),
+            Body::JournalLost { reason } => format!("the journal can't be written any more: {reason}"),
+            Body::FailureDetected { .. }
+            | Body::Held { .. }
+            | Body::RecoveryInitiated { .. }
+            | Body::RungSkipped { .. }
+            | Body::RungStarted { .. }
+            | Body::StepStarted { .. }
+            | Body::StepTimedOut { .. }
+            | Body::RungFailed { .. }
+            | Body::Bound { .. }
+            | Body::Rejoined { .. }
+            | Body::TablePublished { .. }
+            | Body::RecoveryCompleted { .. }
+            | Body::RecoveryFailed { .. } => return None,
+        })
+    }
+
+    fn decision(&self, body: &Body) -> Option<String> {
+        Some(match body {
+            Body::FailureDetected { component, instance, scenario, last_good, .. } => {
+                let good = last_good.map(|it| format!(", last good {}", utc(it.as_nanos()))).unwrap_or_default();
+                format!("{component} failed on {instance}: {}{good}", scenario.word())
+            }
+            Body::Held { recovery, waiting } => format!("{recovery} waits: {waiting}"),
+            Body::RecoveryInitiated { recovery, overruled } if overruled.is_empty() => {
+                format!("{recovery} begins: the guards let it pass")
+            }
+            Body::RecoveryInitiated { recovery, overruled } => {
+                format!("{recovery} begins: an operator overruled {}", overruled.join(", "))
+            }
+            Body::RungSkipped { recovery, rung, strategy, why } => {
+                format!("{recovery}: rung {} ({}) passed over: {why}", rung + 1, strategy.word())
+            }
+            Body::RungStarted { recovery, rung, strategy, to, fence } => {
+                let fence = fence.as_ref().map(|it| format!(", fence: {it}")).unwrap_or_default();
+                format!("{recovery}: rung {} ({}) to {to}{fence}", rung + 1, strategy.word())
+            }
+            Body::StepStarted { step, .. } => format!("{} ...", self.step(step)),
+            Body::StepTimedOut { step, why } => format!("{}: timed out: {why}", self.step(step)),
+            Body::RungFailed { recovery, rung, why } => format!("{recovery}: rung {} failed: {why}", rung + 1),
+            Body::Bound { component, instance, recovery } => {
+                format!("{component} is {instance} from here on ({recovery})")
+            }
+            Body::Rejoined { instance } => format!("{instance} can take over again"),
+            Body::TablePublished { epoch, targets } => format!("epoch {epoch}: {}", shown_targets(targets)),
+            Body::RecoveryCompleted { recovery, how, phases_ns } => {
+                let whole = phases_ns.iter().map(|it| it.1).sum();
+                match how {
+                    Completion::ByRung { strategy, instance } => {
+                        format!("{recovery} completed by {} to {instance} in {}", strategy.word(), span(whole))
+                    }
+                    Completion::ByItself => format!("{recovery} completed: healthy again before anything was done"),
+                }
+            }
+            Body::RecoveryFailed { recovery, why } => format!("{recovery} failed: {why}"),
+            Body::AgentStarted { .. }
+            | Body::AgentStopped { .. }
+            | Body::PlanAdopted { .. }
+            | Body::HealthChanged { .. }
+            | Body::OwnLateness { .. }
+            | Body::WitnessesAnswered { .. }
+            | Body::PositionFrozen { .. }
+            | Body::StepEnded { .. }
+            | Body::RouteApplied { .. }
+            | Body::RouteRefused { .. }
+            | Body::TrafficAhead { .. }
+            | Body::Commanded { .. }
+            | Body::JournalLost { .. } => return None,
+        })
+    }
+}
+
+/// Enough of a hash to tell two apart.
+pub(crate) fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+fn shown_evidence(evidence: &[Evidence]) -> String {
+    let each: Vec<String> =
+        evidence.iter().map(|it| format!("{} {} times: {}", it.probe, it.count, it.answer)).collect();
+    if each.is_empty() { String::new() } else { format!(" ({})", each.join("; ")) }
+}
+
+/// As the status calls it too.
+const fn target_word(state: TargetState) -> &'static str {
+    match state {
+        TargetState::Serving => "serving",
+        TargetState::Standby => "standby",
+        TargetState::Draining => "draining",
+        TargetState::Down => "down",
+        TargetState::Fenced => "fenced",
+    }
+}
+
+fn shown_targets(targets: &[ReportedTarget]) -> String {
+    let mut by_route: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for target in targets {
+        by_route.entry(&target.route).or_default().push(format!("{} {}", target.instance, target_word(target.state)));
+    }
+    let each: Vec<String> =
+        by_route.iter().map(|(route, targets)| format!("{route} = {}", targets.join(", "))).collect();
+    if each.is_empty() { "no routes".to_owned() } else { each.join("; ") }
+}
+
+fn shown_command(command: &Command) -> String {
+    let whom = |component: &Option<String>| component.clone().unwrap_or_else(|| "all components".to_owned());
+    match command {
+        Command::Recover { component, reason } => format!("recover {component}: {reason}"),
+        Command::Approve { recovery, overrides, outcome, reason } => {
+            let words: Vec<&str> = overrides.iter().map(|it: &Override| it.word()).collect();
+            let overruled = if words.is_empty() { String::new() } else { format!(", overruling {}", words.join(", ")) };
+            let outcome = match outcome {
+                None => "",
+                Some(true) => ", the step was done",
+                Some(false) => ", the step was not done",
+            };
+            format!("approve {recovery}{overruled}{outcome}: {reason}")
+        }
+        Command::Abort { recovery, reason } => format!("abort {recovery}: {reason}"),
+        Command::Pause { component, until, reason } => {
+            format!("pause {} until {}: {reason}", whom(component), utc(until.as_nanos()))
+        }
+        Command::Resume { component } => format!("resume {}", whom(component)),
+        Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),
+    }
+}

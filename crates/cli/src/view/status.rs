@@ -1,0 +1,202 @@
+//! The status as text.
+
+use mainstay_api::{Component, Instance, Pause, Recoverable, Status, Waiting};
+
+use crate::clock::{age, span, utc_seconds};
+use crate::look::{Look, Table, Tone, labelled};
+use crate::view::sentence::short;
+
+/// Whether nobody has to look: it is not down and no recovery is open.
+pub(crate) fn is_well(component: &Component) -> bool {
+    component.health != "down" && component.waiting.is_none()
+}
+
+/// Everything, compactly.
+pub(crate) fn overview(status: &Status, look: Look) -> String {
+    let mut out = header(status, look);
+    out.push('\n');
+    let mut table = Table::new(&["COMPONENT", "HEALTH", "SINCE", "IS NOW", "WOULD BE RECOVERED BY"]);
+    for it in &status.components {
+        table.row(
+            [
+                (Tone::Strong, it.name.clone()),
+                (tone(&it.health), it.health.clone()),
+                (Tone::Plain, it.since_ns.map_or("-".to_owned(), |since| age(status.now_ns, since))),
+                (Tone::Plain, it.bound_to.clone()),
+                recoverable(&it.recoverable),
+            ],
+            below(it, status.now_ns, look),
+        );
+    }
+    out.push_str(&table.render(look, 0));
+    if let Some(traffic) = status.traffic.as_ref().filter(|it| !it.routes.is_empty()) {
+        out.push('\n');
+        let mut table = Table::new(&["ROUTE", "CLIENTS COME BY", "OPEN", "TARGETS"]);
+        for route in &traffic.routes {
+            let targets: Vec<String> = route.targets.iter().map(|it| format!("{} {}", it.instance, it.state)).collect();
+            let served = route.targets.iter().any(|it| it.state == "serving");
+            table.row(
+                [
+                    (Tone::Strong, route.name.clone()),
+                    (Tone::Plain, route.fronts.join(", ")),
+                    (Tone::Plain, route.open_connections.to_string()),
+                    (if served { Tone::Plain } else { Tone::Warn }, targets.join(", ")),
+                ],
+                String::new(),
+            );
+        }
+        out.push_str(&table.render(look, 0));
+    }
+    out
+}
+
+/// All that is known of one component.
+pub(crate) fn component(status: &Status, it: &Component, look: Look) -> String {
+    let now = status.now_ns;
+    let since = it.since_ns.map(|at| format!(" for {}", age(now, at))).unwrap_or_default();
+    let health = look.paint(tone(&it.health), &it.health);
+    let mut out = format!("{} is {health}{since}\n", look.paint(Tone::Strong, &it.name));
+    let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 10, label, text));
+    line("is now", &it.bound_to);
+    line("type", &format!("{}, {}", it.kind, it.criticality));
+    let objective = |name: &str, ns: Option<u64>| ns.map(|ns| format!("{name} {}", span(ns)));
+    let promised: Vec<String> =
+        [objective("RTO", it.rto_ns), objective("RPO", it.rpo_ns)].into_iter().flatten().collect();
+    if !promised.is_empty() {
+        line("objectives", &promised.join(", "));
+    }
+    let (tone_of_it, text) = recoverable(&it.recoverable);
+    let label = if tone_of_it == Tone::Bad { "recovery" } else { "recovery by" };
+    line(label, &text);
+    out.push_str(&below(it, now, look));
+    out.push('\n');
+    let mut table = Table::new(&["INSTANCE", "STATE", "HEALTH", "LOCATION"]);
+    for instance in &it.instances {
+        table.row(
+            [
+                (Tone::Strong, instance.name.clone()),
+                (Tone::Plain, instance.state.clone()),
+                (tone(&instance.health), instance.health.clone()),
+                (Tone::Plain, instance.location.clone()),
+            ],
+            probes(instance, now, look),
+        );
+    }
+    out.push_str(&table.render(look, 2));
+    out
+}
+
+/// What `watch` says of each thing when it changes, by name.
+pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
+    let mut facts: Vec<(String, String)> = status
+        .components
+        .iter()
+        .map(|it| {
+            let mut fact = format!("{}, is {}", it.health, it.bound_to);
+            if let Some(waiting) = &it.waiting {
+                fact.push_str(&format!("; {} waits: {}", waiting.recovery, waiting.reason));
+            }
+            if let Recoverable::No { why } = &it.recoverable {
+                fact.push_str(&format!("; can't be recovered now: {why}"));
+            }
+            if let Some(pause) = &it.paused {
+                fact.push_str(&format!("; {}", shown_pause(pause)));
+            }
+            (it.name.clone(), crate::look::clean(&fact))
+        })
+        .collect();
+    let paused = status.paused.as_ref().map_or("not paused".to_owned(), shown_pause);
+    facts.push(("all components".to_owned(), crate::look::clean(&paused)));
+    let trouble = if status.trouble.is_empty() { "none".to_owned() } else { status.trouble.join("; ") };
+    facts.push(("agent's trouble".to_owned(), crate::look::clean(&trouble)));
+    if let Some(traffic) = &status.traffic {
+        facts.push(("traffic".to_owned(), format!("epoch {}", traffic.epoch)));
+    }
+    facts
+}
+
+fn header(status: &Status, look: Look) -> String {
+    let agent = &status.agent;
+    let mode = if status.mode == "act" { Tone::Good } else { Tone::Warn };
+    let mut out = format!("{}  mode {}\n", look.paint(Tone::Strong, &status.site), look.paint(mode, &status.mode));
+    let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 8, label, text));
+    let late = if agent.times_late > 0 { format!(", late {} times", agent.times_late) } else { String::new() };
+    let up = age(status.now_ns, agent.started_ns);
+    line("agent", &format!("process {}, version {}, up {up}{late}", agent.pid, agent.version));
+    line("plan", &format!("{} {}", short(&status.plan.hash), status.plan.file));
+    // Whole, to be noted elsewhere, and whole again on a narrow screen: an anchor that was cut is worth nothing.
+    line("journal", &format!("{}:{}", status.journal.seq, status.journal.hash));
+    if let Some(traffic) = &status.traffic {
+        let process = traffic.pid.map_or("can't be reached".to_owned(), |pid| format!("process {pid}"));
+        let epoch = match traffic.serves_epoch {
+            Some(serves) if serves == traffic.epoch => format!("serves epoch {serves}"),
+            Some(serves) => format!("serves epoch {serves}, the newest is {}", traffic.epoch),
+            None => format!("the newest epoch is {}", traffic.epoch),
+        };
+        line("traffic", &format!("{process}, {epoch}"));
+    }
+    if let Some(pause) = &status.paused {
+        line("paused", &format!("{}; `mainstay resume` ends it", shown_pause(pause)));
+    }
+    let journal = &status.journal;
+    let waits = journal.waiting.iter().map(|it| format!("the journal waits: {it}"));
+    let lost = journal.lost.iter().map(|it| format!("the journal can't be written any more: {it}"));
+    let traffic = status.traffic.iter().flat_map(|it| it.trouble.iter().cloned());
+    for trouble in status.trouble.iter().cloned().chain(lost).chain(waits).chain(traffic) {
+        line("trouble", &trouble);
+    }
+    out
+}
+
+fn tone(health: &str) -> Tone {
+    match health {
+        "healthy" => Tone::Good,
+        "down" => Tone::Bad,
+        _ => Tone::Warn,
+    }
+}
+
+fn recoverable(it: &Recoverable) -> (Tone, String) {
+    match it {
+        Recoverable::By { strategy, to } => (Tone::Plain, format!("{strategy} to {to}")),
+        Recoverable::No { why } => (Tone::Bad, format!("nothing: {why}")),
+    }
+}
+
+fn below(it: &Component, now: u64, look: Look) -> String {
+    let mut out = String::new();
+    let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 10, label, text));
+    if let Some(waiting) = &it.waiting {
+        let Waiting { recovery, reason, since_ns, until_ns, ends_when, way_out, .. } = waiting;
+        line("waits", &format!("{recovery} for {}: {reason}", age(now, *since_ns)));
+        let by = until_ns.map(|at| format!(", by {}", utc_seconds(at))).unwrap_or_default();
+        line("until", &format!("{ends_when}{by}"));
+        line("to overrule", way_out);
+    }
+    if let Some(pause) = &it.paused {
+        line("paused", &format!("{}; `mainstay resume {}` ends it", shown_pause(pause), it.name));
+    }
+    out
+}
+
+fn shown_pause(pause: &Pause) -> String {
+    format!("paused until {} by {}: {}", utc_seconds(pause.until_ns), pause.by, pause.reason)
+}
+
+fn probes(instance: &Instance, now: u64, look: Look) -> String {
+    let each = instance.probes.iter().map(|it| {
+        let mut text = it.health.clone();
+        if it.failures > 0 {
+            text.push_str(&format!(", {} failures in a row", it.failures));
+        }
+        if let Some(last) = &it.last {
+            let ago = it.last_ns.map(|at| format!(" {} ago", age(now, at))).unwrap_or_default();
+            text.push_str(&format!(", last answer{ago}: {last}"));
+        }
+        if let Some(latency) = it.latency_ns {
+            text.push_str(&format!(" ({})", span(latency)));
+        }
+        labelled(look, 4, 14, &it.name, &text)
+    });
+    each.collect()
+}
