@@ -1,2 +1,5 @@
 //! The `mainstay` command.
+
+mod demo;
+
 fn main() {}
