@@ -12,5 +12,6 @@ mod server;
 mod start;
 mod view;
 
+pub use ledger::LedgerError;
 pub use operate::Agent;
 pub use start::{Options, PlanFile, StartError};

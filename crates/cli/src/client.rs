@@ -49,7 +49,11 @@ impl Client {
     }
 
     pub(crate) fn recoveries(&self) -> Result<Recoveries, Failure> {
-        runtime()?.block_on(self.ask(Method::GET, RECOVERIES, Bytes::new()))
+        runtime()?.block_on(self.ask_recoveries())
+    }
+
+    pub(crate) async fn ask_recoveries(&self) -> Result<Recoveries, Failure> {
+        self.ask(Method::GET, RECOVERIES, Bytes::new()).await
     }
 
     pub(crate) fn recovery(&self, id: &str) -> Result<Recovery, Failure> {

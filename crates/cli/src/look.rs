@@ -51,6 +51,11 @@ impl Look {
         Look { colour: !set("NO_COLOR") && !dumb, width, height: Some(height) }
     }
 
+    /// Whether standard error may be coloured.
+    pub(crate) fn of_stderr_colour() -> bool {
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
+    }
+
     /// For files and tests.
     #[cfg(test)]
     pub(crate) const PLAIN: Look = Look { colour: false, width: WIDTH, height: None };

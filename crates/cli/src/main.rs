@@ -3,7 +3,9 @@
 mod client;
 mod clock;
 mod commands;
+mod demo;
 mod exit;
+mod logging;
 mod look;
 mod view;
 

@@ -114,7 +114,7 @@ fn read(file: &Path) -> Result<(String, String), Failure> {
     Ok((name, text))
 }
 
-fn unreadable(name: &str, error: &io::Error) -> Failure {
+pub(crate) fn unreadable(name: &str, error: &io::Error) -> Failure {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the operating system's errors are not ours to list")]
     match error.kind() {
         ErrorKind::NotFound => Failure::usage(format!("there is no file `{name}`"))

@@ -7,13 +7,15 @@ mod check;
 mod completions;
 mod explain;
 mod init;
-mod journal;
+pub(crate) mod journal;
 mod man;
 mod pause;
 mod recover;
 mod recoveries;
 mod resume;
+pub(crate) mod run;
 mod status;
+pub(crate) mod traffic;
 mod watch;
 
 use std::fmt::Write;
@@ -23,6 +25,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use mainstay_api as api;
 
 use crate::client::Client;
+use crate::demo;
 use crate::exit::{Answer, Failure};
 use crate::look::{Look, say, say_json};
 
@@ -30,10 +33,10 @@ use crate::look::{Look, say, say_json};
 #[derive(Debug, Parser)]
 #[command(name = "mainstay", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
-    /// The agent's state directory: `state` in its plan
-    #[arg(long, global = true, value_name = "DIR", env = "MAINSTAY_STATE", default_value = "./state")]
+    /// The agent's state directory: `state` in its plan [default: ./state]
+    #[arg(long, global = true, value_name = "DIR", env = "MAINSTAY_STATE")]
     #[arg(hide_env_values = true, display_order = 900)]
-    state: PathBuf,
+    state: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -59,6 +62,11 @@ enum Command {
     Init(init::Init),
     Check(check::Check),
     Explain(explain::Explain),
+    Run(run::Run),
+    Traffic(traffic::Traffic),
+    Demo(demo::Demo),
+    #[command(hide = true)]
+    DemoApp(demo::app::Options),
     Status(status::Status),
     Watch(watch::Watch),
     Recoveries(recoveries::Recoveries),
@@ -85,11 +93,16 @@ const GROUPS: [(&str, &[&str]); 6] = [
 
 impl Cli {
     pub(crate) fn run(self) -> Result<Answer, Failure> {
-        let cx = Cx { state: self.state, look: Look::of_stdout() };
+        let state = self.state.clone().unwrap_or_else(|| PathBuf::from("./state"));
+        let cx = Cx { state, named_state: self.state, look: Look::of_stdout() };
         match self.command {
             Command::Init(it) => it.run(),
             Command::Check(it) => it.run(&cx),
             Command::Explain(it) => it.run(),
+            Command::Run(it) => it.run(&cx),
+            Command::Traffic(it) => it.run(&cx),
+            Command::Demo(it) => it.run(&cx),
+            Command::DemoApp(it) => demo::serve_app(it),
             Command::Status(it) => it.run(&cx),
             Command::Watch(it) => it.run(&cx),
             Command::Recoveries(it) => it.run(&cx),
@@ -113,6 +126,8 @@ const NO_REASON: &str = "no reason given";
 #[derive(Clone, Debug)]
 pub(crate) struct Cx {
     pub(crate) state: PathBuf,
+    /// The same, if it was named on the command line or in the environment.
+    pub(crate) named_state: Option<PathBuf>,
     pub(crate) look: Look,
 }
 
@@ -165,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_command_stands_in_one_group() {
-        for sub in Cli::command().get_subcommands() {
+        for sub in Cli::command().get_subcommands().filter(|it| !it.is_hide_set()) {
             let groups = GROUPS.iter().filter(|(_, names)| names.contains(&sub.get_name())).count();
             assert_eq!(groups, 1, "{}", sub.get_name());
         }
@@ -174,7 +189,7 @@ mod tests {
     #[test]
     fn every_command_shows_an_example() {
         fn walk(command: &clap::Command) {
-            for sub in command.get_subcommands().filter(|it| it.get_name() != "help") {
+            for sub in command.get_subcommands().filter(|it| it.get_name() != "help" && !it.is_hide_set()) {
                 let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
                 assert!(help.contains("Examples:\n  mainstay "), "{}", sub.get_name());
                 walk(sub);

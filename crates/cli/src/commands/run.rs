@@ -2,32 +2,99 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use mainstay_agent::{Agent, Options};
+use mainstay_agent::{Agent, LedgerError, Options, StartError};
+use mainstay_plan::render;
+use mainstay_store::StateDirError;
 
+use super::Cx;
+use super::check::unreadable;
+use crate::exit::{Answer, Code, Failure, causes};
 use crate::logging::{self, LogFormat};
+use crate::look::Look;
 
-/// Arguments of `mainstay run`.
-#[derive(Debug, Args)]
-pub struct RunArgs {
+/// Watch, and recover what fails
+///
+/// Works in the foreground and logs to standard error until SIGTERM or Ctrl-C ends it. SIGHUP reads the plan again; a
+/// plan with errors is refused, and the old one stays. The traffic process that serves the routes is started beside it,
+/// goes on when the agent ends, and is found again when it comes back.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay run mainstay.yaml
+  mainstay run --log-format json mainstay.yaml 2>>agent.log
+  kill -HUP $(pgrep -f 'mainstay run')      reads the plan again
+  MAINSTAY_LOG=debug mainstay run mainstay.yaml
+
+Exit codes:
+  0  ended by a signal
+  2  the plan can't be read, or has errors
+  3  the state directory, the journal or the socket can't be used
+  4  another agent uses the state directory")]
+pub(crate) struct Run {
     /// The plan
-    pub file: PathBuf,
+    file: PathBuf,
     /// How log lines look
     #[arg(long, value_enum, default_value_t)]
-    pub log_format: LogFormat,
+    log_format: LogFormat,
 }
 
-/// Watches and recovers until a signal ends it.
-pub async fn run(args: RunArgs, state_dir: Option<PathBuf>) -> anyhow::Result<()> {
-    logging::start(args.log_format);
-    let agent = Agent::start(Options {
-        plan_file: args.file,
-        state_dir,
-        program: std::env::current_exe()?,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    })?;
-    if let Some(left) = agent.run().await {
-        tracing::info!("{left}");
+impl Run {
+    pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
+        logging::start(self.log_format);
+        let options = Options {
+            plan_file: self.file,
+            state_dir: cx.named_state.clone(),
+            program: this_program()?,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let runtime = runtime()?;
+        let left = runtime.block_on(async {
+            let agent = Agent::start(options).map_err(failure)?;
+            Ok(agent.run().await)
+        });
+        // A file system or a resolver that hangs holds threads; the end does not wait for them.
+        runtime.shutdown_background();
+        if let Some(left) = left? {
+            eprintln!("{left}");
+        }
+        Ok(Answer::Yes)
     }
-    Ok(())
+}
+
+/// A runtime for what runs long: two threads, so that a burst of answers does not keep the loop waiting.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    built.map_err(|error| Failure::unreachable(format!("the operating system gives no resources: {error}")))
+}
+
+/// The path of this very program, to start others of it.
+pub(crate) fn this_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|error| Failure::unreachable(format!("can't find out where this program is: {error}")))
+}
+
+fn failure(error: StartError) -> Failure {
+    let text = causes(&error);
+    match error {
+        StartError::Unreadable { file, source } => unreadable(&file.display().to_string(), &source),
+        StartError::Plan { plan } => {
+            eprint!("{}", render(&plan.text, &plan.findings, Look::of_stderr_colour()));
+            let check = format!("mend it and see that `mainstay check {}` is content", plan.path.display());
+            Failure::usage(text).help(check)
+        }
+        StartError::StateDir(StateDirError::Held { .. }) => {
+            Failure::new(Code::Refused, text).help("`mainstay status` says how that agent stands")
+        }
+        StartError::StateDir(_) | StartError::Server(_) | StartError::Signals(_) => Failure::unreachable(text),
+        StartError::Ledger(error) => {
+            let help = match error {
+                LedgerError::Open(_) => {
+                    "`mainstay journal verify` says what is wrong with it. Nothing was changed. To start without it, move \
+                     journal.db* away and keep it: the agent then takes over what the traffic process serves"
+                }
+                LedgerError::Record { .. } => "run the version of mainstay that wrote it, or a newer one",
+            };
+            Failure::unreachable(text).help(help)
+        }
+    }
 }

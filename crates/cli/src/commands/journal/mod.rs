@@ -9,6 +9,8 @@ use clap::Subcommand;
 use mainstay_store::journal::ChainError;
 use mainstay_store::{DatabaseError, Reader};
 
+pub(crate) use show::encoded;
+
 use super::Cx;
 use crate::exit::{Answer, Failure, causes};
 

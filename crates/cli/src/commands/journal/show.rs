@@ -87,7 +87,7 @@ fn line(record: &Record, teller: &mut Teller, look: Look, json: bool) -> String 
 }
 
 /// A stored record as the engine's codec reads it.
-pub(super) fn encoded(record: &Record) -> Encoded {
+pub(crate) fn encoded(record: &Record) -> Encoded {
     let entry = &record.entry;
     Encoded {
         at_ns: u64::try_from(entry.wall_ns).unwrap_or(0),

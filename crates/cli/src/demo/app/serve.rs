@@ -29,6 +29,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request's body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a standby takes to become active.
+const ACTIVATION_TAKES: Duration = Duration::from_millis(150);
+
 /// A request's body is a number or an address.
 const MAX_BODY: usize = 256;
 
@@ -120,7 +123,7 @@ impl Store {
             (&Method::POST, "/follow") => self.be_standby(text(body).await.as_deref()),
             (&Method::POST, "/activate") => {
                 let key = head.headers.get(IDEMPOTENCY_KEY_HEADER).map(|key| String::from_utf8_lossy(key.as_bytes()));
-                self.activate(key.as_deref())
+                self.activate(key.as_deref()).await
             }
             _ => reply(StatusCode::NOT_FOUND, "no such thing here"),
         }
@@ -149,7 +152,9 @@ impl Store {
         }
     }
 
-    fn activate(&self, key: Option<&str>) -> Reply {
+    async fn activate(&self, key: Option<&str>) -> Reply {
+        // A real server replays a log here. Whoever asked may be gone before it is done; then it was not done.
+        time::sleep(ACTIVATION_TAKES).await;
         let changed = self.orders().activate(key, new_timeline());
         tracing::info!(name = self.name, key, changed, "asked to become active");
         reply(StatusCode::OK, self.name.clone())
