@@ -7,6 +7,13 @@ mod exit;
 mod look;
 mod view;
 
+#[cfg(test)]
+#[path = "../tests/support/golden.rs"]
+mod golden;
+#[cfg(test)]
+#[path = "../tests/support/samples.rs"]
+mod samples;
+
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
