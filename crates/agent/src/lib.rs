@@ -1,1 +1,16 @@
-//! (being built)
+//! The agent: joins an engine to a journal, a host and a socket, and decides nothing itself.
+//!
+//! One loop owns the engine. Everything that happens (a probe's answer, a durable record, an operator's word, a signal)
+//! comes to it through bounded queues, is folded, and one tick later whatever has to be done goes out again. The loop never
+//! waits for a disk, a network or a person.
+
+mod crash;
+mod ledger;
+mod operate;
+mod people;
+mod server;
+mod start;
+mod view;
+
+pub use operate::Agent;
+pub use start::{Options, PlanFile, StartError};

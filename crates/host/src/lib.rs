@@ -1,1 +1,12 @@
-//! (being built)
+//! The hands on one machine: asks probes, performs orders, and supervises the traffic process.
+//!
+//! A host decides nothing. It is told what to do, does it through the providers, stamps when, and reports what was seen.
+//! The agent reaches its own machine through this crate, called in process; other machines run the same code behind a wire.
+
+pub mod clock;
+pub mod hands;
+pub mod traffic;
+
+pub use clock::Clock;
+pub use hands::{Hands, Job, Report};
+pub use traffic::{Launch, TrafficLink};

@@ -82,6 +82,10 @@ async fn resolve_by_system(
 ) -> Result<Vec<SocketAddr>, Answer> {
     so_far.set(Answer::CouldNotAsk(trouble::clip(&format!("the system's resolver did not answer for {host}"))));
     let name = host.to_owned();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "runs on a thread of its own, and the probe's timeout does not wait for it"
+    )]
     let lookup = move || (name.as_str(), port).to_socket_addrs().map(|found| found.take(MAX_ADDRESSES).collect());
     let found: io::Result<Vec<SocketAddr>> = gates.run(format!("resolve {host}"), lookup).await;
     match found {

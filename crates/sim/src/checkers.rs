@@ -22,15 +22,15 @@ pub struct Checkers {
     witnesses: BTreeMap<String, usize>,
     /// Component → its RPO is guarded.
     guarded_rpo: BTreeSet<String>,
-    /// Instance → component.
-    component_of: BTreeMap<String, String>,
     /// Steps whose intent is durable, and the record that says so.
     begun: BTreeMap<StepRef, u64>,
     /// Tables whose record is durable.
     published: BTreeSet<u64>,
     /// Components with an open recovery.
     open: BTreeMap<String, RecoveryId>,
-    /// Component → its instance went down at this record.
+    /// Recovery → the instance that failed.
+    failed: BTreeMap<RecoveryId, String>,
+    /// Instance → it went down at this record.
     went_down: BTreeMap<String, u64>,
     /// Component → witnesses answered at this record.
     witnessed: BTreeMap<String, u64>,
@@ -58,9 +58,6 @@ impl Checkers {
                 .iter()
                 .filter(|it| it.objectives.rpo.is_some())
                 .map(|it| it.name.clone())
-                .collect(),
-            component_of: (plan.instances.iter())
-                .map(|it| (it.name.clone(), plan.component(it.component).name.clone()))
                 .collect(),
             accepts_two_writers: (plan.components.iter().flat_map(|it| &it.ladder))
                 .flat_map(|it| it.plays.values())
@@ -95,7 +92,8 @@ impl Checkers {
     /// A record is durable.
     pub fn recorded(&mut self, seq: u64, record: &Record) {
         match &record.body {
-            Body::FailureDetected { component, .. } => {
+            Body::FailureDetected { component, instance, .. } => {
+                self.failed.insert(RecoveryId(seq), instance.clone());
                 let before = self.open.insert(component.clone(), RecoveryId(seq));
                 assert!(before.is_none(), "S1: a second recovery on {component} while {before:?} is open");
             }
@@ -104,7 +102,7 @@ impl Checkers {
             }
             Body::PlanAdopted { .. } => self.open.clear(),
             Body::HealthChanged { instance, to: Health::Down, .. } => {
-                self.went_down.insert(self.component_of[instance].clone(), seq);
+                self.went_down.insert(instance.clone(), seq);
             }
             Body::WitnessesAnswered { component, .. } => {
                 self.witnessed.insert(component.clone(), seq);
@@ -149,7 +147,8 @@ impl Checkers {
         let Some((component, _)) = self.open.iter().find(|it| *it.1 == recovery) else { return };
         let overridden = self.overridden.get(&recovery).is_some_and(|it| it.contains(&Override::Witnesses));
         if self.witnesses[component] > 0 && !overridden {
-            let (down, seen) = (self.went_down.get(component), self.witnessed.get(component));
+            let down = self.failed.get(&recovery).and_then(|it| self.went_down.get(it));
+            let seen = self.witnessed.get(component);
             assert!(seen > down, "S8: {recovery} was initiated although no witness answered since {component} failed");
         }
     }

@@ -109,6 +109,7 @@ pub struct World {
     pub checkers: Checkers,
     queue: BTreeMap<(Time, u64), Event>,
     ticket: u64,
+    wake: Option<(Time, u64)>,
     driver: Option<Driver>,
     durable: Vec<Encoded>,
     unsynced: Vec<Encoded>,
@@ -138,6 +139,7 @@ impl World {
             checkers: Checkers::new(&plan),
             queue: BTreeMap::new(),
             ticket: 0,
+            wake: None,
             driver: None,
             durable: Vec::new(),
             unsynced: Vec::new(),
@@ -356,9 +358,17 @@ impl World {
             self.perform(todo);
         }
         self.checkers.after_step(&self.table);
-        if let Some((at, _)) = wake {
-            self.at(at.since(self.now), Event::Wake);
+        self.wake_at(wake.map(|it| it.0));
+    }
+
+    /// The agent sleeps until one moment, and a new one replaces the old.
+    fn wake_at(&mut self, at: Option<Time>) {
+        if let Some(before) = self.wake.take() {
+            self.queue.remove(&before);
         }
+        let Some(at) = at else { return };
+        self.at(at.since(self.now), Event::Wake);
+        self.wake = Some((self.now.max(at), self.ticket));
     }
 
     fn synced(&mut self) {

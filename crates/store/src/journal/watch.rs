@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn tells_once_of_each_late_write() {
         let watch = Arc::new(SyncWatch::default());
-        let (told, late) = mpsc::channel();
+        let (told, late) = mpsc::sync_channel(8);
         let running = Arc::clone(&watch);
         let thread = thread::spawn(move || running.run(Duration::ZERO, |since| told.send(since).expect("is heard")));
         watch.begin();

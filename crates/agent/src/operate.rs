@@ -1,0 +1,405 @@
+//! The loop.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_api as api;
+use mainstay_engine::Input;
+use mainstay_engine::driver::{Driver, Todo, Turn};
+use mainstay_engine::effect::{Notice, NoticeLevel};
+use mainstay_engine::record::{ReportedTarget, StepRef};
+use mainstay_engine::state::LOCAL_PROCESS;
+use mainstay_host::{Clock, Hands, Job, Launch, Report, TrafficLink};
+use mainstay_plan::routing::TrafficReport;
+use mainstay_plan::{Plan, Time};
+use mainstay_store::{Event, StateDir};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::crash::{self, Moment};
+use crate::ledger::{Ledger, Told};
+use crate::server::{Ask, Server};
+use crate::start::PlanFile;
+use crate::view;
+
+/// How many reports one turn takes in, so that a flood of them does not keep others waiting.
+const REPORTS_A_TURN: usize = 1024;
+
+/// How long an orderly end may take.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Sleeping longer than this gains nothing.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// How much trouble of one kind is kept for people.
+const TROUBLE: usize = 64;
+
+/// A running agent.
+pub struct Agent {
+    driver: Driver,
+    plan: Arc<Plan>,
+    file: PlanFile,
+    clock: Clock,
+    hands: Hands,
+    traffic: Option<TrafficLink>,
+    launch: Launch,
+    ledger: Ledger,
+    from_journal: mpsc::Receiver<Event>,
+    from_host: mpsc::Receiver<Report>,
+    server: Server,
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    /// Held until the agent ends, so that no other uses the directory.
+    _state_dir: StateDir,
+    version: String,
+    started: Time,
+    times_late: u64,
+    tickets: BTreeMap<u64, StepRef>,
+    next_ticket: u64,
+    outcomes: u64,
+    /// Operators who wait for their command to be durable.
+    askers: BTreeMap<u64, oneshot::Sender<Result<u64, api::Problem>>>,
+    unprepared: Vec<String>,
+    traffic_report: Option<Box<TrafficReport>>,
+    traffic_lost: Option<String>,
+}
+
+/// What an agent is made of.
+pub(crate) struct Parts {
+    pub(crate) driver: Driver,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) file: PlanFile,
+    pub(crate) clock: Clock,
+    pub(crate) hands: Hands,
+    pub(crate) traffic: Option<TrafficLink>,
+    pub(crate) launch: Launch,
+    pub(crate) ledger: Ledger,
+    pub(crate) from_journal: mpsc::Receiver<Event>,
+    pub(crate) from_host: mpsc::Receiver<Report>,
+    pub(crate) server: Server,
+    pub(crate) state_dir: StateDir,
+    pub(crate) version: String,
+}
+
+/// What woke the loop.
+enum Woken {
+    Host(Report),
+    Journal(Event),
+    Asked(Ask),
+    Due,
+    Reload,
+    Stop(&'static str),
+}
+
+impl Agent {
+    pub(crate) fn assemble(parts: Parts) -> io::Result<Agent> {
+        Ok(Agent {
+            started: parts.clock.now(),
+            driver: parts.driver,
+            plan: parts.plan,
+            file: parts.file,
+            clock: parts.clock,
+            hands: parts.hands,
+            traffic: parts.traffic,
+            launch: parts.launch,
+            ledger: parts.ledger,
+            from_journal: parts.from_journal,
+            from_host: parts.from_host,
+            server: parts.server,
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            _state_dir: parts.state_dir,
+            version: parts.version,
+            times_late: 0,
+            tickets: BTreeMap::new(),
+            next_ticket: 1,
+            outcomes: 0,
+            askers: BTreeMap::new(),
+            unprepared: Vec::new(),
+            traffic_report: None,
+            traffic_lost: None,
+        })
+    }
+
+    /// Works until a signal ends it. The traffic process goes on serving; what is said of that is returned.
+    pub async fn run(mut self) -> Option<String> {
+        self.turn(Vec::new());
+        loop {
+            let wake = self.sleep_for();
+            let woken = tokio::select! {
+                biased;
+                Some(event) = self.from_journal.recv() => Woken::Journal(event),
+                Some(ask) = self.server.asks.recv() => Woken::Asked(ask),
+                _ = self.terminate.recv() => Woken::Stop("SIGTERM"),
+                _ = self.interrupt.recv() => Woken::Stop("SIGINT"),
+                _ = self.hangup.recv() => Woken::Reload,
+                Some(report) = self.from_host.recv() => Woken::Host(report),
+                () = tokio::time::sleep(wake) => Woken::Due,
+            };
+            match woken {
+                Woken::Due => self.turn(Vec::new()),
+                Woken::Journal(event) => self.on_journal(event),
+                Woken::Host(report) => self.on_reports(report),
+                Woken::Asked(ask) => self.on_ask(ask),
+                Woken::Reload => self.reload(),
+                Woken::Stop(signal) => return self.stop(signal).await,
+            }
+        }
+    }
+
+    fn sleep_for(&self) -> Duration {
+        let now = self.clock.now();
+        self.driver.engine().next_wakeup().map_or(LONGEST_SLEEP, |(at, _)| at.since(now).min(LONGEST_SLEEP))
+    }
+
+    /// One turn: inputs in, records and orders out.
+    fn turn(&mut self, inputs: Vec<Input>) {
+        let Turn { first_seq, append, todo } = self.driver.turn(self.clock.now(), inputs);
+        self.times_late += append.iter().filter(|it| it.kind == "own_lateness").count() as u64;
+        let told = self.ledger.append(first_seq, append);
+        for todo in todo {
+            self.perform(todo);
+        }
+        if let Some(told) = told {
+            self.on_told(told);
+        }
+    }
+
+    fn perform(&mut self, todo: Todo) {
+        match todo {
+            Todo::Probe(probe) => self.hands.probe(&self.plan, probe),
+            Todo::Act(order) => {
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                self.tickets.insert(ticket, order.step);
+                tracing::info!(instance = order.instance, key = order.key, "acting");
+                self.hands.act(Job { ticket, action: order.action, key: order.key, timeout: order.timeout });
+            }
+            Todo::Cancel(step) => {
+                let found = self.tickets.iter().find(|it| *it.1 == step).map(|it| *it.0);
+                if let Some(ticket) = found {
+                    self.tickets.remove(&ticket);
+                    self.hands.cancel(ticket);
+                }
+            }
+            Todo::Route(table) => {
+                if let Some(traffic) = &self.traffic {
+                    traffic.serve(table);
+                }
+            }
+            Todo::Notify(notice) => self.notify(&notice),
+        }
+    }
+
+    fn notify(&self, notice: &Notice) {
+        match notice.level {
+            NoticeLevel::Info => tracing::info!("{}", notice.text),
+            NoticeLevel::Warning => tracing::warn!("{}", notice.text),
+            NoticeLevel::Error => tracing::error!("{}", notice.text),
+        }
+        let (seq, hash) = self.ledger.head();
+        let text = format!("[{}] {} (journal {seq}:{hash})", self.plan.site.name, notice.text);
+        for channel in &self.plan.notifications {
+            self.hands.tell(channel, notice.key.clone(), &text);
+        }
+    }
+
+    fn on_journal(&mut self, event: Event) {
+        if let Some(told) = self.ledger.on_event(event) {
+            self.on_told(told);
+        }
+    }
+
+    fn on_told(&mut self, told: Told) {
+        match told {
+            Told::Recorded(seq) => {
+                let rest = self.askers.split_off(&(seq + 1));
+                for (at, asker) in std::mem::replace(&mut self.askers, rest) {
+                    let _ = asker.send(Ok(at));
+                }
+                self.turn(vec![Input::Recorded(seq)]);
+            }
+            Told::Lost(reason) => {
+                let all = self.driver.engine().state().seq;
+                self.turn(vec![Input::JournalLost { reason }, Input::Recorded(all)]);
+            }
+        }
+    }
+
+    fn on_reports(&mut self, first: Report) {
+        let mut inputs = Vec::new();
+        self.take(first, &mut inputs);
+        for _ in 1..REPORTS_A_TURN {
+            let Ok(report) = self.from_host.try_recv() else { break };
+            self.take(report, &mut inputs);
+        }
+        if !inputs.is_empty() {
+            self.turn(inputs);
+        }
+    }
+
+    fn take(&mut self, report: Report, inputs: &mut Vec<Input>) {
+        let process = || LOCAL_PROCESS.to_owned();
+        match report {
+            Report::Observed(observation) => inputs.push(Input::Observation(observation)),
+            Report::Ended { ticket, outcome } => {
+                self.outcomes += 1;
+                let nth = self.outcomes;
+                crash::point(|it| it == Moment::BeforeOutcome(nth));
+                if let Some(step) = self.tickets.remove(&ticket) {
+                    tracing::info!(outcome = outcome.word(), recovery = %step.recovery, "an action ended");
+                    inputs.push(Input::Outcome { step, outcome });
+                }
+            }
+            Report::TrafficServes(report) => {
+                self.traffic_lost = None;
+                let targets = reported(&report);
+                inputs.push(Input::TrafficServes { process: process(), epoch: report.table.epoch, targets });
+                self.traffic_report = Some(report);
+            }
+            Report::TrafficApplied { epoch } => inputs.push(Input::RouteApplied { process: process(), epoch }),
+            Report::TrafficRefused { epoch, reason } => {
+                tracing::error!(epoch, reason, "the traffic process refused a routing table");
+                inputs.push(Input::RouteRefused { process: process(), epoch, reason });
+            }
+            Report::TrafficStands(report) => self.traffic_report = Some(report),
+            Report::TrafficLost { reason } => {
+                tracing::warn!(reason, "the traffic process can't be reached");
+                self.traffic_report = None;
+                self.traffic_lost = Some(reason);
+            }
+            Report::Unprepared { what } => {
+                tracing::warn!("{what}");
+                if self.unprepared.len() < TROUBLE {
+                    self.unprepared.push(what);
+                }
+            }
+        }
+    }
+
+    fn on_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Status(answer) => {
+                let _ = answer.send(self.status());
+            }
+            Ask::Recoveries(answer) => {
+                let recoveries = view::recoveries(self.driver.engine().state());
+                let _ = answer.send(api::Recoveries { now_ns: self.clock.now().as_nanos(), recoveries });
+            }
+            Ask::Command { command, by, answer } => {
+                let checked = view::command(command, self.clock.now()).and_then(|command| {
+                    let refused = |it: mainstay_engine::Refusal| api::Problem {
+                        code: "refused".to_owned(),
+                        message: it.to_string(),
+                    };
+                    self.driver.engine().check_command(&command).map_err(refused).map(|()| command)
+                });
+                match checked {
+                    Ok(command) => {
+                        // The command is the first fact of its turn, so its record is the turn's first.
+                        tracing::info!(by, ?command, "an operator speaks");
+                        let seq = self.driver.engine().state().seq + 1;
+                        self.askers.insert(seq, answer);
+                        self.turn(vec![Input::Command { command, by }]);
+                    }
+                    Err(problem) => {
+                        let _ = answer.send(Err(problem));
+                    }
+                }
+            }
+        }
+    }
+
+    fn status(&self) -> api::Status {
+        let engine = self.driver.engine();
+        let state = engine.state();
+        let now = self.clock.now();
+        let (seq, hash) = self.ledger.head();
+        api::Status {
+            now_ns: now.as_nanos(),
+            site: self.plan.site.name.clone(),
+            mode: self.plan.mode.word().to_owned(),
+            agent: api::Agent {
+                pid: std::process::id(),
+                version: self.version.clone(),
+                started_ns: self.started.as_nanos(),
+                times_late: self.times_late,
+            },
+            plan: api::PlanInForce { file: self.file.path.display().to_string(), hash: self.plan.hash.clone() },
+            journal: api::Journal { seq, hash, waiting: self.ledger.waiting.clone(), lost: self.ledger.lost.clone() },
+            traffic: view::traffic(state, self.traffic_report.as_deref(), self.traffic_lost.as_deref()),
+            paused: state.paused.as_ref().filter(|it| it.until > now).map(view::pause),
+            components: view::components(engine, now),
+            trouble: self.unprepared.clone(),
+        }
+    }
+
+    /// Reads the plan again. A plan that can't be used is refused, and the old one stays.
+    fn reload(&mut self) {
+        let refuse = |why: &str| tracing::warn!("the plan was not reloaded, the old one stays: {why}");
+        let file = match PlanFile::read(&self.file.path) {
+            Ok(file) => file,
+            Err(error) => return refuse(&error.to_string()),
+        };
+        let Some(mut plan) = file.plan.clone() else {
+            let errors = file.findings.len();
+            let path = file.path.display();
+            return refuse(&format!("it has {errors} errors; `mainstay check {path}` shows them"));
+        };
+        plan.state_dir.clone_from(&self.plan.state_dir);
+        if plan.site.name != self.plan.site.name {
+            return refuse("the site's name changed, which needs a new start");
+        }
+        if let Some(open) = self.driver.engine().state().open_recoveries().next() {
+            return refuse(&format!("recovery {} is open; reload when it has ended, or abort it", open.id));
+        }
+        if plan.hash == self.plan.hash {
+            tracing::info!("the plan has not changed");
+            return;
+        }
+        let plan = Arc::new(plan);
+        tracing::info!(hash = plan.hash, "the plan was reloaded");
+        self.unprepared.clear();
+        self.hands.prepare(&plan);
+        if self.traffic.is_none() && !plan.routes.is_empty() {
+            self.traffic = Some(TrafficLink::keep(self.launch.clone(), self.hands.clone()));
+        }
+        let base_dir = file.base();
+        self.plan = plan.clone();
+        self.file = file;
+        self.turn(vec![Input::NewPlan { plan, base_dir }]);
+    }
+
+    async fn stop(mut self, signal: &str) -> Option<String> {
+        tracing::info!(signal, "the agent ends");
+        self.turn(vec![Input::Stopping { reason: signal.to_owned() }]);
+        let pid = self.traffic_report.as_ref().map(|it| it.pid);
+        let state_dir = self.plan.state_dir.display().to_string();
+        let ledger = self.ledger;
+        let mut from_journal = self.from_journal;
+        // The journal's threads must not wait for a loop that has ended.
+        let drained = tokio::spawn(async move { while from_journal.recv().await.is_some() {} });
+        let _ = tokio::task::spawn_blocking(move || ledger.close(ENDS_WITHIN)).await;
+        drained.abort();
+        pid.map(|pid| {
+            format!("traffic process {pid} keeps serving; to end it: mainstay traffic --stop --state {state_dir}")
+        })
+    }
+}
+
+fn reported(report: &TrafficReport) -> Vec<ReportedTarget> {
+    let of = |route: &mainstay_plan::routing::RouteEntry| {
+        let name = route.name.clone();
+        let target = move |it: &mainstay_plan::routing::TargetEntry| ReportedTarget {
+            route: name.clone(),
+            instance: it.instance.clone(),
+            state: it.state,
+        };
+        route.targets.iter().map(target).collect::<Vec<_>>()
+    };
+    report.table.routes.iter().flat_map(of).collect()
+}

@@ -1,0 +1,245 @@
+//! The engine's state as the socket tells it.
+
+use std::time::Duration;
+
+use mainstay_api as api;
+use mainstay_engine::command::{Command, Override};
+use mainstay_engine::record::{Completion, Ended, RecoveryId};
+use mainstay_engine::state::{Pause, Recovery, RecoveryStatus, State, StepLog};
+use mainstay_engine::status::{self, Recoverable};
+use mainstay_engine::{Engine, WaitingOn};
+use mainstay_plan::route::Route;
+use mainstay_plan::routing::{TargetState, TrafficReport};
+use mainstay_plan::strategy::Phase;
+use mainstay_plan::{ComponentIx, InstanceIx, ProbeIx, RouteIx, Time};
+
+/// Components, each with whether it could be recovered at this moment.
+pub(crate) fn components(engine: &Engine, now: Time) -> Vec<api::Component> {
+    let recoverable = status::recoverable_now(engine.state(), now);
+    (0u32..).map(ComponentIx).zip(recoverable).map(|(ix, can)| component(engine, ix, can)).collect()
+}
+
+fn component(engine: &Engine, ix: ComponentIx, can: Recoverable) -> api::Component {
+    let state = engine.state();
+    let planned = state.plan.component(ix);
+    let lasting = &state.components[ix.index()];
+    let bound = &state.instances[lasting.bound.index()];
+    let waiting = status::waiting(state, ix).map(|(id, waiting, since)| self::waiting(id, &waiting, since));
+    api::Component {
+        name: planned.name.clone(),
+        kind: planned.kind.word().to_owned(),
+        criticality: planned.criticality.word().to_owned(),
+        health: health(engine, lasting.bound).to_owned(),
+        since_ns: (bound.since > Time::ZERO).then(|| bound.since.as_nanos()),
+        bound_to: state.plan.instance(lasting.bound).name.clone(),
+        instances: planned.instances.iter().map(|it| instance(engine, *it)).collect(),
+        waiting,
+        paused: lasting.paused.as_ref().map(pause),
+        recoverable: match can {
+            Recoverable::By { strategy, to, .. } => api::Recoverable::By { strategy: strategy.word().to_owned(), to },
+            Recoverable::No { why } => api::Recoverable::No { why },
+        },
+        rto_ns: planned.objectives.rto.map(nanos),
+        rpo_ns: planned.objectives.rpo.map(nanos),
+    }
+}
+
+/// What lasts, or *suspect* while the probes are in doubt: that is soft and stands in no record.
+fn health(engine: &Engine, ix: InstanceIx) -> &'static str {
+    use mainstay_plan::observation::Health;
+    let state = engine.state();
+    match (state.instances[ix.index()].health, engine.soft().verdict(&state.plan, ix)) {
+        (Health::Healthy, Health::Suspect) => Health::Suspect.word(),
+        (lasting, _) => lasting.word(),
+    }
+}
+
+fn instance(engine: &Engine, ix: InstanceIx) -> api::Instance {
+    let state = engine.state();
+    let planned = state.plan.instance(ix);
+    api::Instance {
+        name: planned.name.clone(),
+        state: state.standby_state(ix).word().to_owned(),
+        health: health(engine, ix).to_owned(),
+        location: planned.location.to_string(),
+        probes: planned.probes.iter().map(|it| probe(engine, *it)).collect(),
+    }
+}
+
+fn probe(engine: &Engine, ix: ProbeIx) -> api::Probe {
+    let watch = engine.soft().watch(ix);
+    let told = |answer: &mainstay_plan::observation::Answer| match answer.detail() {
+        Some(detail) => format!("{}: {detail}", answer.word()),
+        None => answer.word().to_owned(),
+    };
+    api::Probe {
+        name: engine.state().plan.probe(ix).name.clone(),
+        health: watch.health.word().to_owned(),
+        last: watch.last.as_ref().map(|it| told(&it.0)),
+        last_ns: watch.last.as_ref().map(|it| it.1.as_nanos()),
+        latency_ns: watch.latency.map(nanos),
+        failures: watch.failures,
+    }
+}
+
+/// The traffic process and its routes.
+pub(crate) fn traffic(state: &State, report: Option<&TrafficReport>, lost: Option<&str>) -> Option<api::Traffic> {
+    if state.plan.routes.is_empty() {
+        return None;
+    }
+    let routes = (0u32..).map(RouteIx).take(state.plan.routes.len()).map(|ix| route(state, ix, report)).collect();
+    let trouble = report.iter().flat_map(|it| it.trouble.iter().cloned());
+    Some(api::Traffic {
+        pid: report.map(|it| it.pid),
+        epoch: state.routing.epoch,
+        serves_epoch: report.map(|it| it.table.epoch),
+        routes,
+        trouble: trouble.chain(lost.map(str::to_owned)).chain(state.routing.refused.clone()).collect(),
+    })
+}
+
+fn route(state: &State, ix: RouteIx, report: Option<&TrafficReport>) -> api::Route {
+    let planned = state.plan.route(ix);
+    let counters = report.and_then(|it| it.counters.iter().find(|it| it.route == planned.name));
+    let target = |(target, of): (&mainstay_plan::route::RouteTarget, &TargetState)| api::Target {
+        instance: state.plan.instance(target.instance).name.clone(),
+        address: target.address.to_string(),
+        state: state_word(*of).to_owned(),
+    };
+    api::Route {
+        name: planned.name.clone(),
+        exclusive: planned.sharing == mainstay_plan::route::Sharing::Exclusive,
+        fronts: fronts(planned),
+        targets: planned.targets.iter().zip(&state.routing.targets[ix.index()]).map(target).collect(),
+        open_connections: counters.map_or(0, |it| it.open),
+    }
+}
+
+fn fronts(route: &Route) -> Vec<String> {
+    let proxy = route.proxy.as_ref().map(|it| format!("proxy {}", it.listen));
+    let dns = route.dns.as_ref().map(|it| format!("dns {}", it.name));
+    let beacon = route.beacon.then(|| "beacon".to_owned());
+    let agent_check = (!route.agent_check.is_empty()).then(|| "agent-check".to_owned());
+    [proxy, dns, beacon, agent_check].into_iter().flatten().collect()
+}
+
+fn state_word(state: TargetState) -> &'static str {
+    match state {
+        TargetState::Serving => "serving",
+        TargetState::Standby => "standby",
+        TargetState::Draining => "draining",
+        TargetState::Down => "down",
+        TargetState::Fenced => "fenced",
+    }
+}
+
+pub(crate) fn pause(pause: &Pause) -> api::Pause {
+    api::Pause { until_ns: pause.until.as_nanos(), by: pause.by.clone(), reason: pause.reason.clone() }
+}
+
+fn waiting(id: RecoveryId, waiting: &WaitingOn, since: Time) -> api::Waiting {
+    api::Waiting {
+        recovery: id.to_string(),
+        code: waiting.code().to_owned(),
+        reason: waiting.to_string(),
+        since_ns: since.as_nanos(),
+        until_ns: waiting.until().map(Time::as_nanos),
+        ends_when: waiting.ends_when(),
+        way_out: waiting.way_out(id),
+    }
+}
+
+/// Recoveries, the newest first.
+pub(crate) fn recoveries(state: &State) -> Vec<api::Recovery> {
+    status::recoveries(state).into_iter().map(|it| recovery(state, it)).collect()
+}
+
+fn recovery(state: &State, recovery: &Recovery) -> api::Recovery {
+    let phase = |phase| recovery.phases.get(&phase).copied().map_or(0, nanos);
+    let completed = recovery.status == RecoveryStatus::RecoveryCompleted;
+    let open = recovery.ended.is_none();
+    let began = recovery.last_good.unwrap_or(recovery.first_failed);
+    let (strategy, instance) = match &recovery.completion {
+        Some(Completion::ByRung { strategy, instance }) => (Some(strategy.word().to_owned()), Some(instance.clone())),
+        Some(Completion::ByItself) | None => (None, None),
+    };
+    let told = |it: &Completion| match it {
+        Completion::ByRung { strategy, instance } => format!("{}: `{instance}` serves", strategy.word()),
+        Completion::ByItself => "healthy again without us".to_owned(),
+    };
+    let waits = || mainstay_engine::recover::waiting(state, recovery);
+    api::Recovery {
+        id: recovery.id.to_string(),
+        component: recovery.component_name.clone(),
+        failed: recovery.failed.clone(),
+        scenario: recovery.scenario.word().to_owned(),
+        status: recovery.status.word().to_owned(),
+        detected_ns: recovery.opened.as_nanos(),
+        last_good_ns: recovery.last_good.map(Time::as_nanos),
+        ended_ns: recovery.ended.map(Time::as_nanos),
+        completed: recovery.completion.as_ref().map(told),
+        strategy,
+        instance,
+        time_to_recover_ns: recovery.ended.filter(|_| completed).map(|it| nanos(it.since(began))),
+        phases: api::Phases {
+            detect_ns: phase(Phase::Detect),
+            decide_ns: phase(Phase::Decide),
+            fence_ns: phase(Phase::Fence),
+            act_ns: phase(Phase::Act),
+            converge_ns: phase(Phase::Converge),
+        },
+        tried: recovery.tried.clone(),
+        steps: recovery.steps.iter().map(|it| step(state, recovery, it)).collect(),
+        waiting: open.then(waits).flatten().map(|(on, since)| waiting(recovery.id, &on, since)),
+    }
+}
+
+fn step(state: &State, recovery: &Recovery, log: &StepLog) -> api::Step {
+    let component = state.component(&recovery.component_name);
+    let failed = state.instance(&recovery.failed);
+    let rung = component.and_then(|it| state.plan.component(it).ladder.get(log.step.rung));
+    let planned = rung.zip(failed).and_then(|(rung, from)| rung.plays.get(&from)?.steps.get(log.step.step));
+    let (outcome, why) = match &log.ended {
+        None => (None, None),
+        Some((_, Ended::Done)) => (Some("done"), None),
+        Some((_, Ended::Failed(why))) => (Some("failed"), Some(why.clone())),
+        Some((_, Ended::Unknown(why))) => (Some("unknown"), Some(why.clone())),
+    };
+    api::Step {
+        name: log.name.clone(),
+        plane: planned.filter(|it| it.name == log.name).map(|it| it.plane.word().to_owned()),
+        attempt: log.step.attempt,
+        started_ns: log.started.as_nanos(),
+        ended_ns: log.ended.as_ref().map(|it| it.0.as_nanos()),
+        outcome: outcome.map(str::to_owned),
+        why,
+    }
+}
+
+/// An operator's command as the engine takes it.
+pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Problem> {
+    let bad = |message: String| api::Problem { code: "bad_request".to_owned(), message };
+    let recovery = |text: &str| text.parse::<RecoveryId>().map_err(bad);
+    Ok(match asked {
+        api::Command::Recover { component, reason } => Command::Recover { component, reason },
+        api::Command::Approve { recovery: id, overrides, outcome, reason } => {
+            let known = |word: &String| {
+                let found = Override::ALL.into_iter().find(|it| it.word() == word);
+                let all = || Override::ALL.map(Override::word).join(", ");
+                found.ok_or_else(|| bad(format!("`{word}` is no guard that can be overruled; there are: {}", all())))
+            };
+            let overrides = overrides.iter().map(known).collect::<Result<_, _>>()?;
+            Command::Approve { recovery: recovery(&id)?, overrides, outcome, reason }
+        }
+        api::Command::Abort { recovery: id, reason } => Command::Abort { recovery: recovery(&id)?, reason },
+        api::Command::Pause { component, for_ns, reason } => {
+            Command::Pause { component, until: now + Duration::from_nanos(for_ns), reason }
+        }
+        api::Command::Resume { component } => Command::Resume { component },
+        api::Command::Adopt { instance, reason } => Command::Adopt { instance, reason },
+    })
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,209 @@
+//! Asking probes and performing jobs, each in a task of its own: a slow or black-holed target delays nobody else.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mainstay_plan::action::{Action, Outcome};
+use mainstay_plan::observation::{Answer, Observation};
+use mainstay_plan::policy::NotificationChannel;
+use mainstay_plan::routing::TrafficReport;
+use mainstay_plan::strategy::StepKind;
+use mainstay_plan::{Plan, ProbeIx};
+use mainstay_providers::{Order, Providers};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+
+use crate::clock::Clock;
+
+/// How many probes may be under way at the same time. More than that means that this machine can't keep up; those
+/// beyond are answered *could not ask*.
+const PROBES_AT_ONCE: usize = 8192;
+
+/// How long telling people may take.
+const NOTICE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a host reports.
+#[derive(Debug)]
+pub enum Report {
+    /// A probe answered.
+    Observed(Observation),
+    /// A job ended.
+    Ended {
+        /// Its ticket.
+        ticket: u64,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The connection to the traffic process is new; this is what it serves.
+    TrafficServes(Box<TrafficReport>),
+    /// The traffic process serves this epoch, and it is on its disk.
+    TrafficApplied {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The traffic process refused a table.
+    TrafficRefused {
+        /// The epoch that was refused.
+        epoch: u64,
+        /// Why.
+        reason: String,
+    },
+    /// What it serves, said again now and then.
+    TrafficStands(Box<TrafficReport>),
+    /// The traffic process can't be reached.
+    TrafficLost {
+        /// Why.
+        reason: String,
+    },
+    /// Something that will not work was found beforehand.
+    Unprepared {
+        /// Which probe or step, and why.
+        what: String,
+    },
+}
+
+/// One action to perform.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Comes back with the outcome.
+    pub ticket: u64,
+    /// What.
+    pub action: Action,
+    /// Visible to the callee.
+    pub key: String,
+    /// After this the outcome is unknown.
+    pub timeout: Duration,
+}
+
+/// The hands.
+#[derive(Clone)]
+pub struct Hands {
+    clock: Clock,
+    providers: Providers,
+    reports: mpsc::Sender<Report>,
+    permits: Arc<Semaphore>,
+    running: Arc<Mutex<BTreeMap<u64, AbortHandle>>>,
+}
+
+impl Hands {
+    /// Hands that stamp with `clock` and report to `reports`. Must be used inside a tokio runtime.
+    pub fn new(clock: Clock, reports: mpsc::Sender<Report>) -> Hands {
+        Hands {
+            clock,
+            providers: Providers::new(),
+            reports,
+            permits: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
+            running: Arc::default(),
+        }
+    }
+
+    /// Reads ahead what the plan's probes and steps need, and reports what would not work.
+    pub fn prepare(&self, plan: &Arc<Plan>) {
+        let (hands, plan) = (self.clone(), plan.clone());
+        tokio::spawn(async move {
+            for probe in &plan.probes {
+                if let Err(error) = hands.providers.prepare_probe(&probe.kind).await {
+                    hands.report(Report::Unprepared { what: format!("probe {}: {error}", probe.name) }).await;
+                }
+            }
+            for (component, action) in actions(&plan) {
+                if let Err(error) = hands.providers.prepare_action(action).await {
+                    hands.report(Report::Unprepared { what: format!("recovery of {component}: {error}") }).await;
+                }
+            }
+        });
+    }
+
+    /// Asks a probe; the answer is reported.
+    pub fn probe(&self, plan: &Arc<Plan>, ix: ProbeIx) {
+        let hands = self.clone();
+        let plan = plan.clone();
+        tokio::spawn(async move {
+            let probe = plan.probe(ix);
+            let started = hands.clock.now();
+            let (answer, lag) = match hands.permits.try_acquire() {
+                Ok(_permit) => {
+                    let answered = hands.providers.probe(&probe.kind, probe.timing.timeout).await;
+                    (answered.answer, answered.lag)
+                }
+                Err(_) => (Answer::CouldNotAsk(format!("more than {PROBES_AT_ONCE} probes are under way")), None),
+            };
+            let ended = hands.clock.now();
+            hands.report(Report::Observed(Observation { probe: ix, started, ended, answer, lag })).await;
+        });
+    }
+
+    /// Performs a job; its outcome is reported, unless it is cancelled first.
+    pub fn act(&self, job: Job) {
+        let hands = self.clone();
+        let ticket = job.ticket;
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = tokio::spawn(async move {
+            let order = Order { idempotency_key: job.key, timeout: job.timeout };
+            let outcome = hands.providers.act(&job.action, &order).await;
+            hands.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
+            hands.report(Report::Ended { ticket, outcome }).await;
+        });
+        running.insert(ticket, task.abort_handle());
+    }
+
+    /// Ends a job that is still being done. Nothing is reported of it any more.
+    pub fn cancel(&self, ticket: u64) {
+        if let Some(task) = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket) {
+            task.abort();
+        }
+    }
+
+    /// Tells people, as well as it goes: a channel that fails is logged and holds nothing up.
+    pub fn tell(&self, channel: &NotificationChannel, key: String, text: &str) {
+        let providers = self.providers.clone();
+        let name = channel.name.clone();
+        let action = with_message(&channel.action, text);
+        tokio::spawn(async move {
+            let order = Order { idempotency_key: key, timeout: NOTICE_TIMEOUT };
+            match providers.act(&action, &order).await {
+                Outcome::Done => {}
+                Outcome::Failed(why) | Outcome::Unknown(why) => {
+                    tracing::warn!(channel = name, why, "a notification may not have arrived");
+                }
+            }
+        });
+    }
+
+    pub(crate) async fn report(&self, report: Report) {
+        // The receiver is gone only when the agent ends, and then nobody wants to know.
+        let _ = self.reports.send(report).await;
+    }
+}
+
+fn actions(plan: &Plan) -> impl Iterator<Item = (&str, &Action)> {
+    plan.components.iter().flat_map(|component| {
+        let steps = component.ladder.iter().flat_map(|rung| rung.plays.values()).flat_map(|play| &play.steps);
+        steps.filter_map(|step| match &step.kind {
+            StepKind::Act { action, .. } => Some((component.name.as_str(), action)),
+            StepKind::CutTraffic { .. }
+            | StepKind::Stop { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. } => None,
+        })
+    })
+}
+
+/// The channel's action with the text where its kind takes it: a command in `MAINSTAY_MESSAGE`, a webhook as its body
+/// unless it has one of its own, a file as its content.
+fn with_message(action: &Action, text: &str) -> Action {
+    let mut action = action.clone();
+    match &mut action {
+        Action::Command { env, .. } => {
+            env.insert("MAINSTAY_MESSAGE".to_owned(), text.to_owned());
+        }
+        Action::Webhook { body, headers, .. } if body.is_empty() => {
+            headers.entry("content-type".to_owned()).or_insert_with(|| "application/json".to_owned());
+            *body = serde_json::json!({ "text": text }).to_string();
+        }
+        Action::TriggerFile { content, .. } => text.clone_into(content),
+        Action::Webhook { .. } | Action::Service { .. } => {}
+    }
+    action
+}

@@ -1,0 +1,105 @@
+//! Beacons: HTTP answers that other people's health checks poll. 200 means "this instance serves this route".
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use mainstay_plan::routing::TargetState;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::listeners::{accept, reset};
+use crate::live::Live;
+use crate::trouble::Trouble;
+
+const CONNECTIONS: usize = 512;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A checker that keeps its connection open is asked to open a new one now and then.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(600);
+const BUFFER_BYTES: usize = 16 << 10;
+
+/// Answers until it is dropped.
+pub(crate) async fn serve(live: Arc<Live>, trouble: Arc<Trouble>, address: SocketAddr, listener: TcpListener) {
+    let about = format!("beacon {address}");
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut clients = JoinSet::new();
+    loop {
+        let client = accept(&listener, &trouble, &about).await;
+        while clients.try_join_next().is_some() {}
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            reset(client);
+            continue;
+        };
+        let live = Arc::clone(&live);
+        clients.spawn(async move {
+            let service = service_fn(move |request| {
+                let response = respond(&live, &request);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(BUFFER_BYTES)
+                .serve_connection(TokioIo::new(client), service);
+            // A client that breaks off is its own business.
+            let _ = timeout(CONNECTION_LIFETIME, connection).await;
+            drop(slot);
+        });
+    }
+}
+
+fn respond(live: &Live, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n".to_owned());
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let path = request.uri().path();
+    if path == "/healthz" {
+        let served = live.served();
+        return plain(StatusCode::OK, format!("epoch {}\nage_ms {}\n", served.table.epoch, served.age_ms()));
+    }
+    match path.strip_prefix("/routes/").and_then(|rest| rest.split_once('/')) {
+        Some((route, instance)) => beacon(live, route, instance),
+        None => not_found(),
+    }
+}
+
+fn beacon(live: &Live, route: &str, instance: &str) -> Response<Full<Bytes>> {
+    let served = live.served();
+    let Some(route) = served.named(route).filter(|it| it.entry.beacon) else { return not_found() };
+    let Some(target) = route.entry.targets.iter().find(|it| it.instance == instance) else { return not_found() };
+    if live.is_cut(&served, &route.entry) {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "cut\n".to_owned());
+    }
+    let (status, word) = match target.state {
+        TargetState::Serving => (StatusCode::OK, "serving"),
+        TargetState::Standby => (StatusCode::SERVICE_UNAVAILABLE, "standby"),
+        TargetState::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        TargetState::Down => (StatusCode::SERVICE_UNAVAILABLE, "down"),
+        TargetState::Fenced => (StatusCode::SERVICE_UNAVAILABLE, "fenced"),
+    };
+    plain(status, format!("{word}\n"))
+}
+
+fn not_found() -> Response<Full<Bytes>> {
+    plain(StatusCode::NOT_FOUND, "no such beacon\n".to_owned())
+}
+
+fn plain(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,151 @@
+//! The control socket: one JSON object a line, each answered by one line.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_plan::routing::{TrafficReply, TrafficReport, TrafficRequest};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::apply::Applier;
+use crate::live::Live;
+use crate::trouble::Trouble;
+
+/// The longest request, in bytes, its newline included.
+const LINE_MAX_BYTES: u64 = 8 << 20;
+const CLIENTS: usize = 32;
+/// A client that says nothing for so long is forgotten; agents speak every few seconds.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What every client of the socket reaches.
+pub(crate) struct Control {
+    pub(crate) live: Arc<Live>,
+    pub(crate) trouble: Arc<Trouble>,
+    pub(crate) applier: Mutex<Applier>,
+    /// Cancelled when the process is to end.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Binds the socket at `path`, for this user alone, in place of one that a dead process left there.
+pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
+    // Bound beside and renamed: at no instant can anyone connect with more rights than the mode gives.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&beside)?;
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&beside, path)?;
+    Ok(listener)
+}
+
+/// Serves clients until the stop, which also forgets those that are connected.
+pub(crate) async fn serve(control: Arc<Control>, listener: UnixListener) {
+    let slots = Arc::new(Semaphore::new(CLIENTS));
+    let mut clients = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = control.stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let client = match accepted {
+            Ok((client, _)) => client,
+            Err(error) => {
+                control.trouble.note("control", format!("control socket: clients can't be accepted: {error}"));
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        control.trouble.clear("control");
+        while clients.try_join_next().is_some() {}
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
+        let control = Arc::clone(&control);
+        clients.spawn(async move {
+            // A client that breaks off has its reason; what it asked for is done or not done, and it can ask.
+            let _ = serve_client(&control, client).await;
+            drop(slot);
+        });
+    }
+    clients.shutdown().await;
+}
+
+async fn serve_client(control: &Control, client: UnixStream) -> io::Result<()> {
+    let (reader, mut writer) = client.into_split();
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        timeout(IDLE_TIMEOUT, read_line(&mut reader, &mut line)).await??;
+        if line.is_empty() {
+            return Ok(());
+        }
+        if line.last() != Some(&b'\n') {
+            let reason = format!("a request ends with a newline within {LINE_MAX_BYTES} bytes");
+            return write(&mut writer, &refusal(control, reason)).await;
+        }
+        match serde_json::from_slice(&line) {
+            Ok(request) => {
+                let reply = answer(control, request).await;
+                write(&mut writer, &reply).await?;
+                if reply == (TrafficReply::Stopping {}) {
+                    info!("asked to stop");
+                    control.stop.cancel();
+                    return Ok(());
+                }
+            }
+            Err(error) => write(&mut writer, &refusal(control, format!("not a request: {error}"))).await?,
+        }
+    }
+}
+
+async fn read_line(reader: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> io::Result<usize> {
+    reader.take(LINE_MAX_BYTES).read_until(b'\n', line).await
+}
+
+async fn write(writer: &mut OwnedWriteHalf, reply: &TrafficReply) -> io::Result<()> {
+    let mut line = serde_json::to_vec(reply).map_err(io::Error::other)?;
+    line.push(b'\n');
+    timeout(WRITE_TIMEOUT, writer.write_all(&line)).await?
+}
+
+async fn answer(control: &Control, request: TrafficRequest) -> TrafficReply {
+    // Reported before the word counts: otherwise nobody could ever see that a route was cut for silence.
+    let cut = control.live.cut_routes();
+    control.live.word();
+    match request {
+        TrafficRequest::Apply { table } => control.applier.lock().await.apply(table).await,
+        TrafficRequest::Report {} => TrafficReply::Report(report(control, cut)),
+        TrafficRequest::Stop {} => TrafficReply::Stopping {},
+    }
+}
+
+fn report(control: &Control, cut: Vec<String>) -> TrafficReport {
+    let served = control.live.served();
+    let mut trouble = control.trouble.list();
+    trouble.extend(cut);
+    TrafficReport {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        table: served.table.clone(),
+        age_ms: served.age_ms(),
+        counters: control.live.counters(),
+        trouble,
+    }
+}
+
+fn refusal(control: &Control, reason: String) -> TrafficReply {
+    TrafficReply::Refused { epoch: control.live.served().table.epoch, reason }
+}

@@ -1,0 +1,222 @@
+//! The addresses that clients reach. A listener outlives the tables that share it; it is bound before the table that
+//! needs it is accepted, and closed after the table that had it is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_plan::routing::RoutingTable;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::live::Live;
+use crate::trouble::Trouble;
+use crate::{agent_check, beacon, dns_sockets, proxy};
+
+/// After a failed accept. Most of them say that descriptors ran out, and only time frees one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// One address and what is spoken there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Front {
+    Proxy(SocketAddr),
+    Dns(SocketAddr),
+    Beacon(SocketAddr),
+    AgentCheck(SocketAddr),
+}
+
+impl Front {
+    fn address(self) -> SocketAddr {
+        match self {
+            Front::Proxy(it) | Front::Dns(it) | Front::Beacon(it) | Front::AgentCheck(it) => it,
+        }
+    }
+}
+
+impl fmt::Display for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self {
+            Front::Proxy(_) => "proxy",
+            Front::Dns(_) => "dns",
+            Front::Beacon(_) => "beacon",
+            Front::AgentCheck(_) => "agent-check",
+        };
+        write!(f, "{what} address {}", self.address())
+    }
+}
+
+/// Every front that a table needs. Fails when two need one address.
+pub(crate) fn fronts(table: &RoutingTable) -> Result<BTreeSet<Front>, String> {
+    let targets = table.routes.iter().flat_map(|it| &it.targets);
+    let all = (table.routes.iter().filter_map(|it| it.proxy.as_ref()).map(|it| Front::Proxy(it.listen)))
+        .chain(table.dns_listen.map(Front::Dns))
+        .chain(table.beacon_listen.map(Front::Beacon))
+        .chain(targets.filter_map(|it| it.agent_check).map(Front::AgentCheck));
+    let mut fronts = BTreeSet::new();
+    let mut addresses = BTreeMap::new();
+    for front in all {
+        if let Some(other) = addresses.insert(front.address(), front) {
+            return Err(format!("{front} is also the {other}"));
+        }
+        fronts.insert(front);
+    }
+    Ok(fronts)
+}
+
+/// A front that is bound; clients may already queue, nobody serves them until it is started.
+pub(crate) struct Bound {
+    front: Front,
+    serve: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// The fronts that are served.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    live: Arc<Live>,
+    trouble: Arc<Trouble>,
+    open: BTreeMap<Front, JoinHandle<()>>,
+}
+
+impl Listeners {
+    pub(crate) fn new(live: Arc<Live>, trouble: Arc<Trouble>) -> Listeners {
+        Listeners { live, trouble, open: BTreeMap::new() }
+    }
+
+    /// Which of `wanted` are not served. A listener whose task has died counts as not served.
+    pub(crate) fn missing(&mut self, wanted: &BTreeSet<Front>) -> Vec<Front> {
+        self.open.retain(|_, task| !task.is_finished());
+        wanted.iter().copied().filter(|it| !self.open.contains_key(it)).collect()
+    }
+
+    /// Binds what `wanted` needs and `before` didn't have, without serving it yet. All or nothing: the error names the
+    /// first that fails. An address that couldn't be bound before either is tried, and stays a trouble: it must not keep
+    /// a fence of some other route from being acknowledged.
+    ///
+    /// Where one of our own listeners that `wanted` no longer has holds the port (an address that becomes more or less
+    /// specific, a port that changes its use), it is closed first; [`Listeners::rebind`] brings it back if the table
+    /// is refused after all.
+    pub(crate) async fn bind_missing(
+        &mut self,
+        wanted: &BTreeSet<Front>,
+        before: &BTreeSet<Front>,
+    ) -> Result<Vec<Bound>, String> {
+        let mut bound = Vec::new();
+        for front in self.missing(wanted) {
+            let mut result = self.bind(front).await;
+            if matches!(&result, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
+                let port = front.address().port();
+                self.close(|it| it.address().port() == port && !wanted.contains(&it)).await;
+                result = self.bind(front).await;
+            }
+            match result {
+                Ok(it) => bound.push(it),
+                Err(error) if before.contains(&front) => self.not_bound(front, &error),
+                Err(error) => return Err(format!("{front} can't be bound: {error}")),
+            }
+        }
+        Ok(bound)
+    }
+
+    /// Serves what was bound.
+    pub(crate) fn start(&mut self, bound: Vec<Bound>) {
+        for Bound { front, serve } in bound {
+            let task = tokio::spawn(serve);
+            self.open.insert(front, task);
+            self.trouble.clear(&front.to_string());
+        }
+    }
+
+    /// Binds and serves whatever can be; what can't is said in the trouble.
+    pub(crate) async fn rebind(&mut self, wanted: &BTreeSet<Front>) {
+        for front in self.missing(wanted) {
+            match self.bind(front).await {
+                Ok(bound) => self.start(vec![bound]),
+                Err(error) => self.not_bound(front, &error),
+            }
+        }
+    }
+
+    /// Closes what `wanted` doesn't have.
+    pub(crate) async fn keep_only(&mut self, wanted: &BTreeSet<Front>, before: &BTreeSet<Front>) {
+        self.close(|front| !wanted.contains(&front)).await;
+        for gone in before.difference(wanted) {
+            self.trouble.clear(&gone.to_string());
+        }
+    }
+
+    fn not_bound(&self, front: Front, error: &io::Error) {
+        self.trouble.note(&front.to_string(), format!("{front} can't be bound: {error}; trying again"));
+    }
+
+    async fn bind(&self, front: Front) -> io::Result<Bound> {
+        let (live, trouble) = (Arc::clone(&self.live), Arc::clone(&self.trouble));
+        let tcp = TcpListener::bind(front.address()).await?;
+        Ok(Bound {
+            front,
+            serve: match front {
+                Front::Proxy(address) => Box::pin(proxy::serve(live, trouble, address, tcp)),
+                Front::Beacon(address) => Box::pin(beacon::serve(live, trouble, address, tcp)),
+                Front::AgentCheck(address) => Box::pin(agent_check::serve(live, trouble, address, tcp)),
+                Front::Dns(address) => {
+                    let udp = UdpSocket::bind(address).await?;
+                    Box::pin(dns_sockets::serve(live, trouble, address, udp, tcp))
+                }
+            },
+        })
+    }
+
+    /// Closes everything.
+    pub(crate) async fn close_all(&mut self) {
+        self.close(|_| true).await;
+    }
+
+    async fn close(&mut self, goes: impl Fn(Front) -> bool) {
+        let going: Vec<_> = self.open.keys().copied().filter(|it| goes(*it)).collect();
+        for front in going {
+            if let Some(task) = self.open.remove(&front) {
+                task.abort();
+                // The port is free when the task is gone, and it yields at every client.
+                let _ = task.await;
+            }
+        }
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        for task in self.open.values() {
+            task.abort();
+        }
+    }
+}
+
+/// The next client. An accept that fails is said and tried again: a listener never gives up.
+pub(crate) async fn accept(listener: &TcpListener, trouble: &Trouble, about: &str) -> TcpStream {
+    let mut has_failed = false;
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                if has_failed {
+                    trouble.clear(about);
+                }
+                return client;
+            }
+            Err(error) => {
+                has_failed = true;
+                trouble.note(about, format!("{about}: clients can't be accepted: {error}"));
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Closes a connection with a reset: the peer learns at once, and bytes still queued are thrown away.
+pub(crate) fn reset(stream: TcpStream) {
+    // A socket that has lost its peer refuses the option; closing it is then enough.
+    let _ = stream.set_zero_linger();
+}

@@ -1,0 +1,269 @@
+//! What resolvers get.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::process::Command;
+
+use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
+use mainstay_plan::routing::DnsPolicyEntry::{self, Failover, Multivalue, Weighted};
+use mainstay_plan::routing::TargetState::{Down, Fenced, Serving, Standby};
+use mainstay_plan::routing::{DnsEntry, RouteEntry, RoutingTable, TargetEntry};
+
+use crate::running::{Agent, DEADLINE, Traffic, free_address, table, target, with_states};
+
+struct Resolver {
+    agent: Agent,
+    dns: SocketAddr,
+    epoch: u64,
+    _traffic: Traffic,
+}
+
+impl Resolver {
+    fn new() -> Resolver {
+        let traffic = Traffic::start();
+        Resolver { agent: traffic.agent(), dns: free_address(), epoch: 0, _traffic: traffic }
+    }
+
+    fn serve(&mut self, routes: &[&RouteEntry]) {
+        self.epoch += 1;
+        self.agent.apply(&RoutingTable { dns_listen: Some(self.dns), ..table(self.epoch, routes) });
+    }
+
+    fn send(&self, packet: &[u8]) -> Message {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.send_to(packet, self.dns).unwrap();
+        let mut reply = [0; 4096];
+        let length = socket.recv(&mut reply).unwrap();
+        Message::from_vec(&reply[..length]).unwrap()
+    }
+
+    fn send_over_tcp(&self, packet: &[u8]) -> Message {
+        let mut stream = TcpStream::connect(self.dns).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(&u16::try_from(packet.len()).unwrap().to_be_bytes()).unwrap();
+        stream.write_all(packet).unwrap();
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut reply = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut reply).unwrap();
+        Message::from_vec(&reply).unwrap()
+    }
+
+    fn ask(&self, name: &str, record_type: RecordType) -> Message {
+        let query = question(name, record_type).to_vec().unwrap();
+        let (over_udp, over_tcp) = (self.send(&query), self.send_over_tcp(&query));
+        assert_eq!(over_udp.metadata, over_tcp.metadata);
+        assert_eq!(over_udp.queries[0].name().to_string(), name);
+        over_udp
+    }
+
+    fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        let reply = self.ask(name, RecordType::A);
+        assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
+        assert!(reply.metadata.authoritative);
+        reply.answers.iter().map(|it| it.data.ip_addr().unwrap()).collect()
+    }
+}
+
+fn question(name: &str, record_type: RecordType) -> Message {
+    let mut message = Message::query();
+    message.metadata.id = 4711;
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), record_type));
+    message
+}
+
+fn named(exclusive: bool, policy: DnsPolicyEntry, targets: Vec<TargetEntry>) -> RouteEntry {
+    RouteEntry {
+        name: "orders".into(),
+        exclusive,
+        cut_after_silence_ms: None,
+        proxy: None,
+        dns: Some(DnsEntry { name: "orders.db.internal.".into(), ttl_s: 7, policy }),
+        beacon: false,
+        targets,
+    }
+}
+
+fn ip(n: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, n])
+}
+
+fn at(n: u8, state: mainstay_plan::routing::TargetState) -> TargetEntry {
+    target(&format!("i{n}"), SocketAddr::from((ip(n), 5432)), state)
+}
+
+/// The TTL and the minimum of the SOA that an answer without records must have.
+fn negative(reply: &Message) -> (u32, u32) {
+    assert!(reply.answers.is_empty());
+    let RData::SOA(soa) = &reply.authorities[0].data else { panic!("no SOA in {reply:?}") };
+    assert_eq!(reply.authorities[0].name.to_string(), "orders.db.internal.");
+    (reply.authorities[0].ttl, soa.minimum)
+}
+
+#[test]
+fn an_exclusive_name_answers_its_owner_and_nobody_in_between() {
+    let mut resolver = Resolver::new();
+    let route = named(true, Failover, vec![at(1, Serving), at(2, Standby)]);
+    resolver.serve(&[&route]);
+    assert_eq!(resolver.addresses("orders.db.internal."), [ip(1)]);
+    let reply = resolver.ask("Orders.DB.internal.", RecordType::A);
+    assert_eq!(reply.answers[0].ttl, 7);
+    assert_eq!(reply.answers[0].name.to_string(), "Orders.DB.internal.", "the case of the question stays");
+    assert!(!reply.metadata.recursion_available);
+
+    resolver.serve(&[&with_states(&route, &[Fenced, Standby])]);
+    let reply = resolver.ask("orders.db.internal.", RecordType::A);
+    assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
+    assert_eq!(negative(&reply), (0, 0), "the gap must not be remembered");
+    resolver.serve(&[&with_states(&route, &[Down, Standby])]);
+    assert_eq!(resolver.addresses("orders.db.internal."), [] as [IpAddr; 0], "an exclusive name never fails open");
+    resolver.serve(&[&with_states(&route, &[Fenced, Serving])]);
+    assert_eq!(resolver.addresses("orders.db.internal."), [ip(2)]);
+    assert!(resolver.agent.report().counters[0].dns_answers > 0);
+}
+
+#[test]
+fn a_shared_name_follows_its_policy_and_fails_open() {
+    let mut resolver = Resolver::new();
+    let name = "orders.db.internal.";
+    let route = named(false, Failover, vec![at(1, Down), at(2, Serving), at(3, Serving)]);
+    resolver.serve(&[&route]);
+    assert_eq!(resolver.addresses(name), [ip(2)]);
+    resolver.serve(&[&with_states(&route, &[Down, Down, Fenced])]);
+    assert_eq!(resolver.addresses(name), [ip(1)]);
+    resolver.serve(&[&with_states(&route, &[Fenced, Fenced, Fenced])]);
+    assert_eq!(resolver.addresses(name), [] as [IpAddr; 0]);
+
+    let mut weighted = named(false, Weighted, vec![at(1, Serving), at(2, Serving), at(3, Fenced)]);
+    weighted.targets[0].weight = 0;
+    resolver.serve(&[&weighted]);
+    assert_eq!(resolver.addresses(name), [ip(2)]);
+
+    let mut many = named(false, Multivalue, (1..=20).map(|n| at(n, Serving)).collect());
+    resolver.serve(&[&many]);
+    let answers = resolver.addresses(name);
+    assert_eq!(answers.len(), 8);
+    many.targets.iter_mut().for_each(|it| it.state = Down);
+    many.targets[4].state = Serving;
+    resolver.serve(&[&many]);
+    assert_eq!(resolver.addresses(name), [ip(5)]);
+}
+
+#[test]
+fn the_apex_is_a_zone_with_nothing_around_it() {
+    let mut resolver = Resolver::new();
+    let mut deeper = named(true, Failover, vec![at(9, Serving)]);
+    deeper.name = "deeper".into();
+    if let Some(dns) = &mut deeper.dns {
+        dns.name = "a.b.orders.db.internal.".into();
+    }
+    resolver.serve(&[&named(true, Failover, vec![at(1, Serving)]), &deeper]);
+    let code = |name: &str, record_type| resolver.ask(name, record_type).metadata.response_code;
+
+    let soa = resolver.ask("orders.db.internal.", RecordType::SOA);
+    assert!(matches!(&soa.answers[0].data, RData::SOA(soa) if soa.serial == 1));
+    let ns = resolver.ask("orders.db.internal.", RecordType::NS);
+    assert!(matches!(&ns.answers[0].data, RData::NS(ns) if ns.0.to_string() == "ns.orders.db.internal."));
+    assert_eq!(ns.additionals[0].data.ip_addr(), Some(resolver.dns.ip()));
+    assert_eq!(resolver.addresses("ns.orders.db.internal."), [resolver.dns.ip()]);
+    for record_type in [RecordType::AAAA, RecordType::TXT, RecordType::MX, RecordType::CNAME] {
+        let reply = resolver.ask("orders.db.internal.", record_type);
+        assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
+        assert_eq!(negative(&reply), (7, 7));
+    }
+    let below = resolver.ask("nobody.orders.db.internal.", RecordType::A);
+    assert_eq!(below.metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(negative(&below), (7, 7));
+    assert_eq!(resolver.addresses("a.b.orders.db.internal."), [ip(9)]);
+    assert_eq!(code("b.orders.db.internal.", RecordType::A), ResponseCode::NoError, "a name with names below it");
+    for name in ["db.internal.", "example.com.", "."] {
+        assert_eq!(code(name, RecordType::A), ResponseCode::Refused, "{name}");
+    }
+    assert_eq!(code("orders.db.internal.", RecordType::AXFR), ResponseCode::Refused);
+    resolver.serve(&[]);
+    let gone = resolver.ask("orders.db.internal.", RecordType::A);
+    assert_eq!(gone.metadata.response_code, ResponseCode::Refused);
+}
+
+#[test]
+fn strange_messages_get_the_answer_that_the_protocol_gives_them() {
+    let mut resolver = Resolver::new();
+    resolver.serve(&[&named(true, Failover, vec![at(1, Serving)])]);
+    let code = |message: &Message| resolver.send(&message.to_vec().unwrap()).metadata.response_code;
+    let mut two = question("orders.db.internal.", RecordType::A);
+    two.add_query(Query::query(Name::from_ascii("orders.db.internal.").unwrap(), RecordType::A));
+    assert_eq!(code(&two), ResponseCode::FormErr);
+    let mut none = question("orders.db.internal.", RecordType::A);
+    none.queries.clear();
+    assert_eq!(code(&none), ResponseCode::FormErr);
+    let mut chaos = question("orders.db.internal.", RecordType::A);
+    chaos.queries[0].query_class = DNSClass::CH;
+    assert_eq!(code(&chaos), ResponseCode::Refused);
+    let mut notify = question("orders.db.internal.", RecordType::SOA);
+    notify.metadata.op_code = OpCode::Notify;
+    assert_eq!(code(&notify), ResponseCode::NotImp);
+    let packet = question("orders.db.internal.", RecordType::A).to_vec().unwrap();
+    assert_eq!(resolver.send(&packet[..packet.len() - 3]).metadata.response_code, ResponseCode::FormErr);
+
+    let mut edns = question("orders.db.internal.", RecordType::A);
+    edns.set_edns(Edns::new());
+    let reply = resolver.send(&edns.to_vec().unwrap());
+    assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
+    assert_eq!(reply.edns.as_ref().unwrap().max_payload(), 1232);
+    edns.edns.as_mut().unwrap().set_version(1);
+    let reply = resolver.send(&edns.to_vec().unwrap());
+    assert_eq!((reply.answers.len(), reply.edns.unwrap().rcode_high()), (0, 1), "BADVERS");
+
+    // An answer is never answered; the next question is.
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut response = question("orders.db.internal.", RecordType::A).into_response();
+    response.metadata.id = 1;
+    socket.send_to(&response.to_vec().unwrap(), resolver.dns).unwrap();
+    socket.send_to(b"short", resolver.dns).unwrap();
+    socket.send_to(&packet, resolver.dns).unwrap();
+    let mut reply = [0; 512];
+    let length = socket.recv(&mut reply).unwrap();
+    assert_eq!(Message::from_vec(&reply[..length]).unwrap().metadata.id, 4711);
+}
+
+#[test]
+fn a_name_that_is_none_is_refused_with_its_table() {
+    let mut resolver = Resolver::new();
+    resolver.serve(&[]);
+    let mut route = named(true, Failover, vec![]);
+    for wrong in ["no..name.", ".", ""] {
+        if let Some(dns) = &mut route.dns {
+            dns.name = wrong.into();
+        }
+        let table = RoutingTable { dns_listen: Some(resolver.dns), ..table(2, &[&route]) };
+        assert!(resolver.agent.refused(&table).contains("`orders`"), "{wrong}");
+    }
+}
+
+#[test]
+fn dig_is_content() {
+    let mut resolver = Resolver::new();
+    resolver.serve(&[&named(true, Failover, vec![at(1, Serving)])]);
+    let dig = |arguments: &[&str]| {
+        let output = Command::new("dig")
+            .arg(format!("@{}", resolver.dns.ip()))
+            .args(["-p", &resolver.dns.port().to_string(), "+tries=3", "+time=5"])
+            .args(arguments)
+            .output()?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let Ok(short) = dig(&["+short", "orders.db.internal", "A"]) else {
+        eprintln!("skipped: dig is not installed");
+        return;
+    };
+    assert_eq!(short.trim(), "192.0.2.1");
+    assert_eq!(dig(&["+short", "+tcp", "orders.db.internal", "A"]).unwrap().trim(), "192.0.2.1");
+    let full = dig(&["orders.db.internal", "AAAA"]).unwrap();
+    for expected in ["status: NOERROR", "flags: qr aa rd", "ANSWER: 0, AUTHORITY: 1", "EDNS: version: 0"] {
+        assert!(full.contains(expected), "{expected} is not in {full}");
+    }
+    assert!(!full.contains("Warning") || full.contains("recursion requested"), "{full}");
+}

@@ -1,0 +1,10 @@
+//! The whole process against real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod agent_check;
+mod beacon;
+mod control;
+mod dns;
+mod proxy;
+mod running;

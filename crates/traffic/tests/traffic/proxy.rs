@@ -1,0 +1,271 @@
+//! What clients of the proxy see while tables change.
+
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use mainstay_plan::routing::TargetState::{Down, Draining, Fenced, Serving, Standby};
+
+use crate::running::{Client, Server, Traffic, eventually, free_address, proxied, table, target, who, with_states};
+
+#[test]
+fn a_shared_route_changes_without_a_failed_request() {
+    let (traffic, one, two) = (Traffic::start(), Server::start("one"), Server::start("two"));
+    let (listen, route) = proxied(false, vec![target("a", one.address, Serving), target("b", two.address, Serving)]);
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+
+    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let mut client = Client::connect(listen);
+                    let name = client.line().expect("a target answers");
+                    assert!(name == "one" || name == "two", "{name}");
+                    assert!(client.say("hello\n"));
+                    assert_eq!(client.line().as_deref(), Some("hello"));
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let patterns = [[Serving, Standby], [Draining, Serving], [Serving, Down], [Down, Serving], [Down, Down]];
+    for epoch in 2..60_u64 {
+        let states = patterns[usize::try_from(epoch).unwrap() % patterns.len()];
+        agent.apply(&table(epoch, &[&with_states(&route, &states)]));
+        let before = served.load(Ordering::Relaxed);
+        eventually("clients are served under this table", || {
+            (served.load(Ordering::Relaxed) > before + 4).then_some(())
+        });
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().unwrap();
+    }
+    assert_eq!(agent.report().counters[0].unserved, 0);
+}
+
+#[test]
+fn connections_to_a_fenced_target_are_gone_before_the_acknowledgement() {
+    let (traffic, one, two) = (Traffic::start(), Server::start("one"), Server::start("two"));
+    let (listen, route) = proxied(true, vec![target("a", one.address, Serving), target("b", two.address, Standby)]);
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+    let mut clients: Vec<_> = (0..20).map(|_| Client::connect(listen)).collect();
+    for client in &mut clients {
+        assert_eq!(client.line().as_deref(), Some("one"));
+    }
+    agent.apply(&table(2, &[&with_states(&route, &[Fenced, Standby])]));
+    let received = one.received();
+    for client in &mut clients {
+        client.say("too late\n");
+        assert_eq!(client.line(), None);
+    }
+    assert_eq!(who(listen), None, "an exclusive route without an owner serves nobody");
+    agent.apply(&table(3, &[&with_states(&route, &[Fenced, Serving])]));
+    assert_eq!(who(listen).as_deref(), Some("two"));
+    assert_eq!(one.received(), received);
+    let counters = &agent.report().counters[0];
+    assert_eq!((counters.cut, counters.unserved), (20, 1));
+}
+
+#[test]
+fn no_byte_reaches_a_target_after_its_fence_is_acknowledged() {
+    let (traffic, one, two) = (Traffic::start(), Server::start("one"), Server::start("two"));
+    let (listen, route) = proxied(true, vec![target("a", one.address, Serving), target("b", two.address, Fenced)]);
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // A connection may be reset before it is even complete here.
+                    let Ok(mut client) = Client::try_connect(listen) else { continue };
+                    // Sent blindly, before anyone has answered: what a client may do at the worst moment.
+                    while client.say("insert\n") && client.line().is_some() && !stop.load(Ordering::Relaxed) {}
+                }
+            })
+        })
+        .collect();
+    let mut epoch = 1;
+    for _ in 0..150 {
+        for (old, states, states_after) in
+            [(&one, [Fenced, Fenced], [Fenced, Serving]), (&two, [Fenced, Fenced], [Serving, Fenced])]
+        {
+            let before = old.received();
+            eventually("the owner is written to", || (old.received() > before).then_some(()));
+            epoch += 1;
+            agent.apply(&table(epoch, &[&with_states(&route, &states)]));
+            // What the server's own kernel held may still be read; a reset has thrown away the rest. So a quiet
+            // server stays quiet: two looks that agree, then none may ever differ while the fence stands.
+            let settled = settle(old);
+            epoch += 1;
+            agent.apply(&table(epoch, &[&with_states(&route, &states_after)]));
+            let new = if std::ptr::eq(old, &one) { &two } else { &one };
+            let began = new.received();
+            eventually("the new owner is written to", || (new.received() > began).then_some(()));
+            assert_eq!(old.received(), settled, "a fenced target got bytes");
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().unwrap();
+    }
+}
+
+/// Waits until the server's threads have read what had arrived.
+fn settle(server: &Server) -> u64 {
+    let (mut last, mut same) = (server.received(), 0);
+    eventually("the server is quiet", || {
+        let now = server.received();
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        (same >= 3).then_some(now)
+    })
+}
+
+#[test]
+fn a_new_owner_ends_the_drain_of_the_old_one() {
+    let (traffic, one, two) = (Traffic::start(), Server::start("one"), Server::start("two"));
+    let (listen, route) = proxied(true, vec![target("a", one.address, Serving), target("b", two.address, Standby)]);
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+    let mut client = Client::connect(listen);
+    assert_eq!(client.line().as_deref(), Some("one"));
+    agent.apply(&table(2, &[&with_states(&route, &[Draining, Standby])]));
+    assert!(client.say("still here\n"));
+    assert_eq!(client.line().as_deref(), Some("still here"));
+    agent.apply(&table(3, &[&with_states(&route, &[Standby, Serving])]));
+    assert_eq!(client.line(), None);
+}
+
+#[test]
+fn a_drain_ends_after_its_time() {
+    let (traffic, one) = (Traffic::start(), Server::start("one"));
+    let (listen, mut route) = proxied(false, vec![target("a", one.address, Serving)]);
+    if let Some(proxy) = &mut route.proxy {
+        proxy.drain_ms = 50;
+    }
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+    let mut client = Client::connect(listen);
+    assert_eq!(client.line().as_deref(), Some("one"));
+    agent.apply(&table(2, &[&with_states(&route, &[Draining])]));
+    assert_eq!(client.line(), None);
+    assert_eq!(agent.report().counters[0].cut, 0);
+}
+
+#[test]
+fn a_target_that_refuses_is_passed_over_and_a_route_without_any_fails_open() {
+    let (traffic, two) = (Traffic::start(), Server::start("two"));
+    let nobody = free_address();
+    let (listen, route) = proxied(false, vec![target("a", nobody, Serving), target("b", two.address, Serving)]);
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+    assert_eq!(who(listen).as_deref(), Some("two"));
+    agent.apply(&table(2, &[&with_states(&route, &[Down, Down])]));
+    assert_eq!(who(listen).as_deref(), Some("two"));
+    agent.apply(&table(3, &[&with_states(&route, &[Down, Fenced])]));
+    assert_eq!(who(listen), None);
+}
+
+#[test]
+fn each_direction_ends_on_its_own() {
+    let (traffic, one) = (Traffic::start(), Server::start("one"));
+    let (listen, route) = proxied(true, vec![target("a", one.address, Serving)]);
+    traffic.agent().apply(&table(1, &[&route]));
+    let mut client = Client::connect(listen);
+    assert_eq!(client.line().as_deref(), Some("one"));
+    let text = "x".repeat(1 << 20);
+    let writer = client.stream.get_ref().try_clone().unwrap();
+    let sender = thread::spawn(move || {
+        use std::io::Write;
+        (&writer).write_all(text.as_bytes()).unwrap();
+        (&writer).write_all(b"\n").unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    assert_eq!(client.line().unwrap().len(), 1 << 20);
+    sender.join().unwrap();
+    assert_eq!(client.line(), None);
+}
+
+#[test]
+fn a_quiet_connection_is_closed_and_a_full_route_takes_no_more() {
+    let (traffic, one) = (Traffic::start(), Server::start("one"));
+    let (listen, mut route) = proxied(true, vec![target("a", one.address, Serving)]);
+    if let Some(proxy) = &mut route.proxy {
+        proxy.max_connections = 2;
+    }
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+    let mut clients: Vec<_> = (0..2).map(|_| Client::connect(listen)).collect();
+    for client in &mut clients {
+        assert_eq!(client.line().as_deref(), Some("one"));
+    }
+    assert_eq!(who(listen), None);
+    let report = agent.report();
+    assert_eq!((report.counters[0].open, report.counters[0].unserved), (2, 1));
+    assert!(report.trouble[0].contains("all its 2 connections"), "{:?}", report.trouble);
+    drop(clients);
+    eventually("the places are free again", || (agent.report().counters[0].open == 0).then_some(()));
+
+    if let Some(proxy) = &mut route.proxy {
+        proxy.idle_timeout_ms = Some(20);
+    }
+    agent.apply(&table(2, &[&route]));
+    let mut client = Client::connect(listen);
+    assert_eq!(client.line().as_deref(), Some("one"));
+    assert_eq!(client.line(), None);
+    assert_eq!(agent.report().trouble, [] as [String; 0]);
+}
+
+#[test]
+fn silence_cuts_a_route_until_the_next_word() {
+    let (traffic, one, two) = (Traffic::start(), Server::start("one"), Server::start("two"));
+    let (cut, mut orders) = proxied(true, vec![target("a", one.address, Serving)]);
+    let (kept, mut pages) = proxied(false, vec![target("b", two.address, Serving)]);
+    pages.name = "pages".into();
+    orders.cut_after_silence_ms = Some(300);
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&orders, &pages]));
+    let mut client = Client::connect(cut);
+    if client.line().is_some() {
+        assert_eq!(client.line(), None, "the open connection is cut");
+    }
+    assert_eq!(who(cut), None);
+    assert_eq!(who(kept).as_deref(), Some("two"), "the other route goes on");
+
+    let report = agent.report();
+    assert!(report.trouble.iter().any(|it| it.contains("`orders` was cut")), "{:?}", report.trouble);
+    eventually("the route is served again", || {
+        agent.report();
+        who(cut)
+    });
+
+    // A process that comes back without its agent cuts after the same silence.
+    let again = Traffic::start_in(traffic.kill());
+    eventually("the route is cut", || who(cut).is_none().then_some(()));
+    drop(again);
+}
+
+#[test]
+fn a_listener_that_two_tables_share_is_never_closed() {
+    let (traffic, one) = (Traffic::start(), Server::start("one"));
+    let (listen, route) = proxied(true, vec![target("a", one.address, Serving)]);
+    let mut renamed = route.clone();
+    renamed.name = "renamed".into();
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+    let connect = |address: SocketAddr| Client::connect(address).line();
+    for epoch in 2..50 {
+        agent.apply(&table(epoch, &[if epoch % 2 == 0 { &renamed } else { &route }]));
+        assert_eq!(connect(listen).as_deref(), Some("one"));
+    }
+    agent.apply(&table(50, &[]));
+    assert!(std::net::TcpStream::connect(listen).is_err(), "a listener that no table has is closed");
+}
