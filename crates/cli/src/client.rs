@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::clock::{nanos, span};
 use crate::exit::{Code, Failure, causes};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,6 +28,7 @@ const LARGEST_ANSWER: usize = 64 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     state: PathBuf,
+    timeout: Duration,
 }
 
 /// A runtime for one command.
@@ -37,7 +39,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 
 impl Client {
     pub(crate) fn new(state: &Path) -> Client {
-        Client { state: state.to_owned() }
+        Client { state: state.to_owned(), timeout: TIMEOUT }
     }
 
     pub(crate) fn status(&self) -> Result<Status, Failure> {
@@ -66,7 +68,7 @@ impl Client {
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Failure> {
-        let asked = tokio::time::timeout(TIMEOUT, self.exchange(method, path, body)).await;
+        let asked = tokio::time::timeout(self.timeout, self.exchange(method, path, body)).await;
         let (status, body) = asked.unwrap_or_else(|_| Err(self.silent()))?;
         if status.is_success() {
             serde_json::from_slice(&body).map_err(|error| self.malformed(&error.to_string()))
@@ -142,9 +144,9 @@ impl Client {
     fn silent(&self) -> Failure {
         let socket = self.socket();
         Failure::unreachable(format!(
-            "the agent at `{}` did not answer within {} seconds",
+            "the agent at `{}` did not answer within {}",
             socket.display(),
-            TIMEOUT.as_secs()
+            span(nanos(self.timeout))
         ))
         .help("it may be suspended or starved of CPU or disk; clients go on being served by the traffic process")
     }
@@ -171,4 +173,32 @@ fn refusal(problem: Problem) -> Failure {
         _ => Code::Unreachable,
     };
     Failure::new(code, problem.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn an_agent_that_hangs_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let _listener = UnixListener::bind(dir.path().join(SOCKET)).expect("binds");
+        let client = Client { timeout: Duration::from_millis(20), ..Client::new(dir.path()) };
+        let failure = client.status().expect_err("nobody answers");
+        assert_eq!(failure.code, Code::Unreachable);
+        assert!(failure.message.ends_with("did not answer within 20ms"), "{failure}");
+    }
+
+    #[test]
+    fn an_agent_that_breaks_off_is_said() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let listener = UnixListener::bind(dir.path().join(SOCKET)).expect("binds");
+        let hangs_up = std::thread::spawn(move || drop(listener.accept()));
+        let failure = Client::new(dir.path()).status().expect_err("it hangs up");
+        hangs_up.join().expect("it ends");
+        assert!(failure.message.contains("broke off"), "{failure}");
+        assert!(failure.help.is_some(), "{failure}");
+    }
 }

@@ -29,6 +29,7 @@ pub(crate) fn span(ns: u64) -> String {
         0 if ms == 0 && ns > 0 => "under 1ms".to_owned(),
         0 if ms == 0 => "0s".to_owned(),
         0 => format!("{ms}ms"),
+        1..=59 if ms.is_multiple_of(1000) => format!("{s}s"),
         1..=9 => format!("{s}.{:02}s", ms % 1000 / 10),
         10..=59 => format!("{s}.{}s", ms % 1000 / 100),
         60..=3599 => format!("{}m{:02}s", s / 60, s % 60),

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 /// What a command that worked has to answer.
@@ -91,7 +91,7 @@ impl Failure {
     /// Says it on standard error, and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         if self.code != Code::BrokenPipe {
-            eprint!("{self}");
+            note(&self.to_string());
         }
         ExitCode::from(self.code.number())
     }
@@ -105,6 +105,11 @@ impl fmt::Display for Failure {
             None => Ok(()),
         }
     }
+}
+
+/// Says something on standard error. That nobody listens there is no reason to fail.
+pub(crate) fn note(text: &str) {
+    let _closed = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// An error and everything that caused it, on one line.

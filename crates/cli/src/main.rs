@@ -9,6 +9,13 @@ mod logging;
 mod look;
 mod view;
 
+#[cfg(test)]
+#[path = "../tests/support/golden.rs"]
+mod golden;
+#[cfg(test)]
+#[path = "../tests/support/samples.rs"]
+mod samples;
+
 use std::process::ExitCode;
 
 use clap::FromArgMatches;

@@ -10,7 +10,7 @@ use super::Cx;
 use crate::client::runtime;
 use crate::clock;
 use crate::exit::{Answer, Code, Failure};
-use crate::look::say;
+use crate::look::{labelled, say};
 use crate::view::status;
 
 /// Show the status as it changes
@@ -86,7 +86,15 @@ impl Screen<'_> {
     fn redraw(&self, height: usize, gone: Option<(Timestamp, Failure)>) -> Result<(), Failure> {
         let mut text = String::new();
         if let Some((since, failure)) = gone {
-            text.push_str(&format!("the agent can't be reached since {}\n{failure}", shown(since)));
+            text.push_str(&format!("the agent can't be reached since {}\n", shown(since)));
+            text.push_str(&labelled(self.cx.look, 2, 8, "why", &failure.message));
+            text.push_str(&labelled(
+                self.cx.look,
+                2,
+                8,
+                "help",
+                failure.help.as_deref().unwrap_or("wait, or ask again"),
+            ));
             if self.last.is_some() {
                 text.push_str("\nbefore that:\n");
             }
@@ -123,11 +131,12 @@ fn shown(at: Timestamp) -> String {
     clock::utc(u64::try_from(at.as_nanosecond()).unwrap_or(0))
 }
 
-/// Draws over what was there, line by line: clearing the whole screen first would flicker. What does not fit is said.
+/// Draws over what was there, line by line: clearing the whole screen first would flicker. A line that is too long is cut
+/// (`?7l`) and not wrapped, which would scroll; lines that do not fit are counted.
 fn frame(text: &str, height: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let room = height.saturating_sub(2).max(1);
-    let mut out = "\x1b[H".to_owned();
+    let mut out = "\x1b[?7l\x1b[H".to_owned();
     for line in lines.iter().take(room) {
         out.push_str(line);
         out.push_str("\x1b[K\n");
@@ -135,7 +144,7 @@ fn frame(text: &str, height: usize) -> String {
     if lines.len() > room {
         out.push_str(&format!("… {} more lines\x1b[K\n", lines.len() - room));
     }
-    out.push_str("\x1b[J");
+    out.push_str("\x1b[J\x1b[?7h");
     out
 }
 

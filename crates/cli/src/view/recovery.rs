@@ -45,7 +45,7 @@ pub(crate) fn timeline(it: &Recovery, look: Look) -> String {
     let start = it.last_good_ns.unwrap_or(it.detected_ns);
     let status = look.paint(tone(&it.status), &it.status);
     let mut out = format!("{}  {}: {status}\n", look.paint(Tone::Strong, &it.id), it.component);
-    let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 10, label, text));
+    let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 11, label, text));
     line("failed", &format!("{} ({})", it.failed, it.scenario));
     line("last good", &it.last_good_ns.map_or("never seen".to_owned(), utc));
     line("detected", &utc(it.detected_ns));
@@ -138,5 +138,44 @@ fn tone(status: &str) -> Tone {
         "recovery_completed" => Tone::Good,
         "recovery_failed" => Tone::Bad,
         _ => Tone::Warn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden::golden;
+    use crate::samples;
+
+    #[test]
+    fn a_recovery_is_a_timeline() {
+        golden("recovery.txt", &timeline(&samples::recovery(), Look::PLAIN));
+    }
+
+    #[test]
+    fn the_list_says_how_each_ended() {
+        let failed = Recovery {
+            id: "r7".to_owned(),
+            status: "recovery_failed".to_owned(),
+            completed: None,
+            strategy: None,
+            instance: None,
+            time_to_recover_ns: None,
+            ..samples::recovery()
+        };
+        let found = Recoveries { now_ns: samples::NOW, recoveries: vec![samples::recovery(), failed] };
+        let text = list(&found, Look::PLAIN);
+        golden("recoveries.txt", &text);
+        assert!(text.lines().all(|it| it.chars().count() <= 80), "{text}");
+        assert_eq!(list(&Recoveries { now_ns: 0, recoveries: Vec::new() }, Look::PLAIN), "no recoveries so far\n");
+    }
+
+    #[test]
+    fn phases_of_any_size_stay_within_the_picture() {
+        let phases = Phases { detect_ns: u64::MAX, decide_ns: u64::MAX, fence_ns: 1, act_ns: 0, converge_ns: 7 };
+        for line in bars(&phases, Look::PLAIN).lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        assert!(!bars(&Phases::default(), Look::PLAIN).contains('#'));
     }
 }

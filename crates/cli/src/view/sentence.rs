@@ -150,9 +150,11 @@ pub(crate) fn short(hash: &str) -> &str {
 }
 
 fn shown_evidence(evidence: &[Evidence]) -> String {
-    let each: Vec<String> =
-        evidence.iter().map(|it| format!("{} {} times: {}", it.probe, it.count, it.answer)).collect();
-    if each.is_empty() { String::new() } else { format!(" ({})", each.join("; ")) }
+    let each = evidence.iter().map(|it| match it.count {
+        0 | 1 => format!("{}: {}", it.probe, it.answer),
+        count => format!("{}: {count} times {}", it.probe, it.answer),
+    });
+    if evidence.is_empty() { String::new() } else { format!(" ({})", each.collect::<Vec<_>>().join("; ")) }
 }
 
 /// As the status calls it too.

@@ -56,7 +56,7 @@ pub(crate) fn component(status: &Status, it: &Component, look: Look) -> String {
     let since = it.since_ns.map(|at| format!(" for {}", age(now, at))).unwrap_or_default();
     let health = look.paint(tone(&it.health), &it.health);
     let mut out = format!("{} is {health}{since}\n", look.paint(Tone::Strong, &it.name));
-    let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 10, label, text));
+    let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 11, label, text));
     line("is now", &it.bound_to);
     line("type", &format!("{}, {}", it.kind, it.criticality));
     let objective = |name: &str, ns: Option<u64>| ns.map(|ns| format!("{name} {}", span(ns)));
@@ -100,12 +100,12 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
                 fact.push_str(&format!("; can't be recovered now: {why}"));
             }
             if let Some(pause) = &it.paused {
-                fact.push_str(&format!("; {}", shown_pause(pause)));
+                fact.push_str(&format!("; paused {}", shown_pause(pause)));
             }
             (it.name.clone(), crate::look::clean(&fact))
         })
         .collect();
-    let paused = status.paused.as_ref().map_or("not paused".to_owned(), shown_pause);
+    let paused = status.paused.as_ref().map_or("not paused".to_owned(), |it| format!("paused {}", shown_pause(it)));
     facts.push(("all components".to_owned(), crate::look::clean(&paused)));
     let trouble = if status.trouble.is_empty() { "none".to_owned() } else { status.trouble.join("; ") };
     facts.push(("agent's trouble".to_owned(), crate::look::clean(&trouble)));
@@ -165,7 +165,7 @@ fn recoverable(it: &Recoverable) -> (Tone, String) {
 
 fn below(it: &Component, now: u64, look: Look) -> String {
     let mut out = String::new();
-    let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 10, label, text));
+    let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 11, label, text));
     if let Some(waiting) = &it.waiting {
         let Waiting { recovery, reason, since_ns, until_ns, ends_when, way_out, .. } = waiting;
         line("waits", &format!("{recovery} for {}: {reason}", age(now, *since_ns)));
@@ -180,7 +180,7 @@ fn below(it: &Component, now: u64, look: Look) -> String {
 }
 
 fn shown_pause(pause: &Pause) -> String {
-    format!("paused until {} by {}: {}", utc_seconds(pause.until_ns), pause.by, pause.reason)
+    format!("until {} by {}: {}", utc_seconds(pause.until_ns), pause.by, pause.reason)
 }
 
 fn probes(instance: &Instance, now: u64, look: Look) -> String {
@@ -190,7 +190,7 @@ fn probes(instance: &Instance, now: u64, look: Look) -> String {
             text.push_str(&format!(", {} failures in a row", it.failures));
         }
         if let Some(last) = &it.last {
-            let ago = it.last_ns.map(|at| format!(" {} ago", age(now, at))).unwrap_or_default();
+            let ago = it.last_ns.map(|at| format!(" {} ago", span(now.saturating_sub(at)))).unwrap_or_default();
             text.push_str(&format!(", last answer{ago}: {last}"));
         }
         if let Some(latency) = it.latency_ns {
@@ -199,4 +199,61 @@ fn probes(instance: &Instance, now: u64, look: Look) -> String {
         labelled(look, 4, 14, &it.name, &text)
     });
     each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden::golden;
+    use crate::samples;
+
+    #[test]
+    fn an_outage_fits_on_eighty_columns() {
+        let text = overview(&samples::status(), Look::PLAIN);
+        golden("status.txt", &text);
+        let long: Vec<&str> = text.lines().filter(|it| it.chars().count() > 80).collect();
+        assert!(long.is_empty(), "{long:#?}");
+    }
+
+    #[test]
+    fn one_component_shows_its_instances_and_probes() {
+        let status = samples::status();
+        golden("status-component.txt", &component(&status, &status.components[0], Look::PLAIN));
+    }
+
+    #[test]
+    fn colour_adds_nothing_that_is_not_said() {
+        let status = samples::status();
+        let coloured = overview(&status, Look { colour: true, ..Look::PLAIN });
+        let mut plain = coloured;
+        for code in ["1", "2", "32", "33", "31;1", "0"] {
+            plain = plain.replace(&format!("\x1b[{code}m"), "");
+        }
+        let trimmed = |text: &str| text.lines().map(str::trim_end).map(ToOwned::to_owned).collect::<Vec<_>>();
+        assert_eq!(trimmed(&plain), trimmed(&overview(&status, Look::PLAIN)));
+    }
+
+    #[test]
+    fn trouble_of_the_journal_and_of_traffic_is_said() {
+        let mut status = samples::status();
+        status.mode = "observe".to_owned();
+        status.journal.lost = Some("the disk failed".to_owned());
+        status.agent.times_late = 3;
+        let traffic = status.traffic.as_mut().expect("the sample has routes");
+        (traffic.pid, traffic.serves_epoch) = (None, Some(3));
+        status.components.truncate(1);
+        let text = overview(&status, Look::PLAIN);
+        for said in ["mode observe", "late 3 times", "can't be written any more", "can't be reached", "the newest is 4"]
+        {
+            assert!(text.contains(said), "{said} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_a_change_of_facts_and_not_of_time() {
+        let status = samples::status();
+        let later = Status { now_ns: status.now_ns + 5_000_000_000, ..status.clone() };
+        assert_eq!(facts(&status), facts(&later));
+        assert!(facts(&status)[0].1.starts_with("down, is orders-db; r52 waits: fewer"), "{:?}", facts(&status));
+    }
 }

@@ -22,7 +22,7 @@ use crate::exit::{Answer, Failure, causes};
 #[command(after_help = "\
 Examples:
   mainstay journal show --last 20
-  mainstay journal verify --anchor 57:9f86d081884c7d65…
+  mainstay journal verify --anchor 57:9f86d081…
   mainstay journal export > journal.jsonl
   mainstay journal replay")]
 pub(crate) struct Journal {

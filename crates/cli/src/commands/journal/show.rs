@@ -1,6 +1,7 @@
 //! `mainstay journal show`: the journal as sentences.
 
 use std::collections::VecDeque;
+use std::io::{self, BufWriter, Write};
 
 use mainstay_engine::codec::{Encoded, decode};
 use mainstay_store::Record;
@@ -8,8 +9,8 @@ use mainstay_store::journal::RecordLine;
 
 use super::{Cx, broken, open};
 use crate::clock;
-use crate::exit::{Answer, Failure};
-use crate::look::{Look, Tone, clean, say};
+use crate::exit::{Answer, Failure, note};
+use crate::look::{Look, Tone, clean};
 use crate::view::sentence::Teller;
 
 const LAST: usize = 50;
@@ -41,34 +42,56 @@ pub(crate) struct Show {
 impl Show {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
         let reader = open(cx)?;
-        let last = self.last.or(self.from.is_none().then_some(LAST));
+        let mut out = BufWriter::new(io::stdout().lock());
+        let mut last = Last::new(self.last.or(self.from.is_none().then_some(LAST)));
         let mut teller = Teller::default();
-        let mut kept: VecDeque<String> = VecDeque::new();
-        let mut left_out = 0;
+        let mut told = Ok(());
         for record in reader.records(self.from.unwrap_or(1)) {
-            let record = record.map_err(|error| {
-                // What stands before the break is still worth reading.
-                let _closed = kept.iter().try_for_each(|it| say(it));
-                broken(&error)
-            })?;
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    // What stands before the break is still worth reading.
+                    told = Err(broken(&error));
+                    break;
+                }
+            };
             let line = line(&record, &mut teller, cx.look, self.json);
-            if self.kind.as_ref().is_some_and(|kind| *kind != record.entry.kind) {
-                continue;
-            }
-            match last {
-                None => say(&line)?,
-                Some(_) => kept.push_back(line),
-            }
-            if last.is_some_and(|last| kept.len() > last) {
-                kept.pop_front();
-                left_out += 1;
+            if self.kind.as_ref().is_none_or(|kind| *kind == record.entry.kind)
+                && let Some(due) = last.push(line)
+            {
+                out.write_all(due.as_bytes()).map_err(|error| Failure::output(&error))?;
             }
         }
-        kept.iter().try_for_each(|it| say(it))?;
-        if self.last.is_none() && left_out > 0 {
-            eprintln!("{left_out} earlier records are not shown: `--from 1` shows all");
+        last.kept.iter().try_for_each(|it| out.write_all(it.as_bytes())).map_err(|error| Failure::output(&error))?;
+        out.flush().map_err(|error| Failure::output(&error))?;
+        if self.last.is_none() && last.left_out > 0 {
+            note(&format!("{} earlier records are not shown: `--from 1` shows all\n", last.left_out));
         }
-        Ok(Answer::Yes)
+        told.map(|()| Answer::Yes)
+    }
+}
+
+/// The last so many lines, or each at once where all are wanted.
+struct Last {
+    most: Option<usize>,
+    kept: VecDeque<String>,
+    left_out: u64,
+}
+
+impl Last {
+    fn new(most: Option<usize>) -> Last {
+        Last { most, kept: VecDeque::new(), left_out: 0 }
+    }
+
+    /// Takes a line; gives it back if it is to be written now.
+    fn push(&mut self, line: String) -> Option<String> {
+        let Some(most) = self.most else { return Some(line) };
+        self.kept.push_back(line);
+        if self.kept.len() > most {
+            self.kept.pop_front();
+            self.left_out += 1;
+        }
+        None
     }
 }
 

@@ -18,7 +18,7 @@ use crate::look::{say, say_json};
 #[command(after_help = "\
 Examples:
   mainstay journal verify
-  mainstay journal verify --anchor 57:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  mainstay journal verify --anchor 57:9f86d081…
 
 Exit codes:
   0  nothing was changed

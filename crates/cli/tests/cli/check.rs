@@ -1,0 +1,85 @@
+//! `init` and `check`.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use super::golden::golden;
+use super::{Said, mainstay, within};
+
+const PLAN: &str = include_str!("../../../sim/tests/plans/database.yaml");
+
+#[test]
+fn a_plan_is_proved() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("shop.yaml"), PLAN).expect("writes");
+    let said = within(dir.path(), &["check", "shop.yaml"]);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    golden("check.txt", &said.out);
+    let brief = within(dir.path(), &["check", "--no-proof", "shop.yaml"]);
+    assert!(said.out.ends_with(&brief.out[brief.out.rfind("plan is").expect("a summary")..]), "{brief:#?}");
+    assert!(!brief.out.contains("rests on"), "{}", brief.out);
+}
+
+#[test]
+fn a_wrong_plan_is_no() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let wrong = PLAN.replace("timeout: 200ms, fall: 3", "timeuot: 200ms, fall: 3").replace("need: 1", "need: 2");
+    fs::write(dir.path().join("shop.yaml"), wrong).expect("writes");
+    let said = within(dir.path(), &["check", "shop.yaml"]);
+    assert_eq!((said.code, said.err.as_str()), (Some(1), ""));
+    golden("check-wrong.txt", &said.out);
+    let json = within(dir.path(), &["check", "--json", "shop.yaml"]);
+    assert_eq!(json.code, Some(1));
+    assert_eq!(json.json()["valid"], false);
+    assert_eq!(json.json()["findings"][0]["severity"], "error");
+    assert!(json.json()["proof"].is_null());
+}
+
+#[test]
+fn a_plan_can_come_by_a_pipe() {
+    let mut child = mainstay(&["check", "--json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    child.stdin.take().expect("a pipe").write_all(PLAN.as_bytes()).expect("it reads");
+    let said = Said::from(child.wait_with_output().expect("it ends"));
+    assert_eq!(said.code, Some(0));
+    assert_eq!(said.json()["file"], "standard input");
+    assert!(!said.json()["proof"].as_array().expect("cells").is_empty());
+}
+
+#[test]
+fn a_file_that_is_none_is_usage() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let check = |file: &str| within(dir.path(), &["check", file]);
+    check("shop.yaml")
+        .fails(2, "error: there is no file `shop.yaml`\nhelp: `mainstay init shop.yaml` writes a plan to start from\n");
+    check(".").fails(2, "error: `.` is a directory\nhelp: name the plan's file in it\n");
+    fs::write(dir.path().join("latin1.yaml"), b"version: 1\nsite: caf\xe9\n").expect("writes");
+    check("latin1.yaml")
+        .fails(2, "error: `latin1.yaml` is not UTF-8: byte 20, on line 2, is not text\nhelp: save the file as UTF-8\n");
+    let secret = dir.path().join("secret.yaml");
+    fs::write(&secret, PLAN).expect("writes");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).expect("changes the mode");
+    if fs::read(&secret).is_err() {
+        check("secret.yaml").fails(2, "error: no permission to read `secret.yaml`\n");
+    }
+}
+
+#[test]
+fn init_writes_a_sound_plan_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = within(dir.path(), &["init", "shop.yaml"]);
+    assert_eq!(said.code, Some(0));
+    golden("init.txt", &said.out);
+    assert_eq!(within(dir.path(), &["check", "shop.yaml"]).code, Some(0));
+    within(dir.path(), &["init", "shop.yaml"]).fails(
+        4,
+        "error: `shop.yaml` is there already; nothing was written\nhelp: name another file, or move this one away\n",
+    );
+    assert_eq!(within(dir.path(), &["init", "no/such/place.yaml"]).code, Some(2));
+}

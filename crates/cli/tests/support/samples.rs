@@ -1,0 +1,165 @@
+//! An outage as the agent tells it: the primary is down, its recovery waits for a witness.
+
+use mainstay_api::{
+    Agent, Component, Instance, Journal, Pause, Phases, PlanInForce, Probe, Recoverable, Recovery, Route, Status, Step,
+    Target, Traffic, Waiting,
+};
+
+const SECOND: u64 = 1_000_000_000;
+pub(crate) const NOW: u64 = 1_767_323_045 * SECOND + 678_000_000;
+
+pub(crate) fn status() -> Status {
+    Status {
+        now_ns: NOW,
+        site: "shop".to_owned(),
+        mode: "act".to_owned(),
+        agent: Agent { pid: 4711, version: "0.1.0".to_owned(), started_ns: NOW - 11_520 * SECOND, times_late: 0 },
+        plan: PlanInForce { file: "/etc/mainstay/shop.yaml".to_owned(), hash: "3f9a1c2e7b".repeat(7)[..64].to_owned() },
+        journal: Journal { seq: 57, hash: "9c1185a5c5".repeat(7)[..64].to_owned(), waiting: None, lost: None },
+        traffic: Some(Traffic {
+            pid: Some(4712),
+            epoch: 4,
+            serves_epoch: Some(4),
+            routes: vec![Route {
+                name: "orders".to_owned(),
+                exclusive: true,
+                fronts: vec!["proxy 10.0.9.1:6432".to_owned()],
+                targets: vec![target("orders-db", "serving"), target("orders-db-b", "standby")],
+                open_connections: 12,
+            }],
+            trouble: Vec::new(),
+        }),
+        paused: None,
+        components: vec![database(), cache()],
+        trouble: vec!["the machine was suspended for 3s at 03:01".to_owned()],
+    }
+}
+
+fn target(instance: &str, state: &str) -> Target {
+    Target { instance: instance.to_owned(), address: "10.0.1.10:5432".to_owned(), state: state.to_owned() }
+}
+
+fn database() -> Component {
+    let probe = |name: &str, health: &str, last: &str, failures| Probe {
+        name: name.to_owned(),
+        health: health.to_owned(),
+        last: Some(last.to_owned()),
+        last_ns: Some(NOW - SECOND / 2),
+        latency_ns: (failures == 0).then_some(2_400_000),
+        failures,
+    };
+    let instance = |name: &str, state: &str, zone: &str, probe: Probe| Instance {
+        name: name.to_owned(),
+        state: state.to_owned(),
+        health: probe.health.clone(),
+        location: format!("us-east-1/{zone}"),
+        probes: vec![probe],
+    };
+    Component {
+        name: "orders-db".to_owned(),
+        kind: "database".to_owned(),
+        criticality: "critical".to_owned(),
+        health: "down".to_owned(),
+        since_ns: Some(NOW - 12 * SECOND),
+        bound_to: "orders-db".to_owned(),
+        instances: vec![
+            instance(
+                "orders-db",
+                "failed",
+                "us-east-1a",
+                probe("orders-db/http", "down", "refused: nobody\x1b[2J listens", 9),
+            ),
+            instance("orders-db-b", "standby", "us-east-1b", probe("orders-db-b/http", "healthy", "good", 0)),
+        ],
+        waiting: Some(waiting()),
+        paused: None,
+        recoverable: Recoverable::By { strategy: "failover_to_standby".to_owned(), to: "orders-db-b".to_owned() },
+        rto_ns: Some(30 * SECOND),
+        rpo_ns: Some(5 * SECOND),
+    }
+}
+
+fn waiting() -> Waiting {
+    Waiting {
+        recovery: "r52".to_owned(),
+        code: "witnesses".to_owned(),
+        reason: "fewer than 1 of the witnesses dns-b, gateway answered since it failed: our own path may be broken"
+            .to_owned(),
+        since_ns: NOW - 9 * SECOND,
+        until_ns: None,
+        ends_when: "1 of dns-b, gateway answer a new question".to_owned(),
+        way_out: "mainstay approve r52 --override witnesses".to_owned(),
+    }
+}
+
+fn cache() -> Component {
+    Component {
+        name: "session-cache".to_owned(),
+        kind: "cache".to_owned(),
+        criticality: "important".to_owned(),
+        health: "healthy".to_owned(),
+        since_ns: Some(NOW - 400_000 * SECOND),
+        bound_to: "session-cache-a".to_owned(),
+        instances: Vec::new(),
+        waiting: None,
+        paused: Some(Pause {
+            until_ns: NOW + 1800 * SECOND,
+            by: "uid 1000".to_owned(),
+            reason: "kernel update".to_owned(),
+        }),
+        recoverable: Recoverable::No { why: "`session-cache-b` is not healthy (unknown for 3h)".to_owned() },
+        rto_ns: None,
+        rpo_ns: None,
+    }
+}
+
+pub(crate) fn recovery() -> Recovery {
+    let start = NOW - 6 * SECOND;
+    let step =
+        |name: &str, plane: Option<&str>, attempt, from_ms: u64, took_ms: Option<u64>, outcome: &str, why: &str| Step {
+            name: name.to_owned(),
+            plane: plane.map(ToOwned::to_owned),
+            attempt,
+            started_ns: start + from_ms * 1_000_000,
+            ended_ns: took_ms.map(|it| start + (from_ms + it) * 1_000_000),
+            outcome: (!outcome.is_empty()).then(|| outcome.to_owned()),
+            why: (!why.is_empty()).then(|| why.to_owned()),
+        };
+    Recovery {
+        id: "r52".to_owned(),
+        component: "orders-db".to_owned(),
+        failed: "orders-db".to_owned(),
+        scenario: "instance_failure".to_owned(),
+        status: "recovery_completed".to_owned(),
+        detected_ns: start + 2_600_000_000,
+        last_good_ns: Some(start),
+        ended_ns: Some(start + 4_250_000_000),
+        completed: Some("by failover_to_standby".to_owned()),
+        strategy: Some("failover_to_standby".to_owned()),
+        instance: Some("orders-db-b".to_owned()),
+        time_to_recover_ns: Some(4_250_000_000),
+        phases: Phases {
+            detect_ns: 2_600_000_000,
+            decide_ns: 12_000_000,
+            fence_ns: 8_000_000,
+            act_ns: 1_400_000_000,
+            converge_ns: 230_000_000,
+        },
+        tried: vec!["rung 1 (restart_service): the host does not answer".to_owned()],
+        steps: vec![
+            step("cut traffic to orders-db", Some("local"), 1, 2612, Some(8), "done", ""),
+            step(
+                "activate orders-db-b: run promote",
+                Some("local"),
+                1,
+                2620,
+                Some(1000),
+                "failed",
+                "exit status 1: not ready",
+            ),
+            step("activate orders-db-b: run promote", Some("local"), 2, 3620, Some(400), "done", ""),
+            step("point orders at orders-db-b", Some("local"), 1, 4020, None, "", ""),
+        ],
+        waiting: None,
+    }
+}
