@@ -92,6 +92,8 @@ pub struct Allowances {
     pub route_apply: Duration,
     /// For whoever supervises the agent to start it again after it died.
     pub agent_restart: Duration,
+    /// For a process that is ended by force, which is how a fence stops an old owner, to be seen stopped.
+    pub forced_stop: Duration,
 }
 
 /// Who is told, and how.

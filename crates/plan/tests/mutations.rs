@@ -223,6 +223,7 @@ fn large(count: usize) -> String {
 }
 
 #[test]
+#[expect(clippy::disallowed_types, reason = "two runs are compared with each other")]
 fn ten_thousand_components_take_ten_times_as_long_as_a_thousand() {
     let timed = |text: &str| {
         let begin = std::time::Instant::now();

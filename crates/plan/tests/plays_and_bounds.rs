@@ -1,7 +1,5 @@
 //! What a plan is compiled to, and the arithmetic of its proof, by hand.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
 use std::path::Path;
 use std::time::Duration;
 

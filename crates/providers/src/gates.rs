@@ -40,8 +40,8 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_hangs_keeps_the_next_out_and_others_go_on() {
         let gates = Gates::default();
-        let (release, hang) = mpsc::channel::<()>();
-        let (entered, entries) = mpsc::channel();
+        let (release, hang) = mpsc::sync_channel::<()>(1);
+        let (entered, entries) = mpsc::sync_channel(64);
         let note = |name: &'static str| {
             let entered = entered.clone();
             move || entered.send(name).map_err(io::Error::other)

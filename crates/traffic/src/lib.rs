@@ -10,8 +10,6 @@
 //!
 //! This crate depends on `mainstay-plan` and on nothing else of Mainstay.
 
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that fails may panic"))]
-
 mod agent_check;
 mod apply;
 mod beacon;

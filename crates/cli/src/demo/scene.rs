@@ -70,12 +70,12 @@ fn both<A, B>(
 
 /// The plan's text. `dir` is where pid files are, `program` this program.
 pub(crate) fn plan_text(addresses: &Addresses, dir: &Path, program: &Path) -> String {
-    let timing = "interval: 400ms, fast_interval: 200ms, timeout: 150ms, fall: 3, rise: 2";
+    let timing = "interval: 300ms, fast_interval: 200ms, timeout: 150ms, fall: 5, rise: 2";
     let health = |at: SocketAddr| {
         format!("      - http: {{ url: \"http://{at}/health\", lag_header: x-replication-lag, {timing} }}")
     };
     let activate = |at: SocketAddr| {
-        format!("      - webhook: {{ url: \"http://{at}/activate\", plane: local, idempotent: true, timeout: 400ms }}")
+        format!("      - webhook: {{ url: \"http://{at}/activate\", plane: local, idempotent: true, timeout: 300ms }}")
     };
     let service = |name: &str, at: SocketAddr| {
         format!(
@@ -91,7 +91,7 @@ pub(crate) fn plan_text(addresses: &Addresses, dir: &Path, program: &Path) -> St
 version: 1
 site: {{ name: demo, region: here, zone: desk, host: this-machine }}
 state: state
-allowances: {{ lateness: 150ms, journal_sync: 25ms, route_apply: 25ms, agent_restart: 500ms }}
+allowances: {{ lateness: 150ms, journal_sync: 25ms, route_apply: 25ms, agent_restart: 600ms, forced_stop: 200ms }}
 traffic: {{ dns: "{dns}" }}
 
 components:

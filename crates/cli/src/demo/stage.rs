@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use hyper::Method;
 use mainstay_api as api;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
@@ -34,6 +34,8 @@ pub(crate) struct Stage {
 impl Stage {
     /// An empty stage.
     pub(crate) fn new(program: PathBuf) -> anyhow::Result<Stage> {
+        // The traffic process outlives the agent that started it. It becomes our child then, and we can wait for its end.
+        let _ = set_child_subreaper(Some(getpid()));
         let dir =
             tempfile::Builder::new().prefix("mainstay-demo-").tempdir().context("can't make a temporary directory")?;
         Ok(Stage { program, dir, servers: BTreeMap::new(), agent: None })
@@ -161,6 +163,14 @@ impl Stage {
         let names: Vec<String> = self.servers.keys().cloned().collect();
         for name in names {
             self.remove(&name).await;
+        }
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while let Ok(waited) = waitpid(None, WaitOptions::NOHANG)
+            && Instant::now() < deadline
+        {
+            if waited.is_none() {
+                sleep(LOOK_AGAIN).await;
+            }
         }
     }
 }

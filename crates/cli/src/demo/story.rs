@@ -24,7 +24,7 @@ use crate::commands::journal::encoded;
 use crate::exit::{Failure, causes};
 
 /// How long the agent stays dead in the third act: whoever supervises it takes a moment.
-const AGENT_AWAY: Duration = Duration::from_millis(200);
+const AGENT_AWAY: Duration = Duration::from_millis(400);
 
 /// How long one act may take before it is given up.
 const ACT: Duration = Duration::from_secs(25);
@@ -250,7 +250,7 @@ async fn finish(
         let history = side.client.history();
         let kept = app::acknowledged(side.at[side.active], Duration::from_secs(5)).await;
         lost += lost_orders(&history, &kept.map_err(|error| anyhow::anyhow!("{}: {error}", side.active_name()))?).len();
-        writers.extend(two_writers(&history, &side.owners).map(|it| format!("{}: {it:?}", side.component)));
+        writers.extend(two_writers(&history, &side.owners).map(|it| format!("{}: {it}", side.component)));
     }
     let detail = writers.join("; ");
     promises.push(Promise::new("no two servers ever took orders of the same clients", writers.is_empty(), &detail));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::fields::{self, Cx, Fields, choice, items};
-use super::raw::{ActKind, RawAct, RawService};
+use super::raw::{ActKind, RawAct};
 use super::tree::{Node, Value};
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::finding::{Code, Finding, Span};
@@ -79,7 +79,7 @@ fn texts(cx: &Cx<'_>, node: &Node) -> Option<BTreeMap<String, String>> {
 }
 
 /// How an instance's service is controlled: a systemd unit, or commands and a pid file.
-pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<RawService> {
+pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Service> {
     let mut fields = Fields::open(cx, Some(node), at, "this service");
     let unit = fields.take("unit");
     let start = fields.take("start");
@@ -97,7 +97,7 @@ pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Ra
             None
         }
         (Some(unit), None) => {
-            for name in ["stop", "status", "pid_file"] {
+            for name in ["stop", "status", "pid_file", "stop_grace"] {
                 if let Some(span) = fields.place(name) {
                     cx.report(
                         Finding::new(Code::Contradiction, span, format!("systemd controls this service, not `{name}`"))
@@ -128,7 +128,7 @@ pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Ra
         }
     };
     fields.finish();
-    service.map(|service| RawService { service, stop_grace })
+    service
 }
 
 /// Who is told: a command or a webhook by a name.

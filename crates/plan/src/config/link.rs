@@ -7,10 +7,10 @@ use sha2::{Digest, Sha256};
 use super::fields::{At, Cx};
 use super::link_routes::{listeners, route};
 use super::plays;
-use super::raw::RawWitnessRule;
-use super::raw::{File, RawAct, RawComponent, RawFence, RawInstance, RawProbe, RawRung, RawService, RawWitness};
+use super::raw::{File, RawAct, RawComponent, RawFence, RawInstance, RawProbe, RawRung, RawWitness, RawWitnessRule};
 use super::references::{dependencies, standby_owners, witness_rules};
 use super::routes::NOWHERE;
+use crate::action::Service;
 use crate::component::{Component, Instance, Witness, WitnessRule};
 use crate::finding::Span;
 use crate::probe::{Address, Probe, ProbeKind, ProbeTiming, Watches};
@@ -37,7 +37,7 @@ pub(crate) struct Linked {
 /// What plays are compiled from: what the plan itself does not keep, by instance and by route.
 #[derive(Default)]
 pub(super) struct Parts {
-    pub(super) services: Vec<Option<RawService>>,
+    pub(super) services: Vec<Option<Service>>,
     pub(super) activate: Vec<Vec<RawAct>>,
     pub(super) names: Vec<At<String>>,
     pub(super) fences: Vec<Option<(RawFence, Span)>>,

@@ -14,8 +14,8 @@ use crate::route::Sharing;
 use crate::strategy::{Play, Rung, Step, StepKind, Strategy};
 use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
-/// Beyond its grace, how long a stop may take: force, and seeing that it worked.
-const STOP_MARGIN: Duration = Duration::from_secs(5);
+/// For acknowledgements, at least.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 struct Compiler<'a> {
     cx: &'a Cx<'a>,
@@ -62,7 +62,7 @@ impl Compiler<'_> {
         let mut plays = BTreeMap::new();
         for ix in self.instances() {
             let Some(service) = &self.parts.services[ix.index()] else { continue };
-            let action = Action::Service { op: ServiceOp::Restart, service: service.service.clone() };
+            let action = Action::Service { op: ServiceOp::Restart, service: service.clone() };
             let step = Step {
                 name: format!("restart {}", self.name(*ix).value),
                 plane: action.plane(),
@@ -201,11 +201,11 @@ impl Compiler<'_> {
         }
         if stop {
             match &self.parts.services[from.index()] {
-                Some(raw) => steps.push(Step {
+                Some(service) => steps.push(Step {
                     name: format!("stop {}", self.name(from).value),
-                    kind: StepKind::Stop { from, service: raw.service.clone() },
+                    kind: StepKind::Stop { from, service: service.clone() },
                     plane: Plane::Local,
-                    timeout: raw.stop_grace + STOP_MARGIN,
+                    timeout: self.plan.allowances.forced_stop,
                     attempts: 1,
                     idempotent: true,
                 }),
@@ -219,10 +219,10 @@ impl Compiler<'_> {
         Play { to, steps, accepts_two_writers: accepts }
     }
 
-    /// A step that the traffic processes must acknowledge. Twice ten times what they are allowed: past the allowance the
-    /// bound is gone, but a slow disk is no reason to give up.
+    /// A step that the traffic processes must acknowledge. It is given far more than they are allowed: past the allowance
+    /// the bound is gone, but a slow disk is no reason to give up.
     fn routing_step(&self, name: String, kind: StepKind) -> Step {
-        let timeout = self.plan.allowances.route_apply * 10;
+        let timeout = (self.plan.allowances.route_apply * 10).max(PATIENCE);
         Step { name, kind, plane: Plane::Local, timeout, attempts: 2, idempotent: true }
     }
 
@@ -232,9 +232,9 @@ impl Compiler<'_> {
         for act in &self.parts.activate[to.index()] {
             let (action, what) = match &act.what {
                 ActKind::OwnService(op) => match &self.parts.services[to.index()] {
-                    Some(raw) => (
-                        Action::Service { op: *op, service: raw.service.clone() },
-                        format!("{} {}", op.word(), service_word(&raw.service)),
+                    Some(service) => (
+                        Action::Service { op: *op, service: service.clone() },
+                        format!("{} {}", op.word(), service_word(service)),
                     ),
                     None => {
                         self.service_missing(act.at, name, op.word());

@@ -41,17 +41,10 @@ pub(crate) struct RawInstance {
     pub(crate) name: At<String>,
     pub(crate) location: Location,
     pub(crate) temperature: Temperature,
-    pub(crate) service: Option<RawService>,
+    pub(crate) service: Option<Service>,
     pub(crate) probes: Vec<RawProbe>,
     pub(crate) down_when: usize,
     pub(crate) activate: Vec<RawAct>,
-}
-
-#[derive(Clone)]
-pub(crate) struct RawService {
-    pub(crate) service: Service,
-    /// How long an orderly stop may take.
-    pub(crate) stop_grace: Duration,
 }
 
 pub(crate) struct RawAct {

@@ -217,7 +217,6 @@ pub(crate) fn percent_ppm(text: &str) -> Result<u32, String> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 mod tests {
     use super::*;
 

@@ -109,6 +109,7 @@ fn allowances<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>) -> Allowances {
         journal_sync: fields.positive("journal_sync", Duration::from_millis(100)),
         route_apply: fields.positive("route_apply", Duration::from_millis(100)),
         agent_restart: fields.positive("agent_restart", Duration::from_secs(5)),
+        forced_stop: fields.positive("forced_stop", Duration::from_secs(5)),
     };
     fields.finish();
     allowances

@@ -74,12 +74,12 @@ pub(crate) async fn closed_port() -> SocketAddr {
 }
 
 /// Answers each connection's first request with `reply` and closes. The requests come out of the channel.
-pub(crate) async fn http_server(reply: &'static str) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+pub(crate) async fn http_server(reply: &'static str) -> (SocketAddr, mpsc::Receiver<String>) {
     let (listener, address) = listener().await;
-    let (sender, requests) = mpsc::unbounded_channel();
+    let (sender, requests) = mpsc::channel(1024);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let _ = sender.send(answer_http(stream, reply).await.unwrap_or_default());
+            let _ = sender.try_send(answer_http(stream, reply).await.unwrap_or_default());
         }
     });
     (address, requests)

@@ -264,7 +264,7 @@ mod tests {
         let head = Head { seq: 0, hash: genesis() };
         let connection = FORMAT.open(&dir.join(JOURNAL_FILE), Duration::ZERO).expect("opens");
         let queue = Arc::new(Queue::new(head, options.max_queued_entries, options.max_queued_bytes));
-        let (sender, events) = mpsc::channel();
+        let (sender, events) = mpsc::sync_channel(4096);
         let events_out = Events::new(move |event| sender.send(event).expect("is heard"));
         let reserve = Reserve::new(dir, options.reserve_bytes);
         let writer =

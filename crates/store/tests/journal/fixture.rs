@@ -22,7 +22,7 @@ pub(crate) fn entry(number: i64, bytes: usize) -> Entry {
 }
 
 pub(crate) fn open(dir: &Path, options: Options) -> (Journal, Vec<Record>, Events) {
-    let (sender, events) = mpsc::channel();
+    let (sender, events) = mpsc::sync_channel(4096);
     let (journal, records) = Journal::open(dir, options, move |event| {
         // A test that has seen enough hears no more.
         let _unheard = sender.send(event);

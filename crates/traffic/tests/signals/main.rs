@@ -1,7 +1,5 @@
 //! Signals belong to a whole process, so this test has one of its own.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
-
 use std::time::Duration;
 
 use mainstay_traffic::{Options, run};

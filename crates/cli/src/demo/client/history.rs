@@ -1,6 +1,7 @@
 //! What clients saw, and what follows from it. Pure; a history is in the order in which its requests ended.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,15 @@ pub(crate) struct TwoWriters {
     pub(crate) old: Request,
 }
 
+impl fmt::Display for TwoWriters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = |request: &Request| request.result.as_ref().map_or_else(ToString::to_string, ToString::to_string);
+        let after = self.old.started.saturating_duration_since(self.new.ended);
+        let (new, old) = (by(&self.new), by(&self.old));
+        write!(f, "{old} took order {} sent {after:?} after {new} had taken order {}", self.old.id, self.new.id)
+    }
+}
+
 /// The longest interval without a good answer that ended after `mark`, if one is longer than `noticeable`.
 pub(crate) fn outage_since(history: &[Request], mark: Instant, noticeable: Duration) -> Option<Outage> {
     let good: Vec<Instant> = history.iter().filter(|request| request.result.is_ok()).map(|good| good.ended).collect();
@@ -45,12 +55,6 @@ pub(crate) fn outage_since(history: &[Request], mark: Instant, noticeable: Durat
     let under_way = |request: &Request| request.ended > last_good_before && request.started < first_good_after;
     let failed = history.iter().filter(|request| request.result.is_err() && under_way(request)).count();
     (outage > noticeable).then_some(Outage { last_good_before, first_good_after, outage, failed })
-}
-
-/// How many of the requests that started from `from` to `to` failed.
-pub(crate) fn failed_between(history: &[Request], from: Instant, to: Instant) -> usize {
-    let within = history.iter().filter(|request| (from..=to).contains(&request.started));
-    within.filter(|request| request.result.is_err()).count()
 }
 
 /// Finds an acknowledgement that contradicts the owners, given in the order in which they took over (after a failback
@@ -123,7 +127,6 @@ mod tests {
             Outage { last_good_before: zero + ms(6), first_good_after: zero + ms(351), outage: ms(345), failed: 3 };
         assert_eq!(outage_since(&seen, zero + ms(7), NOTICEABLE), Some(expected));
         assert_eq!(outage_since(&seen, zero + ms(351), NOTICEABLE), None, "it ended before the mark");
-        assert_eq!(failed_between(&seen, zero + ms(10), zero + ms(19)), 2);
     }
 
     #[test]
