@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
 use mainstay_api as api;
@@ -165,6 +165,9 @@ async fn act(
     bounds: [Duration; 2],
     narrator: &Narrator,
 ) -> anyhow::Result<Vec<Measured>> {
+    // Not always at the same moment between two probes: the worst case is when one has just been answered.
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    sleep(Duration::from_micros(u64::from(since.subsec_micros()) % 300_000)).await;
     let signal = if fault == Fault::Hang { Signal::STOP } else { Signal::KILL };
     let [one, two] = [sides[0].active_name(), sides[1].active_name()];
     narrator.say(&format!("{} {one} and {two}", fault.verb()));
