@@ -4,6 +4,7 @@
 //! own tests run its rules over made-up facts that break them, because a check that can't fail holds nothing. A failure
 //! says which rule, where, and what to do.
 
+mod docs;
 mod edges;
 mod purity;
 mod sources;
@@ -84,6 +85,34 @@ fn tracked_text_names_no_machine() {
         complaints.extend(sources::names_no_machine(Source { path, text: &text }));
     }
     assert_none(&complaints);
+}
+
+#[test]
+fn pages_list_what_the_code_has() {
+    let mut complaints = Vec::new();
+    for (source, function, page, heading) in [
+        ("crates/engine/src/waiting.rs", "code", "docs/recoveries.md", "code"),
+        ("crates/engine/src/record.rs", "kind", "docs/journal.md", "kind"),
+    ] {
+        let source = read(&root().join(source));
+        let words = docs::words(&source, function);
+        assert!(!words.is_empty(), "no words are found in `fn {function}` any more");
+        complaints.extend(docs::check(page, &read(&root().join(page)), heading, &words));
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn the_map_names_sources_that_are_there() {
+    let tracked = tracked();
+    let map = read(&root().join("ARCHITECTURE.md"));
+    // In the table of crates a path begins in its crate; elsewhere below `crates/` or at the root.
+    let there = |named: &&str| tracked.iter().any(|path| path.ends_with(&format!("/{named}")) || path == named);
+    let gone: Vec<String> = (docs::sources_named(&map).into_iter())
+        .filter(|named| !there(named))
+        .map(|named| format!("ARCHITECTURE.md names {named}, which is not there"))
+        .collect();
+    assert_none(&gone);
 }
 
 #[test]
