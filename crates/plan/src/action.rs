@@ -167,6 +167,15 @@ pub enum Service {
 }
 
 impl Service {
+    /// Whether it is controlled on the machine of whoever acts, so that it must be a service of that machine. What is
+    /// controlled by commands alone may be elsewhere: the commands know how to get there.
+    pub const fn is_of_this_machine(&self) -> bool {
+        match self {
+            Service::Systemd { .. } => true,
+            Service::Declared { pid_file, .. } => pid_file.is_some(),
+        }
+    }
+
     /// What a person calls it.
     pub fn label(&self) -> String {
         match self {

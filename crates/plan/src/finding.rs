@@ -240,6 +240,9 @@ codes! {
     FenceTwice "MS0405" Error "a fence in two places"
         "only one place can say how the old owner is fenced: the route, where there is an exclusive one"
 
+    FenceOutOfReach "MS0406" Error "a fence on a machine where Mainstay has no hands"
+        "this agent would look at a service of its own machine, find nothing that runs, and take the old owner for stopped"
+
     OverRto "MS0501" Warning "the worst case is over the recovery time objective"
         "the objective would be missed although everything works as planned"
     LagUnknown "MS0502" Warning "a recovery point objective that nothing measures"
@@ -256,6 +259,8 @@ codes! {
         "starting what is stopped needs a control plane, which may be gone exactly when everybody recovers"
     ControlPlaneOnly "MS0508" Warning "every recovery needs a control plane"
         "control planes fail and queue up exactly when everybody recovers"
+    NoHands "MS0509" Warning "a service on a machine where Mainstay has no hands"
+        "a unit and a pid file are looked for on the machine where the agent runs, which is another one"
 }
 
 /// The page of a code, in Markdown. `code` may be written in any case (`ms0102`); `None` if there is no such code.

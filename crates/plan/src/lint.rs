@@ -1,7 +1,9 @@
 //! What a sound plan still does not promise: its proof held against its objectives, and what experience says about probes
 //! and witnesses.
 
-use crate::action::Plane;
+use std::collections::BTreeMap;
+
+use crate::action::{Action, Plane};
 use crate::component::{Criticality, Temperature};
 use crate::config::Places;
 use crate::config::scalar::show_duration;
@@ -9,7 +11,7 @@ use crate::finding::{Code, Finding, Span};
 use crate::location::FailureDomain;
 use crate::probe::ProbeKind;
 use crate::proof::{Bound, Condition, Recovery, cell};
-use crate::strategy::Strategy;
+use crate::strategy::{StepKind, Strategy};
 use crate::{ComponentIx, Plan};
 
 /// Findings about a plan that has no error.
@@ -27,6 +29,7 @@ pub(crate) fn lint(plan: &Plan, places: &Places) -> Vec<Finding> {
         recovery(plan, component, *span, &mut findings);
         rungs(plan, component, *span, &places.rungs[at], &mut findings);
         probes(plan, component, places, &mut findings);
+        hands(plan, component, places, &mut findings);
         let it = plan.component(component);
         if it.witnesses.need == 0 && !plan.witnesses.is_empty() && !it.ladder.is_empty() {
             findings.push(
@@ -82,7 +85,9 @@ fn over_rto(name: &str, span: Span, failure: FailureDomain, recovery: &Recovery,
         "detect" => "shorten `interval`, `fast_interval` or `timeout` of its probes, or lower `fall`",
         "decide" => "shorten the witnesses' `timeout`",
         "earlier rungs" => "shorten `timeout` and `verify_within` of the rungs before, or try this one earlier",
-        "fence" => "shorten the service's `stop_grace`, or fence by `traffic_cut`",
+        "fence" => {
+            "lower the allowances `forced_stop` and `route_apply` to what is measured, or fence by `traffic_cut`"
+        }
         "act" => "shorten the `timeout` of its actions to what they really take",
         _ => "shorten the TTL, or put a proxy in front",
     };
@@ -137,6 +142,41 @@ fn rungs(plan: &Plan, component: ComponentIx, span: Span, places: &[Span], findi
             )
             .label(format!("the best rung needs {}", worst.word()))
             .help("add `restart_service`, or a warm standby and `failover_to_standby`"),
+        );
+    }
+}
+
+/// Services that a step would look for on the wrong machine.
+fn hands(plan: &Plan, component: ComponentIx, places: &Places, findings: &mut Vec<Finding>) {
+    let steps =
+        plan.component(component).ladder.iter().flat_map(|rung| rung.plays.values()).flat_map(|play| &play.steps);
+    let services = steps.filter_map(|step| match &step.kind {
+        StepKind::Act { on, action: Action::Service { service, .. } } => Some((*on, service)),
+        StepKind::Act { .. }
+        | StepKind::Stop { .. }
+        | StepKind::CutTraffic { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::Verify { .. } => None,
+    });
+    let mut found = BTreeMap::new();
+    for (on, service) in services {
+        if let Some(host) = plan.out_of_reach(on, service) {
+            found.insert(on, (service.label(), host));
+        }
+    }
+    for (on, (service, host)) in found {
+        let instance = &plan.instance(on).name;
+        findings.push(
+            Finding::new(
+                Code::NoHands,
+                places.instances[on.index()],
+                format!("`{service}` of `{instance}` is on `{host}`, where Mainstay has no hands"),
+            )
+            .label("its steps would act on the agent's machine")
+            .help(
+                "control it by commands that reach that host (`start`, `stop`, `status`, for example through ssh, without \
+                 `pid_file`), or run the agent there",
+            ),
         );
     }
 }

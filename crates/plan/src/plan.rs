@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::action::Service;
 use crate::component::{Component, Instance, Witness};
 use crate::policy::{Allowances, Mode, NotificationChannel, OnJournalLoss, Site};
 use crate::probe::Probe;
@@ -50,11 +51,11 @@ index!(
 pub struct Plan {
     /// SHA-256 of `source`, in lower-case hexadecimal: which plan a decision was made under.
     pub hash: String,
-    /// The text that it was compiled from, after includes. The journal keeps it, so that a replay has the same plan.
+    /// The text that it was compiled from. The journal keeps it, so that a replay has the same plan.
     pub source: String,
     /// Whom it decides for.
     pub site: Site,
-    /// Where journal, cache, lock, sockets and the traffic process's table live.
+    /// Where journal, lock, sockets and the traffic process's table live.
     pub state_dir: PathBuf,
     /// How far it goes by itself.
     pub mode: Mode,
@@ -104,6 +105,12 @@ impl Plan {
     /// The witness at `ix`.
     pub fn witness(&self, ix: WitnessIx) -> &Witness {
         &self.witnesses[ix.index()]
+    }
+
+    /// The host of an instance, if `service` would have to be a service of that host and this agent has no hands there.
+    pub fn out_of_reach(&self, ix: InstanceIx, service: &Service) -> Option<&str> {
+        let (there, here) = (self.instance(ix).location.host.as_deref()?, self.site.location.host.as_deref()?);
+        (service.is_of_this_machine() && there != here).then_some(there)
     }
 
     /// The component of that name.

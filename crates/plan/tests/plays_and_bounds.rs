@@ -27,8 +27,11 @@ const fn ms(millis: u64) -> Duration {
 
 #[test]
 fn a_takeover_has_a_play_in_each_direction() {
-    let plan =
-        plan(&PLAN.replace("traffic_cut", "stop").replace("  db-b:\n", "  db-b:\n    service: { unit: b.service }\n"));
+    let plan = plan(
+        &PLAN
+            .replace("traffic_cut", "stop")
+            .replace("  db-b:\n", "  db-b:\n    service: { start: [b, up], stop: [b, down], status: [b, is-up] }\n"),
+    );
     let (db, standby) = (plan.instance_named("db").unwrap(), plan.instance_named("db-b").unwrap());
     let failover = &plan.components[0].ladder[1];
     let there = &failover.plays[&db];

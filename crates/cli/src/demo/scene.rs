@@ -98,7 +98,7 @@ components:
   # Clients know one address, the proxy's: the old primary is fenced by cutting it off there.
   orders:
     type: database
-    location: {{ region: here, zone: rack-a, host: orders-a }}
+    location: {{ region: here, zone: rack-a }}
     constraint: {{ reason: one writer at a time, kind: technical }}
     criticality: critical
     objectives: {{ rto: 10s, rpo: 1s, availability: 99.95 }}
@@ -113,7 +113,7 @@ components:
   # Clients find this one by its name, and may remember the old address: it is fenced by stopping the old primary.
   files:
     type: file_system
-    location: {{ region: here, zone: rack-a, host: files-a }}
+    location: {{ region: here, zone: rack-a }}
     constraint: {{ reason: one writer at a time, kind: technical }}
     objectives: {{ rto: 10s, rpo: 1s, availability: 99.95 }}
     service: {files_a_service}
@@ -128,13 +128,13 @@ components:
 
 standbys:
   orders-b:
-    location: {{ region: here, zone: rack-b, host: orders-b }}
+    location: {{ region: here, zone: rack-b }}
     probes:
 {orders_b_health}
     activate:
 {orders_b_activate}
   files-b:
-    location: {{ region: here, zone: rack-b, host: files-b }}
+    location: {{ region: here, zone: rack-b }}
     service: {files_b_service}
     probes:
 {files_b_health}

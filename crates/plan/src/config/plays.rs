@@ -201,14 +201,17 @@ impl Compiler<'_> {
         }
         if stop {
             match &self.parts.services[from.index()] {
-                Some(service) => steps.push(Step {
-                    name: format!("stop {}", self.name(from).value),
-                    kind: StepKind::Stop { from, service: service.clone() },
-                    plane: Plane::Local,
-                    timeout: self.plan.allowances.forced_stop,
-                    attempts: 1,
-                    idempotent: true,
-                }),
+                Some(service) => {
+                    self.fence_in_reach(from, service);
+                    steps.push(Step {
+                        name: format!("stop {}", self.name(from).value),
+                        kind: StepKind::Stop { from, service: service.clone() },
+                        plane: Plane::Local,
+                        timeout: self.plan.allowances.forced_stop,
+                        attempts: 1,
+                        idempotent: true,
+                    })
+                }
                 None => self.service_missing(self.name(from).span, &self.name(from).value, "stop, which is its fence"),
             }
         }
@@ -217,6 +220,23 @@ impl Compiler<'_> {
         steps.push(self.routing_step(name, StepKind::TakeOver { to, routes }));
         steps.push(self.verify(to));
         Play { to, steps, accepts_two_writers: accepts }
+    }
+
+    fn fence_in_reach(&self, from: InstanceIx, service: &Service) {
+        let Some(host) = self.plan.out_of_reach(from, service) else { return };
+        let name = self.name(from);
+        self.cx.report(
+            Finding::new(
+                Code::FenceOutOfReach,
+                name.span,
+                format!("`{}` is on `{host}`, where Mainstay has no hands", name.value),
+            )
+            .label("can't be seen stopped from here")
+            .help(
+                "control it by commands that reach that host (`start`, `stop`, `status`, for example through ssh, \
+                     without `pid_file`); or fence with `traffic_cut` on a route with a proxy",
+            ),
+        );
     }
 
     /// A step that the traffic processes must acknowledge. It is given far more than they are allowed: past the allowance

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Bound, Cell, Condition, DataLoss, NoRecovery, Recovery};
-use crate::action::Plane;
+use crate::action::{Action, Plane};
 use crate::component::{Component, Temperature};
 use crate::location::{FailureDomain, Location};
 use crate::policy::Mode;
@@ -149,6 +149,21 @@ impl Judge<'_> {
         if self.condition == Condition::AgentRestarts && !step.idempotent {
             let why = format!("`{}` may be half done when the agent dies, and is not idempotent", step.name);
             return Err(Lost::new(why, "make it safe to repeat, and say `idempotent: true`"));
+        }
+        let service = match &step.kind {
+            StepKind::Stop { from, service } => Some((*from, service)),
+            StepKind::Act { on, action: Action::Service { service, .. } } => Some((*on, service)),
+            StepKind::Act { .. }
+            | StepKind::CutTraffic { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. } => None,
+        };
+        if let Some((on, service)) = service
+            && let Some(host) = self.plan.out_of_reach(on, service)
+        {
+            let why = format!("`{}` would act on the agent's machine: Mainstay has no hands on {host}", step.name);
+            let change = "control the service by commands that reach its host (`start`, `stop`, `status`)";
+            return Err(Lost::new(why, change));
         }
         match &step.kind {
             StepKind::Stop { from, .. } if self.failure != FailureDomain::Instance => {

@@ -19,6 +19,10 @@ use crate::child::Output;
 use crate::process::{self, Found, Process};
 use crate::trouble;
 
+/// Exit codes of a status command that say that the service does not run: those of the Linux Standard Base for init
+/// scripts, and `pgrep`'s.
+const NOT_RUNNING: std::ops::RangeInclusive<i32> = 1..=3;
+
 /// How long to wait before looking again, at first and at most.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
@@ -213,8 +217,11 @@ impl Declared<'_> {
     async fn ask_status(&self, status: &[String]) -> Seen {
         match self.attempt.ask(status).await {
             Ok(ended) if ended.success() => Seen::Running(None),
-            Ok(ended) if ended.status.code().is_some() => Seen::Stopped,
-            Ok(ended) => Seen::Doubtful(format!("the status command was {}", ended.describe())),
+            Ok(ended) if ended.status.code().is_some_and(|code| NOT_RUNNING.contains(&code)) => Seen::Stopped,
+            // What a shell, ssh or a missing program says about itself is no word about the service.
+            Ok(ended) => {
+                Seen::Doubtful(format!("the status command {}: 0 is running, 1 to 3 is stopped", ended.describe()))
+            }
             Err(error) => Seen::Doubtful(not_run("status", &error)),
         }
     }

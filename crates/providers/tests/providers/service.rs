@@ -166,7 +166,8 @@ async fn a_stop_that_was_not_seen_is_not_done() {
 
 #[tokio::test]
 async fn a_status_command_that_cannot_say_confirms_nothing() {
-    for status in [words(&["no-such-command-at-all"]), script("kill -9 $$", &[])] {
+    // 255 is what ssh says when it could not even ask.
+    for status in [words(&["no-such-command-at-all"]), script("kill -9 $$", &[]), script("exit 255", &[])] {
         let service = Service::Declared {
             start: words(&["true"]),
             stop: Some(words(&["true"])),
