@@ -54,8 +54,11 @@ impl Run {
         });
         // A file system or a resolver that hangs holds threads; the end does not wait for them.
         runtime.shutdown_background();
-        if let Some(left) = left? {
-            eprintln!("{left}");
+        match (left?, self.log_format) {
+            (Some(left), LogFormat::Text) => eprintln!("{left}"),
+            // Whoever collects the log reads one object a line to the end.
+            (Some(left), LogFormat::Json) => tracing::info!("{left}"),
+            (None, _) => {}
         }
         Ok(Answer::Yes)
     }
