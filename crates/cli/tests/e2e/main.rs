@@ -1,0 +1,10 @@
+//! The whole of it: real processes, real sockets, a real disk, and whatever can be taken from an agent.
+
+mod agent_away;
+mod clients;
+mod crashes;
+mod mistakes;
+mod operators;
+mod plans;
+mod reload;
+mod site;
