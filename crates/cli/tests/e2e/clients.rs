@@ -46,9 +46,9 @@ pub(crate) fn resolve(server: SocketAddr) -> io::Result<IpAddr> {
     let mut buffer = [0; 512];
     let length = socket.recv(&mut buffer)?;
     let answer = Message::from_vec(&buffer[..length]).map_err(io::Error::other)?;
-    let address = answer.answers.iter().find_map(|it| match &it.data {
-        RData::A(address) => Some(IpAddr::V4(address.0)),
-        _ => None,
+    let address = answer.answers.iter().find_map(|it| {
+        let RData::A(address) = &it.data else { return None };
+        Some(IpAddr::V4(address.0))
     });
     address.ok_or_else(|| io::Error::other("an answer without an address"))
 }

@@ -91,6 +91,7 @@ pub(crate) struct Site {
     servers: BTreeMap<&'static str, Child>,
     agent: Option<Child>,
     errors_expected: bool,
+    mounted: bool,
 }
 
 impl Site {
@@ -103,7 +104,7 @@ impl Site {
     pub(crate) fn within(dir: TempDir, plan: impl FnOnce(&Net, &Path) -> String) -> Site {
         let net = Net::find();
         let text = plan(&net, dir.path());
-        let site = Site { dir, net, servers: BTreeMap::new(), agent: None, errors_expected: false };
+        let site = Site { dir, net, servers: BTreeMap::new(), agent: None, errors_expected: false, mounted: false };
         fs::write(site.plan(), text).expect("the plan is written");
         site
     }
@@ -132,6 +133,15 @@ impl Site {
 
     pub(crate) fn state(&self) -> PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// Gives the state directory a small disk of its own. Only in a mount namespace of our own.
+    pub(crate) fn mount_state(&mut self, size: &str) {
+        fs::create_dir(self.state()).expect("a directory");
+        let options = format!("size={size},mode=700");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(self.state()).status();
+        assert!(mount.expect("mount is there").success());
+        self.mounted = true;
     }
 
     /// Changes the plan's file.
@@ -383,6 +393,9 @@ impl Drop for Site {
         }
         if !std::thread::panicking() {
             self.check_logs();
+        }
+        if self.mounted {
+            let _left_behind = Command::new("umount").arg("--lazy").arg(self.state()).status();
         }
     }
 }
