@@ -125,6 +125,14 @@ impl Ledger {
         self.journal.head()
     }
 
+    /// What is wrong with the disk, though everything can still be recorded.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let bare = self.lost.is_none() && !self.journal.reserve_held();
+        bare.then(|| {
+            "the disk is full or nearly so, and the space set aside for the journal is in use: free some".to_owned()
+        })
+    }
+
     /// Writes what is left, for so long at most.
     pub(crate) fn close(self, within: Duration) {
         if let Err(error) = self.journal.close(within) {

@@ -112,6 +112,7 @@ fn inner_everything_goes_on() {
     site.until_owned_by("orders", "orders-b");
     assert_eq!(site.serves_through_proxy().as_deref(), Some("orders-b"));
     assert!(!site.state().join("reserve").exists(), "it was given up for this");
+    site.says(&["status"]).tells(0, &["the disk is full", "free some"]);
     assert!(!site.state().join(FALLBACK_FILE).exists(), "the journal was never lost");
     site.stop_agent();
     site.check_journal();
