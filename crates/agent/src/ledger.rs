@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -17,6 +17,12 @@ use crate::crash::{self, Moment};
 
 /// How many batches wait for the second file's disk before they go to the log alone.
 const FALLBACK_QUEUE: usize = 1024;
+
+/// How many records wait for space on the second file's disk before further ones go to the log alone.
+const FALLBACK_KEPT: usize = 16_384;
+
+/// Between two attempts to write what could not be written.
+const FALLBACK_RETRY: Duration = Duration::from_millis(500);
 
 /// Why the journal can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +125,14 @@ impl Ledger {
         self.journal.head()
     }
 
+    /// What is wrong with the disk, though everything can still be recorded.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let bare = self.lost.is_none() && !self.journal.reserve_held();
+        bare.then(|| {
+            "the disk is full or nearly so, and the space set aside for the journal is in use: free some".to_owned()
+        })
+    }
+
     /// Writes what is left, for so long at most.
     pub(crate) fn close(self, within: Duration) {
         if let Err(error) = self.journal.close(within) {
@@ -169,22 +183,41 @@ impl Ledger {
     }
 }
 
-/// The second file, written by a thread of its own so that its disk can hang without us.
+/// The second file, written by a thread of its own so that its disk can hang without us. What can't be written is kept
+/// and tried again: the disk that the journal was lost to may have space again.
 fn second_file(dir: &Path) -> Option<SyncSender<Vec<Entry>>> {
     let (sender, batches) = sync_channel::<Vec<Entry>>(FALLBACK_QUEUE);
     let dir = dir.to_owned();
     let write = move || {
         let mut file: Option<Fallback> = None;
-        for batch in batches {
+        let mut unwritten: Vec<Entry> = Vec::new();
+        let mut said = false;
+        loop {
+            let received = if unwritten.is_empty() {
+                batches.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                batches.recv_timeout(FALLBACK_RETRY)
+            };
+            match received {
+                Ok(batch) if unwritten.len() < FALLBACK_KEPT => unwritten.extend(batch),
+                // The log has it.
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
             let open = match file.take() {
                 Some(open) => Ok(open),
                 None => Fallback::open(&dir).map(|it| it.0),
             };
-            match open.and_then(|mut open| open.append(&batch).map(|_| open)) {
-                Ok(open) => file = Some(open),
+            match open.and_then(|mut open| open.append(&unwritten).map(|_| open)) {
+                Ok(open) => {
+                    file = Some(open);
+                    unwritten.clear();
+                    said = false;
+                }
                 Err(error) => {
-                    tracing::error!(%error, "the second file can't be written");
-                    return;
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::error!(%error, "the second file can't be written; trying again");
+                    }
                 }
             }
         }

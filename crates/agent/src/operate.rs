@@ -217,16 +217,22 @@ impl Agent {
     fn on_told(&mut self, told: Told) {
         match told {
             Told::Recorded(seq) => {
-                let rest = self.askers.split_off(&(seq + 1));
-                for (at, asker) in std::mem::replace(&mut self.askers, rest) {
-                    let _ = asker.send(Ok(at));
-                }
+                self.answer_askers(seq);
                 self.turn(vec![Input::Recorded(seq)]);
             }
             Told::Lost(reason) => {
                 let all = self.driver.engine().state().seq;
+                self.answer_askers(all);
                 self.turn(vec![Input::JournalLost { reason }, Input::Recorded(all)]);
             }
+        }
+    }
+
+    /// Tells operators whose commands stand in records up to `seq` that these are as durable as they will get.
+    fn answer_askers(&mut self, seq: u64) {
+        let rest = self.askers.split_off(&(seq + 1));
+        for (at, asker) in std::mem::replace(&mut self.askers, rest) {
+            let _ = asker.send(Ok(at));
         }
     }
 
@@ -334,7 +340,7 @@ impl Agent {
             traffic: view::traffic(state, self.traffic_report.as_deref(), self.traffic_lost.as_deref()),
             paused: state.paused.as_ref().filter(|it| it.until > now).map(view::pause),
             components: view::components(engine, now),
-            trouble: self.unprepared.clone(),
+            trouble: self.unprepared.iter().cloned().chain(self.ledger.trouble()).collect(),
         }
     }
 

@@ -126,9 +126,12 @@ pub fn guard(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn>
         let of = rule.of.iter().map(|it| state.plan.witness(*it).name.clone()).collect();
         return Some(WaitingOn::Witnesses { need: rule.need, of });
     }
-    let pause = [&state.paused, &component.paused].into_iter().flatten().find(|it| it.until > now);
-    if let Some(pause) = pause {
-        return Some(WaitingOn::Paused { until: pause.until, by: pause.by.clone(), reason: pause.reason.clone() });
+    let pauses = [(None, &state.paused), (Some(planned.name.clone()), &component.paused)];
+    for (of, pause) in pauses.into_iter().filter_map(|(of, pause)| Some((of, pause.as_ref()?))) {
+        if pause.until > now {
+            let (until, by, reason) = (pause.until, pause.by.clone(), pause.reason.clone());
+            return Some(WaitingOn::Paused { component: of, until, by, reason });
+        }
     }
     let dependency = planned.depends_on.iter().copied().find(|it| {
         let on = &state.components[it.index()];

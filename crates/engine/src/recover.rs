@@ -1,5 +1,6 @@
 //! An open recovery moves along its ladder: choose a rung, do its steps one after another, verify, or go to the next.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mainstay_plan::observation::Health;
@@ -46,11 +47,15 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
     let ladder = &state.plan.component(recovery.component).ladder;
     let untried = recovery.steps.is_empty();
     let mut first_passed = None;
-    let mut reasons = Vec::new();
+    let (mut reasons, mut overrules) = (Vec::new(), BTreeSet::new());
     for (rung, planned) in ladder.iter().enumerate().skip(if untried { 0 } else { recovery.rung }) {
         let why = match possible(state, recovery, planned) {
             Possible::Yes => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
             Possible::No(why) => why,
+            Possible::Guarded(guard, why) => {
+                overrules.insert(guard);
+                why
+            }
             Possible::Unseen(to) => match wait_to_see(state, recovery, to, now) {
                 Ok(waiting) => return first_passed.map_or(Choice::Wait(waiting), |it| Choice::Rung(Err(it))),
                 Err(why) => why,
@@ -62,7 +67,7 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
         }
     }
     if untried {
-        return Choice::Wait(WaitingOn::NoRungPossible { reasons });
+        return Choice::Wait(WaitingOn::NoRungPossible { reasons, overrules: overrules.into_iter().collect() });
     }
     first_passed.map_or(Choice::Exhausted, |it| Choice::Rung(Err(it)))
 }
@@ -91,6 +96,8 @@ enum Possible {
     /// This instance has to be seen first.
     Unseen(InstanceIx),
     No(String),
+    /// Not unless an operator overrules this.
+    Guarded(Override, String),
 }
 
 fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
@@ -112,7 +119,7 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
         Health::Unknown | Health::Suspect => return Possible::Unseen(play.to),
     }
     if let Some(why) = too_much_loss(state, recovery, play.to) {
-        return Possible::No(why);
+        return Possible::Guarded(Override::Rpo, why);
     }
     let exclusive = state
         .plan
@@ -124,7 +131,8 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
     let refused =
         state.plan.on_journal_loss != OnJournalLoss::Proceed && !recovery.overrides.contains(&Override::JournalLost);
     if state.journal_lost.is_some() && exclusive && refused {
-        return Possible::No("the journal can't be written, and a takeover without it is refused".to_owned());
+        let why = "the journal can't be written, and a takeover without it is refused".to_owned();
+        return Possible::Guarded(Override::JournalLost, why);
     }
     Possible::Yes
 }

@@ -8,6 +8,7 @@ use mainstay_plan::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::time_nanos;
+use crate::command::Override;
 use crate::record::{RecoveryId, StepRef};
 
 /// What a recovery waits for.
@@ -23,6 +24,9 @@ pub enum WaitingOn {
     },
     /// An operator has paused recoveries.
     Paused {
+        /// The component whose own pause it is; `None`: everything is paused.
+        #[serde(default)]
+        component: Option<String>,
         /// Until when, unless resumed before.
         #[serde(with = "time_nanos")]
         until: Time,
@@ -56,6 +60,9 @@ pub enum WaitingOn {
     NoRungPossible {
         /// For each rung, why not.
         reasons: Vec<String>,
+        /// What an operator could overrule to make one possible.
+        #[serde(default)]
+        overrules: Vec<Override>,
     },
     /// An instance has to be observed before anything that can't be taken back.
     Observation {
@@ -140,16 +147,17 @@ impl WaitingOn {
     pub fn way_out(&self, recovery: RecoveryId) -> String {
         match self {
             WaitingOn::Witnesses { .. } => format!("mainstay approve {recovery} --override witnesses"),
-            WaitingOn::Paused { .. } => "mainstay resume".to_owned(),
+            WaitingOn::Paused { component: Some(component), .. } => format!("mainstay resume {component}"),
+            WaitingOn::Paused { component: None, .. } => "mainstay resume".to_owned(),
             WaitingOn::Dependency { .. } => format!("mainstay approve {recovery} --override dependency"),
             WaitingOn::ObserveMode {} => format!("mainstay approve {recovery} --override observe-mode"),
             WaitingOn::CoolDown { .. } => format!("mainstay approve {recovery} --override cool-down"),
             WaitingOn::Approval { .. } => format!("mainstay approve {recovery}"),
             WaitingOn::JournalLost {} => format!("mainstay approve {recovery} --override journal-lost"),
-            WaitingOn::NoRungPossible { .. } => {
-                format!(
-                    "mainstay approve {recovery} --override rpo (if the data loss is acceptable), or mainstay abort {recovery}"
-                )
+            WaitingOn::NoRungPossible { overrules, .. } if overrules.is_empty() => format!("mainstay abort {recovery}"),
+            WaitingOn::NoRungPossible { overrules, .. } => {
+                let overrides: String = overrules.iter().map(|it| format!(" --override {}", it.word())).collect();
+                format!("mainstay approve {recovery}{overrides}")
             }
             WaitingOn::OutcomeUnknown { .. } => format!("mainstay approve {recovery} --outcome done|not-done"),
             WaitingOn::Observation { .. } | WaitingOn::Step { .. } => format!("mainstay abort {recovery}"),
@@ -176,7 +184,7 @@ impl fmt::Display for WaitingOn {
             WaitingOn::JournalLost {} => {
                 write!(f, "the journal can't be written, and a takeover without it is refused")
             }
-            WaitingOn::NoRungPossible { reasons } => write!(f, "no rung is possible now ({})", reasons.join("; ")),
+            WaitingOn::NoRungPossible { reasons, .. } => write!(f, "no rung is possible now ({})", reasons.join("; ")),
             WaitingOn::Observation { instance, .. } => write!(f, "`{instance}` must be observed before the next step"),
             WaitingOn::OutcomeUnknown { name, .. } => {
                 write!(f, "it is not known whether `{name}` was done, and it may be done only once")

@@ -109,6 +109,7 @@ async fn serve(
     let mut keep_alive = interval(KEEP_ALIVE);
     keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     keep_alive.tick().await;
+    let mut refused: Option<Refused> = None;
     loop {
         tokio::select! {
             table = wanted.recv() => {
@@ -116,15 +117,43 @@ async fn serve(
                 while let Ok(newer) = wanted.try_recv() {
                     table = newer;
                 }
-                hands.report(connection.apply(table).await?).await;
+                refused = offer(connection, hands, table, None).await?;
             }
             _ = keep_alive.tick() => {
+                // A port that someone else had, a disk that was full: what was in the way may be gone.
+                if let Some(Refused { table, reason }) = refused.take() {
+                    refused = offer(connection, hands, table, Some(reason)).await?;
+                }
                 let report = connection.report().await?;
                 hands.report(Report::TrafficStands(Box::new(report))).await;
             }
             lost = connection.closed() => return Err(lost),
         }
     }
+}
+
+/// A table that the process would not take.
+struct Refused {
+    table: RoutingTable,
+    reason: String,
+}
+
+/// Offers a table; given back if it is refused. `known` is the reason of the last refusal, which is not reported again.
+async fn offer(
+    connection: &mut Connection,
+    hands: &Hands,
+    table: RoutingTable,
+    known: Option<String>,
+) -> io::Result<Option<Refused>> {
+    let epoch = table.epoch;
+    let Err(reason) = connection.apply(table.clone()).await? else {
+        hands.report(Report::TrafficApplied { epoch }).await;
+        return Ok(None);
+    };
+    if known.as_ref() != Some(&reason) {
+        hands.report(Report::TrafficRefused { epoch, reason: reason.clone() }).await;
+    }
+    Ok(Some(Refused { table, reason }))
 }
 
 async fn start(launch: &Launch, last_start: &mut Option<Instant>) -> io::Result<Connection> {
@@ -190,17 +219,15 @@ impl Connection {
         }
     }
 
-    async fn apply(&mut self, table: RoutingTable) -> io::Result<Report> {
+    /// Whether the process serves this table from now on, or why not.
+    async fn apply(&mut self, table: RoutingTable) -> io::Result<Result<(), String>> {
         let (epoch, checksum) = (table.epoch, table.checksum());
         match self.ask(&TrafficRequest::Apply { table }).await? {
-            TrafficReply::Applied { epoch: served, checksum: sum } if served == epoch && sum == checksum => {
-                Ok(Report::TrafficApplied { epoch })
-            }
+            TrafficReply::Applied { epoch: served, checksum: sum } if served == epoch && sum == checksum => Ok(Ok(())),
             TrafficReply::Applied { epoch: served, .. } => {
-                let reason = format!("it acknowledged another table, of epoch {served}");
-                Ok(Report::TrafficRefused { epoch, reason })
+                Ok(Err(format!("it acknowledged another table, of epoch {served}")))
             }
-            TrafficReply::Refused { reason, .. } => Ok(Report::TrafficRefused { epoch, reason }),
+            TrafficReply::Refused { reason, .. } => Ok(Err(reason)),
             TrafficReply::Report(_) | TrafficReply::Stopping {} => Err(unexpected()),
         }
     }

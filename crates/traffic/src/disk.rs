@@ -91,7 +91,8 @@ impl StateDir {
             return Err(OpenError::Locked { pid: if known { pid.to_owned() } else { "unknown".to_owned() } });
         }
         lock.set_len(0).and_then(|()| lock.rewind()).map_err(OpenError::Io)?;
-        writeln!(lock, "{}", std::process::id()).map_err(OpenError::Io)?;
+        // A full disk must not keep clients from being served: the lock holds without the number.
+        let _unwritten = writeln!(lock, "{}", std::process::id());
         Ok(StateDir { path: path.to_owned(), _lock: lock })
     }
 

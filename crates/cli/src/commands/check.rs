@@ -123,6 +123,8 @@ pub(crate) fn unreadable(name: &str, error: &io::Error) -> Failure {
             Failure::usage(format!("`{name}` is a directory")).help("name the plan's file in it")
         }
         ErrorKind::PermissionDenied => Failure::usage(format!("no permission to read `{name}`")),
+        ErrorKind::InvalidData => Failure::usage(format!("`{name}` is not text"))
+            .help("a plan is YAML in UTF-8; `mainstay init FILE` writes one to start from"),
         _ => Failure::usage(format!("can't read `{name}`: {error}")),
     }
 }

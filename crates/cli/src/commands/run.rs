@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use mainstay_agent::{Agent, LedgerError, Options, StartError};
 use mainstay_plan::render;
 use mainstay_store::StateDirError;
+use mainstay_store::journal::OpenError;
 
 use super::Cx;
 use super::check::unreadable;
@@ -54,8 +55,11 @@ impl Run {
         });
         // A file system or a resolver that hangs holds threads; the end does not wait for them.
         runtime.shutdown_background();
-        if let Some(left) = left? {
-            eprintln!("{left}");
+        match (left?, self.log_format) {
+            (Some(left), LogFormat::Text) => eprintln!("{left}"),
+            // Whoever collects the log reads one object a line to the end.
+            (Some(left), LogFormat::Json) => tracing::info!("{left}"),
+            (None, _) => {}
         }
         Ok(Answer::Yes)
     }
@@ -88,6 +92,10 @@ fn failure(error: StartError) -> Failure {
         StartError::StateDir(_) | StartError::Server(_) | StartError::Signals(_) => Failure::unreachable(text),
         StartError::Ledger(error) => {
             let help = match error {
+                LedgerError::Open(OpenError::Database(error)) if error.is_disk_full() => {
+                    "the disk is full: free about 10 MiB on it, or name another one as `state` in the plan; clients go on \
+                     being served by the traffic process, if one runs"
+                }
                 LedgerError::Open(_) => {
                     "`mainstay journal verify` says what is wrong with it. Nothing was changed. To start without it, move \
                      journal.db* away and keep it: the agent then takes over what the traffic process serves"

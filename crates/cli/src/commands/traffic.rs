@@ -1,12 +1,16 @@
 //! `mainstay traffic`: the process that serves routes.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use mainstay_plan::routing::{TrafficReply, TrafficRequest};
 use mainstay_traffic::{Options, TrafficError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::Cx;
 use super::run::runtime;
@@ -81,15 +85,26 @@ pub(crate) fn end(state: &Path) -> Result<(), Failure> {
         Failure::unreachable(text).help("name its state directory with `--state DIR`")
     };
     let stream = UnixStream::connect(&socket).map_err(nobody)?;
+    let process = socket_peercred(&stream).and_then(|it| pidfd_open(it.pid, PidfdFlags::empty())).ok();
     match ask(&stream, &TrafficRequest::Stop {}).map_err(nobody)? {
         TrafficReply::Stopping {} => {}
         TrafficReply::Applied { .. } | TrafficReply::Refused { .. } | TrafficReply::Report(_) => {
             return Err(nobody(ErrorKind::InvalidData.into()));
         }
     }
-    // It closes the connection when it ends.
-    let _closed = BufReader::new(&stream).read_until(b'\n', &mut Vec::new());
-    Ok(())
+    match process {
+        Some(process) if !ends(&process) => {
+            let text = format!("the traffic process at `{}` was told to end and has not", socket.display());
+            Err(Failure::unreachable(text).help("its log is `traffic.log` in the state directory"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Waits until the process is gone, and with it its locks and ports: whoever starts another one next must not meet it.
+fn ends(process: &OwnedFd) -> bool {
+    let within = Timespec::try_from(STOPS_WITHIN).expect("a few seconds fit");
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&within)).is_ok_and(|ended| ended > 0)
 }
 
 fn ask(stream: &UnixStream, request: &TrafficRequest) -> std::io::Result<TrafficReply> {

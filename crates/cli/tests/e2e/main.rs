@@ -1,0 +1,11 @@
+//! The whole of it: real processes, real sockets, a real disk, and whatever can be taken from an agent.
+
+mod agent_away;
+mod clients;
+mod crashes;
+mod full_disk;
+mod mistakes;
+mod operators;
+mod plans;
+mod reload;
+mod site;
