@@ -161,6 +161,7 @@ impl Ledger {
         if self.lost.is_none() {
             tracing::error!(reason, "the journal is lost; records go to the second file and to this log");
             self.lost = Some(reason.clone());
+            self.waiting = None;
             self.overflow.clear();
             let pending: Vec<Entry> = self.pending.drain(..).map(|it| it.1).collect();
             if !pending.is_empty() {

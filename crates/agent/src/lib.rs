@@ -2,7 +2,7 @@
 //!
 //! One loop owns the engine. Everything that happens (a probe's answer, a durable record, an operator's word, a signal)
 //! comes to it through bounded queues, is folded, and one tick later whatever has to be done goes out again. The loop never
-//! waits for a disk, a network or a person.
+//! waits for a network, a person or the journal's disk; only a reload reads a file in it.
 
 mod crash;
 mod ledger;

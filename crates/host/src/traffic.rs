@@ -2,7 +2,7 @@
 //! it tables.
 //!
 //! The process outlives us on purpose: it is in its own process group and nothing here ends it. When its connection
-//! breaks, it is looked for again, and started again if it is gone; when it does not answer, it is ended by force first,
+//! breaks, it is looked for again, and started again if it is gone; when it does not answer twice, it is ended by force first,
 //! because a traffic process that hangs serves nobody and holds its ports.
 
 use std::ffi::OsString;
@@ -74,17 +74,21 @@ impl TrafficLink {
 
 async fn keep(launch: Launch, hands: Hands, mut wanted: mpsc::Receiver<RoutingTable>) {
     let mut last_start: Option<Instant> = None;
+    // One answer that is missing may be our own lateness (this process, or the machine, was suspended): only a process
+    // that does not answer a new connection either hangs.
+    let mut doubted = false;
     while !wanted.is_closed() {
         let connection = match Connection::open(&launch.state_dir).await {
             Ok(connection) => Ok(connection),
             Err(_) => start(&launch, &mut last_start).await,
         };
         let reason = match connection {
-            Ok(mut connection) => match serve(&mut connection, &hands, &mut wanted).await {
+            Ok(mut connection) => match serve(&mut connection, &hands, &mut wanted, &mut doubted).await {
                 Ok(()) => return,
                 Err(error) => {
-                    if error.kind() == io::ErrorKind::TimedOut {
+                    if error.kind() == io::ErrorKind::TimedOut && std::mem::replace(&mut doubted, true) {
                         connection.end_by_force();
+                        doubted = false;
                     }
                     error.to_string()
                 }
@@ -103,8 +107,10 @@ async fn serve(
     connection: &mut Connection,
     hands: &Hands,
     wanted: &mut mpsc::Receiver<RoutingTable>,
+    doubted: &mut bool,
 ) -> io::Result<()> {
     let report = connection.report().await?;
+    *doubted = false;
     hands.report(Report::TrafficServes(Box::new(report))).await;
     let mut keep_alive = interval(KEEP_ALIVE);
     keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -122,7 +122,7 @@ impl ConstraintKind {
 /// How much a component matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Criticality {
-    /// `critical`: recovered first; two independent signals are asked for.
+    /// `critical`: `check` holds it to more than the others.
     Critical,
     /// `important`, the default.
     Important,

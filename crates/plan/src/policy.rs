@@ -8,7 +8,7 @@ use crate::location::Location;
 /// How far Mainstay goes by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
-    /// `observe`: watches and records; what it would have done is in the journal.
+    /// `observe`: watches and records failures; does nothing. `mainstay status` says what it would do.
     Observe,
     /// `recommend`: prepares a recovery and waits for `mainstay approve`.
     Recommend,

@@ -8,7 +8,8 @@ use crate::exit::{Answer, Failure};
 
 /// End a recovery where it stands
 ///
-/// Steps that were done stay done: a fenced instance stays fenced. The recovery counts as failed.
+/// Actions that were done stay done. Where no other instance has taken over yet, the route goes back to its owner. The
+/// recovery counts as failed, and the cool-down begins.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  mainstay abort r57 --reason \"we restore by hand\"")]
 pub(crate) struct Abort {
@@ -26,9 +27,8 @@ pub(crate) struct Abort {
 impl Abort {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
         let recovery = self.recovery.to_string();
-        let next = format!(
-            "{recovery} ends where it stands and nothing is taken back; see `mainstay recoveries show {recovery}`"
-        );
+        let next =
+            format!("{recovery} ends where it stands; what was done is in `mainstay recoveries show {recovery}`");
         cx.give(&api::Command::Abort { recovery, reason: self.reason }, self.json, &next)
     }
 }

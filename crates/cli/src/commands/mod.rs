@@ -55,7 +55,7 @@ Exit codes:
   1  no: findings of severity error, something is down, a change in the journal
   2  the command line or a file is wrong
   3  the agent or a store can't be reached
-  4  refused by a guard";
+  4  refused: by a guard, by the state of things, or by another agent's lock";
 
 #[derive(Debug, Subcommand)]
 enum Command {

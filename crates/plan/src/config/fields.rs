@@ -407,7 +407,8 @@ pub(crate) fn argv(cx: &Cx<'_>, node: &Node) -> Option<Vec<String>> {
 
 /// A path; a relative one starts from the directory of the plan.
 pub(crate) fn path(cx: &Cx<'_>, node: &Node) -> Option<PathBuf> {
-    text(cx, node).map(|it| cx.base_dir.join(it))
+    // Through its components, so that `./state` reads as what it is.
+    text(cx, node).map(|it| cx.base_dir.join(it).components().collect())
 }
 
 /// `true` or `false`.

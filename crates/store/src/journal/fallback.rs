@@ -1,8 +1,8 @@
 //! The second sink: where records go when the journal is lost.
 //!
 //! A file of JSON lines, chained like the journal but as a chain of its own, since what it follows is not certain any
-//! more. It shares nothing with the journal but the disk, and can be put on another one. Unlike the journal it writes on
-//! the caller's thread: each batch is synced when [`Fallback::append`] returns.
+//! more. It shares nothing with the journal but the disk. Unlike the journal it writes on the caller's thread: each batch
+//! is synced when [`Fallback::append`] returns.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
