@@ -1,7 +1,8 @@
 //! The routing table on disk: what is acknowledged is here first, and what is here is served at the next start.
 //!
 //! `routing-table.json` holds the table with its checksum, `routing-table.prev.json` the one before. Both are replaced by
-//! rename, so a crash leaves a whole file; the checksum is for disks that lie.
+//! rename, so a crash leaves a whole file; the checksum is for disks that lie. `routing-table.spare` holds space for the
+//! next table, because disks fill exactly when routes have to change.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -14,7 +15,10 @@ use serde::{Deserialize, Serialize};
 
 const CURRENT: &str = "routing-table.json";
 const PREVIOUS: &str = "routing-table.prev.json";
+const SPARE: &str = "routing-table.spare";
 const LOCK: &str = "traffic.lock";
+/// The least that is set aside; more where tables are large.
+const SPARE_BYTES: usize = 64 << 10;
 /// Bigger files are not ours: what a control request may carry, twice.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
@@ -137,10 +141,13 @@ impl StateDir {
         let json = serde_json::to_vec(&envelope).map_err(io::Error::other)?;
         let current = self.path.join(CURRENT);
         let beside = self.path.join("routing-table.json.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&json)?;
-        file.sync_all()?;
-        drop(file);
+        match write(&beside, &json) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                fs::remove_file(self.path.join(SPARE)).map_err(|_none| error)?;
+                write(&beside, &json)?;
+            }
+            result => result?,
+        }
         if keep_previous && current.exists() {
             let aside = self.path.join("routing-table.prev.json.new");
             match fs::remove_file(&aside) {
@@ -152,8 +159,27 @@ impl StateDir {
             fs::rename(&aside, self.path.join(PREVIOUS))?;
         }
         fs::rename(&beside, &current)?;
-        File::open(&self.path)?.sync_all()
+        File::open(&self.path)?.sync_all()?;
+        self.set_space_aside(json.len());
+        Ok(())
     }
+
+    /// Without space for it tables are written for as long as there is any.
+    fn set_space_aside(&self, table_bytes: usize) {
+        let spare = self.path.join(SPARE);
+        let bytes = SPARE_BYTES.max(2 * table_bytes);
+        let is_there = fs::metadata(&spare).is_ok_and(|it| it.len() >= bytes as u64);
+        if !is_there && write(&spare, &vec![0xA5; bytes]).is_err() {
+            let _none = fs::remove_file(&spare);
+        }
+    }
+}
+
+/// Writes a whole file, durably.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn read(path: &Path) -> Result<(RoutingTable, u64), LoadError> {
@@ -197,6 +223,14 @@ mod tests {
         }
         assert_eq!(state.load().table, Some(table(3)));
         assert_eq!(read(&dir.path().join(PREVIOUS)).unwrap().0, table(2));
+    }
+
+    #[test]
+    fn space_is_set_aside_for_the_next_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        state.save(&table(1), true).unwrap();
+        assert_eq!(fs::metadata(dir.path().join(SPARE)).unwrap().len(), SPARE_BYTES as u64);
     }
 
     #[test]
