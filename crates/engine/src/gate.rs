@@ -96,7 +96,12 @@ impl Gate {
 fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
     let recovery = state.open_recovery(step.recovery)?;
     let (_, planned) = state.current_step(recovery)?;
-    let running = recovery.progress.as_ref().is_some_and(|it| matches!(it.at, StepAt::Running { .. }));
+    // A routing step that is converged when it begins ends in the same tick, and then the current step is the next one,
+    // which has a record and an order of its own.
+    let running = recovery.rung == step.rung
+        && recovery.progress.as_ref().is_some_and(|it| {
+            it.step == step.step && it.attempt == step.attempt && matches!(it.at, StepAt::Running { .. })
+        });
     let (instance, action) = match &planned.kind {
         // A fence does not ask nicely: what does not answer may not obey either.
         StepKind::Stop { from, service } => (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }),
