@@ -56,7 +56,7 @@ impl Gate {
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
             Body::RecoveryFailed { recovery, .. } => {
                 // An aborted recovery may leave an action running; whoever runs it ends it, if it still runs.
-                let last = state.history.back().filter(|it| it.id == *recovery).and_then(|it| it.steps.last());
+                let last = state.history.iter().rev().find(|it| it.id == *recovery).and_then(|it| it.steps.last());
                 if let Some(log) = last.filter(|it| it.ended.is_none()) {
                     self.waiting.push_back((seq, Effect::Cancel(log.step)));
                 }
