@@ -140,9 +140,11 @@ impl Soft {
             if let Watches::Instance(_) = probe.watches {
                 watch.failures = 0;
                 watch.first_failed = None;
-                if watch.health == Health::Suspect {
-                    watch.health = Health::Healthy;
-                }
+                watch.health = match watch.health {
+                    Health::Suspect => Health::Healthy,
+                    Health::Down => Health::Unknown,
+                    known @ (Health::Healthy | Health::Unknown) => known,
+                };
             }
         }
     }
