@@ -51,7 +51,7 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
         let why = match possible(state, recovery, planned) {
             Possible::Yes => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
             Possible::No(why) => why,
-            Possible::Unseen(to) => match wait_to_see(state, recovery, to, now) {
+            Possible::Unseen(to) => match wait_to_see(state, to, now) {
                 Ok(waiting) => return first_passed.map_or(Choice::Wait(waiting), |it| Choice::Rung(Err(it))),
                 Err(why) => why,
             },
@@ -67,19 +67,16 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
     first_passed.map_or(Choice::Exhausted, |it| Choice::Rung(Err(it)))
 }
 
-/// A standby that was not seen yet (after a restart) is waited for as long as seeing it may take, and twice that.
-fn wait_to_see(state: &State, recovery: &Recovery, to: InstanceIx, now: Time) -> Result<WaitingOn, String> {
+/// A standby that is not known (after a restart, say) is waited for as long as seeing it may take, and twice that, counted
+/// from when it ceased to be known: one that nobody could ask for an hour has had its time.
+fn wait_to_see(state: &State, to: InstanceIx, now: Time) -> Result<WaitingOn, String> {
     let instance = state.plan.instance(to);
     let patience = (instance.probes.iter())
         .map(|it| state.plan.probe(*it).timing)
         .map(|it| 2 * (it.interval + it.fall * it.fast_interval + it.timeout))
         .max()
         .unwrap_or_default();
-    let since = match &recovery.held {
-        Some((WaitingOn::Observation { instance: held, .. }, since)) if *held == instance.name => *since,
-        Some(_) | None => now,
-    };
-    let until = since + patience;
+    let until = state.instances[to.index()].unseen_since + patience;
     if until <= now {
         return Err(format!("`{}` could not be observed for {patience:?}", instance.name));
     }
