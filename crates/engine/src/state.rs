@@ -561,6 +561,13 @@ impl State {
         if to == Health::Down {
             instance.last_good = last_good;
             instance.partly_answering = partly;
+            // How far the standbys were at an earlier failure says nothing about this one.
+            let component = self.plan.instance(ix).component;
+            if self.components[component.index()].bound == ix {
+                for standby in &self.plan.component(component).instances {
+                    self.instances[standby.index()].frozen_loss = None;
+                }
+            }
         }
     }
 
