@@ -108,6 +108,20 @@ pub(crate) fn phases(recovery: &Recovery) -> Vec<(PhaseName, u64)> {
         .collect()
 }
 
+/// Whether too few witnesses have answered since the component's instance went down. Asked before a recovery begins, and
+/// again under way: who starts anew, or slept, may be cut off now.
+pub(crate) fn witnesses(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
+    let component = &state.components[recovery.component.index()];
+    let rule = &state.plan.component(recovery.component).witnesses;
+    let since = state.instances[component.bound.index()].since;
+    let witnessed = component.witnessed.is_some_and(|it| it >= since);
+    let missing = rule.need > 0 && !witnessed && !recovery.overrides.contains(&Override::Witnesses);
+    missing.then(|| WaitingOn::Witnesses {
+        need: rule.need,
+        of: rule.of.iter().map(|it| state.plan.witness(*it).name.clone()).collect(),
+    })
+}
+
 /// The first guard that holds a recovery back now.
 pub fn guard(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
     let overruled = |it: Override| recovery.overrides.contains(&it);
@@ -119,12 +133,8 @@ pub fn guard(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn>
     {
         return Some(WaitingOn::JournalLost {});
     }
-    let rule = &planned.witnesses;
-    let since = state.instances[component.bound.index()].since;
-    let witnessed = component.witnessed.is_some_and(|it| it >= since);
-    if rule.need > 0 && !witnessed && !overruled(Override::Witnesses) {
-        let of = rule.of.iter().map(|it| state.plan.witness(*it).name.clone()).collect();
-        return Some(WaitingOn::Witnesses { need: rule.need, of });
+    if let Some(waiting) = witnesses(state, recovery) {
+        return Some(waiting);
     }
     let pause = [&state.paused, &component.paused].into_iter().flatten().find(|it| it.until > now);
     if let Some(pause) = pause {

@@ -9,7 +9,7 @@ use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy};
 use mainstay_plan::{InstanceIx, Time};
 
 use crate::command::Override;
-use crate::decide::{completed_by_itself, hold, observation, phases};
+use crate::decide::{completed_by_itself, hold, observation, phases, witnesses};
 use crate::record::{Body, Completion, Ended, StepRef};
 use crate::state::{Progress, Recovery, State, StepAt};
 use crate::waiting::WaitingOn;
@@ -255,6 +255,13 @@ fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, s
         return Some(completed_by_itself(recovery));
     }
     if step.kind.is_irreversible() {
+        let bound = state.components[recovery.component.index()].bound;
+        if failed.health == Health::Down
+            && bound == progress.from
+            && let Some(waiting) = witnesses(state, recovery)
+        {
+            return hold(recovery, waiting);
+        }
         if failed.health == Health::Unknown && play.to != progress.from && !fenced_for_good(play, progress) {
             return hold(recovery, observation(state, progress.from));
         }
