@@ -262,8 +262,12 @@ fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, s
         {
             return hold(recovery, waiting);
         }
-        if failed.health == Health::Unknown && play.to != progress.from && !fenced_for_good(play, progress) {
+        if failed.health == Health::Unknown && play.to != progress.from && !is_stopped(recovery, play, progress) {
             return hold(recovery, observation(state, progress.from));
+        }
+        if failed.health == Health::Healthy && bound == progress.from && was_stopped(play, progress) {
+            let why = format!("`{}` was stopped, and runs again", state.plan.instance(progress.from).name);
+            return Some(Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why });
         }
         match state.instances[play.to.index()].health {
             Health::Unknown | Health::Suspect => return hold(recovery, observation(state, play.to)),
@@ -292,9 +296,13 @@ fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, s
     })
 }
 
-/// Once a stop has been confirmed the old owner stays what it is: down. It need not be seen again.
-fn fenced_for_good(play: &Play, progress: &Progress) -> bool {
+fn was_stopped(play: &Play, progress: &Progress) -> bool {
     play.steps[..progress.step].iter().any(|it| matches!(it.kind, StepKind::Stop { .. }))
+}
+
+/// Once a stop has been confirmed the old owner need not be seen again, unless we were away: someone may have started it.
+fn is_stopped(recovery: &Recovery, play: &Play, progress: &Progress) -> bool {
+    was_stopped(play, progress) && !recovery.seeing_anew
 }
 
 /// What follows a step that did not end well: the same step once more, under the rules of its beginning; a person; or the
