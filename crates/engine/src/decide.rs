@@ -63,7 +63,7 @@ fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         return Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() });
     }
     match state.instances[component.bound.index()].health {
-        Health::Healthy => return Some(completed_by_itself(recovery)),
+        Health::Healthy => return Some(completed_by_itself(recovery, now)),
         Health::Down => {}
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, component.bound)),
     }
@@ -95,16 +95,17 @@ pub(crate) fn observation(state: &State, instance: InstanceIx) -> WaitingOn {
     WaitingOn::Observation { instance: state.plan.instance(instance).name.clone(), until: None }
 }
 
-pub(crate) fn completed_by_itself(recovery: &Recovery) -> Body {
-    Body::RecoveryCompleted { recovery: recovery.id, how: Completion::ByItself, phases_ns: phases(recovery) }
+pub(crate) fn completed_by_itself(recovery: &Recovery, now: Time) -> Body {
+    Body::RecoveryCompleted { recovery: recovery.id, how: Completion::ByItself, phases_ns: phases(recovery, now) }
 }
 
-/// The time to recover by phase, as a record holds it.
-pub(crate) fn phases(recovery: &Recovery) -> Vec<(PhaseName, u64)> {
+/// The time to recover by phase, as a record holds it, if the recovery ends now.
+pub(crate) fn phases(recovery: &Recovery, now: Time) -> Vec<(PhaseName, u64)> {
+    let phases = recovery.phases_at(now);
     let nanos = |it: &std::time::Duration| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX);
     mainstay_plan::strategy::Phase::ALL
         .into_iter()
-        .map(|phase| (PhaseName(phase), recovery.phases.get(&phase).map_or(0, nanos)))
+        .map(|phase| (PhaseName(phase), phases.get(&phase).map_or(0, nanos)))
         .collect()
 }
 

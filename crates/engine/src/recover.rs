@@ -158,12 +158,12 @@ pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         return Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() });
     }
     let Some(progress) = &recovery.progress else { return next_rung(state, recovery, now) };
-    let Some((play, step)) = state.current_step(recovery) else { return completed(state, recovery, progress) };
+    let Some((play, step)) = state.current_step(recovery) else { return completed(state, recovery, progress, now) };
     match &progress.at {
-        StepAt::Ready => begin(state, recovery, progress, play, step),
+        StepAt::Ready => begin(state, recovery, progress, play, step, now),
         StepAt::Running { since } => (*since + patience(step) <= now)
             .then(|| Body::StepTimedOut { step: step_ref(recovery, progress), why: late(step) }),
-        StepAt::Ended(ended) => after(state, recovery, progress, play, step, ended),
+        StepAt::Ended(ended) => after(state, recovery, progress, play, step, ended, now),
     }
 }
 
@@ -218,7 +218,7 @@ fn step_ref(recovery: &Recovery, progress: &Progress) -> StepRef {
 fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     let bound = state.components[recovery.component.index()].bound;
     match state.instances[bound.index()].health {
-        Health::Healthy if !recovery.irreversible => return Some(completed_by_itself(recovery)),
+        Health::Healthy if !recovery.irreversible => return Some(completed_by_itself(recovery, now)),
         Health::Healthy | Health::Down => {}
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, bound)),
     }
@@ -249,10 +249,10 @@ fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
 }
 
 /// Begins a step, unless something has to be seen first: nothing that can't be taken back is done on a guess.
-fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, step: &Step) -> Option<Body> {
+fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, step: &Step, now: Time) -> Option<Body> {
     let failed = &state.instances[progress.from.index()];
     if failed.health == Health::Healthy && !recovery.irreversible {
-        return Some(completed_by_itself(recovery));
+        return Some(completed_by_itself(recovery, now));
     }
     if step.kind.is_irreversible() {
         let bound = state.components[recovery.component.index()].bound;
@@ -314,6 +314,7 @@ fn after(
     play: &Play,
     step: &Step,
     ended: &Ended,
+    now: Time,
 ) -> Option<Body> {
     let (unknown, why) = match ended {
         Ended::Done => return None,
@@ -325,17 +326,17 @@ fn after(
         return hold(recovery, waiting);
     }
     if progress.failures < step.attempts {
-        return begin(state, recovery, progress, play, step);
+        return begin(state, recovery, progress, play, step, now);
     }
     Some(Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why: format!("{}: {why}", step.name) })
 }
 
-fn completed(state: &State, recovery: &Recovery, progress: &Progress) -> Option<Body> {
+fn completed(state: &State, recovery: &Recovery, progress: &Progress, now: Time) -> Option<Body> {
     let rung = &state.plan.component(recovery.component).ladder[recovery.rung];
     let to = rung.plays[&progress.from].to;
     Some(Body::RecoveryCompleted {
         recovery: recovery.id,
         how: Completion::ByRung { strategy: rung.strategy, instance: state.plan.instance(to).name.clone() },
-        phases_ns: phases(recovery),
+        phases_ns: phases(recovery, now),
     })
 }

@@ -885,7 +885,18 @@ impl Recovery {
         self.mark = at;
     }
 
+    /// The time by phase if it ends at `at`. What follows the last step goes to the client's side; without any step all of
+    /// it went into deciding.
+    pub(crate) fn phases_at(&self, at: Time) -> BTreeMap<Phase, Duration> {
+        let mut phases = self.phases.clone();
+        let phase = if self.steps.is_empty() { Phase::Decide } else { Phase::Converge };
+        *phases.entry(phase).or_default() += at.since(self.mark);
+        phases
+    }
+
     fn close(&mut self, at: Time, status: RecoveryStatus) {
+        self.phases = self.phases_at(at);
+        self.mark = self.mark.max(at);
         self.status = status;
         self.ended = Some(at);
         self.held = None;
