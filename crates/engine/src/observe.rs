@@ -33,6 +33,8 @@ pub struct Soft {
     samples: Vec<VecDeque<(Time, Duration)>>,
     /// Instances whose verdict may have changed since the last look.
     touched: BTreeSet<InstanceIx>,
+    /// Questions from before this were numbered by another plan.
+    since: Time,
     /// Failures asked before this are not believed.
     believe_since: Time,
     /// Verifications under way.
@@ -77,6 +79,7 @@ impl Soft {
             due: BTreeSet::new(),
             samples: plan.instances.iter().map(|_| VecDeque::new()).collect(),
             touched: BTreeSet::new(),
+            since: now,
             believe_since: Time::ZERO,
             verifying: BTreeMap::new(),
         };
@@ -101,7 +104,10 @@ impl Soft {
 
     /// Takes an answer in.
     pub fn take(&mut self, plan: &Plan, now: Time, observation: Observation) {
-        let Some(probe) = plan.probes.get(observation.probe.index()) else { return };
+        let Some(probe) = plan.probes.get(observation.probe.index()).filter(|_| observation.started >= self.since)
+        else {
+            return;
+        };
         let timing = probe.timing;
         let watch = &mut self.probes[observation.probe.index()];
         if watch.in_flight.take().is_none() && watch.scheduled.is_none() {
