@@ -123,16 +123,20 @@ pub(crate) fn witnesses(state: &State, recovery: &Recovery) -> Option<WaitingOn>
     })
 }
 
+/// Whether the journal is lost and the plan says that nothing is done then.
+pub(crate) fn journal(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
+    let holds =
+        state.plan.on_journal_loss == OnJournalLoss::Hold && !recovery.overrides.contains(&Override::JournalLost);
+    (state.journal_lost.is_some() && holds).then_some(WaitingOn::JournalLost {})
+}
+
 /// The first guard that holds a recovery back now.
 pub fn guard(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
     let overruled = |it: Override| recovery.overrides.contains(&it);
     let component = &state.components[recovery.component.index()];
     let planned = state.plan.component(recovery.component);
-    if state.journal_lost.is_some()
-        && state.plan.on_journal_loss == OnJournalLoss::Hold
-        && !overruled(Override::JournalLost)
-    {
-        return Some(WaitingOn::JournalLost {});
+    if let Some(waiting) = journal(state, recovery) {
+        return Some(waiting);
     }
     if let Some(waiting) = witnesses(state, recovery) {
         return Some(waiting);

@@ -9,7 +9,7 @@ use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy};
 use mainstay_plan::{InstanceIx, Time};
 
 use crate::command::Override;
-use crate::decide::{completed_by_itself, hold, observation, phases, witnesses};
+use crate::decide::{completed_by_itself, hold, journal, observation, phases, witnesses};
 use crate::record::{Body, Completion, Ended, StepRef};
 use crate::state::{Progress, Recovery, State, StepAt};
 use crate::waiting::WaitingOn;
@@ -253,6 +253,9 @@ fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, s
     let failed = &state.instances[progress.from.index()];
     if failed.health == Health::Healthy && !recovery.irreversible {
         return Some(completed_by_itself(recovery, now));
+    }
+    if let Some(waiting) = journal(state, recovery).filter(|_| step.kind.is_irreversible()) {
+        return hold(recovery, waiting);
     }
     if step.kind.is_irreversible() {
         let bound = state.components[recovery.component.index()].bound;
