@@ -141,9 +141,12 @@ pub fn guard(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn>
     if let Some(waiting) = witnesses(state, recovery) {
         return Some(waiting);
     }
-    let pause = [&state.paused, &component.paused].into_iter().flatten().find(|it| it.until > now);
-    if let Some(pause) = pause {
-        return Some(WaitingOn::Paused { until: pause.until, by: pause.by.clone(), reason: pause.reason.clone() });
+    let pauses = [(None, &state.paused), (Some(&planned.name), &component.paused)];
+    for (of, pause) in pauses {
+        if let Some(pause) = pause.as_ref().filter(|it| it.until > now) {
+            let (by, reason) = (pause.by.clone(), pause.reason.clone());
+            return Some(WaitingOn::Paused { component: of.cloned(), until: pause.until, by, reason });
+        }
     }
     let dependency = planned.depends_on.iter().copied().find(|it| {
         let on = &state.components[it.index()];

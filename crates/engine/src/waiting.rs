@@ -23,6 +23,9 @@ pub enum WaitingOn {
     },
     /// An operator has paused recoveries.
     Paused {
+        /// Of this component alone; `None`: of all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        component: Option<String>,
         /// Until when, unless resumed before.
         #[serde(with = "time_nanos")]
         until: Time,
@@ -140,7 +143,8 @@ impl WaitingOn {
     pub fn way_out(&self, recovery: RecoveryId) -> String {
         match self {
             WaitingOn::Witnesses { .. } => format!("mainstay approve {recovery} --override witnesses"),
-            WaitingOn::Paused { .. } => "mainstay resume".to_owned(),
+            WaitingOn::Paused { component: Some(component), .. } => format!("mainstay resume {component}"),
+            WaitingOn::Paused { component: None, .. } => "mainstay resume".to_owned(),
             WaitingOn::Dependency { .. } => format!("mainstay approve {recovery} --override dependency"),
             WaitingOn::ObserveMode {} => format!("mainstay approve {recovery} --override observe-mode"),
             WaitingOn::CoolDown { .. } => format!("mainstay approve {recovery} --override cool-down"),
