@@ -141,6 +141,10 @@ pub fn guard(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn>
     if let Some(waiting) = witnesses(state, recovery) {
         return Some(waiting);
     }
+    let on_routes = !planned.routes.is_empty() && !overruled(Override::JournalLost);
+    if on_routes && state.routing.epoch == 0 && !state.traffic_was_heard() {
+        return Some(WaitingOn::Traffic {});
+    }
     let pauses = [(None, &state.paused), (Some(&planned.name), &component.paused)];
     for (of, pause) in pauses {
         if let Some(pause) = pause.as_ref().filter(|it| it.until > now) {

@@ -358,6 +358,11 @@ impl State {
         self.processes().all(|it| self.routing.acknowledged.get(it).is_some_and(|epoch| *epoch >= self.routing.epoch))
     }
 
+    /// Whether every traffic process has said what it serves since the agent started.
+    pub fn traffic_was_heard(&self) -> bool {
+        self.processes().all(|it| self.routing.acknowledged.contains_key(it))
+    }
+
     /// The traffic processes that serve the plan's routes.
     pub fn processes(&self) -> impl Iterator<Item = &'static str> + use<> {
         (!self.plan.routes.is_empty()).then_some(LOCAL_PROCESS).into_iter()
