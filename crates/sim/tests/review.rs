@@ -385,6 +385,20 @@ fn what_depends_on_a_failed_component_is_recovered_after_it() {
 }
 
 #[test]
+fn what_depends_on_a_component_that_waits_waits_for_it() {
+    let mut world = world(&DATABASE.replace("standbys:\n", APP));
+    world.fault(Duration::ZERO, Fault::Lag("orders-db-b".to_owned(), Some(millis(60_000))));
+    world.run_for(millis(60_000));
+    server(&mut world, "orders-db", Server::Dead);
+    world.fault(millis(3000), Fault::Server("app".to_owned(), Server::Dead));
+    world.run_for(millis(20_000));
+    assert_eq!(done(&world), [""; 0]);
+    let state = world.engine().expect("runs").state();
+    let waits = status::waiting(state, ComponentIx(1)).map(|it| it.1);
+    assert_eq!(waits, Some(WaitingOn::Dependency { component: "orders-db".to_owned() }));
+}
+
+#[test]
 #[ignore = "there is no correlation window: a dependency that is suspect does not hold what depends on it back"]
 fn what_fails_together_with_its_dependency_waits_for_it() {
     for after in (0..400).step_by(50) {
