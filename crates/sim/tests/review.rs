@@ -147,7 +147,7 @@ fn a_recovery_under_way_goes_on_only_when_witnesses_answer_the_new_agent() {
     whole.run_for(millis(3000));
     let started = |it: &&(u64, mainstay_engine::Record)| matches!(it.1.body, Body::StepStarted { .. });
     let seq = whole.journal().iter().find(started).expect("a restart began").0;
-    let mut world = seen_from(Some(Crash { seq, kind: CrashKind::BeforeSync, down_for: millis(5000) }));
+    let mut world = seen_from(Some(Crash { seq, kind: CrashKind::AfterRecord, down_for: millis(5000) }));
     world.fault(millis(2000), Fault::OwnPath(true));
     world.fault(millis(2000), Fault::Server("files".to_owned(), Server::Up));
     world.run_for(millis(30_000));
@@ -157,7 +157,7 @@ fn a_recovery_under_way_goes_on_only_when_witnesses_answer_the_new_agent() {
     world.fault(Duration::ZERO, Fault::OwnPath(false));
     world.run_for(millis(5000));
     assert_eq!(waiting(&world), None);
-    assert_eq!(recoveries(&world)[0].completion, Some(Completion::ByItself));
+    assert_eq!(recoveries(&world)[0].status, RecoveryStatus::RecoveryCompleted);
     replays(world.stored(), &world.plan);
 }
 
@@ -394,7 +394,8 @@ fn what_depends_on_a_component_that_waits_waits_for_it() {
     world.run_for(millis(20_000));
     assert_eq!(done(&world), [""; 0]);
     let state = world.engine().expect("runs").state();
-    let waits = status::waiting(state, ComponentIx(1)).map(|it| it.1);
+    let app = state.component("app").expect("in the plan");
+    let waits = status::waiting(state, app).map(|it| it.1);
     assert_eq!(waits, Some(WaitingOn::Dependency { component: "orders-db".to_owned() }));
 }
 
