@@ -16,10 +16,10 @@ use mainstay_plan::{ComponentIx, InstanceIx, ProbeIx, RouteIx, Time};
 /// Components, each with whether it could be recovered at this moment.
 pub(crate) fn components(engine: &Engine, now: Time) -> Vec<api::Component> {
     let recoverable = status::recoverable_now(engine.state(), now);
-    (0u32..).map(ComponentIx).zip(recoverable).map(|(ix, can)| component(engine, ix, can)).collect()
+    (0u32..).map(ComponentIx).zip(recoverable).map(|(ix, can)| component(engine, ix, can, now)).collect()
 }
 
-fn component(engine: &Engine, ix: ComponentIx, can: Recoverable) -> api::Component {
+fn component(engine: &Engine, ix: ComponentIx, can: Recoverable, now: Time) -> api::Component {
     let state = engine.state();
     let planned = state.plan.component(ix);
     let lasting = &state.components[ix.index()];
@@ -34,7 +34,7 @@ fn component(engine: &Engine, ix: ComponentIx, can: Recoverable) -> api::Compone
         bound_to: state.plan.instance(lasting.bound).name.clone(),
         instances: planned.instances.iter().map(|it| instance(engine, *it)).collect(),
         waiting,
-        paused: lasting.paused.as_ref().map(pause),
+        paused: lasting.paused.as_ref().filter(|it| it.until > now).map(pause),
         recoverable: match can {
             Recoverable::By { strategy, to, .. } => api::Recoverable::By { strategy: strategy.word().to_owned(), to },
             Recoverable::No { why } => api::Recoverable::No { why },

@@ -63,7 +63,7 @@ fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         return Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() });
     }
     match state.instances[component.bound.index()].health {
-        Health::Healthy => return Some(completed_by_itself(recovery)),
+        Health::Healthy => return Some(completed_by_itself(recovery, now)),
         Health::Down => {}
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, component.bound)),
     }
@@ -95,17 +95,39 @@ pub(crate) fn observation(state: &State, instance: InstanceIx) -> WaitingOn {
     WaitingOn::Observation { instance: state.plan.instance(instance).name.clone(), until: None }
 }
 
-pub(crate) fn completed_by_itself(recovery: &Recovery) -> Body {
-    Body::RecoveryCompleted { recovery: recovery.id, how: Completion::ByItself, phases_ns: phases(recovery) }
+pub(crate) fn completed_by_itself(recovery: &Recovery, now: Time) -> Body {
+    Body::RecoveryCompleted { recovery: recovery.id, how: Completion::ByItself, phases_ns: phases(recovery, now) }
 }
 
-/// The time to recover by phase, as a record holds it.
-pub(crate) fn phases(recovery: &Recovery) -> Vec<(PhaseName, u64)> {
+/// The time to recover by phase, as a record holds it, if the recovery ends now.
+pub(crate) fn phases(recovery: &Recovery, now: Time) -> Vec<(PhaseName, u64)> {
+    let phases = recovery.phases_at(now);
     let nanos = |it: &std::time::Duration| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX);
     mainstay_plan::strategy::Phase::ALL
         .into_iter()
-        .map(|phase| (PhaseName(phase), recovery.phases.get(&phase).map_or(0, nanos)))
+        .map(|phase| (PhaseName(phase), phases.get(&phase).map_or(0, nanos)))
         .collect()
+}
+
+/// Whether too few witnesses have answered since the component's instance went down. Asked before a recovery begins, and
+/// again under way: who starts anew, or slept, may be cut off now.
+pub(crate) fn witnesses(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
+    let component = &state.components[recovery.component.index()];
+    let rule = &state.plan.component(recovery.component).witnesses;
+    let since = state.instances[component.bound.index()].since;
+    let witnessed = component.witnessed.is_some_and(|it| it >= since);
+    let missing = rule.need > 0 && !witnessed && !recovery.overrides.contains(&Override::Witnesses);
+    missing.then(|| WaitingOn::Witnesses {
+        need: rule.need,
+        of: rule.of.iter().map(|it| state.plan.witness(*it).name.clone()).collect(),
+    })
+}
+
+/// Whether the journal is lost and the plan says that nothing is done then.
+pub(crate) fn journal(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
+    let holds =
+        state.plan.on_journal_loss == OnJournalLoss::Hold && !recovery.overrides.contains(&Override::JournalLost);
+    (state.journal_lost.is_some() && holds).then_some(WaitingOn::JournalLost {})
 }
 
 /// The first guard that holds a recovery back now.
@@ -113,24 +135,21 @@ pub fn guard(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn>
     let overruled = |it: Override| recovery.overrides.contains(&it);
     let component = &state.components[recovery.component.index()];
     let planned = state.plan.component(recovery.component);
-    if state.journal_lost.is_some()
-        && state.plan.on_journal_loss == OnJournalLoss::Hold
-        && !overruled(Override::JournalLost)
-    {
-        return Some(WaitingOn::JournalLost {});
+    if let Some(waiting) = journal(state, recovery) {
+        return Some(waiting);
     }
-    let rule = &planned.witnesses;
-    let since = state.instances[component.bound.index()].since;
-    let witnessed = component.witnessed.is_some_and(|it| it >= since);
-    if rule.need > 0 && !witnessed && !overruled(Override::Witnesses) {
-        let of = rule.of.iter().map(|it| state.plan.witness(*it).name.clone()).collect();
-        return Some(WaitingOn::Witnesses { need: rule.need, of });
+    if let Some(waiting) = witnesses(state, recovery) {
+        return Some(waiting);
     }
-    let pauses = [(None, &state.paused), (Some(planned.name.clone()), &component.paused)];
-    for (of, pause) in pauses.into_iter().filter_map(|(of, pause)| Some((of, pause.as_ref()?))) {
-        if pause.until > now {
-            let (until, by, reason) = (pause.until, pause.by.clone(), pause.reason.clone());
-            return Some(WaitingOn::Paused { component: of, until, by, reason });
+    let on_routes = !planned.routes.is_empty() && !overruled(Override::JournalLost);
+    if on_routes && state.routing.epoch == 0 && !state.traffic_was_heard() {
+        return Some(WaitingOn::Traffic {});
+    }
+    let pauses = [(None, &state.paused), (Some(&planned.name), &component.paused)];
+    for (of, pause) in pauses {
+        if let Some(pause) = pause.as_ref().filter(|it| it.until > now) {
+            let (by, reason) = (pause.by.clone(), pause.reason.clone());
+            return Some(WaitingOn::Paused { component: of.cloned(), until: pause.until, by, reason });
         }
     }
     let dependency = planned.depends_on.iter().copied().find(|it| {

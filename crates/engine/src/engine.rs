@@ -119,8 +119,9 @@ impl Engine {
         self.inbox.push(Pending::Fact(fact));
     }
 
-    /// A process that serves what we published acknowledges it; one that is behind is sent the newest table; one that is
-    /// ahead, or serves something else under our epoch, knows more than our journal does.
+    /// A process that is behind is sent the newest table; one that is ahead, or serves something else under our epoch, knows
+    /// more than our journal does. One that serves what we published is sent it once more: only the answer to a table says
+    /// that the connections which it cuts are closed, so a report counts for the epoch before.
     fn on_traffic(&mut self, process: String, epoch: u64, mut targets: Vec<ReportedTarget>) -> Body {
         let state = &self.core.state;
         targets.sort_by(|a, b| (&a.route, &a.instance).cmp(&(&b.route, &b.instance)));
@@ -129,10 +130,11 @@ impl Engine {
         if epoch > state.routing.epoch || (epoch > 0 && epoch == state.routing.epoch && targets != ours) {
             return Body::TrafficAhead { process, epoch, targets };
         }
-        if epoch < state.routing.epoch {
+        if state.routing.epoch > 0 {
             self.gate.send_table(state);
         }
-        Body::RouteApplied { process, epoch }
+        let done = if epoch == state.routing.epoch { epoch.saturating_sub(1) } else { epoch };
+        Body::RouteApplied { process, epoch: done }
     }
 
     /// Decides, and says what is to be done. `now` must not be before the last call's.

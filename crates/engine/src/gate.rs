@@ -56,7 +56,7 @@ impl Gate {
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
             Body::RecoveryFailed { recovery, .. } => {
                 // An aborted recovery may leave an action running; whoever runs it ends it, if it still runs.
-                let last = state.history.back().filter(|it| it.id == *recovery).and_then(|it| it.steps.last());
+                let last = state.history.iter().rev().find(|it| it.id == *recovery).and_then(|it| it.steps.last());
                 if let Some(log) = last.filter(|it| it.ended.is_none()) {
                     self.waiting.push_back((seq, Effect::Cancel(log.step)));
                 }
@@ -96,7 +96,12 @@ impl Gate {
 fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
     let recovery = state.open_recovery(step.recovery)?;
     let (_, planned) = state.current_step(recovery)?;
-    let running = recovery.progress.as_ref().is_some_and(|it| matches!(it.at, StepAt::Running { .. }));
+    // A routing step that is converged when it begins ends in the same tick, and then the current step is the next one,
+    // which has a record and an order of its own.
+    let running = recovery.rung == step.rung
+        && recovery.progress.as_ref().is_some_and(|it| {
+            it.step == step.step && it.attempt == step.attempt && matches!(it.at, StepAt::Running { .. })
+        });
     let (instance, action) = match &planned.kind {
         // A fence does not ask nicely: what does not answer may not obey either.
         StepKind::Stop { from, service } => (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }),

@@ -33,6 +33,8 @@ pub struct Soft {
     samples: Vec<VecDeque<(Time, Duration)>>,
     /// Instances whose verdict may have changed since the last look.
     touched: BTreeSet<InstanceIx>,
+    /// Questions from before this were numbered by another plan.
+    since: Time,
     /// Failures asked before this are not believed.
     believe_since: Time,
     /// Verifications under way.
@@ -54,6 +56,10 @@ pub struct Watch {
     pub last_good: Option<Time>,
     /// When the question to the last good answer was asked.
     pub last_good_asked: Option<Time>,
+    /// When the last failure was asked.
+    pub last_failed: Option<Time>,
+    /// When the first of the good answers in a row was asked.
+    pub good_since: Option<Time>,
     /// The last answer, and when it ended.
     pub last: Option<(Answer, Time)>,
     /// How long the last good answer took.
@@ -77,6 +83,7 @@ impl Soft {
             due: BTreeSet::new(),
             samples: plan.instances.iter().map(|_| VecDeque::new()).collect(),
             touched: BTreeSet::new(),
+            since: now,
             believe_since: Time::ZERO,
             verifying: BTreeMap::new(),
         };
@@ -101,7 +108,10 @@ impl Soft {
 
     /// Takes an answer in.
     pub fn take(&mut self, plan: &Plan, now: Time, observation: Observation) {
-        let Some(probe) = plan.probes.get(observation.probe.index()) else { return };
+        let Some(probe) = plan.probes.get(observation.probe.index()).filter(|_| observation.started >= self.since)
+        else {
+            return;
+        };
         let timing = probe.timing;
         let watch = &mut self.probes[observation.probe.index()];
         if watch.in_flight.take().is_none() && watch.scheduled.is_none() {
@@ -140,9 +150,11 @@ impl Soft {
             if let Watches::Instance(_) = probe.watches {
                 watch.failures = 0;
                 watch.first_failed = None;
-                if watch.health == Health::Suspect {
-                    watch.health = Health::Healthy;
-                }
+                watch.health = match watch.health {
+                    Health::Suspect => Health::Healthy,
+                    Health::Down => Health::Unknown,
+                    known @ (Health::Healthy | Health::Unknown) => known,
+                };
             }
         }
     }
@@ -224,12 +236,20 @@ impl Soft {
         facts
     }
 
+    /// A witness that failed meanwhile says that our path was broken: once it answers again, what failed has to fail once
+    /// more, because it may only be the last to be seen again.
     fn witnesses_answered(&self, state: &State, component: ComponentIx, since: Time) -> Option<Body> {
+        let bound = state.plan.instance(state.components[component.index()].bound);
+        let failed = bound.probes.iter().filter_map(|it| self.probes[it.index()].last_failed).max();
+        let shows = |witness: &Watch| {
+            let whole = witness.last_failed.is_none_or(|it| it < since) || failed >= witness.good_since;
+            whole && witness.last_good_asked.is_some_and(|it| it >= since)
+        };
         let rule = &state.plan.component(component).witnesses;
         let known = state.components[component.index()].witnessed.is_some_and(|it| it >= since);
         let answered: Vec<String> = (rule.of.iter())
             .map(|it| state.plan.witness(*it))
-            .filter(|it| self.probes[it.probe.index()].last_good_asked.is_some_and(|asked| asked >= since))
+            .filter(|it| shows(&self.probes[it.probe.index()]))
             .map(|it| it.name.clone())
             .collect();
         (rule.need > 0 && !known && answered.len() >= rule.need).then(|| Body::WitnessesAnswered {
@@ -374,6 +394,8 @@ impl Watch {
             first_failed: None,
             last_good: None,
             last_good_asked: None,
+            last_failed: None,
+            good_since: None,
             last: None,
             latency: None,
             scheduled: None,
@@ -387,6 +409,9 @@ impl Watch {
         if *answer == Answer::Good {
             self.failures = 0;
             self.first_failed = None;
+            if self.good_since <= self.last_failed {
+                self.good_since = Some(started);
+            }
             self.goods = self.goods.saturating_add(1);
             self.last_good = Some(ended);
             self.last_good_asked = Some(started);
@@ -398,6 +423,7 @@ impl Watch {
             self.goods = 0;
             self.failures = self.failures.saturating_add(1);
             self.first_failed.get_or_insert(started);
+            self.last_failed = Some(started);
             if self.failures >= timing.fall {
                 self.health = Health::Down;
             } else if self.health == Health::Healthy {

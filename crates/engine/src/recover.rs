@@ -10,7 +10,7 @@ use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy};
 use mainstay_plan::{InstanceIx, Time};
 
 use crate::command::Override;
-use crate::decide::{completed_by_itself, hold, observation, phases};
+use crate::decide::{completed_by_itself, hold, journal, observation, phases, witnesses};
 use crate::record::{Body, Completion, Ended, StepRef};
 use crate::state::{Progress, Recovery, State, StepAt};
 use crate::waiting::WaitingOn;
@@ -56,7 +56,7 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
                 overrules.insert(guard);
                 why
             }
-            Possible::Unseen(to) => match wait_to_see(state, recovery, to, now) {
+            Possible::Unseen(to) => match wait_to_see(state, to, now) {
                 Ok(waiting) => return first_passed.map_or(Choice::Wait(waiting), |it| Choice::Rung(Err(it))),
                 Err(why) => why,
             },
@@ -72,19 +72,16 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
     first_passed.map_or(Choice::Exhausted, |it| Choice::Rung(Err(it)))
 }
 
-/// A standby that was not seen yet (after a restart) is waited for as long as seeing it may take, and twice that.
-fn wait_to_see(state: &State, recovery: &Recovery, to: InstanceIx, now: Time) -> Result<WaitingOn, String> {
+/// A standby that is not known (after a restart, say) is waited for as long as seeing it may take, and twice that, counted
+/// from when it ceased to be known: one that nobody could ask for an hour has had its time.
+fn wait_to_see(state: &State, to: InstanceIx, now: Time) -> Result<WaitingOn, String> {
     let instance = state.plan.instance(to);
     let patience = (instance.probes.iter())
         .map(|it| state.plan.probe(*it).timing)
         .map(|it| 2 * (it.interval + it.fall * it.fast_interval + it.timeout))
         .max()
         .unwrap_or_default();
-    let since = match &recovery.held {
-        Some((WaitingOn::Observation { instance: held, .. }, since)) if *held == instance.name => *since,
-        Some(_) | None => now,
-    };
-    let until = since + patience;
+    let until = state.instances[to.index()].unseen_since + patience;
     if until <= now {
         return Err(format!("`{}` could not be observed for {patience:?}", instance.name));
     }
@@ -169,12 +166,12 @@ pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         return Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() });
     }
     let Some(progress) = &recovery.progress else { return next_rung(state, recovery, now) };
-    let Some((play, step)) = state.current_step(recovery) else { return completed(state, recovery, progress) };
+    let Some((play, step)) = state.current_step(recovery) else { return completed(state, recovery, progress, now) };
     match &progress.at {
-        StepAt::Ready => begin(state, recovery, progress, play, step),
+        StepAt::Ready => begin(state, recovery, progress, play, step, now),
         StepAt::Running { since } => (*since + patience(step) <= now)
             .then(|| Body::StepTimedOut { step: step_ref(recovery, progress), why: late(step) }),
-        StepAt::Ended(ended) => after(state, recovery, progress, play, step, ended),
+        StepAt::Ended(ended) => after(state, recovery, progress, play, step, ended, now),
     }
 }
 
@@ -229,7 +226,7 @@ fn step_ref(recovery: &Recovery, progress: &Progress) -> StepRef {
 fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     let bound = state.components[recovery.component.index()].bound;
     match state.instances[bound.index()].health {
-        Health::Healthy if !recovery.irreversible => return Some(completed_by_itself(recovery)),
+        Health::Healthy if !recovery.irreversible => return Some(completed_by_itself(recovery, now)),
         Health::Healthy | Health::Down => {}
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, bound)),
     }
@@ -260,14 +257,28 @@ fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
 }
 
 /// Begins a step, unless something has to be seen first: nothing that can't be taken back is done on a guess.
-fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, step: &Step) -> Option<Body> {
+fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, step: &Step, now: Time) -> Option<Body> {
     let failed = &state.instances[progress.from.index()];
     if failed.health == Health::Healthy && !recovery.irreversible {
-        return Some(completed_by_itself(recovery));
+        return Some(completed_by_itself(recovery, now));
+    }
+    if let Some(waiting) = journal(state, recovery).filter(|_| step.kind.is_irreversible()) {
+        return hold(recovery, waiting);
     }
     if step.kind.is_irreversible() {
-        if failed.health == Health::Unknown && play.to != progress.from && !fenced_for_good(play, progress) {
+        let bound = state.components[recovery.component.index()].bound;
+        if failed.health == Health::Down
+            && bound == progress.from
+            && let Some(waiting) = witnesses(state, recovery)
+        {
+            return hold(recovery, waiting);
+        }
+        if failed.health == Health::Unknown && play.to != progress.from && !is_stopped(recovery, play, progress) {
             return hold(recovery, observation(state, progress.from));
+        }
+        if failed.health == Health::Healthy && bound == progress.from && was_stopped(play, progress) {
+            let why = format!("`{}` was stopped, and runs again", state.plan.instance(progress.from).name);
+            return Some(Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why });
         }
         match state.instances[play.to.index()].health {
             Health::Unknown | Health::Suspect => return hold(recovery, observation(state, play.to)),
@@ -296,9 +307,13 @@ fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, s
     })
 }
 
-/// Once a stop has been confirmed the old owner stays what it is: down. It need not be seen again.
-fn fenced_for_good(play: &Play, progress: &Progress) -> bool {
+fn was_stopped(play: &Play, progress: &Progress) -> bool {
     play.steps[..progress.step].iter().any(|it| matches!(it.kind, StepKind::Stop { .. }))
+}
+
+/// Once a stop has been confirmed the old owner need not be seen again, unless we were away: someone may have started it.
+fn is_stopped(recovery: &Recovery, play: &Play, progress: &Progress) -> bool {
+    was_stopped(play, progress) && !recovery.seeing_anew
 }
 
 /// What follows a step that did not end well: the same step once more, under the rules of its beginning; a person; or the
@@ -310,6 +325,7 @@ fn after(
     play: &Play,
     step: &Step,
     ended: &Ended,
+    now: Time,
 ) -> Option<Body> {
     let (unknown, why) = match ended {
         Ended::Done => return None,
@@ -321,17 +337,17 @@ fn after(
         return hold(recovery, waiting);
     }
     if progress.failures < step.attempts {
-        return begin(state, recovery, progress, play, step);
+        return begin(state, recovery, progress, play, step, now);
     }
     Some(Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why: format!("{}: {why}", step.name) })
 }
 
-fn completed(state: &State, recovery: &Recovery, progress: &Progress) -> Option<Body> {
+fn completed(state: &State, recovery: &Recovery, progress: &Progress, now: Time) -> Option<Body> {
     let rung = &state.plan.component(recovery.component).ladder[recovery.rung];
     let to = rung.plays[&progress.from].to;
     Some(Body::RecoveryCompleted {
         recovery: recovery.id,
         how: Completion::ByRung { strategy: rung.strategy, instance: state.plan.instance(to).name.clone() },
-        phases_ns: phases(recovery),
+        phases_ns: phases(recovery, now),
     })
 }

@@ -56,8 +56,7 @@ fn shared(state: &State, instance: InstanceIx, now: TargetState) -> TargetState 
 /// The table to publish, if what is published differs from what should be. Nothing is published before every traffic
 /// process has said what it serves: a journal that was lost must not move traffic.
 pub fn next(state: &State) -> Option<Body> {
-    let heard = state.processes().all(|it| state.routing.acknowledged.contains_key(it));
-    if state.plan.routes.is_empty() || !heard {
+    if state.plan.routes.is_empty() || !state.traffic_was_heard() {
         return None;
     }
     let desired = desired(state);

@@ -54,6 +54,8 @@ pub struct InstanceState {
     pub health: Health,
     /// When the first of the answers behind the verdict was asked.
     pub since: Time,
+    /// Since when nothing is known of it, while that is so.
+    pub unseen_since: Time,
     /// The end of the last good observation before a `Down`.
     pub last_good: Option<Time>,
     /// Whether some probe of it still answered when it went down.
@@ -69,6 +71,7 @@ impl InstanceState {
         InstanceState {
             health: Health::Unknown,
             since: Time::ZERO,
+            unseen_since: Time::ZERO,
             last_good: None,
             partly_answering: false,
             displaced: false,
@@ -288,6 +291,9 @@ impl State {
         next.history = self.history;
         next.routing.epoch = self.routing.epoch;
         next.routing.acknowledged = self.routing.acknowledged;
+        for instance in &mut next.instances {
+            instance.unseen_since = now;
+        }
         for (old, was) in self.plan.instances.iter().zip(&self.instances) {
             if let Some(ix) = next.instance(&old.name) {
                 next.instances[ix.index()].displaced = was.displaced;
@@ -352,6 +358,11 @@ impl State {
         self.processes().all(|it| self.routing.acknowledged.get(it).is_some_and(|epoch| *epoch >= self.routing.epoch))
     }
 
+    /// Whether every traffic process has said what it serves since the agent started.
+    pub fn traffic_was_heard(&self) -> bool {
+        self.processes().all(|it| self.routing.acknowledged.contains_key(it))
+    }
+
     /// The traffic processes that serve the plan's routes.
     pub fn processes(&self) -> impl Iterator<Item = &'static str> + use<> {
         (!self.plan.routes.is_empty()).then_some(LOCAL_PROCESS).into_iter()
@@ -372,9 +383,9 @@ impl State {
             }
             Body::HealthChanged { instance, to, since, last_good, evidence, .. } => {
                 let partly = evidence.iter().any(|it| it.answer == "good");
-                self.on_health(instance, *to, *since, *last_good, partly);
+                self.on_health(at, instance, *to, *since, *last_good, partly);
             }
-            Body::OwnLateness { .. } => self.doubt_failures(),
+            Body::OwnLateness { .. } => self.doubt_failures(at),
             Body::WitnessesAnswered { component, since, .. } => {
                 if let Some(ix) = self.component(component) {
                     self.components[ix.index()].witnessed = Some(*since);
@@ -430,7 +441,7 @@ impl State {
                 // open the next recovery.
                 let bound = self.open.get(recovery).map(|it| self.components[it.index()].bound);
                 if let Some(bound) = bound.filter(|it| self.instances[it.index()].health == Health::Down) {
-                    self.doubt(bound);
+                    self.doubt(at, bound);
                 }
                 self.close(at, *recovery, RecoveryStatus::RecoveryCompleted);
             }
@@ -490,6 +501,7 @@ impl State {
     fn forget_what_must_be_seen_anew(&mut self, at: Time) {
         for instance in &mut self.instances {
             instance.health = Health::Unknown;
+            instance.unseen_since = at;
             instance.frozen_loss = None;
         }
         self.routing.acknowledged.clear();
@@ -517,23 +529,25 @@ impl State {
 
     /// What we saw while we were late is not believed: failures, and everything that an open recovery rests on. An instance
     /// that was healthy stays so: we only say less than we knew.
-    fn doubt_failures(&mut self) {
+    fn doubt_failures(&mut self, at: Time) {
         let involved = |it: &InstanceIx| {
             let open = self.components[self.plan.instance(*it).component.index()].recovery.is_some();
             self.instances[it.index()].health == Health::Down || open
         };
         let doubted: Vec<InstanceIx> = (0u32..).map(InstanceIx).take(self.instances.len()).filter(involved).collect();
         for instance in doubted {
-            self.doubt(instance);
+            self.doubt(at, instance);
         }
         for component in &mut self.components {
             component.witnessed = None;
         }
     }
 
-    fn doubt(&mut self, instance: InstanceIx) {
-        self.instances[instance.index()].health = Health::Unknown;
-        self.doubted.push(instance);
+    fn doubt(&mut self, at: Time, ix: InstanceIx) {
+        let instance = &mut self.instances[ix.index()];
+        instance.health = Health::Unknown;
+        instance.unseen_since = at;
+        self.doubted.push(ix);
     }
 
     /// The open recoveries, oldest first.
@@ -541,14 +555,24 @@ impl State {
         self.open.values().filter_map(|it| self.components[it.index()].recovery.as_ref())
     }
 
-    fn on_health(&mut self, name: &str, to: Health, since: Time, last_good: Option<Time>, partly: bool) {
+    fn on_health(&mut self, at: Time, name: &str, to: Health, since: Time, last_good: Option<Time>, partly: bool) {
         let Some(ix) = self.instance(name) else { return };
         let instance = &mut self.instances[ix.index()];
         instance.health = to;
         instance.since = since;
+        if to == Health::Unknown {
+            instance.unseen_since = at;
+        }
         if to == Health::Down {
             instance.last_good = last_good;
             instance.partly_answering = partly;
+            // How far the standbys were at an earlier failure says nothing about this one.
+            let component = self.plan.instance(ix).component;
+            if self.components[component.index()].bound == ix {
+                for standby in &self.plan.component(component).instances {
+                    self.instances[standby.index()].frozen_loss = None;
+                }
+            }
         }
     }
 
@@ -612,7 +636,7 @@ impl State {
                 progress.at = StepAt::Ended(ended);
                 // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
                 for instance in touched {
-                    self.doubt(instance);
+                    self.doubt(at, instance);
                 }
             }
         }
@@ -866,7 +890,18 @@ impl Recovery {
         self.mark = at;
     }
 
+    /// The time by phase if it ends at `at`. What follows the last step goes to the client's side; without any step all of
+    /// it went into deciding.
+    pub(crate) fn phases_at(&self, at: Time) -> BTreeMap<Phase, Duration> {
+        let mut phases = self.phases.clone();
+        let phase = if self.steps.is_empty() { Phase::Decide } else { Phase::Converge };
+        *phases.entry(phase).or_default() += at.since(self.mark);
+        phases
+    }
+
     fn close(&mut self, at: Time, status: RecoveryStatus) {
+        self.phases = self.phases_at(at);
+        self.mark = self.mark.max(at);
         self.status = status;
         self.ended = Some(at);
         self.held = None;

@@ -24,8 +24,8 @@ pub enum WaitingOn {
     },
     /// An operator has paused recoveries.
     Paused {
-        /// The component whose own pause it is; `None`: everything is paused.
-        #[serde(default)]
+        /// Of this component alone; `None`: of all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         component: Option<String>,
         /// Until when, unless resumed before.
         #[serde(with = "time_nanos")]
@@ -35,6 +35,9 @@ pub enum WaitingOn {
         /// Why.
         reason: String,
     },
+    /// The journal knows of no routing table, and a traffic process has not said yet whether it has one: the journal may be
+    /// new, and someone else the owner.
+    Traffic {},
     /// What it depends on is being recovered first.
     Dependency {
         /// The component that it depends on.
@@ -97,6 +100,7 @@ impl WaitingOn {
         match self {
             WaitingOn::Witnesses { .. } => "witnesses",
             WaitingOn::Paused { .. } => "paused",
+            WaitingOn::Traffic {} => "traffic",
             WaitingOn::Dependency { .. } => "dependency",
             WaitingOn::ObserveMode {} => "observe_mode",
             WaitingOn::CoolDown { .. } => "cool_down",
@@ -117,6 +121,7 @@ impl WaitingOn {
             }
             WaitingOn::Approval { expires: until } | WaitingOn::Observation { until, .. } => *until,
             WaitingOn::Witnesses { .. }
+            | WaitingOn::Traffic {}
             | WaitingOn::Dependency { .. }
             | WaitingOn::ObserveMode {}
             | WaitingOn::JournalLost {}
@@ -130,6 +135,7 @@ impl WaitingOn {
         match self {
             WaitingOn::Witnesses { need, of } => format!("{need} of {} answer a new question", of.join(", ")),
             WaitingOn::Paused { .. } => "the pause expires or is ended".to_owned(),
+            WaitingOn::Traffic {} => "every traffic process says what it serves".to_owned(),
             WaitingOn::Dependency { component } => format!("`{component}` is healthy"),
             WaitingOn::ObserveMode {} => "the plan's mode is `act` or `recommend`".to_owned(),
             WaitingOn::CoolDown { .. } => "the cool-down is over".to_owned(),
@@ -153,7 +159,9 @@ impl WaitingOn {
             WaitingOn::ObserveMode {} => format!("mainstay approve {recovery} --override observe-mode"),
             WaitingOn::CoolDown { .. } => format!("mainstay approve {recovery} --override cool-down"),
             WaitingOn::Approval { .. } => format!("mainstay approve {recovery}"),
-            WaitingOn::JournalLost {} => format!("mainstay approve {recovery} --override journal-lost"),
+            WaitingOn::Traffic {} | WaitingOn::JournalLost {} => {
+                format!("mainstay approve {recovery} --override journal-lost")
+            }
             WaitingOn::NoRungPossible { overrules, .. } if overrules.is_empty() => format!("mainstay abort {recovery}"),
             WaitingOn::NoRungPossible { overrules, .. } => {
                 let overrides: String = overrules.iter().map(|it| format!(" --override {}", it.word())).collect();
@@ -177,6 +185,9 @@ impl fmt::Display for WaitingOn {
                 )
             }
             WaitingOn::Paused { by, reason, .. } => write!(f, "paused by {by}: {reason}"),
+            WaitingOn::Traffic {} => {
+                write!(f, "the journal is new and the traffic process was not heard: another instance may be the owner")
+            }
             WaitingOn::Dependency { component } => write!(f, "it depends on `{component}`, which is not healthy"),
             WaitingOn::ObserveMode {} => write!(f, "the plan's mode is `observe`: nothing is ever done"),
             WaitingOn::CoolDown { .. } => write!(f, "the recovery before ended less than the cool-down ago"),

@@ -16,7 +16,7 @@ use mainstay_plan::routing::{RoutingTable, TrafficReply, TrafficReport, TrafficR
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::hands::{Hands, Report};
@@ -29,6 +29,16 @@ const KEEP_ALIVE: Duration = Duration::from_millis(500);
 
 /// After this long without an answer the process hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(3);
+
+/// A table may take far longer than that: it is synced to a disk, and connections are cut. While it does, the process shows
+/// on a second connection that it doesn't hang; it gives up by itself before this.
+const APPLIES_WITHIN: Duration = Duration::from_secs(60);
+
+/// A table that was refused (a port that is taken, a full disk) is offered again after this long, then after twice that...
+const OFFER_AGAIN: Duration = Duration::from_millis(500);
+
+/// ...up to this.
+const OFFER_AGAIN_AT_MOST: Duration = Duration::from_secs(30);
 
 /// How long a process that was just started may take until its socket answers.
 const STARTS_WITHIN: Duration = Duration::from_secs(5);
@@ -53,31 +63,29 @@ pub struct Launch {
 /// Hands tables to the process. Only the newest matters.
 #[derive(Clone, Debug)]
 pub struct TrafficLink {
-    tables: mpsc::Sender<RoutingTable>,
+    newest: watch::Sender<Option<RoutingTable>>,
 }
 
 impl TrafficLink {
     /// Keeps a link from now on, in a task of its own, and reports through `hands`.
     pub fn keep(launch: Launch, hands: Hands) -> TrafficLink {
-        let (tables, wanted) = mpsc::channel(64);
+        let (newest, wanted) = watch::channel(None);
         tokio::spawn(keep(launch, hands, wanted));
-        TrafficLink { tables }
+        TrafficLink { newest }
     }
 
     /// Serves this table as soon as it goes; the acknowledgement is reported.
     pub fn serve(&self, table: RoutingTable) {
-        // A full queue means that the process has not answered for 64 tables: it will be asked what it serves when it
-        // is back, and given the newest.
-        let _ = self.tables.try_send(table);
+        self.newest.send_replace(Some(table));
     }
 }
 
-async fn keep(launch: Launch, hands: Hands, mut wanted: mpsc::Receiver<RoutingTable>) {
+async fn keep(launch: Launch, hands: Hands, mut wanted: watch::Receiver<Option<RoutingTable>>) {
     let mut last_start: Option<Instant> = None;
     // One answer that is missing may be our own lateness (this process, or the machine, was suspended): only a process
     // that does not answer a new connection either hangs.
     let mut doubted = false;
-    while !wanted.is_closed() {
+    while wanted.has_changed().is_ok() {
         let connection = match Connection::open(&launch.state_dir).await {
             Ok(connection) => Ok(connection),
             Err(_) => start(&launch, &mut last_start).await,
@@ -97,7 +105,7 @@ async fn keep(launch: Launch, hands: Hands, mut wanted: mpsc::Receiver<RoutingTa
         };
         hands.report(Report::TrafficLost { reason }).await;
         // What was asked for before the break is superseded by what the engine says once the process is back.
-        while wanted.try_recv().is_ok() {}
+        wanted.mark_unchanged();
         sleep(LOOK_AGAIN).await;
     }
 }
@@ -106,7 +114,7 @@ async fn keep(launch: Launch, hands: Hands, mut wanted: mpsc::Receiver<RoutingTa
 async fn serve(
     connection: &mut Connection,
     hands: &Hands,
-    wanted: &mut mpsc::Receiver<RoutingTable>,
+    wanted: &mut watch::Receiver<Option<RoutingTable>>,
     doubted: &mut bool,
 ) -> io::Result<()> {
     let report = connection.report().await?;
@@ -115,20 +123,19 @@ async fn serve(
     let mut keep_alive = interval(KEEP_ALIVE);
     keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     keep_alive.tick().await;
-    let mut refused: Option<Refused> = None;
+    let mut offer = Offer::default();
     loop {
         tokio::select! {
-            table = wanted.recv() => {
-                let Some(mut table) = table else { return Ok(()) };
-                while let Ok(newer) = wanted.try_recv() {
-                    table = newer;
+            changed = wanted.changed() => {
+                if changed.is_err() {
+                    return Ok(());
                 }
-                refused = offer(connection, hands, table, None).await?;
+                offer = Offer { table: wanted.borrow_and_update().clone(), ..Offer::default() };
+                offer.make(connection, hands).await?;
             }
             _ = keep_alive.tick() => {
-                // A port that someone else had, a disk that was full: what was in the way may be gone.
-                if let Some(Refused { table, reason }) = refused.take() {
-                    refused = offer(connection, hands, table, Some(reason)).await?;
+                if offer.again.is_some_and(|it| it <= Instant::now()) {
+                    offer.make(connection, hands).await?;
                 }
                 let report = connection.report().await?;
                 hands.report(Report::TrafficStands(Box::new(report))).await;
@@ -138,28 +145,32 @@ async fn serve(
     }
 }
 
-/// A table that the process would not take.
-struct Refused {
-    table: RoutingTable,
-    reason: String,
+/// A table that the process does not serve yet.
+#[derive(Default)]
+struct Offer {
+    table: Option<RoutingTable>,
+    /// Why it was refused; said once.
+    refused: Option<String>,
+    pause: Duration,
+    again: Option<Instant>,
 }
 
-/// Offers a table; given back if it is refused. `known` is the reason of the last refusal, which is not reported again.
-async fn offer(
-    connection: &mut Connection,
-    hands: &Hands,
-    table: RoutingTable,
-    known: Option<String>,
-) -> io::Result<Option<Refused>> {
-    let epoch = table.epoch;
-    let Err(reason) = connection.apply(table.clone()).await? else {
-        hands.report(Report::TrafficApplied { epoch }).await;
-        return Ok(None);
-    };
-    if known.as_ref() != Some(&reason) {
-        hands.report(Report::TrafficRefused { epoch, reason: reason.clone() }).await;
+impl Offer {
+    async fn make(&mut self, connection: &mut Connection, hands: &Hands) -> io::Result<()> {
+        let Some(table) = self.table.clone() else { return Ok(()) };
+        let report = connection.apply(table).await?;
+        if let Report::TrafficRefused { reason, .. } = &report {
+            self.pause = (self.pause * 2).clamp(OFFER_AGAIN, OFFER_AGAIN_AT_MOST);
+            self.again = Some(Instant::now() + self.pause);
+            if self.refused.replace(reason.clone()).as_ref() == Some(reason) {
+                return Ok(());
+            }
+        } else {
+            *self = Offer::default();
+        }
+        hands.report(report).await;
+        Ok(())
     }
-    Ok(Some(Refused { table, reason }))
 }
 
 async fn start(launch: &Launch, last_start: &mut Option<Instant>) -> io::Result<Connection> {
@@ -205,6 +216,7 @@ fn last_line(log: &Path) -> String {
 
 /// One connection to a traffic process: a line of JSON each way.
 struct Connection {
+    state_dir: PathBuf,
     stream: BufReader<UnixStream>,
     pid: Option<u32>,
 }
@@ -213,7 +225,7 @@ impl Connection {
     async fn open(state_dir: &Path) -> io::Result<Connection> {
         let stream = UnixStream::connect(state_dir.join(SOCKET)).await?;
         let pid = stream.peer_cred().ok().and_then(|it| it.pid()).and_then(|it| u32::try_from(it).ok());
-        Ok(Connection { stream: BufReader::new(stream), pid })
+        Ok(Connection { state_dir: state_dir.to_owned(), stream: BufReader::new(stream), pid })
     }
 
     async fn report(&mut self) -> io::Result<TrafficReport> {
@@ -225,34 +237,51 @@ impl Connection {
         }
     }
 
-    /// Whether the process serves this table from now on, or why not.
-    async fn apply(&mut self, table: RoutingTable) -> io::Result<Result<(), String>> {
+    async fn apply(&mut self, table: RoutingTable) -> io::Result<Report> {
         let (epoch, checksum) = (table.epoch, table.checksum());
-        match self.ask(&TrafficRequest::Apply { table }).await? {
-            TrafficReply::Applied { epoch: served, checksum: sum } if served == epoch && sum == checksum => Ok(Ok(())),
-            TrafficReply::Applied { epoch: served, .. } => {
-                Ok(Err(format!("it acknowledged another table, of epoch {served}")))
+        match self.ask_patiently(&TrafficRequest::Apply { table }).await? {
+            TrafficReply::Applied { epoch: served, checksum: sum } if served == epoch && sum == checksum => {
+                Ok(Report::TrafficApplied { epoch })
             }
-            TrafficReply::Refused { reason, .. } => Ok(Err(reason)),
+            TrafficReply::Applied { epoch: served, .. } => {
+                let reason = format!("it acknowledged another table, of epoch {served}");
+                Ok(Report::TrafficRefused { epoch, reason })
+            }
+            TrafficReply::Refused { reason, .. } => Ok(Report::TrafficRefused { epoch, reason }),
             TrafficReply::Report(_) | TrafficReply::Stopping {} => Err(unexpected()),
         }
     }
 
     async fn ask(&mut self, request: &TrafficRequest) -> io::Result<TrafficReply> {
-        let exchange = async {
-            let mut line = serde_json::to_vec(request)?;
-            line.push(b'\n');
-            self.stream.write_all(&line).await?;
-            let mut answer = Vec::new();
-            if self.stream.read_until(b'\n', &mut answer).await? == 0 {
-                return Err(closed());
+        timeout(HANGS_AFTER, self.exchange(request)).await.unwrap_or_else(|_| Err(hangs()))
+    }
+
+    /// Waits for as long as the process answers others.
+    async fn ask_patiently(&mut self, request: &TrafficRequest) -> io::Result<TrafficReply> {
+        let (state_dir, deadline) = (self.state_dir.clone(), Instant::now() + APPLIES_WITHIN);
+        let exchange = self.exchange(request);
+        tokio::pin!(exchange);
+        loop {
+            if let Ok(reply) = timeout(HANGS_AFTER, &mut exchange).await {
+                return reply;
             }
-            Ok(serde_json::from_slice(&answer)?)
-        };
-        let hangs = || {
-            io::Error::new(io::ErrorKind::TimedOut, format!("the traffic process does not answer for {HANGS_AFTER:?}"))
-        };
-        timeout(HANGS_AFTER, exchange).await.unwrap_or_else(|_| Err(hangs()))
+            if Instant::now() >= deadline {
+                return Err(io::Error::other(format!("a routing table took longer than {APPLIES_WITHIN:?}")));
+            }
+            let another = async { Box::pin(Connection::open(&state_dir).await?.report()).await };
+            timeout(HANGS_AFTER, another).await.unwrap_or_else(|_| Err(hangs()))?;
+        }
+    }
+
+    async fn exchange(&mut self, request: &TrafficRequest) -> io::Result<TrafficReply> {
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        self.stream.write_all(&line).await?;
+        let mut answer = Vec::new();
+        if self.stream.read_until(b'\n', &mut answer).await? == 0 {
+            return Err(closed());
+        }
+        Ok(serde_json::from_slice(&answer)?)
     }
 
     /// Ends when the process closes the connection, which it does only by ending.
@@ -274,10 +303,107 @@ impl Connection {
     }
 }
 
+fn hangs() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("the traffic process does not answer for {HANGS_AFTER:?}"))
+}
+
 fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, "the traffic process ended")
 }
 
 fn unexpected() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the traffic process said something that is no answer to what was asked")
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_plan::Time;
+    use tokio::net::UnixListener;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    fn table(epoch: u64) -> RoutingTable {
+        RoutingTable { epoch, ..RoutingTable::empty("here") }
+    }
+
+    /// A traffic process that answers reports at once, and each table as `answer` says, by its number from 0.
+    fn process(dir: &Path, answer: impl Fn(usize, &RoutingTable) -> (Duration, TrafficReply) + Send + Clone + 'static) {
+        let listener = UnixListener::bind(dir.join(SOCKET)).unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let answer = answer.clone();
+                tokio::spawn(async move {
+                    let mut client = BufReader::new(client);
+                    let (mut line, mut tables) = (String::new(), 0);
+                    while client.read_line(&mut line).await.unwrap_or(0) > 0 {
+                        let reply = match serde_json::from_str(&line).unwrap() {
+                            TrafficRequest::Apply { table } => {
+                                let (after, reply) = answer(tables, &table);
+                                tables += 1;
+                                sleep(after).await;
+                                reply
+                            }
+                            TrafficRequest::Report {} | TrafficRequest::Stop {} => {
+                                TrafficReply::Report(TrafficReport {
+                                    pid: 0,
+                                    version: String::new(),
+                                    table: table(0),
+                                    age_ms: 0,
+                                    counters: Vec::new(),
+                                    trouble: Vec::new(),
+                                })
+                            }
+                        };
+                        let reply = serde_json::to_string(&reply).unwrap() + "\n";
+                        client.write_all(reply.as_bytes()).await.unwrap();
+                        line.clear();
+                    }
+                });
+            }
+        });
+    }
+
+    fn applied(table: &RoutingTable) -> TrafficReply {
+        TrafficReply::Applied { epoch: table.epoch, checksum: table.checksum() }
+    }
+
+    /// What is reported of tables, in words, until one is served.
+    async fn until_served(dir: &Path, epoch: u64) -> Vec<String> {
+        let (reports, mut heard) = mpsc::channel(64);
+        let launch = Launch { program: "false".into(), args: Vec::new(), state_dir: dir.to_owned() };
+        let link = TrafficLink::keep(launch, Hands::new(Clock::start(Time::ZERO), reports));
+        let mut told = Vec::new();
+        while let Some(report) = heard.recv().await {
+            match report {
+                Report::TrafficServes(_) => link.serve(table(epoch)),
+                Report::TrafficApplied { epoch } => {
+                    told.push(format!("applied {epoch}"));
+                    break;
+                }
+                Report::TrafficRefused { reason, .. } | Report::TrafficLost { reason } => told.push(reason),
+                Report::TrafficStands(_) | Report::Observed(_) | Report::Ended { .. } | Report::Unprepared { .. } => {}
+            }
+        }
+        told
+    }
+
+    #[tokio::test]
+    async fn a_refused_table_is_offered_again() {
+        let dir = tempfile::tempdir().unwrap();
+        process(dir.path(), |nth, table| {
+            let refused = TrafficReply::Refused { epoch: 0, reason: "the port is taken".to_owned() };
+            (Duration::ZERO, if nth < 2 { refused } else { applied(table) })
+        });
+        assert_eq!(until_served(dir.path(), 3).await, ["the port is taken", "applied 3"]);
+    }
+
+    #[tokio::test]
+    async fn a_process_whose_disk_is_slow_does_not_hang() {
+        let dir = tempfile::tempdir().unwrap();
+        process(dir.path(), |_, table| (HANGS_AFTER + Duration::from_millis(200), applied(table)));
+        assert_eq!(until_served(dir.path(), 3).await, ["applied 3"]);
+    }
 }

@@ -66,6 +66,14 @@ impl Checkers {
         }
     }
 
+    /// Another plan promises something else. What was done stays done.
+    pub fn plan_changed(&mut self, plan: &Plan) {
+        let promises = Checkers::new(plan);
+        self.witnesses = promises.witnesses;
+        self.guarded_rpo = promises.guarded_rpo;
+        self.accepts_two_writers = promises.accepts_two_writers;
+    }
+
     /// The record under which a step was begun.
     pub fn begun_at(&self, step: StepRef) -> Option<u64> {
         self.begun.get(&step).copied()

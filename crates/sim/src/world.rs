@@ -57,6 +57,7 @@ enum Event {
     Wake,
     Answer(Box<Observation>),
     Synced,
+    SecondFile(u64),
     ActionEnded(StepRef, Outcome),
     Applied(RoutingTable),
     StartAgent,
@@ -81,6 +82,12 @@ pub enum Fault {
     Outcome(Outcome),
     /// The agent's process is killed and started again later.
     AgentKilled(Duration),
+    /// An instance or witness can't be asked (no descriptor, no route of ours), or can again.
+    CannotAsk(String, bool),
+    /// The journal can't be written any more, until the agent is started again.
+    JournalLost,
+    /// The agent reads another plan.
+    Reload(Box<Plan>),
 }
 
 /// How long things take in this world.
@@ -121,6 +128,8 @@ pub struct World {
     late: Vec<Event>,
     crash: Option<Crash>,
     fake_outcome: Option<Outcome>,
+    cannot_ask: BTreeSet<String>,
+    journal_lost: bool,
     crashes: u32,
 }
 
@@ -151,6 +160,8 @@ impl World {
             late: Vec::new(),
             crash: None,
             fake_outcome: None,
+            cannot_ask: BTreeSet::new(),
+            journal_lost: false,
             crashes: 0,
             plan,
         };
@@ -241,7 +252,9 @@ impl World {
                     self.turn(vec![Input::Observation(answered)]);
                 }
             }
+            Event::Synced if self.journal_lost => {}
             Event::Synced => self.synced(),
+            Event::SecondFile(last) => self.turn(vec![Input::Recorded(last)]),
             Event::ActionEnded(step, outcome) => {
                 let begun = self.checkers.begun_at(step);
                 if self.strikes(CrashKind::BeforeOutcome, |seq| begun == Some(seq)) {
@@ -284,7 +297,46 @@ impl World {
             }
             Fault::Outcome(outcome) => self.fake_outcome = Some(outcome),
             Fault::AgentKilled(down_for) => self.kill(down_for),
+            Fault::CannotAsk(name, cannot) => {
+                if cannot {
+                    self.cannot_ask.insert(name);
+                } else {
+                    self.cannot_ask.remove(&name);
+                }
+            }
+            Fault::JournalLost => self.lose_disk(),
+            Fault::Reload(plan) => self.reload(*plan),
         }
+    }
+
+    /// What was not synced goes to the second file, and so does everything from here on.
+    fn lose_disk(&mut self) {
+        let Some(driver) = &self.driver else { return };
+        let all = driver.engine().state().seq;
+        self.journal_lost = true;
+        let first = self.durable.len() as u64 + 1;
+        let unsynced = std::mem::take(&mut self.unsynced);
+        self.second_file(first, &unsynced);
+        self.turn(vec![Input::JournalLost { reason: "the disk is gone".to_owned() }, Input::Recorded(all)]);
+    }
+
+    /// What is written there counts for this agent, and is not read by the next.
+    fn second_file(&mut self, first_seq: u64, records: &[Encoded]) {
+        for (seq, encoded) in (first_seq..).zip(records) {
+            self.checkers.recorded(seq, &decode(encoded).expect("what this engine wrote it can read"));
+        }
+    }
+
+    fn reload(&mut self, plan: Plan) {
+        self.plan = Arc::new(plan);
+        let names = self.plan.instances.iter().map(|it| &it.name).chain(self.plan.witnesses.iter().map(|it| &it.name));
+        for name in names {
+            self.servers.entry(name.clone()).or_insert(Server::Up);
+            self.lag.entry(name.clone()).or_insert(Duration::ZERO);
+        }
+        self.checkers.plan_changed(&self.plan);
+        let plan = self.plan.clone();
+        self.turn(vec![Input::NewPlan { plan, base_dir: ".".to_owned() }]);
     }
 
     fn start(&mut self) {
@@ -320,6 +372,7 @@ impl World {
 
     fn kill(&mut self, down_for: Duration) {
         self.driver = None;
+        self.journal_lost = false;
         self.unsynced.clear();
         self.syncing = false;
         self.in_flight.clear();
@@ -344,8 +397,13 @@ impl World {
         let turn = driver.turn(self.now, inputs);
         let wake = driver.engine().next_wakeup();
         let last = turn.first_seq + turn.append.len() as u64;
-        for encoded in turn.append {
-            self.unsynced.push(encoded);
+        if self.journal_lost {
+            if !turn.append.is_empty() {
+                self.second_file(turn.first_seq, &turn.append);
+                self.at(Duration::ZERO, Event::SecondFile(last - 1));
+            }
+        } else {
+            self.unsynced.extend(turn.append);
         }
         if self.strikes(CrashKind::BeforeSync, |seq| (turn.first_seq..last).contains(&seq)) {
             return;
@@ -425,7 +483,13 @@ impl World {
             Watches::Route(route) => (self.behind(route), None),
         };
         let server = if self.own_path_broken { Server::Hung } else { server };
+        let unaskable = match probe.watches {
+            Watches::Instance(instance) => self.cannot_ask.contains(&plan.instance(instance).name),
+            Watches::Witness(witness) => self.cannot_ask.contains(&plan.witness(witness).name),
+            Watches::Route(_) => false,
+        };
         let (answer, took) = match server {
+            _ if unaskable => (Answer::CouldNotAsk("no descriptor is left".to_owned()), ROUND_TRIP),
             Server::Up => (Answer::Good, ROUND_TRIP),
             Server::Dead => (Answer::Refused("connection refused".to_owned()), ROUND_TRIP),
             Server::Hung => (Answer::TimedOut, probe.timing.timeout),

@@ -7,7 +7,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use mainstay_engine::command::{Command, Override};
+use mainstay_engine::replay::replay;
 use mainstay_engine::status;
+use mainstay_plan::action::Outcome;
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::{ComponentIx, Plan};
@@ -94,7 +97,7 @@ fn seeds() -> std::ops::Range<u64> {
     }
 }
 
-fn explore(text: &str) {
+fn explore(text: &str, play: fn(u64, &str)) {
     for seed in seeds() {
         let run = std::panic::catch_unwind(|| play(seed, text));
         if let Err(panic) = run {
@@ -107,12 +110,115 @@ fn explore(text: &str) {
     }
 }
 
+/// Everything that [`play`] does, and more: outcomes that are unknown or failed, instances that can't be asked, a journal
+/// that is lost, a plan that changes, and operators who say whatever is accepted at the moment.
+fn meddle(seed: u64, text: &str) {
+    let mut dice = Dice(seed);
+    let patient = text.replace("cool_down: 10s", "cool_down: 11s");
+    let plans = [plan(text), plan(&patient)];
+    let mut world = World::new(plans[0].clone());
+    world.run_for(Duration::from_secs(3));
+    let names: Vec<String> = world.servers.keys().cloned().collect();
+    let (mut lost, mut changed) = (false, false);
+    for _ in 0..=dice.below(12) {
+        match dice.below(16) {
+            0..=3 => {
+                let how = dice.pick(&[Server::Dead, Server::Hung, Server::Up]);
+                world.fault(Duration::ZERO, Fault::Server(dice.pick(&names), how));
+            }
+            4 => world.fault(Duration::ZERO, Fault::OwnPath(dice.below(2) == 0)),
+            5 => world.fault(Duration::ZERO, Fault::Traffic(dice.below(2) == 0)),
+            6 => world.fault(Duration::ZERO, Fault::AgentStops(dice.millis(3000))),
+            7 => world.fault(Duration::ZERO, Fault::AgentKilled(dice.millis(3000))),
+            8 => {
+                let outcomes = [Outcome::Unknown("the wire was cut".to_owned()), Outcome::Failed("no".to_owned())];
+                world.fault(Duration::ZERO, Fault::Outcome(dice.pick(&outcomes)));
+            }
+            9 => world.fault(Duration::ZERO, Fault::CannotAsk(dice.pick(&names), dice.below(2) == 0)),
+            10 if dice.below(3) == 0 => {
+                world.lose_journal(dice.millis(2000));
+                lost = true;
+            }
+            11 => {
+                let open = world.engine().is_none_or(|it| it.state().open_recoveries().next().is_some());
+                if !open {
+                    world.fault(Duration::ZERO, Fault::Reload(Box::new(dice.pick(&plans))));
+                    changed = true;
+                }
+            }
+            _ => {
+                if let Some(command) = operator(&mut dice, &world) {
+                    world.say(Duration::ZERO, command);
+                }
+            }
+        }
+        let pause = dice.millis(3000);
+        world.run_for(pause);
+    }
+    for name in names {
+        world.fault(Duration::ZERO, Fault::Server(name.clone(), Server::Up));
+        world.fault(Duration::ZERO, Fault::CannotAsk(name.clone(), false));
+        world.fault(Duration::ZERO, Fault::Lag(name, Some(Duration::ZERO)));
+    }
+    world.fault(Duration::ZERO, Fault::OwnPath(false));
+    world.fault(Duration::ZERO, Fault::Traffic(true));
+    world.run_for(Duration::from_secs(200));
+
+    let state = world.engine().expect("the agent runs").state();
+    let bound = state.components[0].bound;
+    let waits = status::waiting(state, ComponentIx(0));
+    assert_eq!(state.instances[bound.index()].health, Health::Healthy, "{waits:?}");
+    assert!(waits.is_none(), "{waits:?}");
+    let targets = &world.table.routes[0].targets;
+    let serving = targets.iter().find(|it| it.state == TargetState::Serving).map(|it| it.instance.as_str());
+    assert_eq!(serving, Some(state.plan.instance(bound).name.as_str()));
+    for recovery in status::recoveries(state).into_iter().filter(|it| !lost && it.ended.is_some()) {
+        let whole = recovery.ended.expect("ended").since(recovery.last_good.unwrap_or(recovery.first_failed));
+        assert_eq!(recovery.phases.values().sum::<Duration>(), whole, "the phases of {} don't add up", recovery.id);
+    }
+    if let Err(error) =
+        replay(world.stored(), |source, _| mainstay_plan::config::compile("plan.yaml", source, Path::new("/")).plan)
+    {
+        panic!("S10: {error} ({changed})");
+    }
+}
+
+/// Something that an operator may say at this moment, if the dice find it.
+fn operator(dice: &mut Dice, world: &World) -> Option<Command> {
+    let engine = world.engine()?;
+    let state = engine.state();
+    let reason = || "a hunch".to_owned();
+    let open = state.open_recoveries().next().map(|it| it.id);
+    let component = state.plan.components[0].name.clone();
+    let of = [None, Some(component.clone())];
+    let overrides = [Override::CoolDown, Override::Dependency].into_iter().filter(|_| dice.below(2) == 0).collect();
+    let command = match dice.below(6) {
+        0 => Command::Recover { component, reason: reason() },
+        1 => Command::Approve { recovery: open?, overrides, outcome: None, reason: reason() },
+        2 => Command::Abort { recovery: open?, reason: reason() },
+        3 => Command::Pause { component: dice.pick(&of), until: world.now + dice.millis(20_000), reason: reason() },
+        4 => Command::Resume { component: dice.pick(&of) },
+        _ => Command::Adopt { instance: dice.pick(&state.plan.instances).name, reason: reason() },
+    };
+    engine.check_command(&command).ok().map(|()| command)
+}
+
 #[test]
 fn a_database_behind_a_proxy() {
-    explore(include_str!("plans/database.yaml"));
+    explore(include_str!("plans/database.yaml"), play);
 }
 
 #[test]
 fn a_file_server_behind_dns() {
-    explore(include_str!("plans/files.yaml"));
+    explore(include_str!("plans/files.yaml"), play);
+}
+
+#[test]
+fn a_database_and_people() {
+    explore(include_str!("plans/database.yaml"), meddle);
+}
+
+#[test]
+fn a_file_server_and_people() {
+    explore(include_str!("plans/files.yaml"), meddle);
 }
