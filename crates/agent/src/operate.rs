@@ -363,6 +363,9 @@ impl Agent {
         if let Some(open) = self.driver.engine().state().open_recoveries().next() {
             return refuse(&format!("recovery {} is open; reload when it has ended, or abort it", open.id));
         }
+        if let Err(error) = self.driver.engine().check_plan(&plan) {
+            return refuse(&error.to_string());
+        }
         if plan.hash == self.plan.hash {
             tracing::info!("the plan has not changed");
             return;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mainstay_engine::driver::Driver;
-use mainstay_engine::{Engine, Record};
+use mainstay_engine::{Engine, Record, Refusal};
 use mainstay_host::{Clock, Hands, Launch, TrafficLink};
 use mainstay_plan::finding::{Finding, Severity};
 use mainstay_plan::{Plan, Time, config};
@@ -51,6 +51,9 @@ pub enum StartError {
         /// The file, its text and what was found.
         plan: Box<PlanFile>,
     },
+    /// The plan does not fit what the journal knows.
+    #[error("the plan does not fit the journal")]
+    Owner(#[source] Refusal),
     /// The state directory can't be used.
     #[error(transparent)]
     StateDir(#[from] StateDirError),
@@ -118,6 +121,7 @@ impl Agent {
         let hands = Hands::new(clock, reports);
         let folded = records.iter().map(|(seq, record)| (*seq, record));
         let engine = Engine::new(plan.clone(), &file.base(), &options.version, folded, clock.now());
+        engine.check_plan(&plan).map_err(StartError::Owner)?;
         let server = server::open(state_dir.path())?;
         hands.prepare(&plan);
         let launch = Launch {

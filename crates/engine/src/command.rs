@@ -136,6 +136,16 @@ pub enum Refusal {
         /// What it waits for.
         waiting: String,
     },
+    /// A plan without the instance that is the component now.
+    #[error(
+        "`{component}` is `{owner}` now, and the plan has no such instance of it: keep `{owner}` in the plan, under that name"
+    )]
+    OwnerMissing {
+        /// The component.
+        component: String,
+        /// The instance that it is bound to.
+        owner: String,
+    },
     /// Nothing is paused.
     #[error("nothing is paused there; see `mainstay status`")]
     NotPaused,

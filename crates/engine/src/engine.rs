@@ -186,6 +186,14 @@ impl Engine {
         &self.soft
     }
 
+    /// Whether this engine's journal can go on under `plan`.
+    pub fn check_plan(&self, plan: &Plan) -> Result<(), Refusal> {
+        match self.core.state.lost_owner(plan) {
+            None => Ok(()),
+            Some((component, owner)) => Err(Refusal::OwnerMissing { component, owner }),
+        }
+    }
+
     /// Whether a command would be taken.
     pub fn check_command(&self, command: &Command) -> Result<(), Refusal> {
         crate::status::check_command(&self.core.state, command)

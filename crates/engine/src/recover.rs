@@ -259,7 +259,9 @@ fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
 /// Begins a step, unless something has to be seen first: nothing that can't be taken back is done on a guess.
 fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, step: &Step, now: Time) -> Option<Body> {
     let failed = &state.instances[progress.from.index()];
-    if failed.health == Health::Healthy && !recovery.irreversible {
+    // Nothing was done yet; or what is to be done once more, because nobody knows whether it was done, has had its effect.
+    let again = play.to == progress.from && progress.attempt > 0 && matches!(step.kind, StepKind::Act { .. });
+    if failed.health == Health::Healthy && (!recovery.irreversible || again) {
         return Some(completed_by_itself(recovery, now));
     }
     if let Some(waiting) = journal(state, recovery).filter(|_| step.kind.is_irreversible()) {

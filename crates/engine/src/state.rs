@@ -44,6 +44,8 @@ pub struct State {
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
     open: BTreeMap<RecoveryId, ComponentIx>,
+    /// Components whose journal names an owner that the plan does not have.
+    unknown_owners: BTreeMap<ComponentIx, String>,
     names: Names,
 }
 
@@ -93,8 +95,6 @@ pub struct ComponentState {
     pub witnessed: Option<Time>,
     /// Its pause, if there is one.
     pub paused: Option<Pause>,
-    /// Why an operator asked for a recovery, until one begins.
-    pub asked: Option<String>,
 }
 
 /// Recoveries are held back.
@@ -252,14 +252,8 @@ impl State {
     /// The state before the first record.
     pub fn new(plan: Arc<Plan>) -> State {
         let names = Names::of(&plan);
-        let component = |bound| ComponentState {
-            bound,
-            recovery: None,
-            last_ended: None,
-            witnessed: None,
-            paused: None,
-            asked: None,
-        };
+        let component =
+            |bound| ComponentState { bound, recovery: None, last_ended: None, witnessed: None, paused: None };
         State {
             seq: 0,
             adopted: None,
@@ -274,6 +268,7 @@ impl State {
             history: VecDeque::new(),
             doubted: Vec::new(),
             open: BTreeMap::new(),
+            unknown_owners: BTreeMap::new(),
             names,
             plan,
         }
@@ -314,6 +309,21 @@ impl State {
             }
         }
         next
+    }
+
+    /// A component of `plan` whose owner, as the journal knows it, is not among its instances there: the plan's author has
+    /// to say who owns it, because guessing could give its clients to an instance that was fenced.
+    pub fn lost_owner(&self, plan: &Plan) -> Option<(String, String)> {
+        let owner = |(at, it): (usize, &ComponentState)| {
+            let unknown = self.unknown_owners.get(&ComponentIx(u32::try_from(at).ok()?)).cloned();
+            let owner = unknown.unwrap_or_else(|| self.plan.instance(it.bound).name.clone());
+            Some((self.plan.components[at].name.clone(), owner))
+        };
+        let moved = |(component, owner): &(String, String)| {
+            let Some(ix) = plan.component_named(component) else { return false };
+            !plan.component(ix).instances.iter().any(|it| plan.instance(*it).name == *owner)
+        };
+        self.components.iter().enumerate().filter_map(owner).find(moved)
     }
 
     /// The component of that name.
@@ -421,13 +431,16 @@ impl State {
             }),
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
             Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
-            Body::RungFailed { recovery, rung, why } => self.with(*recovery, |it| {
-                it.tried.push(why.clone());
-                it.rung = rung + 1;
-                it.progress = None;
-                it.cut = false;
-                it.held = None;
-            }),
+            Body::RungFailed { recovery, rung, why } => {
+                self.displace_half_activated(*recovery);
+                self.with(*recovery, |it| {
+                    it.tried.push(why.clone());
+                    it.rung = rung + 1;
+                    it.progress = None;
+                    it.cut = false;
+                    it.held = None;
+                });
+            }
             Body::Bound { component, instance, .. } => self.on_bound(component, instance),
             Body::Rejoined { instance } => {
                 if let Some(ix) = self.instance(instance) {
@@ -446,6 +459,7 @@ impl State {
                 self.close(at, *recovery, RecoveryStatus::RecoveryCompleted);
             }
             Body::RecoveryFailed { recovery, why } => {
+                self.displace_half_activated(*recovery);
                 self.with(*recovery, |it| it.tried.push(why.clone()));
                 self.close(at, *recovery, RecoveryStatus::RecoveryFailed);
             }
@@ -717,7 +731,13 @@ impl State {
     }
 
     fn on_bound(&mut self, component: &str, instance: &str) {
-        let (Some(component), Some(instance)) = (self.component(component), self.instance(instance)) else { return };
+        let Some(component) = self.component(component) else { return };
+        let known = self.instance(instance).filter(|it| self.plan.instance(*it).component == component);
+        let Some(instance) = known else {
+            self.unknown_owners.insert(component, instance.to_owned());
+            return;
+        };
+        self.unknown_owners.remove(&component);
         let before = std::mem::replace(&mut self.components[component.index()].bound, instance);
         if before != instance {
             self.instances[before.index()].displaced = true;
@@ -728,16 +748,33 @@ impl State {
         }
     }
 
+    /// A standby that was activated, or may have been, and did not take over is no standby any more: it may have a history
+    /// of its own.
+    fn displace_half_activated(&mut self, id: RecoveryId) {
+        let Some(recovery) = self.open_recovery(id) else { return };
+        let Some(progress) = &recovery.progress else { return };
+        let rung = self.plan.component(recovery.component).ladder.get(recovery.rung);
+        let Some(play) = rung.and_then(|it| it.plays.get(&progress.from)) else { return };
+        let bound = self.components[recovery.component.index()].bound;
+        let activates = |log: &StepLog| {
+            let kind = play.steps.get(log.step.step).map(|it| &it.kind);
+            matches!(kind, Some(StepKind::Act { on, .. }) if *on != bound)
+                && log.step.rung == recovery.rung
+                && !matches!(log.ended, Some((_, Ended::Failed(_))))
+        };
+        let to = play.to;
+        if to != bound && recovery.steps.iter().any(activates) {
+            self.instances[to.index()].displaced = true;
+        }
+    }
+
     fn on_command(&mut self, command: &Command, by: &str) {
         match command {
-            Command::Recover { component, reason } => {
-                if let Some(ix) = self.component(component) {
-                    let component = &mut self.components[ix.index()];
-                    component.asked = Some(format!("{by}: {reason}"));
-                    if let Some(open) = &mut component.recovery {
-                        open.overrides.insert(Override::CoolDown);
-                        open.approved = true;
-                    }
+            Command::Recover { component, .. } => {
+                let Some(ix) = self.component(component) else { return };
+                if let Some(open) = &mut self.components[ix.index()].recovery {
+                    open.overrides.insert(Override::CoolDown);
+                    open.approved = true;
                 }
             }
             Command::Approve { recovery, overrides, outcome, .. } => self.with(*recovery, |it| {
@@ -790,7 +827,6 @@ impl State {
             component.last_ended = Some(at);
         }
         component.witnessed = None;
-        component.asked = None;
         for instance in &self.plan.component(ix).instances {
             self.instances[instance.index()].frozen_loss = None;
         }

@@ -327,7 +327,11 @@ impl World {
         }
     }
 
+    /// As the agent does it: a plan that the engine finds unfit is not used.
     fn reload(&mut self, plan: Plan) {
+        if self.engine().is_some_and(|it| it.check_plan(&plan).is_err()) {
+            return;
+        }
         self.plan = Arc::new(plan);
         let names = self.plan.instances.iter().map(|it| &it.name).chain(self.plan.witnesses.iter().map(|it| &it.name));
         for name in names {

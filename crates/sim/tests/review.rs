@@ -9,7 +9,7 @@ use mainstay_engine::command::{Command, Override};
 use mainstay_engine::driver::{Driver, Todo};
 use mainstay_engine::record::{Completion, ReportedTarget};
 use mainstay_engine::state::{LOCAL_PROCESS, Recovery, RecoveryStatus};
-use mainstay_engine::{Body, Engine, Input, WaitingOn, status};
+use mainstay_engine::{Body, Engine, Input, Record, WaitingOn, status};
 use mainstay_plan::action::Outcome;
 use mainstay_plan::observation::{Answer, Health, Observation};
 use mainstay_plan::probe::Watches;
@@ -284,7 +284,6 @@ fn an_exclusive_takeover_is_refused_without_a_journal() {
 
 /// A standby that is the component is taken out of the plan by a changed name.
 #[test]
-#[ignore = "the plan's author has to say who owns the route now: a reload or a start under such a plan should be refused"]
 fn a_plan_that_does_not_know_the_owner_does_not_move_the_route() {
     let mut world = world(DATABASE);
     server(&mut world, "orders-db", Server::Dead);
@@ -652,4 +651,59 @@ fn an_answer_to_the_plan_before_is_not_taken() {
     desk.turn(vec![Input::NewPlan { plan, base_dir: ".".to_owned() }]);
     desk.turn(vec![stale]);
     assert_eq!(desk.driver.engine().soft().watch(probe).failures, 0);
+}
+
+#[test]
+fn a_plan_without_the_owner_is_refused_by_name() {
+    let mut world = world(DATABASE);
+    server(&mut world, "orders-db", Server::Dead);
+    world.run_for(millis(4000));
+    let renamed = plan(&DATABASE.replace("orders-db-b", "orders-db-x"));
+    let refusal = world.engine().expect("runs").check_plan(&renamed).expect_err("the owner is gone");
+    assert!(refusal.to_string().contains("keep `orders-db-b` in the plan"), "{refusal}");
+    // A start under such a plan folds the same records, and knows it too.
+    let records = world.journal();
+    let folded = records.iter().map(|(seq, record)| (*seq, record));
+    let started = Engine::new(Arc::new(renamed.clone()), ".", "test", folded, world.now);
+    assert!(started.check_plan(&renamed).is_err());
+    assert!(world.engine().expect("runs").check_plan(&world.plan).is_ok());
+}
+
+/// Killed between fence and activation, with the standby dead when the agent is back: it is not activated.
+#[test]
+fn a_standby_that_died_while_the_agent_was_away_is_not_activated() {
+    let text = DATABASE.replace("idempotent: false", "idempotent: true");
+    let mut whole = world(&text);
+    server(&mut whole, "orders-db", Server::Dead);
+    whole.run_for(millis(4000));
+    let cut = |it: &(u64, Record)| matches!(&it.1.body, Body::RouteApplied { epoch: 2, .. });
+    let fenced = whole.journal().iter().find(|it| cut(it)).expect("the cut was acknowledged").0;
+
+    let mut world = World::new(plan(&text));
+    world.crash_at(Crash { seq: fenced, kind: CrashKind::AfterRecord, down_for: millis(700) });
+    world.run_for(millis(3000));
+    server(&mut world, "orders-db", Server::Dead);
+    while world.crashes() == 0 {
+        world.run_for(millis(1));
+    }
+    server(&mut world, "orders-db-b", Server::Dead);
+    world.run_for(millis(10_000));
+    assert_eq!(world.done, [], "a dead standby was activated");
+}
+
+/// A standby that was promoted, or may have been, and did not take over has a history of its own.
+#[test]
+fn a_half_activated_standby_is_no_standby_any_more() {
+    let mut world = world(&DATABASE.replace("cool_down: 10s", "cool_down: 1s"));
+    server(&mut world, "orders-db", Server::Dead);
+    while world.done.is_empty() {
+        world.run_for(millis(1));
+    }
+    let open = world.engine().expect("runs").state().open_recoveries().next().expect("a recovery is open").id;
+    world.say(Duration::ZERO, Command::Abort { recovery: open, reason: "stop".to_owned() });
+    world.run_for(millis(10_000));
+    assert_eq!(world.done.len(), 1, "it took over without being adopted: {:?}", world.done);
+    world.say(Duration::ZERO, Command::Adopt { instance: "orders-db-b".to_owned(), reason: "rebuilt".to_owned() });
+    world.run_for(millis(10_000));
+    assert_eq!(serving(&world).as_deref(), Some("orders-db-b"));
 }

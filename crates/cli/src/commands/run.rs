@@ -89,6 +89,7 @@ fn failure(error: StartError) -> Failure {
         StartError::StateDir(StateDirError::Held { .. }) => {
             Failure::new(Code::Refused, text).help("`mainstay status` says how that agent stands")
         }
+        StartError::Owner(_) => Failure::usage(text),
         StartError::StateDir(_) | StartError::Server(_) | StartError::Signals(_) => Failure::unreachable(text),
         StartError::Ledger(error) => {
             let help = match error {
