@@ -263,7 +263,7 @@ impl Agent {
             }
             Report::TrafficServes(report) => {
                 self.traffic_lost = None;
-                let targets = reported(&report);
+                let targets = ReportedTarget::all_of(&report.table);
                 inputs.push(Input::TrafficServes { process: process(), epoch: report.table.epoch, targets });
                 self.traffic_report = Some(report);
             }
@@ -398,17 +398,4 @@ impl Agent {
             format!("traffic process {pid} keeps serving; to end it: mainstay traffic --stop --state {state_dir}")
         })
     }
-}
-
-fn reported(report: &TrafficReport) -> Vec<ReportedTarget> {
-    let of = |route: &mainstay_plan::routing::RouteEntry| {
-        let name = route.name.clone();
-        let target = move |it: &mainstay_plan::routing::TargetEntry| ReportedTarget {
-            route: name.clone(),
-            instance: it.instance.clone(),
-            state: it.state,
-        };
-        route.targets.iter().map(target).collect::<Vec<_>>()
-    };
-    report.table.routes.iter().flat_map(of).collect()
 }

@@ -15,7 +15,7 @@ use mainstay_plan::{ComponentIx, InstanceIx, ProbeIx, RouteIx, Time};
 
 /// Components, each with whether it could be recovered at this moment.
 pub(crate) fn components(engine: &Engine, now: Time) -> Vec<api::Component> {
-    let recoverable = status::recoverable_now(engine.state(), now);
+    let recoverable = status::recoverable_now(engine, now);
     (0u32..).map(ComponentIx).zip(recoverable).map(|(ix, can)| component(engine, ix, can, now)).collect()
 }
 

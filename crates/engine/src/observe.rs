@@ -269,11 +269,16 @@ impl Soft {
             if *instance == bound || frozen || !planned.reports_lag {
                 return None;
             }
-            let loss = self.samples[instance.index()].iter().map(|(asked, lag)| *lag + failed.since(*asked)).min()?;
+            let loss = self.loss(*instance, failed)?;
             let loss_ns = Some(u64::try_from(loss.as_nanos()).unwrap_or(u64::MAX));
             Some(Body::PositionFrozen { instance: planned.name.clone(), loss_ns })
         };
         state.plan.component(component).instances.iter().filter_map(position).collect()
+    }
+
+    /// What a takeover by `instance` would lose at most if its component failed at `failed`; `None`: it has not said.
+    pub(crate) fn loss(&self, instance: InstanceIx, failed: Time) -> Option<Duration> {
+        self.samples[instance.index()].iter().map(|(asked, lag)| *lag + failed.since(*asked)).min()
     }
 
     fn verified(&mut self, state: &State, recovery: &Recovery, now: Time) -> Option<Body> {

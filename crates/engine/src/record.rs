@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use mainstay_plan::Time;
 use mainstay_plan::observation::{Health, Scenario};
-use mainstay_plan::routing::TargetState;
+use mainstay_plan::routing::{RouteEntry, RoutingTable, TargetEntry, TargetState};
 use mainstay_plan::strategy::{Phase, Strategy};
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,19 @@ pub struct ReportedTarget {
     pub instance: String,
     /// What it may do there.
     pub state: TargetState,
+}
+
+impl ReportedTarget {
+    /// Every target of a table.
+    pub fn all_of(table: &RoutingTable) -> Vec<ReportedTarget> {
+        let targets = table.routes.iter().flat_map(|route| route.targets.iter().map(move |it| (route, it)));
+        let reported = |(route, target): (&RouteEntry, &TargetEntry)| ReportedTarget {
+            route: route.name.clone(),
+            instance: target.instance.clone(),
+            state: target.state,
+        };
+        targets.map(reported).collect()
+    }
 }
 
 /// How an action ended.

@@ -343,12 +343,13 @@ impl State {
         }
     }
 
-    /// Lets `component` have just failed, with its witnesses answering and its standbys in step, asks `question`, and puts
-    /// everything back.
+    /// Lets `component` have just failed, with its witnesses answering and its standbys as far behind as `loss` says, asks
+    /// `question`, and puts everything back.
     pub(crate) fn with_failed<T>(
         &mut self,
         component: ComponentIx,
         now: Time,
+        loss: impl Fn(InstanceIx) -> Option<Duration>,
         question: impl FnOnce(&mut State) -> T,
     ) -> T {
         let plan = self.plan.clone();
@@ -356,8 +357,7 @@ impl State {
         let before = self.components[component.index()].clone();
         let instances: Vec<_> = planned.instances.iter().map(|it| self.instances[it.index()].clone()).collect();
         for instance in &planned.instances {
-            let reports = plan.instance(*instance).reports_lag;
-            self.instances[instance.index()].frozen_loss = reports.then_some(Some(Duration::ZERO));
+            self.instances[instance.index()].frozen_loss.get_or_insert_with(|| loss(*instance));
         }
         let failed = &mut self.instances[before.bound.index()];
         failed.health = Health::Down;

@@ -7,6 +7,7 @@ use mainstay_plan::{ComponentIx, Time};
 
 use crate::command::{Command, Refusal};
 use crate::decide;
+use crate::engine::Engine;
 use crate::record::RecoveryId;
 use crate::recover::{self, Choice};
 use crate::state::{Recovery, State};
@@ -31,12 +32,13 @@ pub enum Recoverable {
     },
 }
 
-/// For every component, what would happen if it alone failed at this moment: the same code decides as when it does.
-/// Questions that only the failure itself can answer (the witnesses, how far a standby lags) are left out.
-pub fn recoverable_now(state: &State, now: Time) -> Vec<Recoverable> {
-    let mut trial = state.clone();
-    let all = (0u32..).map(ComponentIx).take(state.components.len());
-    all.map(|component| trial.with_failed(component, now, |trial| first_rung(trial, component, now))).collect()
+/// For every component, what would happen if it alone failed at this moment: the same code decides as when it does. Only
+/// the witnesses are taken to answer.
+pub fn recoverable_now(engine: &Engine, now: Time) -> Vec<Recoverable> {
+    let mut trial = engine.state().clone();
+    let loss = |instance| engine.soft().loss(instance, now);
+    let all = (0u32..).map(ComponentIx).take(trial.components.len());
+    all.map(|component| trial.with_failed(component, now, loss, |trial| first_rung(trial, component, now))).collect()
 }
 
 fn first_rung(trial: &mut State, component: ComponentIx, now: Time) -> Recoverable {

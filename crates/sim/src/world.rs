@@ -356,22 +356,9 @@ impl World {
     }
 
     fn greet_traffic(&mut self) {
-        let targets = self.served();
+        let targets = ReportedTarget::all_of(&self.table);
         let epoch = self.table.epoch;
         self.turn(vec![Input::TrafficServes { process: LOCAL_PROCESS.to_owned(), epoch, targets }]);
-    }
-
-    fn served(&self) -> Vec<ReportedTarget> {
-        let of = |route: &mainstay_plan::routing::RouteEntry| {
-            let name = route.name.clone();
-            let target = move |it: &mainstay_plan::routing::TargetEntry| ReportedTarget {
-                route: name.clone(),
-                instance: it.instance.clone(),
-                state: it.state,
-            };
-            route.targets.iter().map(target).collect::<Vec<_>>()
-        };
-        self.table.routes.iter().flat_map(of).collect()
     }
 
     fn kill(&mut self, down_for: Duration) {

@@ -421,11 +421,16 @@ fn a_takeover_waits_for_the_traffic_process_and_goes_on_when_it_is_back() {
 
 #[test]
 fn everything_that_could_fail_can_be_asked_about_beforehand() {
-    let world = world(DATABASE);
-    let state = world.engine().expect("runs").state();
-    let answers = status::recoverable_now(state, world.now);
+    let mut world = world(DATABASE);
+    let answers = status::recoverable_now(world.engine().expect("runs"), world.now);
     let by = status::Recoverable::By { rung: 0, strategy: Strategy::FailoverToStandby, to: "orders-db-b".to_owned() };
     assert_eq!(answers, [by]);
+    // A standby that lags too far behind would not take over, and the answer says so beforehand.
+    world.fault(Duration::ZERO, Fault::Lag("orders-db-b".to_owned(), Some(millis(60_000))));
+    world.run_for(millis(60_000));
+    let answers = status::recoverable_now(world.engine().expect("runs"), world.now);
+    let no = |it: &status::Recoverable| matches!(it, status::Recoverable::No { why } if why.contains("RPO"));
+    assert!(answers.iter().all(no), "{answers:?}");
 }
 
 /// Kills the agent at every record of a recovery in turn, in each of the three ways, and lets it start again.
