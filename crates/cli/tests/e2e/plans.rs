@@ -8,7 +8,7 @@ use super::site::{Net, PROGRAM};
 
 const TOP: &str = "\
 version: 1
-site: { name: e2e, region: here, zone: desk, host: this-machine }
+site: { name: e2e, region: here, zone: desk }
 state: state
 allowances: { lateness: 1s, journal_sync: 100ms, route_apply: 500ms, agent_restart: 2s, forced_stop: 2s }
 ";
@@ -57,7 +57,7 @@ fn component(net: &Net, dir: &Path, name: &str, kind: &str, stoppable: bool) -> 
     format!(
         "  {name}:
     type: {kind}
-    location: {{ region: here, zone: rack-a, host: {name} }}
+    location: {{ region: here, zone: rack-a }}
     constraint: {{ reason: one writer at a time, kind: technical }}
     objectives: {{ rto: 120s, rpo: 10s, availability: 99.5 }}
     guards: {{ cool_down: 1s }}
@@ -70,7 +70,7 @@ fn component(net: &Net, dir: &Path, name: &str, kind: &str, stoppable: bool) -> 
 
 fn standby(net: &Net, dir: &Path, name: &str, stoppable: bool) -> String {
     format!(
-        "  {name}:\n    location: {{ region: here, zone: rack-b, host: {name} }}\n{}",
+        "  {name}:\n    location: {{ region: here, zone: rack-b }}\n{}",
         instance(net, dir, name, stoppable)
     )
 }
