@@ -69,10 +69,7 @@ fn component(net: &Net, dir: &Path, name: &str, kind: &str, stoppable: bool) -> 
 }
 
 fn standby(net: &Net, dir: &Path, name: &str, stoppable: bool) -> String {
-    format!(
-        "  {name}:\n    location: {{ region: here, zone: rack-b }}\n{}",
-        instance(net, dir, name, stoppable)
-    )
+    format!("  {name}:\n    location: {{ region: here, zone: rack-b }}\n{}", instance(net, dir, name, stoppable))
 }
 
 fn instance(net: &Net, dir: &Path, name: &str, stoppable: bool) -> String {
