@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use hyper::Method;
 use mainstay_api as api;
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, wait};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
@@ -165,7 +165,7 @@ impl Stage {
             self.remove(&name).await;
         }
         let deadline = Instant::now() + Duration::from_secs(2);
-        while let Ok(waited) = waitpid(None, WaitOptions::NOHANG)
+        while let Ok(waited) = wait(WaitOptions::NOHANG)
             && Instant::now() < deadline
         {
             if waited.is_none() {
