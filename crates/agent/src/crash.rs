@@ -2,6 +2,7 @@
 //! an agent at each record of a recovery in turn. They exist in debug builds only.
 
 /// Where to die.
+#[cfg_attr(not(debug_assertions), expect(dead_code, reason = "nobody names a moment in a release build"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     /// The record of this number is about to be handed to the journal: it is lost, as in a power cut.
