@@ -1,6 +1,7 @@
 //! Recoveries in virtual time through the real engine, with every invariant checked after every step.
 
-use std::path::Path;
+mod fixture;
+
 use std::time::Duration;
 
 use mainstay_engine::command::{Command, Override};
@@ -11,23 +12,11 @@ use mainstay_plan::action::Outcome;
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Phase, Strategy};
-use mainstay_plan::{ComponentIx, Plan};
 use mainstay_sim::checkers::replays;
 use mainstay_sim::world::Fault;
 use mainstay_sim::{Crash, CrashKind, Server, World};
 
-const DATABASE: &str = include_str!("plans/database.yaml");
-const FILES: &str = include_str!("plans/files.yaml");
-const THE: ComponentIx = ComponentIx(0);
-
-fn plan(text: &str) -> Plan {
-    let compiled = mainstay_plan::config::compile("plan.yaml", text, Path::new("/"));
-    compiled.plan.unwrap_or_else(|| panic!("{:#?}", compiled.findings))
-}
-
-fn millis(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
+use fixture::{DATABASE, FILES, millis, plan, recoveries, serving, waiting};
 
 /// A world in which all is well and seen to be.
 fn world(text: &str) -> World {
@@ -43,23 +32,10 @@ fn health(world: &World) -> Health {
     state.instances[state.components[0].bound.index()].health
 }
 
-fn serving(world: &World) -> Option<String> {
-    let targets = &world.table.routes.first()?.targets;
-    targets.iter().find(|it| it.state == TargetState::Serving).map(|it| it.instance.clone())
-}
-
-fn recoveries(world: &World) -> Vec<Recovery> {
-    status::recoveries(world.engine().expect("the agent runs").state()).into_iter().cloned().collect()
-}
-
 fn only(world: &World) -> Recovery {
     let all = recoveries(world);
     assert_eq!(all.len(), 1, "{all:#?}");
     all[0].clone()
-}
-
-fn waiting(world: &World) -> Option<WaitingOn> {
-    status::waiting(world.engine().expect("the agent runs").state(), THE).map(|it| it.1)
 }
 
 fn open(world: &World) -> RecoveryId {

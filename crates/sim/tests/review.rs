@@ -1,37 +1,27 @@
 //! Corners that schedules seldom reach: two things in one turn, a restart at a bad moment, a plan that changes under way.
 
+mod fixture;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_engine::command::{Command, Override};
 use mainstay_engine::driver::{Driver, Todo};
 use mainstay_engine::record::{Completion, ReportedTarget};
-use mainstay_engine::state::{LOCAL_PROCESS, Recovery, RecoveryStatus};
+use mainstay_engine::state::{LOCAL_PROCESS, RecoveryStatus};
 use mainstay_engine::{Body, Engine, Input, Record, WaitingOn, status};
 use mainstay_plan::action::Outcome;
 use mainstay_plan::observation::{Answer, Health, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::routing::{RoutingTable, TargetState};
 use mainstay_plan::strategy::Phase;
-use mainstay_plan::{ComponentIx, Plan, ProbeIx, Time};
+use mainstay_plan::{Plan, ProbeIx, Time};
 use mainstay_sim::checkers::replays;
 use mainstay_sim::world::Fault;
 use mainstay_sim::{Crash, CrashKind, Server, World};
 
-const DATABASE: &str = include_str!("plans/database.yaml");
-const FILES: &str = include_str!("plans/files.yaml");
-const THE: ComponentIx = ComponentIx(0);
-
-fn plan(text: &str) -> Plan {
-    let compiled = mainstay_plan::config::compile("plan.yaml", text, Path::new("/"));
-    compiled.plan.unwrap_or_else(|| panic!("{:#?}", compiled.findings))
-}
-
-fn millis(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
+use fixture::{DATABASE, FILES, THE, millis, plan, recoveries, serving, waiting};
 
 fn world(text: &str) -> World {
     let mut world = World::new(plan(text));
@@ -41,19 +31,6 @@ fn world(text: &str) -> World {
 
 fn server(world: &mut World, name: &str, state: Server) {
     world.fault(Duration::ZERO, Fault::Server(name.to_owned(), state));
-}
-
-fn serving(world: &World) -> Option<String> {
-    let targets = &world.table.routes.first()?.targets;
-    targets.iter().find(|it| it.state == TargetState::Serving).map(|it| it.instance.clone())
-}
-
-fn waiting(world: &World) -> Option<WaitingOn> {
-    status::waiting(world.engine().expect("the agent runs").state(), THE).map(|it| it.1)
-}
-
-fn recoveries(world: &World) -> Vec<Recovery> {
-    status::recoveries(world.engine().expect("the agent runs").state()).into_iter().cloned().collect()
 }
 
 fn done(world: &World) -> Vec<&str> {
