@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mainstay_plan::action::{Action, Outcome};
+use mainstay_plan::notification::NotificationChannel;
 use mainstay_plan::observation::{Answer, Observation};
-use mainstay_plan::policy::NotificationChannel;
 use mainstay_plan::routing::TrafficReport;
 use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{Plan, ProbeIx};

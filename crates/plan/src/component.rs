@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::location::Location;
+use crate::backup::Backup;
+use crate::location::{Location, SharedPart};
 use crate::policy::Guards;
 use crate::strategy::Rung;
 use crate::{ComponentIx, InstanceIx, ProbeIx, RouteIx, WitnessIx};
@@ -35,6 +36,8 @@ pub struct Component {
     pub routes: Vec<RouteIx>,
     /// How an instance that was displaced by a takeover becomes eligible again.
     pub rejoin: Rejoin,
+    /// Its backups.
+    pub backups: Vec<Backup>,
 }
 
 impl Component {
@@ -172,6 +175,10 @@ pub struct Instance {
     pub down_when: usize,
     /// Whether some probe of it reports how far it lags behind, which the RPO guard asks for.
     pub reports_lag: bool,
+    /// What it lives on beside its location.
+    pub shares: Vec<SharedPart>,
+    /// How much of a zone's capacity it takes while it is active.
+    pub capacity: u32,
 }
 
 /// How ready a standby is.

@@ -7,14 +7,20 @@
 //! This crate knows no clock, no network and no process: `mainstay check` must give the same answer in anyone's CI.
 
 pub mod action;
+pub mod agents;
+pub mod backup;
 pub mod component;
 pub mod config;
+pub mod drill;
+pub mod evacuation;
 pub mod finding;
 mod lint;
 pub mod location;
+pub mod notification;
 pub mod observation;
 pub mod plan;
 pub mod policy;
+pub mod prepared;
 pub mod probe;
 pub mod proof;
 pub mod render;

@@ -74,3 +74,44 @@ impl fmt::Display for Location {
         Ok(())
     }
 }
+
+/// Something beside its location that an instance lives on. Instances that name the same thing fail together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SharedPart {
+    /// What sort of thing.
+    pub kind: SharedKind,
+    /// Its name, the owner's own.
+    pub name: String,
+}
+
+/// The sorts of thing that instances share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SharedKind {
+    /// `key`: an encryption key or a certificate.
+    Key,
+    /// `network`: a switch, a link, a gateway.
+    Network,
+    /// `dns`: a name server.
+    Dns,
+    /// `power`: a feed.
+    Power,
+    /// `storage`: a volume, a storage array.
+    Storage,
+}
+
+impl SharedKind {
+    /// All of them.
+    pub const ALL: [SharedKind; 5] =
+        [SharedKind::Key, SharedKind::Network, SharedKind::Dns, SharedKind::Power, SharedKind::Storage];
+
+    /// The word for it everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            SharedKind::Key => "key",
+            SharedKind::Network => "network",
+            SharedKind::Dns => "dns",
+            SharedKind::Power => "power",
+            SharedKind::Storage => "storage",
+        }
+    }
+}

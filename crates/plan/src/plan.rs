@@ -4,8 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::action::Service;
+use crate::agents::{Agent, Coordination};
 use crate::component::{Component, Instance, Witness};
-use crate::policy::{Allowances, Mode, NotificationChannel, OnJournalLoss, Site};
+use crate::drill::Drill;
+use crate::evacuation::Evacuation;
+use crate::notification::{EscalationStep, NotificationChannel};
+use crate::policy::{Allowances, Mode, OnJournalLoss, Site, SiteGuards};
+use crate::prepared::Prepared;
 use crate::probe::Probe;
 use crate::route::Route;
 
@@ -79,6 +84,20 @@ pub struct Plan {
     pub routes: Vec<Route>,
     /// Who is told.
     pub notifications: Vec<NotificationChannel>,
+    /// Who is told next when nobody answers, the first first.
+    pub escalation: Vec<EscalationStep>,
+    /// What holds back recoveries of the whole site.
+    pub guards: SiteGuards,
+    /// What actions need, by name.
+    pub prepared: Vec<Prepared>,
+    /// What is recovered together when a zone or a region is lost, by name.
+    pub evacuations: Vec<Evacuation>,
+    /// Rehearsals, by name.
+    pub drills: Vec<Drill>,
+    /// Agents beside the one that decides, by name.
+    pub agents: Vec<Agent>,
+    /// Where several deciding agents agree.
+    pub coordination: Option<Coordination>,
 }
 
 impl Plan {

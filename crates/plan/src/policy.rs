@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::action::Action;
 use crate::location::Location;
 
 /// How far Mainstay goes by itself.
@@ -96,11 +95,31 @@ pub struct Allowances {
     pub forced_stop: Duration,
 }
 
-/// Who is told, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotificationChannel {
-    /// Its name.
-    pub name: String,
-    /// A command or a webhook. The text is handed over as `MAINSTAY_MESSAGE` or as the body.
-    pub action: Action,
+/// What holds back recoveries of the whole site. `None`: that guard is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct SiteGuards {
+    /// At most so many recoveries begin within a time.
+    pub storm_brake: Option<StormBrake>,
+    /// At most this share of the components may be moved or down after an action.
+    pub blast_radius: Option<BlastRadius>,
+    /// At least so many targets of each shared route stay on.
+    pub minimum_healthy: Option<u32>,
+}
+
+/// At most `at_most` recoveries begin within `within`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StormBrake {
+    /// How many.
+    pub at_most: u32,
+    /// In which time.
+    pub within: Duration,
+}
+
+/// The share of the components that a storm of recoveries may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlastRadius {
+    /// In parts per million of all components.
+    pub share_ppm: u32,
+    /// This many are always allowed: a share of a small number means nothing.
+    pub always: u32,
 }

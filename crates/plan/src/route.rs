@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{InstanceIx, ProbeIx};
+use crate::{ComponentIx, InstanceIx, ProbeIx};
 
 /// Ordered targets behind a proxy, a DNS name, a beacon or an HAProxy agent-check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,30 @@ pub struct Route {
     pub on_silence: OnSilence,
     /// The probes that see what a client of this route gets.
     pub verify: Vec<ProbeIx>,
+    /// How whoever asks its beacon or its agent-check asks, where the plan says so.
+    pub polled: Option<Poll>,
+    /// What changes of it must respect.
+    pub rules: RouteRules,
+}
+
+/// How a health check of somebody else asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Poll {
+    /// From one question to the next.
+    pub every: Duration,
+    /// Answers in a row that change its mind.
+    pub threshold: u32,
+}
+
+/// What every change of a route must respect, judged on the state that the change leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct RouteRules {
+    /// At least so many targets stay on (an assertion).
+    pub at_least: Option<u32>,
+    /// Components that must be healthy before the route may change (gates).
+    pub gates: Vec<ComponentIx>,
+    /// From one change to the next.
+    pub wait: Duration,
 }
 
 /// Whether one target at a time may serve.

@@ -52,6 +52,8 @@ pub struct Rung {
     /// recovered by this rung. `failover_to_standby` has one in each direction, so that it also works the other way round
     /// after a takeover.
     pub plays: BTreeMap<InstanceIx, Play>,
+    /// The backup that it restores, by place in the component's list, where the plan names one.
+    pub backup: Option<usize>,
 }
 
 impl Rung {
@@ -87,6 +89,8 @@ pub struct Step {
     pub attempts: u32,
     /// Whether it may be done again when it is not known whether it was done.
     pub idempotent: bool,
+    /// What must be prepared for it, by place in [`Plan::prepared`](crate::Plan::prepared).
+    pub needs: Vec<usize>,
 }
 
 /// What a step does.

@@ -8,7 +8,7 @@ use super::raw::{ActKind, RawAct};
 use super::tree::{Node, Value};
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::finding::{Code, Finding, Span};
-use crate::policy::NotificationChannel;
+use crate::notification::NotificationChannel;
 
 const OPS: [ServiceOp; 4] = [ServiceOp::Start, ServiceOp::Stop, ServiceOp::Restart, ServiceOp::Kill];
 
@@ -140,5 +140,5 @@ pub(super) fn notification<'a>(cx: &'a Cx<'a>, name: &str, node: &'a Node) -> Op
         _ => webhook(&mut fields),
     };
     fields.finish();
-    Some(NotificationChannel { name: name.to_owned(), action: action? })
+    Some(NotificationChannel { name: name.to_owned(), action: action?, location: None })
 }

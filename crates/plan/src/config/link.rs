@@ -13,6 +13,7 @@ use super::routes::NOWHERE;
 use crate::action::Service;
 use crate::component::{Component, Instance, Witness, WitnessRule};
 use crate::finding::Span;
+use crate::policy::SiteGuards;
 use crate::probe::{Address, Probe, ProbeKind, ProbeTiming, Watches};
 use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 
@@ -137,6 +138,13 @@ fn skeleton(file: &mut File, source: &str) -> Plan {
         witnesses: Vec::new(),
         routes: Vec::new(),
         notifications: std::mem::take(&mut file.notifications),
+        escalation: Vec::new(),
+        guards: SiteGuards::default(),
+        prepared: Vec::new(),
+        evacuations: Vec::new(),
+        drills: Vec::new(),
+        agents: Vec::new(),
+        coordination: None,
     }
 }
 
@@ -174,6 +182,7 @@ fn component(
         witnesses: WitnessRule::default(),
         routes: Vec::new(),
         rejoin: raw.rejoin,
+        backups: Vec::new(),
     });
     Waiting { ladder: raw.ladder, witnesses: raw.witnesses, depends_on: raw.depends_on }
 }
@@ -201,6 +210,8 @@ fn instance(plan: &mut Plan, parts: &mut Parts, component: ComponentIx, raw: Raw
         probes,
         down_when: raw.down_when,
         reports_lag,
+        shares: Vec::new(),
+        capacity: 1,
     });
     parts.services.push(raw.service);
     parts.activate.push(raw.activate);

@@ -12,7 +12,7 @@ use super::references::unknown;
 use super::routes::NOWHERE;
 use crate::finding::{Code, Finding, Span};
 use crate::probe::{Address, Probe, ProbeKind, ProbeTiming, Watches};
-use crate::route::{Route, RouteTarget, Sharing};
+use crate::route::{Route, RouteRules, RouteTarget, Sharing};
 use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
 /// Every address and every DNS name has one user, and what routes need is there.
@@ -109,6 +109,8 @@ pub(super) fn route(
         targets,
         on_silence: raw.on_silence,
         verify,
+        polled: None,
+        rules: RouteRules::default(),
     });
 }
 

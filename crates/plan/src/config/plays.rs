@@ -70,6 +70,7 @@ impl Compiler<'_> {
                 kind: StepKind::Act { on: *ix, action },
                 timeout,
                 attempts,
+                needs: Vec::new(),
             };
             let steps = vec![step, self.verify(*ix)];
             plays.insert(*ix, Play { to: *ix, steps, accepts_two_writers: false });
@@ -78,7 +79,7 @@ impl Compiler<'_> {
             let name = &self.plan.component(self.component).name;
             self.service_missing(self.rung.at, name, "restart");
         }
-        Rung { strategy: Strategy::RestartService, plays }
+        Rung { strategy: Strategy::RestartService, plays, backup: None }
     }
 
     fn service_missing(&self, span: Span, instance: &str, verb: &str) {
@@ -98,14 +99,15 @@ impl Compiler<'_> {
                 kind: StepKind::Act { on: ix, action: action.clone() },
                 timeout,
                 attempts: 1,
+                needs: Vec::new(),
             };
             Play { to: ix, steps: vec![step, self.verify(ix)], accepts_two_writers: false }
         };
-        Rung { strategy, plays: self.instances().iter().map(|ix| (*ix, play(*ix))).collect() }
+        Rung { strategy, plays: self.instances().iter().map(|ix| (*ix, play(*ix))).collect(), backup: None }
     }
 
     fn failover(&self, standby: Option<InstanceIx>, fence: Option<Span>, accepts: bool) -> Rung {
-        let mut rung = Rung { strategy: Strategy::FailoverToStandby, plays: BTreeMap::new() };
+        let mut rung = Rung { strategy: Strategy::FailoverToStandby, plays: BTreeMap::new(), backup: None };
         let component = self.plan.component(self.component);
         let Some(standby) = standby.filter(|it| component.instances.contains(it)) else { return rung };
         let stop = self.fenced_by_stop(fence, accepts);
@@ -210,6 +212,7 @@ impl Compiler<'_> {
                         timeout: self.plan.allowances.forced_stop,
                         attempts: 1,
                         idempotent: true,
+                        needs: Vec::new(),
                     })
                 }
                 None => self.service_missing(self.name(from).span, &self.name(from).value, "stop, which is its fence"),
@@ -243,7 +246,7 @@ impl Compiler<'_> {
     /// the bound is gone, but a slow disk is no reason to give up.
     fn routing_step(&self, name: String, kind: StepKind) -> Step {
         let timeout = (self.plan.allowances.route_apply * 10).max(PATIENCE);
-        Step { name, kind, plane: Plane::Local, timeout, attempts: 2, idempotent: true }
+        Step { name, kind, plane: Plane::Local, timeout, attempts: 2, idempotent: true, needs: Vec::new() }
     }
 
     fn activate(&self, to: InstanceIx, steps: &mut Vec<Step>) {
@@ -273,6 +276,7 @@ impl Compiler<'_> {
                 kind: StepKind::Act { on: to, action },
                 timeout: act.timeout,
                 attempts: act.attempts,
+                needs: Vec::new(),
             });
         }
     }
@@ -308,7 +312,15 @@ impl Compiler<'_> {
 
 impl StepKind {
     fn into_step(self, timeout: Duration) -> Step {
-        Step { name: "verify".to_owned(), kind: self, plane: Plane::Data, timeout, attempts: 1, idempotent: true }
+        Step {
+            name: "verify".to_owned(),
+            kind: self,
+            plane: Plane::Data,
+            timeout,
+            attempts: 1,
+            idempotent: true,
+            needs: Vec::new(),
+        }
     }
 }
 
