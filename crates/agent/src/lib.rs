@@ -10,8 +10,10 @@ mod operate;
 mod people;
 mod server;
 mod start;
+mod surroundings;
 mod view;
 
 pub use ledger::LedgerError;
 pub use operate::Agent;
 pub use start::{Options, PlanFile, StartError};
+pub use surroundings::REAL as REAL_SURROUNDINGS;

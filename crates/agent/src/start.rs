@@ -9,13 +9,14 @@ use mainstay_engine::driver::Driver;
 use mainstay_engine::{Engine, Record, Refusal};
 use mainstay_host::{Clock, Hands, Launch, TrafficLink};
 use mainstay_plan::finding::{Finding, Severity};
-use mainstay_plan::{Plan, Time, config};
+use mainstay_plan::{Compiled, Plan, SourceFile, Time, compile_in};
 use mainstay_store::{StateDir, StateDirError};
 use tokio::sync::mpsc;
 
 use crate::ledger::{Ledger, LedgerError};
 use crate::operate::Agent;
 use crate::server::{self, ServerError};
+use crate::surroundings;
 
 /// How many reports of the host may wait for the loop. A probe that finds the queue full waits, and is late.
 const REPORTS: usize = 65_536;
@@ -73,8 +74,8 @@ pub enum StartError {
 pub struct PlanFile {
     /// Where.
     pub path: PathBuf,
-    /// Its text.
-    pub text: String,
+    /// It and the files that it includes.
+    pub files: Vec<SourceFile>,
     /// The folder of the file, absolute: relative paths in the plan start there.
     pub base_dir: PathBuf,
     /// The plan, if it has no errors.
@@ -90,8 +91,9 @@ impl PlanFile {
         let text = fs::read_to_string(path).map_err(unreadable)?;
         let absolute = path.canonicalize().map_err(unreadable)?;
         let base_dir = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-        let compiled = config::compile(&path.display().to_string(), &text, &base_dir);
-        Ok(PlanFile { path: absolute, text, base_dir, plan: compiled.plan, findings: compiled.findings })
+        let Compiled { plan, findings, files } =
+            compile_in(&path.display().to_string(), &text, &base_dir, &surroundings::REAL);
+        Ok(PlanFile { path: absolute, files, base_dir, plan, findings })
     }
 
     /// The base folder as the journal holds it.

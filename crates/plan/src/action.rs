@@ -132,6 +132,9 @@ pub enum ServiceOp {
 }
 
 impl ServiceOp {
+    /// All of them.
+    pub const ALL: [ServiceOp; 4] = [ServiceOp::Start, ServiceOp::Stop, ServiceOp::Restart, ServiceOp::Kill];
+
     /// The word for it everywhere.
     pub const fn word(self) -> &'static str {
         match self {

@@ -152,6 +152,8 @@ impl Criticality {
 pub struct Objectives {
     /// Recovery time objective: from the last good answer before the failure to the first good one after it.
     pub rto: Option<Duration>,
+    /// The same for the loss of the region, where it is another one.
+    pub region_rto: Option<Duration>,
     /// Recovery point objective: how much acknowledged work, in time, may be lost. `None`: the component keeps no state.
     pub rpo: Option<Duration>,
     /// Availability target (SLO) in parts per million: 99.95 % is 999 500.

@@ -39,11 +39,16 @@ pub struct Span {
     pub line: usize,
     /// Column of `start` in characters, counted from 1.
     pub column: usize,
+    /// Which file of the plan: 0 is the one that was named, the others are included by it.
+    #[serde(skip)]
+    pub file: u16,
 }
 
 /// A second place that a finding speaks of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Label {
+    /// The file, as its reader called it.
+    pub file: String,
     /// Where.
     pub span: Span,
     /// What is to be seen there.
@@ -95,7 +100,7 @@ impl Finding {
     }
 
     pub(crate) fn other(mut self, span: Span, text: impl Into<String>) -> Finding {
-        self.others.push(Label { span, text: text.into() });
+        self.others.push(Label { file: String::new(), span, text: text.into() });
         self
     }
 
@@ -200,6 +205,20 @@ codes! {
         "each entry is one thing: its one key says which"
     Contradiction "MS0113" Error "fields that contradict each other"
         "only one of them can hold"
+    OlderVersion "MS0114" Note "an older version of the grammar"
+        "every version that ever was is read for ever, because journals hold plans; a person reads the newest more easily"
+    Idle "MS0115" Note "checked and not acted on"
+        "the plan may say it, people and proof may rely on it, and the agent does nothing about it yet"
+    Include "MS0116" Error "an included file can't be used"
+        "a plan of which a part is missing would recover only a part"
+    VariableUnset "MS0117" Error "a variable that is not set"
+        "an address or a secret that is guessed, or empty, would be found wrong at the moment of failure"
+    VariableUnknown "MS0118" Error "a variable that nothing names"
+        "the environment is read only where a plan says so by name"
+    VariableUnused "MS0119" Warning "a variable that nothing uses"
+        "whoever sets it believes that it matters"
+    SecretShown "MS0120" Error "a secret where it would be shown"
+        "journals, screens and lists of processes are read by more people than may know it"
 
     UnknownReference "MS0201" Error "a name that nothing has"
         "what it stands for would be missing at the moment of failure"

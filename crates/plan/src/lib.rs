@@ -30,7 +30,7 @@ mod starter;
 pub mod strategy;
 pub mod time;
 
-pub use config::{Compiled, compile};
+pub use config::{Compiled, SourceFile, Surroundings, compile, compile_in, effective, reference, schema, upgrade};
 pub use finding::{Code, Finding, Severity, Span, explain};
 pub use plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 pub use proof::Proof;

@@ -24,6 +24,16 @@ pub(crate) fn lint(plan: &Plan, places: &Places) -> Vec<Finding> {
                 .help("add under `witnesses` something outside the components' zones that always answers: a gateway, a name server"),
         );
     }
+    for idle in &places.idle {
+        findings.push(
+            Finding::new(
+                Code::Idle,
+                idle.span,
+                format!("`{}` is checked, and the agent does not act on it", idle.value),
+            )
+            .label("for people, for the proof and for `mainstay assess`"),
+        );
+    }
     for (at, span) in places.components.iter().enumerate() {
         let component = ComponentIx(u32::try_from(at).expect("a component has an index"));
         recovery(plan, component, *span, &mut findings);

@@ -4,37 +4,61 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
 
+use crate::config::SourceFile;
 use crate::finding::{Finding, Severity, Span};
 
 /// Lines between two places of one finding beyond which they are drawn apart.
 const APART: usize = 30;
 
-/// Draws findings about the file whose text is `text`, with terminal colours or without, each ending in an empty line.
-pub fn render(text: &str, findings: &[Finding], colour: bool) -> String {
+/// Draws findings about a plan in `files`, with terminal colours or without, each ending in an empty line.
+pub fn render(files: &[SourceFile], findings: &[Finding], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-    let lines: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let files: Vec<Drawn<'_>> = files.iter().map(Drawn::new).collect();
     let mut out = String::new();
     for finding in findings {
-        out.push_str(&renderer.render(&[group(text, &lines, finding)]));
+        out.push_str(&renderer.render(&[group(&files, finding)]));
         out.push_str("\n\n");
     }
     out
 }
 
-fn group<'a>(text: &'a str, lines: &[usize], finding: &'a Finding) -> Group<'a> {
+/// A file and where its lines begin.
+struct Drawn<'a> {
+    name: &'a str,
+    text: &'a str,
+    lines: Vec<usize>,
+}
+
+impl<'a> Drawn<'a> {
+    fn new(file: &'a SourceFile) -> Drawn<'a> {
+        let lines = std::iter::once(0).chain(file.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Drawn { name: &file.name, text: &file.text, lines }
+    }
+}
+
+fn group<'a>(files: &[Drawn<'a>], finding: &'a Finding) -> Group<'a> {
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let near = |span: &Span| span.line.abs_diff(finding.span.line) <= APART;
+    let same = |span: &Span| span.file == finding.span.file;
+    let near = |span: &Span| same(span) && span.line.abs_diff(finding.span.line) <= APART;
     let first = finding.others.iter().filter(|it| near(&it.span)).map(|it| (it.span, it.text.as_str()));
     let mut shown: Vec<(Span, &str)> = first.collect();
     shown.push((finding.span, finding.label.as_str()));
     let title = level.primary_title(finding.message.as_str()).id(finding.code.text());
-    let mut group = title.element(snippet(text, lines, finding, &shown));
+    let mut elements = vec![snippet(files, finding, &shown)];
     for other in finding.others.iter().filter(|it| !near(&it.span)) {
-        group = group.element(snippet(text, lines, finding, &[(other.span, &other.text)]));
+        elements.push(snippet(files, finding, &[(other.span, &other.text)]));
+    }
+    let mut elements = elements.into_iter().flatten();
+    let mut group = match elements.next() {
+        Some(first) => title.element(first),
+        None => Group::with_title(title),
+    };
+    for element in elements {
+        group = group.element(element);
     }
     group = group.element(Level::NOTE.message(normalize_untrusted_str(&finding.reason)));
     if let Some(help) = &finding.help {
@@ -46,22 +70,23 @@ fn group<'a>(text: &'a str, lines: &[usize], finding: &'a Finding) -> Group<'a> 
 /// A piece of the file that shows all of `shown`. Only the lines around are handed over: drawing a finding must not cost
 /// more in a large file than in a small one.
 fn snippet<'a>(
-    text: &'a str,
-    lines: &[usize],
-    finding: &'a Finding,
+    files: &[Drawn<'a>],
+    finding: &Finding,
     shown: &[(Span, &'a str)],
-) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+) -> Option<Snippet<'a, annotate_snippets::Annotation<'a>>> {
+    let file = files.get(usize::from(shown.first()?.0.file))?;
     let from = shown.iter().map(|(span, _)| span.line).min().unwrap_or(1).max(1);
     let last = shown.iter().map(|(span, _)| span.end).max().unwrap_or(0);
-    let start = lines.get(from - 1).copied().unwrap_or(0);
-    let end = lines.get(lines.partition_point(|it| *it <= last)).copied().unwrap_or(text.len()).max(start);
-    let mut snippet = Snippet::source(&text[start..end]).path(finding.file.as_str()).line_start(from);
+    let start = file.lines.get(from - 1).copied().unwrap_or(0);
+    let end =
+        file.lines.get(file.lines.partition_point(|it| *it <= last)).copied().unwrap_or(file.text.len()).max(start);
+    let mut snippet = Snippet::source(&file.text[start..end]).path(file.name).line_start(from);
     for (span, label) in shown {
         let kind = if *span == finding.span { AnnotationKind::Primary } else { AnnotationKind::Context };
         let label = if label.is_empty() { None } else { Some(*label) };
-        snippet = snippet.annotation(kind.span(visible(span, text, start)).label(label));
+        snippet = snippet.annotation(kind.span(visible(span, file.text, start)).label(label));
     }
-    snippet
+    Some(snippet)
 }
 
 /// The first line of a span, relative to `start`: what goes on over many lines is shown by its beginning.

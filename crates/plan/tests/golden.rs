@@ -36,7 +36,7 @@ fn examples_are_sound_and_proved() {
     let mut wrong = Vec::new();
     for (name, text) in plans(&here("../../examples")) {
         let compiled = compile(&format!("{name}.yaml"), &text, Path::new("/etc/mainstay"));
-        let findings = render(&text, &compiled.findings, false);
+        let findings = render(&compiled.files, &compiled.findings, false);
         golden(&here(&format!("tests/golden/{name}.findings.txt")), &findings, &mut wrong);
         let plan = compiled.plan.unwrap_or_else(|| panic!("{name}: {findings}"));
         golden(&here(&format!("tests/golden/{name}.proof.txt")), &Proof::of(&plan).text(), &mut wrong);
@@ -53,7 +53,7 @@ fn wrong_files_are_told_what_is_wrong() {
         assert_eq!(errors, compiled.plan.is_none(), "{name}: a plan exactly when there is no error");
         assert_eq!(errors, !name.starts_with("weak-") && name != "sound", "{name}: {:#?}", compiled.findings);
         let path = here(&format!("tests/golden/wrong/{name}.txt"));
-        golden(&path, &render(&text, &compiled.findings, false), &mut wrong);
+        golden(&path, &render(&compiled.files, &compiled.findings, false), &mut wrong);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -24,7 +24,7 @@ fn check(text: &str) -> Compiled {
     }
     let errors = compiled.findings.iter().any(|it| it.severity == Severity::Error);
     assert_eq!(errors, compiled.plan.is_none(), "{:#?}\n{text}", compiled.findings);
-    let _ = render(text, &compiled.findings, true);
+    let _ = render(&compiled.files, &compiled.findings, true);
     if let Some(plan) = &compiled.plan {
         let _ = Proof::of(plan).text();
     }
@@ -190,7 +190,7 @@ fn the_starter_is_a_plan() {
 
 /// A plan with `count` components, each with a standby, a route and a dependency on the one before.
 fn large(count: usize) -> String {
-    let mut text = String::from("version: 1\nsite: { name: big, region: r, zone: z0 }\ncomponents:\n");
+    let mut text = String::from("version: 2\nsite: { name: big, region: r, zone: z0 }\ncomponents:\n");
     for n in 0..count {
         let depends = if n == 0 { String::new() } else { format!("    depends_on: [c{:05}]\n", n - 1) };
         write!(

@@ -191,7 +191,7 @@ fn a_proof_has_names_in_json() {
     assert_eq!(cells[0]["recovery"]["bounds"][0]["total_ms"], 14_450);
     assert_eq!(cells[3]["condition"], "agents_host_gone");
     assert!(cells[3]["no_recovery"]["change"].is_string());
-    let findings = compile("x.yaml", "version: 2\n", Path::new("/")).findings;
+    let findings = compile("x.yaml", "version: 3\n", Path::new("/")).findings;
     let json = serde_json::to_value(&findings).unwrap();
     assert!(json.as_array().unwrap().iter().any(|it| it["code"] == "MS0111" && it["span"]["column"] == 10));
 }

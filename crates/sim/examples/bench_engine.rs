@@ -83,7 +83,7 @@ fn answers(due: &[ProbeIx], now: Time, refuses: Option<ProbeIx>) -> Vec<Input> {
 }
 
 fn plan(components: usize) -> Plan {
-    let mut text = String::from("version: 1\nsite: { name: bench, region: r, zone: z }\nstate: s\ncomponents:\n");
+    let mut text = String::from("version: 2\nsite: { name: bench, region: r, zone: z }\nstate: s\ncomponents:\n");
     for n in 0..components {
         let (a, b) = (n / 250, n % 250 + 1);
         let _ = write!(

@@ -1,19 +1,18 @@
 //! `mainstay check`: findings and the proof, offline.
 
-use std::fs;
-use std::io::{self, ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use mainstay_plan::{Finding, Proof, Severity, compile, render};
+use mainstay_plan::{Finding, Proof, Severity, render};
 use serde::Serialize;
 
 use super::Cx;
 use crate::exit::{Answer, Failure};
 use crate::look::{say, say_json};
+use crate::plan_file::PlanFile;
 
 /// Check a plan, and prove what it would survive
 ///
-/// Reads the file and nothing else: no server is asked, no name is resolved. Findings come first, each with its place in
+/// Reads the file, those that it includes and the variables that it names: no server is asked, no name is resolved. Findings come first, each with its place in
 /// the file. The proof follows: for each component and each failure, the first recovery that survives it, its worst
 /// case, and what that rests on, or why there is none.
 #[derive(Debug, clap::Args)]
@@ -21,6 +20,7 @@ use crate::look::{say, say_json};
 Examples:
   mainstay check mainstay.yaml
   mainstay check --json mainstay.yaml | jq '.findings[].code'
+  mainstay check --print-effective mainstay.yaml
   generate-plan | mainstay check -
 
 Exit codes:
@@ -33,6 +33,9 @@ pub(crate) struct Check {
     /// Leave the proof out
     #[arg(long, conflicts_with = "json")]
     no_proof: bool,
+    /// Print the plan with everything filled in: defaults, included files, variables; secrets stay `${NAME}`
+    #[arg(long, conflicts_with_all = ["json", "no_proof"])]
+    print_effective: bool,
     /// Answer as JSON
     #[arg(long)]
     json: bool,
@@ -48,15 +51,17 @@ struct Report<'a> {
 
 impl Check {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
-        let (name, text) = read(&self.file)?;
-        let base = self.file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let compiled = compile(&name, &text, base);
+        let file = PlanFile::read(&self.file)?;
+        if self.print_effective {
+            return print_effective(&file, cx);
+        }
+        let (name, compiled) = (file.name.clone(), file.compile());
         let proof = compiled.plan.as_ref().filter(|_| !self.no_proof).map(Proof::of);
         if self.json {
             let valid = compiled.plan.is_some();
             say_json(&Report { file: &name, valid, findings: &compiled.findings, proof })?;
         } else {
-            let mut out = render(&text, &compiled.findings, cx.look.colour);
+            let mut out = render(&compiled.files, &compiled.findings, cx.look.colour);
             if let Some(proof) = &proof {
                 out.push_str(&proof.text());
                 out.push('\n');
@@ -78,6 +83,16 @@ impl Check {
     }
 }
 
+/// The plan as one text that says everything; findings, if there is no plan.
+fn print_effective(file: &PlanFile, cx: &Cx) -> Result<Answer, Failure> {
+    let (compiled, text) = file.effective();
+    match text {
+        Some(text) => say(&text)?,
+        None => say(&format!("{}there is no plan\n", render(&compiled.files, &compiled.findings, cx.look.colour)))?,
+    }
+    Ok(Answer::from(compiled.plan.is_some()))
+}
+
 fn prefixed(prefix: &str, text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{prefix}{text}") }
 }
@@ -92,39 +107,4 @@ fn counts(findings: &[Finding]) -> String {
         (number > 0).then(|| count(number, severity.word()))
     });
     each.collect::<Vec<_>>().join(", ")
-}
-
-/// The file's name for people, and its text.
-fn read(file: &Path) -> Result<(String, String), Failure> {
-    let stdin = file == Path::new("-");
-    let name = if stdin { "standard input".to_owned() } else { file.display().to_string() };
-    let bytes = if stdin {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        fs::read(file)
-    };
-    let bytes = bytes.map_err(|error| unreadable(&name, &error))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-        Failure::usage(format!("`{name}` is not UTF-8: byte {at}, on line {line}, is not text"))
-            .help("save the file as UTF-8")
-    })?;
-    Ok((name, text))
-}
-
-pub(crate) fn unreadable(name: &str, error: &io::Error) -> Failure {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the operating system's errors are not ours to list")]
-    match error.kind() {
-        ErrorKind::NotFound => Failure::usage(format!("there is no file `{name}`"))
-            .help(format!("`mainstay init {name}` writes a plan to start from")),
-        ErrorKind::IsADirectory => {
-            Failure::usage(format!("`{name}` is a directory")).help("name the plan's file in it")
-        }
-        ErrorKind::PermissionDenied => Failure::usage(format!("no permission to read `{name}`")),
-        ErrorKind::InvalidData => Failure::usage(format!("`{name}` is not text"))
-            .help("a plan is YAML in UTF-8; `mainstay init FILE` writes one to start from"),
-        _ => Failure::usage(format!("can't read `{name}`: {error}")),
-    }
 }

@@ -14,8 +14,10 @@ mod recover;
 mod recoveries;
 mod resume;
 pub(crate) mod run;
+mod schema;
 mod status;
 pub(crate) mod traffic;
+mod upgrade;
 mod watch;
 
 use std::fmt::Write;
@@ -62,6 +64,8 @@ enum Command {
     Init(init::Init),
     Check(check::Check),
     Explain(explain::Explain),
+    Schema(schema::Schema),
+    Upgrade(upgrade::Upgrade),
     Run(run::Run),
     Traffic(traffic::Traffic),
     Demo(demo::Demo),
@@ -83,7 +87,7 @@ enum Command {
 
 /// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Prepare", &["init", "check", "explain"]),
+    ("Prepare", &["init", "check", "explain", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries"]),
     ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt"]),
@@ -99,6 +103,8 @@ impl Cli {
             Command::Init(it) => it.run(),
             Command::Check(it) => it.run(&cx),
             Command::Explain(it) => it.run(),
+            Command::Schema(it) => it.run(),
+            Command::Upgrade(it) => it.run(&cx),
             Command::Run(it) => it.run(&cx),
             Command::Traffic(it) => it.run(&cx),
             Command::Demo(it) => it.run(&cx),

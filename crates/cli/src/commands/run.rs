@@ -8,10 +8,10 @@ use mainstay_store::StateDirError;
 use mainstay_store::journal::OpenError;
 
 use super::Cx;
-use super::check::unreadable;
 use crate::exit::{Answer, Code, Failure, causes};
 use crate::logging::{self, LogFormat};
 use crate::look::Look;
+use crate::plan_file::unreadable;
 
 /// Watch, and recover what fails
 ///
@@ -82,7 +82,7 @@ fn failure(error: StartError) -> Failure {
     match error {
         StartError::Unreadable { file, source } => unreadable(&file.display().to_string(), &source),
         StartError::Plan { plan } => {
-            eprint!("{}", render(&plan.text, &plan.findings, Look::of_stderr_colour()));
+            eprint!("{}", render(&plan.files, &plan.findings, Look::of_stderr_colour()));
             let check = format!("mend it and see that `mainstay check {}` is content", plan.path.display());
             Failure::usage(text).help(check)
         }

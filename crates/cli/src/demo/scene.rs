@@ -88,7 +88,7 @@ pub(crate) fn plan_text(addresses: &Addresses, dir: &Path, program: &Path) -> St
     let [files_a, files_b] = addresses.files;
     format!(
         r#"# The demo's plan: two components, each with a standby that copies it.
-version: 1
+version: 2
 site: {{ name: demo, region: here, zone: desk, host: this-machine }}
 state: state
 allowances: {{ lateness: 150ms, journal_sync: 25ms, route_apply: 25ms, agent_restart: 600ms, forced_stop: 200ms }}
@@ -181,6 +181,6 @@ routes:
 /// Compiles the plan that was written; a demo whose plan has errors is a defect.
 pub(crate) fn compile(text: &str, dir: &Path) -> anyhow::Result<Plan> {
     let compiled = mainstay_plan::compile("demo.yaml", text, dir);
-    let found = || mainstay_plan::render(text, &compiled.findings, false);
+    let found = || mainstay_plan::render(&compiled.files, &compiled.findings, false);
     compiled.plan.as_ref().cloned().with_context(|| format!("the demo's own plan has errors:\n{}", found()))
 }

@@ -9,7 +9,7 @@ use mainstay_api as api;
 use mainstay_engine::replay::replay;
 use mainstay_plan::location::FailureDomain;
 use mainstay_plan::proof::Condition;
-use mainstay_plan::{Plan, Proof};
+use mainstay_plan::{Plan, Proof, Surroundings};
 use mainstay_store::Reader;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -280,7 +280,9 @@ fn is_whole(state: &Path) -> Result<String, String> {
 fn replays(state: &Path) -> Result<String, String> {
     let reader = Reader::open(state).map_err(|error| causes(&error))?;
     let records = reader.records(1).map_while(Result::ok).map(|it| (it.seq, encoded(&it)));
-    let compile = |text: &str, base: &str| mainstay_plan::compile("the journal's plan", text, Path::new(base)).plan;
+    let compile = |text: &str, base: &str| {
+        mainstay_plan::compile_in("the journal's plan", text, Path::new(base), &Surroundings::REPLAY).plan
+    };
     replay(records, compile).map(|it| format!("{} decisions", it.decisions)).map_err(|error| causes(&error))
 }
 

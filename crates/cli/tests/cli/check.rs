@@ -59,7 +59,7 @@ fn a_file_that_is_none_is_usage() {
     check("shop.yaml")
         .fails(2, "error: there is no file `shop.yaml`\nhelp: `mainstay init shop.yaml` writes a plan to start from\n");
     check(".").fails(2, "error: `.` is a directory\nhelp: name the plan's file in it\n");
-    fs::write(dir.path().join("latin1.yaml"), b"version: 1\nsite: caf\xe9\n").expect("writes");
+    fs::write(dir.path().join("latin1.yaml"), b"version: 2\nsite: caf\xe9\n").expect("writes");
     check("latin1.yaml")
         .fails(2, "error: `latin1.yaml` is not UTF-8: byte 20, on line 2, is not text\nhelp: save the file as UTF-8\n");
     let secret = dir.path().join("secret.yaml");

@@ -7,7 +7,7 @@ use super::clients::NAME;
 use super::site::{Net, PROGRAM};
 
 const TOP: &str = "\
-version: 1
+version: 2
 site: { name: e2e, region: here, zone: desk }
 state: state
 allowances: { lateness: 1s, journal_sync: 100ms, route_apply: 500ms, agent_restart: 2s, forced_stop: 2s }

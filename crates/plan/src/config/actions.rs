@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::fields::{self, Cx, Fields, choice, items};
-use super::raw::{ActKind, RawAct};
-use super::tree::{Node, Value};
+use super::fields::{self, At, Cx, Fields, choose, items};
+use super::grammar::{ACTION, MESSENGER, NOTIFICATION, SERVICE};
+use super::raw::{ActKind, RawAct, RawChannel};
+use super::scalar;
+use super::tree::{Entry, Node, Value};
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::finding::{Code, Finding, Span};
-use crate::notification::NotificationChannel;
-
-const OPS: [ServiceOp; 4] = [ServiceOp::Start, ServiceOp::Stop, ServiceOp::Restart, ServiceOp::Kill];
 
 /// A list of actions.
 pub(super) fn acts<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawAct> {
@@ -18,50 +17,49 @@ pub(super) fn acts<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawAct> {
 }
 
 fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
-    let choice = choice(cx, node, "action", &["service", "command", "trigger_file", "webhook"])?;
-    let mut fields = Fields::open(cx, choice.node, choice.at, format!("this {} action", choice.word));
-    let what = match choice.word {
-        "service" => {
-            fields.must("op", |cx, node| fields::word(cx, node, &OPS, ServiceOp::word)).map(ActKind::OwnService)
-        }
+    let chosen = choose(cx, node, &ACTION)?;
+    let mut fields = Fields::behind(cx, &chosen, format!("this {} action", chosen.word));
+    let what = match chosen.word {
+        "service" => fields.word("op", &ServiceOp::ALL, ServiceOp::word).map(ActKind::OwnService),
         "command" => command(&mut fields).map(ActKind::Other),
         "trigger_file" => {
-            let path = fields.must("path", fields::path);
+            let path = fields.read("path", fields::path);
             let content = fields.read("content", fields::content).unwrap_or_default();
             path.map(|path| ActKind::Other(Action::TriggerFile { path, content }))
         }
         _ => webhook(&mut fields).map(ActKind::Other),
     };
-    let timeout = fields.positive("timeout", Duration::from_secs(10));
-    let attempts = fields.number("attempts", 1..=100, 1);
+    let timeout = fields.duration("timeout");
+    let attempts = fields.number("attempts");
+    let needs = fields.read("needs", fields::names).unwrap_or_default();
     fields.finish();
-    Some(RawAct { at: choice.at, what: what?, timeout, attempts })
+    Some(RawAct { at: chosen.at, what: what?, timeout, attempts, needs })
 }
 
 fn command(fields: &mut Fields<'_>) -> Option<Action> {
-    let argv = fields.must("run", fields::argv);
+    let argv = fields.read("run", fields::argv);
     let env = fields.read("env", texts).unwrap_or_default();
-    let plane = plane(fields, Plane::Local);
+    let plane = plane(fields);
     let idempotent = fields.flag("idempotent");
     Some(Action::Command { argv: argv?, env, plane, idempotent })
 }
 
 fn webhook(fields: &mut Fields<'_>) -> Option<Action> {
-    let url = fields.must("url", |cx, node| {
+    let url = fields.read("url", |cx, node| {
         fields::url(cx, node)?;
         fields::text(cx, node)
     });
-    let method = fields.text("method").unwrap_or_else(|| "POST".to_owned());
+    let method = fields.text("method").unwrap_or_default();
     let headers = fields.read("headers", texts).unwrap_or_default();
     let body = fields.read("body", fields::content).unwrap_or_default();
-    let plane = plane(fields, Plane::Data);
+    let plane = plane(fields);
     let idempotent = fields.flag("idempotent");
     Some(Action::Webhook { url: url?, method, headers, body, plane, idempotent })
 }
 
 /// The plane of an action, as its author states it.
-pub(super) fn plane(fields: &mut Fields<'_>, default: Plane) -> Plane {
-    fields.read("plane", |cx, node| fields::word(cx, node, &Plane::ALL, Plane::word)).unwrap_or(default)
+pub(super) fn plane(fields: &mut Fields<'_>) -> Plane {
+    fields.word("plane", &Plane::ALL, Plane::word).unwrap_or(Plane::Local)
 }
 
 /// A mapping from text to text.
@@ -80,13 +78,13 @@ fn texts(cx: &Cx<'_>, node: &Node) -> Option<BTreeMap<String, String>> {
 
 /// How an instance's service is controlled: a systemd unit, or commands and a pid file.
 pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Service> {
-    let mut fields = Fields::open(cx, Some(node), at, "this service");
+    let mut fields = Fields::open(cx, Some(node), at, "this service", &SERVICE);
     let unit = fields.take("unit");
     let start = fields.take("start");
     let stop = fields.read("stop", fields::argv);
     let status = fields.read("status", fields::argv);
     let pid_file = fields.read("pid_file", fields::path);
-    let stop_grace = fields.duration("stop_grace", Duration::from_secs(10));
+    let grace = fields.maybe_duration("stop_grace");
     let service = match (unit, start) {
         (Some(unit), Some(start)) => {
             cx.report(
@@ -120,10 +118,14 @@ pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Se
                 );
             }
             cx.field.set("start");
+            let stop_grace = grace.unwrap_or(STOP_GRACE);
+            if grace.is_none() {
+                cx.derive(at, "stop_grace", scalar::show_duration(stop_grace));
+            }
             fields::argv(cx, &start.node).map(|start| Service::Declared { start, stop, status, pid_file, stop_grace })
         }
         (None, None) => {
-            fields.need("unit");
+            fields.miss("unit");
             None
         }
     };
@@ -131,14 +133,26 @@ pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Se
     service
 }
 
-/// Who is told: a command or a webhook by a name.
-pub(super) fn notification<'a>(cx: &'a Cx<'a>, name: &str, node: &'a Node) -> Option<NotificationChannel> {
-    let choice = choice(cx, node, "notification", &["command", "webhook"])?;
-    let mut fields = Fields::open(cx, choice.node, choice.at, format!("this {}", choice.word));
-    let action = match choice.word {
+/// How long a stop in order may take, where the plan does not say.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Who is told: `NAME: { send: {…} }`.
+pub(super) fn notification<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawChannel {
+    let what = format!("notification `{}`", entry.key);
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, what, &NOTIFICATION);
+    let action = fields.read("send", messenger);
+    let location = fields.take("location").map(|it| super::components::location_at(cx, it));
+    fields.finish();
+    RawChannel { name: At { value: entry.key.clone(), span: entry.key_span }, action, location }
+}
+
+fn messenger<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<Action> {
+    let chosen = choose(cx, node, &MESSENGER)?;
+    let mut fields = Fields::behind(cx, &chosen, format!("this {}", chosen.word));
+    let action = match chosen.word {
         "command" => command(&mut fields),
         _ => webhook(&mut fields),
     };
     fields.finish();
-    Some(NotificationChannel { name: name.to_owned(), action: action?, location: None })
+    action
 }

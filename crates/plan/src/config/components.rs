@@ -1,50 +1,61 @@
 //! Lowering components, standbys and witnesses.
 
-use std::time::Duration;
-
 use super::actions::{acts, plane, service};
-use super::fields::{self, At, Cx, Fields, choice, items};
+use super::fields::{self, At, Cx, Fields, choose, items, named};
+use super::grammar::{
+    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, GUARDS, LOCATION, OBJECTIVES, SHARED, STANDBY, STRATEGY,
+    WITNESS, WITNESS_RULE,
+};
 use super::probes::{probe, probes};
-use super::raw::{RawComponent, RawHow, RawInstance, RawRung, RawWitness, RawWitnessRule};
+use super::raw::{RawComponent, RawHow, RawInstance, RawRun, RawRung, RawWitness, RawWitnessRule};
 use super::tree::{Entry, Node};
-use crate::action::Plane;
+use crate::backup::{Backup, BackupCopy};
 use crate::component::{ComponentKind, Constraint, ConstraintKind, Criticality, Objectives, Rejoin, Temperature};
 use crate::finding::{Code, Finding, Span};
-use crate::location::Location;
+use crate::location::{Location, SharedKind, SharedPart};
 use crate::policy::{Approval, Guards};
 use crate::strategy::Strategy;
 
 /// One component: `NAME: {…}`.
 pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
-    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("component `{}`", entry.key));
-    let kind = fields
-        .must("type", |cx, node| fields::word(cx, node, &ComponentKind::ALL, ComponentKind::word))
-        .unwrap_or(ComponentKind::Database);
+    let mut fields =
+        Fields::open(cx, Some(&entry.node), entry.key_span, format!("component `{}`", entry.key), &COMPONENT);
+    let kind = fields.word("type", &ComponentKind::ALL, ComponentKind::word).unwrap_or(ComponentKind::Database);
     let instance = instance(&mut fields, entry, Temperature::Hot);
     let constraint = fields.take("constraint").and_then(|it| constraint(cx, &it.node, it.key_span));
-    let criticality = fields
-        .read("criticality", |cx, node| fields::word(cx, node, &Criticality::ALL, Criticality::word))
-        .unwrap_or(Criticality::Important);
+    let criticality =
+        fields.word("criticality", &Criticality::ALL, Criticality::word).unwrap_or(Criticality::Important);
     let objectives = fields.take("objectives").map(|it| objectives(cx, &it.node, it.key_span)).unwrap_or_default();
-    let depends_on = fields.read("depends_on", names).unwrap_or_default();
+    let depends_on = fields.read("depends_on", fields::names).unwrap_or_default();
     let witnesses = fields.take("witnesses").map(|it| witness_rule(cx, &it.node, it.key_span));
-    let rejoin =
-        fields.read("rejoin", |cx, node| fields::word(cx, node, &Rejoin::ALL, Rejoin::word)).unwrap_or(Rejoin::ByHand);
+    let rejoin = fields.word("rejoin", &Rejoin::ALL, Rejoin::word).unwrap_or(Rejoin::ByHand);
+    let backups = fields.take("backups").map(|it| named(cx, &it.node, "backup")).unwrap_or_default();
+    let backups = backups.iter().map(|it| backup(cx, it)).collect();
     let guards = guards(cx, fields.take("guards"), entry.key_span);
     let ladder = fields
         .read("recovery", items)
         .map(|rungs| rungs.iter().filter_map(|it| rung(cx, it)).collect())
         .unwrap_or_default();
     fields.finish();
-    RawComponent { instance, kind, constraint, criticality, objectives, depends_on, witnesses, rejoin, guards, ladder }
+    RawComponent {
+        instance,
+        kind,
+        constraint,
+        criticality,
+        objectives,
+        depends_on,
+        witnesses,
+        rejoin,
+        guards,
+        backups,
+        ladder,
+    }
 }
 
 /// One standby: `NAME: {…}`.
 pub(super) fn standby<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawInstance {
-    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("standby `{}`", entry.key));
-    let temperature = fields
-        .read("temperature", |cx, node| fields::word(cx, node, &Temperature::ALL, Temperature::word))
-        .unwrap_or(Temperature::Warm);
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("standby `{}`", entry.key), &STANDBY);
+    let temperature = fields.word("temperature", &Temperature::ALL, Temperature::word).unwrap_or(Temperature::Warm);
     let instance = instance(&mut fields, entry, temperature);
     fields.finish();
     instance
@@ -55,7 +66,7 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
     let cx = fields.cx;
     let location = must_location(fields);
     let service = fields.take("service").and_then(|it| service(cx, &it.node, it.key_span));
-    let listed = fields.need("probes");
+    let listed = fields.take("probes");
     let probes = listed.map(|it| probes(cx, &it.node)).unwrap_or_default();
     if let Some(Entry { key_span, node, .. }) = listed
         && items_len(node) == Some(0)
@@ -66,7 +77,7 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
                 .reason("without a probe nobody learns that it failed, or that it is fit to take over"),
         );
     }
-    let down_when = fields.number("down_when", 1..=1000, 1);
+    let down_when = fields.number("down_when");
     if let (Some(at), Some(count)) = (fields.place("down_when"), listed.and_then(|it| items_len(&it.node)))
         && down_when as usize > count
         && count > 0
@@ -78,6 +89,8 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
         );
     }
     let activate = fields.take("activate").map(|it| acts(cx, &it.node)).unwrap_or_default();
+    let shares = fields.read("shares", items).map(|it| it.iter().filter_map(|it| shared(cx, it)).collect());
+    let capacity = fields.number("capacity");
     RawInstance {
         name: At { value: entry.key.clone(), span: entry.key_span },
         location,
@@ -86,6 +99,8 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
         probes,
         down_when: down_when as usize,
         activate,
+        shares: shares.unwrap_or_default(),
+        capacity,
     }
 }
 
@@ -98,72 +113,106 @@ fn items_len(node: &Node) -> Option<usize> {
 
 /// One witness: `NAME: {…}`.
 pub(super) fn witness<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawWitness {
-    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("witness `{}`", entry.key));
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("witness `{}`", entry.key), &WITNESS);
     let location = must_location(&mut fields);
-    let probe = fields.must("probe", probe);
+    let probe = fields.read("probe", probe);
     fields.finish();
     RawWitness { name: At { value: entry.key.clone(), span: entry.key_span }, location, probe }
+}
+
+/// What lives on something beside its location: `key: NAME`.
+fn shared<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<SharedPart> {
+    let chosen = choose(cx, node, &SHARED)?;
+    let kind = SharedKind::ALL.into_iter().find(|it| it.word() == chosen.word)?;
+    let Some(named) = chosen.node else {
+        cx.report(
+            Finding::new(Code::MissingField, chosen.at, format!("this {} has no name", chosen.word))
+                .label("a name is missing here")
+                .help(format!("write for example `{}: core-1`", chosen.word)),
+        );
+        return None;
+    };
+    cx.field.set(kind.word());
+    Some(SharedPart { kind, name: fields::name(cx, named)? })
 }
 
 fn must_location(fields: &mut Fields<'_>) -> Location {
     let cx = fields.cx;
     let nowhere = Location { region: String::new(), zone: None, host: None };
-    fields.need("location").map_or(nowhere, |it| {
-        let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "this location");
-        let location = location(&mut inner);
-        inner.finish();
-        location
-    })
+    fields.take("location").map_or(nowhere, |it| location_at(cx, it))
+}
+
+/// A location that is a mapping of its own.
+pub(super) fn location_at<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Location {
+    let mut inner = Fields::open(cx, Some(&entry.node), entry.key_span, "this location", &LOCATION);
+    let location = location(&mut inner);
+    inner.finish();
+    location
 }
 
 /// Region, zone and host, which `fields` may hold beside others.
 pub(super) fn location(fields: &mut Fields<'_>) -> Location {
-    Location { region: fields.must_text("region"), zone: fields.text("zone"), host: fields.text("host") }
+    Location { region: fields.text("region").unwrap_or_default(), zone: fields.text("zone"), host: fields.text("host") }
+}
+
+/// One series of backups: `NAME: {…}`.
+fn backup<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Backup {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("backup `{}`", entry.key), &BACKUP);
+    let backup = Backup {
+        name: entry.key.clone(),
+        every: fields.duration("every"),
+        takes: fields.duration("takes"),
+        copy_lag: fields.duration("copy_lag"),
+        archive_lag: fields.maybe_duration("archive_lag"),
+        keep: fields.duration("keep"),
+        location: must_location(&mut fields),
+        copies: fields.read("copies", items).map(|it| it.iter().map(|it| copy(cx, it)).collect()).unwrap_or_default(),
+        restore_test: fields.maybe_duration("restore_test"),
+    };
+    fields.finish();
+    backup
+}
+
+fn copy<'a>(cx: &'a Cx<'a>, node: &'a Node) -> BackupCopy {
+    let mut fields = Fields::open(cx, Some(node), node.spot(), "this copy", &BACKUP_COPY);
+    let copy = BackupCopy { location: must_location(&mut fields), lag: fields.duration("lag") };
+    fields.finish();
+    copy
 }
 
 fn constraint<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Constraint> {
-    let mut fields = Fields::open(cx, Some(node), at, "this constraint");
-    let reason = fields.must_text("reason");
-    let kind = fields.must("kind", |cx, node| fields::word(cx, node, &ConstraintKind::ALL, ConstraintKind::word));
+    let mut fields = Fields::open(cx, Some(node), at, "this constraint", &CONSTRAINT);
+    let reason = fields.text("reason").unwrap_or_default();
+    let kind = fields.word("kind", &ConstraintKind::ALL, ConstraintKind::word);
     fields.finish();
     Some(Constraint { kind: kind?, reason })
 }
 
 fn objectives<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Objectives {
-    let mut fields = Fields::open(cx, Some(node), at, "these objectives");
-    let rto = fields.read("rto", fields::positive);
-    let rpo = fields.read("rpo", fields::duration);
+    let mut fields = Fields::open(cx, Some(node), at, "these objectives", &OBJECTIVES);
+    let rto = fields.maybe_duration("rto");
+    let region_rto = fields.maybe_duration("region_rto");
+    let rpo = fields.maybe_duration("rpo");
     let availability_ppm = fields.read("availability", fields::percent_ppm);
     fields.finish();
-    Objectives { rto, rpo, availability_ppm }
-}
-
-/// A list of names, each with its place.
-fn names(cx: &Cx<'_>, node: &Node) -> Option<Vec<At<String>>> {
-    match &node.value {
-        super::tree::Value::List(items) => Some(items.iter().filter_map(|it| fields::at_text(cx, it)).collect()),
-        super::tree::Value::Null | super::tree::Value::Scalar { .. } | super::tree::Value::Map(_) => {
-            fields::wrong_type(cx, node, fields::THIS, "a list of names");
-            None
-        }
-    }
+    Objectives { rto, region_rto, rpo, availability_ppm }
 }
 
 fn witness_rule<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> RawWitnessRule {
-    let mut fields = Fields::open(cx, Some(node), at, "this rule of witnesses");
-    let need = fields.read("need", |cx, node| fields::number(cx, node, 0..=1000)).map(|it| it as usize);
-    let of = fields.read("of", names);
+    let mut fields = Fields::open(cx, Some(node), at, "this rule of witnesses", &WITNESS_RULE);
+    let need = fields.maybe_number("need").map(|it| it as usize);
+    let of = fields.read("of", fields::names);
     fields.finish();
     RawWitnessRule { at, need, of }
 }
 
 fn guards<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>, at: Span) -> Guards {
     let at = entry.map_or(at, |it| it.key_span);
-    let mut fields = Fields::open(cx, entry.map(|it| &it.node), at, "these guards");
-    let cool_down = fields.duration("cool_down", Duration::from_secs(600));
+    let mut fields = Fields::open(cx, entry.map(|it| &it.node), at, "these guards", &GUARDS);
+    let cool_down = fields.duration("cool_down");
     let approval = fields.take("approval").map(|it| {
-        let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "this approval");
-        let expires = inner.must("expires", fields::positive).unwrap_or(Duration::from_secs(1));
+        let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "this approval", &APPROVAL);
+        let expires = inner.duration("expires");
         inner.finish();
         Approval { expires }
     });
@@ -172,18 +221,15 @@ fn guards<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>, at: Span) -> Guards {
 }
 
 fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
-    let words = Strategy::ALL.map(Strategy::word);
-    let choice = choice(cx, node, "strategy", &words)?;
-    let strategy = Strategy::ALL.into_iter().find(|it| it.word() == choice.word)?;
-    let mut fields = Fields::open(cx, choice.node, choice.at, format!("`{}`", choice.word));
-    let mut within = Duration::from_secs(10);
+    let chosen = choose(cx, node, &STRATEGY)?;
+    let strategy = Strategy::ALL.into_iter().find(|it| it.word() == chosen.word)?;
+    let mut fields = Fields::behind(cx, &chosen, format!("`{}`", chosen.word));
     let how = match strategy {
-        Strategy::RestartService => RawHow::Restart {
-            timeout: fields.positive("timeout", Duration::from_secs(30)),
-            attempts: fields.number("attempts", 1..=100, 1),
-        },
+        Strategy::RestartService => {
+            RawHow::Restart { timeout: fields.duration("timeout"), attempts: fields.number("attempts") }
+        }
         Strategy::FailoverToStandby => {
-            let standby = fields.must("standby", fields::at_text);
+            let standby = fields.read("standby", fields::at_text);
             let fence = fields.read("fence", |cx, node| {
                 fields::word(cx, node, &["stop"], |it| it)?;
                 Some(node.span)
@@ -191,20 +237,25 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
             let accept = fields.read("accept_risk", accepted);
             RawHow::Failover { standby, fence, accept }
         }
-        Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut => {
-            within = Duration::from_secs(60);
-            RawHow::Run {
-                strategy,
-                argv: fields.must("run", fields::argv).unwrap_or_default(),
-                timeout: fields.positive("timeout", Duration::from_secs(1800)),
-                plane: plane(&mut fields, Plane::RegionalControl),
-                idempotent: fields.flag("idempotent"),
-            }
+        Strategy::RestoreFromBackup => {
+            let backup = fields.read("backup", fields::at_text);
+            RawHow::Run { strategy, backup, run: run(&mut fields) }
         }
+        Strategy::ReplaceInstance | Strategy::ScaleOut => RawHow::Run { strategy, backup: None, run: run(&mut fields) },
     };
-    let verify_within = fields.positive("verify_within", within);
+    let verify_within = fields.duration("verify_within");
     fields.finish();
-    Some(RawRung { at: choice.at, how, verify_within })
+    Some(RawRung { at: chosen.at, how, verify_within })
+}
+
+fn run(fields: &mut Fields<'_>) -> RawRun {
+    RawRun {
+        argv: fields.read("run", fields::argv).unwrap_or_default(),
+        timeout: fields.duration("timeout"),
+        plane: plane(fields),
+        idempotent: fields.flag("idempotent"),
+        needs: fields.read("needs", fields::names).unwrap_or_default(),
+    }
 }
 
 /// The risks that a plan accepts by name; so far there is one.

@@ -1,14 +1,17 @@
 //! The toolkit for lowering: reading the fields of a mapping, one by one, with every mistake collected.
 //!
-//! A [`Fields`] remembers which fields were asked for and which were there; `finish` reports those that nobody asked
-//! for, with the nearest name that somebody did. Readers return `None` after they have reported what is wrong, and their
-//! callers go on with a stand-in: no plan comes out of a file with an error in it, so a stand-in is never acted on.
+//! Which fields there are, which of them must be there and what holds without them is the grammar's affair; a [`Fields`]
+//! holds a mapping against its [`Shape`] and reports what is unknown or missing. Readers return `None` after they have
+//! reported what is wrong, and their callers go on with a stand-in: no plan comes out of a file with an error in it, so
+//! a stand-in is never acted on.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use super::grammar::{Choice, Kind, Presence, Shape};
 use super::scalar;
 use super::suggest::nearest;
 use super::tree::{Entry, Node, Value};
@@ -17,13 +20,19 @@ use crate::finding::{Code, Finding, Severity, Span};
 /// What the whole lowering shares.
 pub(crate) struct Cx<'a> {
     pub(crate) findings: RefCell<Vec<Finding>>,
-    /// What relative paths start from.
-    pub(crate) base_dir: &'a Path,
+    /// What relative paths start from, by file.
+    pub(crate) base_dirs: &'a [PathBuf],
     /// The field that is being read, for messages.
     pub(crate) field: Cell<&'static str>,
     /// How many more names may be compared for suggestions: a file full of wrong names must not take for ever.
     pub(crate) comparisons: Cell<usize>,
+    /// What holds in place of fields that are not there, by the place of their mapping and their name: for those whose
+    /// default is not the same everywhere.
+    pub(crate) derived: RefCell<Derived>,
 }
+
+/// Values of fields that were derived from others, as they would stand in a file.
+pub(crate) type Derived = HashMap<(Span, &'static str), String>;
 
 impl Cx<'_> {
     pub(crate) fn report(&self, finding: Finding) {
@@ -43,6 +52,11 @@ impl Cx<'_> {
         self.comparisons.set(left - used);
         found
     }
+
+    /// Notes what holds in place of a field that is not there.
+    pub(crate) fn derive(&self, at: Span, name: &'static str, value: String) {
+        self.derived.borrow_mut().insert((at, name), value);
+    }
 }
 
 /// A value and where it stands.
@@ -59,61 +73,59 @@ pub(crate) struct Fields<'a> {
     pub(crate) what: String,
     /// Where to point when something is missing.
     pub(crate) at: Span,
+    shape: &'static Shape,
     entries: &'a [Entry],
-    taken: Vec<bool>,
-    asked: Vec<&'static str>,
-    missing: Vec<&'static str>,
+    /// Fields that were read, to see that the grammar promises nothing that is not.
+    read: Vec<&'static str>,
+    /// Whether there is no mapping at all: its missing fields would be the same mistake told again.
+    broken: bool,
 }
 
 /// The one key of a mapping that says which of several things it is.
-pub(crate) struct Choice<'a> {
+pub(crate) struct Chosen<'a> {
     pub(crate) word: &'static str,
     pub(crate) at: Span,
     pub(crate) node: Option<&'a Node>,
+    /// What stands behind the word.
+    pub(crate) shape: Option<&'static Shape>,
 }
 
 impl<'a> Fields<'a> {
     /// The fields of `node`, which describes `what`; nothing at all counts as no fields. `at` is the key before it.
-    pub(crate) fn open(cx: &'a Cx<'a>, node: Option<&'a Node>, at: Span, what: impl Into<String>) -> Fields<'a> {
+    pub(crate) fn open(
+        cx: &'a Cx<'a>,
+        node: Option<&'a Node>,
+        at: Span,
+        what: impl Into<String>,
+        shape: &'static Shape,
+    ) -> Fields<'a> {
         let what = what.into();
-        let entries: &[Entry] = match node.map(|it| (&it.value, it)) {
-            None | Some((Value::Null, _)) => &[],
-            Some((Value::Map(entries), _)) => entries,
+        let mut fields = Fields { cx, what, at, shape, entries: &[], read: Vec::new(), broken: false };
+        match node.map(|it| (&it.value, it)) {
+            None | Some((Value::Null, _)) => {}
+            Some((Value::Map(entries), _)) => fields.entries = entries,
             Some((Value::Scalar { .. } | Value::List(_), node)) => {
-                wrong_type(cx, node, &what, "a mapping of fields");
-                // Its missing fields would be the same mistake told again.
-                return Fields {
-                    cx,
-                    what,
-                    at,
-                    entries: &[],
-                    taken: Vec::new(),
-                    asked: vec![BROKEN],
-                    missing: Vec::new(),
-                };
+                wrong_type(cx, node, &fields.what, "a mapping of fields");
+                fields.broken = true;
             }
-        };
-        Fields { cx, what, at, entries, taken: vec![false; entries.len()], asked: Vec::new(), missing: Vec::new() }
+        }
+        fields
+    }
+
+    /// The fields behind the word of a choice.
+    pub(crate) fn behind(cx: &'a Cx<'a>, chosen: &Chosen<'a>, what: impl Into<String>) -> Fields<'a> {
+        static NOTHING: Shape = Shape { name: "nothing", doc: "no fields", fields: &[], rules: &[] };
+        Fields::open(cx, chosen.node, chosen.at, what, chosen.shape.unwrap_or(&NOTHING))
     }
 
     /// The field `name`, if it is there.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<&'a Entry> {
-        if !self.asked.contains(&name) {
-            self.asked.push(name);
+        debug_assert!(self.shape.field(name).is_some(), "the grammar's {} has no `{name}`", self.shape.name);
+        if cfg!(debug_assertions) {
+            self.read.push(name);
         }
         self.cx.field.set(name);
-        let at = self.entries.iter().position(|it| it.key == name)?;
-        self.taken[at] = true;
-        Some(&self.entries[at])
-    }
-
-    /// The field `name`, which must be there.
-    pub(crate) fn need(&mut self, name: &'static str) -> Option<&'a Entry> {
-        let found = self.take(name);
-        if found.is_none() && self.asked.first() != Some(&BROKEN) {
-            self.missing.push(name);
-        }
-        found
+        self.entries.iter().find(|it| it.key == name)
     }
 
     /// Whether the mapping has the field, without taking it.
@@ -126,7 +138,12 @@ impl<'a> Fields<'a> {
         self.entries.iter().find(|it| it.key == name).map(|it| it.node.spot())
     }
 
-    /// Reads a field that may be there.
+    /// Where the name of the field stands, if it is there.
+    pub(crate) fn key_place(&self, name: &str) -> Option<Span> {
+        self.entries.iter().find(|it| it.key == name).map(|it| it.key_span)
+    }
+
+    /// Reads a field.
     pub(crate) fn read<T>(
         &mut self,
         name: &'static str,
@@ -136,113 +153,139 @@ impl<'a> Fields<'a> {
         read(self.cx, &entry.node)
     }
 
-    /// Reads a field that must be there.
-    pub(crate) fn must<T>(
+    fn kind(&self, name: &str) -> Option<Kind> {
+        self.shape.field(name).map(|it| it.kind)
+    }
+
+    /// What holds without the field, if the grammar says so.
+    fn default(&self, name: &str) -> Option<&'static str> {
+        match self.shape.field(name)?.presence {
+            Presence::Default(text) => Some(text),
+            Presence::Needed | Presence::Optional | Presence::Derived(_) => None,
+        }
+    }
+
+    /// A duration, or the grammar's default for it. Above zero where the grammar says so.
+    pub(crate) fn maybe_duration(&mut self, name: &'static str) -> Option<Duration> {
+        let zero = matches!(self.kind(name), Some(Kind::Duration | Kind::Ttl));
+        match self.take(name) {
+            Some(entry) if zero => duration(self.cx, &entry.node),
+            Some(entry) => positive(self.cx, &entry.node),
+            None => self.default(name).and_then(|it| scalar::duration(it).ok()),
+        }
+    }
+
+    /// The same where there always is one; a stand-in when it could not be read.
+    pub(crate) fn duration(&mut self, name: &'static str) -> Duration {
+        self.maybe_duration(name).unwrap_or(Duration::from_secs(1))
+    }
+
+    /// A duration whose default depends on others.
+    pub(crate) fn duration_or(&mut self, name: &'static str, derived: Duration) -> Duration {
+        match self.maybe_duration(name) {
+            Some(value) => value,
+            None => {
+                self.cx.derive(self.at, name, scalar::show_duration(derived));
+                derived
+            }
+        }
+    }
+
+    /// A whole number in the range that the grammar gives, or its default.
+    pub(crate) fn maybe_number(&mut self, name: &'static str) -> Option<u32> {
+        let Some(Kind::Number(least, most)) = self.kind(name) else { return None };
+        match self.take(name) {
+            Some(entry) => number(self.cx, &entry.node, least..=most),
+            None => self.default(name).and_then(|it| it.parse().ok()),
+        }
+    }
+
+    /// The same where there always is one; a stand-in when it could not be read.
+    pub(crate) fn number(&mut self, name: &'static str) -> u32 {
+        self.maybe_number(name).unwrap_or(1)
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&mut self, name: &'static str) -> bool {
+        match self.take(name) {
+            Some(entry) => flag(self.cx, &entry.node).unwrap_or(false),
+            None => self.default(name) == Some("true"),
+        }
+    }
+
+    /// One of a few words, or the grammar's default.
+    pub(crate) fn word<T: Copy>(
         &mut self,
         name: &'static str,
-        read: impl FnOnce(&'a Cx<'a>, &'a Node) -> Option<T>,
+        all: &[T],
+        word: impl Fn(T) -> &'static str,
     ) -> Option<T> {
-        let entry = self.need(name)?;
-        read(self.cx, &entry.node)
+        match self.take(name) {
+            Some(entry) => self::word(self.cx, &entry.node, all, word),
+            None => self.default(name).and_then(|it| all.iter().copied().find(|one| word(*one) == it)),
+        }
     }
 
-    /// A duration that may be there.
-    pub(crate) fn duration(&mut self, name: &'static str, default: Duration) -> Duration {
-        self.read(name, duration).unwrap_or(default)
-    }
-
-    /// A duration above zero that may be there.
-    pub(crate) fn positive(&mut self, name: &'static str, default: Duration) -> Duration {
-        self.read(name, positive).unwrap_or(default)
-    }
-
-    /// A whole number in a range that may be there.
-    pub(crate) fn number(&mut self, name: &'static str, range: std::ops::RangeInclusive<u32>, default: u32) -> u32 {
-        self.read(name, |cx, node| number(cx, node, range)).unwrap_or(default)
-    }
-
-    /// `true` or `false` that may be there.
-    pub(crate) fn flag(&mut self, name: &'static str) -> bool {
-        self.read(name, flag).unwrap_or(false)
-    }
-
-    /// Text that may be there.
+    /// Text, or the grammar's default.
     pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
-        self.read(name, text)
+        match self.take(name) {
+            Some(entry) => text(self.cx, &entry.node),
+            None => self.default(name).map(str::to_owned),
+        }
     }
 
-    /// Text that must be there; empty when it is not.
-    pub(crate) fn must_text(&mut self, name: &'static str) -> String {
-        self.must(name, text).unwrap_or_default()
+    /// Reports that `name` is missing although the grammar can't say so: it depends on other fields.
+    pub(crate) fn miss(&self, name: &'static str) {
+        if !self.broken {
+            self.report_missing(name);
+        }
     }
 
-    /// Reports the fields that nobody asked for and those that are missing. A misspelt field that had to be there is one
-    /// mistake, not two.
-    pub(crate) fn finish(mut self) {
-        for (entry, taken) in self.entries.iter().zip(&self.taken) {
-            if *taken {
+    /// Reports the fields that the grammar does not know and those that are missing. A misspelt field that had to be
+    /// there is one mistake, not two.
+    pub(crate) fn finish(self) {
+        for field in self.shape.all() {
+            debug_assert!(self.read.contains(&field.name), "nobody reads `{}` of {}", field.name, self.shape.name);
+        }
+        let mut meant: Vec<&str> = Vec::new();
+        for entry in self.entries {
+            if self.shape.field(&entry.key).is_some() {
                 continue;
             }
-            let free = self.asked.iter().copied().filter(|it| !self.has(it));
+            let free = self.shape.all().map(|it| it.name).filter(|it| !self.has(it));
             let near = self.cx.nearest(&entry.key, free);
             let mut finding =
                 Finding::new(Code::UnknownField, entry.key_span, format!("{} has no field `{}`", self.what, entry.key));
             finding = match near {
                 Some(near) => {
-                    self.missing.retain(|it| *it != near);
+                    meant.push(near);
                     finding.label(format!("did you mean `{near}`?")).help(format!("write `{near}:`"))
                 }
                 None => {
-                    let known: Vec<String> = self.asked.iter().map(|it| format!("`{it}`")).collect();
+                    let known: Vec<String> = self.shape.all().map(|it| format!("`{}`", it.name)).collect();
                     finding.label("unknown field").help(format!("it has {}", in_words(&known, "and")))
                 }
             };
             self.cx.report(finding);
         }
-        for name in &self.missing {
-            let finding = Finding::new(Code::MissingField, self.at, format!("{} has no `{name}`", self.what))
-                .label(format!("`{name}` is missing here"));
-            self.cx.report(match example(name) {
-                Some(example) => finding.help(format!("add for example `{example}`")),
-                None => finding,
-            });
+        for field in self.shape.all() {
+            let needed = field.presence == Presence::Needed;
+            if needed && !self.broken && !self.has(field.name) && !meant.contains(&field.name) {
+                self.report_missing(field.name);
+            }
         }
     }
-}
 
-/// How a field that must be there may look.
-fn example(field: &str) -> Option<&'static str> {
-    Some(match field {
-        "version" => "version: 1",
-        "site" => "site: { name: shop, region: berlin, zone: hall-1, host: ops-1 }",
-        "components" => "components: { orders-db: { … } }",
-        "type" => "type: database",
-        "location" => "location: { region: berlin, zone: hall-2, host: db-1 }",
-        "region" => "region: berlin",
-        "probes" => "probes: [{ tcp: { address: \"10.0.1.10:5432\" } }]",
-        "probe" => "probe: { tcp: { address: \"10.0.3.1:443\" } }",
-        "address" => "address: \"10.0.1.10:5432\"",
-        "url" => "url: \"http://10.0.1.10:8080/health\"",
-        "run" => "run: [/usr/local/bin/check, --fast]",
-        "pid_file" => "pid_file: /run/server.pid",
-        "max_age" => "max_age: 15m",
-        "server" => "server: \"10.0.3.53:53\"",
-        "listen" => "listen: \"10.0.9.1:6432\"",
-        "targets" => "targets: [{ component: orders-db, address: \"10.0.1.10:5432\" }]",
-        "component" => "component: orders-db",
-        "standby" => "standby: orders-db-b",
-        "unit" => "unit: postgresql.service",
-        "op" => "op: start",
-        "reason" => "reason: the licence is bound to one host",
-        "kind" => "kind: technical",
-        "after" => "after: 30s",
-        "expires" => "expires: 15m",
-        _ => return None,
-    })
+    fn report_missing(&self, name: &'static str) {
+        let finding = Finding::new(Code::MissingField, self.at, format!("{} has no `{name}`", self.what))
+            .label(format!("`{name}` is missing here"));
+        let example = self.shape.field(name).map_or("", |it| it.example);
+        self.cx.report(match example {
+            "" => finding,
+            example => finding.help(format!("add for example `{name}: {example}`")),
+        });
+    }
 }
-
-/// Stands in `asked` of a mapping that was none.
-const BROKEN: &str = "";
 
 /// "`a`, `b` and `c`".
 pub(crate) fn in_words(words: &[String], and: &str) -> String {
@@ -267,8 +310,9 @@ pub(crate) fn wrong_type(cx: &Cx<'_>, node: &Node, what: &str, expected: &str) {
     );
 }
 
-/// The one choice that `node` makes among `words`: `tcp: {…}`, or `tcp` alone where all its fields have defaults.
-pub(crate) fn choice<'a>(cx: &'a Cx<'a>, node: &'a Node, what: &str, words: &[&'static str]) -> Option<Choice<'a>> {
+/// The one thing of `choice` that `node` is: `tcp: {…}`, or `tcp` alone where all its fields have defaults.
+pub(crate) fn choose<'a>(cx: &'a Cx<'a>, node: &'a Node, choice: &'static Choice) -> Option<Chosen<'a>> {
+    let (what, words) = (choice.name, choice.words());
     let unknown = |word: &str, span: Span| {
         let finding = Finding::new(Code::UnknownWord, span, format!("there is no {what} `{word}`"));
         let list: Vec<String> = words.iter().map(|it| format!("`{it}`")).collect();
@@ -279,7 +323,7 @@ pub(crate) fn choice<'a>(cx: &'a Cx<'a>, node: &'a Node, what: &str, words: &[&'
     };
     match &node.value {
         Value::Scalar { text, .. } => match words.iter().find(|it| *it == text) {
-            Some(word) => Some(Choice { word, at: node.span, node: None }),
+            Some(word) => Some(Chosen { word, at: node.span, node: None, shape: choice.shape(word) }),
             None => {
                 unknown(text, node.span);
                 None
@@ -291,7 +335,9 @@ pub(crate) fn choice<'a>(cx: &'a Cx<'a>, node: &'a Node, what: &str, words: &[&'
                 None
             }
             [entry] => match words.iter().find(|it| **it == entry.key) {
-                Some(word) => Some(Choice { word, at: entry.key_span, node: Some(&entry.node) }),
+                Some(word) => {
+                    Some(Chosen { word, at: entry.key_span, node: Some(&entry.node), shape: choice.shape(word) })
+                }
                 None => {
                     unknown(&entry.key, entry.key_span);
                     None
@@ -360,6 +406,9 @@ pub(crate) fn text(cx: &Cx<'_>, node: &Node) -> Option<String> {
 
 /// Any text, with its place.
 pub(crate) fn at_text(cx: &Cx<'_>, node: &Node) -> Option<At<String>> {
+    if shows_secret(cx, node) {
+        return None;
+    }
     match &node.value {
         Value::Scalar { text, .. } if text.trim().is_empty() => {
             cx.report(Finding::new(Code::Empty, node.span, "this text is empty").label("nothing here"));
@@ -373,7 +422,37 @@ pub(crate) fn at_text(cx: &Cx<'_>, node: &Node) -> Option<At<String>> {
     }
 }
 
-/// Text that may also be empty.
+/// Whether a secret stands where it would be shown, which is reported.
+fn shows_secret(cx: &Cx<'_>, node: &Node) -> bool {
+    if node.secret.is_some() {
+        cx.report(
+            Finding::new(Code::SecretShown, node.span, format!("`{}` would show a secret", cx.field.get()))
+                .label("stands in the journal, on screens or in the list of processes")
+                .help("use it under `env`, `headers`, `body` or `content`, or hand over a file's path instead"),
+        );
+    }
+    node.secret.is_some()
+}
+
+/// A list of names, each with its place.
+pub(crate) fn names(cx: &Cx<'_>, node: &Node) -> Option<Vec<At<String>>> {
+    match &node.value {
+        Value::List(items) => Some(items.iter().filter_map(|it| at_text(cx, it)).collect()),
+        Value::Null | Value::Scalar { .. } | Value::Map(_) => {
+            wrong_type(cx, node, THIS, "a list of names");
+            None
+        }
+    }
+}
+
+/// A name of the owner's.
+pub(crate) fn name(cx: &Cx<'_>, node: &Node) -> Option<String> {
+    parsed(cx, node, Code::BadName, "name", "use letters, digits, `-`, `_` and `.`, up to 63 of them", |text| {
+        scalar::name(text).map(|()| text.to_owned())
+    })
+}
+
+/// Text that may also be empty, and may hold a secret.
 pub(crate) fn content(cx: &Cx<'_>, node: &Node) -> Option<String> {
     match &node.value {
         Value::Scalar { text, .. } => Some(text.clone()),
@@ -402,13 +481,14 @@ pub(crate) fn argv(cx: &Cx<'_>, node: &Node) -> Option<Vec<String>> {
         cx.report(Finding::new(Code::Empty, node.span, "this command is empty").label("no program to run"));
         return None;
     }
-    list.iter().map(|it| content(cx, it)).collect()
+    list.iter().map(|it| if shows_secret(cx, it) { None } else { content(cx, it) }).collect()
 }
 
-/// A path; a relative one starts from the directory of the plan.
+/// A path; a relative one starts from the directory of its file.
 pub(crate) fn path(cx: &Cx<'_>, node: &Node) -> Option<PathBuf> {
     // Through its components, so that `./state` reads as what it is.
-    text(cx, node).map(|it| cx.base_dir.join(it).components().collect())
+    let base = cx.base_dirs.get(usize::from(node.span.file))?;
+    text(cx, node).map(|it| base.join(it).components().collect())
 }
 
 /// `true` or `false`.

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sha2::{Digest, Sha256};
-
 use super::fields::{At, Cx};
+use super::link_operation::{operation, prepared};
 use super::link_routes::{listeners, route};
 use super::plays;
 use super::raw::{File, RawAct, RawComponent, RawFence, RawInstance, RawProbe, RawRung, RawWitness, RawWitnessRule};
@@ -27,6 +26,8 @@ pub(crate) struct Places {
     pub(crate) instances: Vec<Span>,
     /// By component and rung.
     pub(crate) rungs: Vec<Vec<Span>>,
+    /// Sections that the agent does not act on.
+    pub(crate) idle: Vec<At<&'static str>>,
 }
 
 /// A plan and where its nouns stand.
@@ -65,37 +66,41 @@ struct Waiting {
 }
 
 /// Makes the plan. Where names do not resolve, an error is reported and the plan is not one to use.
-pub(super) fn link(cx: &Cx<'_>, mut file: File, source: &str) -> Linked {
+pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     file.components.sort_by(|a, b| a.instance.name.value.cmp(&b.instance.name.value));
     file.witnesses.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     file.routes.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     let mut parts = Parts::default();
     let mut standbys = standbys_by_component(cx, &mut file, &mut parts);
-    let mut plan = skeleton(&mut file, source);
+    let mut plan = skeleton(&mut file);
+    plan.prepared = prepared(cx, std::mem::take(&mut file.prepared));
     let (mut ladders, mut rules, mut depends) = (Vec::new(), Vec::new(), Vec::new());
-    for (at, raw) in file.components.into_iter().enumerate() {
+    for (at, raw) in std::mem::take(&mut file.components).into_iter().enumerate() {
         let own = standbys.remove(&at).unwrap_or_default();
         let waiting = component(&mut plan, &mut parts, ComponentIx(index(at)), raw, own);
         ladders.push(waiting.ladder);
         rules.push(waiting.witnesses);
         depends.push(waiting.depends_on);
     }
-    for (at, raw) in file.witnesses.into_iter().enumerate() {
+    for (at, raw) in std::mem::take(&mut file.witnesses).into_iter().enumerate() {
         witness(&mut plan, WitnessIx(index(at)), raw);
     }
     let instances: HashMap<String, InstanceIx> =
         plan.instances.iter().enumerate().map(|(at, it)| (it.name.clone(), InstanceIx(index(at)))).collect();
     dependencies(cx, &mut plan, &depends);
-    witness_rules(cx, &mut plan, rules);
+    let places: Vec<Span> = plan.components.iter().map(|it| parts.names[it.original().index()].span).collect();
+    witness_rules(cx, &mut plan, rules, &places);
     listeners(cx, &file.routes, file.dns_listen.as_ref(), file.beacon_listen.as_ref());
-    for (at, raw) in file.routes.into_iter().enumerate() {
+    operation(cx, &mut plan, &mut file);
+    for (at, raw) in std::mem::take(&mut file.routes).into_iter().enumerate() {
         route(cx, &mut plan, &mut parts, &instances, RouteIx(index(at)), raw);
     }
     let places = Places {
         site: file.site_at,
-        components: plan.components.iter().map(|it| parts.names[it.original().index()].span).collect(),
+        components: places,
         instances: parts.names.iter().map(|it| it.span).collect(),
         rungs: ladders.iter().map(|it| it.iter().map(|rung| rung.at).collect()).collect(),
+        idle: std::mem::take(&mut file.idle),
     };
     for (at, ladder) in ladders.into_iter().enumerate() {
         let component = ComponentIx(index(at));
@@ -121,10 +126,10 @@ fn standbys_by_component(cx: &Cx<'_>, file: &mut File, parts: &mut Parts) -> BTr
 }
 
 /// The plan without the nouns that refer to each other.
-fn skeleton(file: &mut File, source: &str) -> Plan {
+fn skeleton(file: &mut File) -> Plan {
     Plan {
-        hash: Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
-        source: source.to_owned(),
+        hash: String::new(),
+        source: String::new(),
         site: file.site.clone(),
         state_dir: std::mem::take(&mut file.state_dir),
         mode: file.mode,
@@ -137,7 +142,7 @@ fn skeleton(file: &mut File, source: &str) -> Plan {
         probes: Vec::new(),
         witnesses: Vec::new(),
         routes: Vec::new(),
-        notifications: std::mem::take(&mut file.notifications),
+        notifications: Vec::new(),
         escalation: Vec::new(),
         guards: SiteGuards::default(),
         prepared: Vec::new(),
@@ -182,7 +187,7 @@ fn component(
         witnesses: WitnessRule::default(),
         routes: Vec::new(),
         rejoin: raw.rejoin,
-        backups: Vec::new(),
+        backups: raw.backups,
     });
     Waiting { ladder: raw.ladder, witnesses: raw.witnesses, depends_on: raw.depends_on }
 }
@@ -210,8 +215,8 @@ fn instance(plan: &mut Plan, parts: &mut Parts, component: ComponentIx, raw: Raw
         probes,
         down_when: raw.down_when,
         reports_lag,
-        shares: Vec::new(),
-        capacity: 1,
+        shares: raw.shares,
+        capacity: raw.capacity,
     });
     parts.services.push(raw.service);
     parts.activate.push(raw.activate);

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::fields::{At, Cx};
 use super::link::{Parts, index, push_probe};
+use super::link_operation::route_rules;
 use super::probes::retarget;
 use super::raw::{RawFence, RawProbe, RawRoute, RawSharing};
 use super::references::unknown;
 use super::routes::NOWHERE;
 use crate::finding::{Code, Finding, Span};
 use crate::probe::{Address, Probe, ProbeKind, ProbeTiming, Watches};
-use crate::route::{Route, RouteRules, RouteTarget, Sharing};
+use crate::route::{Route, RouteTarget, Sharing};
 use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
 /// Every address and every DNS name has one user, and what routes need is there.
@@ -99,6 +100,7 @@ pub(super) fn route(
     parts.weak_verify.push(weak);
     parts.incomplete.push(targets.len() < raw.targets.len());
     parts.targets.push(places.into_keys().collect());
+    let rules = route_rules(cx, plan, targets.len(), &raw.rules);
     plan.routes.push(Route {
         name: raw.name.value,
         sharing,
@@ -109,8 +111,8 @@ pub(super) fn route(
         targets,
         on_silence: raw.on_silence,
         verify,
-        polled: None,
-        rules: RouteRules::default(),
+        polled: raw.polled,
+        rules,
     });
 }
 

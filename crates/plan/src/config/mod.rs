@@ -1,75 +1,151 @@
 //! From the text of a plan to a checked [`Plan`], or to every finding about it.
 //!
-//! Four passes, each of which goes on as far as the one before allows: text → spanned tree (`tree`) → nouns with their
-//! defaults (`top`, `components`, `routes`, `probes`, `actions`) → names resolved and plays compiled (`references`, `link`, `link_routes`, `plays`) →
-//! what the finished plan promises and does not promise (`lint`).
+//! Passes, each of which goes on as far as the one before allows: text → spanned tree (`tree`), made one of the newest
+//! version (`upgrade`), with included files and variables put in (`source`) → nouns with their defaults (`top`,
+//! `components`, `routes`, `probes`, `actions`, `operation`), held against the grammar (`grammar`) → names resolved and
+//! plays compiled (`references`, `link`, `link_routes`, `link_operation`, `plays`) → what the finished plan promises and
+//! does not promise (`lint`).
 
 mod actions;
 mod components;
-pub(crate) mod fields;
+mod effective;
+mod fields;
+pub(crate) mod grammar;
 mod link;
+mod link_operation;
 mod link_routes;
+mod operation;
 mod plays;
 mod probes;
 mod raw;
+mod reference;
 mod references;
 mod routes;
 pub(crate) mod scalar;
+mod schema;
+mod source;
 mod suggest;
 mod top;
 mod tree;
+mod upgrade;
 
 use std::cell::{Cell, RefCell};
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use fields::Cx;
 pub(crate) use link::Places;
+pub use reference::reference;
 pub use scalar::duration;
+pub use schema::schema;
+use sha2::{Digest, Sha256};
+pub use source::{SourceFile, Surroundings};
+pub use upgrade::upgrade;
 
 use crate::Plan;
 use crate::finding::{Finding, Severity};
 
-/// What came of a file.
+/// What came of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
     /// The plan, if no finding is an error.
     pub plan: Option<Plan>,
-    /// What was found, in the order of the file.
+    /// What was found, in the order of the files.
     pub findings: Vec<Finding>,
+    /// The files: the one that was named, then those that it includes.
+    pub files: Vec<SourceFile>,
 }
 
 /// How many names may be compared with wrong ones before suggestions stop.
 const COMPARISONS: usize = 100_000;
 
-/// Compiles the text of a plan. `file_name` is what findings call it; `base_dir` is what relative paths in it start
-/// from: the directory of the file.
+/// Compiles the text of a plan that stands alone. `file_name` is what findings call it; `base_dir` is what relative paths
+/// in it start from: the directory of the file.
 ///
 /// Reads nothing and asks nobody: whether paths exist and hosts answer is found out elsewhere.
 pub fn compile(file_name: &str, text: &str, base_dir: &Path) -> Compiled {
-    let mut findings = Vec::new();
-    let plan = match tree::parse(text, &mut findings) {
-        Some(root) => lower(&root, text, base_dir, &mut findings),
-        None => None,
-    };
-    for finding in &mut findings {
-        file_name.clone_into(&mut finding.file);
-    }
-    findings.sort_by(|a, b| (a.span.start, a.code, &a.message).cmp(&(b.span.start, b.code, &b.message)));
-    findings.dedup();
-    Compiled { plan, findings }
+    compile_in(file_name, text, base_dir, &Surroundings::NONE)
 }
 
-fn lower(root: &tree::Node, text: &str, base_dir: &Path, findings: &mut Vec<Finding>) -> Option<Plan> {
+/// The same for a plan that may include files and name variables of the environment.
+pub fn compile_in(file_name: &str, text: &str, base_dir: &Path, around: &Surroundings<'_>) -> Compiled {
+    all_passes(file_name, text, base_dir, around, false).0
+}
+
+/// The same, and the plan as one text with everything filled in: what the files do not say is marked by comments, secrets
+/// stay `${NAME}`. `None` if there is no plan.
+pub fn effective(
+    file_name: &str,
+    text: &str,
+    base_dir: &Path,
+    around: &Surroundings<'_>,
+) -> (Compiled, Option<String>) {
+    all_passes(file_name, text, base_dir, around, true)
+}
+
+fn all_passes(
+    file_name: &str,
+    text: &str,
+    base_dir: &Path,
+    around: &Surroundings<'_>,
+    print: bool,
+) -> (Compiled, Option<String>) {
+    let mut findings = Vec::new();
+    let mut files =
+        vec![SourceFile { name: file_name.to_owned(), text: text.to_owned(), base_dir: base_dir.to_owned() }];
+    let (mut plan, mut printed) = (None, None);
+    if let Some(mut root) = tree::parse(text, 0, &mut findings) {
+        let version = upgrade::version(&root).map(str::to_owned);
+        let upgrade = |node: &mut tree::Node| upgrade::tree(node, version.as_deref());
+        upgrade(&mut root);
+        source::include(&mut root, &mut files, around, upgrade, &mut findings);
+        let variables = source::substitute(&mut root, around, &mut findings);
+        let base_dirs: Vec<PathBuf> = files.iter().map(|it| it.base_dir.clone()).collect();
+        let source = (files.len() == 1 && !variables).then_some(text);
+        (plan, printed) = lower(&root, source, &base_dirs, print, &mut findings);
+    }
+    let name = |file: u16| files.get(usize::from(file)).map(|it| it.name.clone()).unwrap_or_default();
+    for finding in &mut findings {
+        finding.file = name(finding.span.file);
+        for other in &mut finding.others {
+            other.file = name(other.span.file);
+        }
+    }
+    let order = |it: &Finding| (it.span.file, it.span.start, it.code);
+    findings.sort_by(|a, b| (order(a), &a.message).cmp(&(order(b), &b.message)));
+    findings.dedup();
+    (Compiled { plan, findings, files }, printed)
+}
+
+/// `source` is the plan's text, if that stands alone.
+fn lower(
+    root: &tree::Node,
+    source: Option<&str>,
+    base_dirs: &[PathBuf],
+    print: bool,
+    findings: &mut Vec<Finding>,
+) -> (Option<Plan>, Option<String>) {
     let found = std::mem::take(findings);
-    let cx = Cx { findings: RefCell::new(found), base_dir, field: Cell::new(""), comparisons: Cell::new(COMPARISONS) };
+    let cx = Cx {
+        findings: RefCell::new(found),
+        base_dirs,
+        field: Cell::new(""),
+        comparisons: Cell::new(COMPARISONS),
+        derived: RefCell::new(HashMap::new()),
+    };
     let file = top::file(&cx, root);
-    let linked = link::link(&cx, file, text);
+    let mut linked = link::link(&cx, file);
+    let derived = cx.derived.into_inner();
     *findings = cx.findings.into_inner();
     if findings.iter().any(|it| it.severity == Severity::Error) {
         // What is unused or weak in a broken file may well be a consequence of what is broken.
         findings.retain(|it| it.severity == Severity::Error);
-        return None;
+        return (None, None);
     }
+    // What the journal keeps must stand alone.
+    let source = source.map_or_else(|| effective::print(root, &derived, base_dirs, false), str::to_owned);
+    linked.plan.hash = Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    linked.plan.source = source;
     findings.extend(crate::lint::lint(&linked.plan, &linked.places));
-    Some(linked.plan)
+    (Some(linked.plan), print.then(|| effective::print(root, &derived, base_dirs, true)))
 }

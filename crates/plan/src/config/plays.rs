@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::fields::{At, Cx};
 use super::link::Parts;
-use super::raw::{ActKind, RawFence, RawHow, RawRung};
+use super::link_operation::needs;
+use super::raw::{ActKind, RawFence, RawHow, RawRun, RawRung};
+use super::references::unknown;
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::finding::{Code, Finding, Span};
 use crate::probe::ProbeKind;
@@ -41,11 +43,7 @@ pub(super) fn rung(
             let standby = standby.as_ref().and_then(|it| instances.get(&it.value)).copied();
             compiler.failover(standby, *fence, accept.is_some())
         }
-        RawHow::Run { strategy, argv, timeout, plane, idempotent } => {
-            let action =
-                Action::Command { argv: argv.clone(), env: BTreeMap::new(), plane: *plane, idempotent: *idempotent };
-            compiler.run(*strategy, &action, *timeout)
-        }
+        RawHow::Run { strategy, backup, run } => compiler.run(*strategy, backup.as_ref(), run),
     }
 }
 
@@ -90,20 +88,41 @@ impl Compiler<'_> {
         );
     }
 
-    fn run(&self, strategy: Strategy, action: &Action, timeout: Duration) -> Rung {
+    fn run(&self, strategy: Strategy, backup: Option<&At<String>>, run: &RawRun) -> Rung {
+        let action = Action::Command {
+            argv: run.argv.clone(),
+            env: BTreeMap::new(),
+            plane: run.plane,
+            idempotent: run.idempotent,
+        };
+        let needs = needs(self.cx, self.plan, &run.needs);
         let play = |ix: InstanceIx| {
             let step = Step {
                 name: format!("{} {}", strategy.word().replace('_', " "), self.name(ix).value),
                 plane: action.plane(),
                 idempotent: action.is_idempotent(),
                 kind: StepKind::Act { on: ix, action: action.clone() },
-                timeout,
+                timeout: run.timeout,
                 attempts: 1,
-                needs: Vec::new(),
+                needs: needs.clone(),
             };
             Play { to: ix, steps: vec![step, self.verify(ix)], accepts_two_writers: false }
         };
-        Rung { strategy, plays: self.instances().iter().map(|ix| (*ix, play(*ix))).collect(), backup: None }
+        Rung {
+            strategy,
+            plays: self.instances().iter().map(|ix| (*ix, play(*ix))).collect(),
+            backup: backup.and_then(|it| self.backup(it)),
+        }
+    }
+
+    /// The place of a backup in the component's list.
+    fn backup(&self, name: &At<String>) -> Option<usize> {
+        let backups = &self.plan.component(self.component).backups;
+        let found = backups.iter().position(|it| it.name == name.value);
+        if found.is_none() {
+            unknown(self.cx, name, "backup", backups.iter().map(|it| it.name.as_str()));
+        }
+        found
     }
 
     fn failover(&self, standby: Option<InstanceIx>, fence: Option<Span>, accepts: bool) -> Rung {
@@ -276,7 +295,7 @@ impl Compiler<'_> {
                 kind: StepKind::Act { on: to, action },
                 timeout: act.timeout,
                 attempts: act.attempts,
-                needs: Vec::new(),
+                needs: needs(self.cx, self.plan, &act.needs),
             });
         }
     }

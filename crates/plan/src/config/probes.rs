@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use super::fields::{self, Cx, Fields, choice, items};
+use super::fields::{self, Cx, Fields, choose, items};
+use super::grammar::PROBE;
 use super::raw::RawProbe;
 use super::tree::{Node, Value};
 use crate::finding::{Code, Finding, Span};
 use crate::probe::{Address, DnsRecord, HttpProbe, ProbeKind, ProbeTiming};
-
-const KINDS: [&str; 6] = ["tcp", "http", "dns", "command", "process", "file"];
 
 /// A list of probes.
 pub(super) fn probes<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawProbe> {
@@ -17,14 +16,14 @@ pub(super) fn probes<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawProbe> {
 
 /// One probe: `tcp: {…}`.
 pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
-    let choice = choice(cx, node, "probe", &KINDS)?;
-    let mut fields = Fields::open(cx, choice.node, choice.at, format!("this {} probe", choice.word));
-    let kind = match choice.word {
-        "tcp" => fields.must("address", fields::address).map(|address| ProbeKind::Tcp { address }),
+    let chosen = choose(cx, node, &PROBE)?;
+    let mut fields = Fields::behind(cx, &chosen, format!("this {} probe", chosen.word));
+    let kind = match chosen.word {
+        "tcp" => fields.read("address", fields::address).map(|address| ProbeKind::Tcp { address }),
         "http" => http(&mut fields).map(ProbeKind::Http),
         "dns" => dns(&mut fields),
         "command" => command(&mut fields),
-        "process" => fields.must("pid_file", fields::path).map(|pid_file| ProbeKind::Process { pid_file }),
+        "process" => fields.read("pid_file", fields::path).map(|pid_file| ProbeKind::Process { pid_file }),
         _ => file(&mut fields),
     };
     let timing = timing(&mut fields);
@@ -33,7 +32,7 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
 }
 
 fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
-    let url = fields.must("url", fields::url);
+    let url = fields.read("url", fields::url);
     let expect_status = fields.read("status", statuses).unwrap_or_default();
     let expect_body = fields.text("body");
     let host = fields.text("host");
@@ -80,24 +79,22 @@ fn statuses<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<Vec<(u16, u16)>> {
 }
 
 fn dns(fields: &mut Fields<'_>) -> Option<ProbeKind> {
-    let server = fields.must("server", fields::socket);
-    let name = fields.must("name", fields::dns_name);
-    let record = fields
-        .read("type", |cx, node| fields::word(cx, node, &DnsRecord::ALL, DnsRecord::word))
-        .unwrap_or(DnsRecord::A);
+    let server = fields.read("server", fields::socket);
+    let name = fields.read("name", fields::dns_name);
+    let record = fields.word("type", &DnsRecord::ALL, DnsRecord::word);
     let expect = fields.text("expect");
-    Some(ProbeKind::Dns { server: server?, name: name?, record, expect })
+    Some(ProbeKind::Dns { server: server?, name: name?, record: record?, expect })
 }
 
 fn command(fields: &mut Fields<'_>) -> Option<ProbeKind> {
-    let argv = fields.must("run", fields::argv);
-    let reports_lag = fields.read("lag", |cx, node| fields::word(cx, node, &["stdout"], |it| it)).is_some();
+    let argv = fields.read("run", fields::argv);
+    let reports_lag = fields.word("lag", &["stdout"], |it| it).is_some();
     Some(ProbeKind::Command { argv: argv?, reports_lag })
 }
 
 fn file(fields: &mut Fields<'_>) -> Option<ProbeKind> {
-    let path = fields.must("path", fields::path);
-    let max_age = fields.must("max_age", fields::positive);
+    let path = fields.read("path", fields::path);
+    let max_age = fields.maybe_duration("max_age");
     Some(ProbeKind::FileFreshness { path: path?, max_age: max_age? })
 }
 
@@ -105,11 +102,11 @@ fn file(fields: &mut Fields<'_>) -> Option<ProbeKind> {
 fn timing(fields: &mut Fields<'_>) -> ProbeTiming {
     let at = |fields: &Fields<'_>, name: &str| fields.place(name);
     let before = fields.cx.findings.borrow().len();
-    let interval = fields.positive("interval", Duration::from_secs(1));
-    let fast_interval = fields.positive("fast_interval", interval);
-    let timeout = fields.positive("timeout", fast_interval.min(Duration::from_millis(500)));
-    let fall = fields.number("fall", 1..=1000, 3);
-    let rise = fields.number("rise", 1..=1000, 2);
+    let interval = fields.duration("interval");
+    let fast_interval = fields.duration_or("fast_interval", interval);
+    let timeout = fields.duration_or("timeout", fast_interval.min(Duration::from_millis(500)));
+    let fall = fields.number("fall");
+    let rise = fields.number("rise");
     let sound = fields.cx.findings.borrow().len() == before;
     let places = (at(fields, "interval"), at(fields, "fast_interval"), at(fields, "timeout"));
     if sound {

@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use super::fields::At;
 use crate::action::{Action, Plane, Service, ServiceOp};
+use crate::agents::{Agent, Coordination};
+use crate::backup::Backup;
 use crate::component::{ComponentKind, Constraint, Criticality, Objectives, Rejoin, Temperature};
+use crate::drill::DrillKind;
+use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::Span;
-use crate::location::Location;
-use crate::notification::NotificationChannel;
-use crate::policy::{Allowances, Guards, Mode, OnJournalLoss, Site};
+use crate::location::{Location, SharedPart};
+use crate::observation::Scenario;
+use crate::policy::{Allowances, Guards, Mode, OnJournalLoss, Site, SiteGuards};
+use crate::prepared::Prepared;
 use crate::probe::{ProbeKind, ProbeTiming};
-use crate::route::{DnsFront, OnSilence, ProxyFront};
+use crate::route::{DnsFront, OnSilence, Poll, ProxyFront};
 use crate::strategy::Strategy;
 
 pub(crate) struct File {
@@ -28,7 +33,17 @@ pub(crate) struct File {
     pub(crate) standbys: Vec<RawInstance>,
     pub(crate) witnesses: Vec<RawWitness>,
     pub(crate) routes: Vec<RawRoute>,
-    pub(crate) notifications: Vec<NotificationChannel>,
+    pub(crate) notifications: Vec<RawChannel>,
+    pub(crate) escalation: Vec<RawEscalation>,
+    pub(crate) guards: SiteGuards,
+    pub(crate) prepared: Vec<(Prepared, Span)>,
+    pub(crate) rules: Vec<RawRule>,
+    pub(crate) evacuations: Vec<RawEvacuation>,
+    pub(crate) drills: Vec<RawDrill>,
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) coordination: Option<Coordination>,
+    /// What is checked and not acted on, with its place.
+    pub(crate) idle: Vec<At<&'static str>>,
 }
 
 #[derive(Clone)]
@@ -46,6 +61,8 @@ pub(crate) struct RawInstance {
     pub(crate) probes: Vec<RawProbe>,
     pub(crate) down_when: usize,
     pub(crate) activate: Vec<RawAct>,
+    pub(crate) shares: Vec<SharedPart>,
+    pub(crate) capacity: u32,
 }
 
 pub(crate) struct RawAct {
@@ -53,6 +70,7 @@ pub(crate) struct RawAct {
     pub(crate) what: ActKind,
     pub(crate) timeout: Duration,
     pub(crate) attempts: u32,
+    pub(crate) needs: Vec<At<String>>,
 }
 
 pub(crate) enum ActKind {
@@ -71,6 +89,7 @@ pub(crate) struct RawComponent {
     pub(crate) witnesses: Option<RawWitnessRule>,
     pub(crate) rejoin: Rejoin,
     pub(crate) guards: Guards,
+    pub(crate) backups: Vec<Backup>,
     pub(crate) ladder: Vec<RawRung>,
 }
 
@@ -89,7 +108,15 @@ pub(crate) struct RawRung {
 pub(crate) enum RawHow {
     Restart { timeout: Duration, attempts: u32 },
     Failover { standby: Option<At<String>>, fence: Option<Span>, accept: Option<Span> },
-    Run { strategy: Strategy, argv: Vec<String>, timeout: Duration, plane: Plane, idempotent: bool },
+    Run { strategy: Strategy, backup: Option<At<String>>, run: RawRun },
+}
+
+pub(crate) struct RawRun {
+    pub(crate) argv: Vec<String>,
+    pub(crate) timeout: Duration,
+    pub(crate) plane: Plane,
+    pub(crate) idempotent: bool,
+    pub(crate) needs: Vec<At<String>>,
 }
 
 pub(crate) struct RawWitness {
@@ -110,6 +137,15 @@ pub(crate) struct RawRoute {
     pub(crate) targets: Vec<RawTarget>,
     pub(crate) on_silence: OnSilence,
     pub(crate) verify: Option<Vec<RawProbe>>,
+    pub(crate) polled: Option<Poll>,
+    pub(crate) rules: RawRouteRules,
+}
+
+#[derive(Default)]
+pub(crate) struct RawRouteRules {
+    pub(crate) at_least: Option<At<u32>>,
+    pub(crate) gates: Vec<At<String>>,
+    pub(crate) wait: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,4 +168,48 @@ pub(crate) struct RawTarget {
     pub(crate) address: SocketAddr,
     pub(crate) weight: u8,
     pub(crate) agent_check: Option<At<SocketAddr>>,
+}
+
+pub(crate) struct RawChannel {
+    pub(crate) name: At<String>,
+    pub(crate) action: Option<Action>,
+    pub(crate) location: Option<Location>,
+}
+
+pub(crate) struct RawEscalation {
+    pub(crate) at: Span,
+    pub(crate) after: Duration,
+    pub(crate) tell: Vec<At<String>>,
+}
+
+pub(crate) struct RawRule {
+    pub(crate) name: At<String>,
+    pub(crate) when: Option<At<String>>,
+    pub(crate) then: Option<Scenario>,
+    pub(crate) of: Option<RawScope>,
+}
+
+pub(crate) struct RawScope {
+    pub(crate) at: Span,
+    pub(crate) component: Option<At<String>>,
+    pub(crate) region: Option<At<String>>,
+    pub(crate) zone: Option<At<String>>,
+}
+
+pub(crate) struct RawEvacuation {
+    pub(crate) name: At<String>,
+    pub(crate) of: RawScope,
+    pub(crate) variant: Variant,
+    pub(crate) at_once: u32,
+    pub(crate) first: Vec<At<String>>,
+    pub(crate) capacity: Vec<At<ZoneCapacity>>,
+    pub(crate) parts: Vec<At<String>>,
+}
+
+pub(crate) struct RawDrill {
+    pub(crate) name: At<String>,
+    pub(crate) kind: DrillKind,
+    /// `None`: all of them.
+    pub(crate) components: Option<Vec<At<String>>>,
+    pub(crate) every: Duration,
 }

@@ -147,20 +147,26 @@ fn cycles(cx: &Cx<'_>, plan: &Plan, depends: &[Vec<At<String>>]) {
     }
 }
 
-pub(super) fn witness_rules(cx: &Cx<'_>, plan: &mut Plan, rules: Vec<Option<RawWitnessRule>>) {
+pub(super) fn witness_rules(cx: &Cx<'_>, plan: &mut Plan, rules: Vec<Option<RawWitnessRule>>, places: &[Span]) {
     let by_name: HashMap<&str, WitnessIx> =
         plan.witnesses.iter().enumerate().map(|(at, it)| (it.name.as_str(), WitnessIx(index(at)))).collect();
     let mut found = Vec::new();
-    for (component, rule) in plan.components.iter().zip(rules) {
+    for ((component, rule), component_at) in plan.components.iter().zip(rules).zip(places.iter().copied()) {
         let home = &plan.instances[component.original().index()].location;
         let outside = || -> Vec<WitnessIx> {
             let all = plan.witnesses.iter().enumerate();
             let fits = |it: &Witness| home.zone.is_none() || !home.shares(&it.location, FailureDomain::Zone);
             all.filter(|(_, it)| fits(it)).map(|(at, _)| WitnessIx(index(at))).collect()
         };
+        let names = |of: &[WitnessIx]| {
+            let names: Vec<&str> = of.iter().map(|it| plan.witness(*it).name.as_str()).collect();
+            format!("[{}]", names.join(", "))
+        };
         let Some(rule) = rule else {
             let of = outside();
-            found.push(WitnessRule { need: usize::from(!of.is_empty()), of });
+            let need = usize::from(!of.is_empty());
+            cx.derive(component_at, "witnesses", format!("{{ need: {need}, of: {} }}", names(&of)));
+            found.push(WitnessRule { need, of });
             continue;
         };
         let of = match &rule.of {
@@ -178,6 +184,8 @@ pub(super) fn witness_rules(cx: &Cx<'_>, plan: &mut Plan, rules: Vec<Option<RawW
             }
         };
         let need = rule.need.unwrap_or(usize::from(!of.is_empty()));
+        cx.derive(rule.at, "need", need.to_string());
+        cx.derive(rule.at, "of", names(&of));
         let named = rule.of.as_ref().map_or(of.len(), Vec::len);
         if need > named {
             cx.report(

@@ -3,23 +3,26 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::fields::{self, At, Cx, Fields, choice, items};
+use super::fields::{self, At, Cx, Fields, choose, items};
+use super::grammar::{DNS_FRONT, EXCLUSIVE, ON_SILENCE, POLL, PROXY, ROUTE, ROUTE_RULES, SHARED_ROUTE, TARGET};
 use super::probes::probes;
-use super::raw::{RawFence, RawRoute, RawSharing, RawTarget};
+use super::raw::{RawFence, RawRoute, RawRouteRules, RawSharing, RawTarget};
 use super::tree::{Entry, Node};
 use crate::finding::{Code, Finding, Span};
-use crate::route::{DnsFront, DnsPolicy, OnSilence, ProxyFront};
+use crate::route::{DnsFront, DnsPolicy, OnSilence, Poll, ProxyFront};
 
 /// One route: `NAME: {…}`.
 pub(super) fn route<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRoute {
-    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("route `{}`", entry.key));
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("route `{}`", entry.key), &ROUTE);
     let sharing = sharing(&mut fields);
     let proxy = fields.take("proxy");
     let dns = fields.take("dns");
     let beacon = fields.place("beacon");
     let beacon = fields.flag("beacon").then_some(beacon).flatten();
     let on_silence = fields.read("on_silence", on_silence).unwrap_or(OnSilence::Keep);
-    let listed = fields.need("targets");
+    let polled = fields.take("polled").map(|it| poll(cx, it));
+    let rules = fields.take("rules").map(|it| route_rules(cx, it));
+    let listed = fields.take("targets");
     let targets: Vec<RawTarget> = listed
         .and_then(|it| items(cx, &it.node))
         .map(|it| it.iter().map(|target| self::target(cx, target)).collect())
@@ -53,6 +56,8 @@ pub(super) fn route<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRoute {
         targets,
         on_silence,
         verify,
+        polled,
+        rules: rules.unwrap_or_default(),
     }
 }
 
@@ -60,9 +65,11 @@ fn sharing(fields: &mut Fields<'_>) -> RawSharing {
     let cx = fields.cx;
     let (exclusive, shared) = (fields.take("exclusive"), fields.take("shared"));
     let inner = |entry: &Entry, what: &str| -> RawSharing {
-        let mut inner = Fields::open(cx, Some(&entry.node), entry.key_span, what);
+        let is_exclusive = entry.key == "exclusive";
+        let shape = if is_exclusive { &EXCLUSIVE } else { &SHARED_ROUTE };
+        let mut inner = Fields::open(cx, Some(&entry.node), entry.key_span, what, shape);
         let words = [RawFence::TrafficCut, RawFence::Stop];
-        let sharing = match (entry.key == "exclusive").then(|| inner.take("fence")) {
+        let sharing = match is_exclusive.then(|| inner.take("fence")) {
             None => RawSharing::Shared,
             Some(None) => RawSharing::Exclusive(None),
             Some(Some(fence)) => match fields::word(cx, &fence.node, &words, fence_word) {
@@ -106,13 +113,13 @@ pub(super) fn fence_word(fence: RawFence) -> &'static str {
 }
 
 fn proxy<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> ProxyFront {
-    let mut fields = Fields::open(cx, Some(node), at, "this proxy");
+    let mut fields = Fields::open(cx, Some(node), at, "this proxy", &PROXY);
     let front = ProxyFront {
-        listen: fields.must("listen", listen).unwrap_or(NOWHERE),
-        connect_timeout: fields.positive("connect_timeout", Duration::from_secs(1)),
-        idle_timeout: fields.read("idle_timeout", fields::positive),
-        max_connections: fields.number("max_connections", 1..=1_000_000, 10_000),
-        drain: fields.duration("drain", Duration::from_secs(30)),
+        listen: fields.read("listen", listen).unwrap_or(NOWHERE),
+        connect_timeout: fields.duration("connect_timeout"),
+        idle_timeout: fields.maybe_duration("idle_timeout"),
+        max_connections: fields.number("max_connections"),
+        drain: fields.duration("drain"),
     };
     fields.finish();
     front
@@ -136,9 +143,9 @@ pub(super) fn listen(cx: &Cx<'_>, node: &Node) -> Option<SocketAddr> {
 }
 
 fn dns<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> DnsFront {
-    let mut fields = Fields::open(cx, Some(node), at, "this DNS name");
-    let name = fields.must("name", fields::dns_name).unwrap_or_default();
-    let ttl = fields.duration("ttl", Duration::from_secs(5));
+    let mut fields = Fields::open(cx, Some(node), at, "this DNS name", &DNS_FRONT);
+    let name = fields.read("name", fields::dns_name).unwrap_or_default();
+    let ttl = fields.duration("ttl");
     if ttl.subsec_nanos() != 0 || ttl > Duration::from_secs(86_400) {
         let at = fields.place("ttl").unwrap_or(at);
         cx.report(
@@ -148,19 +155,17 @@ fn dns<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> DnsFront {
                 .help("write for example `ttl: 2s`"),
         );
     }
-    let policy = fields
-        .read("policy", |cx, node| fields::word(cx, node, &DnsPolicy::ALL, DnsPolicy::word))
-        .unwrap_or(DnsPolicy::Failover);
+    let policy = fields.word("policy", &DnsPolicy::ALL, DnsPolicy::word).unwrap_or(DnsPolicy::Failover);
     fields.finish();
     DnsFront { name, ttl, policy }
 }
 
 /// `keep`, or `cut: { after: 30s }`.
 fn on_silence<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<OnSilence> {
-    let choice = choice(cx, node, "policy for silence", &["keep", "cut"])?;
-    let mut fields = Fields::open(cx, choice.node, choice.at, format!("`{}`", choice.word));
-    let policy = match choice.word {
-        "cut" => fields.must("after", fields::positive).map(|after| OnSilence::Cut { after }),
+    let chosen = choose(cx, node, &ON_SILENCE)?;
+    let mut fields = Fields::behind(cx, &chosen, format!("`{}`", chosen.word));
+    let policy = match chosen.word {
+        "cut" => fields.maybe_duration("after").map(|after| OnSilence::Cut { after }),
         _ => Some(OnSilence::Keep),
     };
     fields.finish();
@@ -168,7 +173,7 @@ fn on_silence<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<OnSilence> {
 }
 
 fn target<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawTarget {
-    let mut fields = Fields::open(cx, Some(node), node.spot(), "this target");
+    let mut fields = Fields::open(cx, Some(node), node.spot(), "this target", &TARGET);
     let component = fields.read("component", fields::at_text);
     let standby = fields.read("standby", fields::at_text);
     let instance = match (component, standby) {
@@ -185,14 +190,34 @@ fn target<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawTarget {
         }
         (None, None) => {
             if !fields.has("component") && !fields.has("standby") {
-                fields.need("component");
+                fields.miss("component");
             }
             None
         }
     };
-    let address = fields.must("address", listen).unwrap_or(NOWHERE);
-    let weight = fields.number("weight", 0..=255, 1);
+    let address = fields.read("address", listen).unwrap_or(NOWHERE);
+    let weight = fields.number("weight");
     let agent_check = fields.read("agent_check", |cx, node| Some(At { value: listen(cx, node)?, span: node.span }));
     fields.finish();
     RawTarget { instance, address, weight: u8::try_from(weight).unwrap_or(u8::MAX), agent_check }
+}
+
+fn poll<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Poll {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "`polled`", &POLL);
+    let poll = Poll { every: fields.duration("every"), threshold: fields.number("threshold") };
+    fields.finish();
+    poll
+}
+
+fn route_rules<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRouteRules {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "these rules of a route", &ROUTE_RULES);
+    let rules = RawRouteRules {
+        at_least: fields
+            .maybe_number("at_least")
+            .map(|it| At { value: it, span: fields.place("at_least").unwrap_or(entry.key_span) }),
+        gates: fields.read("gates", fields::names).unwrap_or_default(),
+        wait: fields.duration("wait"),
+    };
+    fields.finish();
+    rules
 }

@@ -1,42 +1,50 @@
 //! Lowering the file as a whole.
 
-use std::time::Duration;
-
 use super::actions::notification;
 use super::components::{component, location, standby, witness};
-use super::fields::{self, At, Cx, Fields, named};
+use super::fields::{self, At, Cx, Fields, items, named};
+use super::grammar::{ALLOWANCES, Kind, PLAN, SITE, TRAFFIC};
+use super::operation;
 use super::raw::File;
 use super::routes::{listen, route};
 use super::tree::{Entry, Node, Value};
+use super::upgrade::{NEWEST, OLDER};
 use crate::finding::{Code, Finding, Span};
 use crate::location::Location;
 use crate::policy::{Allowances, Mode, OnJournalLoss, Site};
 
-/// The file, with every default filled in and no name resolved.
+/// The plan, with every default filled in and no name resolved.
 pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node) -> File {
     let top = Span { end: root.span.start, ..root.span };
     let top = if matches!(root.value, Value::Map(_)) { root.spot() } else { top };
-    let mut fields = Fields::open(cx, Some(root), top, "the plan");
+    let mut fields = Fields::open(cx, Some(root), top, "the plan", &PLAN);
     version(&mut fields);
-    let site = fields.need("site");
+    let site = fields.take("site");
     let site_at = site.map_or(top, |it| it.key_span);
     let site = site.map(|it| self::site(cx, it)).unwrap_or_else(nowhere);
-    let state_dir = fields.read("state", fields::path).unwrap_or_else(|| cx.base_dir.join("state"));
-    let mode = fields.read("mode", |cx, node| fields::word(cx, node, &Mode::ALL, Mode::word)).unwrap_or(Mode::Act);
+    let state = fields.take("state");
+    let base = cx.base_dirs.first().cloned().unwrap_or_default();
+    let state_dir = state.and_then(|it| fields::path(cx, &it.node)).unwrap_or_else(|| base.join("state"));
+    let mode = fields.word("mode", &Mode::ALL, Mode::word).unwrap_or(Mode::Act);
     let on_journal_loss = fields
-        .read("on_journal_loss", |cx, node| fields::word(cx, node, &OnJournalLoss::ALL, OnJournalLoss::word))
+        .word("on_journal_loss", &OnJournalLoss::ALL, OnJournalLoss::word)
         .unwrap_or(OnJournalLoss::RefuseExclusive);
-    let allowances = fields.take("allowances");
-    let allowances = self::allowances(cx, allowances);
+    let allowances = self::allowances(cx, fields.take("allowances"));
     let (dns_listen, beacon_listen) = fields.take("traffic").map(|it| traffic(cx, it)).unwrap_or_default();
-    let components = entries(&mut fields, "components", true, "component");
-    let standbys = entries(&mut fields, "standbys", false, "standby");
-    let witnesses = entries(&mut fields, "witnesses", false, "witness");
-    let routes = entries(&mut fields, "routes", false, "route");
-    let notifications = entries(&mut fields, "notifications", false, "notification");
-    fields.finish();
-    File {
-        site,
+    // What these hold was put into the tree before.
+    let (_, _) = (fields.take("include"), fields.take("variables"));
+    let components = section(&mut fields, "components");
+    if let Some(Entry { key_span, node: Node { value: Value::Null | Value::Map(_), .. }, .. }) =
+        fields.take("components")
+        && components.is_empty()
+    {
+        cx.report(
+            Finding::new(Code::Empty, *key_span, "there is no component")
+                .label("at least one, please")
+                .reason("a plan without components recovers nothing"),
+        );
+    }
+    let file = File {
         site_at,
         state_dir,
         mode,
@@ -45,38 +53,66 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node) -> File {
         dns_listen,
         beacon_listen,
         components: components.iter().map(|it| component(cx, it)).collect(),
-        standbys: standbys.iter().map(|it| standby(cx, it)).collect(),
-        witnesses: witnesses.iter().map(|it| witness(cx, it)).collect(),
-        routes: routes.iter().map(|it| route(cx, it)).collect(),
-        notifications: notifications.iter().filter_map(|it| notification(cx, &it.key, &it.node)).collect(),
-    }
+        standbys: section(&mut fields, "standbys").iter().map(|it| standby(cx, it)).collect(),
+        witnesses: section(&mut fields, "witnesses").iter().map(|it| witness(cx, it)).collect(),
+        routes: section(&mut fields, "routes").iter().map(|it| route(cx, it)).collect(),
+        prepared: operation::prepared(
+            cx,
+            section(&mut fields, "credentials"),
+            section(&mut fields, "cache"),
+            &site.location,
+        ),
+        guards: fields.take("guards").map(|it| operation::site_guards(cx, it)).unwrap_or_default(),
+        rules: section(&mut fields, "rules").iter().map(|it| operation::rule(cx, it)).collect(),
+        evacuations: section(&mut fields, "evacuations").iter().map(|it| operation::evacuation(cx, it)).collect(),
+        drills: section(&mut fields, "drills").iter().map(|it| operation::drill(cx, it)).collect(),
+        notifications: section(&mut fields, "notifications").iter().map(|it| notification(cx, it)).collect(),
+        escalation: fields
+            .read("escalation", items)
+            .map(|it| it.iter().map(|it| operation::escalation_step(cx, it)).collect())
+            .unwrap_or_default(),
+        agents: section(&mut fields, "agents").iter().map(|it| operation::agent(cx, it)).collect(),
+        coordination: fields.take("coordination").and_then(|it| operation::coordination(cx, it)),
+        idle: IDLE.into_iter().filter_map(|name| Some(At { value: name, span: fields.key_place(name)? })).collect(),
+        site,
+    };
+    fields.finish();
+    file
 }
 
-fn entries<'a>(fields: &mut Fields<'a>, name: &'static str, needed: bool, what: &str) -> &'a [Entry] {
-    let entry = if needed { fields.need(name) } else { fields.take(name) };
-    let Some(entry) = entry else { return &[] };
-    let entries = named(fields.cx, &entry.node, what);
-    if needed && entries.is_empty() && matches!(entry.node.value, Value::Null | Value::Map(_)) {
-        fields.cx.report(
-            Finding::new(Code::Empty, entry.key_span, format!("there is no {what}"))
-                .label("at least one, please")
-                .reason("a plan without components recovers nothing"),
-        );
-    }
-    entries
+/// Sections that are checked and proved, and that the agent does not act on.
+const IDLE: [&str; 8] = ["rules", "evacuations", "drills", "escalation", "guards", "agents", "coordination", "cache"];
+
+/// The entries of a mapping from names to things.
+fn section<'a>(fields: &mut Fields<'a>, name: &'static str) -> &'a [Entry] {
+    let Some(entry) = fields.take(name) else { return &[] };
+    let what = match PLAN.field(name).map(|it| it.kind) {
+        Some(Kind::Named(shape)) => shape.name,
+        _ => name,
+    };
+    named(fields.cx, &entry.node, what)
 }
 
 fn version(fields: &mut Fields<'_>) {
-    let Some(entry) = fields.need("version") else { return };
+    let Some(entry) = fields.take("version") else { return };
     let cx = fields.cx;
     let Some(text) = fields::at_text(cx, &entry.node) else { return };
-    if text.value != "1" {
-        cx.report(
-            Finding::new(Code::Version, text.span, format!("version `{}` is not known", text.value))
-                .label("this Mainstay reads version 1")
-                .help("write `version: 1`, or use the Mainstay that the file was written for"),
-        );
+    if text.value == NEWEST {
+        return;
     }
+    cx.report(if OLDER.contains(&text.value.as_str()) {
+        Finding::new(
+            Code::OlderVersion,
+            text.span,
+            format!("version {} of the grammar; {NEWEST} is the newest", text.value),
+        )
+        .label("read as it was meant then")
+        .help("`mainstay upgrade FILE` writes it in the newest version")
+    } else {
+        Finding::new(Code::Version, text.span, format!("version `{}` is not known", text.value))
+            .label(format!("this Mainstay reads {NEWEST} and older"))
+            .help(format!("write `version: {NEWEST}`, or use the Mainstay that the file was written for"))
+    });
 }
 
 fn nowhere() -> Site {
@@ -84,18 +120,8 @@ fn nowhere() -> Site {
 }
 
 fn site<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Site {
-    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "the site");
-    let name = fields.must("name", |cx, node| {
-        let text = fields::at_text(cx, node)?;
-        if let Err(why) = super::scalar::name(&text.value) {
-            cx.report(
-                Finding::new(Code::BadName, text.span, format!("`{}` is no name for a site", text.value))
-                    .label(why)
-                    .help("use letters, digits, `-`, `_` and `.`, up to 63 of them"),
-            );
-        }
-        Some(text.value)
-    });
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "the site", &SITE);
+    let name = fields.read("name", fields::name);
     let location = location(&mut fields);
     fields.finish();
     Site { name: name.unwrap_or_default(), location }
@@ -103,13 +129,13 @@ fn site<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Site {
 
 fn allowances<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>) -> Allowances {
     let at = entry.map(|it| it.key_span).unwrap_or_default();
-    let mut fields = Fields::open(cx, entry.map(|it| &it.node), at, "these allowances");
+    let mut fields = Fields::open(cx, entry.map(|it| &it.node), at, "these allowances", &ALLOWANCES);
     let allowances = Allowances {
-        lateness: fields.positive("lateness", Duration::from_millis(250)),
-        journal_sync: fields.positive("journal_sync", Duration::from_millis(100)),
-        route_apply: fields.positive("route_apply", Duration::from_millis(100)),
-        agent_restart: fields.positive("agent_restart", Duration::from_secs(5)),
-        forced_stop: fields.positive("forced_stop", Duration::from_secs(5)),
+        lateness: fields.duration("lateness"),
+        journal_sync: fields.duration("journal_sync"),
+        route_apply: fields.duration("route_apply"),
+        agent_restart: fields.duration("agent_restart"),
+        forced_stop: fields.duration("forced_stop"),
     };
     fields.finish();
     allowances
@@ -118,7 +144,7 @@ fn allowances<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>) -> Allowances {
 type Listeners = (Option<At<std::net::SocketAddr>>, Option<At<std::net::SocketAddr>>);
 
 fn traffic<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Listeners {
-    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "traffic");
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "traffic", &TRAFFIC);
     let mut read = |name| fields.read(name, |cx, node| Some(At { value: listen(cx, node)?, span: node.span }));
     let listeners = (read("dns"), read("beacon"));
     fields.finish();

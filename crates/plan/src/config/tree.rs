@@ -11,7 +11,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 use crate::finding::{Code, Finding, Span};
 
 /// The largest file that is read, in bytes.
-pub(crate) const MAX_BYTES: usize = 16 << 20;
+pub(crate) const MAX_BYTES: usize = 256 << 20;
 /// The deepest nesting of lists and mappings.
 pub(crate) const MAX_DEPTH: usize = 32;
 
@@ -20,6 +20,8 @@ pub(crate) const MAX_DEPTH: usize = 32;
 pub(crate) struct Node {
     pub(crate) span: Span,
     pub(crate) value: Value,
+    /// The text as it stands in the file, if a secret was put into it.
+    pub(crate) secret: Option<Box<str>>,
 }
 
 /// What stands there.
@@ -45,12 +47,25 @@ pub(crate) struct Entry {
 }
 
 impl Node {
+    /// A value that holds no secret.
+    pub(crate) fn new(span: Span, value: Value) -> Node {
+        Node { span, value, secret: None }
+    }
+
     /// Where to point when this node is meant: a scalar itself, the first key of a mapping, the first item of a list.
     pub(crate) fn spot(&self) -> Span {
         match &self.value {
             Value::Null | Value::Scalar { .. } => self.span,
             Value::List(items) => items.first().map_or(self.span, Node::spot),
             Value::Map(entries) => entries.first().map_or(self.span, |it| it.key_span),
+        }
+    }
+
+    /// The text of a scalar.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } => Some(text),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
         }
     }
 
@@ -76,14 +91,16 @@ pub(crate) struct Places<'t> {
     chars: Option<Vec<usize>>,
     /// Bytes of the text before what the parser sees (a byte order mark).
     skipped: usize,
+    /// Which file of the plan it is.
+    file: u16,
 }
 
 impl<'t> Places<'t> {
-    pub(crate) fn new(text: &'t str) -> Places<'t> {
+    pub(crate) fn new(text: &'t str, file: u16) -> Places<'t> {
         let skipped = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let chars = (!text.is_ascii()).then(|| text[skipped..].char_indices().map(|(at, _)| at + skipped).collect());
-        Places { text, line_starts, chars, skipped }
+        Places { text, line_starts, chars, skipped, file }
     }
 
     fn byte(&self, character: usize) -> usize {
@@ -99,7 +116,7 @@ impl<'t> Places<'t> {
         let end = start + self.text[start..end.max(start)].trim_end().len();
         let line = self.line_starts.partition_point(|it| *it <= start);
         let line_start = self.line_starts[line - 1];
-        Span { start, end, line, column: self.text[line_start..start].chars().count() + 1 }
+        Span { start, end, line, column: self.text[line_start..start].chars().count() + 1, file: self.file }
     }
 
     fn of(&self, span: saphyr_parser::Span) -> Span {
@@ -122,9 +139,10 @@ enum Open {
 }
 
 /// Reads a text of one YAML document. `None` when nothing could be made of it; then an error was found. What can be
-/// read around a mistake (a duplicate key, an alias) is read, so that the rest of the file is judged too.
-pub(crate) fn parse(text: &str, findings: &mut Vec<Finding>) -> Option<Node> {
-    let places = Places::new(text);
+/// read around a mistake (a duplicate key, an alias) is read, so that the rest of the file is judged too. `file` is the
+/// number of the file in its plan.
+pub(crate) fn parse(text: &str, file: u16, findings: &mut Vec<Finding>) -> Option<Node> {
+    let places = Places::new(text, file);
     if text.len() > MAX_BYTES {
         findings.push(Finding::new(
             Code::Limit,
@@ -175,7 +193,7 @@ impl Builder<'_, '_> {
             Event::DocumentStart(_) => self.document(span),
             Event::Alias(_) => {
                 self.unsupported(span, "aliases are not supported", "write the value out where it holds");
-                self.value(Node { span, value: Value::Null });
+                self.value(Node::new(span, Value::Null));
                 true
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -183,7 +201,7 @@ impl Builder<'_, '_> {
                 let quoted = !matches!(style, ScalarStyle::Plain);
                 let null = !quoted && matches!(text.as_ref(), "" | "~" | "null");
                 let value = if null { Value::Null } else { Value::Scalar { text: text.into_owned(), quoted } };
-                self.value(Node { span, value });
+                self.value(Node::new(span, value));
                 true
             }
             Event::SequenceStart(anchor, tag) => {
@@ -239,14 +257,22 @@ impl Builder<'_, '_> {
     }
 
     fn end(&mut self, at: Span) {
+        // Between braces or brackets the end is a character; in a block it is wherever the next thing begins.
+        let closed = |open: &str, close: &str, span: Span| {
+            let text = self.places.text;
+            let is = text[span.start..].starts_with(open) && text[at.start..].starts_with(close);
+            is.then_some(at.start + close.len())
+        };
         let node = match self.open.pop() {
             Some(Open::List { span, items }) => {
-                let last = items.last().map_or(span.end, |it| it.span.end).max(at.end.min(at.start));
-                Node { span: self.places.span(span.start, last.max(span.start)), value: Value::List(items) }
+                let last = items.last().map_or(span.end, |it| it.span.end);
+                let last = closed("[", "]", span).unwrap_or(last);
+                Node::new(self.places.span(span.start, last.max(span.start)), Value::List(items))
             }
             Some(Open::Map { span, entries, .. }) => {
                 let last = entries.last().map_or(span.end, |it| it.node.span.end.max(it.key_span.end));
-                Node { span: self.places.span(span.start, last.max(span.start)), value: Value::Map(entries) }
+                let last = closed("{", "}", span).unwrap_or(last);
+                Node::new(self.places.span(span.start, last.max(span.start)), Value::Map(entries))
             }
             None => return,
         };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mainstay_engine::ENGINE_VERSION;
 use mainstay_engine::replay::{ReplayError, replay};
-use mainstay_plan::config::compile;
+use mainstay_plan::{Surroundings, compile_in};
 use serde::Serialize;
 
 use super::show::encoded;
@@ -64,7 +64,9 @@ impl Replay {
                 None
             }
         });
-        let replayed = replay(records, |text, base| compile("the journal's plan", text, Path::new(base)).plan);
+        let replayed = replay(records, |text, base| {
+            compile_in("the journal's plan", text, Path::new(base), &Surroundings::REPLAY).plan
+        });
         if let Some(error) = unread {
             return Err(broken(&error));
         }

@@ -1,0 +1,19 @@
+//! What a plan asks of the world while it is compiled on a real machine: included files and environment variables.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+
+use mainstay_plan::Surroundings;
+
+/// This machine's files and this process's environment.
+pub const REAL: Surroundings<'static> = Surroundings { read: &read, variable: &variable };
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+/// A value that is not text is as good as none.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}

@@ -1,0 +1,26 @@
+//! `mainstay schema`: the grammar of plans for editors.
+
+use mainstay_plan::schema;
+
+use crate::exit::{Answer, Failure};
+use crate::look::say_json;
+
+/// Print the grammar of plans as JSON Schema
+///
+/// Draft 7. An editor that is given it completes fields, shows what they mean, and marks what is wrong while you write;
+/// `mainstay check` finds more.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay schema > mainstay.schema.json
+
+Then name it in the first line of the plan, for editors with a YAML language server:
+  # yaml-language-server: $schema=./mainstay.schema.json")]
+pub(crate) struct Schema {}
+
+impl Schema {
+    pub(crate) fn run(self) -> Result<Answer, Failure> {
+        say_json(&schema())?;
+        Ok(Answer::Yes)
+    }
+}

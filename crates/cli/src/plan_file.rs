@@ -1,0 +1,67 @@
+//! A plan's file, for the commands that look at one without an agent.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use mainstay_agent::REAL_SURROUNDINGS;
+use mainstay_plan::{Compiled, compile_in, effective};
+
+use crate::exit::Failure;
+
+/// A file that was read.
+pub(crate) struct PlanFile {
+    /// What people call it.
+    pub(crate) name: String,
+    pub(crate) text: String,
+    base_dir: PathBuf,
+}
+
+impl PlanFile {
+    /// Reads it; `-` is standard input.
+    pub(crate) fn read(file: &Path) -> Result<PlanFile, Failure> {
+        let stdin = file == Path::new("-");
+        let name = if stdin { "standard input".to_owned() } else { file.display().to_string() };
+        let bytes = if stdin {
+            let mut bytes = Vec::new();
+            io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+        } else {
+            fs::read(file)
+        };
+        let bytes = bytes.map_err(|error| unreadable(&name, &error))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+            Failure::usage(format!("`{name}` is not UTF-8: byte {at}, on line {line}, is not text"))
+                .help("save the file as UTF-8")
+        })?;
+        let base_dir = file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        Ok(PlanFile { name, text, base_dir })
+    }
+
+    /// Compiles it, with the files that it includes and the variables that it names.
+    pub(crate) fn compile(&self) -> Compiled {
+        compile_in(&self.name, &self.text, &self.base_dir, &REAL_SURROUNDINGS)
+    }
+
+    /// The same, and the plan as one text with everything filled in.
+    pub(crate) fn effective(&self) -> (Compiled, Option<String>) {
+        effective(&self.name, &self.text, &self.base_dir, &REAL_SURROUNDINGS)
+    }
+}
+
+/// What is said of a file that can't be read.
+pub(crate) fn unreadable(name: &str, error: &io::Error) -> Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the operating system's errors are not ours to list")]
+    match error.kind() {
+        ErrorKind::NotFound => Failure::usage(format!("there is no file `{name}`"))
+            .help(format!("`mainstay init {name}` writes a plan to start from")),
+        ErrorKind::IsADirectory => {
+            Failure::usage(format!("`{name}` is a directory")).help("name the plan's file in it")
+        }
+        ErrorKind::PermissionDenied => Failure::usage(format!("no permission to read `{name}`")),
+        ErrorKind::InvalidData => Failure::usage(format!("`{name}` is not text"))
+            .help("a plan is YAML in UTF-8; `mainstay init FILE` writes one to start from"),
+        _ => Failure::usage(format!("can't read `{name}`: {error}")),
+    }
+}

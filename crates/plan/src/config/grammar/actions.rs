@@ -1,0 +1,120 @@
+//! Services and actions: what is done.
+
+use super::{Choice, Field, Kind, Rule, Shape, field, variant, words};
+use crate::action::{Plane, ServiceOp};
+
+pub(crate) static SERVICE: Shape = Shape {
+    name: "service",
+    doc: "how a service is controlled: by systemd, or by commands and a pid file",
+    fields: &[&SERVICE_FIELDS],
+    rules: &[
+        Rule::OneOf(&["unit", "start"]),
+        Rule::Alone("unit", &["stop", "status", "pid_file", "stop_grace"]),
+        Rule::With("start", &[&["pid_file"], &["stop", "status"]]),
+    ],
+};
+
+static SERVICE_FIELDS: [Field; 6] = [
+    field("unit", Kind::Text, "a unit of systemd, on the agent's machine").such_as("postgresql.service"),
+    field("start", Kind::Argv, "starts it and returns").such_as("[/usr/local/sbin/db, up]"),
+    field("stop", Kind::Argv, "stops it; SIGTERM to the process of `pid_file`, if it is not said")
+        .such_as("[/usr/local/sbin/db, down]"),
+    field(
+        "status",
+        Kind::Argv,
+        "exits with 0 while it runs, with 1 to 3 when it does not; anything else leaves it in doubt",
+    )
+    .such_as("[/usr/local/sbin/db, status]"),
+    field("pid_file", Kind::Path, "the file that holds its process id, on the agent's machine").such_as("/run/db.pid"),
+    field("stop_grace", Kind::Duration, "how long a stop in order may take before force; a fence uses force at once")
+        .derived("10s"),
+];
+
+/// What is done to activate an instance.
+pub(crate) static ACTION: Choice = Choice {
+    name: "action",
+    doc: "something that is done to the world",
+    variants: &[
+        variant("service", &SERVICE_ACTION),
+        variant("command", &COMMAND),
+        variant("trigger_file", &TRIGGER_FILE),
+        variant("webhook", &WEBHOOK),
+    ],
+};
+
+/// What every action has.
+static TRIES: [Field; 3] = [
+    field("timeout", Kind::Positive, "for one attempt").or("10s"),
+    field("attempts", Kind::Number(1, 100), "how often it is tried").or("1"),
+    field("needs", Kind::Refs("credential or cache entry"), "what must be prepared for it").such_as("[promote-key]"),
+];
+
+static SERVICE_ACTION: Shape = Shape {
+    name: "service action",
+    doc: "done when the instance's own service is seen in that state",
+    fields: &[&[field("op", Kind::Word(words!(ServiceOp)), "what to do").needed("start")], &TRIES],
+    rules: &[],
+};
+
+static COMMAND: Shape = Shape {
+    name: "command action",
+    doc: "done when the command exits with 0",
+    fields: &[&COMMAND_FIELDS, &TRIES],
+    rules: &[],
+};
+
+static COMMAND_FIELDS: [Field; 4] = [
+    field("run", Kind::Argv, "the program and its arguments; no shell").needed("[/usr/local/bin/promote, db-2]"),
+    field("env", Kind::Texts, "added to the agent's environment").such_as("{ PGPASSWORD: \"${monitor}\" }"),
+    field("plane", Kind::Word(words!(Plane)), "what the command needs to work").or("local"),
+    field("idempotent", Kind::Flag, "whether running it twice does no more than once").or("false"),
+];
+
+static TRIGGER_FILE: Shape = Shape {
+    name: "trigger file",
+    doc: "done when the file is written and on the disk",
+    fields: &[&TRIGGER_FIELDS, &TRIES],
+    rules: &[],
+};
+
+static TRIGGER_FIELDS: [Field; 2] = [
+    field("path", Kind::Path, "which file").needed("/var/lib/db/promote"),
+    field("content", Kind::Content, "what it holds; `{idempotency_key}` is replaced").or("\"\""),
+];
+
+static WEBHOOK: Shape = Shape {
+    name: "webhook",
+    doc: "done when the answer is 200 to 299",
+    fields: &[&WEBHOOK_FIELDS, &TRIES],
+    rules: &[],
+};
+
+static WEBHOOK_FIELDS: [Field; 6] = [
+    field("url", Kind::Url, "whom to call").needed("\"http://10.0.2.10:8008/promote\""),
+    field("method", Kind::Text, "the HTTP method").or("POST"),
+    field("headers", Kind::Texts, "beside `Idempotency-Key`").such_as("{ authorization: \"Bearer ${token}\" }"),
+    field("body", Kind::Content, "the body").or("\"\""),
+    field("plane", Kind::Word(words!(Plane)), "what the callee needs to work").or("data"),
+    field("idempotent", Kind::Flag, "whether the callee honours `Idempotency-Key`").or("false"),
+];
+
+/// How somebody is told.
+pub(crate) static MESSENGER: Choice = Choice {
+    name: "messenger",
+    doc: "what carries a notice: the text is in `MAINSTAY_MESSAGE`, or is the body",
+    variants: &[variant("command", &COMMAND_MESSENGER), variant("webhook", &WEBHOOK_MESSENGER)],
+};
+
+static COMMAND_MESSENGER: Shape = Shape {
+    name: "command messenger",
+    doc: "runs a command with the text in `MAINSTAY_MESSAGE`",
+    fields: &[&COMMAND_FIELDS],
+    rules: &[],
+};
+
+static WEBHOOK_MESSENGER: Shape = Shape {
+    name: "webhook messenger",
+    doc: "sends the text as `{\"text\": \"…\"}`, unless it has a `body` of its own",
+    fields: &[&WEBHOOK_FIELDS],
+    rules: &[],
+};

@@ -1,0 +1,263 @@
+//! Components, standbys, witnesses: what is watched and recovered.
+
+use super::{ACTION, Behind, Choice, Field, Kind, LOCATION, PROBE, SERVICE, Shape, Variant, field, variant, words};
+use crate::action::Plane;
+use crate::component::{ComponentKind, ConstraintKind, Criticality, Rejoin, Temperature};
+
+pub(crate) static COMPONENT: Shape = Shape {
+    name: "component",
+    doc: "a part of the workload that is bound to one location",
+    fields: &[&COMPONENT_WHAT, &INSTANCE, &COMPONENT_OWN],
+    rules: &[],
+};
+
+static COMPONENT_WHAT: [Field; 1] = [field("type", Kind::Word(words!(ComponentKind)), "what it is").needed("database")];
+
+/// What a component's own instance and a standby have in common.
+static INSTANCE: [Field; 7] = [
+    field("location", Kind::Map(&LOCATION), "where it lives").needed("{ region: berlin, zone: hall-2, host: db-1 }"),
+    field("probes", Kind::Many(&PROBE), "how it is watched; at least one")
+        .needed("[{ tcp: { address: \"10.0.1.10:5432\" } }]"),
+    field("down_when", Kind::Number(1, 1000), "how many of its probes must be down for it to be down").or("1"),
+    field("service", Kind::Map(&SERVICE), "how it is started and stopped").such_as("{ unit: postgresql.service }"),
+    field("activate", Kind::Many(&ACTION), "what makes this instance the active one when it takes over")
+        .such_as("[{ command: { run: [/usr/local/bin/promote], idempotent: true } }]"),
+    field(
+        "shares",
+        Kind::Many(&SHARED),
+        "what it lives on beside its location; what names the same thing fails together",
+    )
+    .such_as("[{ key: orders-kms }]"),
+    field("capacity", Kind::Number(0, 1_000_000), "how much of a zone's capacity it takes while it is active").or("1"),
+];
+
+static COMPONENT_OWN: [Field; 9] = [
+    field("constraint", Kind::Map(&CONSTRAINT), "why it can't be spread over locations")
+        .such_as("{ reason: the licence is bound to one host, kind: technical }"),
+    field(
+        "criticality",
+        Kind::Word(words!(Criticality)),
+        "how much it matters: `check` holds what is critical to more",
+    )
+    .or("important"),
+    field("objectives", Kind::Map(&OBJECTIVES), "what is promised for it")
+        .such_as("{ rto: 30s, rpo: 5s, availability: 99.95 }"),
+    field("depends_on", Kind::Refs("component"), "what must work before this can; it is recovered after these")
+        .such_as("[orders-db]"),
+    field("witnesses", Kind::Map(&WITNESS_RULE), "who must answer before anything is done")
+        .derived("one of the witnesses outside its zone"),
+    field("rejoin", Kind::Word(words!(Rejoin)), "how an instance that was displaced becomes a standby again")
+        .or("by_hand"),
+    field("guards", Kind::Map(&GUARDS), "what may hold its recovery back").or("{}"),
+    field("backups", Kind::Named(&BACKUP), "series of backups of it"),
+    field("recovery", Kind::Many(&STRATEGY), "its ladder: strategies, tried in this order")
+        .such_as("[{ restart_service: { timeout: 15s } }]"),
+];
+
+pub(crate) static STANDBY: Shape = Shape {
+    name: "standby",
+    doc: "a pre-provisioned instance that can take over from the component whose `failover_to_standby` names it",
+    fields: &[&STANDBY_OWN, &INSTANCE],
+    rules: &[],
+};
+
+static STANDBY_OWN: [Field; 1] = [field(
+    "temperature",
+    Kind::Word(words!(Temperature)),
+    "`hot` serves already, `warm` runs, `cold` is stopped: starting it needs a control plane",
+)
+.or("warm")];
+
+/// What instances share.
+pub(crate) static SHARED: Choice = Choice {
+    name: "shared part",
+    doc: "something that instances live on beside their location",
+    variants: &[shared("key"), shared("network"), shared("dns"), shared("power"), shared("storage")],
+};
+
+const fn shared(word: &'static str) -> Variant {
+    Variant { word, behind: Behind::Value(Kind::Name) }
+}
+
+pub(crate) static CONSTRAINT: Shape = Shape {
+    name: "constraint",
+    doc: "why a component can't be spread over locations",
+    fields: &[&CONSTRAINT_FIELDS],
+    rules: &[],
+};
+
+static CONSTRAINT_FIELDS: [Field; 2] = [
+    field("reason", Kind::Text, "in your words").needed("the licence is bound to one host"),
+    field("kind", Kind::Word(words!(ConstraintKind)), "what sort of reason").needed("technical"),
+];
+
+pub(crate) static OBJECTIVES: Shape =
+    Shape { name: "objectives", doc: "what is promised for a component", fields: &[&OBJECTIVE_FIELDS], rules: &[] };
+
+static OBJECTIVE_FIELDS: [Field; 4] = [
+    field("rto", Kind::Positive, "recovery time objective: from the last good answer to the next").such_as("30s"),
+    field(
+        "rpo",
+        Kind::Duration,
+        "recovery point objective: how much acknowledged work may be lost; a standby that may lose more does not take over. \
+         Leave it out for what keeps no state",
+    )
+    .such_as("5s"),
+    field("availability", Kind::Percent, "target (SLO) in percent").such_as("99.95"),
+    field("region_rto", Kind::Positive, "recovery time objective for the loss of the region, where it is another").such_as("15m"),
+];
+
+pub(crate) static WITNESS_RULE: Shape = Shape {
+    name: "witness rule",
+    doc: "how many of which witnesses must have answered since the first failure, before anything is done",
+    fields: &[&WITNESS_RULE_FIELDS],
+    rules: &[],
+};
+
+static WITNESS_RULE_FIELDS: [Field; 2] = [
+    field("need", Kind::Number(0, 1000), "how many must have answered").derived("1, or 0 where there is none to ask"),
+    field("of", Kind::Refs("witness"), "whom to ask").derived("all witnesses outside its zone").such_as("[gateway]"),
+];
+
+pub(crate) static GUARDS: Shape = Shape {
+    name: "guards",
+    doc: "what may hold back the recovery of one component",
+    fields: &[&GUARD_FIELDS],
+    rules: &[],
+};
+
+static GUARD_FIELDS: [Field; 2] = [
+    field("cool_down", Kind::Duration, "from the end of one recovery to the beginning of the next").or("10m"),
+    field("approval", Kind::Map(&APPROVAL), "a person must approve").such_as("{ expires: 15m }"),
+];
+
+pub(crate) static APPROVAL: Shape = Shape {
+    name: "approval",
+    doc: "a person must approve with `mainstay approve`",
+    fields: &[&[
+        field("expires", Kind::Positive, "how long the question stands; then the recovery has failed").needed("15m")
+    ]],
+    rules: &[],
+};
+
+pub(crate) static BACKUP: Shape =
+    Shape { name: "backup", doc: "a series of backups of one component", fields: &[&BACKUP_FIELDS], rules: &[] };
+
+static BACKUP_FIELDS: [Field; 8] = [
+    field("every", Kind::Positive, "from the start of one backup to the start of the next").needed("1d"),
+    field("takes", Kind::Duration, "the longest that one takes").needed("20m"),
+    field("copy_lag", Kind::Duration, "from its end to its being complete where it is kept").or("0s"),
+    field(
+        "archive_lag",
+        Kind::Duration,
+        "how far a continuous archive of changes is behind: with it, any point in time can be restored",
+    )
+    .such_as("1m"),
+    field("keep", Kind::Positive, "how long one is kept").needed("14d"),
+    field("location", Kind::Map(&LOCATION), "where they are kept").needed("{ region: potsdam }"),
+    field("copies", Kind::List(&BACKUP_COPY), "further copies").such_as("[{ location: { region: bonn }, lag: 1h }]"),
+    field("restore_test", Kind::Positive, "how often one is restored to see that it can be").such_as("30d"),
+];
+
+pub(crate) static BACKUP_COPY: Shape = Shape {
+    name: "backup copy",
+    doc: "a further copy of a series of backups",
+    fields: &[&BACKUP_COPY_FIELDS],
+    rules: &[],
+};
+
+static BACKUP_COPY_FIELDS: [Field; 2] = [
+    field("location", Kind::Map(&LOCATION), "where it is kept").needed("{ region: bonn }"),
+    field("lag", Kind::Duration, "how long after the first place it is complete here").or("0s"),
+];
+
+/// The rungs of a ladder.
+pub(crate) static STRATEGY: Choice = Choice {
+    name: "strategy",
+    doc: "a way to recover a component",
+    variants: &[
+        variant("restart_service", &RESTART),
+        variant("failover_to_standby", &FAILOVER),
+        variant("restore_from_backup", &RESTORE),
+        variant("replace_instance", &REPLACE),
+        variant("scale_out", &SCALE_OUT),
+    ],
+};
+
+static VERIFY_SOON: [Field; 1] =
+    [field("verify_within", Kind::Positive, "how long the last step waits for a good answer from the client's side")
+        .or("10s")];
+static VERIFY_LATER: [Field; 1] =
+    [field("verify_within", Kind::Positive, "how long the last step waits for a good answer from the client's side")
+        .or("1m")];
+
+static RESTART: Shape = Shape {
+    name: "restart_service",
+    doc: "restarts the service of the instance that failed",
+    fields: &[&RESTART_FIELDS, &VERIFY_SOON],
+    rules: &[],
+};
+
+static RESTART_FIELDS: [Field; 2] = [
+    field("timeout", Kind::Positive, "for one attempt").or("30s"),
+    field("attempts", Kind::Number(1, 100), "how often it is tried").or("1"),
+];
+
+static FAILOVER: Shape = Shape {
+    name: "failover_to_standby",
+    doc: "fences the old owner, activates the standby, hands the routes over and verifies",
+    fields: &[&FAILOVER_FIELDS, &VERIFY_SOON],
+    rules: &[],
+};
+
+static FAILOVER_FIELDS: [Field; 3] = [
+    field("standby", Kind::Ref("standby"), "which one takes over").needed("orders-db-b"),
+    field("fence", Kind::Word(|| vec!["stop"]), "how the old owner is fenced, where no exclusive route says it")
+        .such_as("stop"),
+    field("accept_risk", Kind::Words(|| vec!["two_writers"]), "risks that are accepted by name in place of a fence")
+        .such_as("[two_writers]"),
+];
+
+static RESTORE: Shape = Shape {
+    name: "restore_from_backup",
+    doc: "runs your command, which restores a backup, then verifies the same instance",
+    fields: &[&RESTORE_FIELDS, &RUN_FIELDS, &VERIFY_LATER],
+    rules: &[],
+};
+
+static RESTORE_FIELDS: [Field; 1] =
+    [field("backup", Kind::Ref("backup"), "which of the component's `backups` it restores").such_as("nightly")];
+
+static REPLACE: Shape = Shape {
+    name: "replace_instance",
+    doc: "runs your command, which makes a new instance, then verifies it at the same address",
+    fields: &[&RUN_FIELDS, &VERIFY_LATER],
+    rules: &[],
+};
+
+static SCALE_OUT: Shape = Shape {
+    name: "scale_out",
+    doc: "runs your command, which adds capacity, then verifies the same instance",
+    fields: &[&RUN_FIELDS, &VERIFY_LATER],
+    rules: &[],
+};
+
+static RUN_FIELDS: [Field; 5] = [
+    field("run", Kind::Argv, "the program and its arguments; no shell").needed("[/usr/local/bin/restore, --latest]"),
+    field("timeout", Kind::Positive, "for the command").or("30m"),
+    field("plane", Kind::Word(words!(Plane)), "what the command needs to work").or("regional_control"),
+    field("idempotent", Kind::Flag, "whether running it twice does no more than once").or("false"),
+    field("needs", Kind::Refs("credential or cache entry"), "what must be prepared for it").such_as("[restore-key]"),
+];
+
+pub(crate) static WITNESS: Shape = Shape {
+    name: "witness",
+    doc: "something that always answers, outside what may fail: it tells whether our own network works",
+    fields: &[&WITNESS_FIELDS],
+    rules: &[],
+};
+
+static WITNESS_FIELDS: [Field; 2] = [
+    field("location", Kind::Map(&LOCATION), "where it lives").needed("{ region: berlin, zone: office }"),
+    field("probe", Kind::One(&PROBE), "how it is asked").needed("{ tcp: { address: \"10.0.3.1:443\" } }"),
+];

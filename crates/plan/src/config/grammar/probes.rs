@@ -1,0 +1,102 @@
+//! Probes: what is asked, and how often.
+
+use super::{Choice, Field, Kind, Shape, field, variant, words};
+use crate::probe::DnsRecord;
+
+/// The kinds of probe.
+pub(crate) static PROBE: Choice = Choice {
+    name: "probe",
+    doc: "one health check",
+    variants: &[
+        variant("tcp", &TCP),
+        variant("http", &HTTP),
+        variant("dns", &DNS),
+        variant("command", &COMMAND_PROBE),
+        variant("process", &PROCESS),
+        variant("file", &FILE),
+    ],
+};
+
+/// What every probe has.
+static TIMING: [Field; 5] = [
+    field("interval", Kind::Positive, "from start to start while all is well").or("1s"),
+    field("fast_interval", Kind::Positive, "from start to start while in doubt; at most `interval`")
+        .derived("as `interval`"),
+    field("timeout", Kind::Positive, "after this the answer is *timed out*; at most `fast_interval`")
+        .derived("500ms, or `fast_interval` if that is shorter"),
+    field("fall", Kind::Number(1, 1000), "failures in a row that make it down").or("3"),
+    field("rise", Kind::Number(1, 1000), "good answers in a row that make it healthy again").or("2"),
+];
+
+static TCP: Shape = Shape {
+    name: "tcp probe",
+    doc: "good when a connection is accepted, which says nothing about the application behind it",
+    fields: &[&[field("address", Kind::HostPort, "whom to ask").needed("\"10.0.1.10:5432\"")], &TIMING],
+    rules: &[],
+};
+
+static HTTP: Shape = Shape {
+    name: "http probe",
+    doc: "good when status and body are as expected",
+    fields: &[&HTTP_FIELDS, &TIMING],
+    rules: &[],
+};
+
+static HTTP_FIELDS: [Field; 6] = [
+    field("url", Kind::Url, "what to ask").needed("\"http://10.0.1.10:8080/health\""),
+    field("status", Kind::Statuses, "status codes that are good").or("200-299"),
+    field("body", Kind::Text, "text that the first 64 KiB of the body must contain").such_as("ready"),
+    field("host", Kind::Text, "the `Host` header and the name in the certificate; the URL's, if it is not said")
+        .such_as("orders.internal"),
+    field("lag_header", Kind::Text, "header of the answer that carries the replication lag")
+        .such_as("x-replication-lag"),
+    field("ca_file", Kind::Path, "PEM certificates to trust instead of the system's").such_as("/etc/mainstay/ca.pem"),
+];
+
+static DNS: Shape = Shape {
+    name: "dns probe",
+    doc: "good when the name server answers, with `expect` if that is given",
+    fields: &[&DNS_FIELDS, &TIMING],
+    rules: &[],
+};
+
+static DNS_FIELDS: [Field; 4] = [
+    field("server", Kind::Socket, "the name server").needed("\"10.0.3.53:53\""),
+    field("name", Kind::DnsName, "what it is asked for").needed("orders.internal."),
+    field("type", Kind::Word(words!(DnsRecord)), "the record type asked for").or("A"),
+    field("expect", Kind::Text, "text that one of the answers must equal").such_as("10.0.1.10"),
+];
+
+static COMMAND_PROBE: Shape = Shape {
+    name: "command probe",
+    doc: "good when the command exits with 0",
+    fields: &[&COMMAND_FIELDS, &TIMING],
+    rules: &[],
+};
+
+static COMMAND_FIELDS: [Field; 2] = [
+    field("run", Kind::Argv, "the program and its arguments; no shell").needed("[/usr/local/bin/check, --fast]"),
+    field("lag", Kind::Word(|| vec!["stdout"]), "the last line of its output is the replication lag").such_as("stdout"),
+];
+
+static PROCESS: Shape = Shape {
+    name: "process probe",
+    doc: "good when the process runs, on the agent's machine",
+    fields: &[
+        &[field("pid_file", Kind::Path, "the file that holds its process id").needed("/run/server.pid")],
+        &TIMING,
+    ],
+    rules: &[],
+};
+
+static FILE: Shape = Shape {
+    name: "file probe",
+    doc: "good when the file, on the agent's machine, was changed recently enough; its age is the replication lag",
+    fields: &[&FILE_FIELDS, &TIMING],
+    rules: &[],
+};
+
+static FILE_FIELDS: [Field; 2] = [
+    field("path", Kind::Path, "which file").needed("/var/lib/copy/stamp"),
+    field("max_age", Kind::Positive, "the oldest that it may be").needed("15m"),
+];

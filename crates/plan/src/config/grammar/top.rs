@@ -1,0 +1,115 @@
+//! The plan as a whole, and where it runs.
+
+use super::{AGENT, CACHE_ENTRY, COORDINATION, DRILL, ESCALATION_STEP, EVACUATION, SITE_GUARDS, VARIABLE};
+use super::{
+    COMPONENT, CREDENTIAL, Field, Kind, NOTIFICATION, Presence, ROUTE, RULE, STANDBY, Shape, WITNESS, field, words,
+};
+use crate::policy::{Mode, OnJournalLoss};
+
+pub(crate) static PLAN: Shape = Shape {
+    name: "plan",
+    doc: "the plan of one site: what is registered, how it is watched, and how it is recovered",
+    fields: &[&PLAN_OWN, &SECTIONS],
+    rules: &[],
+};
+
+static PLAN_OWN: [Field; 8] = [
+    field("version", Kind::Version, "of this grammar").needed("2"),
+    field("site", Kind::Map(&SITE), "whom this agent decides for, and where the agent itself runs")
+        .needed("{ name: shop, region: berlin, zone: hall-1, host: ops-1 }"),
+    field("state", Kind::Path, "the state directory; `mainstay run --state DIR` overrules it").or("./state"),
+    field("mode", Kind::Word(words!(Mode)), "how far Mainstay goes by itself: watch, ask, or recover").or("act"),
+    field("on_journal_loss", Kind::Word(words!(OnJournalLoss)), "what is still done when the journal can't be written")
+        .or("refuse_exclusive"),
+    field("allowances", Kind::Map(&ALLOWANCES), "what the agent itself may take; part of every worst case").or("{}"),
+    field("traffic", Kind::Map(&TRAFFIC), "where the traffic process answers DNS and beacons"),
+    field("include", Kind::Files, "further files; each may hold the sections below").such_as("[routes.yaml]"),
+];
+
+/// What an included file may hold, too.
+static SECTIONS: [Field; 15] = [
+    field("variables", Kind::Named(&VARIABLE), "what is taken from the environment, by name, and used as `${NAME}`"),
+    field("components", Kind::Named(&COMPONENT), "what is bound to one location").needed("{ orders-db: { … } }"),
+    field("standbys", Kind::Named(&STANDBY), "what can take over"),
+    field("witnesses", Kind::Named(&WITNESS), "what tells whether our own network works"),
+    field("routes", Kind::Named(&ROUTE), "how clients reach a component"),
+    field("credentials", Kind::Named(&CREDENTIAL), "what actions need to be let in"),
+    field("cache", Kind::Named(&CACHE_ENTRY), "configuration copied from control planes while they work"),
+    field("guards", Kind::Map(&SITE_GUARDS), "what holds back recoveries of the whole site"),
+    field("rules", Kind::Named(&RULE), "decision rules of your own"),
+    field("evacuations", Kind::Named(&EVACUATION), "what is recovered together when a zone or a region is lost"),
+    field("drills", Kind::Named(&DRILL), "rehearsals, and how often they are due"),
+    field("notifications", Kind::Named(&NOTIFICATION), "who is told, and how"),
+    field("escalation", Kind::List(&ESCALATION_STEP), "who is told next when nobody answers"),
+    field("agents", Kind::Named(&AGENT), "agents beside the one that decides"),
+    field("coordination", Kind::Map(&COORDINATION), "where leases live when several agents may decide"),
+];
+
+/// An included file.
+pub(crate) static PART: Shape = Shape {
+    name: "part",
+    doc: "a part of a plan, in a file of its own",
+    fields: &[&PART_OWN, &PART_SECTIONS],
+    rules: &[],
+};
+
+static PART_OWN: [Field; 1] =
+    [field("version", Kind::Version, "of this grammar; the including file's, if it is not said")];
+
+/// The sections, none of which must be in every file.
+static PART_SECTIONS: [Field; 15] = {
+    let mut sections = SECTIONS;
+    sections[1].presence = Presence::Optional;
+    sections
+};
+
+pub(crate) static SITE: Shape = Shape {
+    name: "site",
+    doc: "whom this agent decides for, and where the agent itself runs; that should be outside what it recovers",
+    fields: &[&SITE_OWN, &PLACE],
+    rules: &[],
+};
+
+static SITE_OWN: [Field; 1] =
+    [field("name", Kind::Name, "stands in the routing table and in idempotency keys; a running agent keeps it")
+        .needed("shop")];
+
+/// Region, zone and host.
+pub(crate) static LOCATION: Shape =
+    Shape { name: "location", doc: "where something is, and so what it is lost with", fields: &[&PLACE], rules: &[] };
+
+pub(crate) static PLACE: [Field; 3] = [
+    field("region", Kind::Text, "for example a cloud's region, or the town of a data centre").needed("berlin"),
+    field("zone", Kind::Text, "what loses power and network together; not named, it counts as shared with every zone")
+        .such_as("hall-2"),
+    field("host", Kind::Text, "the machine; not named, it is shared with nothing").such_as("db-1"),
+];
+
+pub(crate) static ALLOWANCES: Shape = Shape {
+    name: "allowances",
+    doc: "what the agent itself may take; raise them to what your machine really takes, for they are part of every bound",
+    fields: &[&ALLOWANCE_FIELDS],
+    rules: &[],
+};
+
+static ALLOWANCE_FIELDS: [Field; 5] = [
+    field("lateness", Kind::Positive, "how late the agent may notice something before it takes itself for broken")
+        .or("250ms"),
+    field("journal_sync", Kind::Positive, "one sync of the journal to the disk").or("100ms"),
+    field("route_apply", Kind::Positive, "for the traffic process to write, swap and acknowledge a table").or("100ms"),
+    field("agent_restart", Kind::Positive, "for whoever supervises the agent to start it again").or("5s"),
+    field("forced_stop", Kind::Positive, "for a killed process to be seen gone: the time limit of a `stop` fence")
+        .or("5s"),
+];
+
+pub(crate) static TRAFFIC: Shape = Shape {
+    name: "traffic",
+    doc: "where the traffic process answers; a route with `dns` needs the first, one with `beacon` the second",
+    fields: &[&TRAFFIC_FIELDS],
+    rules: &[],
+};
+
+static TRAFFIC_FIELDS: [Field; 2] = [
+    field("dns", Kind::Socket, "for DNS over UDP and TCP").such_as("\"10.0.9.1:53\""),
+    field("beacon", Kind::Socket, "for beacons over HTTP").such_as("\"10.0.9.1:8600\""),
+];

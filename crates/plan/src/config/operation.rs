@@ -1,0 +1,185 @@
+//! Lowering guards of the site, rules, evacuations, drills, escalation, further agents, and what is prepared.
+
+use super::components::{location, location_at};
+use super::fields::{self, At, Cx, Fields, items};
+use super::grammar::{
+    AGENT, BLAST_RADIUS, CACHE_ENTRY, COORDINATION, CREDENTIAL, DRILL, ESCALATION_STEP, EVACUATED, EVACUATION, RULE,
+    RULE_SCOPE, SITE_GUARDS, STORM_BRAKE, ZONE_CAPACITY,
+};
+use super::raw::{RawDrill, RawEscalation, RawEvacuation, RawRule, RawScope};
+use super::tree::{Entry, Node};
+use crate::agents::{Agent, AgentRole, Coordination, StoreKind};
+use crate::drill::DrillKind;
+use crate::evacuation::{Variant, ZoneCapacity};
+use crate::finding::{Code, Finding, Span};
+use crate::location::Location;
+use crate::observation::Scenario;
+use crate::policy::{BlastRadius, SiteGuards, StormBrake};
+use crate::prepared::{Prepared, PreparedKind};
+
+/// Credentials and cache entries; they live with the agent, unless they say otherwise.
+pub(super) fn prepared<'a>(
+    cx: &'a Cx<'a>,
+    credentials: &'a [Entry],
+    cache: &'a [Entry],
+    home: &Location,
+) -> Vec<(Prepared, Span)> {
+    let place = |fields: &mut Fields<'a>| fields.take("location").map(|it| location_at(cx, it));
+    let credential = |entry: &'a Entry| {
+        let what = format!("credential `{}`", entry.key);
+        let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, what, &CREDENTIAL);
+        let file = fields.read("file", fields::path).unwrap_or_default();
+        let location = place(&mut fields).unwrap_or_else(|| home.clone());
+        fields.finish();
+        (Prepared { name: entry.key.clone(), kind: PreparedKind::Credential, file, location }, entry.key_span)
+    };
+    let cached = |entry: &'a Entry| {
+        let what = format!("cache entry `{}`", entry.key);
+        let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, what, &CACHE_ENTRY);
+        let file = fields.read("file", fields::path).unwrap_or_default();
+        let kind = PreparedKind::CacheEntry { max_age: fields.duration("max_age") };
+        let location = place(&mut fields).unwrap_or_else(|| home.clone());
+        fields.finish();
+        (Prepared { name: entry.key.clone(), kind, file, location }, entry.key_span)
+    };
+    credentials.iter().map(credential).chain(cache.iter().map(cached)).collect()
+}
+
+pub(super) fn site_guards<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> SiteGuards {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "the site's guards", &SITE_GUARDS);
+    let guards = SiteGuards {
+        storm_brake: fields.take("storm_brake").map(|it| {
+            let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "this storm brake", &STORM_BRAKE);
+            let brake = StormBrake { at_most: inner.number("at_most"), within: inner.duration("within") };
+            inner.finish();
+            brake
+        }),
+        blast_radius: fields.take("blast_radius").map(|it| {
+            let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "this blast radius", &BLAST_RADIUS);
+            let share_ppm = inner.read("share", fields::percent_ppm).unwrap_or(1_000_000);
+            let radius = BlastRadius { share_ppm, always: inner.number("always") };
+            inner.finish();
+            radius
+        }),
+        minimum_healthy: fields.maybe_number("minimum_healthy"),
+    };
+    fields.finish();
+    guards
+}
+
+/// One decision rule: `NAME: {…}`. Its condition is read when all names are known.
+pub(super) fn rule<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRule {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("rule `{}`", entry.key), &RULE);
+    let when = fields.read("when", fields::at_text);
+    let then = fields.word("then", &Scenario::ALL, Scenario::word);
+    let of = fields.take("of").map(|it| {
+        let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "what this rule speaks of", &RULE_SCOPE);
+        let scope = RawScope {
+            at: it.key_span,
+            component: inner.read("component", fields::at_text),
+            region: inner.read("region", fields::at_text),
+            zone: inner.read("zone", fields::at_text),
+        };
+        if !inner.has("component") && !inner.has("region") {
+            inner.miss("region");
+        }
+        if let (Some(component), Some(region)) = (&scope.component, scope.region.as_ref().or(scope.zone.as_ref())) {
+            cx.report(
+                Finding::new(Code::Contradiction, region.span, "a rule speaks of a component, or of a zone or region")
+                    .label("a place")
+                    .other(component.span, "a component")
+                    .help("keep one of them"),
+            );
+        }
+        inner.finish();
+        scope
+    });
+    fields.finish();
+    RawRule { name: At { value: entry.key.clone(), span: entry.key_span }, when, then, of }
+}
+
+/// One evacuation: `NAME: {…}`.
+pub(super) fn evacuation<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawEvacuation {
+    let what = format!("evacuation `{}`", entry.key);
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, what, &EVACUATION);
+    let nowhere = RawScope { at: entry.key_span, component: None, region: None, zone: None };
+    let evacuation = RawEvacuation {
+        name: At { value: entry.key.clone(), span: entry.key_span },
+        of: fields.take("of").map_or(nowhere, |it| {
+            let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "what is evacuated", &EVACUATED);
+            let region = inner.read("region", fields::at_text);
+            let zone = inner.read("zone", fields::at_text);
+            inner.finish();
+            RawScope { at: it.key_span, component: None, region, zone }
+        }),
+        variant: fields.word("variant", &Variant::ALL, Variant::word).unwrap_or(Variant::Ungraceful),
+        at_once: fields.number("at_once"),
+        first: fields.read("first", fields::names).unwrap_or_default(),
+        capacity: fields
+            .read("capacity", items)
+            .map(|it| it.iter().map(|it| capacity(cx, it)).collect())
+            .unwrap_or_default(),
+        parts: fields.read("parts", fields::names).unwrap_or_default(),
+    };
+    fields.finish();
+    evacuation
+}
+
+fn capacity<'a>(cx: &'a Cx<'a>, node: &'a Node) -> At<ZoneCapacity> {
+    let mut fields = Fields::open(cx, Some(node), node.spot(), "this capacity", &ZONE_CAPACITY);
+    let value = ZoneCapacity {
+        region: fields.text("region").unwrap_or_default(),
+        zone: fields.text("zone").unwrap_or_default(),
+        units: fields.number("units"),
+    };
+    let span = fields.place("zone").unwrap_or(node.spot());
+    fields.finish();
+    At { value, span }
+}
+
+/// One drill: `NAME: {…}`.
+pub(super) fn drill<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawDrill {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("drill `{}`", entry.key), &DRILL);
+    let drill = RawDrill {
+        name: At { value: entry.key.clone(), span: entry.key_span },
+        kind: fields.word("kind", &DrillKind::ALL, DrillKind::word).unwrap_or(DrillKind::Tabletop),
+        components: fields.read("components", fields::names),
+        every: fields.duration("every"),
+    };
+    fields.finish();
+    drill
+}
+
+pub(super) fn escalation_step<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawEscalation {
+    let mut fields = Fields::open(cx, Some(node), node.spot(), "this step of the escalation", &ESCALATION_STEP);
+    let listed = fields.take("tell");
+    let step = RawEscalation {
+        at: node.spot(),
+        after: fields.duration("after"),
+        tell: listed.and_then(|it| fields::names(cx, &it.node)).unwrap_or_default(),
+    };
+    if let Some(entry) = listed
+        && matches!(&entry.node.value, super::tree::Value::List(items) if items.is_empty())
+    {
+        cx.report(Finding::new(Code::Empty, entry.key_span, "this step tells nobody").label("at least one, please"));
+    }
+    fields.finish();
+    step
+}
+
+/// One further agent: `NAME: {…}`.
+pub(super) fn agent<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Agent {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("agent `{}`", entry.key), &AGENT);
+    let role = fields.word("role", &AgentRole::ALL, AgentRole::word).unwrap_or(AgentRole::Hands);
+    let location = location(&mut fields);
+    fields.finish();
+    Agent { name: entry.key.clone(), location, role }
+}
+
+pub(super) fn coordination<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Option<Coordination> {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "the coordination", &COORDINATION);
+    let store = fields.word("store", &StoreKind::ALL, StoreKind::word);
+    let location = fields.take("location").map(|it| location_at(cx, it));
+    fields.finish();
+    Some(Coordination { store: store?, location: location? })
+}

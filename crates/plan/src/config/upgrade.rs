@@ -1,0 +1,164 @@
+//! Older versions of the grammar. A journal keeps the text of the plan that its decisions were made under, so every
+//! version that ever was must be read for ever; a person's file is rewritten when the person wants it.
+//!
+//! A change of version is written once, as a change of the tree that also says which edits of the text make it. Lowering
+//! knows the newest grammar only.
+
+use super::tree::{self, Entry, Node, Value};
+use crate::finding::{Finding, Severity};
+
+/// The version that lowering reads.
+pub(super) const NEWEST: &str = "2";
+/// Those before it.
+pub(super) const OLDER: [&str; 1] = ["1"];
+
+/// A change of the text: `insert` goes in at byte `at`.
+struct Edit {
+    at: usize,
+    remove: usize,
+    insert: String,
+}
+
+/// The version that a file says it has.
+pub(super) fn version(root: &Node) -> Option<&str> {
+    let Value::Map(entries) = &root.value else { return None };
+    entries.iter().find(|it| it.key == "version").and_then(|it| it.node.text())
+}
+
+/// Makes a tree of version `from` one of the newest version.
+pub(super) fn tree(root: &mut Node, from: Option<&str>) {
+    edits(root, from, "");
+}
+
+/// The text of a plan, or of an included file that says its version, in the newest version; comments and layout stay.
+/// `None` when it is in the newest version already.
+///
+/// # Errors
+///
+/// What is wrong with it, if it can't be read as YAML.
+pub fn upgrade(name: &str, text: &str) -> Result<Option<String>, Vec<Finding>> {
+    let mut findings = Vec::new();
+    let root = tree::parse(text, 0, &mut findings);
+    findings.retain(|it| it.severity == Severity::Error);
+    let Some(mut root) = root.filter(|_| findings.is_empty()) else {
+        findings.iter_mut().for_each(|it| name.clone_into(&mut it.file));
+        return Err(findings);
+    };
+    let from = version(&root).map(str::to_owned);
+    let mut edits = edits(&mut root, from.as_deref(), text);
+    if edits.is_empty() {
+        return Ok(None);
+    }
+    edits.sort_by_key(|it| it.at);
+    let mut out = text.to_owned();
+    for edit in edits.iter().rev() {
+        out.replace_range(edit.at..edit.at + edit.remove, &edit.insert);
+    }
+    Ok(Some(out))
+}
+
+fn edits(root: &mut Node, from: Option<&str>, text: &str) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    if from == Some("1") {
+        from_1(root, text, &mut edits);
+    }
+    edits
+}
+
+/// Version 2 gives notifications a `send`, so that a channel can also say where it lives; and reads `${NAME}`.
+fn from_1(root: &mut Node, text: &str, edits: &mut Vec<Edit>) {
+    escape_variables(root, text, edits);
+    let Value::Map(entries) = &mut root.value else { return };
+    for entry in entries {
+        match entry.key.as_str() {
+            "version" => edits.push(Edit {
+                at: entry.node.span.start,
+                remove: entry.node.span.end - entry.node.span.start,
+                insert: NEWEST.to_owned(),
+            }),
+            "notifications" => {
+                let Value::Map(channels) = &mut entry.node.value else { continue };
+                channels.iter_mut().for_each(|it| wrap(it, "send", text, edits));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Puts the value of `entry` under a key of its own.
+fn wrap(entry: &mut Entry, key: &str, text: &str, edits: &mut Vec<Edit>) {
+    if !matches!(&entry.node.value, Value::Map(fields) if !fields.is_empty()) {
+        return;
+    }
+    let span = entry.node.span;
+    let inner = std::mem::replace(&mut entry.node, Node::new(span, Value::Null));
+    let key_span = inner.spot();
+    entry.node.value = Value::Map(vec![Entry { key: key.to_owned(), key_span, node: inner }]);
+    let Some(piece) = text.get(span.start..span.end) else { return };
+    if piece.starts_with('{') {
+        edits.push(Edit { at: span.start, remove: 0, insert: format!("{{ {key}: ") });
+        edits.push(Edit { at: span.end, remove: 0, insert: " }".to_owned() });
+        return;
+    }
+    let line_start = text[..key_span.start].rfind('\n').map_or(0, |it| it + 1);
+    let indent = &text[line_start..key_span.start];
+    edits.push(Edit { at: key_span.start, remove: 0, insert: format!("{key}:\n{indent}  ") });
+    for (at, _) in piece.match_indices('\n') {
+        let line = span.start + at + 1;
+        if text[line..].trim_start_matches(' ').starts_with('\n') {
+            continue;
+        }
+        edits.push(Edit { at: line, remove: 0, insert: "  ".to_owned() });
+    }
+}
+
+/// `${` meant itself before there were variables.
+fn escape_variables(node: &mut Node, text: &str, edits: &mut Vec<Edit>) {
+    match &mut node.value {
+        Value::Null => {}
+        Value::List(items) => items.iter_mut().for_each(|it| escape_variables(it, text, edits)),
+        Value::Map(entries) => entries.iter_mut().for_each(|it| escape_variables(&mut it.node, text, edits)),
+        Value::Scalar { text: value, .. } => {
+            if !value.contains("${") {
+                return;
+            }
+            *value = value.replace("${", "$${");
+            let piece = text.get(node.span.start..node.span.end).unwrap_or_default();
+            for (at, _) in piece.match_indices("${") {
+                edits.push(Edit { at: node.span.start + at, remove: 0, insert: "$".to_owned() });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upgraded(text: &str) -> String {
+        upgrade("plan.yaml", text).expect("it is YAML").expect("it is an older version")
+    }
+
+    #[test]
+    fn notifications_get_a_send_and_everything_else_stays() {
+        let old = "# ours\nversion: 1   # old\nnotifications:\n  a: { webhook: { url: \"http://x/\" } }   # flow\n  b:\n    command:\n      run: [echo]   # block\n\n      env: { A: b }\n  c: { command: { run: [x] }}\nmode: act\n";
+        let new = "# ours\nversion: 2   # old\nnotifications:\n  a: { send: { webhook: { url: \"http://x/\" } } }   # flow\n  b:\n    send:\n      command:\n        run: [echo]   # block\n\n        env: { A: b }\n  c: { send: { command: { run: [x] }} }\nmode: act\n";
+        assert_eq!(upgraded(old), new);
+    }
+
+    #[test]
+    fn what_looks_like_a_variable_goes_on_meaning_itself() {
+        assert_eq!(upgraded("version: 1\na: [\"${HOME}\", \"x${y}z\"]\n"), "version: 2\na: [\"$${HOME}\", \"x$${y}z\"]\n");
+    }
+
+    #[test]
+    fn the_newest_version_stays() {
+        assert_eq!(upgrade("plan.yaml", "version: 2\n"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_not_touched() {
+        let findings = upgrade("plan.yaml", "version: 1\na: [\n").expect_err("it is broken");
+        assert!(findings.iter().all(|it| it.file == "plan.yaml") && !findings.is_empty(), "{findings:?}");
+    }
+}
