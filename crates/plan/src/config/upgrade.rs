@@ -148,7 +148,10 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_variable_goes_on_meaning_itself() {
-        assert_eq!(upgraded("version: 1\na: [\"${HOME}\", \"x${y}z\"]\n"), "version: 2\na: [\"$${HOME}\", \"x$${y}z\"]\n");
+        assert_eq!(
+            upgraded("version: 1\na: [\"${HOME}\", \"x${y}z\"]\n"),
+            "version: 2\na: [\"$${HOME}\", \"x$${y}z\"]\n"
+        );
     }
 
     #[test]

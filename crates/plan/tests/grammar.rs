@@ -1,0 +1,222 @@
+//! The grammar is written once; here its uses are held against each other: the JSON Schema against the parser (by another
+//! reader of YAML and another implementation of JSON Schema), the effective plan against the plan, the page against the
+//! tables.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jsonschema::Validator;
+use mainstay_plan::{
+    Code, Compiled, Plan, Severity, Surroundings, compile, compile_in, effective, reference, schema, starter,
+};
+use serde_json::Value;
+
+fn folder(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// YAML files of a folder, by name.
+fn files(path: &str) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(folder(path)).unwrap().map(|it| it.unwrap().path());
+    let yaml = entries.filter(|it| it.extension().is_some_and(|it| it == "yaml"));
+    yaml.map(|it| (it.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&it).unwrap())).collect()
+}
+
+fn validator() -> Validator {
+    jsonschema::draft7::new(&schema()).expect("the schema is a schema")
+}
+
+/// As another reader of YAML sees it; `None` where it is not YAML to that one.
+fn json(text: &str) -> Option<Value> {
+    serde_saphyr::from_str(text).ok()
+}
+
+/// Codes of mistakes that can be seen field by field, which a schema must find, too.
+fn is_structural(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MissingField
+            | Code::UnknownField
+            | Code::WrongType
+            | Code::UnknownWord
+            | Code::BadDuration
+            | Code::Variant
+            | Code::Version
+    )
+}
+
+fn errors(compiled: &Compiled) -> Vec<Code> {
+    compiled.findings.iter().filter(|it| it.severity == Severity::Error).map(|it| it.code).collect()
+}
+
+#[test]
+fn the_schema_is_a_schema() {
+    assert!(jsonschema::meta::is_valid(&schema()));
+}
+
+#[test]
+fn the_schema_takes_every_sound_plan() {
+    let validator = validator();
+    let mut plans = files("../../examples");
+    plans.insert("starter".to_owned(), starter().to_owned());
+    for (name, text) in plans {
+        let found: Vec<String> =
+            validator.iter_errors(&json(&text).unwrap()).map(|it| format!("{}: {it}", it.instance_path())).collect();
+        assert!(found.is_empty(), "{name}: {found:#?}");
+    }
+}
+
+#[test]
+fn the_schema_and_the_parser_agree_on_wrong_files() {
+    let validator = validator();
+    let (mut agreed, mut seen_by_parser_alone) = (0, Vec::new());
+    for (name, text) in files("tests/golden/wrong") {
+        let compiled = compile(&name, &text, Path::new("/"));
+        let codes = errors(&compiled);
+        let Some(value) = json(&text) else {
+            assert!(!codes.is_empty(), "{name} is no YAML, and the parser takes it");
+            continue;
+        };
+        let refused = !validator.is_valid(&value);
+        assert!(!refused || !codes.is_empty() || text.starts_with("version: 1"), "{name}: only the schema refuses it");
+        if codes.iter().any(|it| is_structural(*it)) && !refused {
+            seen_by_parser_alone.push(name);
+        } else {
+            agreed += 1;
+        }
+    }
+    // Each of these is a matter of the place, of which a schema knows nothing.
+    assert_eq!(seen_by_parser_alone, SEEN_BY_THE_PARSER_ALONE, "of {agreed} agreed");
+}
+
+/// Wrong in a way that has a structural code and that the schema can't see.
+const SEEN_BY_THE_PARSER_ALONE: [&str; 0] = [];
+
+/// What a plan is, without the text that it came from.
+fn bare(plan: &Plan) -> Plan {
+    Plan { hash: String::new(), source: String::new(), ..plan.clone() }
+}
+
+#[test]
+fn the_effective_plan_is_the_same_plan() {
+    let mut plans = files("../../examples");
+    plans.insert("starter".to_owned(), starter().to_owned());
+    for (name, text) in files("tests/golden/wrong") {
+        plans.entry(name).or_insert(text);
+    }
+    let mut compared = 0;
+    for (name, text) in plans {
+        let base = Path::new("/etc/mainstay");
+        let (compiled, printed) = effective(&name, &text, base, &Surroundings::NONE);
+        let Some(plan) = compiled.plan else {
+            assert_eq!(printed, None, "{name}");
+            continue;
+        };
+        let printed = printed.unwrap();
+        let again = compile(&name, &printed, base);
+        assert_eq!(again.plan.as_ref().map(bare), Some(bare(&plan)), "{name}: {:#?}\n{printed}", again.findings);
+        // What says everything has nothing left to fill in.
+        let twice = effective(&name, &printed, base, &Surroundings::NONE).1.unwrap();
+        let thrice = effective(&name, &twice, base, &Surroundings::NONE).1.unwrap();
+        assert!(twice == thrice && !twice.contains("   # default"), "{name}");
+        compared += 1;
+    }
+    assert!(compared > 10, "{compared} plans");
+}
+
+const WHOLE: &str = r#"version: 2
+site: { name: shop, region: eu, zone: z, host: ops }
+include: [parts/db.yaml, routes.yaml]
+variables:
+  host: { env: DB_HOST }
+  port: { env: DB_PORT, default: "5432" }
+  token: { env: TOKEN, secret: true }
+components:
+  app:
+    type: application_server
+    location: { region: eu, zone: a }
+    depends_on: [db]
+    probes: [{ http: { url: "http://${host}:8080/" } }]
+    activate:
+      - webhook: { url: "http://${host}/", headers: { authorization: "Bearer ${token}" }, body: "$${kept}" }
+"#;
+
+const DB: &str = "components:\n  db:\n    type: database\n    location: { region: eu, zone: a }\n    probes: [{ file: { path: stamp, max_age: 1m } }]\n";
+const ROUTES: &str = "version: 2\nroutes:\n  db: { shared: {}, dns: { name: db. }, targets: [{ component: db, address: \"${host}:${port}\" }] }\n";
+
+fn surroundings<'a>(files: &'a [(&str, &str)], variables: &'a [(&str, &str)]) -> impl Fn(&str) -> Compiled + use<'a> {
+    move |text: &str| {
+        let read = |path: &Path| {
+            let found = files.iter().find(|(name, _)| Path::new("/etc").join(name) == path);
+            found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| "no such file".to_owned())
+        };
+        let variable = |name: &str| variables.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned());
+        compile_in("plan.yaml", text, Path::new("/etc"), &Surroundings { read: &read, variable: &variable })
+    }
+}
+
+#[test]
+fn included_files_and_variables_make_one_plan_that_stands_alone() {
+    let files = [("parts/db.yaml", DB), ("routes.yaml", ROUTES)];
+    let whole = WHOLE.replace("components:", "traffic: { dns: \"127.0.0.1:53\" }\ncomponents:");
+    let compiled = surroundings(&files, &[("DB_HOST", "10.0.0.1"), ("TOKEN", "hush")])(&whole);
+    let plan = compiled.plan.unwrap_or_else(|| panic!("{:#?}", compiled.findings));
+    assert_eq!(plan.routes[0].targets[0].address.to_string(), "10.0.0.1:5432");
+    assert!(format!("{:?}", plan.probes).contains("/etc/parts/stamp"), "{:?}", plan.probes);
+    assert!(!plan.source.contains("hush") && plan.source.contains("${token}"), "{}", plan.source);
+    assert!(plan.source.contains("$${kept}") && !plan.source.contains("include"), "{}", plan.source);
+    // What a journal keeps compiles to the same, but for the secret.
+    let again = compile_in("journal", &plan.source, Path::new("/etc"), &Surroundings::REPLAY);
+    let again = again.plan.unwrap_or_else(|| panic!("{:#?}\n{}", again.findings, plan.source));
+    let text = |plan: &Plan| format!("{:#?}", bare(plan)).replace("(a secret)", "hush");
+    assert_eq!(text(&again), text(&plan));
+}
+
+#[test]
+fn findings_name_the_file_that_they_are_in() {
+    let files = [
+        ("parts/db.yaml", DB),
+        ("routes.yaml", "routes:\n  db: { shared: {}, dsn: { name: db. }, targets: [] }\nstate: x\n"),
+    ];
+    let compiled = surroundings(&files, &[("DB_HOST", "10.0.0.1"), ("TOKEN", "hush")])(WHOLE);
+    let found: Vec<(&str, usize, &str)> =
+        compiled.findings.iter().map(|it| (it.file.as_str(), it.span.line, it.code.text())).collect();
+    assert!(found.contains(&("/etc/routes.yaml", 2, "MS0102")), "{found:?}");
+    assert!(found.contains(&("/etc/routes.yaml", 3, "MS0102")), "{found:?}");
+    let missing = surroundings(&[], &[])(WHOLE);
+    let codes: Vec<&str> = missing.findings.iter().map(|it| it.code.text()).collect();
+    assert_eq!(codes.iter().filter(|it| **it == "MS0116").count(), 2, "{codes:?}");
+    assert_eq!(codes.iter().filter(|it| **it == "MS0117").count(), 2, "{codes:?}");
+}
+
+#[test]
+fn every_version_that_ever_was_is_read() {
+    let old = "version: 1\nsite: { name: s, region: eu }\ncomponents:\n  a:\n    type: cache\n    location: { region: eu }\n    probes: [{ tcp: { address: \"10.0.0.1:1\" } }]\nnotifications:\n  on-call:\n    command: { run: [tell, \"${who}\"] }\n";
+    let plan = compile("plan.yaml", old, Path::new("/")).plan.unwrap();
+    let text = mainstay_plan::upgrade("plan.yaml", old).unwrap().unwrap();
+    let upgraded = compile("plan.yaml", &text, Path::new("/")).plan.unwrap();
+    assert_eq!(bare(&upgraded), bare(&plan));
+    assert!(format!("{:?}", plan.notifications).contains("${who}"));
+}
+
+#[test]
+fn the_reference_page_is_made_of_the_grammar() {
+    let path = folder("../../docs/grammar.md");
+    let page = format!("{INTRODUCTION}\n{}", reference());
+    if std::env::var_os("MAINSTAY_UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), page, "MAINSTAY_UPDATE_GOLDEN=1 rewrites it");
+}
+
+const INTRODUCTION: &str = "# Every field of a plan
+
+For when you know what you want to say and not how it is written. [The plan](plan.md) tells what the parts are for;
+`mainstay schema` gives the same to your editor. This page is made from the tables that the parser itself uses.
+
+Durations are whole numbers with units: `250ms`, `1m30s`, `2h`, `7d`. Names are up to 63 letters, digits, `-`, `_` and `.`.
+Relative paths start from the file that they stand in.
+";
