@@ -19,6 +19,7 @@ pub mod location;
 pub mod notification;
 pub mod observation;
 pub mod plan;
+pub mod planes;
 pub mod policy;
 pub mod prepared;
 pub mod probe;

@@ -10,6 +10,7 @@ mod init;
 pub(crate) mod journal;
 mod man;
 mod pause;
+mod planes;
 mod recover;
 mod recoveries;
 mod resume;
@@ -62,6 +63,7 @@ enum Command {
     Init(init::Init),
     Check(check::Check),
     Explain(explain::Explain),
+    Planes(planes::Planes),
     Run(run::Run),
     Traffic(traffic::Traffic),
     Demo(demo::Demo),
@@ -83,7 +85,7 @@ enum Command {
 
 /// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Prepare", &["init", "check", "explain"]),
+    ("Prepare", &["init", "check", "explain", "planes"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries"]),
     ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt"]),
@@ -99,6 +101,7 @@ impl Cli {
             Command::Init(it) => it.run(),
             Command::Check(it) => it.run(&cx),
             Command::Explain(it) => it.run(),
+            Command::Planes(it) => it.run(&cx),
             Command::Run(it) => it.run(&cx),
             Command::Traffic(it) => it.run(&cx),
             Command::Demo(it) => it.run(&cx),
