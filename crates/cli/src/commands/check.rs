@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use mainstay_plan::{Finding, Proof, Severity, compile, render};
+use mainstay_plan::{Finding, Proof, Severity, compile, render, sarif};
 use serde::Serialize;
 
 use super::Cx;
@@ -15,12 +15,14 @@ use crate::look::{say, say_json};
 ///
 /// Reads the file and nothing else: no server is asked, no name is resolved. Findings come first, each with its place in
 /// the file. The proof follows: for each component and each failure, the first recovery that survives it, its worst
-/// case, and what that rests on, or why there is none.
+/// case, and what that rests on, or why there is none. With `--sarif` the findings alone are printed, as SARIF 2.1.0,
+/// which code hosts and editors show beside the lines.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   mainstay check mainstay.yaml
   mainstay check --json mainstay.yaml | jq '.findings[].code'
+  mainstay check --sarif mainstay.yaml > findings.sarif
   generate-plan | mainstay check -
 
 Exit codes:
@@ -36,6 +38,9 @@ pub(crate) struct Check {
     /// Answer as JSON
     #[arg(long)]
     json: bool,
+    /// Print the findings as SARIF
+    #[arg(long, conflicts_with = "json")]
+    sarif: bool,
 }
 
 #[derive(Serialize)]
@@ -49,8 +54,13 @@ struct Report<'a> {
 impl Check {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
         let (name, text) = read(&self.file)?;
+        let name = if self.sarif { relative(&name) } else { name };
         let base = self.file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let compiled = compile(&name, &text, base);
+        if self.sarif {
+            say_json(&sarif(&text, &compiled.findings))?;
+            return Ok(Answer::from(compiled.plan.is_some()));
+        }
         let proof = compiled.plan.as_ref().filter(|_| !self.no_proof).map(Proof::of);
         if self.json {
             let valid = compiled.plan.is_some();
@@ -76,6 +86,12 @@ impl Check {
         }
         Ok(Answer::from(compiled.plan.is_some()))
     }
+}
+
+/// Whoever reads SARIF knows files by their place in the repository, and the check is usually run from its root.
+fn relative(name: &str) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    Path::new(name).strip_prefix(&here).map_or_else(|_| name.to_owned(), |it| it.display().to_string())
 }
 
 fn prefixed(prefix: &str, text: &str) -> String {
