@@ -1,8 +1,8 @@
 //! `mainstay check`: findings and the proof, offline.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use mainstay_plan::{Finding, Proof, Severity, render};
+use mainstay_plan::{Compiled, Finding, Proof, Severity, SourceFile, render, sarif};
 use serde::Serialize;
 
 use super::Cx;
@@ -12,14 +12,16 @@ use crate::plan_file::PlanFile;
 
 /// Check a plan, and prove what it would survive
 ///
-/// Reads the file, those that it includes and the variables that it names: no server is asked, no name is resolved. Findings come first, each with its place in
-/// the file. The proof follows: for each component and each failure, the first recovery that survives it, its worst
-/// case, and what that rests on, or why there is none.
+/// Reads the file, those that it includes and the variables that it names: no server is asked, no name is resolved.
+/// Findings come first, each with its place in the file. The proof follows: for each component and each failure, the first recovery that survives it, its worst
+/// case, and what that rests on, or why there is none. With `--sarif` the findings alone are printed, as SARIF 2.1.0,
+/// which code hosts and editors show beside the lines.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   mainstay check mainstay.yaml
   mainstay check --json mainstay.yaml | jq '.findings[].code'
+  mainstay check --sarif mainstay.yaml > findings.sarif
   mainstay check --print-effective mainstay.yaml
   generate-plan | mainstay check -
 
@@ -34,11 +36,14 @@ pub(crate) struct Check {
     #[arg(long, conflicts_with = "json")]
     no_proof: bool,
     /// Print the plan with everything filled in: defaults, included files, variables; secrets stay `${NAME}`
-    #[arg(long, conflicts_with_all = ["json", "no_proof"])]
+    #[arg(long, conflicts_with_all = ["json", "sarif", "no_proof"])]
     print_effective: bool,
     /// Answer as JSON
     #[arg(long)]
     json: bool,
+    /// Print the findings as SARIF
+    #[arg(long, conflicts_with = "json")]
+    sarif: bool,
 }
 
 #[derive(Serialize)]
@@ -56,6 +61,10 @@ impl Check {
             return print_effective(&file, cx);
         }
         let (name, compiled) = (file.name.clone(), file.compile());
+        if self.sarif {
+            say_json(&sarif(&relative(&compiled), &compiled.findings))?;
+            return Ok(Answer::from(compiled.plan.is_some()));
+        }
         let proof = compiled.plan.as_ref().filter(|_| !self.no_proof).map(Proof::of);
         if self.json {
             let valid = compiled.plan.is_some();
@@ -91,6 +100,15 @@ fn print_effective(file: &PlanFile, cx: &Cx) -> Result<Answer, Failure> {
         None => say(&format!("{}there is no plan\n", render(&compiled.files, &compiled.findings, cx.look.colour)))?,
     }
     Ok(Answer::from(compiled.plan.is_some()))
+}
+
+/// Whoever reads SARIF knows files by their place in the repository, and the check is usually run from its root.
+fn relative(compiled: &Compiled) -> Vec<SourceFile> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let name = |name: &str| {
+        Path::new(name).strip_prefix(&here).map_or_else(|_| name.to_owned(), |it| it.display().to_string())
+    };
+    compiled.files.iter().map(|it| SourceFile::new(&name(&it.name), &it.text)).collect()
 }
 
 fn prefixed(prefix: &str, text: &str) -> String {

@@ -10,6 +10,7 @@ mod init;
 pub(crate) mod journal;
 mod man;
 mod pause;
+mod planes;
 mod recover;
 mod recoveries;
 mod resume;
@@ -66,6 +67,7 @@ enum Command {
     Explain(explain::Explain),
     Schema(schema::Schema),
     Upgrade(upgrade::Upgrade),
+    Planes(planes::Planes),
     Run(run::Run),
     Traffic(traffic::Traffic),
     Demo(demo::Demo),
@@ -87,7 +89,7 @@ enum Command {
 
 /// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Prepare", &["init", "check", "explain", "schema", "upgrade"]),
+    ("Prepare", &["init", "check", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries"]),
     ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt"]),
@@ -105,6 +107,7 @@ impl Cli {
             Command::Explain(it) => it.run(),
             Command::Schema(it) => it.run(),
             Command::Upgrade(it) => it.run(&cx),
+            Command::Planes(it) => it.run(&cx),
             Command::Run(it) => it.run(&cx),
             Command::Traffic(it) => it.run(&cx),
             Command::Demo(it) => it.run(&cx),

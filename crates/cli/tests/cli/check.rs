@@ -38,6 +38,30 @@ fn a_wrong_plan_is_no() {
 }
 
 #[test]
+fn findings_are_sarif_where_that_is_wanted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let here = dir.path().canonicalize().expect("it is there");
+    let wrong = PLAN.replace("timeout: 200ms, fall: 3", "timeuot: 200ms, fall: 3").replace("need: 1", "need: 2");
+    fs::write(here.join("the shop.yaml"), wrong).expect("writes");
+    let said = within(&here, &["check", "--sarif", "the shop.yaml"]);
+    assert_eq!((said.code, said.err.as_str()), (Some(1), ""));
+    let absolute = here.join("the shop.yaml").display().to_string();
+    assert_eq!(within(&here, &["check", "--sarif", &absolute]).out, said.out, "named by its place in the repository");
+    let mut document = said.json();
+    let driver = &mut document["runs"][0]["tool"]["driver"];
+    assert!(driver["rules"].as_array().expect("rules").len() > 40);
+    // These change with every release, and with every code.
+    for field in ["rules", "version", "semanticVersion"] {
+        driver[field].take();
+    }
+    golden("check-sarif.txt", &(serde_json::to_string_pretty(&document).expect("it is JSON") + "\n"));
+    fs::write(here.join("sound.yaml"), PLAN).expect("writes");
+    assert_eq!(within(&here, &["check", "--sarif", "sound.yaml"]).code, Some(0));
+    assert_eq!(within(&here, &["check", "--sarif", "--json", "sound.yaml"]).code, Some(2));
+    assert_eq!(within(&here, &["check", "--sarif", "absent.yaml"]).code, Some(2));
+}
+
+#[test]
 fn a_plan_can_come_by_a_pipe() {
     let mut child = mainstay(&["check", "--json", "-"])
         .stdin(Stdio::piped())

@@ -6,6 +6,7 @@ mod check;
 mod golden;
 mod help;
 mod journal;
+mod planes;
 #[path = "../support/samples.rs"]
 mod samples;
 
