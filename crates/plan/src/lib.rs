@@ -26,6 +26,7 @@ pub mod proof;
 pub mod render;
 pub mod route;
 pub mod routing;
+pub mod rule;
 mod starter;
 pub mod strategy;
 pub mod time;
