@@ -6,6 +6,8 @@
 
 mod actions;
 mod components;
+#[cfg_attr(not(test), expect(dead_code, reason = "the reader of `rules` calls it"))]
+mod expression;
 pub(crate) mod fields;
 mod link;
 mod link_routes;
