@@ -6,7 +6,6 @@
 
 mod actions;
 mod components;
-#[cfg_attr(not(test), expect(dead_code, reason = "the reader of `rules` calls it"))]
 mod expression;
 pub(crate) mod fields;
 mod link;
@@ -16,6 +15,8 @@ mod probes;
 mod raw;
 mod references;
 mod routes;
+#[cfg_attr(not(test), expect(dead_code, reason = "`top` and `link` call it once a plan has rules"))]
+mod rules;
 pub(crate) mod scalar;
 mod suggest;
 mod top;
