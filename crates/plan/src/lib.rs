@@ -27,6 +27,7 @@ pub mod proof;
 pub mod render;
 pub mod route;
 pub mod routing;
+pub mod rule;
 pub mod sarif;
 mod starter;
 pub mod strategy;

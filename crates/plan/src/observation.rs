@@ -77,6 +77,9 @@ pub enum Health {
 }
 
 impl Health {
+    /// All of them.
+    pub const ALL: [Health; 4] = [Health::Healthy, Health::Suspect, Health::Down, Health::Unknown];
+
     /// The word for it everywhere.
     pub const fn word(self) -> &'static str {
         match self {

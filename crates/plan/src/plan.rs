@@ -13,6 +13,7 @@ use crate::policy::{Allowances, Mode, OnJournalLoss, Site, SiteGuards};
 use crate::prepared::Prepared;
 use crate::probe::Probe;
 use crate::route::Route;
+use crate::rule::Rule;
 
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident) => {
@@ -90,6 +91,8 @@ pub struct Plan {
     pub guards: SiteGuards,
     /// What actions need, by name.
     pub prepared: Vec<Prepared>,
+    /// Decision rules, by name.
+    pub rules: Vec<Rule>,
     /// What is recovered together when a zone or a region is lost, by name.
     pub evacuations: Vec<Evacuation>,
     /// Rehearsals, by name.

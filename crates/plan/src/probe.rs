@@ -111,6 +111,15 @@ impl ProbeKind {
             ProbeKind::Tcp { .. } | ProbeKind::Dns { .. } | ProbeKind::Process { .. } => false,
         }
     }
+
+    /// Whether the time that an answer takes says something about what is asked: looking at a process or a file takes no
+    /// part of it along.
+    pub const fn reports_latency(&self) -> bool {
+        match self {
+            ProbeKind::Tcp { .. } | ProbeKind::Http(_) | ProbeKind::Dns { .. } | ProbeKind::Command { .. } => true,
+            ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => false,
+        }
+    }
 }
 
 /// An HTTP request and the answer that counts as good.

@@ -78,7 +78,7 @@ fn operation(strategy: Strategy, step: &Step) -> &'static str {
 #[test]
 fn our_rows_say_what_the_code_does() {
     let compiled = compile("plan.yaml", PLAN, Path::new("/etc/mainstay"));
-    let plan = compiled.plan.unwrap_or_else(|| panic!("{}", render(PLAN, &compiled.findings, false)));
+    let plan = compiled.plan.unwrap_or_else(|| panic!("{}", render(&compiled.files, &compiled.findings, false)));
     let mut done: BTreeMap<&str, Plane> = BTreeMap::new();
     for rung in &plan.components[0].ladder {
         for step in rung.plays.values().flat_map(|play: &Play| &play.steps) {

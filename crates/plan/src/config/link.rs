@@ -9,6 +9,7 @@ use super::plays;
 use super::raw::{File, RawAct, RawComponent, RawFence, RawInstance, RawProbe, RawRung, RawWitness, RawWitnessRule};
 use super::references::{dependencies, standby_owners, witness_rules};
 use super::routes::NOWHERE;
+use super::rules;
 use crate::action::Service;
 use crate::component::{Component, Instance, Witness, WitnessRule};
 use crate::finding::Span;
@@ -95,6 +96,7 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     for (at, raw) in std::mem::take(&mut file.routes).into_iter().enumerate() {
         route(cx, &mut plan, &mut parts, &instances, RouteIx(index(at)), raw);
     }
+    plan.rules = rules::resolve(cx, &plan, &file.rules);
     let places = Places {
         site: file.site_at,
         components: places,
@@ -146,6 +148,7 @@ fn skeleton(file: &mut File) -> Plan {
         escalation: Vec::new(),
         guards: SiteGuards::default(),
         prepared: Vec::new(),
+        rules: Vec::new(),
         evacuations: Vec::new(),
         drills: Vec::new(),
         agents: Vec::new(),

@@ -2,13 +2,14 @@
 //!
 //! Passes, each of which goes on as far as the one before allows: text → spanned tree (`tree`), made one of the newest
 //! version (`upgrade`), with included files and variables put in (`source`) → nouns with their defaults (`top`,
-//! `components`, `routes`, `probes`, `actions`, `operation`), held against the grammar (`grammar`) → names resolved and
-//! plays compiled (`references`, `link`, `link_routes`, `link_operation`, `plays`) → what the finished plan promises and
+//! `components`, `routes`, `probes`, `actions`, `operation`, `rules`), held against the grammar (`grammar`) → names resolved and
+//! plays compiled (`references`, `link`, `link_routes`, `link_operation`, `rules` with `expression`, `plays`) → what the finished plan promises and
 //! does not promise (`lint`).
 
 mod actions;
 mod components;
 mod effective;
+mod expression;
 mod fields;
 pub(crate) mod grammar;
 mod link;
@@ -21,6 +22,7 @@ mod raw;
 mod reference;
 mod references;
 mod routes;
+mod rules;
 pub(crate) mod scalar;
 mod schema;
 mod source;

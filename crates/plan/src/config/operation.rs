@@ -3,17 +3,16 @@
 use super::components::{location, location_at};
 use super::fields::{self, At, Cx, Fields, items};
 use super::grammar::{
-    AGENT, BLAST_RADIUS, CACHE_ENTRY, COORDINATION, CREDENTIAL, DRILL, ESCALATION_STEP, EVACUATED, EVACUATION, RULE,
-    RULE_SCOPE, SITE_GUARDS, STORM_BRAKE, ZONE_CAPACITY,
+    AGENT, BLAST_RADIUS, CACHE_ENTRY, COORDINATION, CREDENTIAL, DRILL, ESCALATION_STEP, EVACUATED, EVACUATION,
+    SITE_GUARDS, STORM_BRAKE, ZONE_CAPACITY,
 };
-use super::raw::{RawDrill, RawEscalation, RawEvacuation, RawRule, RawScope};
+use super::raw::{RawDrill, RawEscalation, RawEvacuated, RawEvacuation};
 use super::tree::{Entry, Node};
 use crate::agents::{Agent, AgentRole, Coordination, StoreKind};
 use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::{Code, Finding, Span};
 use crate::location::Location;
-use crate::observation::Scenario;
 use crate::policy::{BlastRadius, SiteGuards, StormBrake};
 use crate::prepared::{Prepared, PreparedKind};
 
@@ -67,42 +66,11 @@ pub(super) fn site_guards<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> SiteGuards {
     guards
 }
 
-/// One decision rule: `NAME: {…}`. Its condition is read when all names are known.
-pub(super) fn rule<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRule {
-    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("rule `{}`", entry.key), &RULE);
-    let when = fields.read("when", fields::at_text);
-    let then = fields.word("then", &Scenario::ALL, Scenario::word);
-    let of = fields.take("of").map(|it| {
-        let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "what this rule speaks of", &RULE_SCOPE);
-        let scope = RawScope {
-            at: it.key_span,
-            component: inner.read("component", fields::at_text),
-            region: inner.read("region", fields::at_text),
-            zone: inner.read("zone", fields::at_text),
-        };
-        if !inner.has("component") && !inner.has("region") {
-            inner.miss("region");
-        }
-        if let (Some(component), Some(region)) = (&scope.component, scope.region.as_ref().or(scope.zone.as_ref())) {
-            cx.report(
-                Finding::new(Code::Contradiction, region.span, "a rule speaks of a component, or of a zone or region")
-                    .label("a place")
-                    .other(component.span, "a component")
-                    .help("keep one of them"),
-            );
-        }
-        inner.finish();
-        scope
-    });
-    fields.finish();
-    RawRule { name: At { value: entry.key.clone(), span: entry.key_span }, when, then, of }
-}
-
 /// One evacuation: `NAME: {…}`.
 pub(super) fn evacuation<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawEvacuation {
     let what = format!("evacuation `{}`", entry.key);
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, what, &EVACUATION);
-    let nowhere = RawScope { at: entry.key_span, component: None, region: None, zone: None };
+    let nowhere = RawEvacuated { at: entry.key_span, region: None, zone: None };
     let evacuation = RawEvacuation {
         name: At { value: entry.key.clone(), span: entry.key_span },
         of: fields.take("of").map_or(nowhere, |it| {
@@ -110,7 +78,7 @@ pub(super) fn evacuation<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawEvacuation 
             let region = inner.read("region", fields::at_text);
             let zone = inner.read("zone", fields::at_text);
             inner.finish();
-            RawScope { at: it.key_span, component: None, region, zone }
+            RawEvacuated { at: it.key_span, region, zone }
         }),
         variant: fields.word("variant", &Variant::ALL, Variant::word).unwrap_or(Variant::Ungraceful),
         at_once: fields.number("at_once"),

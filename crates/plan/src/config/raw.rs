@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fields::At;
+use super::rules::RawRule;
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::agents::{Agent, Coordination};
 use crate::backup::Backup;
@@ -13,7 +14,6 @@ use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::Span;
 use crate::location::{Location, SharedPart};
-use crate::observation::Scenario;
 use crate::policy::{Allowances, Guards, Mode, OnJournalLoss, Site, SiteGuards};
 use crate::prepared::Prepared;
 use crate::probe::{ProbeKind, ProbeTiming};
@@ -182,23 +182,15 @@ pub(crate) struct RawEscalation {
     pub(crate) tell: Vec<At<String>>,
 }
 
-pub(crate) struct RawRule {
-    pub(crate) name: At<String>,
-    pub(crate) when: Option<At<String>>,
-    pub(crate) then: Option<Scenario>,
-    pub(crate) of: Option<RawScope>,
-}
-
-pub(crate) struct RawScope {
+pub(crate) struct RawEvacuated {
     pub(crate) at: Span,
-    pub(crate) component: Option<At<String>>,
     pub(crate) region: Option<At<String>>,
     pub(crate) zone: Option<At<String>>,
 }
 
 pub(crate) struct RawEvacuation {
     pub(crate) name: At<String>,
-    pub(crate) of: RawScope,
+    pub(crate) of: RawEvacuated,
     pub(crate) variant: Variant,
     pub(crate) at_once: u32,
     pub(crate) first: Vec<At<String>>,

@@ -7,6 +7,7 @@ use super::grammar::{ALLOWANCES, Kind, PLAN, SITE, TRAFFIC};
 use super::operation;
 use super::raw::File;
 use super::routes::{listen, route};
+use super::rules;
 use super::tree::{Entry, Node, Value};
 use super::upgrade::{NEWEST, OLDER};
 use crate::finding::{Code, Finding, Span};
@@ -63,7 +64,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node) -> File {
             &site.location,
         ),
         guards: fields.take("guards").map(|it| operation::site_guards(cx, it)).unwrap_or_default(),
-        rules: section(&mut fields, "rules").iter().map(|it| operation::rule(cx, it)).collect(),
+        rules: section(&mut fields, "rules").iter().map(|it| rules::rule(cx, it)).collect(),
         evacuations: section(&mut fields, "evacuations").iter().map(|it| operation::evacuation(cx, it)).collect(),
         drills: section(&mut fields, "drills").iter().map(|it| operation::drill(cx, it)).collect(),
         notifications: section(&mut fields, "notifications").iter().map(|it| notification(cx, it)).collect(),

@@ -106,13 +106,15 @@ static RULE_FIELDS: [Field; 3] = [
 
 pub(crate) static RULE_SCOPE: Shape = Shape {
     name: "rule scope",
-    doc: "what a rule speaks of: a component, a zone or a region",
+    doc: "to whom it happened: a component, an instance, a zone or a region",
     fields: &[&[
         field("component", Kind::Ref("component"), "one component").such_as("orders-db"),
+        field("instance", Kind::Ref("instance"), "one instance: a component's own, or a standby")
+            .such_as("orders-db-b"),
         field("region", Kind::Text, "a region").such_as("berlin"),
         field("zone", Kind::Text, "a zone of that region").such_as("hall-2"),
     ]],
-    rules: &[Rule::OneOf(&["component", "region"]), Rule::Alone("component", &["zone"])],
+    rules: &[Rule::OneOf(&["component", "instance", "region"]), Rule::With("zone", &[&["region"]])],
 };
 
 pub(crate) static EVACUATION: Shape = Shape {
