@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod agents;
+pub mod assess;
 pub mod backup;
 pub mod component;
 pub mod config;
