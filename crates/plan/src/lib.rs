@@ -31,6 +31,7 @@ mod starter;
 pub mod strategy;
 pub mod time;
 
+pub use assess::Assessment;
 pub use config::{Compiled, compile};
 pub use finding::{Code, Finding, Severity, Span, explain};
 pub use plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
