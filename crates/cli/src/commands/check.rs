@@ -86,7 +86,7 @@ fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-fn counts(findings: &[Finding]) -> String {
+pub(super) fn counts(findings: &[Finding]) -> String {
     let each = [Severity::Error, Severity::Warning, Severity::Note].into_iter().filter_map(|severity| {
         let number = findings.iter().filter(|it| it.severity == severity).count();
         (number > 0).then(|| count(number, severity.word()))
@@ -95,7 +95,7 @@ fn counts(findings: &[Finding]) -> String {
 }
 
 /// The file's name for people, and its text.
-fn read(file: &Path) -> Result<(String, String), Failure> {
+pub(super) fn read(file: &Path) -> Result<(String, String), Failure> {
     let stdin = file == Path::new("-");
     let name = if stdin { "standard input".to_owned() } else { file.display().to_string() };
     let bytes = if stdin {
