@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod agents;
+pub mod assess;
 pub mod backup;
 pub mod component;
 pub mod config;
@@ -33,6 +34,7 @@ mod starter;
 pub mod strategy;
 pub mod time;
 
+pub use assess::Assessment;
 pub use config::{Compiled, SourceFile, Surroundings, compile, compile_in, effective, reference, schema, upgrade};
 pub use finding::{Code, Finding, Severity, Span, explain};
 pub use plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};

@@ -119,7 +119,7 @@ fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-fn counts(findings: &[Finding]) -> String {
+pub(super) fn counts(findings: &[Finding]) -> String {
     let each = [Severity::Error, Severity::Warning, Severity::Note].into_iter().filter_map(|severity| {
         let number = findings.iter().filter(|it| it.severity == severity).count();
         (number > 0).then(|| count(number, severity.word()))

@@ -3,6 +3,7 @@
 mod abort;
 mod adopt;
 mod approve;
+mod assess;
 mod check;
 mod completions;
 mod explain;
@@ -64,6 +65,7 @@ Exit codes:
 enum Command {
     Init(init::Init),
     Check(check::Check),
+    Assess(assess::Assess),
     Explain(explain::Explain),
     Schema(schema::Schema),
     Upgrade(upgrade::Upgrade),
@@ -89,7 +91,7 @@ enum Command {
 
 /// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Prepare", &["init", "check", "explain", "planes", "schema", "upgrade"]),
+    ("Prepare", &["init", "check", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries"]),
     ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt"]),
@@ -104,6 +106,7 @@ impl Cli {
         match self.command {
             Command::Init(it) => it.run(),
             Command::Check(it) => it.run(&cx),
+            Command::Assess(it) => it.run(&cx),
             Command::Explain(it) => it.run(),
             Command::Schema(it) => it.run(),
             Command::Upgrade(it) => it.run(&cx),

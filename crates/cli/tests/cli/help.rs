@@ -14,8 +14,9 @@ fn help_leads_a_newcomer() {
 #[test]
 fn every_command_explains_itself() {
     let dir = tempfile::tempdir().expect("a directory");
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["check"],
+        &["assess"],
         &["planes"],
         &["status"],
         &["watch"],
@@ -44,6 +45,7 @@ fn a_wrong_command_line_is_usage() {
         &["approve", "r1", "--override", "everything"],
         &["journal", "verify", "--anchor", "57"],
         &["check"],
+        &["assess"],
         &[],
     ] {
         let said = within(dir.path(), args);

@@ -1,6 +1,7 @@
 //! The program as its users meet it: what it prints, where, and its exit code.
 
 mod agent;
+mod assess;
 mod check;
 #[path = "../support/golden.rs"]
 mod golden;
