@@ -29,6 +29,7 @@ pub mod routing;
 mod starter;
 pub mod strategy;
 pub mod time;
+pub mod walkthrough;
 
 pub use config::{Compiled, compile};
 pub use finding::{Code, Finding, Severity, Span, explain};
@@ -37,3 +38,4 @@ pub use proof::Proof;
 pub use render::render;
 pub use starter::starter;
 pub use time::Time;
+pub use walkthrough::Walkthrough;
