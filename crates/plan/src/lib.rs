@@ -18,6 +18,7 @@ mod lint;
 pub mod location;
 pub mod notification;
 pub mod observation;
+pub mod picture;
 pub mod plan;
 pub mod policy;
 pub mod prepared;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub(crate) use self::asked::asks;
+pub(crate) use self::asked::{asks, fronts};
 use crate::component::{Component, Rejoin};
 use crate::config::scalar::show_duration;
 use crate::plan::Plan;
