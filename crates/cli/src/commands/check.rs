@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use mainstay_plan::{Finding, Proof, Severity, compile, render};
+use mainstay_plan::{Compiled, Finding, Proof, Severity, compile, render};
 use serde::Serialize;
 
 use super::Cx;
@@ -48,33 +48,60 @@ struct Report<'a> {
 
 impl Check {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
-        let (name, text) = read(&self.file)?;
-        let base = self.file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let compiled = compile(&name, &text, base);
+        let checked = Checked::read(&self.file)?;
+        let Checked { name, compiled, .. } = &checked;
         let proof = compiled.plan.as_ref().filter(|_| !self.no_proof).map(Proof::of);
         if self.json {
             let valid = compiled.plan.is_some();
-            say_json(&Report { file: &name, valid, findings: &compiled.findings, proof })?;
+            say_json(&Report { file: name, valid, findings: &compiled.findings, proof })?;
         } else {
-            let mut out = render(&text, &compiled.findings, cx.look.colour);
-            if let Some(proof) = &proof {
-                out.push_str(&proof.text());
-                out.push('\n');
-            }
-            let found = counts(&compiled.findings);
-            match &compiled.plan {
+            let out = match &compiled.plan {
                 Some(plan) => {
+                    let mut out = checked.findings(cx.look.colour);
+                    if let Some(proof) = &proof {
+                        out.push_str(&proof.text());
+                        out.push('\n');
+                    }
+                    let found = prefixed("; ", &counts(&compiled.findings));
                     let components = count(plan.components.len(), "component");
                     let routes = count(plan.routes.len(), "route");
-                    out.push_str(&format!("plan is valid: {components}, {routes}{}\n", prefixed("; ", &found)));
+                    out.push_str(&format!("plan is valid: {components}, {routes}{found}\n"));
+                    out
                 }
-                None => out.push_str(&format!(
-                    "there is no plan: {found}\n`mainstay explain CODE` says more about each code\n"
-                )),
-            }
+                None => checked.refusal(cx.look.colour),
+            };
             say(&out)?;
         }
         Ok(Answer::from(compiled.plan.is_some()))
+    }
+}
+
+/// A plan's file and what came out of it.
+pub(super) struct Checked {
+    /// For people.
+    name: String,
+    text: String,
+    pub(super) compiled: Compiled,
+}
+
+impl Checked {
+    /// Reads the file, or standard input for `-`.
+    pub(super) fn read(file: &Path) -> Result<Checked, Failure> {
+        let (name, text) = read(file)?;
+        let base = file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let compiled = compile(&name, &text, base);
+        Ok(Checked { name, text, compiled })
+    }
+
+    fn findings(&self, colour: bool) -> String {
+        render(&self.text, &self.compiled.findings, colour)
+    }
+
+    /// Why there is no plan.
+    pub(super) fn refusal(&self, colour: bool) -> String {
+        let found = counts(&self.compiled.findings);
+        let findings = self.findings(colour);
+        format!("{findings}there is no plan: {found}\n`mainstay explain CODE` says more about each code\n")
     }
 }
 

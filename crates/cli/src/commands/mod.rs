@@ -10,6 +10,7 @@ mod init;
 pub(crate) mod journal;
 mod man;
 mod pause;
+mod plan;
 mod recover;
 mod recoveries;
 mod resume;
@@ -61,6 +62,7 @@ Exit codes:
 enum Command {
     Init(init::Init),
     Check(check::Check),
+    Plan(plan::Plan),
     Explain(explain::Explain),
     Run(run::Run),
     Traffic(traffic::Traffic),
@@ -83,7 +85,7 @@ enum Command {
 
 /// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Prepare", &["init", "check", "explain"]),
+    ("Prepare", &["init", "check", "plan", "explain"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries"]),
     ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt"]),
@@ -98,6 +100,7 @@ impl Cli {
         match self.command {
             Command::Init(it) => it.run(),
             Command::Check(it) => it.run(&cx),
+            Command::Plan(it) => it.run(&cx),
             Command::Explain(it) => it.run(),
             Command::Run(it) => it.run(&cx),
             Command::Traffic(it) => it.run(&cx),

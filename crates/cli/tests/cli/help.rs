@@ -14,8 +14,9 @@ fn help_leads_a_newcomer() {
 #[test]
 fn every_command_explains_itself() {
     let dir = tempfile::tempdir().expect("a directory");
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &["check"],
+        &["plan"],
         &["status"],
         &["watch"],
         &["recoveries"],

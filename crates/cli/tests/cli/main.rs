@@ -6,6 +6,7 @@ mod check;
 mod golden;
 mod help;
 mod journal;
+mod plan;
 #[path = "../support/samples.rs"]
 mod samples;
 
