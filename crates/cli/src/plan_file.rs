@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use mainstay_agent::REAL_SURROUNDINGS;
-use mainstay_plan::{Compiled, compile_in, effective};
+use mainstay_plan::{Compiled, Severity, compile_in, effective, render};
 
 use crate::exit::Failure;
 
@@ -40,14 +40,47 @@ impl PlanFile {
     }
 
     /// Compiles it, with the files that it includes and the variables that it names.
-    pub(crate) fn compile(&self) -> Compiled {
-        compile_in(&self.name, &self.text, &self.base_dir, &REAL_SURROUNDINGS)
+    pub(crate) fn check(&self) -> Checked {
+        Checked { compiled: compile_in(&self.name, &self.text, &self.base_dir, &REAL_SURROUNDINGS) }
     }
 
     /// The same, and the plan as one text with everything filled in.
-    pub(crate) fn effective(&self) -> (Compiled, Option<String>) {
-        effective(&self.name, &self.text, &self.base_dir, &REAL_SURROUNDINGS)
+    pub(crate) fn effective(&self) -> (Checked, Option<String>) {
+        let (compiled, text) = effective(&self.name, &self.text, &self.base_dir, &REAL_SURROUNDINGS);
+        (Checked { compiled }, text)
     }
+}
+
+/// What came out of a plan's file.
+pub(crate) struct Checked {
+    pub(crate) compiled: Compiled,
+}
+
+impl Checked {
+    /// What was found, drawn.
+    pub(crate) fn findings(&self, colour: bool) -> String {
+        render(&self.compiled.files, &self.compiled.findings, colour)
+    }
+
+    /// Why there is no plan.
+    pub(crate) fn refusal(&self, colour: bool) -> String {
+        let (findings, found) = (self.findings(colour), self.counts());
+        format!("{findings}there is no plan: {found}\n`mainstay explain CODE` says more about each code\n")
+    }
+
+    /// How many errors, warnings and notes: `2 errors, 1 note`.
+    pub(crate) fn counts(&self) -> String {
+        let each = [Severity::Error, Severity::Warning, Severity::Note].into_iter().filter_map(|severity| {
+            let number = self.compiled.findings.iter().filter(|it| it.severity == severity).count();
+            (number > 0).then(|| count(number, severity.word()))
+        });
+        each.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `1 error`, `2 errors`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What is said of a file that can't be read.

@@ -228,8 +228,9 @@ fn a_backup_without_a_way_to_restore_it_is_named_and_counts_for_nothing() {
 
 #[test]
 fn the_table_gives_the_cheapest_strategy_that_is_good_for_both_objectives() {
-    let needs =
-        |rto: Option<Duration>, rpo: Option<Duration>| needed_for(&Objectives { rto, rpo, availability_ppm: None });
+    let needs = |rto: Option<Duration>, rpo: Option<Duration>| {
+        needed_for(&Objectives { rto, region_rto: None, rpo, availability_ppm: None })
+    };
     assert_eq!(needs(None, None), None);
     for (rto, rpo, strategy) in [
         (Some(DAY), Some(DAY), DrStrategy::BackupAndRestore),

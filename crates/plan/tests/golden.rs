@@ -1,4 +1,4 @@
-//! What people read, word for word: findings about sound and wrong files, proofs, and assessments. `MAINSTAY_UPDATE_GOLDEN=1` writes
+//! What people read, word for word: findings about sound and wrong files, proofs, assessments and pictures. `MAINSTAY_UPDATE_GOLDEN=1` writes
 //! the texts anew; read the difference before you keep it.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mainstay_plan::{Assessment, Code, Proof, Severity, compile, explain, render};
+use mainstay_plan::{Assessment, Code, Proof, Severity, compile, explain, picture, render};
 
 fn here(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(part)
@@ -43,6 +43,18 @@ fn examples_are_sound_and_proved() {
         let assessed = Assessment::of(&plan);
         golden(&here(&format!("tests/golden/{name}.assess.txt")), &assessed.text(), &mut wrong);
         golden(&here(&format!("tests/golden/{name}.assess.md")), &assessed.markdown(), &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn examples_are_drawn() {
+    let mut wrong = Vec::new();
+    for (name, text) in plans(&here("../../examples")) {
+        let compiled = compile(&format!("{name}.yaml"), &text, Path::new("/etc/mainstay"));
+        let plan = compiled.plan.unwrap_or_else(|| panic!("{name} is no plan"));
+        golden(&here(&format!("tests/golden/{name}.svg")), &picture::svg(&plan), &mut wrong);
+        golden(&here(&format!("tests/golden/{name}.dot")), &picture::dot(&plan), &mut wrong);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

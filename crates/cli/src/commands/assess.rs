@@ -2,13 +2,11 @@
 
 use std::path::PathBuf;
 
-use mainstay_plan::{Assessment, Finding, render};
+use mainstay_plan::{Assessment, Finding};
 use serde::Serialize;
 
-use super::Cx;
-use super::check::counts;
-use crate::exit::{Answer, Failure};
-use crate::look::{say, say_json};
+use crate::exit::{Answer, Failure, note};
+use crate::look::{Look, say, say_json};
 use crate::plan_file::PlanFile;
 
 /// Say what a plan is worth in a disaster
@@ -50,9 +48,10 @@ struct Report<'a> {
 }
 
 impl Assess {
-    pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
+    pub(crate) fn run(self) -> Result<Answer, Failure> {
         let file = PlanFile::read(&self.file)?;
-        let compiled = file.compile();
+        let checked = file.check();
+        let compiled = &checked.compiled;
         let valid = compiled.plan.is_some();
         let assessment = compiled.plan.as_ref().map(Assessment::of);
         if self.json {
@@ -63,14 +62,7 @@ impl Assess {
         match &assessment {
             Some(it) if self.markdown => say(&it.markdown())?,
             Some(it) => say(&it.text())?,
-            None => {
-                let mut out = render(&compiled.files, &compiled.findings, cx.look.colour);
-                let found = counts(&compiled.findings);
-                out.push_str(&format!(
-                    "there is no plan to assess: {found}\n`mainstay explain CODE` says more about each code\n"
-                ));
-                say(&out)?;
-            }
+            None => note(&checked.refusal(Look::of_stderr_colour())),
         }
         Ok(Answer::from(valid))
     }

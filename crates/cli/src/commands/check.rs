@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use mainstay_plan::{Compiled, Finding, Proof, Severity, SourceFile, render, sarif};
+use mainstay_plan::{Compiled, Finding, Proof, SourceFile, sarif};
 use serde::Serialize;
 
 use super::Cx;
 use crate::exit::{Answer, Failure};
 use crate::look::{say, say_json};
-use crate::plan_file::PlanFile;
+use crate::plan_file::{PlanFile, count};
 
 /// Check a plan, and prove what it would survive
 ///
@@ -60,32 +60,32 @@ impl Check {
         if self.print_effective {
             return print_effective(&file, cx);
         }
-        let (name, compiled) = (file.name.clone(), file.compile());
+        let checked = file.check();
+        let compiled = &checked.compiled;
         if self.sarif {
-            say_json(&sarif(&relative(&compiled), &compiled.findings))?;
+            say_json(&sarif(&relative(compiled), &compiled.findings))?;
             return Ok(Answer::from(compiled.plan.is_some()));
         }
         let proof = compiled.plan.as_ref().filter(|_| !self.no_proof).map(Proof::of);
         if self.json {
             let valid = compiled.plan.is_some();
-            say_json(&Report { file: &name, valid, findings: &compiled.findings, proof })?;
+            say_json(&Report { file: &file.name, valid, findings: &compiled.findings, proof })?;
         } else {
-            let mut out = render(&compiled.files, &compiled.findings, cx.look.colour);
-            if let Some(proof) = &proof {
-                out.push_str(&proof.text());
-                out.push('\n');
-            }
-            let found = counts(&compiled.findings);
-            match &compiled.plan {
+            let out = match &compiled.plan {
                 Some(plan) => {
+                    let mut out = checked.findings(cx.look.colour);
+                    if let Some(proof) = &proof {
+                        out.push_str(&proof.text());
+                        out.push('\n');
+                    }
+                    let found = prefixed("; ", &checked.counts());
                     let components = count(plan.components.len(), "component");
                     let routes = count(plan.routes.len(), "route");
-                    out.push_str(&format!("plan is valid: {components}, {routes}{}\n", prefixed("; ", &found)));
+                    out.push_str(&format!("plan is valid: {components}, {routes}{found}\n"));
+                    out
                 }
-                None => out.push_str(&format!(
-                    "there is no plan: {found}\n`mainstay explain CODE` says more about each code\n"
-                )),
-            }
+                None => checked.refusal(cx.look.colour),
+            };
             say(&out)?;
         }
         Ok(Answer::from(compiled.plan.is_some()))
@@ -94,12 +94,12 @@ impl Check {
 
 /// The plan as one text that says everything; findings, if there is no plan.
 fn print_effective(file: &PlanFile, cx: &Cx) -> Result<Answer, Failure> {
-    let (compiled, text) = file.effective();
+    let (checked, text) = file.effective();
     match text {
         Some(text) => say(&text)?,
-        None => say(&format!("{}there is no plan\n", render(&compiled.files, &compiled.findings, cx.look.colour)))?,
+        None => say(&checked.refusal(cx.look.colour))?,
     }
-    Ok(Answer::from(compiled.plan.is_some()))
+    Ok(Answer::from(checked.compiled.plan.is_some()))
 }
 
 /// Whoever reads SARIF knows files by their place in the repository, and the check is usually run from its root.
@@ -113,16 +113,4 @@ fn relative(compiled: &Compiled) -> Vec<SourceFile> {
 
 fn prefixed(prefix: &str, text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{prefix}{text}") }
-}
-
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-pub(super) fn counts(findings: &[Finding]) -> String {
-    let each = [Severity::Error, Severity::Warning, Severity::Note].into_iter().filter_map(|severity| {
-        let number = findings.iter().filter(|it| it.severity == severity).count();
-        (number > 0).then(|| count(number, severity.word()))
-    });
-    each.collect::<Vec<_>>().join(", ")
 }

@@ -11,6 +11,7 @@ mod init;
 pub(crate) mod journal;
 mod man;
 mod pause;
+mod plan;
 mod planes;
 mod recover;
 mod recoveries;
@@ -65,6 +66,7 @@ Exit codes:
 enum Command {
     Init(init::Init),
     Check(check::Check),
+    Plan(plan::Plan),
     Assess(assess::Assess),
     Explain(explain::Explain),
     Schema(schema::Schema),
@@ -91,7 +93,7 @@ enum Command {
 
 /// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Prepare", &["init", "check", "assess", "explain", "planes", "schema", "upgrade"]),
+    ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries"]),
     ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt"]),
@@ -106,7 +108,8 @@ impl Cli {
         match self.command {
             Command::Init(it) => it.run(),
             Command::Check(it) => it.run(&cx),
-            Command::Assess(it) => it.run(&cx),
+            Command::Plan(it) => it.run(&cx),
+            Command::Assess(it) => it.run(),
             Command::Explain(it) => it.run(),
             Command::Schema(it) => it.run(),
             Command::Upgrade(it) => it.run(&cx),

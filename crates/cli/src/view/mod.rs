@@ -3,3 +3,4 @@
 pub(crate) mod recovery;
 pub(crate) mod sentence;
 pub(crate) mod status;
+pub(crate) mod walkthrough;

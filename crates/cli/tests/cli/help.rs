@@ -14,8 +14,9 @@ fn help_leads_a_newcomer() {
 #[test]
 fn every_command_explains_itself() {
     let dir = tempfile::tempdir().expect("a directory");
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &["check"],
+        &["plan"],
         &["assess"],
         &["planes"],
         &["status"],

@@ -7,6 +7,7 @@ mod check;
 mod golden;
 mod help;
 mod journal;
+mod plan;
 mod planes;
 #[path = "../support/samples.rs"]
 mod samples;

@@ -1,0 +1,104 @@
+//! What is asked, and how clients come in, in words.
+
+use super::{ProbeWalk, millis};
+use crate::config::scalar::show_duration;
+use crate::plan::Plan;
+use crate::probe::{Address, ProbeKind};
+use crate::route::{OnSilence, Sharing};
+use crate::{ProbeIx, RouteIx};
+
+pub(super) fn probe(plan: &Plan, ix: ProbeIx) -> ProbeWalk {
+    let probe = plan.probe(ix);
+    ProbeWalk {
+        name: probe.name.clone(),
+        asks: asks(&probe.kind),
+        interval_ms: millis(probe.timing.interval),
+        fast_interval_ms: millis(probe.timing.fast_interval),
+        timeout_ms: millis(probe.timing.timeout),
+        fall: probe.timing.fall,
+    }
+}
+
+/// What a probe asks whom.
+pub(crate) fn asks(kind: &ProbeKind) -> String {
+    match kind {
+        ProbeKind::Tcp { address } => format!("TCP connection to {}{}", show(address), resolved(address)),
+        ProbeKind::Http(http) => {
+            let scheme = if http.tls { "https" } else { "http" };
+            let whom = show(&http.address);
+            let mut text = format!("GET {scheme}://{whom}{}", http.path);
+            if http.host != whom && !whom.starts_with(&format!("{}:", http.host)) {
+                text.push_str(&format!(", for host {}", http.host));
+            }
+            text.push_str(&resolved(&http.address));
+            let codes: Vec<String> = (http.expect_status.iter())
+                .map(|(from, to)| if from == to { from.to_string() } else { format!("{from}-{to}") })
+                .collect();
+            if !codes.is_empty() {
+                text.push_str(&format!(", status {}", codes.join(", ")));
+            }
+            if let Some(body) = &http.expect_body {
+                text.push_str(&format!(", body with {body:?}"));
+            }
+            text
+        }
+        ProbeKind::Dns { server, name, record, expect } => {
+            let answer = expect.as_ref().map(|it| format!(", answer {it:?}")).unwrap_or_default();
+            format!("{} of {name} from {server}{answer}", record.word())
+        }
+        ProbeKind::Command { argv, .. } => format!("command {}", command(argv)),
+        ProbeKind::Process { pid_file } => format!("process of {}", pid_file.display()),
+        ProbeKind::FileFreshness { path, max_age } => {
+            format!("{} was changed within {}", path.display(), show_duration(*max_age))
+        }
+    }
+}
+
+fn show(address: &Address) -> String {
+    match address {
+        Address::Socket(socket) => socket.to_string(),
+        Address::Name { host, port } | Address::ResolvedBy { name: host, port, .. } => format!("{host}:{port}"),
+    }
+}
+
+fn resolved(address: &Address) -> String {
+    match address {
+        Address::ResolvedBy { server, .. } => format!(" as {server} resolves it"),
+        Address::Socket(_) | Address::Name { .. } => String::new(),
+    }
+}
+
+/// A command as a person would type it.
+pub(super) fn command(argv: &[String]) -> String {
+    let word = |it: &String| {
+        let plain = !it.is_empty() && it.chars().all(|c| c.is_alphanumeric() || "-_./:=@%+,".contains(c));
+        if plain { it.clone() } else { format!("{it:?}") }
+    };
+    argv.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// A route with its fronts and its targets.
+pub(super) fn route(plan: &Plan, ix: RouteIx) -> String {
+    let route = plan.route(ix);
+    let sharing = match route.sharing {
+        Sharing::Exclusive => "exclusive",
+        Sharing::Shared => "shared",
+    };
+    let targets: Vec<String> =
+        route.targets.iter().map(|it| format!("{} {}", plan.instance(it.instance).name, it.address)).collect();
+    let silence = match route.on_silence {
+        OnSilence::Keep => String::new(),
+        OnSilence::Cut { after } => format!("; cut after {} without the agent", show_duration(after)),
+    };
+    format!("{}: {sharing}, {}; targets {}{silence}", route.name, fronts(plan, ix).join(", "), targets.join(", "))
+}
+
+/// The ways in.
+pub(crate) fn fronts(plan: &Plan, ix: RouteIx) -> Vec<String> {
+    let route = plan.route(ix);
+    let proxy = route.proxy.as_ref().map(|it| format!("proxy {}", it.listen));
+    let dns = route.dns.as_ref().map(|it| format!("DNS {} (ttl {})", it.name, show_duration(it.ttl)));
+    let beacon = plan.beacon_listen.filter(|_| route.beacon).map(|it| format!("beacon {it}"));
+    let checks = route.agent_check.iter().map(|(_, it)| format!("agent-check {it}"));
+    proxy.into_iter().chain(dns).chain(beacon).chain(checks).collect()
+}

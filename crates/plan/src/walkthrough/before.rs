@@ -1,0 +1,125 @@
+//! What must be so before anything is done, in the order in which the engine asks (its `decide.rs` and `recover.rs`).
+
+use super::{Guard, asks, until};
+use crate::InstanceIx;
+use crate::component::Component;
+use crate::config::scalar::show_duration;
+use crate::plan::Plan;
+use crate::policy::{Mode, OnJournalLoss};
+use crate::route::Sharing;
+use crate::strategy::{Play, StepKind};
+
+/// What is asked before a recovery of `component` begins.
+pub(super) fn guards(plan: &Plan, component: &Component) -> Vec<Guard> {
+    let overrule = |guard: &str| Some(format!("mainstay approve rN --override {guard}"));
+    let mut guards = Vec::new();
+    let mut add = |code, must: String, overruled_by| guards.push(Guard { code, must, overruled_by });
+    if plan.on_journal_loss == OnJournalLoss::Hold {
+        add("journal_lost", "the journal can be written".to_owned(), overrule("journal-lost"));
+    }
+    if let Some(must) = witnesses(plan, component) {
+        add("witnesses", must, overrule("witnesses"));
+    }
+    if !component.routes.is_empty() {
+        let must =
+            "the traffic process has said what it serves (asked only while the journal knows of no routing table)";
+        add("traffic", must.to_owned(), overrule("journal-lost"));
+    }
+    let must = format!("no `mainstay pause` of everything or of {} is in force", component.name);
+    add("paused", must, Some("mainstay resume".to_owned()));
+    if !component.depends_on.is_empty() {
+        let names: Vec<&str> = component.depends_on.iter().map(|it| plan.component(*it).name.as_str()).collect();
+        let must = format!("{}: not down, and not being recovered", names.join(", "));
+        add("dependency", must, overrule("dependency"));
+    }
+    if plan.mode == Mode::Observe {
+        let must = "another mode: in `observe` nothing is ever done".to_owned();
+        add("observe_mode", must, overrule("observe-mode"));
+    }
+    if !component.guards.cool_down.is_zero() {
+        let must = format!(
+            "{} have passed since the recovery before ended (one that ended well before its first step does not count)",
+            show_duration(component.guards.cool_down)
+        );
+        add("cool_down", must, overrule("cool-down"));
+    }
+    if let Some(approval) = component.guards.approval {
+        let must = format!("a person approves it within {}; after that it has failed", show_duration(approval.expires));
+        add("approval", must, Some("mainstay approve rN".to_owned()));
+    } else if plan.mode == Mode::Recommend {
+        let must = "a person approves it: the mode is `recommend`".to_owned();
+        add("approval", must, Some("mainstay approve rN".to_owned()));
+    }
+    add("no_rung_possible", "a rung of the ladder is possible".to_owned(), None);
+    guards
+}
+
+fn witnesses(plan: &Plan, component: &Component) -> Option<String> {
+    let rule = &component.witnesses;
+    let named = |it: &crate::WitnessIx| {
+        let witness = plan.witness(*it);
+        format!("{} ({})", witness.name, asks(&plan.probe(witness.probe).kind))
+    };
+    let names: Vec<String> = rule.of.iter().map(named).collect();
+    let have = if rule.need == 1 { "has" } else { "have" };
+    (rule.need > 0).then(|| {
+        format!("{} of {} {have} answered a question asked since the first failure", rule.need, names.join(", "))
+    })
+}
+
+/// What must be so for a rung, or it is passed over. Empty: it is always possible.
+pub(super) fn possible_when(plan: &Plan, component: &Component, bound: InstanceIx, play: &Play) -> Vec<String> {
+    if play.to == bound {
+        return Vec::new();
+    }
+    let to = plan.instance(play.to);
+    let mut all = vec![
+        format!("{} is not displaced; if it was, it is so {}", to.name, until(component, &to.name)),
+        format!("{} is healthy; if that is not known yet, it is waited for, for a while", to.name),
+    ];
+    if let Some(rpo) = component.objectives.rpo {
+        let unmeasured =
+            if to.reports_lag { "" } else { "; no probe of it reports that, so an operator has to say it" };
+        all.push(format!(
+            "{} is known to lag at most {} behind the moment of failure{unmeasured} (overruled by `mainstay approve rN \
+             --override rpo`)",
+            to.name,
+            show_duration(rpo)
+        ));
+    }
+    let fenced = play.steps.iter().any(|it| matches!(it.kind, StepKind::CutTraffic { .. } | StepKind::Stop { .. }));
+    let exclusive = component.routes.iter().any(|it| plan.route(*it).sharing == Sharing::Exclusive);
+    if (fenced || exclusive || play.accepts_two_writers) && plan.on_journal_loss != OnJournalLoss::Proceed {
+        all.push("the journal can be written (overruled by `mainstay approve rN --override journal-lost`)".to_owned());
+    }
+    all
+}
+
+/// What holds in every recovery of the plan.
+pub(super) fn always(plan: &Plan) -> Vec<String> {
+    let mut all = vec![
+        "Every decision is in the journal before anything is done about it.".to_owned(),
+        "Before a step marked * the witnesses must have answered as above, and whoever failed and whoever is to take over \
+         must have been seen. A standby that went down meanwhile ends the rung."
+            .to_owned(),
+        "Repeatable: done again when nobody knows whether it was done. What is not waits for a person then.".to_owned(),
+        "If what failed is healthy again before the first step marked *, the recovery is over, and a cut is taken back."
+            .to_owned(),
+        "`mainstay abort rN` ends a recovery where it stands; the same is taken back as when its rung fails.".to_owned(),
+        "Displaced: fenced on its exclusive routes, and part of no recovery, until it rejoins.".to_owned(),
+    ];
+    if plan.on_journal_loss == OnJournalLoss::Hold {
+        all.push("Before a step marked * the journal must be writable.".to_owned());
+    }
+    if plan.mode == Mode::Observe {
+        all.push("The mode is `observe`: nothing of this is done unless an operator overrules that.".to_owned());
+    }
+    let channels: Vec<&str> = plan.notifications.iter().map(|it| it.name.as_str()).collect();
+    if !channels.is_empty() {
+        all.push(format!(
+            "{}: told when a failure is detected, when a recovery waits, and how it ended.",
+            channels.join(", ")
+        ));
+    }
+    all
+}

@@ -1,0 +1,308 @@
+//! One step in words: what it needs, what it changes, and how that is taken back.
+
+use super::asked::{asks, command};
+use super::{Need, StepWalk, Undo, millis, until};
+use crate::action::{Action, Service, ServiceOp};
+use crate::component::Component;
+use crate::config::scalar::show_duration;
+use crate::plan::Plan;
+use crate::prepared::PreparedKind;
+use crate::route::{Route, Sharing};
+use crate::strategy::{Play, Step, StepKind};
+use crate::{InstanceIx, ProbeIx, RouteIx};
+
+/// A play that is told.
+pub(super) struct Telling<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) component: &'a Component,
+    pub(super) bound: InstanceIx,
+    pub(super) play: &'a Play,
+}
+
+fn need(kind: &'static str, what: impl Into<String>) -> Need {
+    Need { kind, what: what.into() }
+}
+
+impl Telling<'_> {
+    pub(super) fn step(&self, at: usize) -> StepWalk {
+        let step = &self.play.steps[at];
+        let mut needs = self.needs(&step.kind);
+        needs.extend(step.needs.iter().map(|it| self.prepared(*it)));
+        StepWalk {
+            number: at + 1,
+            name: step.name.clone(),
+            kind: kind(&step.kind),
+            phase: step.kind.phase().word(),
+            plane: step.plane.word(),
+            timeout_ms: millis(step.timeout),
+            attempts: step.attempts,
+            needs,
+            changes: self.changes(&step.kind),
+            undo: self.undo(&step.kind),
+            idempotent: step.idempotent,
+            repeat: repeat(step),
+            irreversible: step.kind.is_irreversible(),
+        }
+    }
+
+    fn name(&self, ix: InstanceIx) -> &str {
+        &self.plan.instance(ix).name
+    }
+
+    fn placed(&self, ix: InstanceIx) -> String {
+        format!("{} in {}", self.name(ix), self.plan.instance(ix).location)
+    }
+
+    fn needs(&self, kind: &StepKind) -> Vec<Need> {
+        match kind {
+            StepKind::CutTraffic { routes, .. } => self.acknowledged(routes),
+            StepKind::TakeOver { to, routes } => {
+                let mut needs = self.acknowledged(routes);
+                needs.extend(routes.iter().filter_map(|it| {
+                    let target = self.plan.route(*it).targets.iter().find(|it| it.instance == *to)?;
+                    Some(need("address", format!("{} at {}", self.name(*to), target.address)))
+                }));
+                needs.dedup();
+                needs
+            }
+            StepKind::Stop { from, service } => self.of_service(*from, ServiceOp::Kill, service),
+            StepKind::Act { on, action } => self.of_action(*on, action),
+            StepKind::Verify { probes } => probes.iter().map(|it| self.asked(*it)).collect(),
+        }
+    }
+
+    fn acknowledged(&self, routes: &[RouteIx]) -> Vec<Need> {
+        let names: Vec<&str> = routes.iter().map(|it| self.plan.route(*it).name.as_str()).collect();
+        let what = format!("the traffic process acknowledges the table with {}", names.join(", "));
+        if routes.is_empty() { Vec::new() } else { vec![need("acknowledgement", what)] }
+    }
+
+    fn asked(&self, ix: ProbeIx) -> Need {
+        let probe = self.plan.probe(ix);
+        need("probe", format!("one good answer: {}, {}", probe.name, asks(&probe.kind)))
+    }
+
+    fn prepared(&self, at: usize) -> Need {
+        let Some(it) = self.plan.prepared.get(at) else { return need("file", "a prepared part that the plan lacks") };
+        let (name, file, location) = (&it.name, it.file.display(), &it.location);
+        match it.kind {
+            PreparedKind::Credential => need("credential", format!("{name}, in {file} in {location}")),
+            PreparedKind::CacheEntry { max_age } => {
+                let age = show_duration(max_age);
+                need(
+                    "cache_entry",
+                    format!("{name}, in {file} in {location}, at most {age} old; an older one is used, and said"),
+                )
+            }
+        }
+    }
+
+    fn of_action(&self, on: InstanceIx, action: &Action) -> Vec<Need> {
+        match action {
+            Action::Service { op, service } => self.of_service(on, *op, service),
+            Action::Command { argv, env, .. } => {
+                let mut needs = vec![need("command", format!("{}, run where the agent is", command(argv)))];
+                if !env.is_empty() {
+                    let names: Vec<&str> = env.keys().map(String::as_str).collect();
+                    needs.push(need("command", format!("with {} set as the plan says", names.join(", "))));
+                }
+                needs
+            }
+            Action::TriggerFile { path, .. } => {
+                vec![need("file", format!("{} can be written where the agent is", path.display()))]
+            }
+            Action::Webhook { url, headers, .. } => {
+                let mut needs = vec![need("address", format!("{url} answers with 200 to 299"))];
+                if !headers.is_empty() {
+                    let names: Vec<&str> = headers.keys().map(String::as_str).collect();
+                    needs.push(need("address", format!("with the headers {} as the plan says", names.join(", "))));
+                }
+                needs
+            }
+        }
+    }
+
+    fn of_service(&self, on: InstanceIx, op: ServiceOp, service: &Service) -> Vec<Need> {
+        let mut needs = vec![need("host", self.placed(on))];
+        match service {
+            Service::Systemd { unit } => needs.push(need("service", format!("unit {unit} of the agent's machine"))),
+            Service::Declared { start, stop, status, pid_file, .. } => {
+                let starts = matches!(op, ServiceOp::Start | ServiceOp::Restart);
+                let stops = match op {
+                    ServiceOp::Stop | ServiceOp::Restart => true,
+                    ServiceOp::Kill => pid_file.is_none(),
+                    ServiceOp::Start => false,
+                };
+                if let Some(stop) = stop.as_ref().filter(|_| stops) {
+                    needs.push(need("command", format!("to stop: {}", command(stop))));
+                }
+                if starts {
+                    needs.push(need("command", format!("to start: {}", command(start))));
+                }
+                if let Some(status) = status {
+                    needs.push(need("command", format!("to see it: {}", command(status))));
+                }
+                if let Some(path) = pid_file {
+                    needs.push(need("file", format!("process id in {} on the agent's machine", path.display())));
+                }
+            }
+        }
+        needs
+    }
+
+    fn changes(&self, kind: &StepKind) -> Vec<String> {
+        match kind {
+            StepKind::CutTraffic { routes, from } => {
+                let from = self.name(*from);
+                routes.iter().map(|it| cut(self.plan.route(*it), from)).collect()
+            }
+            StepKind::Stop { from, service } => vec![stopped_by_force(self.name(*from), service)],
+            StepKind::Act { on, action } => self.acted(*on, action),
+            StepKind::TakeOver { to, routes } => {
+                let (new, old) = (self.name(*to), self.name(self.bound));
+                let again = if *to == self.component.original() { " itself again" } else { "" };
+                let mut all = vec![
+                    format!("binding: {} is {new}{}", self.component.name, again),
+                    format!("{old} is displaced {}", until(self.component, old)),
+                ];
+                all.extend(routes.iter().map(|it| self.handed_over(self.plan.route(*it), *to)));
+                all
+            }
+            StepKind::Verify { .. } => vec!["nothing".to_owned()],
+        }
+    }
+
+    fn handed_over(&self, route: &Route, to: InstanceIx) -> String {
+        let name = self.name(to);
+        let target = route.targets.iter().find(|it| it.instance == to);
+        let at = target.map(|it| format!("{name} ({})", it.address)).unwrap_or_else(|| name.to_owned());
+        match route.sharing {
+            Sharing::Exclusive => format!("route {} points at {at}", route.name),
+            Sharing::Shared => {
+                format!(
+                    "route {} is served by {at} while healthy, and no more by {}",
+                    route.name,
+                    self.name(self.bound)
+                )
+            }
+        }
+    }
+
+    fn acted(&self, on: InstanceIx, action: &Action) -> Vec<String> {
+        let name = self.name(on);
+        let change = match action {
+            Action::Service { op: ServiceOp::Start, .. } => {
+                format!("{name} is started, unless it runs, and seen running")
+            }
+            Action::Service { op: ServiceOp::Stop, service } => format!("{name} is {}", in_order(service)),
+            Action::Service { op: ServiceOp::Restart, service } => {
+                format!("{name} is {}, then started and seen running", in_order(service))
+            }
+            Action::Service { op: ServiceOp::Kill, service } => stopped_by_force(name, service),
+            Action::Command { .. } if on != self.bound => format!("{name} is activated as far as the command does it"),
+            Action::Command { .. } => format!("whatever the command does to {name}; done when it exits with 0"),
+            Action::TriggerFile { path, content } => {
+                format!("the file {} holds {content:?}", path.display())
+            }
+            Action::Webhook { url, method, body, .. } => {
+                format!("{url} has received {method} with {} bytes of body, for {name}", body.len())
+            }
+        };
+        vec![change]
+    }
+
+    fn undo(&self, kind: &StepKind) -> Undo {
+        let undo = |by, how: String| Undo { by, how };
+        match kind {
+            StepKind::CutTraffic { routes, from } => {
+                let names: Vec<&str> = routes.iter().map(|it| self.plan.route(*it).name.as_str()).collect();
+                let goes = if names.len() == 1 { ("route", "goes") } else { ("routes", "go") };
+                let how = format!(
+                    "by itself: {} {} {} back to {} if the rung fails or is aborted before the hand-over",
+                    goes.0,
+                    names.join(", "),
+                    goes.1,
+                    self.name(*from)
+                );
+                undo("mainstay", how)
+            }
+            StepKind::Stop { from, .. } => undo("person", format!("not by itself: {} stays stopped", self.name(*from))),
+            StepKind::Act { on, .. } if *on != self.bound => {
+                let name = self.name(*on);
+                let how = format!(
+                    "not by itself: {name} stays as it is; unless the component is handed over to it, it is displaced {}",
+                    until(self.component, name)
+                );
+                undo("person", how)
+            }
+            StepKind::Act { .. } => undo("person", "not by itself".to_owned()),
+            StepKind::TakeOver { to, .. } => {
+                let (old, new) = (self.name(self.bound), self.name(*to));
+                let how = format!(
+                    "not by itself: the component stays bound to {new}; {old} is part of no recovery {}",
+                    until(self.component, old)
+                );
+                undo("person", how)
+            }
+            StepKind::Verify { .. } => undo("nothing", "nothing to take back".to_owned()),
+        }
+    }
+}
+
+const fn kind(kind: &StepKind) -> &'static str {
+    match kind {
+        StepKind::CutTraffic { .. } => "cut_traffic",
+        StepKind::Stop { .. } => "stop",
+        StepKind::Act { .. } => "act",
+        StepKind::TakeOver { .. } => "take_over",
+        StepKind::Verify { .. } => "verify",
+    }
+}
+
+fn repeat(step: &Step) -> String {
+    if step.idempotent {
+        "safe".to_owned()
+    } else {
+        "not safe: if nobody knows whether it was done, it waits for `mainstay approve rN --outcome done|not-done`"
+            .to_owned()
+    }
+}
+
+fn cut(route: &Route, from: &str) -> String {
+    let mut text = format!("route {} points at nothing", route.name);
+    if let Some(proxy) = &route.proxy {
+        text.push_str(&format!("; the connections to {from} through the proxy at {} are closed", proxy.listen));
+    }
+    if let Some(dns) = &route.dns {
+        text.push_str(&format!("; {} answers with no address", dns.name));
+    }
+    if route.beacon || !route.agent_check.is_empty() {
+        text.push_str("; health checks of it fail");
+    }
+    text
+}
+
+fn in_order(service: &Service) -> String {
+    match service {
+        Service::Systemd { .. } => "stopped by systemd".to_owned(),
+        Service::Declared { pid_file: Some(_), stop_grace, .. } => {
+            format!("stopped in order, after {} by SIGKILL", show_duration(*stop_grace))
+        }
+        Service::Declared { pid_file: None, .. } => "stopped in order".to_owned(),
+    }
+}
+
+fn stopped_by_force(name: &str, service: &Service) -> String {
+    match service {
+        Service::Systemd { unit } => format!("{name} is killed: SIGKILL to {unit}, then a stop; seen stopped"),
+        Service::Declared { pid_file: Some(path), .. } => {
+            format!("{name} is killed: SIGKILL to the process of {}; seen gone", path.display())
+        }
+        Service::Declared { pid_file: None, status: Some(_), .. } => {
+            format!("{name} is stopped by its stop command; seen stopped")
+        }
+        Service::Declared { pid_file: None, status: None, .. } => {
+            format!("{name} is told to stop, which nothing can confirm: the rung fails")
+        }
+    }
+}
