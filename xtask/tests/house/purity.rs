@@ -18,7 +18,7 @@ pub(crate) struct Rule {
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         package: "mainstay-plan",
-        may_name: &["annotate-snippets", "saphyr-parser", "serde", "serde_json", "sha2", "thiserror"],
+        may_name: &["annotate-snippets", "saphyr-parser", "serde", "serde_json", "sha2", "smol_str", "thiserror"],
     },
     Rule { package: "mainstay-engine", may_name: &["mainstay-plan", "serde", "serde_json", "sha2", "thiserror"] },
 ];

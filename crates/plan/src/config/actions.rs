@@ -66,7 +66,7 @@ pub(super) fn plane(fields: &mut Fields<'_>) -> Plane {
 fn texts(cx: &Cx<'_>, node: &Node) -> Option<BTreeMap<String, String>> {
     match &node.value {
         Value::Map(entries) => {
-            entries.iter().map(|it| Some((it.key.clone(), fields::content(cx, &it.node)?))).collect()
+            entries.iter().map(|it| Some((it.key.to_string(), fields::content(cx, &it.node)?))).collect()
         }
         Value::Null => Some(BTreeMap::new()),
         Value::Scalar { .. } | Value::List(_) => {
@@ -120,7 +120,7 @@ pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Se
             cx.field.set("start");
             let stop_grace = grace.unwrap_or(STOP_GRACE);
             if grace.is_none() {
-                cx.derive(at, "stop_grace", scalar::show_duration(stop_grace));
+                cx.derive(at, "stop_grace", || scalar::show_duration(stop_grace));
             }
             fields::argv(cx, &start.node).map(|start| Service::Declared { start, stop, status, pid_file, stop_grace })
         }
@@ -143,7 +143,7 @@ pub(super) fn notification<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawChannel {
     let action = fields.read("send", messenger);
     let location = fields.take("location").map(|it| super::components::location_at(cx, it));
     fields.finish();
-    RawChannel { name: At { value: entry.key.clone(), span: entry.key_span }, action, location }
+    RawChannel { name: At { value: entry.key.to_string(), span: entry.key_span }, action, location }
 }
 
 fn messenger<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<Action> {

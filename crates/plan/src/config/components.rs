@@ -92,7 +92,7 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
     let shares = fields.read("shares", items).map(|it| it.iter().filter_map(|it| shared(cx, it)).collect());
     let capacity = fields.number("capacity");
     RawInstance {
-        name: At { value: entry.key.clone(), span: entry.key_span },
+        name: At { value: entry.key.to_string(), span: entry.key_span },
         location,
         temperature,
         service,
@@ -117,7 +117,7 @@ pub(super) fn witness<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawWitness {
     let location = must_location(&mut fields);
     let probe = fields.read("probe", probe);
     fields.finish();
-    RawWitness { name: At { value: entry.key.clone(), span: entry.key_span }, location, probe }
+    RawWitness { name: At { value: entry.key.to_string(), span: entry.key_span }, location, probe }
 }
 
 /// What lives on something beside its location: `key: NAME`.
@@ -159,7 +159,7 @@ pub(super) fn location(fields: &mut Fields<'_>) -> Location {
 fn backup<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Backup {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("backup `{}`", entry.key), &BACKUP);
     let backup = Backup {
-        name: entry.key.clone(),
+        name: entry.key.to_string(),
         every: fields.duration("every"),
         takes: fields.duration("takes"),
         copy_lag: fields.duration("copy_lag"),

@@ -29,6 +29,8 @@ pub(crate) struct Cx<'a> {
     /// What holds in place of fields that are not there, by the place of their mapping and their name: for those whose
     /// default is not the same everywhere.
     pub(crate) derived: RefCell<Derived>,
+    /// Whether anybody wants to know that.
+    pub(crate) deriving: bool,
 }
 
 /// Values of fields that were derived from others, as they would stand in a file.
@@ -54,8 +56,10 @@ impl Cx<'_> {
     }
 
     /// Notes what holds in place of a field that is not there.
-    pub(crate) fn derive(&self, at: Span, name: &'static str, value: String) {
-        self.derived.borrow_mut().insert((at, name), value);
+    pub(crate) fn derive(&self, at: Span, name: &'static str, value: impl FnOnce() -> String) {
+        if self.deriving {
+            self.derived.borrow_mut().insert((at, name), value());
+        }
     }
 }
 
@@ -185,7 +189,7 @@ impl<'a> Fields<'a> {
         match self.maybe_duration(name) {
             Some(value) => value,
             None => {
-                self.cx.derive(self.at, name, scalar::show_duration(derived));
+                self.cx.derive(self.at, name, || scalar::show_duration(derived));
                 derived
             }
         }
@@ -414,7 +418,7 @@ pub(crate) fn at_text(cx: &Cx<'_>, node: &Node) -> Option<At<String>> {
             cx.report(Finding::new(Code::Empty, node.span, "this text is empty").label("nothing here"));
             None
         }
-        Value::Scalar { text, .. } => Some(At { value: text.clone(), span: node.span }),
+        Value::Scalar { text, .. } => Some(At { value: text.to_string(), span: node.span }),
         Value::Null | Value::List(_) | Value::Map(_) => {
             wrong_type(cx, node, THIS, "text");
             None
@@ -455,7 +459,7 @@ pub(crate) fn name(cx: &Cx<'_>, node: &Node) -> Option<String> {
 /// Text that may also be empty, and may hold a secret.
 pub(crate) fn content(cx: &Cx<'_>, node: &Node) -> Option<String> {
     match &node.value {
-        Value::Scalar { text, .. } => Some(text.clone()),
+        Value::Scalar { text, .. } => Some(text.to_string()),
         Value::Null => Some(String::new()),
         Value::List(_) | Value::Map(_) => {
             wrong_type(cx, node, THIS, "text");

@@ -101,10 +101,10 @@ fn all_passes(
         let upgrade = |node: &mut tree::Node| upgrade::tree(node, version.as_deref());
         upgrade(&mut root);
         source::include(&mut root, &mut files, around, upgrade, &mut findings);
-        let variables = source::substitute(&mut root, around, &mut findings);
+        let variables = source::substitute(&mut root, &files, around, &mut findings);
         let base_dirs: Vec<PathBuf> = files.iter().map(|it| it.base_dir.clone()).collect();
         let source = (files.len() == 1 && !variables).then_some(text);
-        (plan, printed) = lower(&root, source, &base_dirs, print, &mut findings);
+        (plan, printed) = lower(root, source, &base_dirs, print, &mut findings);
     }
     let name = |file: u16| files.get(usize::from(file)).map(|it| it.name.clone()).unwrap_or_default();
     for finding in &mut findings {
@@ -121,7 +121,7 @@ fn all_passes(
 
 /// `source` is the plan's text, if that stands alone.
 fn lower(
-    root: &tree::Node,
+    root: tree::Node,
     source: Option<&str>,
     base_dirs: &[PathBuf],
     print: bool,
@@ -134,8 +134,11 @@ fn lower(
         field: Cell::new(""),
         comparisons: Cell::new(COMPARISONS),
         derived: RefCell::new(HashMap::new()),
+        deriving: print || source.is_none(),
     };
-    let file = top::file(&cx, root);
+    let file = top::file(&cx, &root);
+    // A tree is larger than all that was read from it.
+    let root = (print || source.is_none()).then_some(root);
     let mut linked = link::link(&cx, file);
     let derived = cx.derived.into_inner();
     *findings = cx.findings.into_inner();
@@ -145,9 +148,10 @@ fn lower(
         return (None, None);
     }
     // What the journal keeps must stand alone.
-    let source = source.map_or_else(|| effective::print(root, &derived, base_dirs, false), str::to_owned);
+    let printed = |marked| root.as_ref().map(|it| effective::print(it, &derived, base_dirs, marked));
+    let source = source.map(str::to_owned).or_else(|| printed(false)).unwrap_or_default();
     linked.plan.hash = Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     linked.plan.source = source;
     findings.extend(crate::lint::lint(&linked.plan, &linked.places));
-    (Some(linked.plan), print.then(|| effective::print(root, &derived, base_dirs, true)))
+    (Some(linked.plan), if print { printed(true) } else { None })
 }

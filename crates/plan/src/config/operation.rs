@@ -30,7 +30,7 @@ pub(super) fn prepared<'a>(
         let file = fields.read("file", fields::path).unwrap_or_default();
         let location = place(&mut fields).unwrap_or_else(|| home.clone());
         fields.finish();
-        (Prepared { name: entry.key.clone(), kind: PreparedKind::Credential, file, location }, entry.key_span)
+        (Prepared { name: entry.key.to_string(), kind: PreparedKind::Credential, file, location }, entry.key_span)
     };
     let cached = |entry: &'a Entry| {
         let what = format!("cache entry `{}`", entry.key);
@@ -39,7 +39,7 @@ pub(super) fn prepared<'a>(
         let kind = PreparedKind::CacheEntry { max_age: fields.duration("max_age") };
         let location = place(&mut fields).unwrap_or_else(|| home.clone());
         fields.finish();
-        (Prepared { name: entry.key.clone(), kind, file, location }, entry.key_span)
+        (Prepared { name: entry.key.to_string(), kind, file, location }, entry.key_span)
     };
     credentials.iter().map(credential).chain(cache.iter().map(cached)).collect()
 }
@@ -72,7 +72,7 @@ pub(super) fn evacuation<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawEvacuation 
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, what, &EVACUATION);
     let nowhere = RawEvacuated { at: entry.key_span, region: None, zone: None };
     let evacuation = RawEvacuation {
-        name: At { value: entry.key.clone(), span: entry.key_span },
+        name: At { value: entry.key.to_string(), span: entry.key_span },
         of: fields.take("of").map_or(nowhere, |it| {
             let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "what is evacuated", &EVACUATED);
             let region = inner.read("region", fields::at_text);
@@ -109,7 +109,7 @@ fn capacity<'a>(cx: &'a Cx<'a>, node: &'a Node) -> At<ZoneCapacity> {
 pub(super) fn drill<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawDrill {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("drill `{}`", entry.key), &DRILL);
     let drill = RawDrill {
-        name: At { value: entry.key.clone(), span: entry.key_span },
+        name: At { value: entry.key.to_string(), span: entry.key_span },
         kind: fields.word("kind", &DrillKind::ALL, DrillKind::word).unwrap_or(DrillKind::Tabletop),
         components: fields.read("components", fields::names),
         every: fields.duration("every"),
@@ -141,7 +141,7 @@ pub(super) fn agent<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Agent {
     let role = fields.word("role", &AgentRole::ALL, AgentRole::word).unwrap_or(AgentRole::Hands);
     let location = location(&mut fields);
     fields.finish();
-    Agent { name: entry.key.clone(), location, role }
+    Agent { name: entry.key.to_string(), location, role }
 }
 
 pub(super) fn coordination<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Option<Coordination> {

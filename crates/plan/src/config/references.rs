@@ -165,7 +165,7 @@ pub(super) fn witness_rules(cx: &Cx<'_>, plan: &mut Plan, rules: Vec<Option<RawW
         let Some(rule) = rule else {
             let of = outside();
             let need = usize::from(!of.is_empty());
-            cx.derive(component_at, "witnesses", format!("{{ need: {need}, of: {} }}", names(&of)));
+            cx.derive(component_at, "witnesses", || format!("{{ need: {need}, of: {} }}", names(&of)));
             found.push(WitnessRule { need, of });
             continue;
         };
@@ -184,8 +184,8 @@ pub(super) fn witness_rules(cx: &Cx<'_>, plan: &mut Plan, rules: Vec<Option<RawW
             }
         };
         let need = rule.need.unwrap_or(usize::from(!of.is_empty()));
-        cx.derive(rule.at, "need", need.to_string());
-        cx.derive(rule.at, "of", names(&of));
+        cx.derive(rule.at, "need", || need.to_string());
+        cx.derive(rule.at, "of", || names(&of));
         let named = rule.of.as_ref().map_or(of.len(), Vec::len);
         if need > named {
             cx.report(

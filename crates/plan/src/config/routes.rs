@@ -46,7 +46,7 @@ pub(super) fn route<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRoute {
     }
     fields.finish();
     RawRoute {
-        name: At { value: entry.key.clone(), span: entry.key_span },
+        name: At { value: entry.key.to_string(), span: entry.key_span },
         sharing,
         proxy_at: proxy.map_or(entry.key_span, |it| it.key_span),
         dns_at: dns.map_or(entry.key_span, |it| it.key_span),

@@ -62,7 +62,7 @@ pub(super) fn rule<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRule {
     let of = fields.take("of").and_then(|it| of(cx, &it.node, it.key_span));
     fields.finish();
     let of = of.filter(|of| then.as_ref().is_none_or(|then| fitting(cx, then, of)));
-    RawRule { name: entry.key.clone(), when, then, of }
+    RawRule { name: entry.key.to_string(), when, then, of }
 }
 
 fn of<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<At<RawOf>> {
@@ -200,6 +200,7 @@ mod tests {
             field: Cell::new(""),
             comparisons: Cell::new(1000),
             derived: RefCell::default(),
+            deriving: false,
         };
         let Value::Map(entries) = &root.value else { panic!("{text} holds no rules") };
         let raws: Vec<RawRule> = entries.iter().map(|it| rule(&cx, it)).collect();

@@ -209,10 +209,19 @@ struct Variable {
 }
 
 /// Replaces `${NAME}` in every value by what the environment holds. Returns whether the plan has variables at all.
-pub(super) fn substitute(root: &mut Node, around: &Surroundings<'_>, findings: &mut Vec<Finding>) -> bool {
+pub(super) fn substitute(
+    root: &mut Node,
+    texts: &[SourceFile],
+    around: &Surroundings<'_>,
+    findings: &mut Vec<Finding>,
+) -> bool {
     let Value::Map(entries) = &mut root.value else { return false };
     let declared = entries.iter().find(|it| it.key == "variables");
     let has_any = declared.is_some();
+    // Most plans have no variable in millions of values.
+    if !has_any && !texts.iter().any(|it| it.text.contains("${")) {
+        return false;
+    }
     let mut variables = declared.map(|it| read_variables(&it.node, around, findings)).unwrap_or_default();
     for entry in entries.iter_mut().filter(|it| it.key != "variables") {
         replace(&mut entry.node, &mut variables, findings);
@@ -247,7 +256,7 @@ fn read_variables(node: &Node, around: &Surroundings<'_>, findings: &mut Vec<Fin
                     .help(format!("set it where Mainstay runs (`{env}=… mainstay …`), or add a `default`")),
             );
         }
-        variables.insert(entry.key.clone(), Variable { value, secret, used: false, at: entry.key_span });
+        variables.insert(entry.key.to_string(), Variable { value, secret, used: false, at: entry.key_span });
     }
     variables
 }
@@ -260,9 +269,9 @@ fn replace(node: &mut Node, variables: &mut BTreeMap<String, Variable>, findings
         Value::Scalar { text, .. } if text.contains("${") => {
             let (filled, secret) = fill(text, node.span, variables, findings);
             if secret {
-                node.secret = Some(std::mem::take(text).into_boxed_str());
+                node.secret = Some(Box::new(text.to_string()));
             }
-            *text = filled;
+            *text = filled.into();
         }
         Value::Scalar { .. } => {}
     }

@@ -4,9 +4,11 @@
 //! deserializer keeps all three, so the parser's events are made into a tree of our own. Aliases, tags and merge keys
 //! are refused: a plan must read the same in every place, and without aliases a small file can't become a large tree.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+use smol_str::SmolStr;
 
 use crate::finding::{Code, Finding, Span};
 
@@ -21,7 +23,7 @@ pub(crate) struct Node {
     pub(crate) span: Span,
     pub(crate) value: Value,
     /// The text as it stands in the file, if a secret was put into it.
-    pub(crate) secret: Option<Box<str>>,
+    pub(crate) secret: Option<Box<String>>,
 }
 
 /// What stands there.
@@ -31,7 +33,7 @@ pub(crate) enum Value {
     Null,
     /// Text; `quoted` tells `"5"` from `5`.
     Scalar {
-        text: String,
+        text: SmolStr,
         quoted: bool,
     },
     List(Vec<Node>),
@@ -41,7 +43,7 @@ pub(crate) enum Value {
 /// A key and its value.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    pub(crate) key: String,
+    pub(crate) key: SmolStr,
     pub(crate) key_span: Span,
     pub(crate) node: Node,
 }
@@ -75,7 +77,7 @@ impl Node {
             Value::Null => "nothing",
             Value::Scalar { quoted: true, .. } => "text",
             Value::Scalar { text, .. } if text.parse::<f64>().is_ok() => "a number",
-            Value::Scalar { text, .. } if text == "true" || text == "false" => "true or false",
+            Value::Scalar { text, .. } if matches!(text.as_str(), "true" | "false") => "true or false",
             Value::Scalar { .. } => "text",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
@@ -83,11 +85,16 @@ impl Node {
     }
 }
 
+/// How many characters lie between two whose bytes are known.
+const STRIDE: usize = 64;
+
 /// Where bytes, characters, lines and columns of a text are.
 pub(crate) struct Places<'t> {
     text: &'t str,
     line_starts: Vec<usize>,
-    /// Byte of each character; `None` when all characters are single bytes.
+    /// The line that was asked for last: the next one is near.
+    near: Cell<usize>,
+    /// Byte of every [`STRIDE`]th character; `None` when all characters are single bytes.
     chars: Option<Vec<usize>>,
     /// Bytes of the text before what the parser sees (a byte order mark).
     skipped: usize,
@@ -99,24 +106,45 @@ impl<'t> Places<'t> {
     pub(crate) fn new(text: &'t str, file: u16) -> Places<'t> {
         let skipped = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        let chars = (!text.is_ascii()).then(|| text[skipped..].char_indices().map(|(at, _)| at + skipped).collect());
-        Places { text, line_starts, chars, skipped, file }
+        let bytes = || text[skipped..].char_indices().map(|(at, _)| at + skipped);
+        let chars = (!text.is_ascii()).then(|| bytes().step_by(STRIDE).collect());
+        Places { text, line_starts, near: Cell::new(0), chars, skipped, file }
     }
 
     fn byte(&self, character: usize) -> usize {
         let byte = match &self.chars {
-            Some(chars) => chars.get(character).copied().unwrap_or(self.text.len()),
+            Some(chars) => {
+                let from = chars.get(character / STRIDE).copied().unwrap_or(self.text.len());
+                let offset = self.text[from..].char_indices().nth(character % STRIDE);
+                offset.map_or(self.text.len(), |(at, _)| from + at)
+            }
             None => character + self.skipped,
         };
         byte.min(self.text.len())
     }
 
+    /// The line of a byte, counted from 1.
+    fn line_of(&self, byte: usize) -> usize {
+        const STEPS: usize = 8;
+        let near = self.near.get();
+        let starts = &self.line_starts[near..];
+        let ahead = starts.iter().take(STEPS).take_while(|it| **it <= byte).count();
+        let line = if ahead == 0 || ahead == STEPS {
+            self.line_starts.partition_point(|it| *it <= byte)
+        } else {
+            near + ahead
+        };
+        self.near.set(line - 1);
+        line
+    }
+
     /// The span of these bytes, without the white space at its end.
     pub(crate) fn span(&self, start: usize, end: usize) -> Span {
         let end = start + self.text[start..end.max(start)].trim_end().len();
-        let line = self.line_starts.partition_point(|it| *it <= start);
-        let line_start = self.line_starts[line - 1];
-        Span { start, end, line, column: self.text[line_start..start].chars().count() + 1, file: self.file }
+        let line = self.line_of(start);
+        let before = &self.text[self.line_starts[line - 1]..start];
+        let characters = if self.chars.is_none() { before.len() } else { before.chars().count() };
+        Span { start, end, line, column: characters + 1, file: self.file }
     }
 
     fn of(&self, span: saphyr_parser::Span) -> Span {
@@ -134,9 +162,21 @@ impl<'t> Places<'t> {
 
 /// A list or a mapping that is still open.
 enum Open {
-    List { span: Span, items: Vec<Node> },
-    Map { span: Span, entries: Vec<Entry>, key: Option<(String, Span)>, seen: HashMap<String, Span> },
+    List {
+        span: Span,
+        items: Vec<Node>,
+    },
+    /// `seen` is empty as long as there are few entries: then looking at all of them is faster.
+    Map {
+        span: Span,
+        entries: Vec<Entry>,
+        key: Option<(SmolStr, Span)>,
+        seen: HashMap<SmolStr, Span>,
+    },
 }
+
+/// How many entries are few.
+const FEW: usize = 32;
 
 /// Reads a text of one YAML document. `None` when nothing could be made of it; then an error was found. What can be
 /// read around a mistake (a duplicate key, an alias) is read, so that the rest of the file is judged too. `file` is the
@@ -200,7 +240,7 @@ impl Builder<'_, '_> {
                 self.extras(span, anchor, tag.is_some());
                 let quoted = !matches!(style, ScalarStyle::Plain);
                 let null = !quoted && matches!(text.as_ref(), "" | "~" | "null");
-                let value = if null { Value::Null } else { Value::Scalar { text: text.into_owned(), quoted } };
+                let value = if null { Value::Null } else { Value::Scalar { text: SmolStr::from(text), quoted } };
                 self.value(Node::new(span, value));
                 true
             }
@@ -264,12 +304,15 @@ impl Builder<'_, '_> {
             is.then_some(at.start + close.len())
         };
         let node = match self.open.pop() {
-            Some(Open::List { span, items }) => {
+            // Most have one or two, and room for four: in a large plan that is half of its memory.
+            Some(Open::List { span, mut items }) => {
+                items.shrink_to_fit();
                 let last = items.last().map_or(span.end, |it| it.span.end);
                 let last = closed("[", "]", span).unwrap_or(last);
                 Node::new(self.places.span(span.start, last.max(span.start)), Value::List(items))
             }
-            Some(Open::Map { span, entries, .. }) => {
+            Some(Open::Map { span, mut entries, .. }) => {
+                entries.shrink_to_fit();
                 let last = entries.last().map_or(span.end, |it| it.node.span.end.max(it.key_span.end));
                 let last = closed("{", "}", span).unwrap_or(last);
                 Node::new(self.places.span(span.start, last.max(span.start)), Value::Map(entries))
@@ -286,7 +329,14 @@ impl Builder<'_, '_> {
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Map { entries, key, seen, .. }) => match key.take() {
                 Some((name, key_span)) => {
-                    if let Some(first) = seen.get(&name) {
+                    if entries.len() == FEW {
+                        seen.extend(entries.iter().map(|it| (it.key.clone(), it.key_span)));
+                    }
+                    let first = match entries.len() {
+                        0..FEW => entries.iter().find(|it| it.key == name).map(|it| &it.key_span),
+                        _ => seen.get(&name),
+                    };
+                    if let Some(first) = first {
                         self.findings.push(
                             Finding::new(Code::DuplicateKey, key_span, format!("`{name}` stands twice"))
                                 .label("again here")
@@ -295,7 +345,9 @@ impl Builder<'_, '_> {
                         );
                         return;
                     }
-                    seen.insert(name.clone(), key_span);
+                    if entries.len() >= FEW {
+                        seen.insert(name.clone(), key_span);
+                    }
                     entries.push(Entry { key: name, key_span, node });
                 }
                 None => {
@@ -309,7 +361,7 @@ impl Builder<'_, '_> {
                         Value::Null | Value::List(_) | Value::Map(_) => {
                             self.findings
                                 .push(Finding::new(Code::WrongType, span, "a key must be text").label("not text"));
-                            String::new()
+                            SmolStr::default()
                         }
                     };
                     if let Some(Open::Map { key, .. }) = self.open.last_mut() {

@@ -93,7 +93,7 @@ fn wrap(entry: &mut Entry, key: &str, text: &str, edits: &mut Vec<Edit>) {
     let span = entry.node.span;
     let inner = std::mem::replace(&mut entry.node, Node::new(span, Value::Null));
     let key_span = inner.spot();
-    entry.node.value = Value::Map(vec![Entry { key: key.to_owned(), key_span, node: inner }]);
+    entry.node.value = Value::Map(vec![Entry { key: key.into(), key_span, node: inner }]);
     let Some(piece) = text.get(span.start..span.end) else { return };
     if piece.starts_with('{') {
         edits.push(Edit { at: span.start, remove: 0, insert: format!("{{ {key}: ") });
@@ -122,7 +122,7 @@ fn escape_variables(node: &mut Node, text: &str, edits: &mut Vec<Edit>) {
             if !value.contains("${") {
                 return;
             }
-            *value = value.replace("${", "$${");
+            *value = value.replace("${", "$${").into();
             let piece = text.get(node.span.start..node.span.end).unwrap_or_default();
             for (at, _) in piece.match_indices("${") {
                 edits.push(Edit { at: node.span.start + at, remove: 0, insert: "$".to_owned() });

@@ -93,6 +93,7 @@ fn with_cx<T>(read: impl FnOnce(&Cx<'_>) -> T) -> (T, Vec<Finding>) {
         field: Cell::new("when"),
         comparisons: Cell::new(1000),
         derived: RefCell::default(),
+        deriving: false,
     };
     let result = read(&cx);
     (result, cx.findings.into_inner())
