@@ -18,7 +18,7 @@ pub(crate) struct Rule {
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         package: "mainstay-plan",
-        may_name: &["annotate-snippets", "saphyr-parser", "serde", "serde_json", "sha2", "smol_str", "thiserror"],
+        may_name: &["annotate-snippets", "compact_str", "saphyr-parser", "serde", "serde_json", "sha2", "thiserror"],
     },
     Rule { package: "mainstay-engine", may_name: &["mainstay-plan", "serde", "serde_json", "sha2", "thiserror"] },
 ];
@@ -30,6 +30,11 @@ const MAY_COME_ALONG: &[&str] = &[
     "anstyle",
     "memchr",
     "unicode-width",
+    // compact_str
+    "castaway",
+    "rustversion",
+    "ryu",
+    "static_assertions",
     // saphyr-parser
     "arraydeque",
     // serde, serde_json, thiserror

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
-use smol_str::SmolStr;
+use compact_str::CompactString;
 
 use crate::finding::{Code, Finding, Span};
 
@@ -33,7 +33,7 @@ pub(crate) enum Value {
     Null,
     /// Text; `quoted` tells `"5"` from `5`.
     Scalar {
-        text: SmolStr,
+        text: CompactString,
         quoted: bool,
     },
     List(Vec<Node>),
@@ -43,7 +43,7 @@ pub(crate) enum Value {
 /// A key and its value.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    pub(crate) key: SmolStr,
+    pub(crate) key: CompactString,
     pub(crate) key_span: Span,
     pub(crate) node: Node,
 }
@@ -170,8 +170,8 @@ enum Open {
     Map {
         span: Span,
         entries: Vec<Entry>,
-        key: Option<(SmolStr, Span)>,
-        seen: HashMap<SmolStr, Span>,
+        key: Option<(CompactString, Span)>,
+        seen: HashMap<CompactString, Span>,
     },
 }
 
@@ -240,7 +240,7 @@ impl Builder<'_, '_> {
                 self.extras(span, anchor, tag.is_some());
                 let quoted = !matches!(style, ScalarStyle::Plain);
                 let null = !quoted && matches!(text.as_ref(), "" | "~" | "null");
-                let value = if null { Value::Null } else { Value::Scalar { text: SmolStr::from(text), quoted } };
+                let value = if null { Value::Null } else { Value::Scalar { text: CompactString::from(text), quoted } };
                 self.value(Node::new(span, value));
                 true
             }
@@ -361,7 +361,7 @@ impl Builder<'_, '_> {
                         Value::Null | Value::List(_) | Value::Map(_) => {
                             self.findings
                                 .push(Finding::new(Code::WrongType, span, "a key must be text").label("not text"));
-                            SmolStr::default()
+                            CompactString::default()
                         }
                     };
                     if let Some(Open::Map { key, .. }) = self.open.last_mut() {
