@@ -143,6 +143,11 @@ pub struct HttpProbe {
     pub ca_file: Option<PathBuf>,
 }
 
+impl HttpProbe {
+    /// Status codes that are good where the plan does not say.
+    pub const GOOD: (u16, u16) = (200, 299);
+}
+
 /// Whom to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {

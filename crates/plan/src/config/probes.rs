@@ -14,9 +14,6 @@ pub(super) fn probes<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawProbe> {
     items(cx, node).unwrap_or_default().iter().filter_map(|it| probe(cx, it)).collect()
 }
 
-/// Status codes that are good where the plan does not say; the grammar tells it, too.
-const GOOD: (u16, u16) = (200, 299);
-
 /// One probe: `tcp: {…}`.
 pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
     let chosen = choose(cx, node, &PROBE)?;
@@ -36,7 +33,7 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
 
 fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
     let url = fields.read("url", fields::url);
-    let expect_status = fields.read("status", statuses).unwrap_or_else(|| vec![GOOD]);
+    let expect_status = fields.read("status", statuses).unwrap_or_else(|| vec![HttpProbe::GOOD]);
     let expect_body = fields.text("body");
     let host = fields.text("host");
     let lag_header = fields.text("lag_header");

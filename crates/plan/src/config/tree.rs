@@ -7,8 +7,8 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 use compact_str::CompactString;
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
 use crate::finding::{Code, Finding, Span};
 

@@ -3,7 +3,7 @@
 use super::{ProbeWalk, millis};
 use crate::config::scalar::show_duration;
 use crate::plan::Plan;
-use crate::probe::{Address, ProbeKind};
+use crate::probe::{Address, HttpProbe, ProbeKind};
 use crate::route::{OnSilence, Sharing};
 use crate::{ProbeIx, RouteIx};
 
@@ -34,7 +34,7 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
             let codes: Vec<String> = (http.expect_status.iter())
                 .map(|(from, to)| if from == to { from.to_string() } else { format!("{from}-{to}") })
                 .collect();
-            if !codes.is_empty() {
+            if !codes.is_empty() && http.expect_status != [HttpProbe::GOOD] {
                 text.push_str(&format!(", status {}", codes.join(", ")));
             }
             if let Some(body) = &http.expect_body {
