@@ -126,7 +126,7 @@ impl fmt::Display for Said<'_, Because> {
                 write!(f, "the agent ({}) is lost with the {}", plan.site.location, failure.word())
             }
             Reason::AgentsHostGone => {
-                f.write_str("nobody decides while the agent's host is gone; the traffic process keeps its last table")
+                f.write_str("nobody decides while the agent's host is gone, and the traffic process there is gone too")
             }
             Reason::AgentsPathGone => f.write_str(
                 "an agent that reaches nothing outside its own machine may itself be what is broken, so it does nothing",
