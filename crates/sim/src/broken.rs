@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstay_plan::action::{Action, Plane};
 use mainstay_plan::probe::{Address, Probe, ProbeKind};
-use mainstay_plan::strategy::Strategy;
+use mainstay_plan::strategy::{Step, Strategy};
 use mainstay_plan::{ComponentIx, Plan};
 
 /// What does not work, for as long as it stands here.
@@ -17,6 +17,8 @@ pub struct Broken {
     pub planes: BTreeSet<Plane>,
     /// Rungs, by component, that can't do what they are for: their backup is gone, or what they ask for is.
     pub rungs: BTreeSet<(ComponentIx, usize)>,
+    /// What is prepared and gone, by place in the plan's list.
+    pub prepared: BTreeSet<usize>,
     /// Names that our own traffic process does not serve do not resolve.
     pub dns: bool,
     /// Whether what fails runs into its timeout. Otherwise it fails at once.
@@ -110,8 +112,14 @@ pub(crate) fn without_dns(plan: &Plan, probe: &Probe) -> WithoutDns {
 }
 
 impl Broken {
-    /// Whether an action on an instance can't be done.
-    pub(crate) fn breaks(&self, instance: &str, action: &Action, rung: Option<(ComponentIx, usize, Strategy)>) -> bool {
+    /// Whether a step's action on an instance can't be done.
+    pub(crate) fn breaks(
+        &self,
+        instance: &str,
+        action: &Action,
+        rung: Option<(ComponentIx, usize, Strategy)>,
+        step: Option<&Step>,
+    ) -> bool {
         let on_machine = match action {
             Action::Service { .. } => true,
             // What the user's own command touches is known where the rung says what it is for.
@@ -123,7 +131,9 @@ impl Broken {
             Action::Webhook { url, .. } => url.split('/').nth(2).is_some_and(is_name),
             Action::Service { .. } | Action::Command { .. } | Action::TriggerFile { .. } => false,
         };
-        self.planes.contains(&action.plane())
+        let plane = step.map_or(action.plane(), |it| it.plane);
+        self.planes.contains(&plane)
+            || step.is_some_and(|it| it.needs.iter().any(|it| self.prepared.contains(it)))
             || (on_machine && self.machines.contains(instance))
             || (by_name && self.dns)
             || rung.is_some_and(|(component, rung, _)| self.rungs.contains(&(component, rung)))

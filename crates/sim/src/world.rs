@@ -536,21 +536,30 @@ impl World {
         }
     }
 
-    /// What a client of the route meets.
+    /// What a client of the route meets: the proxy goes on to the next target that it may try when one refuses.
     fn behind(&self, route: RouteIx) -> Server {
+        let open = self.traffic_up.then(|| self.open_to_clients(route)).into_iter().flatten();
+        open.map(|it| self.servers[it]).find(|it| *it != Server::Dead).unwrap_or(Server::Dead)
+    }
+
+    /// The instances that clients of a route may reach: those that serve, and on a shared route where none does those that
+    /// are down, because it fails open.
+    pub fn open_to_clients(&self, route: RouteIx) -> Vec<&str> {
         let name = &self.plan.route(route).name;
-        let entry = self.table.routes.iter().find(|it| it.name == *name);
-        let serving = entry.and_then(|it| it.targets.iter().find(|it| it.state == TargetState::Serving));
-        match serving {
-            Some(target) if self.traffic_up => self.servers[&target.instance],
-            Some(_) | None => Server::Dead,
-        }
+        let Some(entry) = self.table.routes.iter().find(|it| it.name == *name) else { return Vec::new() };
+        let all_in = |state: TargetState| {
+            entry.targets.iter().filter(move |it| it.state == state).map(|it| it.instance.as_str()).collect()
+        };
+        let serving: Vec<&str> = all_in(TargetState::Serving);
+        if serving.is_empty() && !entry.exclusive { all_in(TargetState::Down) } else { serving }
     }
 
     fn act(&mut self, order: Order) {
         self.checkers.acted(&order);
         let rung = self.rung_of(&order);
-        let broken = self.broken.breaks(&order.instance, &order.action, rung);
+        let state = self.engine().map(Engine::state);
+        let step = state.and_then(|it| it.current_step(it.open_recovery(order.step.recovery)?)).map(|(_, step)| step);
+        let broken = self.broken.breaks(&order.instance, &order.action, rung, step);
         let what = match &order.action {
             Action::Service { op, .. } => format!("{} {}", op.word(), order.instance),
             Action::Command { argv, .. } => argv.join(" "),
