@@ -141,7 +141,7 @@ pub struct Availability {
 }
 
 impl Availability {
-    pub(super) fn of(plan: &Plan, verdicts: &Verdicts, needed: &[ComponentIx]) -> Availability {
+    pub(super) fn of(plan: &Plan, verdicts: &Verdicts<'_>, needed: &[ComponentIx]) -> Availability {
         let target = |ix: &ComponentIx| plan.component(*ix).objectives.availability_ppm;
         let stated: Vec<u32> = needed.iter().filter_map(target).collect();
         let unavailability = probability::series(stated.iter().map(|it| down(*it)));
@@ -162,7 +162,7 @@ impl Availability {
     }
 }
 
-fn one(plan: &Plan, verdicts: &Verdicts, ix: ComponentIx, ppm: u32, share_of_budget: Option<f64>) -> Target {
+fn one(plan: &Plan, verdicts: &Verdicts<'_>, ix: ComponentIx, ppm: u32, share_of_budget: Option<f64>) -> Target {
     let allowed = allowed(ppm);
     let (slowest, until_a_person_acts) = verdicts.slowest(ix);
     let failures = slowest.filter(|(_, worst)| !worst.is_zero()).map(|(failure, worst)| Failures {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::location::FailureDomain;
-use crate::proof::{Condition, DataLoss, NoRecovery, Proof};
+use crate::proof::{Condition, DataLoss, Proof};
 use crate::strategy::Strategy;
 use crate::{ComponentIx, InstanceIx, Plan};
 
@@ -17,24 +17,34 @@ pub(super) struct Proved {
     pub(super) without_control: bool,
 }
 
-pub(super) struct Verdicts(Proof);
+/// Why nothing is proved, and what would change that.
+pub(super) struct Unproved {
+    pub(super) because: Vec<String>,
+    pub(super) change: String,
+}
 
-impl Verdicts {
-    pub(super) fn of(plan: &Plan) -> Verdicts {
+pub(super) struct Verdicts<'p>(Proof<'p>);
+
+impl<'p> Verdicts<'p> {
+    pub(super) fn of(plan: &'p Plan) -> Verdicts<'p> {
         Verdicts(Proof::of(plan))
     }
 
     /// What the proof says about `component` when `failure` is lost.
-    pub(super) fn verdict(&self, component: ComponentIx, failure: FailureDomain) -> Result<Proved, &NoRecovery> {
-        let at = |condition| &self.0.cell(component, failure, condition).expect("the proof is of this plan").verdict;
-        let recovery = at(Condition::None).as_ref()?;
+    pub(super) fn verdict(&self, component: ComponentIx, failure: FailureDomain) -> Result<Proved, Unproved> {
+        let at = |condition| self.0.cell(component, failure, condition).expect("the proof is of this plan");
+        let cell = at(Condition::None);
+        let recovery = cell
+            .verdict
+            .as_ref()
+            .map_err(|none| Unproved { because: self.0.reasons(&cell, none), change: self.0.change(&cell) })?;
         let without = [Condition::RegionalControlGone, Condition::GlobalControlGone];
         Ok(Proved {
             strategy: recovery.strategy,
             to: recovery.to,
             worst: recovery.worst().total(),
             loss: recovery.data_loss,
-            without_control: without.into_iter().all(|it| at(it).is_ok()),
+            without_control: without.into_iter().all(|it| at(it).verdict.is_ok()),
         })
     }
 

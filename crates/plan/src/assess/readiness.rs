@@ -95,7 +95,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    pub(super) fn of(plan: &Plan, verdicts: &Verdicts) -> Readiness {
+    pub(super) fn of(plan: &Plan, verdicts: &Verdicts<'_>) -> Readiness {
         let cx = Cx { plan, verdicts };
         let lines: Vec<Line> = QUESTIONS.iter().map(|it| it.answer(&cx)).collect();
         let count = |answer| lines.iter().filter(|it| it.answer == answer).count();
@@ -105,7 +105,7 @@ impl Readiness {
 
 struct Cx<'a> {
     plan: &'a Plan,
-    verdicts: &'a Verdicts,
+    verdicts: &'a Verdicts<'a>,
 }
 
 struct Question {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::proved::{Proved, Verdicts};
+use super::proved::{Proved, Unproved, Verdicts};
 use super::{domain, millis, some_millis, whole_millis};
 use crate::action::{Action, ServiceOp};
 use crate::component::{Component, Objectives, Temperature};
 use crate::config::scalar::show_duration;
 use crate::location::FailureDomain;
-use crate::proof::{DataLoss, NoRecovery};
+use crate::proof::DataLoss;
 use crate::route::Sharing;
 use crate::strategy::{StepKind, Strategy};
 use crate::{ComponentIx, InstanceIx, Plan};
@@ -241,7 +241,7 @@ pub struct RowJson {
 }
 
 impl Strategies {
-    pub(super) fn of(plan: &Plan, verdicts: &Verdicts, needed: &[ComponentIx]) -> Strategies {
+    pub(super) fn of(plan: &Plan, verdicts: &Verdicts<'_>, needed: &[ComponentIx]) -> Strategies {
         let components: Vec<ComponentStrategy> =
             super::components(plan).map(|it| component(plan, verdicts, it)).collect();
         let row = |it: &Row| RowJson {
@@ -273,7 +273,7 @@ fn weakest(components: &[&ComponentStrategy], judged: impl Fn(&ComponentStrategy
     }
 }
 
-fn component(plan: &Plan, verdicts: &Verdicts, ix: ComponentIx) -> ComponentStrategy {
+fn component(plan: &Plan, verdicts: &Verdicts<'_>, ix: ComponentIx) -> ComponentStrategy {
     let it = plan.component(ix);
     let judged = |lost| judge(plan, it, lost, verdicts.verdict(ix, lost));
     ComponentStrategy {
@@ -285,7 +285,7 @@ fn component(plan: &Plan, verdicts: &Verdicts, ix: ComponentIx) -> ComponentStra
     }
 }
 
-fn judge(plan: &Plan, component: &Component, lost: FailureDomain, verdict: Result<Proved, &NoRecovery>) -> Judged {
+fn judge(plan: &Plan, component: &Component, lost: FailureDomain, verdict: Result<Proved, Unproved>) -> Judged {
     match verdict {
         Ok(proved) => survives(plan, component, lost, &proved),
         Err(nothing) => is_lost(plan, component, lost, nothing),
@@ -376,7 +376,7 @@ fn misses(objectives: &Objectives, proved: &Proved) -> Vec<String> {
     list
 }
 
-fn is_lost(plan: &Plan, component: &Component, lost: FailureDomain, nothing: &NoRecovery) -> Judged {
+fn is_lost(plan: &Plan, component: &Component, lost: FailureDomain, nothing: Unproved) -> Judged {
     let needs = needed_for(&component.objectives);
     let mut because = Vec::new();
     let there = there(plan, component, lost);
@@ -386,7 +386,7 @@ fn is_lost(plan: &Plan, component: &Component, lost: FailureDomain, nothing: &No
     for (would_be, what) in there {
         because.push(format!("{what}, would be {}, and does not survive", would_be.word()));
     }
-    because.extend(nothing.because.iter().cloned());
+    because.extend(nothing.because);
     if let Some(needs) = needs {
         because.push(format!(
             "its objectives usually need {} ({}) outside the {}",
@@ -396,7 +396,7 @@ fn is_lost(plan: &Plan, component: &Component, lost: FailureDomain, nothing: &No
         ));
     }
     let verdict = if needs.is_some() { Verdict::TooLittle } else { Verdict::NotStated };
-    let change = Some(nothing.change.clone());
+    let change = Some(nothing.change);
     Judged { lost, has: DrStrategy::None, needs, verdict, worst: None, loss: None, because, change }
 }
 

@@ -10,7 +10,7 @@ use crate::config::scalar::show_duration;
 use crate::finding::{Code, Finding, Span};
 use crate::location::FailureDomain;
 use crate::probe::ProbeKind;
-use crate::proof::{Bound, Condition, Recovery, cell};
+use crate::proof::{Bound, Condition, NoRecovery, Proof, Recovery};
 use crate::strategy::{StepKind, Strategy};
 use crate::{ComponentIx, Plan};
 
@@ -34,9 +34,10 @@ pub(crate) fn lint(plan: &Plan, places: &Places) -> Vec<Finding> {
             .label("for people, for the proof and for `mainstay assess`"),
         );
     }
+    let proof = Proof::without_conditions(plan);
     for (at, span) in places.components.iter().enumerate() {
         let component = ComponentIx(u32::try_from(at).expect("a component has an index"));
-        recovery(plan, component, *span, &mut findings);
+        recovery(&proof, component, *span, &mut findings);
         rungs(plan, component, *span, &places.rungs[at], &mut findings);
         probes(plan, component, places, &mut findings);
         hands(plan, component, places, &mut findings);
@@ -53,38 +54,40 @@ pub(crate) fn lint(plan: &Plan, places: &Places) -> Vec<Finding> {
 }
 
 /// The proof without further conditions, held against what is promised.
-fn recovery(plan: &Plan, component: ComponentIx, span: Span, findings: &mut Vec<Finding>) {
-    let it = plan.component(component);
-    let verdict = |failure| cell(plan, component, failure, Condition::None).verdict;
-    match verdict(FailureDomain::Instance) {
-        Err(none) => {
-            findings.push(
-                Finding::new(Code::NoRecovery, span, format!("nothing recovers the loss of `{}`", it.name))
-                    .label("down until a person acts")
-                    .reason(none.because.join("; "))
-                    .help(none.change),
-            );
-            return;
-        }
-        Ok(_) => {
-            if let Err(none) = verdict(FailureDomain::Zone) {
-                findings.push(
-                    Finding::new(Code::ZoneLoss, span, format!("`{}` does not survive the loss of its zone", it.name))
-                        .label("lost with its zone")
-                        .reason(none.because.join("; "))
-                        .help(none.change),
-                );
-            }
-        }
+fn recovery(proof: &Proof<'_>, component: ComponentIx, span: Span, findings: &mut Vec<Finding>) {
+    let it = proof.plan().component(component);
+    let verdict = |failure| proof.cell(component, failure, Condition::None).map(|it| it.verdict);
+    let unproved = |failure| Some((failure, verdict(failure)?.as_ref().err()?));
+    if let Some((failure, none)) = unproved(FailureDomain::Instance) {
+        let finding = Finding::new(Code::NoRecovery, span, format!("nothing recovers the loss of `{}`", it.name));
+        findings.push(why(proof, component, failure, none, finding.label("down until a person acts")));
+        return;
+    }
+    if let Some((failure, none)) = unproved(FailureDomain::Zone) {
+        let message = format!("`{}` does not survive the loss of its zone", it.name);
+        let finding = Finding::new(Code::ZoneLoss, span, message).label("lost with its zone");
+        findings.push(why(proof, component, failure, none, finding));
     }
     let Some(rto) = it.objectives.rto else { return };
-    let proved = FailureDomain::ALL.iter().filter_map(|failure| Some((*failure, verdict(*failure).ok()?)));
+    let proved = FailureDomain::ALL.iter().filter_map(|failure| Some((*failure, verdict(*failure)?.as_ref().ok()?)));
     let slowest = proved.max_by_key(|(failure, it)| (it.worst().total(), std::cmp::Reverse(*failure)));
     if let Some((failure, recovery)) = slowest
         && recovery.worst().total() > rto
     {
-        findings.push(over_rto(&it.name, span, failure, &recovery, rto));
+        findings.push(over_rto(&it.name, span, failure, recovery, rto));
     }
+}
+
+/// What an unproved cell says of itself.
+fn why(
+    proof: &Proof<'_>,
+    component: ComponentIx,
+    failure: FailureDomain,
+    none: &NoRecovery,
+    finding: Finding,
+) -> Finding {
+    let Some(cell) = proof.cell(component, failure, Condition::None) else { return finding };
+    finding.reason(proof.reasons(&cell, none).join("; ")).help(proof.change(&cell))
 }
 
 fn over_rto(name: &str, span: Span, failure: FailureDomain, recovery: &Recovery, rto: std::time::Duration) -> Finding {
@@ -94,6 +97,7 @@ fn over_rto(name: &str, span: Span, failure: FailureDomain, recovery: &Recovery,
     let advice = match largest {
         "detect" => "shorten `interval`, `fast_interval` or `timeout` of its probes, or lower `fall`",
         "decide" => "shorten the witnesses' `timeout`",
+        "dependencies" => "shorten the recovery of what it depends on, or drop a dependency that it can do without",
         "earlier rungs" => "shorten `timeout` and `verify_within` of the rungs before, or try this one earlier",
         "fence" => {
             "lower the allowances `forced_stop` and `route_apply` to what is measured, or fence by `traffic_cut`"

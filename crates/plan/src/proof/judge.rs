@@ -1,232 +1,518 @@
-//! One cell of the proof: which rung survives, and how long it takes at worst.
+//! One component under one failure and one condition, by itself: which rung survives, and what each lost one lacks.
+//!
+//! Intuition: a sceptic reads the ladder from the top. For each rung he writes down everything that it lacks, not only the
+//! first thing, because whoever mends the plan wants the whole list. And he keeps in mind what a rung that fails leaves
+//! behind: time, a step of which nobody knows whether it was done, or a takeover that went half way.
 
 use std::time::Duration;
 
-use super::{Bound, Cell, Condition, DataLoss, NoRecovery, Recovery};
-use crate::action::{Action, Plane};
-use crate::component::{Component, Temperature};
+use super::reasons::{Because, Reason, StepAt};
+use super::rests_on::RestsOn;
+use super::{Bound, Change, Condition, DataLoss, NoRecovery, Recovery, Verdict};
+use crate::action::{Action, Plane, Service};
+use crate::component::{Component, Temperature, Witness};
+use crate::config::scalar;
 use crate::location::{FailureDomain, Location};
 use crate::policy::Mode;
-use crate::probe::Probe;
-use crate::strategy::{Phase, Play, Rung, Step, StepKind, Strategy};
+use crate::probe::{Address, Probe, ProbeKind};
+use crate::route::Sharing;
+use crate::strategy::{Play, Rung, Step, StepKind, Strategy};
 use crate::{ComponentIx, InstanceIx, Plan, RouteIx};
 
-/// Why something does not survive, and what would make it.
-struct Lost {
-    why: String,
-    change: String,
+/// Whether a probe gets an answer under a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// It does.
+    Answered,
+    /// Whom it asks is known by name, and the name does not resolve: it says nothing.
+    NotByName,
+    /// It asks a name server that does not answer: it fails.
+    InVain,
 }
 
-impl Lost {
-    fn new(why: impl Into<String>, change: impl Into<String>) -> Lost {
-        Lost { why: why.into(), change: change.into() }
+/// Something that a rung lacks. Without a change only another rung helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Loss {
+    why: Reason,
+    change: Option<Change>,
+}
+
+impl Loss {
+    const fn new(why: Reason, change: Change) -> Loss {
+        Loss { why, change: Some(change) }
+    }
+
+    const fn for_good(why: Reason) -> Loss {
+        Loss { why, change: None }
     }
 }
 
-struct Judge<'a> {
-    plan: &'a Plan,
-    component: &'a Component,
+/// What the rungs that were tried leave behind.
+#[derive(Debug)]
+pub(super) struct Tried {
+    /// The time that they took.
+    pub(super) time: Duration,
+    /// Their longest attempt at a step.
+    pub(super) longest: Duration,
+    /// Instances that the engine looked at for them.
+    pub(super) seen: Vec<InstanceIx>,
+    /// What the component may be bound to by now.
+    bindings: Vec<InstanceIx>,
+    /// Steps that may leave the ladder waiting for a person.
+    blocked: Vec<Loss>,
+    /// The first rung that left more behind than time.
+    first_trace: Option<usize>,
+}
+
+#[derive(Debug)]
+pub(super) struct Judge<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) ix: ComponentIx,
+    pub(super) component: &'a Component,
     /// The instance that fails.
-    from: InstanceIx,
-    failure: FailureDomain,
-    condition: Condition,
+    pub(super) home: InstanceIx,
+    pub(super) failure: FailureDomain,
+    pub(super) condition: Condition,
 }
 
-/// The answer for a component that is bound to its original instance.
-pub(crate) fn cell(plan: &Plan, component: ComponentIx, failure: FailureDomain, condition: Condition) -> Cell {
-    let it = plan.component(component);
-    let judge = Judge { plan, component: it, from: it.original(), failure, condition };
-    Cell { component, failure, condition, verdict: judge.verdict() }
-}
-
-impl Judge<'_> {
-    fn verdict(&self) -> Result<Recovery, NoRecovery> {
-        if let Err(lost) = self.somebody_decides() {
-            return Err(NoRecovery { because: vec![lost.why], change: lost.change });
-        }
-        let mut losses: Vec<(Strategy, Lost)> = Vec::new();
-        for (at, rung) in self.component.ladder.iter().enumerate() {
-            match self.survives(rung) {
-                Ok(play) => return Ok(self.recovery(at, rung, play)),
-                Err(lost) => losses.push((rung.strategy, lost)),
-            }
-        }
-        Err(self.nothing(losses))
+impl<'a> Judge<'a> {
+    pub(super) fn new(plan: &'a Plan, ix: ComponentIx, failure: FailureDomain, condition: Condition) -> Judge<'a> {
+        let component = plan.component(ix);
+        Judge { plan, ix, component, home: component.original(), failure, condition }
     }
 
-    /// What is needed before any rung is tried: an agent, and witnesses that can answer.
-    fn somebody_decides(&self) -> Result<(), Lost> {
-        let domain = self.failure.word();
-        if self.condition == Condition::AgentsHostGone {
-            return Err(Lost::new(
-                "nothing decides while the agent's host is gone; the traffic process goes on with its last table",
-                "none within the plan: this version has one agent for a site; start it again on another host",
-            ));
+    /// The answer, as if everything that the component depends on were there.
+    pub(super) fn verdict(&self) -> Verdict {
+        let common = self.nobody_decides();
+        let mut tried = Tried {
+            time: Duration::ZERO,
+            longest: Duration::ZERO,
+            seen: Vec::new(),
+            bindings: vec![self.home],
+            blocked: Vec::new(),
+            first_trace: None,
+        };
+        let mut lost: Vec<(usize, Vec<Loss>)> = Vec::new();
+        for (at, rung) in self.component.ladder.iter().enumerate() {
+            let mut losses = tried.blocked.clone();
+            for bound in &tried.bindings {
+                losses.extend(self.rung_losses(at, rung, *bound));
+            }
+            if losses.is_empty() {
+                if common.is_empty() {
+                    return Ok(self.recovery(at, rung, &tried));
+                }
+                lost.push((at, losses));
+                break;
+            }
+            self.fails(at, rung, &losses, &mut tried);
+            lost.push((at, losses));
         }
-        if self.in_lost_domain(&self.plan.site.location) {
-            return Err(Lost::new(
-                format!("the agent ({}) is lost with the {domain}", self.plan.site.location),
-                format!("run the agent outside the {domain} of `{}`", self.component.name),
-            ));
+        Err(self.nothing(&common, &lost, &tried))
+    }
+
+    /// What is needed before any rung is tried: an agent, witnesses that can answer, and probes that see the failure.
+    fn nobody_decides(&self) -> Vec<Loss> {
+        let nothing = |why| vec![Loss::new(why, Change::NotInThisVersion(self.condition))];
+        if self.condition == Condition::AgentsHostGone {
+            return nothing(Reason::AgentsHostGone);
         }
         let rule = &self.component.witnesses;
-        let left = rule.of.iter().filter(|it| !self.in_lost_domain(&self.plan.witness(**it).location)).count();
-        if left < rule.need {
-            return Err(Lost::new(
-                format!("{} of its witnesses must answer, and {left} of them are outside the lost {domain}", rule.need),
-                format!("add a witness outside the {domain}"),
-            ));
+        let left = rule.of.iter().filter(|it| self.witness_answers(self.plan.witness(**it))).count();
+        if self.condition == Condition::AgentsPathGone && left < rule.need {
+            return nothing(Reason::AgentsPathGone);
         }
-        Ok(())
+        let mut losses = Vec::new();
+        if self.in_lost_domain(&self.plan.site.location) {
+            losses.push(Loss::new(Reason::AgentLost(self.failure), Change::MoveAgent(self.ix, self.failure)));
+        }
+        if let Some(more) = rule.need.checked_sub(left).filter(|it| *it > 0) {
+            let more = u32::try_from(more).unwrap_or(u32::MAX);
+            let change = Change::AddWitnesses(self.ix, self.failure, more);
+            losses.push(Loss::new(Reason::Witnesses { need: rule.need, left }, change));
+        }
+        let home = self.plan.instance(self.home);
+        let by_name = || home.probes.iter().filter(|it| self.asked(self.plan.probe(**it)) == Asked::NotByName);
+        let telling = home.probes.len() - by_name().count();
+        for probe in by_name().take(home.down_when.saturating_sub(telling)) {
+            losses.push(Loss::new(Reason::NotSeenDown(self.home), Change::UseAddress(*probe)));
+        }
+        losses
     }
 
-    fn home(&self) -> &Location {
-        &self.plan.instance(self.from).location
+    pub(super) fn home_location(&self) -> &'a Location {
+        &self.plan.instance(self.home).location
     }
 
     fn in_lost_domain(&self, location: &Location) -> bool {
-        self.home().shares(location, self.failure)
+        self.home_location().shares(location, self.failure)
     }
 
-    /// The play that this rung has, if all of it survives.
-    fn survives<'r>(&self, rung: &'r Rung) -> Result<&'r Play, Lost> {
-        let name = &self.component.name;
-        let Some(play) = rung.plays.get(&self.from) else {
-            return Err(Lost::new(format!("`{name}` has no service to act on"), format!("give `{name}` a `service`")));
+    /// Whether an instance is gone with the failed one: it is that one, or it shares its domain or a part of it.
+    pub(super) fn is_lost(&self, instance: InstanceIx) -> bool {
+        instance == self.home
+            || self.in_lost_domain(&self.plan.instance(instance).location)
+            || self.shared_part(instance).is_some()
+    }
+
+    /// Whether the machine of an instance is gone, and not only what ran on it.
+    fn machine_is_lost(&self, instance: InstanceIx) -> bool {
+        if instance == self.home { self.failure != FailureDomain::Instance } else { self.is_lost(instance) }
+    }
+
+    /// A part that an instance and the failed one live on. A process that dies takes none down.
+    fn shared_part(&self, instance: InstanceIx) -> Option<usize> {
+        let parts = &self.plan.instance(self.home).shares;
+        if self.failure == FailureDomain::Instance || parts.is_empty() {
+            return None;
+        }
+        self.plan.instance(instance).shares.iter().position(|it| parts.contains(it))
+    }
+
+    fn is_in_reach(&self, location: &Location) -> bool {
+        self.condition != Condition::AgentsPathGone || self.plan.site.location.shares(location, FailureDomain::Host)
+    }
+
+    pub(super) fn witness_answers(&self, witness: &Witness) -> bool {
+        !self.in_lost_domain(&witness.location)
+            && self.is_in_reach(&witness.location)
+            && self.asked(self.plan.probe(witness.probe)) == Asked::Answered
+    }
+
+    pub(super) fn asked(&self, probe: &Probe) -> Asked {
+        if self.condition != Condition::DnsGone {
+            return Asked::Answered;
+        }
+        match &probe.kind {
+            ProbeKind::Tcp { address } => of_address(address),
+            ProbeKind::Http(http) => of_address(&http.address),
+            ProbeKind::Dns { server, .. } => {
+                // A listener on every address is asked on one of them.
+                let ours = self.plan.dns_listen.is_some_and(|it| {
+                    it == *server
+                        || (it.ip().is_unspecified() && it.port() == server.port() && server.ip().is_loopback())
+                });
+                if ours { Asked::Answered } else { Asked::InVain }
+            }
+            ProbeKind::Command { .. } | ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => Asked::Answered,
+        }
+    }
+
+    fn at(&self, rung: usize, from: InstanceIx, step: usize) -> StepAt {
+        let small = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+        StepAt { component: self.ix, rung: small(rung), from, step: small(step) }
+    }
+
+    /// Everything that a rung lacks when the component is bound to `bound`.
+    fn rung_losses(&self, at: usize, rung: &Rung, bound: InstanceIx) -> Vec<Loss> {
+        let Some(play) = rung.plays.get(&bound) else {
+            return vec![match rung.strategy {
+                Strategy::RestartService if self.machine_is_lost(bound) => {
+                    Loss::for_good(Reason::MachineLost(self.failure))
+                }
+                Strategy::RestartService => Loss::new(Reason::NoPlay(bound), Change::GiveService(bound)),
+                Strategy::FailoverToStandby
+                | Strategy::RestoreFromBackup
+                | Strategy::ReplaceInstance
+                | Strategy::ScaleOut => Loss::for_good(Reason::NoPlay(bound)),
+            }];
         };
-        self.place_survives(rung, play)?;
-        for step in &play.steps {
-            self.step_survives(step)?;
+        if let Some(why) = self.place_is_lost(rung, play, bound) {
+            return vec![Loss::for_good(why)];
         }
-        self.data_is_safe(rung, play)?;
-        Ok(play)
+        let mut losses = Vec::new();
+        let stops = play.steps.iter().any(|it| matches!(it.kind, StepKind::Stop { .. }));
+        let touched = [Some(play.to), stops.then_some(bound)];
+        if touched.into_iter().flatten().any(|it| !self.is_in_reach(&self.plan.instance(it).location)) {
+            losses.push(Loss::new(Reason::AgentsPathGone, Change::NotInThisVersion(self.condition)));
+        }
+        if play.to != bound {
+            self.standby_losses(play.to, rung.strategy, &mut losses);
+        }
+        if rung.strategy == Strategy::RestoreFromBackup {
+            losses.extend(self.backup_loss(at, rung));
+        }
+        for (nth, step) in play.steps.iter().enumerate() {
+            self.step_losses(self.at(at, bound, nth), step, &mut losses);
+        }
+        if self.condition == Condition::DnsGone && play.to != bound {
+            let stuck = self.component.routes.iter().filter(|it| self.is_stuck(**it));
+            losses.extend(stuck.map(|it| Loss::new(Reason::RouteStuck(*it), Change::PutProxy(*it))));
+        }
+        losses
     }
 
-    fn place_survives(&self, rung: &Rung, play: &Play) -> Result<(), Lost> {
-        let domain = self.failure.word();
-        let machine_lost = self.failure != FailureDomain::Instance;
-        let add = format!("add a standby outside the {domain} and `failover_to_standby`");
+    /// Why no change of this rung could help: it works in a place that is lost.
+    fn place_is_lost(&self, rung: &Rung, play: &Play, bound: InstanceIx) -> Option<Reason> {
+        let far = matches!(self.failure, FailureDomain::Zone | FailureDomain::Region);
         match rung.strategy {
-            Strategy::RestartService if machine_lost => {
-                Err(Lost::new(format!("it works only where the instance is, which is lost with the {domain}"), add))
+            Strategy::RestartService => self.machine_is_lost(bound).then_some(Reason::MachineLost(self.failure)),
+            Strategy::RestoreFromBackup => {
+                (play.to == bound && self.machine_is_lost(bound)).then_some(Reason::RestoredToLost(self.failure))
             }
-            Strategy::RestoreFromBackup if machine_lost => {
-                Err(Lost::new(format!("what it restores to is lost with the {domain}"), add))
+            Strategy::ReplaceInstance | Strategy::ScaleOut => {
+                (play.to == bound && far).then_some(Reason::NotElsewhere(self.failure))
             }
-            Strategy::ReplaceInstance | Strategy::ScaleOut
-                if matches!(self.failure, FailureDomain::Zone | FailureDomain::Region) =>
-            {
-                Err(Lost::new(format!("the plan does not say that it works outside the lost {domain}"), add))
-            }
+            // The way back to the instance that failed.
             Strategy::FailoverToStandby => {
-                let to = self.plan.instance(play.to);
-                if self.in_lost_domain(&to.location) {
-                    let why = format!("standby `{}` ({}) may be lost with the {domain}", to.name, to.location);
-                    return Err(Lost::new(why, format!("move `{}` out of the {domain}, and name its zone", to.name)));
-                }
-                if to.temperature == Temperature::Cold && self.condition == Condition::RegionalControlGone {
-                    let why = format!("standby `{}` is cold: starting it needs a control plane", to.name);
-                    return Err(Lost::new(why, format!("keep `{}` warm", to.name)));
-                }
-                Ok(())
-            }
-            Strategy::RestartService | Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut => {
-                Ok(())
+                (play.to == self.home).then_some(Reason::StandbyLost(self.home, self.failure))
             }
         }
     }
 
-    fn step_survives(&self, step: &Step) -> Result<(), Lost> {
-        let (gone, plane) = match self.condition {
-            Condition::RegionalControlGone => (step.plane == Plane::RegionalControl, "regional"),
-            Condition::GlobalControlGone => (step.plane == Plane::GlobalControl, "global"),
-            Condition::None | Condition::AgentsHostGone | Condition::AgentRestarts => (false, ""),
+    fn standby_losses(&self, to: InstanceIx, strategy: Strategy, losses: &mut Vec<Loss>) {
+        let standby = self.plan.instance(to);
+        if self.in_lost_domain(&standby.location) {
+            losses.push(Loss::new(Reason::StandbyLost(to, self.failure), Change::MoveStandby(to, self.failure)));
+        }
+        if let Some(part) = self.shared_part(to) {
+            let part = u32::try_from(part).unwrap_or(u32::MAX);
+            losses.push(Loss::new(Reason::StandbyShares(to, part), Change::Separate(to, part)));
+        }
+        if standby.temperature == Temperature::Cold && self.condition == Condition::RegionalControlGone {
+            losses.push(Loss::new(Reason::StandbyCold(to), Change::KeepWarm(to)));
+        }
+        for probe in &standby.probes {
+            if self.asked(self.plan.probe(*probe)) != Asked::Answered {
+                losses.push(Loss::new(Reason::StandbyUnseen(to, *probe), Change::UseAddress(*probe)));
+            }
+        }
+        let Some(rpo) = self.component.objectives.rpo.filter(|_| strategy == Strategy::FailoverToStandby) else {
+            return;
+        };
+        if !standby.reports_lag {
+            losses.push(Loss::new(Reason::LagUnknown(to), Change::ReportLag(to)));
+        } else if self.age_of_lag(to) > rpo {
+            let most = rpo + self.patience(self.home);
+            losses.push(Loss::new(Reason::LagTooSeldom(to, self.age_of_lag(to)), Change::AskLagMoreOften(to, most)));
+        }
+    }
+
+    /// How old what a standby reported of its lag may be when its component is seen down: it was asked an interval before,
+    /// unless it was asked once more while the failure was in doubt. The guard adds this age to the lag.
+    fn age_of_lag(&self, standby: InstanceIx) -> Duration {
+        let probes = self.plan.instance(standby).probes.iter().map(|it| self.plan.probe(*it));
+        let newest = probes.filter(|it| it.kind.reports_lag()).map(|it| it.timing.interval + it.timing.timeout).min();
+        newest.unwrap_or_default().saturating_sub(self.patience(self.home))
+    }
+
+    fn step_losses(&self, at: StepAt, step: &Step, losses: &mut Vec<Loss>) {
+        let gone = match self.condition {
+            Condition::RegionalControlGone => step.plane == Plane::RegionalControl,
+            Condition::GlobalControlGone => step.plane == Plane::GlobalControl,
+            Condition::None
+            | Condition::AgentsHostGone
+            | Condition::AgentsPathGone
+            | Condition::CoordinationStoreGone
+            | Condition::DnsGone
+            | Condition::BackupsLocationGone
+            | Condition::AgentRestarts => false,
         };
         if gone {
-            let why = format!("`{}` needs a {plane} control plane", step.name);
-            return Err(Lost::new(why, "prepare ahead what this step asks of a control plane, or add a warm standby"));
+            losses.push(Loss::new(Reason::ControlGone(at, step.plane), Change::WithoutControl(at)));
         }
         if self.condition == Condition::AgentRestarts && !step.idempotent {
-            let why = format!("`{}` may be half done when the agent dies, and is not idempotent", step.name);
-            return Err(Lost::new(why, "make it safe to repeat, and say `idempotent: true`"));
+            losses.push(Loss::new(Reason::NotIdempotent(at), Change::MakeIdempotent(at)));
         }
-        let service = match &step.kind {
-            StepKind::Stop { from, service } => Some((*from, service)),
-            StepKind::Act { on, action: Action::Service { service, .. } } => Some((*on, service)),
-            StepKind::Act { .. }
-            | StepKind::CutTraffic { .. }
-            | StepKind::TakeOver { .. }
-            | StepKind::Verify { .. } => None,
-        };
-        if let Some((on, service)) = service
-            && let Some(host) = self.plan.out_of_reach(on, service)
+        for need in &step.needs {
+            let (location, need) = (&self.plan.prepared[*need].location, u32::try_from(*need).unwrap_or(u32::MAX));
+            if self.in_lost_domain(location) {
+                let change = Change::MovePrepared(need, self.ix, self.failure);
+                losses.push(Loss::new(Reason::NeedLost(at, need), change));
+            } else if !self.is_in_reach(location) {
+                losses.push(Loss::new(Reason::AgentsPathGone, Change::NotInThisVersion(self.condition)));
+            }
+        }
+        if let Some((on, service)) = service_of(step)
+            && self.plan.out_of_reach(on, service).is_some()
         {
-            let why = format!("`{}` would act on the agent's machine: Mainstay has no hands on {host}", step.name);
-            let change = "control the service by commands that reach its host (`start`, `stop`, `status`)";
-            return Err(Lost::new(why, change));
+            losses.push(Loss::new(Reason::OutOfReach(at), Change::ReachService(on)));
         }
         match &step.kind {
-            StepKind::Stop { from, .. } if self.failure != FailureDomain::Instance => {
-                let from = &self.plan.instance(*from).name;
-                Err(Lost::new(
-                    format!("a stop of `{from}` can't be confirmed while its {} is lost", self.failure.word()),
-                    "fence with `traffic_cut` on a route with a proxy, which needs nothing from the lost side",
-                ))
+            StepKind::Stop { from, .. } if self.machine_is_lost(*from) => self.stop_losses(*from, losses),
+            StepKind::Act { action, .. } if self.condition == Condition::DnsGone && acts_by_name(action) => {
+                losses.push(Loss::new(Reason::ActsByName(at), Change::UseAddressIn(at)));
             }
-            StepKind::Stop { .. }
-            | StepKind::CutTraffic { .. }
-            | StepKind::Act { .. }
-            | StepKind::TakeOver { .. }
-            | StepKind::Verify { .. } => Ok(()),
+            StepKind::Verify { probes } => {
+                for probe in probes.iter().filter(|it| self.asked(self.plan.probe(**it)) != Asked::Answered) {
+                    losses.push(Loss::new(Reason::VerifiesByName(*probe), Change::UseAddress(*probe)));
+                }
+                let needs = self.verify_time(probes);
+                if step.timeout <= needs {
+                    losses.push(Loss::new(Reason::VerifiesTooBriefly(at, needs), Change::VerifyLonger(at, needs)));
+                }
+            }
+            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => {}
         }
     }
 
-    /// The guard that keeps a standby of unknown position from taking over.
-    fn data_is_safe(&self, rung: &Rung, play: &Play) -> Result<(), Lost> {
-        let to = self.plan.instance(play.to);
-        if rung.strategy == Strategy::FailoverToStandby && self.component.objectives.rpo.is_some() && !to.reports_lag {
-            return Err(Lost::new(
-                format!("standby `{}` does not report its lag, so the RPO guard keeps it from taking over", to.name),
-                format!("let a probe of `{}` report its lag (`lag_header`, `lag: stdout` or `file`)", to.name),
-            ));
+    /// A stop that can't be confirmed is replaced by a cut on every route that has an owner.
+    fn stop_losses(&self, from: InstanceIx, losses: &mut Vec<Loss>) {
+        let why = Reason::StopUnconfirmed(from, self.failure);
+        let mut owned = self.exclusive_routes().peekable();
+        if owned.peek().is_none() {
+            losses.push(Loss::new(why, Change::AddRoute(self.ix)));
         }
-        Ok(())
+        losses.extend(owned.map(|it| Loss::new(why, Change::FenceByCut(it))));
     }
 
-    fn nothing(&self, losses: Vec<(Strategy, Lost)>) -> NoRecovery {
-        let domain = self.failure.word();
-        if losses.is_empty() {
-            return NoRecovery {
-                because: vec![format!("`{}` has no `recovery`", self.component.name)],
-                change: "add `restart_service`, or a standby and `failover_to_standby`".to_owned(),
-            };
+    fn exclusive_routes(&self) -> impl Iterator<Item = RouteIx> {
+        self.component.routes.iter().copied().filter(|it| self.plan.route(*it).sharing == Sharing::Exclusive)
+    }
+
+    /// Whether clients of a route have nothing but a name, which nobody but us resolves now.
+    fn is_stuck(&self, route: RouteIx) -> bool {
+        let route = self.plan.route(route);
+        route.dns.is_some() && route.proxy.is_none()
+    }
+
+    fn backup_loss(&self, at: usize, rung: &Rung) -> Option<Loss> {
+        let at = u32::try_from(at).unwrap_or(u32::MAX);
+        match rung.backup {
+            None if self.condition == Condition::BackupsLocationGone => {
+                Some(Loss::new(Reason::BackupUnplaced, Change::NameBackup(self.ix, at)))
+            }
+            None => None,
+            Some(backup) if self.backup_place(backup).is_none() => {
+                let backup = u32::try_from(backup).unwrap_or(u32::MAX);
+                let change = Change::CopyBackup(self.ix, backup, self.failure);
+                Some(Loss::new(Reason::BackupLost(self.ix, backup), change))
+            }
+            Some(_) => None,
         }
+    }
+
+    /// The first place of a backup that is there, and the loss from there.
+    fn backup_place(&self, backup: usize) -> Option<(u32, Duration)> {
+        let places = self.component.backups.get(backup)?.places().zip(0u32..);
+        let mut there = places.filter(|((location, _), _)| !self.in_lost_domain(location));
+        let ((first, loss), at) = there.next()?;
+        if self.condition != Condition::BackupsLocationGone {
+            return Some((at, loss));
+        }
+        let narrowest = narrowest(first);
+        there.find(|((other, _), _)| !first.shares(other, narrowest)).map(|((_, loss), at)| (at, loss))
+    }
+
+    /// What a rung that does not survive leaves behind. Some are passed over without a step: the engine knows beforehand.
+    fn fails(&self, at: usize, rung: &Rung, losses: &[Loss], tried: &mut Tried) {
+        let passed_over = losses.iter().any(|it| matches!(it.why, Reason::LagUnknown(_)));
+        let plays = || tried.bindings.iter().filter_map(|it| Some((*it, rung.plays.get(it)?)));
+        if passed_over || plays().next().is_none() {
+            return;
+        }
+        tried.time += plays().map(|(_, play)| self.failing_play(play)).max().unwrap_or_default();
+        tried.longest =
+            plays().map(|(_, play)| self.longest_attempt(play)).max().unwrap_or_default().max(tried.longest);
+        let mut bindings = tried.bindings.clone();
+        // Whoever verifies through our own DNS sees the new owner, and the ladder ends, whatever other clients see.
+        let mut blocked: Vec<Loss> = Vec::new();
+        if !ends_before_takeover(losses) && !losses.iter().any(|it| is_unfit(it.why)) {
+            blocked.extend(losses.iter().filter(|it| matches!(it.why, Reason::RouteStuck(_))));
+        }
+        for (bound, play) in plays() {
+            tried.seen.push(play.to);
+            for (nth, step) in play.steps.iter().enumerate().filter(|(_, step)| !step.idempotent) {
+                debug_assert!(matches!(step.kind, StepKind::Act { .. }), "everything else may be repeated");
+                let step = self.at(at, bound, nth);
+                blocked.push(Loss::new(Reason::Waits(step), Change::MakeIdempotent(step)));
+            }
+            if play.to != bound && !ends_before_takeover(losses) && !bindings.contains(&play.to) {
+                bindings.push(play.to);
+            }
+        }
+        if !blocked.is_empty() || bindings.len() > tried.bindings.len() {
+            tried.first_trace.get_or_insert(at);
+        }
+        for loss in blocked {
+            if !tried.blocked.contains(&loss) {
+                tried.blocked.push(loss);
+            }
+        }
+        tried.bindings = bindings;
+    }
+
+    fn nothing(&self, common: &[Loss], lost: &[(usize, Vec<Loss>)], tried: &Tried) -> NoRecovery {
+        let because = |rung, loss: &Loss| Because { component: self.ix, rung, why: loss.why };
+        let mut reasons: Vec<Because> = common.iter().map(|it| because(None, it)).collect();
+        for (rung, losses) in lost {
+            reasons.extend(losses.iter().map(|it| because(Some(*rung), it)));
+        }
+        if self.component.ladder.is_empty() {
+            reasons.push(Because { component: self.ix, rung: None, why: Reason::NoLadder });
+        }
+        let mut once: Vec<Because> = Vec::new();
+        for reason in reasons {
+            if !once.contains(&reason) {
+                once.push(reason);
+            }
+        }
+        NoRecovery { because: once, changes: self.smallest(common, lost, tried), dependencies: Vec::new() }
+    }
+
+    /// The shortest list of changes that mends one rung, or adds one.
+    fn smallest(&self, common: &[Loss], lost: &[(usize, Vec<Loss>)], tried: &Tried) -> Vec<Change> {
+        if matches!(self.condition, Condition::AgentsHostGone | Condition::AgentsPathGone) {
+            return vec![Change::NotInThisVersion(self.condition)];
+        }
+        let common: Vec<Change> = common.iter().filter_map(|it| it.change).collect();
+        let with = |more: Vec<Change>| {
+            let mut list = common.clone();
+            for change in more {
+                change.add_to(&mut list, self.plan);
+            }
+            list
+        };
+        let mended = |(rung, losses): &(usize, Vec<Loss>)| {
+            let changes: Option<Vec<Change>> = losses.iter().map(|it| it.change).collect();
+            let takeover = self.component.ladder[*rung].strategy == Strategy::FailoverToStandby;
+            Some((with(changes?), takeover))
+        };
+        let mut lists: Vec<(Vec<Change>, bool)> = lost.iter().filter_map(mended).collect();
+        lists.push((with(self.one_more_standby(tried)), false));
         // A standby that is there already needs the least to be of use.
-        let best = losses.iter().find(|(it, _)| *it == Strategy::FailoverToStandby).or_else(|| losses.first());
-        let change = best.map(|(_, lost)| lost.change.clone());
-        NoRecovery {
-            because: losses.iter().map(|(strategy, lost)| format!("{}: {}", strategy.word(), lost.why)).collect(),
-            change: change.unwrap_or_else(|| format!("add a standby outside the {domain}")),
-        }
+        let best = lists.into_iter().min_by_key(|(list, takeover)| (list.len(), !*takeover));
+        best.map(|(list, _)| list).unwrap_or_default()
     }
 
-    fn recovery(&self, at: usize, rung: &Rung, play: &Play) -> Recovery {
-        let restarts = self.condition == Condition::AgentRestarts;
-        let mut bound = self.common(at, play);
-        if restarts {
-            bound.detect += self.plan.allowances.agent_restart + self.redetect();
-            bound.decide *= 2;
-            bound.earlier_rungs += self.longest_earlier_step(at);
-            bound.fence *= 2;
-            bound.act *= 2;
+    /// A standby of its own, with what a takeover by it needs.
+    fn one_more_standby(&self, tried: &Tried) -> Vec<Change> {
+        let at = tried.first_trace.unwrap_or(self.component.ladder.len());
+        let mut changes = vec![Change::AddStandby(self.ix, self.failure, u32::try_from(at).unwrap_or(u32::MAX))];
+        if self.component.routes.is_empty() {
+            changes.push(Change::AddRoute(self.ix));
         }
+        let takeovers = || {
+            let rungs = self.component.ladder.iter().filter(|it| it.strategy == Strategy::FailoverToStandby);
+            rungs.filter_map(|it| it.plays.get(&self.home))
+        };
+        let stops = |play: &Play| play.steps.iter().any(|it| matches!(it.kind, StepKind::Stop { .. }));
+        let is_cut = takeovers().next().is_some() && takeovers().all(|it| !stops(it) && !it.accepts_two_writers);
+        for route in &self.component.routes {
+            let it = self.plan.route(*route);
+            let exclusive = it.sharing == Sharing::Exclusive;
+            if exclusive && !is_cut {
+                changes.push(Change::FenceByCut(*route));
+            } else if self.condition == Condition::DnsGone && self.is_stuck(*route) {
+                changes.push(Change::PutProxy(*route));
+            }
+            let unasked = it.verify.iter().filter(|it| self.asked(self.plan.probe(**it)) != Asked::Answered);
+            changes.extend(unasked.map(|it| Change::UseAddress(*it)));
+        }
+        changes
+    }
+
+    fn recovery(&self, at: usize, rung: &Rung, tried: &Tried) -> Recovery {
+        let plays = tried.bindings.iter().filter_map(|it| rung.plays.get(it));
+        let bound = plays.map(|it| self.common(it, tried)).max_by_key(Bound::total).unwrap_or_default();
+        let play = &rung.plays[&self.home];
         let routes: Vec<Option<RouteIx>> = match self.component.routes.as_slice() {
             [] => vec![None],
             routes => routes.iter().copied().map(Some).collect(),
         };
         let with_route = |route: Option<RouteIx>| {
-            let converge = bound.converge + route.map_or(Duration::ZERO, |it| self.cached_answers(it, play));
-            (route, Bound { converge, ..bound })
+            let after = route.map_or(Duration::ZERO, |it| self.after_completion(it, play));
+            (route, Bound { converge: bound.converge + after, ..bound })
         };
         Recovery {
             rung: at,
@@ -234,153 +520,203 @@ impl Judge<'_> {
             to: play.to,
             plane: play.steps.iter().map(|it| it.plane).max().unwrap_or(Plane::Local),
             bounds: routes.into_iter().map(with_route).collect(),
+            completed: bound.total(),
             data_loss: self.data_loss(rung),
-            rests_on: self.rests_on(play),
-        }
-    }
-
-    /// The bound without what routes add.
-    fn common(&self, at: usize, play: &Play) -> Bound {
-        let phase = |phase: Phase| -> Duration {
-            play.steps.iter().filter(|it| it.kind.phase() == phase).map(|it| self.step_time(it)).sum()
-        };
-        let earlier = self.component.ladder[..at].iter().filter_map(|it| it.plays.get(&self.from));
-        Bound {
-            detect: self.detect(),
-            decide: self.decide(),
-            earlier_rungs: earlier.flat_map(|it| &it.steps).map(|it| self.failed_step_time(it)).sum(),
-            fence: phase(Phase::Fence),
-            act: phase(Phase::Act),
-            converge: phase(Phase::Converge),
-        }
-    }
-
-    fn probes(&self) -> impl Iterator<Item = &Probe> {
-        self.plan.instance(self.from).probes.iter().map(|it| self.plan.probe(*it))
-    }
-
-    /// interval + (fall − 1) × fast_interval + timeout + lateness, of the slowest probe: a failure just after a good
-    /// answer is first asked about an interval later, and then `fall` answers must have failed.
-    fn detect(&self) -> Duration {
-        let slowest = self.probes().map(|it| it.timing.interval + doubt(it) + it.timing.timeout).max();
-        slowest.unwrap_or_default() + self.plan.allowances.lateness
-    }
-
-    /// After a restart of the agent its probes start at once, and in doubt.
-    fn redetect(&self) -> Duration {
-        let slowest = self.probes().map(|it| doubt(it) + it.timing.timeout).max();
-        slowest.unwrap_or_default() + self.plan.allowances.lateness
-    }
-
-    /// One sync for the decision, and what the witnesses need beyond the time of doubt: they are asked from the first
-    /// failed observation on, and the answer that counts may be the second one.
-    fn decide(&self) -> Duration {
-        let rule = &self.component.witnesses;
-        let patience = self.probes().map(doubt).min().unwrap_or_default();
-        let asked = if rule.need == 0 { &[][..] } else { rule.of.as_slice() };
-        let slowest = asked.iter().map(|it| self.plan.probe(self.plan.witness(*it).probe).timing.timeout * 2).max();
-        self.plan.allowances.journal_sync + slowest.unwrap_or_default().saturating_sub(patience)
-    }
-
-    /// The time of a step that works. Each step but the last follows a record that must be on the disk first; probes
-    /// wait for none.
-    fn step_time(&self, step: &Step) -> Duration {
-        let allowed = &self.plan.allowances;
-        match &step.kind {
-            StepKind::CutTraffic { .. } => allowed.journal_sync + allowed.route_apply,
-            StepKind::TakeOver { routes, .. } if routes.is_empty() => allowed.journal_sync,
-            StepKind::TakeOver { .. } => allowed.journal_sync + allowed.route_apply,
-            StepKind::Stop { .. } | StepKind::Act { .. } => allowed.journal_sync + step.timeout * step.attempts,
-            StepKind::Verify { probes } => {
-                probes.iter().map(|it| self.plan.probe(*it).timing.timeout).max().unwrap_or_default()
-            }
-        }
-    }
-
-    /// The time of a step of a rung that fails: all attempts run into their timeouts.
-    fn failed_step_time(&self, step: &Step) -> Duration {
-        self.plan.allowances.journal_sync + step.timeout * step.attempts
-    }
-
-    /// When the agent dies during an earlier rung, the step that it was at is done again.
-    fn longest_earlier_step(&self, at: usize) -> Duration {
-        let earlier = self.component.ladder[..at].iter().filter_map(|it| it.plays.get(&self.from));
-        earlier.flat_map(|it| &it.steps).map(|it| self.failed_step_time(it)).max().unwrap_or_default()
-    }
-
-    /// How long clients may go on with an old answer of DNS. With a proxy the answer never changes.
-    fn cached_answers(&self, route: RouteIx, play: &Play) -> Duration {
-        let route = self.plan.route(route);
-        match &route.dns {
-            Some(dns) if route.proxy.is_none() && play.to != self.from => dns.ttl,
-            Some(_) | None => Duration::ZERO,
+            rests_on: self.rests_on(at, rung, play),
         }
     }
 
     fn data_loss(&self, rung: &Rung) -> DataLoss {
-        match (self.component.objectives.rpo, rung.strategy) {
-            (None, _) => DataLoss::NoState,
-            (Some(_), Strategy::RestartService) => DataLoss::AtMost(Duration::ZERO),
-            (Some(rpo), Strategy::FailoverToStandby) => DataLoss::AtMost(rpo),
-            (Some(_), Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut) => {
-                DataLoss::Unknown
+        let Some(rpo) = self.component.objectives.rpo else { return DataLoss::NoState };
+        match rung.strategy {
+            Strategy::RestartService => DataLoss::AtMost(Duration::ZERO),
+            Strategy::FailoverToStandby => DataLoss::AtMost(rpo),
+            Strategy::RestoreFromBackup => {
+                let place = rung.backup.and_then(|it| self.backup_place(it));
+                place.map_or(DataLoss::Unknown, |(_, loss)| DataLoss::AtMost(loss))
             }
+            Strategy::ReplaceInstance | Strategy::ScaleOut => DataLoss::Unknown,
         }
     }
 
-    fn rests_on(&self, play: &Play) -> Vec<String> {
-        let mut list = vec![format!("the agent on {}", self.plan.site.location)];
-        if play.to != self.from {
-            let to = self.plan.instance(play.to);
-            list.push(format!("standby {} in {}, {}", to.name, to.location, to.temperature.word()));
+    fn rests_on(&self, at: usize, rung: &Rung, play: &Play) -> Vec<RestsOn> {
+        let mut list = vec![RestsOn::Agent];
+        let moves = play.to != self.home;
+        if moves {
+            list.push(RestsOn::Standby(play.to));
+            let rpo = self.component.objectives.rpo.filter(|_| rung.strategy == Strategy::FailoverToStandby);
+            list.extend(rpo.map(|it| RestsOn::StandbyLag(play.to, it.saturating_sub(self.age_of_lag(play.to)))));
         }
         let rule = &self.component.witnesses;
         if rule.need > 0 {
-            let names: Vec<&str> = rule.of.iter().map(|it| self.plan.witness(*it).name.as_str()).collect();
-            list.push(format!("{} of the witnesses {}", rule.need, names.join(", ")));
+            list.push(RestsOn::Witnesses(self.ix, u32::try_from(rule.need).unwrap_or(u32::MAX)));
         }
         if self.plan.mode == Mode::Observe {
-            list.push("`mode: act`: as it stands, the plan only observes".to_owned());
+            list.push(RestsOn::ModeAct);
         } else if self.plan.mode == Mode::Recommend || self.component.guards.approval.is_some() {
-            list.push("a person's approval, which the worst case does not count".to_owned());
+            list.push(RestsOn::Approval);
         }
-        for step in &play.steps {
-            match &step.kind {
-                StepKind::CutTraffic { .. } if !play.accepts_two_writers => {
-                    list.push("the traffic process, which confirms the cut".to_owned());
-                }
-                StepKind::Stop { service, .. } => list.push(format!("{}, seen stopped on its host", service.label())),
-                StepKind::Act { .. } => list.push(format!("{} ({})", step.name, step.plane.word())),
-                StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => {}
+        if rung.strategy == Strategy::RestoreFromBackup {
+            let small = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+            list.push(match rung.backup.and_then(|it| Some((it, self.backup_place(it)?.0))) {
+                Some((backup, place)) => RestsOn::Backup(self.ix, small(backup), place),
+                None => RestsOn::UnnamedBackup(self.at(at, self.home, 0)),
+            });
+        }
+        for (nth, step) in play.steps.iter().enumerate() {
+            self.step_rests_on(self.at(at, self.home, nth), play, step, &mut list);
+        }
+        if moves {
+            for route in &self.component.routes {
+                let it = self.plan.route(*route);
+                list.extend(it.proxy.as_ref().map(|_| RestsOn::Proxy(*route)));
+                list.extend(self.is_stuck(*route).then_some(RestsOn::DnsName(*route)));
             }
         }
-        if play.to != self.from {
-            for route in &self.component.routes {
-                list.extend(self.route_rests_on(*route));
+        for route in &self.component.routes {
+            let it = self.plan.route(*route);
+            if (it.beacon || !it.agent_check.is_empty()) && (moves || it.sharing == Sharing::Shared) {
+                let known = it.polled.is_some();
+                list.push(if known { RestsOn::Poller(*route) } else { RestsOn::UnknownPoller(*route) });
             }
         }
         if play.accepts_two_writers {
-            list.push("two writers being acceptable for a while".to_owned());
+            list.push(RestsOn::TwoWriters);
         }
         list
     }
 
-    fn route_rests_on(&self, route: RouteIx) -> Vec<String> {
-        let route = self.plan.route(route);
-        let mut list = Vec::new();
-        if let Some(proxy) = &route.proxy {
-            list.push(format!("the proxy of {} at {}", route.name, proxy.listen));
-        } else if let Some(dns) = &route.dns {
-            list.push(format!("clients that ask again for {} after its TTL", dns.name));
+    fn step_rests_on(&self, at: StepAt, play: &Play, step: &Step, list: &mut Vec<RestsOn>) {
+        let mut once = |it: RestsOn| {
+            if !list.contains(&it) {
+                list.push(it);
+            }
+        };
+        for need in &step.needs {
+            once(RestsOn::Prepared(u32::try_from(*need).unwrap_or(u32::MAX)));
         }
-        if route.beacon || !route.agent_check.is_empty() {
-            list.push(format!("whoever polls {}, whose time the worst case does not count", route.name));
+        let without_dns = self.condition == Condition::DnsGone;
+        match &step.kind {
+            StepKind::CutTraffic { .. } if !play.accepts_two_writers => once(RestsOn::TrafficProcess),
+            StepKind::Stop { .. } => once(RestsOn::SeenStopped(at)),
+            StepKind::Act { .. } => once(RestsOn::Action(at)),
+            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => {}
+            StepKind::Verify { probes } if without_dns => {
+                let homes = &self.plan.instance(self.home).probes;
+                let tos = &self.plan.instance(play.to).probes;
+                for probe in homes.iter().chain(tos).chain(probes) {
+                    if let ProbeKind::Command { .. } = self.plan.probe(*probe).kind {
+                        once(RestsOn::ProbeWithoutDns(*probe));
+                    }
+                }
+            }
+            StepKind::Verify { .. } => {}
         }
-        list
+        if without_dns && runs_a_command(step) {
+            once(RestsOn::CommandWithoutDns(at));
+        }
     }
 }
 
-/// From the first failed answer to the last that is needed, both counted at their start.
-fn doubt(probe: &Probe) -> Duration {
-    probe.timing.fast_interval * (probe.timing.fall - 1)
+/// The smallest domain that a location names: whatever takes that down takes down what is there.
+fn narrowest(location: &Location) -> FailureDomain {
+    match (&location.host, &location.zone) {
+        (Some(_), _) => FailureDomain::Host,
+        (None, Some(_)) => FailureDomain::Zone,
+        (None, None) => FailureDomain::Region,
+    }
+}
+
+fn of_address(address: &Address) -> Asked {
+    match address {
+        Address::Name { .. } => Asked::NotByName,
+        // Asked of our own traffic process, as a client of a route does.
+        Address::Socket(_) | Address::ResolvedBy { .. } => Asked::Answered,
+    }
+}
+
+pub(super) fn acts_by_name(action: &Action) -> bool {
+    match action {
+        Action::Webhook { url, .. } => scalar::url(url).is_ok_and(|it| matches!(it.address, Address::Name { .. })),
+        Action::Service { .. } | Action::Command { .. } | Action::TriggerFile { .. } => false,
+    }
+}
+
+fn service_of(step: &Step) -> Option<(InstanceIx, &Service)> {
+    match &step.kind {
+        StepKind::Stop { from, service } => Some((*from, service)),
+        StepKind::Act { on, action: Action::Service { service, .. } } => Some((*on, service)),
+        StepKind::Act { .. } | StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => {
+            None
+        }
+    }
+}
+
+/// Whether it runs something of the user's, into which nobody can look.
+fn runs_a_command(step: &Step) -> bool {
+    let declared = |it: &Service| matches!(it, Service::Declared { .. });
+    match &step.kind {
+        StepKind::Stop { service, .. } => declared(service),
+        StepKind::Act { action, .. } => match action {
+            Action::Service { service, .. } => declared(service),
+            Action::Command { .. } => true,
+            Action::TriggerFile { .. } | Action::Webhook { .. } => false,
+        },
+        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => false,
+    }
+}
+
+/// Whether the standby can't be verified for sure.
+const fn is_unfit(why: Reason) -> bool {
+    matches!(why, Reason::StandbyLost(..) | Reason::StandbyShares(..))
+}
+
+/// Whether a rung that lacks this fails for sure before its standby is the component.
+fn ends_before_takeover(losses: &[Loss]) -> bool {
+    losses.iter().any(|it| match it.why {
+        Reason::ControlGone(..)
+        | Reason::ActsByName(_)
+        | Reason::StopUnconfirmed(..)
+        | Reason::NeedLost(..)
+        | Reason::LagUnknown(_)
+        | Reason::AgentsPathGone => true,
+        Reason::AgentLost(_)
+        | Reason::AgentsHostGone
+        | Reason::Witnesses { .. }
+        | Reason::NotSeenDown(_)
+        | Reason::NoLadder
+        | Reason::NoPlay(_)
+        | Reason::MachineLost(_)
+        | Reason::RestoredToLost(_)
+        | Reason::NotElsewhere(_)
+        | Reason::StandbyLost(..)
+        | Reason::StandbyShares(..)
+        | Reason::StandbyCold(_)
+        | Reason::StandbyUnseen(..)
+        | Reason::LagTooSeldom(..)
+        | Reason::NotIdempotent(_)
+        | Reason::Waits(_)
+        | Reason::OutOfReach(_)
+        | Reason::VerifiesByName(_)
+        | Reason::VerifiesTooBriefly(..)
+        | Reason::RouteStuck(_)
+        | Reason::BackupLost(..)
+        | Reason::BackupUnplaced => false,
+    })
+}
+
+/// Whether anything of a component could be different under a condition. Saying yes too often costs time alone.
+pub(super) fn may_differ(plan: &Plan, component: &Component, condition: Condition) -> bool {
+    let mut steps = component.ladder.iter().flat_map(|it| it.plays.values()).flat_map(|it| &it.steps);
+    match condition {
+        Condition::None | Condition::CoordinationStoreGone => false,
+        Condition::RegionalControlGone => {
+            let mut instances = component.instances.iter().map(|it| plan.instance(*it));
+            instances.any(|it| it.temperature == Temperature::Cold)
+                || steps.any(|it| it.plane == Plane::RegionalControl)
+        }
+        Condition::GlobalControlGone => steps.any(|it| it.plane == Plane::GlobalControl),
+        Condition::BackupsLocationGone => component.ladder.iter().any(|it| it.strategy == Strategy::RestoreFromBackup),
+        Condition::AgentsHostGone | Condition::AgentsPathGone | Condition::DnsGone | Condition::AgentRestarts => true,
+    }
 }

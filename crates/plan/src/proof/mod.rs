@@ -1,24 +1,35 @@
 //! The proof: for each component, each failure and each further condition, the first recovery that survives it and its
-//! worst case, or why there is none.
+//! worst case, or why there is none and what would mend it.
 //!
 //! It is a computation over the plan alone. A recovery survives when the instance that it leads to, everything that its
 //! steps touch and whoever decides are outside the lost failure domain, its planes survive the condition, its fence can
-//! be confirmed and its guards let it pass. The worst case adds what the plan allows each part to take; it is what a
+//! be confirmed, its guards let it pass, no rung before it can leave the ladder waiting for a person, and what the
+//! component depends on is recovered too. The worst case adds what the plan allows each part to take; it is what a
 //! simulated or real recovery is measured against.
 
+mod json;
 mod judge;
+mod mend;
+mod prove;
+mod reasons;
+mod rests_on;
 mod text;
+mod times;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
-
-pub(crate) use judge::cell;
+pub use mend::Change;
+pub use reasons::{Because, Reason, StepAt};
+pub use rests_on::RestsOn;
 
 use crate::action::Plane;
 use crate::location::FailureDomain;
 use crate::strategy::Strategy;
 use crate::{ComponentIx, InstanceIx, Plan, RouteIx};
+
+/// Components along a chain of dependencies whose changes are shown with a cell.
+const NEAREST: usize = 16;
 
 /// What else is missing while a failure is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,17 +42,30 @@ pub enum Condition {
     GlobalControlGone,
     /// The agent's own host is gone, and stays so.
     AgentsHostGone,
+    /// The agent reaches nothing outside its own machine. It can't tell that from a failure of everything else, so it does
+    /// nothing that its witnesses do not vouch for.
+    AgentsPathGone,
+    /// The store over which several deciding agents agree is gone. A single deciding agent needs none.
+    CoordinationStoreGone,
+    /// Nobody resolves a name, except our own traffic process the names that it serves.
+    DnsGone,
+    /// The place of the backup that a restore would use is gone.
+    BackupsLocationGone,
     /// The agent is killed once during the recovery, and is started again within `allowances.agent_restart`.
     AgentRestarts,
 }
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Condition; 5] = [
+    pub const ALL: [Condition; 9] = [
         Condition::None,
         Condition::RegionalControlGone,
         Condition::GlobalControlGone,
         Condition::AgentsHostGone,
+        Condition::AgentsPathGone,
+        Condition::CoordinationStoreGone,
+        Condition::DnsGone,
+        Condition::BackupsLocationGone,
         Condition::AgentRestarts,
     ];
 
@@ -52,8 +76,31 @@ impl Condition {
             Condition::RegionalControlGone => "regional_control_gone",
             Condition::GlobalControlGone => "global_control_gone",
             Condition::AgentsHostGone => "agents_host_gone",
+            Condition::AgentsPathGone => "agents_path_gone",
+            Condition::CoordinationStoreGone => "coordination_store_gone",
+            Condition::DnsGone => "dns_gone",
+            Condition::BackupsLocationGone => "backups_location_gone",
             Condition::AgentRestarts => "agent_restarts",
         }
+    }
+
+    /// What is missing, in words that fit after "without".
+    pub const fn missing(self) -> &'static str {
+        match self {
+            Condition::None => "-",
+            Condition::RegionalControlGone => "regional control",
+            Condition::GlobalControlGone => "global control",
+            Condition::AgentsHostGone => "the agent's host",
+            Condition::AgentsPathGone => "the agent's path",
+            Condition::CoordinationStoreGone => "coordination store",
+            Condition::DnsGone => "DNS",
+            Condition::BackupsLocationGone => "the backup's place",
+            Condition::AgentRestarts => "the agent, for a while",
+        }
+    }
+
+    const fn at(self) -> usize {
+        self as usize
     }
 }
 
@@ -64,6 +111,8 @@ pub struct Bound {
     pub detect: Duration,
     /// To the first step: witnesses, and the decision on the disk.
     pub decide: Duration,
+    /// Further, until what the component depends on is recovered.
+    pub dependencies: Duration,
     /// For rungs that are tried before and fail.
     pub earlier_rungs: Duration,
     /// Until the old owner can't act any more.
@@ -81,10 +130,11 @@ impl Bound {
     }
 
     /// Its parts with their names, in order.
-    pub fn parts(&self) -> [(&'static str, Duration); 6] {
+    pub fn parts(&self) -> [(&'static str, Duration); 7] {
         [
             ("detect", self.detect),
             ("decide", self.decide),
+            ("dependencies", self.dependencies),
             ("earlier rungs", self.earlier_rungs),
             ("fence", self.fence),
             ("act", self.act),
@@ -98,7 +148,7 @@ impl Bound {
 pub enum DataLoss {
     /// The plan states no recovery point objective: the component keeps no state.
     NoState,
-    /// Up to this: a standby that is further behind does not take over.
+    /// Up to this: a standby that is further behind does not take over, a backup is not older.
     AtMost(Duration),
     /// Nothing bounds it.
     Unknown,
@@ -117,10 +167,13 @@ pub struct Recovery {
     pub plane: Plane,
     /// By route, for those who come by it; `None` for a component that has no route.
     pub bounds: Vec<(Option<RouteIx>, Bound)>,
+    /// From the failure until the agent has recorded it as completed: what dependents wait for. What clients and whoever
+    /// polls take after that is part of `bounds` alone.
+    pub completed: Duration,
     /// How much it may lose.
     pub data_loss: DataLoss,
     /// What must be there for it to work, besides the instance's own probes.
-    pub rests_on: Vec<String>,
+    pub rests_on: Vec<RestsOn>,
 }
 
 impl Recovery {
@@ -130,73 +183,88 @@ impl Recovery {
     }
 }
 
+/// A dependency that is lost with a component and not recovered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unrecovered {
+    /// The dependency.
+    pub on: ComponentIx,
+    /// The one at the end of the chain, whose own ladder does not recover it: `on` itself, or what `on` waits for.
+    pub root: ComponentIx,
+}
+
 /// Why nothing survives, and the smallest change to the plan that would mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoRecovery {
-    /// The reasons, rung by rung where they differ.
-    pub because: Vec<String>,
-    /// What to change.
-    pub change: String,
+    /// The reasons in the component itself, rung by rung where they differ. Empty when only dependencies keep it from
+    /// being recovered.
+    pub because: Vec<Because>,
+    /// What to change so that the component itself is recovered: all of it. [`Proof::changes`] adds what its dependencies
+    /// need.
+    pub changes: Vec<Change>,
+    /// Dependencies that are not recovered.
+    pub dependencies: Vec<Unrecovered>,
 }
 
+/// The first recovery that survives, or why there is none.
+pub type Verdict = Result<Recovery, NoRecovery>;
+
 /// The answer for one component, one failure and one condition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cell {
+#[derive(Clone, Copy, Debug)]
+pub struct Cell<'a> {
     /// Which component. It is bound to its original instance.
     pub component: ComponentIx,
     /// What is lost around that instance.
     pub failure: FailureDomain,
     /// What else is missing.
     pub condition: Condition,
-    /// The first recovery that survives, or why there is none.
-    pub verdict: Result<Recovery, NoRecovery>,
+    /// The answer.
+    pub verdict: &'a Verdict,
+}
+
+/// The cells of one component: most of them say the same, so each points to one of a few verdicts.
+#[derive(Clone, Debug)]
+pub(crate) struct OfComponent {
+    verdicts: Vec<Verdict>,
+    cells: [[u8; Condition::ALL.len()]; FailureDomain::ALL.len()],
 }
 
 /// All answers for one plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proof {
-    /// By component, then failure, then condition, each in the order of its `ALL`.
-    pub cells: Vec<Cell>,
-    names: Names,
+#[derive(Clone, Debug)]
+pub struct Proof<'p> {
+    plan: &'p Plan,
+    components: Vec<OfComponent>,
 }
 
-/// What the indices of the plan are called: a proof is read after its plan is gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Names {
-    /// With type, criticality and objectives, as a heading.
-    headings: Vec<String>,
-    components: Vec<String>,
-    instances: Vec<String>,
-    routes: Vec<String>,
-}
-
-impl Proof {
+impl<'p> Proof<'p> {
     /// Proves a plan: a cell for each component, failure and condition.
-    pub fn of(plan: &Plan) -> Proof {
-        let mut cells = Vec::with_capacity(plan.components.len() * FailureDomain::ALL.len() * Condition::ALL.len());
-        for at in 0..plan.components.len() {
-            let component = ComponentIx(u32::try_from(at).expect("a component has an index"));
-            for failure in FailureDomain::ALL {
-                for condition in Condition::ALL {
-                    cells.push(cell(plan, component, failure, condition));
-                }
-            }
-        }
-        let names = Names {
-            headings: plan.components.iter().map(text::heading).collect(),
-            components: plan.components.iter().map(|it| it.name.clone()).collect(),
-            instances: plan.instances.iter().map(|it| it.name.clone()).collect(),
-            routes: plan.routes.iter().map(|it| it.name.clone()).collect(),
-        };
-        Proof { cells, names }
+    pub fn of(plan: &'p Plan) -> Proof<'p> {
+        Proof { plan, components: prove::all(plan, &Condition::ALL) }
+    }
+
+    /// The cells without a further condition, which is what findings are about. The other cells repeat them.
+    pub(crate) fn without_conditions(plan: &'p Plan) -> Proof<'p> {
+        Proof { plan, components: prove::all(plan, &[Condition::None]) }
+    }
+
+    /// The plan that is proved.
+    pub const fn plan(&self) -> &'p Plan {
+        self.plan
+    }
+
+    /// By component, then failure, then condition, each in the order of its `ALL`.
+    pub fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
+        let components = (0u32..).map(ComponentIx).take(self.components.len());
+        components.flat_map(move |component| {
+            FailureDomain::ALL.into_iter().flat_map(move |failure| {
+                Condition::ALL.into_iter().filter_map(move |condition| self.cell(component, failure, condition))
+            })
+        })
     }
 
     /// The answer for one component, failure and condition. `None` for a component of another plan.
-    pub fn cell(&self, component: ComponentIx, failure: FailureDomain, condition: Condition) -> Option<&Cell> {
-        let failure_at = FailureDomain::ALL.iter().position(|it| *it == failure)?;
-        let condition_at = Condition::ALL.iter().position(|it| *it == condition)?;
-        let at = (component.index() * FailureDomain::ALL.len() + failure_at) * Condition::ALL.len() + condition_at;
-        self.cells.get(at)
+    pub fn cell(&self, component: ComponentIx, failure: FailureDomain, condition: Condition) -> Option<Cell<'_>> {
+        let verdict = self.components.get(component.index())?.verdict(failure, condition);
+        Some(Cell { component, failure, condition, verdict })
     }
 
     /// The worst-case time to recover for those who come by `route`, or for the slowest route when it is `None`. `None`
@@ -215,103 +283,62 @@ impl Proof {
         }
     }
 
-    /// As plain text: a table for each component.
+    /// Everything that has to change for this cell to be proved: what the component needs, and what those dependencies need
+    /// that are not recovered, each change once. Empty for a cell that is proved.
+    pub fn changes(&self, component: ComponentIx, failure: FailureDomain, condition: Condition) -> Vec<Change> {
+        self.changes_of(component, failure, condition, usize::MAX)
+    }
+
+    /// The same for people: of the chain of dependencies behind a cell only the nearest, so that the text of a plan grows
+    /// with its size.
+    fn nearest_changes(&self, cell: &Cell<'_>) -> Vec<Change> {
+        self.changes_of(cell.component, cell.failure, cell.condition, NEAREST)
+    }
+
+    /// The same in one line.
+    pub(crate) fn change(&self, cell: &Cell<'_>) -> String {
+        let each: Vec<String> = self.nearest_changes(cell).iter().map(|it| it.said(self.plan).to_string()).collect();
+        each.join("; ")
+    }
+
+    fn changes_of(
+        &self,
+        component: ComponentIx,
+        failure: FailureDomain,
+        condition: Condition,
+        most: usize,
+    ) -> Vec<Change> {
+        let mut changes: Vec<Change> = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut open = vec![component];
+        while let Some(next) = open.pop()
+            && seen.len() < most
+        {
+            let Some(cell) = self.cell(next, failure, condition).filter(|_| seen.insert(next)) else { continue };
+            let Err(none) = cell.verdict else { continue };
+            for change in &none.changes {
+                change.add_to(&mut changes, self.plan);
+            }
+            open.extend(none.dependencies.iter().map(|it| it.on));
+        }
+        changes
+    }
+
+    /// As plain text: a table for each component, at most 100 columns wide.
     pub fn text(&self) -> String {
         text::proof(self)
     }
 }
 
-/// Milliseconds, rounded up: a bound must not look better than it is.
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
-}
-
-#[derive(Serialize)]
-struct CellJson<'a> {
-    component: &'a str,
-    failure: &'a str,
-    condition: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recovery: Option<RecoveryJson<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    no_recovery: Option<NoRecoveryJson<'a>>,
-}
-
-#[derive(Serialize)]
-struct RecoveryJson<'a> {
-    rung: usize,
-    strategy: &'a str,
-    to: &'a str,
-    plane: &'a str,
-    bounds: Vec<BoundJson<'a>>,
-    data_loss: DataLossJson,
-    rests_on: &'a [String],
-}
-
-#[derive(Serialize)]
-struct NoRecoveryJson<'a> {
-    because: &'a [String],
-    change: &'a str,
-}
-
-#[derive(Serialize)]
-struct BoundJson<'a> {
-    route: Option<&'a str>,
-    total_ms: u64,
-    detect_ms: u64,
-    decide_ms: u64,
-    earlier_rungs_ms: u64,
-    fence_ms: u64,
-    act_ms: u64,
-    converge_ms: u64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum DataLossJson {
-    NoState,
-    AtMostMs(u64),
-    Unknown,
-}
-
-impl Serialize for Proof {
-    /// A list of cells with names in place of indices and milliseconds for durations.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.cells.iter().map(|cell| CellJson {
-            component: &self.names.components[cell.component.index()],
-            failure: cell.failure.word(),
-            condition: cell.condition.word(),
-            recovery: cell.verdict.as_ref().ok().map(|it| self.recovery_json(it)),
-            no_recovery:
-                cell.verdict.as_ref().err().map(|it| NoRecoveryJson { because: &it.because, change: &it.change }),
-        }))
+impl OfComponent {
+    fn verdict(&self, failure: FailureDomain, condition: Condition) -> &Verdict {
+        &self.verdicts[usize::from(self.cells[failure as usize][condition.at()])]
     }
 }
 
-impl Proof {
-    fn recovery_json<'a>(&'a self, recovery: &'a Recovery) -> RecoveryJson<'a> {
-        let bound = |(route, bound): &(Option<RouteIx>, Bound)| BoundJson {
-            route: route.map(|it| self.names.routes[it.index()].as_str()),
-            total_ms: millis(bound.total()),
-            detect_ms: millis(bound.detect),
-            decide_ms: millis(bound.decide),
-            earlier_rungs_ms: millis(bound.earlier_rungs),
-            fence_ms: millis(bound.fence),
-            act_ms: millis(bound.act),
-            converge_ms: millis(bound.converge),
-        };
-        RecoveryJson {
-            rung: recovery.rung,
-            strategy: recovery.strategy.word(),
-            to: &self.names.instances[recovery.to.index()],
-            plane: recovery.plane.word(),
-            bounds: recovery.bounds.iter().map(bound).collect(),
-            data_loss: match recovery.data_loss {
-                DataLoss::NoState => DataLossJson::NoState,
-                DataLoss::AtMost(most) => DataLossJson::AtMostMs(millis(most)),
-                DataLoss::Unknown => DataLossJson::Unknown,
-            },
-            rests_on: &recovery.rests_on,
-        }
-    }
+/// Says a typed part of a proof in the names of its plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a, T> {
+    plan: &'a Plan,
+    it: &'a T,
 }

@@ -1,30 +1,28 @@
-//! The proof as plain text: a table for each component, and under it what the table rests on.
+//! The proof as plain text: a table for each component, and under it what its rows refer to by number.
+//!
+//! Lines hold at most 100 columns, as far as names let them.
 
-use std::time::Duration;
+use std::fmt::Write;
 
-use super::{Cell, Condition, DataLoss, NoRecovery, Proof, Recovery};
-use crate::RouteIx;
+use super::{Bound, Cell, Condition, DataLoss, NoRecovery, Proof, Recovery, RestsOn, Verdict};
 use crate::component::Component;
 use crate::config::scalar::show_duration;
 use crate::location::FailureDomain;
+use crate::{ComponentIx, Plan};
 
-const COLUMNS: [&str; 12] = [
-    "failure",
-    "without",
-    "recovery",
-    "route",
-    "worst case",
-    "detect",
-    "decide",
-    "earlier",
-    "fence",
-    "act",
-    "converge",
-    "data lost",
-];
+const WIDTH: usize = 100;
+
+const COLUMNS: [&str; 6] = ["failure", "without", "recovery", "worst case", "rto", "data lost"];
+
+const FOOT: &str = "A condition that has no row changes nothing: it shares the row above it that is without “-”.\n";
+
+/// What is said once for the whole plan: those cells have no rows.
+const FOR_ALL: &str = "Without the agent's host nobody decides, and the traffic process that runs there is gone too. Without the \
+                       agent's path to anything else nothing is done, unless a row says so: nobody vouches for what the \
+                       agent sees.";
 
 /// What a component is called above its table.
-pub(super) fn heading(component: &Component) -> String {
+fn heading(component: &Component) -> String {
     let mut text = format!("{} ({}, {})", component.name, component.kind.word(), component.criticality.word());
     let objectives = &component.objectives;
     let rto = objectives.rto.map(|it| format!("rto {}", show_duration(it)));
@@ -38,145 +36,263 @@ pub(super) fn heading(component: &Component) -> String {
 }
 
 /// All tables.
-pub(super) fn proof(proof: &Proof) -> String {
-    let each = FailureDomain::ALL.len() * Condition::ALL.len();
-    let tables: Vec<String> = proof.cells.chunks(each).map(|cells| component(proof, cells)).collect();
-    tables.join("\n")
-}
-
-/// What is missing, in a word that fits under "without".
-const fn without(condition: Condition) -> &'static str {
-    match condition {
-        Condition::None => "-",
-        Condition::RegionalControlGone => "regional control",
-        Condition::GlobalControlGone => "global control",
-        Condition::AgentsHostGone => "agent's host",
-        Condition::AgentRestarts => "agent, for a while",
+pub(super) fn proof(proof: &Proof<'_>) -> String {
+    let mut text = String::new();
+    for ix in (0u32..).map(ComponentIx).take(proof.components.len()) {
+        component(proof, ix, &mut text);
+        text.push('\n');
     }
-}
-
-fn component(proof: &Proof, cells: &[Cell]) -> String {
-    let mut rows: Vec<Vec<String>> = vec![COLUMNS.iter().map(|it| (*it).to_owned()).collect()];
-    let mut missing: Vec<(String, &NoRecovery)> = Vec::new();
-    let mut rests: Vec<(String, &Recovery)> = Vec::new();
-    for row in cells.chunks(Condition::ALL.len()) {
-        for (conditions, cell) in grouped(row) {
-            match &cell.verdict {
-                Ok(recovery) => {
-                    rows.extend(recovery_rows(proof, cell, &conditions, recovery));
-                    note(&mut rests, short(proof, recovery), recovery, |a, b| a.rests_on == b.rests_on);
-                }
-                // The same for every failure: said once, below.
-                Err(none) if cell.condition == Condition::AgentsHostGone => {
-                    note(&mut missing, "any failure, without the agent's host".to_owned(), none, |a, b| a == b);
-                }
-                Err(none) => {
-                    let failure = cell.failure.word().to_owned();
-                    let of = match conditions.as_str() {
-                        "-" => failure.clone(),
-                        other => format!("{failure}, without {other}"),
-                    };
-                    rows.push(vec![failure, conditions, "none".to_owned()]);
-                    note(&mut missing, of, none, |a, b| a == b);
-                }
-            }
-        }
-    }
-    let mut text = format!("{}\n{}", proof.names.headings[cells[0].component.index()], table(&rows));
-    for (what, recovery) in rests {
-        text.push_str(&format!("  {what} rests on\n"));
-        for it in &recovery.rests_on {
-            text.push_str(&format!("    - {it}\n"));
-        }
-    }
-    for (of, none) in missing {
-        text.push_str(&format!("  no recovery: {of}\n"));
-        for it in &none.because {
-            text.push_str(&format!("    - {it}\n"));
-        }
-        text.push_str(&format!("    to change: {}\n", none.change));
-    }
+    text.push_str(FOOT);
+    wrap(&mut text, "", "", FOR_ALL);
     text
 }
 
-/// Adds `value` unless the same stands there already.
-fn note<'a, T>(list: &mut Vec<(String, &'a T)>, of: String, value: &'a T, same: impl Fn(&T, &T) -> bool) {
-    if !list.iter().any(|(name, it)| same(it, value) && (*name == of || !of.contains(" to "))) {
-        list.push((of, value));
-    }
+/// One row: a failure, the conditions under which it ends like this, and the verdict.
+struct Row<'a> {
+    failure: FailureDomain,
+    conditions: Vec<Condition>,
+    cell: Cell<'a>,
+    number: usize,
 }
 
-/// Conditions of one failure that make no difference stand in one row with those before them.
-fn grouped(cells: &[Cell]) -> Vec<(String, &Cell)> {
-    let mut groups: Vec<(String, &Cell)> = Vec::new();
-    for cell in cells {
-        match groups.iter_mut().find(|(_, it)| it.verdict == cell.verdict) {
-            Some((words, _)) => {
-                words.push_str(", ");
-                words.push_str(without(cell.condition));
+fn component(proof: &Proof<'_>, ix: ComponentIx, text: &mut String) {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    let mut numbered: Vec<Cell<'_>> = Vec::new();
+    for failure in FailureDomain::ALL {
+        let first = rows.len();
+        for cell in Condition::ALL.into_iter().filter_map(|it| proof.cell(ix, failure, it)) {
+            if is_said_for_all(&cell) {
+                continue;
             }
-            None => groups.push((without(cell.condition).to_owned(), cell)),
+            if let Some(row) = rows[first..].iter_mut().find(|it| it.cell.verdict == cell.verdict) {
+                row.conditions.push(cell.condition);
+                continue;
+            }
+            let number = numbered.iter().position(|it| it.verdict == cell.verdict).unwrap_or_else(|| {
+                numbered.push(cell);
+                numbered.len() - 1
+            });
+            rows.push(Row { failure, conditions: vec![cell.condition], cell, number });
         }
     }
-    // Nothing at all makes a difference: neither do these conditions.
-    if let [(words, _), (agent, _)] = groups.as_mut_slice()
-        && agent == without(Condition::AgentsHostGone)
-    {
-        "-".clone_into(words);
-    }
-    groups
-}
-
-fn short(proof: &Proof, recovery: &Recovery) -> String {
-    format!("{} to {}", recovery.strategy.word(), proof.names.instances[recovery.to.index()])
-}
-
-fn recovery_rows(proof: &Proof, cell: &Cell, conditions: &str, recovery: &Recovery) -> Vec<Vec<String>> {
-    // Routes that converge alike share a row.
-    let mut rows: Vec<(String, super::Bound)> = Vec::new();
-    for (route, bound) in &recovery.bounds {
-        let name = |it: RouteIx| proof.names.routes[it.index()].clone();
-        let name = route.map_or_else(|| "-".to_owned(), name);
-        match rows.iter_mut().find(|(_, it)| it == bound) {
-            Some((names, _)) => {
-                names.push_str(", ");
-                names.push_str(&name);
-            }
-            None => rows.push((name, *bound)),
+    let plan = proof.plan;
+    text.push_str(&heading(plan.component(ix)));
+    text.push('\n');
+    let mut lines = vec![COLUMNS.map(str::to_owned)];
+    lines.extend(rows.iter().map(|it| row(plan.component(ix), it)));
+    table(&lines, text);
+    for (at, cell) in numbered.iter().enumerate() {
+        match cell.verdict {
+            Ok(recovery) => self::recovery(plan, at, recovery, &numbered[..at], text),
+            Err(none) => no_recovery(proof, at, cell, none, &numbered[..at], text),
         }
     }
-    let loss = match recovery.data_loss {
+}
+
+fn is_said_for_all(cell: &Cell<'_>) -> bool {
+    let unconditional = matches!(cell.condition, Condition::AgentsHostGone | Condition::AgentsPathGone);
+    unconditional && cell.verdict.is_err()
+}
+
+fn row(component: &Component, row: &Row<'_>) -> [String; 6] {
+    let without = match row.conditions.as_slice() {
+        // What stands under "-" is what the other rows do not name.
+        [Condition::None, ..] => Condition::None.missing().to_owned(),
+        some => some.iter().map(|it| it.missing()).collect::<Vec<_>>().join(", "),
+    };
+    let number = row.number + 1;
+    let failure = row.failure.word().to_owned();
+    let Ok(recovery) = row.cell.verdict else {
+        return [failure, without, format!("[{number}] none"), String::new(), String::new(), String::new()];
+    };
+    let total = recovery.worst().total();
+    let met = match component.objectives.rto {
+        Some(rto) if total <= rto => "met",
+        Some(_) => "missed",
+        None => "-",
+    };
+    let recovery_word = format!("[{number}] {}", recovery.strategy.word());
+    [failure, without, recovery_word, show_duration(total), met.to_owned(), loss(recovery.data_loss)]
+}
+
+fn loss(loss: DataLoss) -> String {
+    match loss {
         DataLoss::NoState => "no state".to_owned(),
         DataLoss::AtMost(most) if most.is_zero() => "nothing".to_owned(),
         DataLoss::AtMost(most) => format!("up to {}", show_duration(most)),
         DataLoss::Unknown => "unknown".to_owned(),
-    };
-    let row = |(route, bound): (String, super::Bound)| {
-        let mut row =
-            vec![cell.failure.word().to_owned(), conditions.to_owned(), recovery.strategy.word().to_owned(), route];
-        row.push(show_duration(bound.total()));
-        row.extend(bound.parts().iter().map(|(_, it)| part(*it)));
-        row.push(loss.clone());
-        row
-    };
-    rows.into_iter().map(row).collect()
+    }
 }
 
-fn part(duration: Duration) -> String {
-    if duration.is_zero() { "-".to_owned() } else { show_duration(duration) }
+fn recovery(plan: &Plan, at: usize, recovery: &Recovery, before: &[Cell<'_>], text: &mut String) {
+    let head = format!("  [{}] {} to {}", at + 1, recovery.strategy.word(), plan.instance(recovery.to).name);
+    let rests_on = |skip: &[RestsOn]| {
+        let each = recovery.rests_on.iter().filter(|it| !skip.contains(it)).map(|it| it.said(plan).to_string());
+        each.collect::<Vec<_>>().join("; ")
+    };
+    // The richest of those before that this one adds to.
+    let like = (before.iter().enumerate())
+        .filter_map(|(at, it)| Some((at, it.verdict.as_ref().ok()?)))
+        .filter(|(_, it)| it.rung == recovery.rung && it.rests_on.iter().all(|it| recovery.rests_on.contains(it)))
+        .max_by_key(|(_, it)| (it.rests_on.len(), it.bounds == recovery.bounds));
+    let more = like.map(|(_, it)| rests_on(&it.rests_on)).filter(|it| !it.is_empty());
+    if let (Some((other, same)), Some(more)) = (like, &more)
+        && same.bounds == recovery.bounds
+    {
+        wrap(text, &format!("{head}, as [{}]; rests on ", other + 1), "        ", more);
+        return;
+    }
+    text.push_str(&head);
+    text.push('\n');
+    for line in sums(plan, recovery) {
+        wrap(text, "      ", "        ", &line);
+    }
+    let rests_on = match (like, more) {
+        (Some((other, _)), None) => format!("rests on the same as [{}]", other + 1),
+        (Some((other, _)), Some(more)) => format!("rests on the same as [{}]; {more}", other + 1),
+        (None, _) => format!("rests on {}", rests_on(&[])),
+    };
+    wrap(text, "      ", "        ", &rests_on);
+}
+
+/// The worst case as a sum of its parts; routes that converge alike share a line.
+fn sums(plan: &Plan, recovery: &Recovery) -> Vec<String> {
+    let mut sums: Vec<(Vec<&str>, Bound)> = Vec::new();
+    for (route, bound) in &recovery.bounds {
+        let name: Vec<&str> = route.map(|it| plan.route(it).name.as_str()).into_iter().collect();
+        match sums.iter_mut().find(|(_, it)| it == bound) {
+            Some((names, _)) => names.extend(name),
+            None => sums.push((name, *bound)),
+        }
+    }
+    let line = |(names, bound): (Vec<&str>, Bound)| {
+        let parts: Vec<String> = (bound.parts().iter())
+            .filter(|(_, it)| !it.is_zero())
+            .map(|(name, it)| format!("{name} {}", show_duration(*it)))
+            .collect();
+        let by = if names.is_empty() { String::new() } else { format!("by {}: ", names.join(", ")) };
+        format!("{by}{} = {}", show_duration(bound.total()), parts.join(" + "))
+    };
+    sums.into_iter().map(line).collect()
+}
+
+fn no_recovery(
+    proof: &Proof<'_>,
+    at: usize,
+    cell: &Cell<'_>,
+    none: &NoRecovery,
+    before: &[Cell<'_>],
+    text: &mut String,
+) {
+    let changes = proof.nearest_changes(cell);
+    let others = before.iter().enumerate().rev().filter_map(|(at, it)| Some((at, it, it.verdict.as_ref().err()?)));
+    let like = others.into_iter().find(|(_, _, it)| {
+        it.dependencies == none.dependencies && it.because.iter().all(|it| none.because.contains(it))
+    });
+    let _ = write!(text, "  [{}] none", at + 1);
+    let mut further = none.clone();
+    if let Some((other, _, theirs)) = like {
+        further.because.retain(|it| !theirs.because.contains(it));
+        further.dependencies.clear();
+        let _ = write!(text, ", as [{}]; and", other + 1);
+    }
+    text.push('\n');
+    for reason in proof.reasons(cell, &further) {
+        wrap(text, "      - ", "        ", &reason);
+    }
+    if let Some((other, theirs, _)) = like
+        && proof.nearest_changes(theirs) == changes
+    {
+        let _ = writeln!(text, "      to change: the same as [{}]", other + 1);
+        return;
+    }
+    for (nth, change) in changes.iter().enumerate() {
+        let lead = if nth == 0 { "      to change: " } else { "             and " };
+        wrap(text, lead, "        ", &change.said(proof.plan).to_string());
+    }
+}
+
+impl Proof<'_> {
+    /// Why there is no recovery, in words: what the component itself lacks, then the dependencies that nothing recovers,
+    /// each with the first of its reasons.
+    pub(crate) fn reasons(&self, cell: &Cell<'_>, none: &NoRecovery) -> Vec<String> {
+        let own = none.because.iter().map(|it| it.said(self.plan).to_string());
+        let name = |ix: ComponentIx| &self.plan.component(ix).name;
+        let dependency = |it: &super::Unrecovered| {
+            let root: Option<&Verdict> = self.cell(it.root, cell.failure, cell.condition).map(|it| it.verdict);
+            let why = match root {
+                Some(Err(none)) => none.because.first().map(|it| it.said(self.plan).to_string()),
+                Some(Ok(_)) | None => None,
+            };
+            let through = if it.root == it.on { String::new() } else { format!(" because of `{}`", name(it.root)) };
+            let why = why.map(|it| format!(": {it}")).unwrap_or_default();
+            format!("it needs `{}`, which is not recovered{through}{why}", name(it.on))
+        };
+        own.chain(none.dependencies.iter().map(dependency)).collect()
+    }
 }
 
 /// Columns as wide as their widest cell, two blanks between them, none at the end of a line.
-fn table(rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        rows.iter().filter_map(|it| it.get(column)).map(|it| it.chars().count()).max().unwrap_or_default()
-    };
+fn table(rows: &[[String; 6]], text: &mut String) {
+    let width = |column: usize| rows.iter().map(|it| it[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-    let mut text = String::new();
     for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}", width = *width)).collect();
-        text.push_str(&format!("  {}\n", cells.join("  ").trim_end()));
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(text, "  {cell:width$}", width = *width);
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
     }
-    text
+}
+
+/// Adds `said` behind `first`, broken between words, further lines behind `further`. Code stays whole.
+fn wrap(text: &mut String, first: &str, further: &str, said: &str) {
+    text.push_str(first);
+    let (indent, mut used) = (further.chars().count(), first.chars().count());
+    let mut is_empty = first.trim().is_empty();
+    let mut in_code = false;
+    let breaks = |it: char| {
+        in_code ^= it == '`';
+        it == ' ' && !in_code
+    };
+    let mut blank = false;
+    for word in said.split(breaks).filter(|it| !it.is_empty()) {
+        let length = word.chars().count();
+        if !is_empty && used + usize::from(blank) + length > WIDTH {
+            text.push('\n');
+            text.push_str(further);
+            used = indent;
+            blank = false;
+        }
+        if blank {
+            text.push(' ');
+            used += 1;
+        }
+        text.push_str(word);
+        used += length;
+        is_empty = false;
+        blank = true;
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrap;
+
+    fn wrapped(first: &str, further: &str, said: &str) -> String {
+        let mut text = String::new();
+        wrap(&mut text, first, further, said);
+        text
+    }
+
+    #[test]
+    fn lines_are_broken_between_words_and_long_words_are_kept() {
+        let text = "word ".repeat(40);
+        let lines = wrapped("  - ", "    ", &text);
+        assert!(lines.lines().all(|it| it.len() <= 100), "{lines}");
+        assert_eq!(lines.split_whitespace().filter(|it| *it == "word").count(), 40);
+        let long = "x".repeat(150);
+        assert_eq!(wrapped("", "  ", &format!("a {long} b")), format!("a\n  {long}\n  b\n"));
+    }
 }
