@@ -170,18 +170,19 @@ impl Part {
         }
     }
 
-    fn probe(&self, address: &str, role: &str) -> String {
+    /// Each asks in a way that is right in either role: after a takeover, a standby's probe watches the component.
+    fn probe(&self, address: &str) -> String {
         match self.kind.short {
             "db" => format!(
-                "http: {{ url: \"http://{address}:8008/{role}\", lag_header: x-replication-lag, interval: 2s, fast_interval: 1s, timeout: 1s }}"
+                "http: {{ url: \"http://{address}:8008/health\", lag_header: x-replication-lag, interval: 2s, fast_interval: 1s, timeout: 1s }}"
             ),
             "cache" => format!("command: {{ run: [valkey-cli, -h, {address}, ping], interval: 2s, timeout: 1s }}"),
             "queue" => format!(
-                "command: {{ run: [check-broker, {address}, {role}], lag: stdout, interval: 2s, fast_interval: 1s, timeout: 1s }}"
+                "command: {{ run: [check-broker, {address}], lag: stdout, interval: 2s, fast_interval: 1s, timeout: 1s }}"
             ),
-            "files" => {
-                format!("command: {{ run: [check-nfs, {address}], interval: 5s, fast_interval: 2s, timeout: 2s }}")
-            }
+            "files" => format!(
+                "command: {{ run: [check-files, {address}], lag: stdout, interval: 5s, fast_interval: 2s, timeout: 2s }}"
+            ),
             "app" => format!("http: {{ url: \"http://{address}:8080/ready\", interval: 2s, timeout: 1s }}"),
             _ => format!("http: {{ url: \"http://{address}:8404/healthz\", interval: 1s, timeout: 1s }}"),
         }
@@ -245,7 +246,7 @@ impl Part {
             let _ = writeln!(text, "    depends_on: [{}]", depends.join(", "));
         }
         text.push_str(&self.service(&name));
-        let _ = writeln!(text, "    probes: [{{ {} }}]", self.probe(&self.address(), "primary"));
+        let _ = writeln!(text, "    probes: [{{ {} }}]", self.probe(&self.address()));
         text.push_str(&self.activate(&name));
         if !self.is_exclusive() {
             text.push_str("    rejoin: when_healthy\n    guards: { cool_down: 2m }\n");
@@ -291,12 +292,7 @@ impl Part {
             text.push_str("    temperature: hot\n");
         }
         text.push_str(&self.service(&host));
-        // The copy of the files is made from the agent's machine; the age of its stamp is the lag.
-        let probe = match self.kind.short {
-            "files" => format!("file: {{ path: /var/lib/copies/{name}.stamp, max_age: 10m, interval: 10s }}"),
-            _ => self.probe(&self.standby_address(), "replica"),
-        };
-        let _ = writeln!(text, "    probes: [{{ {probe} }}]");
+        let _ = writeln!(text, "    probes: [{{ {} }}]", self.probe(&self.standby_address()));
         text.push_str(&self.activate(&host));
         text
     }
