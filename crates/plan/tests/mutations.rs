@@ -34,6 +34,7 @@ fn check(text: &str) -> Compiled {
 fn sources() -> Vec<String> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
     let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|it| it.unwrap().path()).collect();
+    paths.retain(|it| it.extension().is_some_and(|ext| ext == "yaml"));
     paths.sort();
     let mut sources: Vec<String> = paths.iter().map(|it| fs::read_to_string(it).unwrap()).collect();
     sources.push(starter().to_owned());

@@ -12,8 +12,9 @@ use super::within;
 fn examples() -> Vec<(String, PathBuf)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
     let files = fs::read_dir(folder).expect("there are examples").map(|it| it.expect("can be listed").path());
+    let plans = files.filter(|it| it.extension().is_some_and(|ext| ext == "yaml"));
     let mut all: Vec<(String, PathBuf)> =
-        files.map(|it| (it.file_stem().expect("has a name").to_string_lossy().into_owned(), it)).collect();
+        plans.map(|it| (it.file_stem().expect("has a name").to_string_lossy().into_owned(), it)).collect();
     all.sort();
     assert!(all.len() >= 3, "{all:?}");
     all
@@ -56,8 +57,11 @@ fn no_step_is_left_out() {
                     assert!(lines.any(|it| it.starts_with(&heading)), "{heading} is missing, or in the wrong order");
                     for (step, number) in rung.plays[bound].steps.iter().zip(1..) {
                         let mark = if step.kind.is_irreversible() { "*" } else { " " };
-                        let line = format!("      {number}{mark}  {} ", step.name);
-                        assert!(lines.any(|it| it.starts_with(&line)), "{line} is missing, or in the wrong order");
+                        // A long name goes on in the next line.
+                        let head = format!("      {number}{mark}  ");
+                        let begins = |it: &str| it.split("  ").next().is_some_and(|it| step.name.starts_with(it));
+                        let there = lines.any(|it| it.strip_prefix(&head).is_some_and(begins));
+                        assert!(there, "{head}{} is missing, or in the wrong order", step.name);
                     }
                 }
             }
@@ -84,7 +88,9 @@ fn the_data_say_the_same_by_name() {
                         assert_eq!(told["plane"], step.plane.word());
                         assert_eq!(told["timeout_ms"], u64::try_from(step.timeout.as_millis()).expect("is short"));
                         assert_eq!(told["idempotent"], step.idempotent);
-                        assert!(!told["needs"].as_array().expect("a list").is_empty(), "{told}");
+                        // A new binding alone needs nothing but the journal.
+                        let alone = told["kind"] == "take_over" && component.routes.is_empty();
+                        assert!(alone || !told["needs"].as_array().expect("a list").is_empty(), "{told}");
                     }
                 }
             }
@@ -94,7 +100,7 @@ fn the_data_say_the_same_by_name() {
 
 #[test]
 fn one_component_can_be_asked_for() {
-    let (_, file) = examples().into_iter().find(|it| it.0 == "shared-cache").expect("is there");
+    let (_, file) = examples().into_iter().find(|it| it.0 == "zone-bound-cache").expect("is there");
     let one = shown(&file, &["--component", "catalogue-app"]);
     assert!(one.contains("\ncatalogue-app  ") && !one.contains("\ncatalogue-cache  "), "{one}");
     let both = shown(&file, &["--component", "catalogue-app", "--component", "catalogue-cache"]);

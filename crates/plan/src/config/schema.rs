@@ -37,6 +37,19 @@ const DURATION: &str = r"^\s*(?=\d)(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?\s*$";
 const ABOVE_ZERO: &str = r"^\s*(?=.*[1-9])(?=\d)(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?\s*$";
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
 
+/// What holds a variable: nobody who does not know its value can say more about it.
+const VARIABLE: &str = r"\$\{";
+
+/// Text of a form, or with a variable in it.
+fn text(pattern: &str) -> Value {
+    json!({ "type": "string", "pattern": format!("{pattern}|{VARIABLE}") })
+}
+
+/// A value that is not any text, or a variable.
+fn or_variable(schema: &Value) -> Value {
+    json!({ "anyOf": [schema, { "type": "string", "pattern": VARIABLE }] })
+}
+
 impl Definitions {
     /// The schema of a mapping, in place.
     fn shape(&mut self, shape: &'static Shape) -> Value {
@@ -125,29 +138,29 @@ impl Definitions {
             Kind::Name => json!({ "type": TEXT, "pattern": NAME }),
             Kind::Text | Kind::Path | Kind::Ref(_) | Kind::Expression => json!({ "type": TEXT, "pattern": r"\S" }),
             Kind::Content => json!({ "type": ["string", "number", "boolean", "null"] }),
-            Kind::Flag => json!({ "type": "boolean" }),
-            Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
-            Kind::Duration | Kind::Ttl => json!({ "type": "string", "pattern": DURATION }),
-            Kind::Positive => json!({ "type": "string", "pattern": ABOVE_ZERO }),
+            Kind::Flag => or_variable(&json!({ "type": "boolean" })),
+            Kind::Number(least, most) => or_variable(&json!({ "type": "integer", "minimum": least, "maximum": most })),
+            Kind::Duration | Kind::Ttl => text(DURATION),
+            Kind::Positive => text(ABOVE_ZERO),
             Kind::Percent => json!({ "anyOf": [
                 { "type": "number", "exclusiveMinimum": 0, "maximum": 100 },
-                { "type": "string", "pattern": r"^\s*\d+(\.\d{0,4})?\s*%?\s*$" },
+                text(r"^\s*\d+(\.\d{0,4})?\s*%?\s*$"),
             ] }),
-            Kind::HostPort => json!({ "type": "string", "pattern": r"^(\[[^\]\s]+\]|[^:\s]+):\d+$" }),
-            Kind::Socket => json!({ "type": "string", "pattern": r"^(\d+(\.\d+){3}|\[[^\]\s]+\]):\d+$" }),
-            Kind::Url => json!({ "type": "string", "pattern": r"^https?://\S+$" }),
-            Kind::DnsName => json!({ "type": TEXT, "pattern": r"^[A-Za-z0-9_.-]+$" }),
+            Kind::HostPort => text(r"^(\[[^\]\s]+\]|[^:\s]+):\d+$"),
+            Kind::Socket => text(r"^(\d+(\.\d+){3}|\[[^\]\s]+\]):\d+$"),
+            Kind::Url => text(r"^https?://\S+$"),
+            Kind::DnsName => json!({ "type": TEXT, "pattern": format!("^[A-Za-z0-9_.-]+$|{VARIABLE}") }),
             Kind::Argv => json!({
                 "type": "array",
                 "minItems": 1,
                 "items": { "type": ["string", "number", "boolean", "null"] },
             }),
-            Kind::Word(words) => json!({ "enum": words() }),
-            Kind::Words(words) => json!({ "type": "array", "items": { "enum": words() } }),
+            Kind::Word(words) => or_variable(&json!({ "enum": words() })),
+            Kind::Words(words) => json!({ "type": "array", "items": or_variable(&json!({ "enum": words() })) }),
             Kind::Statuses => {
                 let one = json!({ "anyOf": [
                     { "type": "integer", "minimum": 100, "maximum": 599 },
-                    { "type": "string", "pattern": r"^\s*[1-5]\d\d\s*(-\s*[1-5]\d\d\s*)?$" },
+                    text(r"^\s*[1-5]\d\d\s*(-\s*[1-5]\d\d\s*)?$"),
                 ] });
                 json!({ "anyOf": [one, { "type": "array", "items": one }] })
             }
