@@ -39,6 +39,8 @@ pub struct Checkers {
     fenced: BTreeSet<(String, String)>,
     stopped: BTreeSet<String>,
     owner: BTreeMap<String, String>,
+    /// Component → the instance that took over last.
+    bound: BTreeMap<String, String>,
     /// Non-idempotent actions that were done and not seen to fail.
     once: BTreeSet<(RecoveryId, usize, usize)>,
     highest_order: u64,
@@ -123,6 +125,9 @@ impl Checkers {
             }
             Body::RecoveryInitiated { recovery, .. } => self.initiated(*recovery),
             Body::RungStarted { recovery, to, .. } => self.takes_over(*recovery, to),
+            Body::Bound { component, instance, .. } => {
+                self.bound.insert(component.clone(), instance.clone());
+            }
             Body::StepStarted { step, .. } => {
                 self.begun.insert(*step, seq);
             }
@@ -146,7 +151,6 @@ impl Checkers {
             | Body::RungSkipped { .. }
             | Body::StepTimedOut { .. }
             | Body::RungFailed { .. }
-            | Body::Bound { .. }
             | Body::Rejoined { .. } => {}
         }
     }
@@ -163,7 +167,8 @@ impl Checkers {
 
     fn takes_over(&self, recovery: RecoveryId, to: &str) {
         let Some((component, _)) = self.open.iter().find(|it| *it.1 == recovery) else { return };
-        let owner = self.owner.values().any(|it| it == to);
+        let stays = self.bound.get(component).or(self.failed.get(&recovery)).is_some_and(|it| it == to);
+        let owner = stays || self.owner.values().any(|it| it == to);
         let overridden = self.overridden.get(&recovery).is_some_and(|it| it.contains(&Override::Rpo));
         if self.guarded_rpo.contains(component) && !owner && !overridden {
             assert!(self.frozen.get(to).is_some_and(Option::is_some), "S5: {to} takes over at an unknown position");

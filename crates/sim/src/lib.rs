@@ -6,7 +6,9 @@
 //!
 //! It does not decide anything and it never looks into the engine to help it along.
 
+pub mod broken;
 pub mod checkers;
 pub mod world;
 
+pub use broken::{Broken, Pace};
 pub use world::{Crash, CrashKind, Server, World};

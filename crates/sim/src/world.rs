@@ -12,11 +12,14 @@ use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Command, Engine, Input, Record};
 use mainstay_plan::action::{Action, Outcome, ServiceOp};
+use mainstay_plan::location::FailureDomain;
 use mainstay_plan::observation::{Answer, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::routing::{RoutingTable, TargetState};
-use mainstay_plan::{Plan, ProbeIx, RouteIx, Time};
+use mainstay_plan::strategy::Strategy;
+use mainstay_plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, Time};
 
+use crate::broken::{Broken, Pace, WithoutDns, without_dns};
 use crate::checkers::Checkers;
 
 /// How a server is.
@@ -58,6 +61,8 @@ enum Event {
     Answer(Box<Observation>),
     Synced,
     SecondFile(u64),
+    /// What an action does to its server, whoever hears of it.
+    Effect(String, Server),
     ActionEnded(StepRef, Outcome),
     Applied(RoutingTable),
     StartAgent,
@@ -70,7 +75,7 @@ enum Event {
 pub enum Fault {
     /// A server changes.
     Server(String, Server),
-    /// The path from the agent to everything breaks, or is whole again.
+    /// The path from the agent to everything outside its own machine breaks, or is whole again.
     OwnPath(bool),
     /// The traffic process dies, or is back (with the table from its disk).
     Traffic(bool),
@@ -88,12 +93,11 @@ pub enum Fault {
     JournalLost,
     /// The agent reads another plan.
     Reload(Box<Plan>),
+    /// From now on this is broken, and nothing else.
+    Breaks(Box<Broken>),
+    /// The agent's machine is gone, with the traffic process on it.
+    AgentsMachineGone,
 }
-
-/// How long things take in this world.
-const ROUND_TRIP: Duration = Duration::from_millis(2);
-const SYNC: Duration = Duration::from_millis(5);
-const ACTION: Duration = Duration::from_millis(20);
 
 /// The world.
 #[derive(Debug)]
@@ -131,11 +135,19 @@ pub struct World {
     cannot_ask: BTreeSet<String>,
     journal_lost: bool,
     crashes: u32,
+    broken: Broken,
+    pace: Pace,
+    agents_machine_gone: bool,
 }
 
 impl World {
-    /// All servers are up; the agent starts at once.
+    /// All servers are up; the agent starts at once. Nothing takes long.
     pub fn new(plan: Plan) -> World {
+        World::at_pace(plan, Pace::Quick)
+    }
+
+    /// The same at another pace.
+    pub fn at_pace(plan: Plan, pace: Pace) -> World {
         let plan = Arc::new(plan);
         let names = plan.instances.iter().map(|it| &it.name).chain(plan.witnesses.iter().map(|it| &it.name));
         let mut world = World {
@@ -163,6 +175,9 @@ impl World {
             cannot_ask: BTreeSet::new(),
             journal_lost: false,
             crashes: 0,
+            broken: Broken::default(),
+            pace,
+            agents_machine_gone: false,
             plan,
         };
         world.at(Duration::ZERO, Event::StartAgent);
@@ -232,7 +247,8 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         if let Some(until) = self.frozen_until {
-            let concerns_agent = !matches!(event, Event::Fault(_) | Event::StartAgent | Event::Synced);
+            let concerns_agent =
+                !matches!(event, Event::Fault(_) | Event::StartAgent | Event::Synced | Event::Effect(..));
             if self.now < until && concerns_agent {
                 self.late.push(event);
                 return;
@@ -255,6 +271,9 @@ impl World {
             Event::Synced if self.journal_lost => {}
             Event::Synced => self.synced(),
             Event::SecondFile(last) => self.turn(vec![Input::Recorded(last)]),
+            Event::Effect(name, server) => {
+                self.servers.insert(name, server);
+            }
             Event::ActionEnded(step, outcome) => {
                 let begun = self.checkers.begun_at(step);
                 if self.strikes(CrashKind::BeforeOutcome, |seq| begun == Some(seq)) {
@@ -306,6 +325,12 @@ impl World {
             }
             Fault::JournalLost => self.lose_disk(),
             Fault::Reload(plan) => self.reload(*plan),
+            Fault::Breaks(broken) => self.broken = *broken,
+            Fault::AgentsMachineGone => {
+                self.agents_machine_gone = true;
+                self.traffic_up = false;
+                self.kill(Duration::ZERO);
+            }
         }
     }
 
@@ -344,6 +369,9 @@ impl World {
     }
 
     fn start(&mut self) {
+        if self.agents_machine_gone {
+            return;
+        }
         let records = self.journal();
         let folded = records.iter().map(|(seq, record)| (*seq, record));
         let engine = Engine::new(self.plan.clone(), ".", "sim", folded, self.now);
@@ -370,7 +398,9 @@ impl World {
         self.frozen_until = None;
         self.late.clear();
         // What the dead agent had asked for may still happen to the world, but nobody hears of it.
-        self.queue.retain(|_, event| matches!(event, Event::Fault(_) | Event::Say(_) | Event::Applied(_)));
+        self.queue.retain(|_, event| {
+            matches!(event, Event::Fault(_) | Event::Say(_) | Event::Applied(_) | Event::Effect(..))
+        });
         self.at(down_for, Event::StartAgent);
     }
 
@@ -401,7 +431,7 @@ impl World {
         }
         if !self.unsynced.is_empty() && !self.syncing {
             self.syncing = true;
-            self.at(SYNC, Event::Synced);
+            self.at(self.pace.sync(&self.plan), Event::Synced);
         }
         for todo in turn.todo {
             self.perform(todo);
@@ -444,7 +474,7 @@ impl World {
             Todo::Route(table) => {
                 self.checkers.ordered(&table);
                 if self.traffic_up {
-                    self.at(ROUND_TRIP + SYNC, Event::Applied(table));
+                    self.at(self.pace.apply(&self.plan), Event::Applied(table));
                 }
             }
             Todo::Notify(notice) => self.told.push(notice),
@@ -473,16 +503,21 @@ impl World {
             Watches::Witness(witness) => (self.servers[&plan.witness(witness).name], None),
             Watches::Route(route) => (self.behind(route), None),
         };
-        let server = if self.own_path_broken { Server::Hung } else { server };
+        let names = if self.broken.dns { without_dns(&plan, probe) } else { WithoutDns::Works };
+        let cut_off = self.own_path_broken && !self.is_local(probe.watches);
+        let server = if cut_off || names == WithoutDns::TimesOut { Server::Hung } else { server };
         let unaskable = match probe.watches {
             Watches::Instance(instance) => self.cannot_ask.contains(&plan.instance(instance).name),
             Watches::Witness(witness) => self.cannot_ask.contains(&plan.witness(witness).name),
             Watches::Route(_) => false,
         };
         let (answer, took) = match server {
-            _ if unaskable => (Answer::CouldNotAsk("no descriptor is left".to_owned()), ROUND_TRIP),
-            Server::Up => (Answer::Good, ROUND_TRIP),
-            Server::Dead => (Answer::Refused("connection refused".to_owned()), ROUND_TRIP),
+            _ if unaskable => (Answer::CouldNotAsk("no descriptor is left".to_owned()), self.pace.refusal()),
+            _ if names == WithoutDns::CannotAsk => {
+                (Answer::CouldNotAsk("the name does not resolve".to_owned()), self.pace.refusal())
+            }
+            Server::Up => (Answer::Good, self.pace.answer(probe)),
+            Server::Dead => (Answer::Refused("connection refused".to_owned()), self.pace.refusal()),
             Server::Hung => (Answer::TimedOut, probe.timing.timeout),
         };
         let observation = Observation { probe: ix, started: self.now, ended: self.now + took, answer, lag };
@@ -490,34 +525,81 @@ impl World {
         self.at(took, Event::Answer(Box::new(observation)));
     }
 
-    /// What a client of the route meets.
-    fn behind(&self, route: RouteIx) -> Server {
-        let name = &self.plan.route(route).name;
-        let entry = self.table.routes.iter().find(|it| it.name == *name);
-        let serving = entry.and_then(|it| it.targets.iter().find(|it| it.state == TargetState::Serving));
-        match serving {
-            Some(target) if self.traffic_up => self.servers[&target.instance],
-            Some(_) | None => Server::Dead,
+    /// Whether what a probe watches is on the agent's own machine. Routes are served there.
+    fn is_local(&self, watches: Watches) -> bool {
+        let here = &self.plan.site.location;
+        let local = |instance: InstanceIx| here.shares(&self.plan.instance(instance).location, FailureDomain::Host);
+        match watches {
+            Watches::Instance(instance) => local(instance),
+            Watches::Witness(witness) => here.shares(&self.plan.witness(witness).location, FailureDomain::Host),
+            Watches::Route(route) => self.plan.route(route).targets.iter().all(|it| local(it.instance)),
         }
+    }
+
+    /// What a client of the route meets: the proxy goes on to the next target that it may try when one refuses.
+    fn behind(&self, route: RouteIx) -> Server {
+        let open = self.traffic_up.then(|| self.open_to_clients(route)).into_iter().flatten();
+        open.map(|it| self.servers[it]).find(|it| *it != Server::Dead).unwrap_or(Server::Dead)
+    }
+
+    /// The instances that clients of a route may reach: those that serve, and on a shared route where none does those that
+    /// are down, because it fails open.
+    pub fn open_to_clients(&self, route: RouteIx) -> Vec<&str> {
+        let name = &self.plan.route(route).name;
+        let Some(entry) = self.table.routes.iter().find(|it| it.name == *name) else { return Vec::new() };
+        let all_in = |state: TargetState| {
+            entry.targets.iter().filter(move |it| it.state == state).map(|it| it.instance.as_str()).collect()
+        };
+        let serving: Vec<&str> = all_in(TargetState::Serving);
+        if serving.is_empty() && !entry.exclusive { all_in(TargetState::Down) } else { serving }
     }
 
     fn act(&mut self, order: Order) {
         self.checkers.acted(&order);
+        let rung = self.rung_of(&order);
+        let state = self.engine().map(Engine::state);
+        let step = state.and_then(|it| it.current_step(it.open_recovery(order.step.recovery)?)).map(|(_, step)| step);
+        let broken = self.broken.breaks(&order.instance, &order.action, rung, step);
         let what = match &order.action {
-            Action::Service { op, .. } => {
-                let state = match op {
-                    ServiceOp::Start | ServiceOp::Restart => Server::Up,
-                    ServiceOp::Stop | ServiceOp::Kill => Server::Dead,
-                };
-                self.servers.insert(order.instance.clone(), state);
-                format!("{} {}", op.word(), order.instance)
-            }
+            Action::Service { op, .. } => format!("{} {}", op.word(), order.instance),
             Action::Command { argv, .. } => argv.join(" "),
             Action::TriggerFile { path, .. } => format!("write {}", path.display()),
             Action::Webhook { url, .. } => format!("call {url}"),
         };
+        let effect = match &order.action {
+            Action::Service { op, .. } => Some(match op {
+                ServiceOp::Start | ServiceOp::Restart => Server::Up,
+                ServiceOp::Stop | ServiceOp::Kill => Server::Dead,
+            }),
+            Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => match rung {
+                Some((_, _, Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut)) => {
+                    Some(Server::Up)
+                }
+                Some((_, _, Strategy::RestartService | Strategy::FailoverToStandby)) | None => None,
+            },
+        };
         self.done.push((order.key.clone(), what));
+        if broken {
+            let (outcome, took) = if self.broken.hangs {
+                (Outcome::Unknown("no answer in time".to_owned()), order.timeout)
+            } else {
+                (Outcome::Failed("it can't be reached".to_owned()), self.pace.refusal())
+            };
+            self.at(took, Event::ActionEnded(order.step, outcome));
+            return;
+        }
+        let took = self.pace.action(order.timeout);
+        if let Some(effect) = effect {
+            self.at(self.pace.effect(order.timeout), Event::Effect(order.instance.clone(), effect));
+        }
         let outcome = self.fake_outcome.take().unwrap_or(Outcome::Done);
-        self.at(ACTION, Event::ActionEnded(order.step, outcome));
+        self.at(took, Event::ActionEnded(order.step, outcome));
+    }
+
+    /// The rung that an order belongs to.
+    fn rung_of(&self, order: &Order) -> Option<(ComponentIx, usize, Strategy)> {
+        let recovery = self.engine()?.state().open_recovery(order.step.recovery)?;
+        let rung = self.plan.component(recovery.component).ladder.get(order.step.rung)?;
+        Some((recovery.component, order.step.rung, rung.strategy))
     }
 }

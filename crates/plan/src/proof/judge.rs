@@ -336,6 +336,10 @@ impl<'a> Judge<'a> {
                 for probe in probes.iter().filter(|it| self.asked(self.plan.probe(**it)) != Asked::Answered) {
                     losses.push(Loss::new(Reason::VerifiesByName(*probe), Change::UseAddress(*probe)));
                 }
+                let needs = self.verify_time(probes);
+                if step.timeout <= needs {
+                    losses.push(Loss::new(Reason::VerifiesTooBriefly(at, needs), Change::VerifyLonger(at, needs)));
+                }
             }
             StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => {}
         }
@@ -686,6 +690,7 @@ fn ends_before_takeover(losses: &[Loss]) -> bool {
         | Reason::Waits(_)
         | Reason::OutOfReach(_)
         | Reason::VerifiesByName(_)
+        | Reason::VerifiesTooBriefly(..)
         | Reason::RouteStuck(_)
         | Reason::BackupLost(..)
         | Reason::BackupUnplaced => false,

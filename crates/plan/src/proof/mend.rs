@@ -53,6 +53,8 @@ pub enum Change {
     UseAddress(ProbeIx),
     /// Let this step reach an address.
     UseAddressIn(StepAt),
+    /// Let this step verify for longer than this.
+    VerifyLonger(StepAt, Duration),
     /// Nothing within the plan: this version has nothing for it.
     NotInThisVersion(Condition),
 }
@@ -81,6 +83,7 @@ impl Change {
             Change::NameBackup(..) => "name_backup",
             Change::UseAddress(_) => "use_address",
             Change::UseAddressIn(_) => "use_address_in",
+            Change::VerifyLonger(..) => "verify_longer",
             Change::NotInThisVersion(_) => "not_in_this_version",
         }
     }
@@ -216,6 +219,11 @@ impl fmt::Display for Said<'_, Change> {
                 write!(f, "let `{}` ask an address instead of a name", plan.probe(*probe).name)
             }
             Change::UseAddressIn(at) => write!(f, "let `{}` reach an address instead of a name", step(at)),
+            Change::VerifyLonger(at, needs) => {
+                let strategy = plan.component(at.component).ladder[at.rung as usize].strategy.word();
+                let more = show_duration(*needs + Duration::from_millis(1));
+                write!(f, "give `{strategy}` of `{}` at least `verify_within: {more}`", of(at.component))
+            }
             Change::NotInThisVersion(Condition::AgentsPathGone) => {
                 f.write_str("none within the plan: acting on what nobody else confirms is not done, by design")
             }

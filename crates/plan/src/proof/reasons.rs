@@ -97,6 +97,8 @@ pub enum Reason {
     ActsByName(StepAt),
     /// What verifies asks by name.
     VerifiesByName(ProbeIx),
+    /// A good answer may come too late to count.
+    VerifiesTooBriefly(StepAt, Duration),
     /// Clients of this route would have to resolve its name anew.
     RouteStuck(RouteIx),
     /// The backup (by place in the component's list) is lost at all its places.
@@ -126,7 +128,7 @@ impl fmt::Display for Said<'_, Because> {
                 write!(f, "the agent ({}) is lost with the {}", plan.site.location, failure.word())
             }
             Reason::AgentsHostGone => {
-                f.write_str("nobody decides while the agent's host is gone; the traffic process keeps its last table")
+                f.write_str("nobody decides while the agent's host is gone, and the traffic process there is gone too")
             }
             Reason::AgentsPathGone => f.write_str(
                 "an agent that reaches nothing outside its own machine may itself be what is broken, so it does nothing",
@@ -206,6 +208,12 @@ impl fmt::Display for Said<'_, Because> {
             Reason::VerifiesByName(probe) => {
                 write!(f, "`{}`, which verifies it, needs DNS", plan.probe(probe).name)
             }
+            Reason::VerifiesTooBriefly(at, needs) => write!(
+                f,
+                "a good answer may take {}, and `verify_within` is {}",
+                show_duration(needs),
+                show_duration(at.of(plan).timeout)
+            ),
             Reason::RouteStuck(route) => write!(
                 f,
                 "clients of `{}` know its name alone, and can't ask for its address again",

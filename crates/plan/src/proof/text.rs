@@ -6,7 +6,7 @@ use super::{Bound, Cell, Condition, DataLoss, NoRecovery, Proof, Recovery, Rests
 use crate::component::Component;
 use crate::config::scalar::show_duration;
 use crate::location::FailureDomain;
-use crate::{ComponentIx, Plan, RouteIx};
+use crate::{ComponentIx, Plan};
 
 const WIDTH: usize = 100;
 
@@ -14,9 +14,10 @@ const COLUMNS: [&str; 6] = ["failure", "without", "recovery", "worst case", "rto
 
 const FOOT: &str = "A condition that has no row changes nothing: it shares the row above it that is without “-”.\n";
 
-/// What is said once for the whole plan, because it holds for each of its components.
-const FOR_ALL: &str = "Without the agent's host, or without its path to anything else, nothing is done: nobody decides, or \
-                       nobody vouches for what the agent sees. The traffic process keeps its last table.";
+/// What is said once for the whole plan: those cells have no rows.
+const FOR_ALL: &str = "Without the agent's host nobody decides, and the traffic process that runs there is gone too. Without the \
+                       agent's path to anything else nothing is done, unless a row says so: nobody vouches for what the \
+                       agent sees.";
 
 /// What a component is called above its table.
 fn heading(component: &Component) -> String {
@@ -251,7 +252,7 @@ fn wrapped(first: &str, further: &str, text: &str) -> String {
     };
     for word in text.split(breaks).filter(|it| !it.is_empty()) {
         let length = word.chars().count();
-        if !fresh && used + 1 + length > WIDTH {
+        if used + usize::from(!fresh) + length > WIDTH && used > further.chars().count() && !out.trim().is_empty() {
             out.push('\n');
             out.push_str(further);
             used = further.chars().count();

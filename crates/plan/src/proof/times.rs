@@ -7,7 +7,7 @@ use super::{Bound, Condition};
 use crate::probe::Probe;
 use crate::route::Sharing;
 use crate::strategy::{Phase, Play, Step, StepKind};
-use crate::{InstanceIx, RouteIx};
+use crate::{InstanceIx, ProbeIx, RouteIx};
 
 /// From the first failed answer to the last that is needed, both counted at their start.
 pub(super) fn doubt(probe: &Probe) -> Duration {
@@ -84,10 +84,15 @@ impl Judge<'_> {
             StepKind::TakeOver { routes, .. } if routes.is_empty() => allowed.journal_sync,
             StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => allowed.journal_sync + allowed.route_apply,
             StepKind::Stop { .. } | StepKind::Act { .. } => allowed.journal_sync + step.timeout,
-            StepKind::Verify { probes } => {
-                probes.iter().map(|it| self.plan.probe(*it).timing.timeout).max().unwrap_or_default()
-            }
+            StepKind::Verify { probes } => self.verify_time(probes),
         }
+    }
+
+    /// One good answer from each of these probes. An instance's probe may be on its way when verifying begins, and counts
+    /// only when it is asked again after that; so may a route's be, from a rung before.
+    pub(super) fn verify_time(&self, probes: &[ProbeIx]) -> Duration {
+        let answered = |it: &ProbeIx| self.plan.probe(*it).timing.timeout * 2;
+        probes.iter().map(answered).max().unwrap_or_default()
     }
 
     /// The time of a step that fails. After an action whose outcome nobody knows, what it was done to has to be seen before

@@ -1,0 +1,179 @@
+//! The proof against the engine: every cell of every example, and cells of plans drawn by chance, are played in virtual
+//! time. What the proof promises happens within the time that it says, and what it does not promise does not happen.
+
+#![expect(clippy::print_stdout, reason = "how much was played is worth knowing")]
+
+mod drawn;
+mod stage;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use mainstay_plan::policy::Mode;
+use mainstay_plan::proof::{Cell, Condition, NoRecovery, Recovery};
+use mainstay_plan::{Plan, Proof};
+
+use stage::{Luck, Stage, lags, may_be_lucky};
+
+/// Cells that can't be played, with the reason. A cell that joins them has to be named here.
+const NOT_PLAYED: &[(&str, &str)] = &[];
+
+/// How long a world without a recovery is watched.
+const WATCHED: Duration = Duration::from_secs(240);
+
+/// The examples, with nobody to be asked.
+fn plans() -> Vec<(String, Plan)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let entries = fs::read_dir(dir).expect("there are examples").map(|it| it.expect("readable").path());
+    let mut paths: Vec<_> = entries.filter(|it| it.extension().is_some_and(|it| it == "yaml")).collect();
+    paths.sort();
+    let read = |it: &std::path::PathBuf| {
+        let name = it.file_stem().and_then(|it| it.to_str()).expect("a name").to_owned();
+        (name, asked_nobody(compiled(&fs::read_to_string(it).expect("readable"))))
+    };
+    let mut plans: Vec<(String, Plan)> = paths.iter().map(read).collect();
+    for (name, text) in
+        [("sim/database", include_str!("../plans/database.yaml")), ("sim/files", include_str!("../plans/files.yaml"))]
+    {
+        plans.push((name.to_owned(), asked_nobody(compiled(text))));
+    }
+    plans
+}
+
+/// A person's approval is not part of a bound.
+fn asked_nobody(mut plan: Plan) -> Plan {
+    plan.mode = Mode::Act;
+    for component in &mut plan.components {
+        component.guards.approval = None;
+    }
+    plan
+}
+
+fn compiled(text: &str) -> Plan {
+    let compiled = mainstay_plan::compile("plan.yaml", text, Path::new("/"));
+    compiled.plan.unwrap_or_else(|| panic!("{:#?}", compiled.findings))
+}
+
+/// What was played, and what was not as it should be.
+#[derive(Default)]
+struct Tally {
+    cells: usize,
+    proved: usize,
+    worlds: usize,
+    /// By condition, how much of the bound was used at most.
+    used: BTreeMap<&'static str, f64>,
+    complaints: Vec<String>,
+    not_played: Vec<(String, &'static str)>,
+    /// Whether a rung that the proof does not count on may be lucky and come first.
+    earlier_may_do: bool,
+}
+
+impl Tally {
+    fn play(&mut self, name: &str, proof: &Proof<'_>, cell: Cell<'_>, lucks: &[Luck]) {
+        let plan = proof.plan();
+        let stage = Stage { plan, cell, home: plan.component(cell.component).original() };
+        let component = &plan.component(cell.component).name;
+        let what = format!("{name}: {component} / {} / {}", cell.failure.word(), cell.condition.word());
+        if let Some(why) = stage.not_played() {
+            self.not_played.push((what, why));
+            return;
+        }
+        let usual = proof.cell(cell.component, cell.failure, Condition::None).expect("a cell").verdict;
+        let usual = usual.as_ref().map_or(Duration::from_secs(60), |it| it.completed);
+        self.cells += 1;
+        self.worlds += lucks.len();
+        match cell.verdict {
+            Ok(recovery) => self.promised(&what, &stage, recovery, usual, lucks),
+            Err(none) => self.not_promised(&what, &stage, none, usual, lucks),
+        }
+    }
+
+    fn promised(&mut self, what: &str, stage: &Stage<'_>, recovery: &Recovery, usual: Duration, lucks: &[Luck]) {
+        self.proved += 1;
+        let bound = recovery.completed;
+        for luck in lucks {
+            let played = stage.play(*luck, bound, usual, &lags(recovery));
+            match played.completed {
+                Some((rung, after))
+                    if (rung == recovery.rung || (self.earlier_may_do && rung < recovery.rung))
+                        && after <= bound
+                        && played.served =>
+                {
+                    let used = self.used.entry(stage.cell.condition.word()).or_default();
+                    *used = used.max(after.as_secs_f64() / bound.as_secs_f64());
+                }
+                other => self.complaints.push(format!(
+                    "{what}: proved by rung {} within {bound:?}, but {other:?} (served: {}) with {luck:?}\n{}",
+                    recovery.rung, played.served, played.text
+                )),
+            }
+        }
+    }
+
+    fn not_promised(&mut self, what: &str, stage: &Stage<'_>, none: &NoRecovery, usual: Duration, lucks: &[Luck]) {
+        let mut recovered = 0;
+        for luck in lucks {
+            let played = stage.play(*luck, WATCHED, usual, &BTreeMap::new());
+            if played.completed.is_some() && played.served && !played.ahead {
+                recovered += 1;
+                if !may_be_lucky(none) {
+                    let (after, text) = (played.completed, played.text);
+                    self.complaints.push(format!("{what}: not proved ({none:?}), but {after:?} with {luck:?}\n{text}"));
+                }
+            }
+        }
+        if recovered == lucks.len() && may_be_lucky(none) && lucks.len() >= Luck::all(Condition::AgentRestarts).len() {
+            self.complaints.push(format!("{what}: not proved, but recovered whatever happens: {none:?}"));
+        }
+    }
+
+    fn end(self) {
+        println!(
+            "{} cells ({} of them proved) played in {} worlds; of the bound at most used: {:?}",
+            self.cells, self.proved, self.worlds, self.used
+        );
+        let few: Vec<String> = self.complaints.iter().take(3).cloned().collect();
+        assert!(self.complaints.is_empty(), "{} complaints, the first:\n{}", self.complaints.len(), few.join("\n"));
+    }
+}
+
+#[test]
+fn every_cell_of_every_example_is_what_happens() {
+    let mut tally = Tally::default();
+    for (name, plan) in plans() {
+        let proof = Proof::of(&plan);
+        for cell in proof.cells() {
+            tally.play(&name, &proof, cell, &Luck::all(cell.condition));
+        }
+    }
+    let not_played = std::mem::take(&mut tally.not_played);
+    tally.end();
+    let listed: Vec<(&str, &str)> = not_played.iter().map(|(what, why)| (what.as_str(), *why)).collect();
+    assert_eq!(listed, NOT_PLAYED);
+}
+
+/// A few cells of each of many plans. `MAINSTAY_SEEDS` draws more of them: a number, or `FROM..TO`.
+#[test]
+fn cells_of_plans_drawn_by_chance_are_what_happens() {
+    let mut tally = Tally { earlier_may_do: true, ..Tally::default() };
+    for seed in drawn::seeds() {
+        let mut chance = drawn::Chance::new(seed);
+        let Some(plan) = drawn::plan(&mut chance) else { continue };
+        let plan = asked_nobody(plan);
+        let proof = Proof::of(&plan);
+        let cells: Vec<Cell<'_>> = proof.cells().collect();
+        for _ in 0..12 {
+            let cell = cells[chance.below(cells.len())];
+            let lucks = Luck::all(cell.condition);
+            let few: Vec<Luck> = (0..4).map(|_| lucks[chance.below(lucks.len())]).collect();
+            tally.play(&format!("seed {seed}"), &proof, cell, &few);
+        }
+        if tally.complaints.len() > 3 {
+            break;
+        }
+    }
+    assert!(tally.proved * 5 > tally.cells, "{} of {} cells proved: the plans are too poor", tally.proved, tally.cells);
+    tally.end();
+}
