@@ -344,9 +344,11 @@ impl Soft {
         }
     }
 
+    /// An answer counts from the first failure of the probe that is found down. Which one that will be is not known yet, so
+    /// each of them is followed by a question.
     fn ask_witnesses(&mut self, plan: &Plan, instance: InstanceIx, now: Time) {
         let Some(since) =
-            plan.instance(instance).probes.iter().filter_map(|it| self.probes[it.index()].first_failed).min()
+            plan.instance(instance).probes.iter().filter_map(|it| self.probes[it.index()].first_failed).max()
         else {
             return;
         };
