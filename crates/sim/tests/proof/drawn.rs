@@ -11,7 +11,7 @@ use mainstay_plan::strategy::{StepKind, Strategy};
 use mainstay_plan::{Plan, compile};
 
 /// Drawn unless somebody asks for others.
-const SEEDS: std::ops::Range<u64> = 0..150;
+const SEEDS: std::ops::Range<u64> = 0..40;
 
 /// The seeds to draw plans from.
 pub(crate) fn seeds() -> std::ops::Range<u64> {

@@ -174,7 +174,10 @@ impl Stage<'_> {
         world.run_for(Duration::from_secs(5));
         played.served = (plan.component(self.cell.component).routes.iter()).all(|it| self.is_served(&world, *it));
         played.ahead = self.began_ahead(&world);
-        played.text = world.engine().map_or_else(String::new, |it| format!("{:#?}", status::recoveries(it.state())));
+        let since = |(_, it): &(u64, mainstay_engine::Record)| it.at >= failed;
+        let said = |(_, it): (u64, mainstay_engine::Record)| format!("{:?} {:?}", it.at.since(failed), it.body);
+        let journal: Vec<String> = world.journal().into_iter().filter(since).map(said).collect();
+        played.text = journal.join("\n");
         played
     }
 
