@@ -404,7 +404,11 @@ impl<'a> Judge<'a> {
         tried.longest =
             plays().map(|(_, play)| self.longest_attempt(play)).max().unwrap_or_default().max(tried.longest);
         let mut bindings = tried.bindings.clone();
-        let mut blocked = Vec::new();
+        // Whoever verifies through our own DNS sees the new owner, and the ladder ends, whatever other clients see.
+        let mut blocked: Vec<Loss> = Vec::new();
+        if !ends_before_takeover(losses) && !losses.iter().any(|it| is_unfit(it.why)) {
+            blocked.extend(losses.iter().filter(|it| matches!(it.why, Reason::RouteStuck(_))));
+        }
         for (bound, play) in plays() {
             tried.seen.push(play.to);
             for (nth, step) in play.steps.iter().enumerate().filter(|(_, step)| !step.idempotent) {
@@ -661,6 +665,11 @@ fn runs_a_command(step: &Step) -> bool {
         },
         StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => false,
     }
+}
+
+/// Whether the standby can't be verified for sure.
+const fn is_unfit(why: Reason) -> bool {
+    matches!(why, Reason::StandbyLost(..) | Reason::StandbyShares(..))
 }
 
 /// Whether a rung that lacks this fails for sure before its standby is the component.
