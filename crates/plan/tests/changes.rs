@@ -42,8 +42,10 @@ impl Edited<'_> {
                     let name = self.fresh("witness");
                     let location = self.elsewhere(*ix, *domain);
                     let address = format!("10.99.0.{}:443", self.count);
-                    map(&mut self.tree["witnesses"])
-                        .insert(name.clone(), json!({ "location": location, "probe": { "tcp": { "address": address } } }));
+                    map(&mut self.tree["witnesses"]).insert(
+                        name.clone(),
+                        json!({ "location": location, "probe": { "tcp": { "address": address } } }),
+                    );
                     let rule = &mut self.tree["components"][&self.plan.component(*ix).name]["witnesses"];
                     if let Some(Value::Array(of)) = rule.get_mut("of") {
                         of.push(json!(name));
@@ -149,7 +151,8 @@ impl Edited<'_> {
         if component.objectives.rpo.is_some() {
             http["lag_header"] = json!("x-lag");
         }
-        map(&mut self.tree["standbys"]).insert(name.clone(), json!({ "location": location, "probes": [{ "http": http }] }));
+        map(&mut self.tree["standbys"])
+            .insert(name.clone(), json!({ "location": location, "probes": [{ "http": http }] }));
         let rung = json!({ "failover_to_standby": { "standby": name } });
         let ladder = &mut self.component(ix)["recovery"];
         if ladder.is_null() {

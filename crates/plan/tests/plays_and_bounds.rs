@@ -4,9 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use mainstay_plan::action::{Action, Plane, ServiceOp};
-use mainstay_plan::location::FailureDomain;
+use mainstay_plan::backup::{Backup, BackupCopy};
+use mainstay_plan::location::{FailureDomain, Location};
 use mainstay_plan::probe::{Address, ProbeKind};
-use mainstay_plan::proof::{Condition, DataLoss, Proof};
+use mainstay_plan::proof::{Change, Condition, DataLoss, Proof};
+use mainstay_plan::route::Poll;
 use mainstay_plan::strategy::{Play, StepKind};
 use mainstay_plan::{Code, Plan, compile};
 
@@ -111,16 +113,17 @@ fn bounds_add_up_by_hand() {
     let proof = Proof::of(&plan);
     let db = plan.component_named("db").unwrap();
     // Instance: interval 1 s + 2 × 1 s + timeout 0.5 s + lateness 0.25 s; one sync; the witness answers meanwhile
-    // (2 × 0.5 s < 2 s); restart 10 s and a sync; one verification.
+    // (2 × 0.5 s < 2 s); restart 10 s and a sync; one verification, behind a question on its
+    // way.
     let bound = proof.bound(db, FailureDomain::Instance, Condition::None, None).unwrap();
     assert_eq!((bound.detect, bound.decide, bound.earlier_rungs), (ms(3750), ms(100), ms(0)));
-    assert_eq!((bound.fence, bound.act, bound.converge), (ms(0), ms(10_100), ms(500)));
+    assert_eq!((bound.fence, bound.act, bound.converge), (ms(0), ms(10_100), ms(1000)));
     // Zone: the restart fails first, at worst when it seems to work and then does not verify (10 s + sync, 10 s); cut and
     // hand over: sync + apply each.
     let bound = proof.bound(db, FailureDomain::Zone, Condition::None, None).unwrap();
     assert_eq!((bound.detect, bound.decide, bound.earlier_rungs), (ms(3750), ms(100), ms(20_100)));
-    assert_eq!((bound.fence, bound.act, bound.converge), (ms(200), ms(200), ms(500)));
-    assert_eq!(bound.total(), ms(24_850));
+    assert_eq!((bound.fence, bound.act, bound.converge), (ms(200), ms(200), ms(1000)));
+    assert_eq!(bound.total(), ms(25_350));
     // The agent dies once: it is started (5 s), sees the failure again (2 × 1 s + 0.5 s + 0.25 s), decides again, and the
     // attempt that it fell into is made again: the longest is the restart's.
     let again = proof.bound(db, FailureDomain::Zone, Condition::AgentRestarts, None).unwrap();
@@ -152,9 +155,9 @@ fn slow_witnesses_and_cached_names_cost_time() {
     let bound = proof.bound(db, FailureDomain::Zone, Condition::None, None).unwrap();
     // 2 × 3 s for the witness, of which 2 s pass while the probe is in doubt.
     assert_eq!(bound.decide, ms(100 + 4000));
-    assert_eq!(bound.converge, ms(500 + 2000));
+    assert_eq!(bound.converge, ms(1000 + 2000));
     // A restart changes no answer.
-    assert_eq!(proof.bound(db, FailureDomain::Instance, Condition::None, None).unwrap().converge, ms(500));
+    assert_eq!(proof.bound(db, FailureDomain::Instance, Condition::None, None).unwrap().converge, ms(1000));
 }
 
 #[test]
@@ -192,10 +195,100 @@ fn a_proof_has_names_in_json() {
     let cells = json.as_array().unwrap();
     assert_eq!(cells.len(), FailureDomain::ALL.len() * Condition::ALL.len());
     assert_eq!(cells[0]["recovery"]["bounds"][0]["route"], "orders");
-    assert_eq!(cells[0]["recovery"]["bounds"][0]["total_ms"], 14_450);
+    assert_eq!(cells[0]["recovery"]["bounds"][0]["total_ms"], 14_950);
     assert_eq!(cells[3]["condition"], "agents_host_gone");
     assert!(cells[3]["no_recovery"]["change"].is_string());
     let findings = compile("x.yaml", "version: 2\n", Path::new("/")).findings;
     let json = serde_json::to_value(&findings).unwrap();
     assert!(json.as_array().unwrap().iter().any(|it| it["code"] == "MS0111" && it["span"]["column"] == 10));
+}
+
+/// An application that depends on the database, in the same zone.
+const WITH_APP: &str = "components:
+  app:
+    type: application_server
+    location: { region: eu, zone: b }
+    depends_on: [db]
+    service: { start: [up], stop: [down], status: [is-up] }
+    probes: [tcp: { address: \"10.0.1.20:80\", interval: 200ms, fast_interval: 200ms, timeout: 100ms, fall: 1 }]
+    recovery: [failover_to_standby: { standby: app-b, accept_risk: [two_writers] }]
+";
+
+const APP_STANDBY: &str = "standbys:
+  app-b: { location: { region: eu, zone: c }, probes: [tcp: { address: \"10.0.2.20:80\" }] }
+";
+
+fn with_app() -> String {
+    PLAN.replace("components:\n", WITH_APP).replace("standbys:\n", APP_STANDBY)
+}
+
+#[test]
+fn what_a_component_depends_on_is_recovered_first() {
+    let sound = plan(&with_app());
+    let proof = Proof::of(&sound);
+    let (app, db) = (sound.component_named("app").unwrap(), sound.component_named("db").unwrap());
+    let of = |component| proof.cell(component, FailureDomain::Zone, Condition::None).unwrap().verdict.as_ref().unwrap();
+    let bound = of(app).worst();
+    assert_eq!(bound.detect + bound.decide + bound.dependencies, of(db).completed);
+    // A process of its own that dies takes the database with it in no way.
+    let alone = proof.bound(app, FailureDomain::Instance, Condition::None, None).unwrap();
+    assert_eq!(alone.dependencies, ms(0));
+    // Where the database is not recovered, neither is what depends on it, and the change is the database's.
+    let broken = plan(&with_app().replace(", lag_header: x-lag", ""));
+    let proof = Proof::of(&broken);
+    let cell = proof.cell(app, FailureDomain::Zone, Condition::None).unwrap();
+    let none = cell.verdict.as_ref().unwrap_err();
+    assert!(none.because.is_empty() && none.changes.is_empty(), "{none:?}");
+    assert_eq!((none.dependencies[0].on, none.dependencies[0].root), (db, db));
+    let changes = proof.changes(app, FailureDomain::Zone, Condition::None);
+    assert_eq!(changes, [Change::ReportLag(broken.instance_named("db-b").unwrap())]);
+    assert!(proof.text().contains("it needs `db`, which is not recovered"), "{}", proof.text());
+}
+
+#[test]
+fn whoever_polls_is_waited_for_as_the_plan_says() {
+    let mut plan = plan(PLAN);
+    let db = plan.component_named("db").unwrap();
+    let bound = |plan: &Plan| Proof::of(plan).bound(db, FailureDomain::Zone, Condition::None, None).unwrap().converge;
+    let without = bound(&plan);
+    plan.routes[0].beacon = true;
+    assert_eq!(bound(&plan), without);
+    plan.routes[0].polled = Some(Poll { every: ms(10_000), threshold: 3 });
+    assert_eq!(bound(&plan), without + ms(30_000));
+}
+
+#[test]
+fn a_backup_counts_at_the_first_place_that_is_left() {
+    let place = |zone: &str| Location { region: "eu".to_owned(), zone: Some(zone.to_owned()), host: None };
+    let text = PLAN.replace(
+        "    recovery:\n",
+        "    recovery:\n      - restore_from_backup: { run: [restore], plane: data, idempotent: true, timeout: 5s }\n",
+    );
+    let mut plan = plan(&text);
+    let db = plan.component_named("db").unwrap();
+    plan.components[db.index()].backups = vec![Backup {
+        name: "nightly".to_owned(),
+        every: ms(3_600_000),
+        takes: ms(60_000),
+        copy_lag: ms(1000),
+        archive_lag: None,
+        keep: ms(86_400_000),
+        location: place("d"),
+        copies: Vec::new(),
+        restore_test: None,
+    }];
+    let loss = |plan: &Plan, condition| {
+        let proof = Proof::of(plan);
+        let cell = proof.cell(db, FailureDomain::Instance, condition).unwrap();
+        let recovery = cell.verdict.as_ref().unwrap();
+        (recovery.rung, recovery.data_loss)
+    };
+    // Named nowhere, nobody knows how old it is, nor where.
+    assert_eq!(loss(&plan, Condition::None), (0, DataLoss::Unknown));
+    assert_eq!(loss(&plan, Condition::BackupsLocationGone).0, 1);
+    plan.components[db.index()].ladder[0].backup = Some(0);
+    assert_eq!(loss(&plan, Condition::None), (0, DataLoss::AtMost(ms(3_661_000))));
+    assert_eq!(loss(&plan, Condition::BackupsLocationGone).0, 1);
+    plan.components[db.index()].backups[0].copies = vec![BackupCopy { location: place("e"), lag: ms(500) }];
+    assert_eq!(loss(&plan, Condition::BackupsLocationGone), (0, DataLoss::AtMost(ms(3_661_500))));
 }

@@ -525,14 +525,17 @@ impl World {
         self.at(took, Event::Answer(Box::new(observation)));
     }
 
-    /// Whether what a probe watches is on the agent's own machine. Routes are served there.
+    /// Whether what a probe watches is on the agent's own machine. Routes are served there, by whoever serves them.
     fn is_local(&self, watches: Watches) -> bool {
         let here = &self.plan.site.location;
         let local = |instance: InstanceIx| here.shares(&self.plan.instance(instance).location, FailureDomain::Host);
         match watches {
             Watches::Instance(instance) => local(instance),
             Watches::Witness(witness) => here.shares(&self.plan.witness(witness).location, FailureDomain::Host),
-            Watches::Route(route) => self.plan.route(route).targets.iter().all(|it| local(it.instance)),
+            Watches::Route(route) => {
+                let open = self.open_to_clients(route);
+                open.iter().filter_map(|it| self.plan.instance_named(it)).any(local)
+            }
         }
     }
 

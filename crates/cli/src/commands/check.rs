@@ -43,7 +43,7 @@ struct Report<'a> {
     file: &'a str,
     valid: bool,
     findings: &'a [Finding],
-    proof: Option<Proof>,
+    proof: Option<Proof<'a>>,
 }
 
 impl Check {

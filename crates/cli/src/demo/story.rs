@@ -143,7 +143,7 @@ async fn play(stage: &mut Stage, program: &Path, narrator: &Narrator) -> anyhow:
 }
 
 /// The worst case that `check` prints for each side.
-fn bounds(plan: &Plan, proof: &Proof, fault: Fault) -> anyhow::Result<[Duration; 2]> {
+fn bounds(plan: &Plan, proof: &Proof<'_>, fault: Fault) -> anyhow::Result<[Duration; 2]> {
     let condition = match fault {
         Fault::Kill | Fault::Hang => Condition::None,
         Fault::AgentKill => Condition::AgentRestarts,

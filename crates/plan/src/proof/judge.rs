@@ -222,6 +222,11 @@ impl<'a> Judge<'a> {
             return vec![Loss::for_good(why)];
         }
         let mut losses = Vec::new();
+        let stops = play.steps.iter().any(|it| matches!(it.kind, StepKind::Stop { .. }));
+        let touched = [Some(play.to), stops.then_some(bound)];
+        if touched.into_iter().flatten().any(|it| !self.is_in_reach(&self.plan.instance(it).location)) {
+            losses.push(Loss::new(Reason::AgentsPathGone, Change::NotInThisVersion(self.condition)));
+        }
         if play.to != bound {
             self.standby_losses(play.to, rung.strategy, &mut losses);
         }
@@ -267,9 +272,6 @@ impl<'a> Judge<'a> {
         }
         if standby.temperature == Temperature::Cold && self.condition == Condition::RegionalControlGone {
             losses.push(Loss::new(Reason::StandbyCold(to), Change::KeepWarm(to)));
-        }
-        if !self.is_in_reach(&standby.location) {
-            losses.push(Loss::new(Reason::AgentsPathGone, Change::NotInThisVersion(self.condition)));
         }
         for probe in &standby.probes {
             if self.asked(self.plan.probe(*probe)) != Asked::Answered {

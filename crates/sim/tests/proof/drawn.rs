@@ -54,6 +54,7 @@ impl Chance {
 }
 
 const ZONES: [&str; 4] = ["z1", "z1", "z2", "z3"];
+const PLANES: [&str; 5] = ["local", "local", "data", "regional_control", "global_control"];
 const HOSTS: [&str; 4] = ["h1", "h2", "h3", "h4"];
 
 fn location(chance: &mut Chance) -> String {
@@ -85,7 +86,7 @@ fn probe(chance: &mut Chance, nth: usize, lag: bool) -> String {
 }
 
 fn plane(chance: &mut Chance) -> &'static str {
-    *chance.of(&["local", "local", "data", "regional_control", "global_control"])
+    PLANES[chance.below(PLANES.len())]
 }
 
 fn instance(chance: &mut Chance, text: &mut String, nth: usize, lag: bool) {

@@ -100,7 +100,8 @@ impl Stage<'_> {
         let mut broken = Broken { hangs, ..Broken::default() };
         for (it, ix) in self.plan.instances.iter().zip((0u32..).map(InstanceIx)) {
             let machine = ix != self.home || self.cell.failure != FailureDomain::Instance;
-            if self.takes_instance(ix) && machine {
+            let cut_off = self.cell.condition == Condition::AgentsPathGone && !self.is_local(ix);
+            if (self.takes_instance(ix) && machine) || cut_off {
                 broken.machines.insert(it.name.clone());
             }
         }
@@ -127,11 +128,18 @@ impl Stage<'_> {
         broken
     }
 
+    fn is_local(&self, ix: InstanceIx) -> bool {
+        self.plan.site.location.shares(&self.plan.instance(ix).location, FailureDomain::Host)
+    }
+
     /// Whether what a rung of the user's own is for is not there.
     fn rung_is_void(&self, ix: ComponentIx, strategy: Strategy, backup: Option<usize>) -> bool {
         let component = self.plan.component(ix);
         let far = matches!(self.cell.failure, FailureDomain::Zone | FailureDomain::Region);
         let lost = self.takes_instance(component.original());
+        if self.cell.condition == Condition::AgentsPathGone && !self.is_local(component.original()) {
+            return !matches!(strategy, Strategy::RestartService | Strategy::FailoverToStandby);
+        }
         match strategy {
             Strategy::RestartService | Strategy::FailoverToStandby => false,
             Strategy::ReplaceInstance | Strategy::ScaleOut => lost && far,
@@ -238,21 +246,21 @@ impl Stage<'_> {
         let needs: BTreeSet<&str> = (self.plan.component(self.cell.component).depends_on.iter())
             .map(|it| self.plan.component(*it).name.as_str())
             .collect();
+        if needs.is_empty() {
+            return false;
+        }
+        let Some(engine) = world.engine() else { return false };
+        let recoveries = status::recoveries(engine.state());
         for (_, record) in world.journal() {
-            match &record.body {
-                Body::FailureDetected { component: of, .. } if needs.contains(of.as_str()) => {
-                    return false;
-                }
-                Body::StepStarted { step, .. } => {
-                    let of = world.engine().and_then(|it| {
-                        let all = status::recoveries(it.state());
-                        all.into_iter().find(|it| it.id == step.recovery).map(|it| it.component_name.clone())
-                    });
-                    if of.as_ref() == Some(component) {
-                        return !needs.is_empty();
-                    }
-                }
-                _ => {}
+            if let Body::FailureDetected { component: of, .. } = &record.body
+                && needs.contains(of.as_str())
+            {
+                return false;
+            }
+            if let Body::StepStarted { step, .. } = &record.body
+                && recoveries.iter().any(|it| it.id == step.recovery && it.component_name == *component)
+            {
+                return true;
             }
         }
         false
@@ -269,10 +277,7 @@ impl Stage<'_> {
 
 /// As far behind as the proof lets standbys be.
 pub(crate) fn lags(recovery: &Recovery) -> BTreeMap<InstanceIx, Duration> {
-    let lag = |it: &RestsOn| match it {
-        RestsOn::StandbyLag(ix, most) => Some((*ix, *most)),
-        _ => None,
-    };
+    let lag = |it: &RestsOn| if let RestsOn::StandbyLag(ix, most) = it { Some((*ix, *most)) } else { None };
     recovery.rests_on.iter().filter_map(lag).collect()
 }
 
