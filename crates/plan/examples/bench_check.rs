@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         measure(size);
         return ExitCode::SUCCESS;
     }
-    println!("components  YAML MiB  parse+link ms  lint ms  proof ms  text ms  JSON ms  peak MiB");
+    println!("components  YAML MiB  parse+link ms  lint ms  proof ms  text ms  JSON ms  peak MiB: plan  proof  text");
     let own = std::env::current_exe().expect("a program has a path");
     for size in SIZES {
         let child = Command::new(&own).arg(size.to_string()).status().expect("a bench can start itself");
@@ -54,9 +54,11 @@ fn measure(components: usize) {
         println!("{components:>10}  the plan is refused: {}", compiled.findings[0].message);
         return;
     };
+    let with_plan = peak_mib();
     let begin = Instant::now();
     let proof = Proof::of(&plan);
     let proof_time = begin.elapsed();
+    let with_proof = peak_mib();
     let begin = Instant::now();
     let said = proof.text().len();
     assert!(said > components, "a proof says something");
@@ -68,7 +70,7 @@ fn measure(components: usize) {
     assert!(json.is_ok(), "a proof is data");
     let ms = |it: std::time::Duration| it.as_secs_f64() * 1e3;
     println!(
-        "{components:>10}  {:>8.1}  {:>13.0}  {:>7.0}  {:>8.0}  {:>7.0}  {:>7.0}  {peak:>8.0}",
+        "{components:>10}  {:>8.1}  {:>13.0}  {:>7.0}  {:>8.0}  {:>7.0}  {:>7.0}  {with_plan:>14.0}  {with_proof:>5.0}  {peak:>4.0}",
         text.len() as f64 / 1_048_576.0,
         ms(linked),
         ms(lint),

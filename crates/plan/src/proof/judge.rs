@@ -119,8 +119,7 @@ impl<'a> Judge<'a> {
         }
         let rule = &self.component.witnesses;
         let left = rule.of.iter().filter(|it| self.witness_answers(self.plan.witness(**it))).count();
-        if self.condition == Condition::AgentsPathGone && (left < rule.need || !self.is_in_reach(self.home_location()))
-        {
+        if self.condition == Condition::AgentsPathGone && left < rule.need {
             return nothing(Reason::AgentsPathGone);
         }
         let mut losses = Vec::new();
@@ -453,10 +452,8 @@ impl<'a> Judge<'a> {
 
     /// The shortest list of changes that mends one rung, or adds one.
     fn smallest(&self, common: &[Loss], lost: &[(usize, Vec<Loss>)], tried: &Tried) -> Vec<Change> {
-        let all = || common.iter().chain(lost.iter().flat_map(|it| &it.1)).filter_map(|it| it.change);
-        let for_now = |it: &Change| matches!(it, Change::NotInThisVersion(_));
         if matches!(self.condition, Condition::AgentsHostGone | Condition::AgentsPathGone) {
-            return all().find(for_now).into_iter().collect();
+            return vec![Change::NotInThisVersion(self.condition)];
         }
         let common: Vec<Change> = common.iter().filter_map(|it| it.change).collect();
         let with = |more: Vec<Change>| {

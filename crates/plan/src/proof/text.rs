@@ -2,6 +2,8 @@
 //!
 //! Lines hold at most 100 columns, as far as names let them.
 
+use std::fmt::Write;
+
 use super::{Bound, Cell, Condition, DataLoss, NoRecovery, Proof, Recovery, RestsOn, Verdict};
 use crate::component::Component;
 use crate::config::scalar::show_duration;
@@ -41,7 +43,7 @@ pub(super) fn proof(proof: &Proof<'_>) -> String {
         text.push('\n');
     }
     text.push_str(FOOT);
-    text.push_str(&wrapped("", "", FOR_ALL));
+    wrap(&mut text, "", "", FOR_ALL);
     text
 }
 
@@ -137,20 +139,20 @@ fn recovery(plan: &Plan, at: usize, recovery: &Recovery, before: &[Cell<'_>], te
     if let (Some((other, same)), Some(more)) = (like, &more)
         && same.bounds == recovery.bounds
     {
-        text.push_str(&wrapped(&format!("{head}, as [{}]; rests on ", other + 1), "        ", more));
+        wrap(text, &format!("{head}, as [{}]; rests on ", other + 1), "        ", more);
         return;
     }
     text.push_str(&head);
     text.push('\n');
     for line in sums(plan, recovery) {
-        text.push_str(&wrapped("      ", "        ", &line));
+        wrap(text, "      ", "        ", &line);
     }
     let rests_on = match (like, more) {
         (Some((other, _)), None) => format!("rests on the same as [{}]", other + 1),
         (Some((other, _)), Some(more)) => format!("rests on the same as [{}]; {more}", other + 1),
         (None, _) => format!("rests on {}", rests_on(&[])),
     };
-    text.push_str(&wrapped("      ", "        ", &rests_on));
+    wrap(text, "      ", "        ", &rests_on);
 }
 
 /// The worst case as a sum of its parts; routes that converge alike share a line.
@@ -182,30 +184,31 @@ fn no_recovery(
     before: &[Cell<'_>],
     text: &mut String,
 ) {
-    let mut reasons = proof.reasons(cell, none);
     let changes = proof.nearest_changes(cell);
-    let like = before.iter().enumerate().rev().find_map(|(at, it)| {
-        let theirs = proof.reasons(it, it.verdict.as_ref().err()?);
-        theirs.iter().all(|it| reasons.contains(it)).then_some((at, theirs, proof.nearest_changes(it)))
+    let others = before.iter().enumerate().rev().filter_map(|(at, it)| Some((at, it, it.verdict.as_ref().err()?)));
+    let like = others.into_iter().find(|(_, _, it)| {
+        it.dependencies == none.dependencies && it.because.iter().all(|it| none.because.contains(it))
     });
-    text.push_str(&format!("  [{}] none", at + 1));
-    if let Some((other, theirs, _)) = &like {
-        reasons.retain(|it| !theirs.contains(it));
-        text.push_str(&format!(", as [{}]; and", other + 1));
+    let _ = write!(text, "  [{}] none", at + 1);
+    let mut further = none.clone();
+    if let Some((other, _, theirs)) = like {
+        further.because.retain(|it| !theirs.because.contains(it));
+        further.dependencies.clear();
+        let _ = write!(text, ", as [{}]; and", other + 1);
     }
     text.push('\n');
-    for reason in reasons {
-        text.push_str(&wrapped("      - ", "        ", &reason));
+    for reason in proof.reasons(cell, &further) {
+        wrap(text, "      - ", "        ", &reason);
     }
-    if let Some((other, _, theirs)) = like
-        && theirs == changes
+    if let Some((other, theirs, _)) = like
+        && proof.nearest_changes(theirs) == changes
     {
-        text.push_str(&format!("      to change: the same as [{}]\n", other + 1));
+        let _ = writeln!(text, "      to change: the same as [{}]", other + 1);
         return;
     }
     for (nth, change) in changes.iter().enumerate() {
         let lead = if nth == 0 { "      to change: " } else { "             and " };
-        text.push_str(&wrapped(lead, "        ", &change.said(proof.plan).to_string()));
+        wrap(text, lead, "        ", &change.said(proof.plan).to_string());
     }
 }
 
@@ -234,45 +237,54 @@ fn table(rows: &[[String; 6]], text: &mut String) {
     let width = |column: usize| rows.iter().map(|it| it[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
     for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}", width = *width)).collect();
-        text.push_str(&format!("  {}\n", cells.join("  ").trim_end()));
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(text, "  {cell:width$}", width = *width);
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
     }
 }
 
-/// `text` behind `first`, broken between words, further lines behind `further`. Code stays whole.
-fn wrapped(first: &str, further: &str, text: &str) -> String {
-    let mut out = String::from(first);
-    let mut used = first.chars().count();
-    let mut fresh = true;
+/// Adds `said` behind `first`, broken between words, further lines behind `further`. Code stays whole.
+fn wrap(text: &mut String, first: &str, further: &str, said: &str) {
+    text.push_str(first);
+    let (indent, mut used) = (further.chars().count(), first.chars().count());
+    let mut is_empty = first.trim().is_empty();
     let mut in_code = false;
     let breaks = |it: char| {
         in_code ^= it == '`';
         it == ' ' && !in_code
     };
-    for word in text.split(breaks).filter(|it| !it.is_empty()) {
+    let mut blank = false;
+    for word in said.split(breaks).filter(|it| !it.is_empty()) {
         let length = word.chars().count();
-        if used + usize::from(!fresh) + length > WIDTH && used > further.chars().count() && !out.trim().is_empty() {
-            out.push('\n');
-            out.push_str(further);
-            used = further.chars().count();
-            fresh = true;
+        if !is_empty && used + usize::from(blank) + length > WIDTH {
+            text.push('\n');
+            text.push_str(further);
+            used = indent;
+            blank = false;
         }
-        if !fresh {
-            out.push(' ');
+        if blank {
+            text.push(' ');
             used += 1;
         }
-        out.push_str(word);
+        text.push_str(word);
         used += length;
-        fresh = false;
+        is_empty = false;
+        blank = true;
     }
-    out.push('\n');
-    out
+    text.push('\n');
 }
 
 #[cfg(test)]
 mod tests {
-    use super::wrapped;
+    use super::wrap;
+
+    fn wrapped(first: &str, further: &str, said: &str) -> String {
+        let mut text = String::new();
+        wrap(&mut text, first, further, said);
+        text
+    }
 
     #[test]
     fn lines_are_broken_between_words_and_long_words_are_kept() {
