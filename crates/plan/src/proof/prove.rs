@@ -1,5 +1,7 @@
 //! All components of a plan, those first that others depend on: a component is recovered when what it needs is.
 
+use std::collections::BTreeMap;
+
 use super::judge::{Judge, may_differ};
 use super::{Condition, NoRecovery, OfComponent, Recovery, RestsOn, Unrecovered, Verdict};
 use crate::location::FailureDomain;
@@ -7,8 +9,19 @@ use crate::{ComponentIx, Plan};
 
 /// The cells of all components under these conditions; the first is [`Condition::None`]. Cells under others repeat it.
 pub(super) fn all(plan: &Plan, conditions: &[Condition]) -> Vec<OfComponent> {
-    let mut prover =
-        Prover { plan, done: vec![None; plan.components.len()], marks: vec![0; plan.components.len()], mark: 0 };
+    let mut prover = Prover {
+        plan,
+        done: vec![None; plan.components.len()],
+        marks: vec![0; plan.components.len()],
+        mark: 0,
+        on_host: BTreeMap::new(),
+    };
+    for component in &plan.components {
+        let location = &plan.instance(component.original()).location;
+        if let Some(host) = &location.host {
+            *prover.on_host.entry((&location.region, host)).or_default() += 1;
+        }
+    }
     for component in dependencies_first(plan) {
         let proved = prover.component(component, conditions);
         prover.done[component.index()] = Some(proved);
@@ -49,6 +62,8 @@ struct Prover<'p> {
     /// Components that the walk numbered so has met.
     marks: Vec<u32>,
     mark: u32,
+    /// Components by region and host: where one is alone, its host takes no dependency with it.
+    on_host: BTreeMap<(&'p str, &'p str), u32>,
 }
 
 impl Prover<'_> {
@@ -61,10 +76,8 @@ impl Prover<'_> {
             let own = Judge::new(self.plan, ix, failure, Condition::None).verdict();
             for condition in Condition::ALL {
                 let same = !differs[condition.at()];
-                let cell = if same
-                    && (needed.is_empty() || condition == Condition::CoordinationStoreGone)
-                    && condition != Condition::None
-                {
+                let repeats = condition == Condition::CoordinationStoreGone || !conditions.contains(&condition);
+                let cell = if condition != Condition::None && (repeats || (same && needed.is_empty())) {
                     of.cells[failure as usize][Condition::None.at()]
                 } else {
                     let verdict =
@@ -82,7 +95,7 @@ impl Prover<'_> {
     /// they need in turn.
     fn lost_dependencies(&mut self, ix: ComponentIx, failure: FailureDomain) -> Vec<ComponentIx> {
         let component = self.plan.component(ix);
-        if component.depends_on.is_empty() || failure == FailureDomain::Instance {
+        if component.depends_on.is_empty() || failure == FailureDomain::Instance || self.is_alone(ix, failure) {
             return Vec::new();
         }
         let judge = Judge::new(self.plan, ix, failure, Condition::None);
@@ -101,6 +114,14 @@ impl Prover<'_> {
             }
         }
         found
+    }
+
+    fn is_alone(&self, ix: ComponentIx, failure: FailureDomain) -> bool {
+        let home = self.plan.instance(self.plan.component(ix).original());
+        let others = home.location.host.as_ref().map_or(0, |host| {
+            self.on_host.get(&(home.location.region.as_str(), host.as_str())).copied().unwrap_or_default()
+        });
+        failure == FailureDomain::Host && others < 2 && home.shares.is_empty()
     }
 
     fn with_dependencies(

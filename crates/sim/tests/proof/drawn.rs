@@ -13,13 +13,17 @@ use mainstay_plan::{Plan, compile};
 /// Drawn unless somebody asks for others.
 const SEEDS: std::ops::Range<u64> = 0..40;
 
+/// Each of these once showed that proof and engine did not agree: a witness asked too early, clients of a name that stay
+/// behind, and an agent that is cut off from all but its own machine.
+const TELLING: [u64; 3] = [108, 152, 403];
+
 /// The seeds to draw plans from.
-pub(crate) fn seeds() -> std::ops::Range<u64> {
-    let Ok(asked) = std::env::var("MAINSTAY_SEEDS") else { return SEEDS };
+pub(crate) fn seeds() -> Vec<u64> {
+    let Ok(asked) = std::env::var("MAINSTAY_SEEDS") else { return SEEDS.chain(TELLING).collect() };
     let number = |it: &str| it.parse().expect("MAINSTAY_SEEDS is a number, or FROM..TO");
     match asked.split_once("..") {
-        Some((from, to)) => number(from)..number(to),
-        None => number(&asked)..number(&asked) + 1,
+        Some((from, to)) => (number(from)..number(to)).collect(),
+        None => vec![number(&asked)],
     }
 }
 
