@@ -92,7 +92,7 @@ impl PlanFile {
         let absolute = path.canonicalize().map_err(unreadable)?;
         let base_dir = absolute.parent().unwrap_or(Path::new("/")).to_owned();
         let Compiled { plan, findings, files } =
-            compile_in(&path.display().to_string(), &text, &base_dir, &surroundings::REAL);
+            compile_in(&path.display().to_string(), text, &base_dir, &surroundings::REAL);
         Ok(PlanFile { path: absolute, files, base_dir, plan, findings })
     }
 

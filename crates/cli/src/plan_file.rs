@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mainstay_agent::REAL_SURROUNDINGS;
 use mainstay_plan::{Compiled, Severity, compile_in, effective, render};
@@ -13,7 +14,7 @@ use crate::exit::Failure;
 pub(crate) struct PlanFile {
     /// What people call it.
     pub(crate) name: String,
-    pub(crate) text: String,
+    pub(crate) text: Arc<str>,
     base_dir: PathBuf,
 }
 
@@ -36,17 +37,17 @@ impl PlanFile {
                 .help("save the file as UTF-8")
         })?;
         let base_dir = file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
-        Ok(PlanFile { name, text, base_dir })
+        Ok(PlanFile { name, text: text.into(), base_dir })
     }
 
     /// Compiles it, with the files that it includes and the variables that it names.
     pub(crate) fn check(&self) -> Checked {
-        Checked { compiled: compile_in(&self.name, &self.text, &self.base_dir, &REAL_SURROUNDINGS) }
+        Checked { compiled: compile_in(&self.name, Arc::clone(&self.text), &self.base_dir, &REAL_SURROUNDINGS) }
     }
 
     /// The same, and the plan as one text with everything filled in.
     pub(crate) fn effective(&self) -> (Checked, Option<String>) {
-        let (compiled, text) = effective(&self.name, &self.text, &self.base_dir, &REAL_SURROUNDINGS);
+        let (compiled, text) = effective(&self.name, Arc::clone(&self.text), &self.base_dir, &REAL_SURROUNDINGS);
         (Checked { compiled }, text)
     }
 }

@@ -207,7 +207,7 @@ impl Engine {
     }
 
     fn adopt(&mut self, now: Time, plan: Arc<Plan>, base_dir: String, effects: &mut Vec<Effect>) {
-        let fact = Body::PlanAdopted { hash: plan.hash.clone(), source: plan.source.clone(), base_dir };
+        let fact = Body::PlanAdopted { hash: plan.hash.clone(), source: plan.source.to_string(), base_dir };
         if self.core.state.plan.hash != plan.hash {
             self.core.replace_plan(plan.clone(), now);
             self.soft = Soft::new(&plan, now);

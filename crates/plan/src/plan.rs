@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::action::Service;
 use crate::agents::{Agent, Coordination};
@@ -58,7 +59,7 @@ pub struct Plan {
     /// SHA-256 of `source`, in lower-case hexadecimal: which plan a decision was made under.
     pub hash: String,
     /// The text that it was compiled from. The journal keeps it, so that a replay has the same plan.
-    pub source: String,
+    pub source: Arc<str>,
     /// Whom it decides for.
     pub site: Site,
     /// Where journal, lock, sockets and the traffic process's table live.

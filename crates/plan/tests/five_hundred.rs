@@ -494,7 +494,7 @@ fn compiled() -> Compiled {
     };
     let variable = |name: &str| (name == "SHOP_PAGER_TOKEN").then(|| "hush".to_owned());
     let around = Surroundings { read: &read, variable: &variable };
-    compile_in("plan.yaml", &files["plan.yaml"], Path::new("/etc/mainstay"), &around)
+    compile_in("plan.yaml", files["plan.yaml"].as_str(), Path::new("/etc/mainstay"), &around)
 }
 
 /// For each failure and condition what recovers and how long that takes; components of which the same is said stand together.

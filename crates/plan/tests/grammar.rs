@@ -97,7 +97,7 @@ const SEEN_BY_THE_PARSER_ALONE: [&str; 0] = [];
 
 /// What a plan is, without the text that it came from.
 fn bare(plan: &Plan) -> Plan {
-    Plan { hash: String::new(), source: String::new(), ..plan.clone() }
+    Plan { hash: String::new(), source: "".into(), ..plan.clone() }
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn the_effective_plan_is_the_same_plan() {
     let mut compared = 0;
     for (name, text) in plans {
         let base = Path::new("/etc/mainstay");
-        let (compiled, printed) = effective(&name, &text, base, &Surroundings::NONE);
+        let (compiled, printed) = effective(&name, text.as_str(), base, &Surroundings::NONE);
         let Some(plan) = compiled.plan else {
             assert_eq!(printed, None, "{name}");
             continue;
@@ -119,8 +119,8 @@ fn the_effective_plan_is_the_same_plan() {
         let again = compile(&name, &printed, base);
         assert_eq!(again.plan.as_ref().map(bare), Some(bare(&plan)), "{name}: {:#?}\n{printed}", again.findings);
         // What says everything has nothing left to fill in.
-        let twice = effective(&name, &printed, base, &Surroundings::NONE).1.unwrap();
-        let thrice = effective(&name, &twice, base, &Surroundings::NONE).1.unwrap();
+        let twice = effective(&name, printed.as_str(), base, &Surroundings::NONE).1.unwrap();
+        let thrice = effective(&name, twice.as_str(), base, &Surroundings::NONE).1.unwrap();
         assert!(twice == thrice && !twice.contains("   # default"), "{name}");
         compared += 1;
     }
@@ -169,7 +169,7 @@ fn included_files_and_variables_make_one_plan_that_stands_alone() {
     assert!(!plan.source.contains("hush") && plan.source.contains("${token}"), "{}", plan.source);
     assert!(plan.source.contains("$${kept}") && !plan.source.contains("include"), "{}", plan.source);
     // What a journal keeps compiles to the same, but for the secret.
-    let again = compile_in("journal", &plan.source, Path::new("/etc"), &Surroundings::REPLAY);
+    let again = compile_in("journal", plan.source.clone(), Path::new("/etc"), &Surroundings::REPLAY);
     let again = again.plan.unwrap_or_else(|| panic!("{:#?}\n{}", again.findings, plan.source));
     let text = |plan: &Plan| format!("{:#?}", bare(plan)).replace("(a secret)", "hush");
     assert_eq!(text(&again), text(&plan));

@@ -1,6 +1,7 @@
 //! Resolving names, and putting the plan together.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::fields::{At, Cx};
 use super::link_operation::{operation, prepared};
@@ -131,7 +132,7 @@ fn standbys_by_component(cx: &Cx<'_>, file: &mut File, parts: &mut Parts) -> BTr
 fn skeleton(file: &mut File) -> Plan {
     Plan {
         hash: String::new(),
-        source: String::new(),
+        source: Arc::default(),
         site: file.site.clone(),
         state_dir: std::mem::take(&mut file.state_dir),
         mode: file.mode,

@@ -34,6 +34,7 @@ mod upgrade;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fields::Cx;
 pub(crate) use link::Places;
@@ -70,33 +71,33 @@ pub fn compile(file_name: &str, text: &str, base_dir: &Path) -> Compiled {
 }
 
 /// The same for a plan that may include files and name variables of the environment.
-pub fn compile_in(file_name: &str, text: &str, base_dir: &Path, around: &Surroundings<'_>) -> Compiled {
-    all_passes(file_name, text, base_dir, around, false).0
+pub fn compile_in(file_name: &str, text: impl Into<Arc<str>>, base_dir: &Path, around: &Surroundings<'_>) -> Compiled {
+    all_passes(file_name, text.into(), base_dir, around, false).0
 }
 
 /// The same, and the plan as one text with everything filled in: what the files do not say is marked by comments, secrets
 /// stay `${NAME}`. `None` if there is no plan.
 pub fn effective(
     file_name: &str,
-    text: &str,
+    text: impl Into<Arc<str>>,
     base_dir: &Path,
     around: &Surroundings<'_>,
 ) -> (Compiled, Option<String>) {
-    all_passes(file_name, text, base_dir, around, true)
+    all_passes(file_name, text.into(), base_dir, around, true)
 }
 
 fn all_passes(
     file_name: &str,
-    text: &str,
+    text: Arc<str>,
     base_dir: &Path,
     around: &Surroundings<'_>,
     print: bool,
 ) -> (Compiled, Option<String>) {
     let mut findings = Vec::new();
     let mut files =
-        vec![SourceFile { name: file_name.to_owned(), text: text.to_owned(), base_dir: base_dir.to_owned() }];
+        vec![SourceFile { name: file_name.to_owned(), text: Arc::clone(&text), base_dir: base_dir.to_owned() }];
     let (mut plan, mut printed) = (None, None);
-    if let Some(mut root) = tree::parse(text, 0, &mut findings) {
+    if let Some(mut root) = tree::parse(&text, 0, &mut findings) {
         let version = upgrade::version(&root).map(str::to_owned);
         let upgrade = |node: &mut tree::Node| upgrade::tree(node, version.as_deref());
         upgrade(&mut root);
@@ -122,7 +123,7 @@ fn all_passes(
 /// `source` is the plan's text, if that stands alone.
 fn lower(
     root: tree::Node,
-    source: Option<&str>,
+    source: Option<Arc<str>>,
     base_dirs: &[PathBuf],
     print: bool,
     findings: &mut Vec<Finding>,
@@ -149,7 +150,7 @@ fn lower(
     }
     // What the journal keeps must stand alone.
     let printed = |marked| root.as_ref().map(|it| effective::print(it, &derived, base_dirs, marked));
-    let source = source.map(str::to_owned).or_else(|| printed(false)).unwrap_or_default();
+    let source = source.or_else(|| printed(false).map(Arc::from)).unwrap_or_default();
     linked.plan.hash = Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     linked.plan.source = source;
     findings.extend(crate::lint::lint(&linked.plan, &linked.places));

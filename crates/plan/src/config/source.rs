@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::fields::in_words;
 use super::grammar::PART;
@@ -18,7 +19,7 @@ pub struct SourceFile {
     /// As its reader called it.
     pub name: String,
     /// What it holds.
-    pub text: String,
+    pub text: Arc<str>,
     /// What relative paths in it start from.
     pub(crate) base_dir: PathBuf,
 }
@@ -26,7 +27,7 @@ pub struct SourceFile {
 impl SourceFile {
     /// A file that stands alone.
     pub fn new(name: &str, text: &str) -> SourceFile {
-        SourceFile { name: name.to_owned(), text: text.to_owned(), base_dir: PathBuf::new() }
+        SourceFile { name: name.to_owned(), text: text.into(), base_dir: PathBuf::new() }
     }
 }
 
@@ -109,7 +110,7 @@ pub(super) fn include(
         let number = u16::try_from(files.len()).expect("fewer than a thousand files");
         let base_dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let part = tree::parse(&text, number, findings);
-        files.push(SourceFile { name: path.display().to_string(), text, base_dir });
+        files.push(SourceFile { name: path.display().to_string(), text: text.into(), base_dir });
         if let Some(mut part) = part {
             upgrade(&mut part);
             merge(root, part, version.as_deref(), findings);
