@@ -16,6 +16,7 @@ mod link;
 mod link_operation;
 mod link_routes;
 mod operation;
+mod outline;
 mod plays;
 mod probes;
 mod raw;
@@ -37,6 +38,7 @@ use std::path::{Path, PathBuf};
 
 use fields::Cx;
 pub(crate) use link::Places;
+pub(crate) use outline::Outline;
 pub use reference::reference;
 pub use scalar::duration;
 pub use schema::schema;
@@ -148,6 +150,6 @@ fn lower(
     let source = source.map_or_else(|| effective::print(root, &derived, base_dirs, false), str::to_owned);
     linked.plan.hash = Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     linked.plan.source = source;
-    findings.extend(crate::lint::lint(&linked.plan, &linked.places));
+    findings.extend(crate::lint::lint(&linked.plan, &linked.places, &Outline::of(root)));
     (Some(linked.plan), print.then(|| effective::print(root, &derived, base_dirs, true)))
 }
