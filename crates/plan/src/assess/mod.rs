@@ -19,6 +19,7 @@ use serde::{Serialize, Serializer};
 pub use availability::{Allowed, Availability, Copies, Dependencies, Failures, Sum, Target, allowed};
 pub use readiness::{Answer, Group, Line, Readiness};
 pub use strategy::{ComponentStrategy, DrStrategy, Judged, Loss, Row, Strategies, TABLE, Verdict, Weakest, needed_for};
+pub(crate) use text::percent;
 
 use crate::location::FailureDomain;
 use crate::policy::Mode;

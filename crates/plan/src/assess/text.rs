@@ -296,7 +296,7 @@ fn shortened(items: &[String], between: &str) -> String {
 }
 
 /// Parts per million as a percentage, exactly.
-pub(super) fn percent(ppm: u32) -> String {
+pub(crate) fn percent(ppm: u32) -> String {
     let digits = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
     format!("{} %", digits.trim_end_matches('0').trim_end_matches('.'))
 }

@@ -16,6 +16,7 @@ mod link;
 mod link_operation;
 mod link_routes;
 mod operation;
+mod outline;
 mod plays;
 mod probes;
 mod raw;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 
 use fields::Cx;
 pub(crate) use link::Places;
+pub(crate) use outline::Outline;
 pub use reference::reference;
 pub use scalar::duration;
 pub use schema::schema;
@@ -139,6 +141,7 @@ fn lower(
     };
     let file = top::file(&cx, &root);
     // A tree is larger than all that was read from it.
+    let outline = Outline::of(&root);
     let root = (print || source.is_none()).then_some(root);
     let mut linked = link::link(&cx, file);
     let derived = cx.derived.into_inner();
@@ -153,6 +156,6 @@ fn lower(
     let source = source.or_else(|| printed(false).map(Arc::from)).unwrap_or_default();
     linked.plan.hash = Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     linked.plan.source = source;
-    findings.extend(crate::lint::lint(&linked.plan, &linked.places));
+    findings.extend(crate::lint::lint(&linked.plan, &linked.places, &outline));
     (Some(linked.plan), if print { printed(true) } else { None })
 }

@@ -1,21 +1,39 @@
-//! What a sound plan still does not promise: its proof held against its objectives, and what experience says about probes
-//! and witnesses.
+//! What a sound plan says that can't be what its owner means: its proof held against its objectives, its parts held against
+//! each other, and what experience says about probes, witnesses, backups and people.
+//!
+//! Every finding names the numbers and a change that can be pasted. Where two of them would say the same, the one that is
+//! nearer to the cause speaks. All of it takes a time that is linear in the plan.
 
-use std::collections::BTreeMap;
+mod backups;
+mod evacuations;
+mod ladder;
+mod objectives;
+mod people;
+mod probes;
+mod reading;
+mod routes;
+mod shared_fate;
+mod witnesses;
 
-use crate::action::{Action, Plane};
+use std::time::Duration;
+
+use reading::Reading;
+
+use crate::action::Plane;
 use crate::component::{Criticality, Temperature};
-use crate::config::Places;
 use crate::config::scalar::show_duration;
+use crate::config::{Outline, Places};
 use crate::finding::{Code, Finding, Span};
 use crate::location::FailureDomain;
-use crate::probe::ProbeKind;
 use crate::proof::{Bound, Condition, NoRecovery, Proof, Recovery};
-use crate::strategy::{StepKind, Strategy};
+use crate::strategy::Strategy;
 use crate::{ComponentIx, Plan};
 
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
 /// Findings about a plan that has no error.
-pub(crate) fn lint(plan: &Plan, places: &Places) -> Vec<Finding> {
+pub(crate) fn lint(plan: &Plan, places: &Places, outline: &Outline) -> Vec<Finding> {
     let mut findings = Vec::new();
     if plan.witnesses.is_empty() {
         findings.push(
@@ -39,8 +57,8 @@ pub(crate) fn lint(plan: &Plan, places: &Places) -> Vec<Finding> {
         let component = ComponentIx(u32::try_from(at).expect("a component has an index"));
         recovery(&proof, component, *span, &mut findings);
         rungs(plan, component, *span, &places.rungs[at], &mut findings);
-        probes(plan, component, places, &mut findings);
-        hands(plan, component, places, &mut findings);
+        probes::tcp_only(plan, component, places, &mut findings);
+        ladder::hands(plan, component, places, &mut findings);
         let it = plan.component(component);
         if it.witnesses.need == 0 && !plan.witnesses.is_empty() && !it.ladder.is_empty() {
             findings.push(
@@ -50,6 +68,16 @@ pub(crate) fn lint(plan: &Plan, places: &Places) -> Vec<Finding> {
             );
         }
     }
+    let reading = Reading::of(&proof, outline);
+    objectives::lint(&reading, &mut findings);
+    routes::lint(&reading, &mut findings);
+    backups::lint(&reading, &mut findings);
+    probes::lint(&reading, &mut findings);
+    witnesses::lint(&reading, &mut findings);
+    ladder::lint(&reading, &mut findings);
+    people::lint(&reading, &mut findings);
+    shared_fate::lint(&reading, &mut findings);
+    evacuations::lint(&reading, &mut findings);
     findings
 }
 
@@ -68,12 +96,14 @@ fn recovery(proof: &Proof<'_>, component: ComponentIx, span: Span, findings: &mu
         let finding = Finding::new(Code::ZoneLoss, span, message).label("lost with its zone");
         findings.push(why(proof, component, failure, none, finding));
     }
-    let Some(rto) = it.objectives.rto else { return };
-    let proved = FailureDomain::ALL.iter().filter_map(|failure| Some((*failure, verdict(*failure)?.as_ref().ok()?)));
-    let slowest = proved.max_by_key(|(failure, it)| (it.worst().total(), std::cmp::Reverse(*failure)));
-    if let Some((failure, recovery)) = slowest
-        && recovery.worst().total() > rto
-    {
+    let over = FailureDomain::ALL.iter().filter_map(|failure| {
+        let recovery = verdict(*failure)?.as_ref().ok()?;
+        let regional = it.objectives.region_rto.filter(|_| *failure == FailureDomain::Region);
+        let rto = regional.or(it.objectives.rto)?;
+        (recovery.worst().total() > rto).then_some((*failure, recovery, rto))
+    });
+    let slowest = over.max_by_key(|(failure, it, _)| (it.worst().total(), std::cmp::Reverse(*failure)));
+    if let Some((failure, recovery, rto)) = slowest {
         findings.push(over_rto(&it.name, span, failure, recovery, rto));
     }
 }
@@ -157,58 +187,5 @@ fn rungs(plan: &Plan, component: ComponentIx, span: Span, places: &[Span], findi
             .label(format!("the best rung needs {}", worst.word()))
             .help("add `restart_service`, or a warm standby and `failover_to_standby`"),
         );
-    }
-}
-
-/// Services that a step would look for on the wrong machine.
-fn hands(plan: &Plan, component: ComponentIx, places: &Places, findings: &mut Vec<Finding>) {
-    let steps =
-        plan.component(component).ladder.iter().flat_map(|rung| rung.plays.values()).flat_map(|play| &play.steps);
-    let services = steps.filter_map(|step| match &step.kind {
-        StepKind::Act { on, action: Action::Service { service, .. } } => Some((*on, service)),
-        StepKind::Act { .. }
-        | StepKind::Stop { .. }
-        | StepKind::CutTraffic { .. }
-        | StepKind::TakeOver { .. }
-        | StepKind::Verify { .. } => None,
-    });
-    let mut found = BTreeMap::new();
-    for (on, service) in services {
-        if let Some(host) = plan.out_of_reach(on, service) {
-            found.insert(on, (service.label(), host));
-        }
-    }
-    for (on, (service, host)) in found {
-        let instance = &plan.instance(on).name;
-        findings.push(
-            Finding::new(
-                Code::NoHands,
-                places.instances[on.index()],
-                format!("`{service}` of `{instance}` is on `{host}`, where Mainstay has no hands"),
-            )
-            .label("its steps would act on the agent's machine")
-            .help(
-                "control it by commands that reach that host (`start`, `stop`, `status`, for example through ssh, without \
-                 `pid_file`), or run the agent there",
-            ),
-        );
-    }
-}
-
-fn probes(plan: &Plan, component: ComponentIx, places: &Places, findings: &mut Vec<Finding>) {
-    for ix in &plan.component(component).instances {
-        let instance = plan.instance(*ix);
-        let mut kinds = instance.probes.iter().map(|it| &plan.probe(*it).kind);
-        if kinds.all(|it| matches!(it, ProbeKind::Tcp { .. })) {
-            findings.push(
-                Finding::new(
-                    Code::TcpOnly,
-                    places.instances[ix.index()],
-                    format!("`{}` is watched by TCP connections only", instance.name),
-                )
-                .label("a hanging server looks healthy")
-                .help("add an `http` or `command` probe that asks the application something"),
-            );
-        }
     }
 }
