@@ -32,16 +32,23 @@ impl Severity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Span {
     /// First byte, counted from 0.
-    pub start: usize,
+    pub start: u32,
     /// One past the last byte; equal to `start` where something is missing.
-    pub end: usize,
+    pub end: u32,
     /// Line of `start`, counted from 1.
-    pub line: usize,
+    pub line: u32,
     /// Column of `start` in characters, counted from 1.
-    pub column: usize,
+    pub column: u32,
     /// Which file of the plan: 0 is the one that was named, the others are included by it.
     #[serde(skip)]
     pub file: u16,
+}
+
+impl Span {
+    /// Its bytes, as a range of the file's text.
+    pub const fn range(&self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
 }
 
 /// A second place that a finding speaks of.

@@ -8,7 +8,7 @@ use crate::config::SourceFile;
 use crate::finding::{Finding, Severity, Span};
 
 /// Lines between two places of one finding beyond which they are drawn apart.
-const APART: usize = 30;
+const APART: u32 = 30;
 
 /// Draws findings about a plan in `files`, with terminal colours or without, each ending in an empty line.
 pub fn render(files: &[SourceFile], findings: &[Finding], colour: bool) -> String {
@@ -76,11 +76,11 @@ fn snippet<'a>(
 ) -> Option<Snippet<'a, annotate_snippets::Annotation<'a>>> {
     let file = files.get(usize::from(shown.first()?.0.file))?;
     let from = shown.iter().map(|(span, _)| span.line).min().unwrap_or(1).max(1);
-    let last = shown.iter().map(|(span, _)| span.end).max().unwrap_or(0);
-    let start = file.lines.get(from - 1).copied().unwrap_or(0);
+    let last = shown.iter().map(|(span, _)| span.range().end).max().unwrap_or(0);
+    let start = file.lines.get(from as usize - 1).copied().unwrap_or(0);
     let end =
         file.lines.get(file.lines.partition_point(|it| *it <= last)).copied().unwrap_or(file.text.len()).max(start);
-    let mut snippet = Snippet::source(&file.text[start..end]).path(file.name).line_start(from);
+    let mut snippet = Snippet::source(&file.text[start..end]).path(file.name).line_start(from as usize);
     for (span, label) in shown {
         let kind = if *span == finding.span { AnnotationKind::Primary } else { AnnotationKind::Context };
         let label = if label.is_empty() { None } else { Some(*label) };
@@ -91,7 +91,7 @@ fn snippet<'a>(
 
 /// The first line of a span, relative to `start`: what goes on over many lines is shown by its beginning.
 fn visible(span: &Span, text: &str, start: usize) -> Range<usize> {
-    let piece = &text[span.start..span.end];
+    let piece = &text[span.range()];
     let length = piece.find('\n').unwrap_or(piece.len());
-    span.start - start..span.start + length - start
+    span.range().start - start..span.range().start + length - start
 }

@@ -124,8 +124,8 @@ fn source<'a>(files: &'a [SourceFile], span: &Span) -> (&'a str, &'a str) {
 /// Lines and columns count from 1, in characters; the end is one past the last (§3.30). Blanks at the end of a span, such
 /// as the line break after a block, belong to nothing that anyone would mark.
 fn region(text: &str, span: &Span) -> Value {
-    let piece = text.get(span.start..span.end).unwrap_or_default().trim_end();
-    let (start_line, start_column) = (span.line.max(1), span.column.max(1));
+    let piece = text.get(span.range()).unwrap_or_default().trim_end();
+    let (start_line, start_column) = (span.line.max(1) as usize, span.column.max(1) as usize);
     let (end_line, end_column) = match piece.rfind('\n') {
         Some(last) => (start_line + piece.matches('\n').count(), piece[last + 1..].chars().count() + 1),
         None => (start_line, start_column + piece.chars().count()),
@@ -154,7 +154,7 @@ fn uri(file: &str) -> String {
 /// A finding that says another number, such as a worst case, is another one.
 fn fingerprint(files: &[SourceFile], finding: &Finding) -> String {
     let (_, text) = source(files, &finding.span);
-    let before = text.get(..finding.span.start).unwrap_or_default();
+    let before = text.get(..finding.span.range().start).unwrap_or_default();
     let line = before.rfind('\n').map_or(0, |it| it + 1);
     let line = text.get(line..).unwrap_or_default().lines().next().unwrap_or_default();
     let parts = [finding.code.text(), &finding.message, line.trim()].join("\0");
@@ -170,7 +170,9 @@ mod tests {
         let before = &text[..start];
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
-        Span { start, end: start + piece.len(), line, column, file: 0 }
+        let number = |it: usize| u32::try_from(it).unwrap();
+        let (start, end) = (number(start), number(start + piece.len()));
+        Span { start, end, line: number(line), column: number(column), file: 0 }
     }
 
     fn ends(text: &str, piece: &str) -> (Value, Value) {

@@ -182,7 +182,7 @@ fn findings_name_the_file_that_they_are_in() {
         ("routes.yaml", "routes:\n  db: { shared: {}, dsn: { name: db. }, targets: [] }\nstate: x\n"),
     ];
     let compiled = surroundings(&files, &[("DB_HOST", "10.0.0.1"), ("TOKEN", "hush")])(WHOLE);
-    let found: Vec<(&str, usize, &str)> =
+    let found: Vec<(&str, u32, &str)> =
         compiled.findings.iter().map(|it| (it.file.as_str(), it.span.line, it.code.text())).collect();
     assert!(found.contains(&("/etc/routes.yaml", 2, "MS0102")), "{found:?}");
     assert!(found.contains(&("/etc/routes.yaml", 3, "MS0102")), "{found:?}");

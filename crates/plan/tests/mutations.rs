@@ -15,9 +15,12 @@ fn check(text: &str) -> Compiled {
     let compiled = compile("plan.yaml", text, Path::new("/etc/mainstay"));
     for finding in &compiled.findings {
         for span in std::iter::once(finding.span).chain(finding.others.iter().map(|it| it.span)) {
-            assert!(span.start <= span.end && span.end <= text.len(), "{finding:?} is outside\n{text}");
-            assert!(text.is_char_boundary(span.start) && text.is_char_boundary(span.end), "{finding:?}\n{text}");
-            assert!(span.line >= 1 && span.line <= text.matches('\n').count() + 1, "{finding:?}\n{text}");
+            assert!(span.start <= span.end && span.range().end <= text.len(), "{finding:?} is outside\n{text}");
+            assert!(
+                text.is_char_boundary(span.range().start) && text.is_char_boundary(span.range().end),
+                "{finding:?}\n{text}"
+            );
+            assert!(span.line >= 1 && span.line as usize <= text.matches('\n').count() + 1, "{finding:?}\n{text}");
             assert!(span.column >= 1, "{finding:?}\n{text}");
         }
         assert!(!finding.message.is_empty() && !finding.reason.is_empty() && !finding.label.is_empty(), "{finding:?}");

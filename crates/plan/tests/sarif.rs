@@ -76,7 +76,7 @@ fn regions_hold_what_the_findings_are_about() {
             let others = finding.others.iter().enumerate().map(|(at, it)| ("relatedLocations", at, it.span));
             for (list, at, span) in places.into_iter().chain(others) {
                 let region = &result[list][at]["physicalLocation"]["region"];
-                let marked = text[span.start..span.end].trim_end();
+                let marked = text[span.range()].trim_end();
                 assert_eq!(
                     cut(&text, region),
                     marked.replace("\r\n", "\n"),

@@ -136,7 +136,7 @@ mod tests {
         let outline = Outline::of(&root);
         let at = |path: &[&str]| {
             let span = outline.at(path);
-            (&text[span.start..span.end], outline.says(path))
+            (&text[span.range()], outline.says(path))
         };
         assert_eq!(at(&["components", "db", "probes", "0", "http", "fall"]), ("1", true));
         assert_eq!(at(&["components", "db", "probes", "0", "http", "rise"]), ("http", false));

@@ -208,7 +208,7 @@ mod tests {
         let findings = cx.findings.into_inner();
         let told = |it: &Finding| {
             let help = it.help.as_deref().unwrap_or("");
-            format!("{} at `{}`: {} → {help}", it.code.text(), &text[it.span.start..it.span.end], it.message)
+            format!("{} at `{}`: {} → {help}", it.code.text(), &text[it.span.range()], it.message)
         };
         (rules, findings.iter().map(told).collect())
     }

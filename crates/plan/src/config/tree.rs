@@ -140,11 +140,13 @@ impl<'t> Places<'t> {
 
     /// The span of these bytes, without the white space at its end.
     pub(crate) fn span(&self, start: usize, end: usize) -> Span {
+        let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         let end = start + self.text[start..end.max(start)].trim_end().len();
         let line = self.line_of(start);
         let before = &self.text[self.line_starts[line - 1]..start];
         let characters = if self.chars.is_none() { before.len() } else { before.chars().count() };
-        Span { start, end, line, column: characters + 1, file: self.file }
+        let (start, end, line, column) = (number(start), number(end), number(line), number(characters + 1));
+        Span { start, end, line, column, file: self.file }
     }
 
     fn of(&self, span: saphyr_parser::Span) -> Span {
@@ -300,22 +302,22 @@ impl Builder<'_, '_> {
         // Between braces or brackets the end is a character; in a block it is wherever the next thing begins.
         let closed = |open: &str, close: &str, span: Span| {
             let text = self.places.text;
-            let is = text[span.start..].starts_with(open) && text[at.start..].starts_with(close);
-            is.then_some(at.start + close.len())
+            let is = text[span.range().start..].starts_with(open) && text[at.range().start..].starts_with(close);
+            is.then_some(at.range().start + close.len())
         };
         let node = match self.open.pop() {
             // Most have one or two, and room for four: in a large plan that is half of its memory.
             Some(Open::List { span, mut items }) => {
                 items.shrink_to_fit();
-                let last = items.last().map_or(span.end, |it| it.span.end);
+                let last = items.last().map_or(span, |it| it.span).range().end;
                 let last = closed("[", "]", span).unwrap_or(last);
-                Node::new(self.places.span(span.start, last.max(span.start)), Value::List(items))
+                Node::new(self.places.span(span.range().start, last), Value::List(items))
             }
             Some(Open::Map { span, mut entries, .. }) => {
                 entries.shrink_to_fit();
-                let last = entries.last().map_or(span.end, |it| it.node.span.end.max(it.key_span.end));
+                let last = entries.last().map_or(span.end, |it| it.node.span.end.max(it.key_span.end)) as usize;
                 let last = closed("{", "}", span).unwrap_or(last);
-                Node::new(self.places.span(span.start, last.max(span.start)), Value::Map(entries))
+                Node::new(self.places.span(span.range().start, last), Value::Map(entries))
             }
             None => return,
         };
@@ -381,18 +383,18 @@ fn syntax(places: &Places<'_>, error: &ScanError) -> Finding {
         if number == 0 {
             continue;
         }
-        let (line, start) = places.line(number);
+        let (line, start) = places.line(number as usize);
         let indent = line.len() - line.trim_start().len();
         if let Some(tab) = line[..indent].find('\t') {
             let tabs = line[tab..indent].chars().take_while(|it| *it == '\t').count();
             let mut span = places.span(start + tab, start + tab);
-            span.end = start + tab + tabs;
+            span.end = span.start + u32::try_from(tabs).unwrap_or(0);
             return Finding::new(Code::Tab, span, "a tab in the indentation")
                 .label(if tabs == 1 { "this is a tab" } else { "these are tabs" })
                 .help("indent with spaces; most editors have a setting for YAML files");
         }
     }
-    let (line, start) = places.line(here.line);
+    let (line, start) = places.line(here.line as usize);
     let end = start + line.len();
     let info = error.info();
     let first = start + (line.len() - line.trim_start().len());

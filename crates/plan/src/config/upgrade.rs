@@ -72,8 +72,8 @@ fn from_1(root: &mut Node, text: &str, edits: &mut Vec<Edit>) {
     for entry in entries {
         match entry.key.as_str() {
             "version" => edits.push(Edit {
-                at: entry.node.span.start,
-                remove: entry.node.span.end - entry.node.span.start,
+                at: entry.node.span.range().start,
+                remove: entry.node.span.range().len(),
                 insert: NEWEST.to_owned(),
             }),
             "notifications" => {
@@ -94,17 +94,18 @@ fn wrap(entry: &mut Entry, key: &str, text: &str, edits: &mut Vec<Edit>) {
     let inner = std::mem::replace(&mut entry.node, Node::new(span, Value::Null));
     let key_span = inner.spot();
     entry.node.value = Value::Map(vec![Entry { key: key.into(), key_span, node: inner }]);
-    let Some(piece) = text.get(span.start..span.end) else { return };
+    let Some(piece) = text.get(span.range()) else { return };
     if piece.starts_with('{') {
-        edits.push(Edit { at: span.start, remove: 0, insert: format!("{{ {key}: ") });
-        edits.push(Edit { at: span.end, remove: 0, insert: " }".to_owned() });
+        edits.push(Edit { at: span.range().start, remove: 0, insert: format!("{{ {key}: ") });
+        edits.push(Edit { at: span.range().end, remove: 0, insert: " }".to_owned() });
         return;
     }
-    let line_start = text[..key_span.start].rfind('\n').map_or(0, |it| it + 1);
-    let indent = &text[line_start..key_span.start];
-    edits.push(Edit { at: key_span.start, remove: 0, insert: format!("{key}:\n{indent}  ") });
+    let key_at = key_span.range().start;
+    let line_start = text[..key_at].rfind('\n').map_or(0, |it| it + 1);
+    let indent = &text[line_start..key_at];
+    edits.push(Edit { at: key_at, remove: 0, insert: format!("{key}:\n{indent}  ") });
     for (at, _) in piece.match_indices('\n') {
-        let line = span.start + at + 1;
+        let line = span.range().start + at + 1;
         if text[line..].trim_start_matches(' ').starts_with('\n') {
             continue;
         }
@@ -123,9 +124,9 @@ fn escape_variables(node: &mut Node, text: &str, edits: &mut Vec<Edit>) {
                 return;
             }
             *value = value.replace("${", "$${").into();
-            let piece = text.get(node.span.start..node.span.end).unwrap_or_default();
+            let piece = text.get(node.span.range()).unwrap_or_default();
             for (at, _) in piece.match_indices("${") {
-                edits.push(Edit { at: node.span.start + at, remove: 0, insert: "$".to_owned() });
+                edits.push(Edit { at: node.span.range().start + at, remove: 0, insert: "$".to_owned() });
             }
         }
     }

@@ -53,7 +53,7 @@ pub(super) fn written(cx: &Cx<'_>, node: &Node) -> Option<Written> {
     let At { value: text, span } = at_text(cx, node)?;
     let plain = matches!(&node.value, Value::Scalar { quoted: false, .. });
     // Folding and escapes change the length of what is folded or escaped.
-    let exact = plain && span.end - span.start == text.len();
+    let exact = plain && span.range().len() == text.len();
     Some(Written { text, span, exact })
 }
 
@@ -109,11 +109,12 @@ impl<'a> Ink<'a> {
         if !exact {
             return *span;
         }
+        let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         Span {
-            start: span.start + at.start,
-            end: span.start + at.end,
+            start: span.start + number(at.start),
+            end: span.start + number(at.end),
             line: span.line,
-            column: span.column + text[..at.start].chars().count(),
+            column: span.column + number(text[..at.start].chars().count()),
             file: span.file,
         }
     }

@@ -77,7 +77,7 @@ fn plan() -> Plan {
 fn exact(text: &str) -> Written {
     Written {
         text: text.to_owned(),
-        span: Span { start: 100, end: 100 + text.len(), line: 7, column: 11, file: 0 },
+        span: Span { start: 100, end: 100 + u32::try_from(text.len()).unwrap(), line: 7, column: 11, file: 0 },
         exact: true,
     }
 }
@@ -101,7 +101,7 @@ fn with_cx<T>(read: impl FnOnce(&Cx<'_>) -> T) -> (T, Vec<Finding>) {
 
 /// The part of the text that a span of its file is.
 fn part(text: &str, span: Span) -> &str {
-    &text[span.start - 100..span.end - 100]
+    &text[span.range().start - 100..span.range().end - 100]
 }
 
 /// A finding in one line: code, what it points at, and all of its own words.
@@ -206,7 +206,7 @@ fn places_are_exact_in_plain_text_and_whole_elsewhere() {
     let last = findings.last().unwrap();
     assert_eq!((part(text, last.span), last.span.line), ("5", 7));
     // Columns are characters: the sign before it has three bytes.
-    assert_eq!(last.span.column, 11 + text.chars().count() - 1);
+    assert_eq!(last.span.column as usize, 11 + text.chars().count() - 1);
     assert_eq!(last.others.len(), 1);
 
     let folded = Written { exact: false, ..exact(text) };
