@@ -122,32 +122,32 @@ impl Definitions {
     fn kind(&mut self, kind: Kind) -> Value {
         match kind {
             Kind::Version => json!({ "enum": [2, "2"] }),
-            Kind::Name => json!({ "type": TEXT, "pattern": NAME }),
+            Kind::Name => json!({ "type": TEXT, "pattern": or_variable(NAME) }),
             Kind::Text | Kind::Path | Kind::Ref(_) | Kind::Expression => json!({ "type": TEXT, "pattern": r"\S" }),
             Kind::Content => json!({ "type": ["string", "number", "boolean", "null"] }),
-            Kind::Flag => json!({ "type": "boolean" }),
-            Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
-            Kind::Duration | Kind::Ttl => json!({ "type": "string", "pattern": DURATION }),
-            Kind::Positive => json!({ "type": "string", "pattern": ABOVE_ZERO }),
+            Kind::Flag => filled_in(&json!({ "type": "boolean" })),
+            Kind::Number(least, most) => filled_in(&json!({ "type": "integer", "minimum": least, "maximum": most })),
+            Kind::Duration | Kind::Ttl => text(DURATION),
+            Kind::Positive => text(ABOVE_ZERO),
             Kind::Percent => json!({ "anyOf": [
                 { "type": "number", "exclusiveMinimum": 0, "maximum": 100 },
-                { "type": "string", "pattern": r"^\s*\d+(\.\d{0,4})?\s*%?\s*$" },
+                text(r"^\s*\d+(\.\d{0,4})?\s*%?\s*$"),
             ] }),
-            Kind::HostPort => json!({ "type": "string", "pattern": r"^(\[[^\]\s]+\]|[^:\s]+):\d+$" }),
-            Kind::Socket => json!({ "type": "string", "pattern": r"^(\d+(\.\d+){3}|\[[^\]\s]+\]):\d+$" }),
-            Kind::Url => json!({ "type": "string", "pattern": r"^https?://\S+$" }),
-            Kind::DnsName => json!({ "type": TEXT, "pattern": r"^[A-Za-z0-9_.-]+$" }),
+            Kind::HostPort => text(r"^(\[[^\]\s]+\]|[^:\s]+):\d+$"),
+            Kind::Socket => text(r"^(\d+(\.\d+){3}|\[[^\]\s]+\]):\d+$"),
+            Kind::Url => text(r"^https?://\S+$"),
+            Kind::DnsName => json!({ "type": TEXT, "pattern": or_variable(r"^[A-Za-z0-9_.-]+$") }),
             Kind::Argv => json!({
                 "type": "array",
                 "minItems": 1,
                 "items": { "type": ["string", "number", "boolean", "null"] },
             }),
-            Kind::Word(words) => json!({ "enum": words() }),
-            Kind::Words(words) => json!({ "type": "array", "items": { "enum": words() } }),
+            Kind::Word(words) => filled_in(&json!({ "enum": words() })),
+            Kind::Words(words) => json!({ "type": "array", "items": filled_in(&json!({ "enum": words() })) }),
             Kind::Statuses => {
                 let one = json!({ "anyOf": [
                     { "type": "integer", "minimum": 100, "maximum": 599 },
-                    { "type": "string", "pattern": r"^\s*[1-5]\d\d\s*(-\s*[1-5]\d\d\s*)?$" },
+                    text(r"^\s*[1-5]\d\d\s*(-\s*[1-5]\d\d\s*)?$"),
                 ] });
                 json!({ "anyOf": [one, { "type": "array", "items": one }] })
             }
@@ -167,6 +167,20 @@ impl Definitions {
             Kind::Many(choice) => json!({ "type": "array", "items": self.choice(choice) }),
         }
     }
+}
+
+/// A text of this pattern, or one into which a variable is put.
+fn text(pattern: &str) -> Value {
+    json!({ "type": "string", "pattern": or_variable(pattern) })
+}
+
+fn or_variable(pattern: &str) -> String {
+    format!(r"{pattern}|\$\{{")
+}
+
+/// Also where no text belongs, a variable may hold what does.
+fn filled_in(schema: &Value) -> Value {
+    json!({ "anyOf": [schema, { "type": "string", "pattern": r"\$\{" }] })
 }
 
 fn reference(name: &str) -> Value {

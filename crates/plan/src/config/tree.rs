@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+use saphyr_parser::{Event, Parser, ScalarStyle};
 
+use super::syntax::syntax;
 use crate::finding::{Code, Finding, Span};
 
 /// The largest file that is read, in bytes.
@@ -22,6 +23,8 @@ pub(crate) struct Node {
     pub(crate) value: Value,
     /// The text as it stands in the file, if a secret was put into it.
     pub(crate) secret: Option<Box<str>>,
+    /// Whether a variable in it has no value, which was reported: what it says is not known.
+    pub(crate) unknown: bool,
 }
 
 /// What stands there.
@@ -49,7 +52,7 @@ pub(crate) struct Entry {
 impl Node {
     /// A value that holds no secret.
     pub(crate) fn new(span: Span, value: Value) -> Node {
-        Node { span, value, secret: None }
+        Node { span, value, secret: None, unknown: false }
     }
 
     /// Where to point when this node is meant: a scalar itself, the first key of a mapping, the first item of a list.
@@ -103,7 +106,7 @@ impl<'t> Places<'t> {
         Places { text, line_starts, chars, skipped, file }
     }
 
-    fn byte(&self, character: usize) -> usize {
+    pub(super) fn byte(&self, character: usize) -> usize {
         let byte = match &self.chars {
             Some(chars) => chars.get(character).copied().unwrap_or(self.text.len()),
             None => character + self.skipped,
@@ -119,13 +122,17 @@ impl<'t> Places<'t> {
         Span { start, end, line, column: self.text[line_start..start].chars().count() + 1, file: self.file }
     }
 
+    pub(super) fn text(&self) -> &'t str {
+        self.text
+    }
+
     fn of(&self, span: saphyr_parser::Span) -> Span {
         let start = self.byte(span.start.index());
         self.span(start, self.byte(span.end.index()))
     }
 
     /// The text of line `line` (from 1) and the byte at which it starts.
-    fn line(&self, line: usize) -> (&'t str, usize) {
+    pub(super) fn line(&self, line: usize) -> (&'t str, usize) {
         let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
         let end = self.line_starts.get(line).copied().unwrap_or(self.text.len());
         (self.text[start..end].trim_end_matches(['\r', '\n']), start)
@@ -135,7 +142,16 @@ impl<'t> Places<'t> {
 /// A list or a mapping that is still open.
 enum Open {
     List { span: Span, items: Vec<Node> },
-    Map { span: Span, entries: Vec<Entry>, key: Option<(String, Span)>, seen: HashMap<String, Span> },
+    Map { span: Span, entries: Vec<Entry>, key: Option<(Option<String>, Span)>, seen: HashMap<String, Span> },
+}
+
+impl Open {
+    /// The byte at which it begins.
+    const fn start(&self) -> usize {
+        match self {
+            Open::List { span, .. } | Open::Map { span, .. } => span.start,
+        }
+    }
 }
 
 /// Reads a text of one YAML document. `None` when nothing could be made of it; then an error was found. What can be
@@ -161,18 +177,20 @@ pub(crate) fn parse(text: &str, file: u16, findings: &mut Vec<Finding>) -> Optio
                 }
             }
             Err(error) => {
-                builder.findings.push(syntax(&places, &error));
+                let open = builder.open.iter().map(Open::start).collect::<Vec<_>>();
+                builder.findings.push(syntax(&places, &error, &open));
                 return None;
             }
         }
     }
     let root = builder.root.take();
     if root.is_none() {
-        findings.push(
-            Finding::new(Code::Documents, places.span(0, 0), "the file holds no plan")
-                .label("nothing here")
-                .help("`mainstay init` writes a file to start from"),
-        );
+        let (message, help) = if file == 0 {
+            ("the file holds no plan", "`mainstay init` writes a file to start from")
+        } else {
+            ("the included file is empty", "write sections into it, such as `routes:`, or remove it from `include`")
+        };
+        findings.push(Finding::new(Code::Documents, places.span(0, 0), message).label("nothing here").help(help));
     }
     root
 }
@@ -285,7 +303,8 @@ impl Builder<'_, '_> {
             None => self.root = Some(node),
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Map { entries, key, seen, .. }) => match key.take() {
-                Some((name, key_span)) => {
+                Some((None, _)) => {}
+                Some((Some(name), key_span)) => {
                     if let Some(first) = seen.get(&name) {
                         self.findings.push(
                             Finding::new(Code::DuplicateKey, key_span, format!("`{name}` stands twice"))
@@ -303,13 +322,13 @@ impl Builder<'_, '_> {
                     let name = match node.value {
                         Value::Scalar { text, .. } if text == "<<" => {
                             self.unsupported(span, "merge keys are not supported", "write the fields out");
-                            text
+                            Some(text)
                         }
-                        Value::Scalar { text, .. } => text,
+                        Value::Scalar { text, .. } => Some(text),
                         Value::Null | Value::List(_) | Value::Map(_) => {
                             self.findings
                                 .push(Finding::new(Code::WrongType, span, "a key must be text").label("not text"));
-                            String::new()
+                            None
                         }
                     };
                     if let Some(Open::Map { key, .. }) = self.open.last_mut() {
@@ -319,39 +338,4 @@ impl Builder<'_, '_> {
             },
         }
     }
-}
-
-/// What the parser could not read, in words that help: the commonest causes first.
-fn syntax(places: &Places<'_>, error: &ScanError) -> Finding {
-    let at = places.byte(error.marker().index());
-    let here = places.span(at, at);
-    for number in [here.line, here.line.saturating_sub(1)] {
-        if number == 0 {
-            continue;
-        }
-        let (line, start) = places.line(number);
-        let indent = line.len() - line.trim_start().len();
-        if let Some(tab) = line[..indent].find('\t') {
-            let tabs = line[tab..indent].chars().take_while(|it| *it == '\t').count();
-            let mut span = places.span(start + tab, start + tab);
-            span.end = start + tab + tabs;
-            return Finding::new(Code::Tab, span, "a tab in the indentation")
-                .label(if tabs == 1 { "this is a tab" } else { "these are tabs" })
-                .help("indent with spaces; most editors have a setting for YAML files");
-        }
-    }
-    let (line, start) = places.line(here.line);
-    let end = start + line.len();
-    let info = error.info();
-    let first = start + (line.len() - line.trim_start().len());
-    let whole = places.span(first.min(end), end);
-    if info.contains("indent") || info.contains("block mapping") || info.contains("block collection") {
-        return Finding::new(Code::Indentation, whole, "this line's indentation fits no level")
-            .label(format!("{} spaces before this", line.len() - line.trim_start().len()))
-            .help("indent it exactly as its neighbours of the same level");
-    }
-    let span = if at >= start && at < end { places.span(at, end) } else { whole };
-    Finding::new(Code::Syntax, span, format!("not YAML: {info}")).label("reading stopped here").help(
-        "quote text that holds `: ` or ` #` or begins with one of `{ [ & * ! | > % @`; close what was opened before",
-    )
 }
