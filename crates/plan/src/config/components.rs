@@ -78,13 +78,15 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
         );
     }
     let down_when = fields.number("down_when");
-    if let (Some(at), Some(count)) = (fields.place("down_when"), listed.and_then(|it| items_len(&it.node)))
+    if let (Some(at), Some(listed)) = (fields.place("down_when"), listed)
+        && let Some(count) = items_len(&listed.node)
         && down_when as usize > count
         && count > 0
     {
         cx.report(
             Finding::new(Code::DownWhen, at, format!("`down_when` is {down_when}, the number of probes is {count}"))
                 .label("more than there are")
+                .other(listed.key_span, "these")
                 .help(format!("write {count} or less, or add probes")),
         );
     }

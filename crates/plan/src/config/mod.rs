@@ -105,17 +105,18 @@ fn all_passes(
         upgrade(&mut root);
         whole &= source::include(&mut root, &mut files, around, upgrade, &mut findings);
         let mut found = Vec::new();
-        let variables = source::substitute(&mut root, &files, around, &mut found);
+        let filled = source::substitute(&mut root, &files, around, &mut found);
         // In a file with gaps these may be consequences of what could not be read.
         found.retain(|it| whole || !matches!(it.code, Code::VariableUnknown | Code::VariableUnused));
         findings.append(&mut found);
         let base_dirs: Vec<PathBuf> = files.iter().map(|it| it.base_dir.clone()).collect();
         if whole {
-            let source = (files.len() == 1 && !variables).then_some(text);
+            let source = (files.len() == 1 && !filled.any).then_some(text);
             (plan, printed) = lower(&root, source, &base_dirs, print, &mut findings);
         } else {
             judge_part(&root, &base_dirs, &mut findings);
         }
+        findings.iter_mut().for_each(|it| filled.explain(it));
     }
     let name = |file: u16| files.get(usize::from(file)).map(|it| it.name.clone()).unwrap_or_default();
     for finding in &mut findings {

@@ -11,7 +11,7 @@ use super::fields::in_words;
 use super::grammar::PART;
 use super::suggest::nearest;
 use super::tree::{self, Entry, Node, Value};
-use crate::finding::{Code, Finding, Span};
+use crate::finding::{Code, Finding, Label, Span};
 
 /// A file of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,30 +218,61 @@ struct Variable {
     at: Span,
 }
 
-/// Replaces `${NAME}` in every value by what the environment holds. Returns whether the plan has variables at all.
+/// Which values of a plan hold variables: what is wrong with them may not be seen where they stand.
+#[derive(Default)]
+pub(super) struct Filled {
+    /// Whether the plan has variables at all.
+    pub(super) any: bool,
+    /// By the file and the first byte of the value: its end, and name and place of its first variable.
+    places: BTreeMap<(u16, usize), (usize, String, Span)>,
+}
+
+impl Filled {
+    /// Shows where the value came from that a finding complains about.
+    pub(super) fn explain(&self, finding: &mut Finding) {
+        let (file, at) = (finding.span.file, finding.span.start);
+        let before = self.places.range((file, 0)..=(file, at)).next_back();
+        if let Some((_, (end, name, declared))) = before
+            && at < *end
+            && !matches!(finding.code, Code::VariableUnknown | Code::SecretShown | Code::Limit)
+        {
+            let text = format!("`${{{name}}}` comes from here");
+            finding.others.push(Label { file: String::new(), span: *declared, text });
+        }
+    }
+}
+
+/// Replaces `${NAME}` in every value by what the environment holds.
 pub(super) fn substitute(
     root: &mut Node,
     files: &[SourceFile],
     around: &Surroundings<'_>,
     findings: &mut Vec<Finding>,
-) -> bool {
-    let Value::Map(entries) = &mut root.value else { return false };
+) -> Filled {
+    let Value::Map(entries) = &mut root.value else { return Filled::default() };
     let declared = entries.iter().find(|it| it.key == "variables");
     let has_any = declared.is_some();
     let values = declared.map(|it| read_variables(&it.node, around, findings)).unwrap_or_default();
-    let mut filler =
-        Filler { variables: values, files, left: Some(MOST_FILLED_IN), comparisons: COMPARISONS, findings };
+    let mut filler = Filler {
+        variables: values,
+        files,
+        left: Some(MOST_FILLED_IN),
+        comparisons: COMPARISONS,
+        places: BTreeMap::new(),
+        findings,
+    };
     for entry in entries.iter_mut().filter(|it| it.key != "variables") {
         filler.replace(&mut entry.node);
     }
-    for (name, variable) in filler.variables.iter().filter(|(_, it)| !it.used) {
+    let Filler { variables, places, findings, .. } = filler;
+    for (name, variable) in variables.iter().filter(|(_, it)| !it.used) {
         findings.push(
             Finding::new(Code::VariableUnused, variable.at, format!("nothing uses the variable `{name}`"))
                 .label(format!("no `${{{name}}}` in the plan"))
                 .help("remove it"),
         );
     }
-    has_any
+    Filled { any: has_any, places }
 }
 
 /// Lenient about what it can't read: lowering has the same node before it and reports it.
@@ -280,6 +311,7 @@ struct Filler<'a> {
     left: Option<usize>,
     /// How many more names may be compared for suggestions.
     comparisons: usize,
+    places: BTreeMap<(u16, usize), (usize, String, Span)>,
     findings: &'a mut Vec<Finding>,
 }
 
@@ -331,6 +363,8 @@ impl Filler<'_> {
             match self.variables.get_mut(&whole[2..whole.len() - 1]) {
                 Some(variable) => {
                     variable.used = true;
+                    let place = (span.end, whole[2..whole.len() - 1].to_owned(), variable.at);
+                    self.places.entry((span.file, span.start)).or_insert(place);
                     secret |= variable.secret;
                     known &= variable.value.is_some();
                     let value = variable.value.as_deref().unwrap_or_default();

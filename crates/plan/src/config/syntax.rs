@@ -39,9 +39,13 @@ pub(super) fn syntax(places: &Places<'_>, error: &ScanError, open: &[usize]) -> 
     let indent = line.len() - line.trim_start().len();
     if info.contains("indent") || info.contains("block mapping") || info.contains("block collection") {
         let whole = places.span((start + indent).min(start + line.len()), start + line.len());
-        return Finding::new(Code::Indentation, whole, "this line's indentation fits no level")
+        let finding = Finding::new(Code::Indentation, whole, "this line's indentation fits no level")
             .label(format!("{indent} spaces before this"))
             .help("indent it exactly as its neighbours of the same level");
+        return match neighbour(places, here.line, indent) {
+            Some(at) => finding.other(at, format!("{} spaces before this", at.column - 1)),
+            None => finding,
+        };
     }
     Finding::new(Code::Syntax, stopped(places, at), format!("not YAML: {info}"))
         .label("reading stopped here")
@@ -81,6 +85,19 @@ fn quote(places: &Places<'_>, at: usize, info: &str) -> Option<Finding> {
         .label("opened here")
         .help(format!("write `{quote}` where the text ends"));
     Some(finding)
+}
+
+/// The line above whose level was probably meant: the least indented of those that are further in than line `number`, or
+/// the one before it. One of the two lines is not where it belongs.
+fn neighbour(places: &Places<'_>, number: usize, indent: usize) -> Option<Span> {
+    let says_something = |(line, _): &(&str, usize)| !matches!(line.trim_start().chars().next(), None | Some('#'));
+    let above = (1..number).rev().map(|it| places.line(it)).filter(says_something);
+    let span = |(line, start): (&str, usize)| {
+        let first = start + (line.len() - line.trim_start().len());
+        places.span(first, start + line.len())
+    };
+    let further_in = above.clone().map(span).take_while(|it| it.column - 1 > indent);
+    further_in.min_by_key(|it| it.column).or_else(|| above.map(span).next())
 }
 
 /// `type:database`, which is one word to YAML.
