@@ -4,15 +4,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[expect(dead_code, reason = "where a mistake is to lead is not asked here")]
+mod mutants;
+mod sources;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
 use mainstay_plan::{
-    Code, Compiled, Plan, Severity, Surroundings, compile, compile_in, effective, reference, schema, starter,
+    Code, Compiled, Finding, Plan, Severity, Surroundings, compile, compile_in, effective, reference, schema, starter,
 };
+use mutants::{Mutant, mutants};
 use serde_json::Value;
+use sources::sources;
 
 fn folder(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -116,6 +122,35 @@ fn the_schema_and_the_parser_agree_on_wrong_files() {
 
 /// Wrong in a way that has a structural code and that the schema can't see: inside an expression.
 const SEEN_BY_THE_PARSER_ALONE: [&str; 2] = ["rule-bad-duration", "rule-unknown-function"];
+
+#[test]
+fn the_schema_and_the_parser_agree_on_every_small_mistake() {
+    let validator = validator();
+    let (mut tried, mut wrong) = (0, Vec::new());
+    // Every fifth: over the files all kinds of mistake come to all kinds of place.
+    for mutant in sources().iter().flat_map(|it| mutants(it)).step_by(5) {
+        let Some(value) = json(&mutant.text) else { continue };
+        tried += 1;
+        let compiled = compile("plan.yaml", &mutant.text, Path::new("/"));
+        let codes = errors(&compiled);
+        let refused: Vec<String> =
+            validator.iter_errors(&value).take(3).map(|it| format!("{}: {it}", it.instance_path())).collect();
+        let found = compiled.findings.iter().filter(|it| it.severity == Severity::Error);
+        let structural = found.filter(|it| !in_an_expression(&mutant, it)).any(|it| is_structural(it.code));
+        if !refused.is_empty() && codes.is_empty() {
+            wrong.push(format!("{}: the schema alone refuses it: {refused:#?}", mutant.what));
+        } else if refused.is_empty() && structural {
+            wrong.push(format!("{}: the schema takes it: {:#?}", mutant.what, compiled.findings));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {tried} disagree:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(tried > 2000, "{tried} tried");
+}
+
+/// Whether it is about something of which a schema sees the text only.
+fn in_an_expression(mutant: &Mutant, finding: &Finding) -> bool {
+    mutant.text.lines().nth(finding.span.line - 1).is_some_and(|it| it.trim_start().starts_with("when:"))
+}
 
 /// What a plan is, without the text that it came from.
 fn bare(plan: &Plan) -> Plan {

@@ -3,34 +3,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod always;
 mod mutants;
+mod sources;
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use mainstay_plan::{Compiled, Finding, Proof, Severity, compile, render, starter};
-use mutants::{Mutant, mutants, sources};
+use always::check_in;
+use mainstay_plan::{Compiled, Finding, Severity, Surroundings, compile, starter};
+use mutants::{Mutant, mutants};
 use proptest::prelude::*;
+use sources::sources;
 
-/// Everything that must hold for every text.
+/// What must hold for every text that stands alone.
 fn check(text: &str) -> Compiled {
-    let compiled = compile("plan.yaml", text, Path::new("/etc/mainstay"));
-    for finding in &compiled.findings {
-        for span in std::iter::once(finding.span).chain(finding.others.iter().map(|it| it.span)) {
-            assert!(span.start <= span.end && span.end <= text.len(), "{finding:?} is outside\n{text}");
-            assert!(text.is_char_boundary(span.start) && text.is_char_boundary(span.end), "{finding:?}\n{text}");
-            assert!(span.line >= 1 && span.line <= text.matches('\n').count() + 1, "{finding:?}\n{text}");
-            assert!(span.column >= 1, "{finding:?}\n{text}");
-        }
-        assert!(!finding.message.is_empty() && !finding.reason.is_empty() && !finding.label.is_empty(), "{finding:?}");
-    }
-    let errors = compiled.findings.iter().any(|it| it.severity == Severity::Error);
-    assert_eq!(errors, compiled.plan.is_none(), "{:#?}\n{text}", compiled.findings);
-    let _ = render(&compiled.files, &compiled.findings, true);
-    if let Some(plan) = &compiled.plan {
-        let _ = Proof::of(plan).text();
-    }
-    compiled
+    check_in(text, &Surroundings::NONE)
 }
 
 /// One thing that people and editors do to a file.
