@@ -20,7 +20,7 @@ const TIME: Duration = Duration::from_secs(8);
 
 /// Everything must be answered, whatever files and variables hold.
 fn answered(text: &str) {
-    let variable = |name: &str| (name.len() % 3 > 0).then(|| name.to_owned());
+    let variable = |name: &str| (!name.len().is_multiple_of(3)).then(|| name.to_owned());
     let read = |_: &std::path::Path| Ok(text.to_owned());
     check_in(text, &Surroundings { read: &read, variable: &variable });
 }
@@ -86,7 +86,7 @@ fn any_expression_is_answered() {
         let words: Vec<&str> =
             choices.iter().take(60).map(|it| EXPRESSION[usize::from(*it) % EXPRESSION.len()]).collect();
         // With blanks between the words and without.
-        let text = words.join(if choices.len() % 2 == 0 { " " } else { "" });
+        let text = words.join(if choices.len().is_multiple_of(2) { " " } else { "" });
         let quoted = Value::String(text).to_string();
         answered(&everything.replace("when: health(db) == down for 3s", &format!("when: {quoted}")));
     });

@@ -275,6 +275,8 @@ impl<'a> Fields<'a> {
             debug_assert!(self.read.contains(&field.name), "nobody reads `{}` of {}", field.name, self.shape.name);
         }
         let mut meant: Vec<&str> = Vec::new();
+        // Asked once: there may be as many unknown fields as a file has lines.
+        let free: Vec<&'static str> = self.shape.all().map(|it| it.name).filter(|it| !self.has(it)).collect();
         for entry in self.entries {
             if self.shape.field(&entry.key).is_some() {
                 continue;
@@ -284,7 +286,7 @@ impl<'a> Fields<'a> {
                 self.broken = true;
                 continue;
             }
-            let (finding, instead) = self.unknown_field(entry);
+            let (finding, instead) = self.unknown_field(entry, &free);
             meant.extend(instead);
             self.cx.report(finding);
         }
@@ -297,7 +299,7 @@ impl<'a> Fields<'a> {
     }
 
     /// What is to be said about a field that the grammar does not know, and the one that was meant.
-    fn unknown_field(&self, entry: &Entry) -> (Finding, Option<&'static str>) {
+    fn unknown_field(&self, entry: &Entry, free: &[&'static str]) -> (Finding, Option<&'static str>) {
         let key = &entry.key;
         let finding = |message: String| Finding::new(Code::UnknownField, entry.key_span, message);
         let unknown = finding(format!("{} {} no field `{key}`", self.what, self.has_or_have()));
@@ -310,16 +312,14 @@ impl<'a> Fields<'a> {
                 .help("put a value that holds a comma into quotes");
             return (cut, None);
         }
-        let free = self.shape.all().map(|it| it.name).filter(|it| !self.has(it));
-        if let Some(near) = self.cx.nearest(key, free) {
+        if let Some(near) = self.cx.nearest(key, free.iter().copied()) {
             let near = self.shape.field(near).map_or("", |it| it.name);
             return (unknown.label(format!("did you mean `{near}`?")).help(format!("write `{near}:`")), Some(near));
         }
         if let Some(outer) = self.shape.all().find(|it| holds(it.kind, key)) {
-            let example = match outer.kind {
-                Kind::Many(_) => format!("{}: [{{ {key}: … }}]", outer.name),
-                _ => format!("{}: {{ {key}: … }}", outer.name),
-            };
+            let in_a_list = matches!(outer.kind, Kind::Many(_));
+            let (open, close) = if in_a_list { ("[{", "}]") } else { ("{", "}") };
+            let example = format!("{}: {open} {key}: … {close}", outer.name);
             let finding = unknown.label(format!("belongs under `{}`", outer.name)).help(format!("write `{example}`"));
             return (finding, Some(outer.name));
         }
@@ -349,13 +349,11 @@ impl<'a> Fields<'a> {
 
 /// Whether a field of this kind has `key` in it.
 fn holds(kind: Kind, key: &str) -> bool {
-    match kind {
-        Kind::Map(shape) => shape.field(key).is_some(),
-        Kind::One(choice) | Kind::Many(choice) => {
-            choice.variants.iter().any(|it| it.word == key && !matches!(it.behind, Behind::Nothing))
-        }
-        _ => false,
+    if let Kind::Map(shape) = kind {
+        return shape.field(key).is_some();
     }
+    let (Kind::One(choice) | Kind::Many(choice)) = kind else { return false };
+    choice.variants.iter().any(|it| it.word == key && !matches!(it.behind, Behind::Nothing))
 }
 
 /// How a mapping of this shape may look. Where the value that stands in its place can only be one of its fields, it is put in.
@@ -370,11 +368,9 @@ fn shape_like(shape: &Shape, node: &Node) -> String {
         fields.extend(shape.all().find(|it| !it.example.is_empty()).or_else(|| shape.all().next()));
     }
     let value = |field: &&super::grammar::Field| {
-        let is_it = match field.kind {
-            Kind::HostPort | Kind::Socket | Kind::Url => node.text().is_some_and(|it| it.contains(':')),
-            Kind::Ref(_) | Kind::Path => node.text().is_some() && fields.len() == 1,
-            _ => false,
-        };
+        let address = matches!(field.kind, Kind::HostPort | Kind::Socket | Kind::Url);
+        let alone = matches!(field.kind, Kind::Ref(_) | Kind::Path) && fields.len() == 1;
+        let is_it = alone || address && node.text().is_some_and(|it| it.contains(':'));
         match (node.text(), field.presence) {
             (Some(text), _) if is_it && text.contains(':') => format!("{}: \"{text}\"", field.name),
             (Some(text), _) if is_it => format!("{}: {text}", field.name),

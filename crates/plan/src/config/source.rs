@@ -3,7 +3,7 @@
 //! Nothing is read here: whoever compiles a plan hands over how a file is read and what a variable holds, so that
 //! `check` on a laptop, an agent and a replay can each answer in their own way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::COMPARISONS;
@@ -84,6 +84,7 @@ pub(super) fn include(
         }
     };
     let mut whole = true;
+    let mut merger = Merger { version, seen: HashMap::new() };
     for (name, span) in named {
         if files.len() >= MOST_FILES {
             findings.push(
@@ -118,7 +119,7 @@ pub(super) fn include(
         match part {
             Some(mut part) => {
                 upgrade(&mut part);
-                merge(root, part, version.as_deref(), findings);
+                merger.merge(root, part, findings);
             }
             None => whole = false,
         }
@@ -126,39 +127,87 @@ pub(super) fn include(
     whole
 }
 
-/// Puts the sections of an included file into the plan.
-fn merge(root: &mut Node, part: Node, version: Option<&str>, findings: &mut Vec<Finding>) {
-    let Value::Map(sections) = part.value else {
-        findings.push(
-            Finding::new(
-                Code::WrongType,
-                part.span,
-                format!("an included file must be a mapping, this is {}", part.describe()),
-            )
-            .label("not a mapping")
-            .help("write sections, such as `routes:`"),
-        );
-        return;
-    };
-    let Value::Map(all) = &mut root.value else { return };
-    for section in sections {
-        if section.key == "version" {
-            if section.node.text() != version {
-                findings.push(
-                    Finding::new(Code::Version, section.node.spot(), "an included file has the version of its plan")
+/// Puts the sections of included files into the plan.
+struct Merger {
+    version: Option<String>,
+    /// The names of each section to which something was added, and where they stand.
+    seen: HashMap<String, HashMap<String, Span>>,
+}
+
+impl Merger {
+    fn merge(&mut self, root: &mut Node, part: Node, findings: &mut Vec<Finding>) {
+        let Value::Map(sections) = part.value else {
+            findings.push(
+                Finding::new(
+                    Code::WrongType,
+                    part.span,
+                    format!("an included file must be a mapping, this is {}", part.describe()),
+                )
+                .label("not a mapping")
+                .help("write sections, such as `routes:`"),
+            );
+            return;
+        };
+        let Value::Map(all) = &mut root.value else { return };
+        for section in sections {
+            if section.key == "version" {
+                if section.node.text() != self.version.as_deref() {
+                    findings.push(
+                        Finding::new(
+                            Code::Version,
+                            section.node.spot(),
+                            "an included file has the version of its plan",
+                        )
                         .label("another version")
                         .help("write it in the version of the plan, or leave `version` out here"),
-                );
+                    );
+                }
+                continue;
             }
-            continue;
+            if PART.field(&section.key).is_none() {
+                findings.push(not_in_a_part(&section));
+                continue;
+            }
+            match all.iter_mut().find(|it| it.key == section.key) {
+                None => all.push(section),
+                Some(there) => self.join(there, section, findings),
+            }
         }
-        if PART.field(&section.key).is_none() {
-            findings.push(not_in_a_part(&section));
-            continue;
-        }
-        match all.iter_mut().find(|it| it.key == section.key) {
-            None => all.push(section),
-            Some(there) => join(there, section, findings),
+    }
+
+    /// Adds a section to one that is there already.
+    fn join(&mut self, there: &mut Entry, section: Entry, findings: &mut Vec<Finding>) {
+        let single = matches!(section.key.as_str(), "guards" | "coordination");
+        match (&mut there.node.value, section.node.value) {
+            (Value::Map(entries), Value::Map(more)) if !single => {
+                let seen = self
+                    .seen
+                    .entry(section.key)
+                    .or_insert_with(|| entries.iter().map(|it| (it.key.clone(), it.key_span)).collect());
+                for entry in more {
+                    match seen.get(&entry.key) {
+                        Some(first) => findings.push(
+                            Finding::new(Code::DuplicateKey, entry.key_span, format!("`{}` stands twice", entry.key))
+                                .label("again here")
+                                .other(*first, "first here")
+                                .help("keep one of them"),
+                        ),
+                        None => {
+                            seen.insert(entry.key.clone(), entry.key_span);
+                            entries.push(entry);
+                        }
+                    }
+                }
+            }
+            (Value::List(items), Value::List(more)) => items.extend(more),
+            (_, Value::Null) => {}
+            (value @ Value::Null, more) => *value = more,
+            (_, _) => findings.push(
+                Finding::new(Code::DuplicateKey, section.key_span, format!("`{}` stands twice", section.key))
+                    .label("again here")
+                    .other(there.key_span, "first here")
+                    .help("keep one of them"),
+            ),
         }
     }
 }
@@ -177,35 +226,6 @@ fn not_in_a_part(section: &Entry) -> Finding {
             let list: Vec<String> = names.iter().map(|it| format!("`{it}`")).collect();
             finding.label("unknown field").help(format!("it has {}", in_words(&list, "and")))
         }
-    }
-}
-
-/// Adds a section to one that is there already.
-fn join(there: &mut Entry, section: Entry, findings: &mut Vec<Finding>) {
-    let single = matches!(section.key.as_str(), "guards" | "coordination");
-    match (&mut there.node.value, section.node.value) {
-        (Value::Map(entries), Value::Map(more)) if !single => {
-            for entry in more {
-                match entries.iter().find(|it| it.key == entry.key) {
-                    Some(first) => findings.push(
-                        Finding::new(Code::DuplicateKey, entry.key_span, format!("`{}` stands twice", entry.key))
-                            .label("again here")
-                            .other(first.key_span, "first here")
-                            .help("keep one of them"),
-                    ),
-                    None => entries.push(entry),
-                }
-            }
-        }
-        (Value::List(items), Value::List(more)) => items.extend(more),
-        (_, Value::Null) => {}
-        (value @ Value::Null, more) => *value = more,
-        (_, _) => findings.push(
-            Finding::new(Code::DuplicateKey, section.key_span, format!("`{}` stands twice", section.key))
-                .label("again here")
-                .other(there.key_span, "first here")
-                .help("keep one of them"),
-        ),
     }
 }
 
@@ -299,6 +319,9 @@ fn read_variables(node: &Node, around: &Surroundings<'_>, findings: &mut Vec<Fin
     }
     variables
 }
+
+/// In texts longer than this a variable is not looked for: there may be as many as it has words.
+const MOST_SEARCHED: usize = 4096;
 
 /// The most bytes that variables may add to a plan.
 const MOST_FILLED_IN: usize = 16 << 20;
@@ -410,6 +433,9 @@ impl Filler<'_> {
 
     /// The place of `part` in the text at `span`; all of the text, where that can't be said.
     fn exactly(&self, span: Span, part: &str, last: bool) -> Span {
+        if span.end - span.start > MOST_SEARCHED {
+            return span;
+        }
         let Some(text) = self.files.get(usize::from(span.file)).and_then(|it| it.text.get(span.start..span.end)) else {
             return span;
         };

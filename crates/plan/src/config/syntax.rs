@@ -77,10 +77,17 @@ fn tab(places: &Places<'_>, here: Span) -> Option<Finding> {
 
 /// A quote that is never closed, or by the one that was to open the next text.
 fn quote(places: &Places<'_>, at: usize, info: &str) -> Option<Finding> {
-    if !info.contains("quoted scalar, found unexpected") && !info.contains("in quoted scalar") {
+    let text = places.text();
+    let at = if info.contains("quoted scalar, found unexpected") || info.contains("in quoted scalar") {
+        at
+    } else if info.contains("trailing content") {
+        // What ended just before was to begin here, if the one that it ended began on another line.
+        let end = text[..at].rfind(['"', '\''])?;
+        text[..end].rfind(&text[end..=end]).filter(|it| text[*it..end].contains('\n'))?
+    } else {
         return None;
-    }
-    let quote = places.text()[at..].chars().next().filter(|it| matches!(it, '"' | '\''))?;
+    };
+    let quote = text[at..].chars().next().filter(|it| matches!(it, '"' | '\''))?;
     let finding = Finding::new(Code::Syntax, places.span(at, at + 1), "this quote is not closed")
         .label("opened here")
         .help(format!("write `{quote}` where the text ends"));

@@ -4,6 +4,7 @@
 //! deserializer keeps all three, so the parser's events are made into a tree of our own. Aliases, tags and merge keys
 //! are refused: a plan must read the same in every place, and without aliases a small file can't become a large tree.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
@@ -96,6 +97,8 @@ pub(crate) struct Places<'t> {
     skipped: usize,
     /// Which file of the plan it is.
     file: u16,
+    /// A byte and its column, from 0: the next place is counted from there, because a line may be as long as the file.
+    counted: Cell<(usize, usize)>,
 }
 
 impl<'t> Places<'t> {
@@ -103,7 +106,7 @@ impl<'t> Places<'t> {
         let skipped = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let chars = (!text.is_ascii()).then(|| text[skipped..].char_indices().map(|(at, _)| at + skipped).collect());
-        Places { text, line_starts, chars, skipped, file }
+        Places { text, line_starts, chars, skipped, file, counted: Cell::new((0, 0)) }
     }
 
     pub(super) fn byte(&self, character: usize) -> usize {
@@ -119,7 +122,13 @@ impl<'t> Places<'t> {
         let end = start + self.text[start..end.max(start)].trim_end().len();
         let line = self.line_starts.partition_point(|it| *it <= start);
         let line_start = self.line_starts[line - 1];
-        Span { start, end, line, column: self.text[line_start..start].chars().count() + 1, file: self.file }
+        let (from, before) = match self.counted.get() {
+            (byte, column) if (line_start..=start).contains(&byte) => (byte, column),
+            (_, _) => (line_start, 0),
+        };
+        let column = before + self.text[from..start].chars().count();
+        self.counted.set((start, column));
+        Span { start, end, line, column: column + 1, file: self.file }
     }
 
     pub(super) fn text(&self) -> &'t str {
