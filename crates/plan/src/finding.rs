@@ -49,6 +49,17 @@ impl Span {
     pub const fn range(&self) -> std::ops::Range<usize> {
         self.start as usize..self.end as usize
     }
+
+    /// The place of a part of `text`, which stands here on one line.
+    pub(crate) fn part(&self, text: &str, part: std::ops::Range<usize>) -> Span {
+        let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+        Span {
+            start: self.start + number(part.start),
+            end: self.start + number(part.end),
+            column: self.column + number(text[..part.start].chars().count()),
+            ..*self
+        }
+    }
 }
 
 /// A second place that a finding speaks of.

@@ -2,13 +2,17 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 
 use crate::config::SourceFile;
 use crate::finding::{Finding, Severity, Span};
 
 /// Lines between two places of one finding beyond which they are drawn apart.
 const APART: u32 = 30;
+
+/// The most bytes of a file that are drawn around a finding: nobody reads longer lines, and there may be as many findings in
+/// one as it has words.
+const LONGEST: usize = 16 << 10;
 
 /// Draws findings about a plan in `files`, with terminal colours or without, each ending in an empty line.
 pub fn render(files: &[SourceFile], findings: &[Finding], colour: bool) -> String {
@@ -55,7 +59,11 @@ fn group<'a>(files: &[Drawn<'a>], finding: &'a Finding) -> Group<'a> {
     let mut elements = elements.into_iter().flatten();
     let mut group = match elements.next() {
         Some(first) => title.element(first),
-        None => Group::with_title(title),
+        None => {
+            let file = files.get(usize::from(finding.span.file)).map_or("", |it| it.name);
+            let origin = Origin::path(file).line(finding.span.line as usize).char_column(finding.span.column as usize);
+            title.element(origin).element(Level::NOTE.message(normalize_untrusted_str(&finding.label)))
+        }
     };
     for element in elements {
         group = group.element(element);
@@ -67,7 +75,7 @@ fn group<'a>(files: &[Drawn<'a>], finding: &'a Finding) -> Group<'a> {
     group
 }
 
-/// A piece of the file that shows all of `shown`. Only the lines around are handed over: drawing a finding must not cost
+/// A piece of the file that shows all of `shown`, unless it is too long. Only the lines around are handed over: drawing a finding must not cost
 /// more in a large file than in a small one.
 fn snippet<'a>(
     files: &[Drawn<'a>],
@@ -80,6 +88,9 @@ fn snippet<'a>(
     let start = file.lines.get(from as usize - 1).copied().unwrap_or(0);
     let end =
         file.lines.get(file.lines.partition_point(|it| *it <= last)).copied().unwrap_or(file.text.len()).max(start);
+    if end - start > LONGEST {
+        return None;
+    }
     let mut snippet = Snippet::source(&file.text[start..end]).path(file.name).line_start(from as usize);
     for (span, label) in shown {
         let kind = if *span == finding.span { AnnotationKind::Primary } else { AnnotationKind::Context };

@@ -3,45 +3,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod always;
+mod mutants;
+mod sources;
+
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
-use mainstay_plan::{Compiled, Proof, Severity, compile, render, starter};
+use always::check_in;
+use mainstay_plan::{Compiled, Finding, Severity, Surroundings, compile, starter};
+use mutants::{Mutant, mutants};
 use proptest::prelude::*;
+use sources::sources;
 
-/// Everything that must hold for every text.
+/// What must hold for every text that stands alone.
 fn check(text: &str) -> Compiled {
-    let compiled = compile("plan.yaml", text, Path::new("/etc/mainstay"));
-    for finding in &compiled.findings {
-        for span in std::iter::once(finding.span).chain(finding.others.iter().map(|it| it.span)) {
-            assert!(span.start <= span.end && span.range().end <= text.len(), "{finding:?} is outside\n{text}");
-            assert!(
-                text.is_char_boundary(span.range().start) && text.is_char_boundary(span.range().end),
-                "{finding:?}\n{text}"
-            );
-            assert!(span.line >= 1 && span.line as usize <= text.matches('\n').count() + 1, "{finding:?}\n{text}");
-            assert!(span.column >= 1, "{finding:?}\n{text}");
-        }
-        assert!(!finding.message.is_empty() && !finding.reason.is_empty() && !finding.label.is_empty(), "{finding:?}");
-    }
-    let errors = compiled.findings.iter().any(|it| it.severity == Severity::Error);
-    assert_eq!(errors, compiled.plan.is_none(), "{:#?}\n{text}", compiled.findings);
-    let _ = render(&compiled.files, &compiled.findings, true);
-    if let Some(plan) = &compiled.plan {
-        let _ = Proof::of(plan).text();
-    }
-    compiled
-}
-
-fn sources() -> Vec<String> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|it| it.unwrap().path()).collect();
-    paths.retain(|it| it.extension().is_some_and(|ext| ext == "yaml"));
-    paths.sort();
-    let mut sources: Vec<String> = paths.iter().map(|it| fs::read_to_string(it).unwrap()).collect();
-    sources.push(starter().to_owned());
-    sources
+    check_in(text, &Surroundings::NONE)
 }
 
 /// One thing that people and editors do to a file.
@@ -183,6 +160,61 @@ proptest! {
     fn any_text_is_survived(text in "[a-z:{}\\[\\]&*!|>\"'\\-,# \n\té𝄞\u{feff}]{0,120}") {
         check(&text);
     }
+}
+
+/// Whether a finding leads to the mistake: it, or another place that it shows, is on the changed lines, or on the key or
+/// another field of the mapping that was changed; or it speaks of what was changed, in words or by a line that does.
+fn leads_to(finding: &Finding, mutant: &Mutant) -> bool {
+    let spans = || std::iter::once(finding.span).chain(finding.others.iter().map(|it| it.span));
+    let near = |line: usize| mutant.lines.contains(&line) || mutant.around.contains(&line);
+    if spans().any(|it| near(it.line as usize)) {
+        return true;
+    }
+    let speaks = |text: &str| mutant.names.iter().any(|it| mentions(text, it));
+    let words = [&finding.message, &finding.label].into_iter().chain(&finding.help);
+    words.into_iter().any(|it| speaks(it))
+        || spans().any(|it| mutant.text.lines().nth(it.line as usize - 1).is_some_and(speaks))
+}
+
+/// Whether `name` stands in `text` as a word of its own.
+fn mentions(text: &str, name: &str) -> bool {
+    let part = |it: Option<char>| it.is_some_and(|it| it.is_alphanumeric() || matches!(it, '-' | '_'));
+    text.match_indices(name)
+        .any(|(at, _)| !part(text[..at].chars().next_back()) && !part(text[at + name.len()..].chars().next()))
+}
+
+#[test]
+fn every_mistake_at_every_place_is_led_to() {
+    let sources = sources();
+    let found: Vec<(usize, usize, Vec<String>)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = sources.iter().map(|it| scope.spawn(move || not_led_to(it))).collect();
+        threads.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    let (tried, errors) = found.iter().fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+    let lost: Vec<String> = found.into_iter().flat_map(|it| it.2).collect();
+    assert!(lost.is_empty(), "{} of {errors} mistakes are not led to:\n{}", lost.len(), lost.join("\n"));
+    assert!(tried >= 10_000 && errors > tried / 2, "{errors} of {tried} are mistakes");
+}
+
+/// How many mistakes were tried at this plan, how many of them are errors, and those that nothing leads to.
+fn not_led_to(source: &str) -> (usize, usize, Vec<String>) {
+    assert!(check(source).plan.is_some(), "{source}");
+    let mutants = mutants(source);
+    let (mut errors, mut lost) = (0, Vec::new());
+    for mutant in &mutants {
+        let compiled = compile("plan.yaml", &mutant.text, Path::new("/etc/mainstay"));
+        if compiled.plan.is_some() {
+            continue;
+        }
+        errors += 1;
+        let found: Vec<&Finding> = compiled.findings.iter().filter(|it| it.severity == Severity::Error).collect();
+        if !found.iter().any(|it| leads_to(it, mutant)) {
+            let told = |it: &&Finding| format!("{} {}:{} {}", it.code.text(), it.span.line, it.span.column, it.message);
+            let told: Vec<String> = found.iter().map(told).collect();
+            lost.push(format!("{}, lines {:?}: {told:#?}", mutant.what, mutant.lines));
+        }
+    }
+    (mutants.len(), errors, lost)
 }
 
 #[test]

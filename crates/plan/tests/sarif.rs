@@ -1,10 +1,13 @@
 //! SARIF of every example and of every wrong file, held against the schema of OASIS by a validator that is not ours.
 
+mod cases;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cases::cases;
 use jsonschema::Validator;
-use mainstay_plan::{Code, Compiled, compile, sarif, starter};
+use mainstay_plan::{Code, Compiled, SourceFile, compile, sarif, starter};
 use serde_json::{Value, json};
 
 const SCHEMA: &str = include_str!("schema/sarif-schema-2.1.0.json");
@@ -16,23 +19,24 @@ fn validator() -> Validator {
     jsonschema::options().should_validate_formats(true).build(&schema).expect("the schema is a schema")
 }
 
-/// Name and text of the examples, the wrong files and the plan of `init`.
-fn plans() -> Vec<(String, String)> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<PathBuf> = ["../../examples", "tests/golden/wrong"]
-        .iter()
-        .flat_map(|dir| fs::read_dir(here.join(dir)).expect("the directory is there"))
+/// What came of the examples, the wrong files and the plan of `init`, by name.
+fn plans() -> Vec<(String, Compiled)> {
+    let compiled = |name: &str, text: &str| (name.to_owned(), compile(name, text, Path::new("/etc/mainstay")));
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut files: Vec<PathBuf> = fs::read_dir(examples)
+        .expect("the directory is there")
         .map(|entry| entry.expect("it can be listed").path())
         .filter(|path| path.extension().is_some_and(|it| it == "yaml"))
         .collect();
     files.sort();
     let read = |path: PathBuf| {
         let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
-        (name, fs::read_to_string(&path).expect("it is text"))
+        compiled(&name, &fs::read_to_string(&path).expect("it is text"))
     };
     let mut plans: Vec<_> = files.into_iter().map(read).collect();
-    plans.push(("plan.yaml".to_owned(), starter().to_owned()));
-    plans.push(("zwölf plans/ü.yaml".to_owned(), "# 東京\r\nversion: 1\r\nsité: 東京\r\n".to_owned()));
+    plans.extend(cases().into_iter().map(|it| (it.name.clone(), it.compiled())));
+    plans.push(compiled("plan.yaml", starter()));
+    plans.push(compiled("zwölf plans/ü.yaml", "# 東京\r\nversion: 1\r\nsité: 東京\r\n"));
     plans
 }
 
@@ -40,11 +44,10 @@ fn plans() -> Vec<(String, String)> {
 fn every_document_is_sarif() {
     let validator = validator();
     let plans = plans();
-    assert!(plans.len() > 60, "only {} plans were found", plans.len());
+    assert!(plans.len() > 130, "only {} plans were found", plans.len());
     let mut codes = Vec::new();
-    for (name, text) in &plans {
-        let Compiled { findings, files, .. } = compile(name, text, Path::new("/etc/mainstay"));
-        let document = sarif(&files, &findings);
+    for (name, Compiled { findings, files, .. }) in &plans {
+        let document = sarif(files, findings);
         let errors: Vec<String> =
             validator.iter_errors(&document).map(|it| format!("{}: {it}", it.instance_path())).collect();
         assert!(errors.is_empty(), "{name}:\n{}", errors.join("\n"));
@@ -63,8 +66,7 @@ fn every_document_is_sarif() {
 
 #[test]
 fn regions_hold_what_the_findings_are_about() {
-    for (name, text) in plans() {
-        let Compiled { findings, files, .. } = compile(&name, &text, Path::new("/etc/mainstay"));
+    for (name, Compiled { findings, files, .. }) in plans() {
         let document = sarif(&files, &findings);
         for (at, finding) in findings.iter().enumerate() {
             let result = &document["runs"][0]["results"][at];
@@ -75,10 +77,11 @@ fn regions_hold_what_the_findings_are_about() {
             let places = [("locations", 0, finding.span)];
             let others = finding.others.iter().enumerate().map(|(at, it)| ("relatedLocations", at, it.span));
             for (list, at, span) in places.into_iter().chain(others) {
+                let SourceFile { text, .. } = &files[usize::from(span.file)];
                 let region = &result[list][at]["physicalLocation"]["region"];
                 let marked = text[span.range()].trim_end();
                 assert_eq!(
-                    cut(&text, region),
+                    cut(text, region),
                     marked.replace("\r\n", "\n"),
                     "{name}: {} at {region}",
                     finding.code.text()

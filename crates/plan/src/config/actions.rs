@@ -90,7 +90,8 @@ pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Se
             cx.report(
                 Finding::new(Code::Contradiction, start.key_span, "a service has either a `unit` or a `start` command")
                     .label("a command")
-                    .other(unit.key_span, "a systemd unit"),
+                    .other(unit.key_span, "a systemd unit")
+                    .help("remove `unit`, or keep `unit` alone"),
             );
             None
         }
@@ -125,12 +126,22 @@ pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Se
             fields::argv(cx, &start.node).map(|start| Service::Declared { start, stop, status, pid_file, stop_grace })
         }
         (None, None) => {
-            fields.miss("unit");
+            if fields.has("stop") || fields.has("status") || fields.has("pid_file") {
+                fields.miss("start");
+            } else {
+                fields.miss("unit");
+            }
             None
         }
     };
     fields.finish();
     service
+}
+
+/// Stands in for a service that could not be read: nothing that needs one is to be missed.
+pub(super) fn unread_service() -> Service {
+    let none = || Some(Vec::new());
+    Service::Declared { start: Vec::new(), stop: none(), status: none(), pid_file: None, stop_grace: STOP_GRACE }
 }
 
 /// How long a stop in order may take, where the plan does not say.

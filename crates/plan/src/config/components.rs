@@ -1,6 +1,6 @@
 //! Lowering components, standbys and witnesses.
 
-use super::actions::{acts, plane, service};
+use super::actions::{acts, plane, service, unread_service};
 use super::fields::{self, At, Cx, Fields, choose, items, named};
 use super::grammar::{
     APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, GUARDS, LOCATION, OBJECTIVES, SHARED, STANDBY, STRATEGY,
@@ -65,7 +65,7 @@ pub(super) fn standby<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawInstance {
 fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperature) -> RawInstance {
     let cx = fields.cx;
     let location = must_location(fields);
-    let service = fields.take("service").and_then(|it| service(cx, &it.node, it.key_span));
+    let service = fields.take("service").map(|it| service(cx, &it.node, it.key_span).unwrap_or_else(unread_service));
     let listed = fields.take("probes");
     let probes = listed.map(|it| probes(cx, &it.node)).unwrap_or_default();
     if let Some(Entry { key_span, node, .. }) = listed
@@ -78,13 +78,15 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
         );
     }
     let down_when = fields.number("down_when");
-    if let (Some(at), Some(count)) = (fields.place("down_when"), listed.and_then(|it| items_len(&it.node)))
+    if let (Some(at), Some(listed)) = (fields.place("down_when"), listed)
+        && let Some(count) = items_len(&listed.node)
         && down_when as usize > count
         && count > 0
     {
         cx.report(
             Finding::new(Code::DownWhen, at, format!("`down_when` is {down_when}, the number of probes is {count}"))
                 .label("more than there are")
+                .other(listed.key_span, "these")
                 .help(format!("write {count} or less, or add probes")),
         );
     }
@@ -128,7 +130,7 @@ fn shared<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<SharedPart> {
         cx.report(
             Finding::new(Code::MissingField, chosen.at, format!("this {} has no name", chosen.word))
                 .label("a name is missing here")
-                .help(format!("write for example `{}: core-1`", chosen.word)),
+                .help(format!("write for example `{{ {}: core-1 }}`", chosen.word)),
         );
         return None;
     };

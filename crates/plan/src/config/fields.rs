@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::grammar::{Choice, Kind, Presence, Shape};
+use super::grammar::{Behind, Choice, Kind, Presence, Rule, Shape};
 use super::scalar;
 use super::suggest::nearest;
 use super::tree::{Entry, Node, Value};
@@ -81,8 +81,10 @@ pub(crate) struct Fields<'a> {
     entries: &'a [Entry],
     /// Fields that were read, to see that the grammar promises nothing that is not.
     read: Vec<&'static str>,
-    /// Whether there is no mapping at all: its missing fields would be the same mistake told again.
+    /// Whether it is not all there, which was reported: its missing fields would be the same mistake told again.
     broken: bool,
+    /// The word of a choice that stands alone, without a mapping behind it.
+    alone: Option<&'static str>,
 }
 
 /// The one key of a mapping that says which of several things it is.
@@ -104,12 +106,15 @@ impl<'a> Fields<'a> {
         shape: &'static Shape,
     ) -> Fields<'a> {
         let what = what.into();
-        let mut fields = Fields { cx, what, at, shape, entries: &[], read: Vec::new(), broken: false };
+        let mut fields = Fields { cx, what, at, shape, entries: &[], read: Vec::new(), broken: false, alone: None };
         match node.map(|it| (&it.value, it)) {
             None | Some((Value::Null, _)) => {}
             Some((Value::Map(entries), _)) => fields.entries = entries,
             Some((Value::Scalar { .. } | Value::List(_), node)) => {
-                wrong_type(cx, node, &fields.what, "a mapping of fields");
+                cx.report(
+                    not_type(cx, node, &fields.what, "a mapping of fields")
+                        .help(format!("write for example `{}`", shape_like(shape, node))),
+                );
                 fields.broken = true;
             }
         }
@@ -119,7 +124,14 @@ impl<'a> Fields<'a> {
     /// The fields behind the word of a choice.
     pub(crate) fn behind(cx: &'a Cx<'a>, chosen: &Chosen<'a>, what: impl Into<String>) -> Fields<'a> {
         static NOTHING: Shape = Shape { name: "nothing", doc: "no fields", fields: &[], rules: &[] };
-        Fields::open(cx, chosen.node, chosen.at, what, chosen.shape.unwrap_or(&NOTHING))
+        let mut fields = Fields::open(cx, chosen.node, chosen.at, what, chosen.shape.unwrap_or(&NOTHING));
+        fields.alone = chosen.node.is_none().then_some(chosen.word);
+        fields
+    }
+
+    /// Says that more may stand where nothing could be read, so that no field is called missing.
+    pub(crate) fn leave_gaps(&mut self) {
+        self.broken = true;
     }
 
     /// The field `name`, if it is there.
@@ -245,31 +257,41 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The same where one of several would do.
+    pub(crate) fn miss_one_of(&self, names: &[&'static str]) {
+        if self.broken {
+            return;
+        }
+        let list: Vec<String> = names.iter().map(|it| format!("`{it}`")).collect();
+        let example = |name: &str| self.shape.field(name).map_or("", |it| it.example);
+        let help: Vec<String> = names.iter().map(|it| format!("`{it}: {}`", example(it))).collect();
+        self.cx.report(
+            Finding::new(Code::MissingField, self.at, format!("{} has neither {}", self.what, in_words(&list, "nor")))
+                .label("one of them is missing here")
+                .help(format!("add for example {}", in_words(&help, "or"))),
+        );
+    }
+
     /// Reports the fields that the grammar does not know and those that are missing. A misspelt field that had to be
     /// there is one mistake, not two.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(mut self) {
         for field in self.shape.all() {
             debug_assert!(self.read.contains(&field.name), "nobody reads `{}` of {}", field.name, self.shape.name);
         }
         let mut meant: Vec<&str> = Vec::new();
+        // Asked once: there may be as many unknown fields as a file has lines.
+        let free: Vec<&'static str> = self.shape.all().map(|it| it.name).filter(|it| !self.has(it)).collect();
         for entry in self.entries {
             if self.shape.field(&entry.key).is_some() {
                 continue;
             }
-            let free = self.shape.all().map(|it| it.name).filter(|it| !self.has(it));
-            let near = self.cx.nearest(&entry.key, free);
-            let mut finding =
-                Finding::new(Code::UnknownField, entry.key_span, format!("{} has no field `{}`", self.what, entry.key));
-            finding = match near {
-                Some(near) => {
-                    meant.push(near);
-                    finding.label(format!("did you mean `{near}`?")).help(format!("write `{near}:`"))
-                }
-                None => {
-                    let known: Vec<String> = self.shape.all().map(|it| format!("`{}`", it.name)).collect();
-                    finding.label("unknown field").help(format!("it has {}", in_words(&known, "and")))
-                }
-            };
+            if entry.key == "<<" {
+                // Reported as what it is; what it would have merged is not missing.
+                self.broken = true;
+                continue;
+            }
+            let (finding, instead) = self.unknown_field(entry, &free);
+            meant.extend(instead);
             self.cx.report(finding);
         }
         for field in self.shape.all() {
@@ -280,15 +302,88 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// What is to be said about a field that the grammar does not know, and the one that was meant.
+    fn unknown_field(&self, entry: &Entry, free: &[&'static str]) -> (Finding, Option<&'static str>) {
+        let key = &entry.key;
+        let finding = |message: String| Finding::new(Code::UnknownField, entry.key_span, message);
+        let unknown = finding(format!("{} {} no field `{key}`", self.what, self.has_or_have()));
+        if matches!(entry.node.value, Value::Null)
+            && key.contains(|it: char| !it.is_alphanumeric() && it != '_' && it != '-')
+        {
+            let cut = finding(format!("`{key}` is no field of {}", self.what))
+                .label("cut off from what stands before it")
+                .reason("between braces a comma ends a value")
+                .help("put a value that holds a comma into quotes");
+            return (cut, None);
+        }
+        if let Some(near) = self.cx.nearest(key, free.iter().copied()) {
+            let near = self.shape.field(near).map_or("", |it| it.name);
+            return (unknown.label(format!("did you mean `{near}`?")).help(format!("write `{near}:`")), Some(near));
+        }
+        if let Some(outer) = self.shape.all().find(|it| holds(it.kind, key)) {
+            let in_a_list = matches!(outer.kind, Kind::Many(_));
+            let (open, close) = if in_a_list { ("[{", "}]") } else { ("{", "}") };
+            let example = format!("{}: {open} {key}: … {close}", outer.name);
+            let finding = unknown.label(format!("belongs under `{}`", outer.name)).help(format!("write `{example}`"));
+            return (finding, Some(outer.name));
+        }
+        let known: Vec<String> = self.shape.all().map(|it| format!("`{}`", it.name)).collect();
+        let help = match known.as_slice() {
+            [] => "remove it: there is nothing to say here".to_owned(),
+            [_, ..] => format!("there {} {}", if known.len() == 1 { "is" } else { "are" }, in_words(&known, "and")),
+        };
+        (unknown.label("unknown field").help(help), None)
+    }
+
+    fn has_or_have(&self) -> &'static str {
+        if self.what.starts_with("these ") { "have" } else { "has" }
+    }
+
     fn report_missing(&self, name: &'static str) {
-        let finding = Finding::new(Code::MissingField, self.at, format!("{} has no `{name}`", self.what))
-            .label(format!("`{name}` is missing here"));
+        let message = format!("{} {} no `{name}`", self.what, self.has_or_have());
+        let finding = Finding::new(Code::MissingField, self.at, message).label(format!("`{name}` is missing here"));
         let example = self.shape.field(name).map_or("", |it| it.example);
-        self.cx.report(match example {
-            "" => finding,
-            example => finding.help(format!("add for example `{name}: {example}`")),
+        self.cx.report(match (example, self.alone) {
+            ("", _) => finding,
+            (example, None) => finding.help(format!("add for example `{name}: {example}`")),
+            (example, Some(word)) => finding.help(format!("write for example `{word}: {{ {name}: {example} }}`")),
         });
     }
+}
+
+/// Whether a field of this kind has `key` in it.
+fn holds(kind: Kind, key: &str) -> bool {
+    if let Kind::Map(shape) = kind {
+        return shape.field(key).is_some();
+    }
+    let (Kind::One(choice) | Kind::Many(choice)) = kind else { return false };
+    choice.variants.iter().any(|it| it.word == key && !matches!(it.behind, Behind::Nothing))
+}
+
+/// How a mapping of this shape may look. Where the value that stands in its place can only be one of its fields, it is put in.
+fn shape_like(shape: &Shape, node: &Node) -> String {
+    let one_of = shape.rules.iter().find_map(|it| match it {
+        Rule::OneOf(names) => shape.field(names.first()?),
+        Rule::Alone(..) | Rule::With(..) => None,
+    });
+    let mut fields: Vec<_> = shape.all().filter(|it| it.presence == Presence::Needed).collect();
+    fields.extend(one_of);
+    if fields.is_empty() {
+        fields.extend(shape.all().find(|it| !it.example.is_empty()).or_else(|| shape.all().next()));
+    }
+    let value = |field: &&super::grammar::Field| {
+        let address = matches!(field.kind, Kind::HostPort | Kind::Socket | Kind::Url);
+        let alone = matches!(field.kind, Kind::Ref(_) | Kind::Path) && fields.len() == 1;
+        let is_it = alone || address && node.text().is_some_and(|it| it.contains(':'));
+        match (node.text(), field.presence) {
+            (Some(text), _) if is_it && text.contains(':') => format!("{}: \"{text}\"", field.name),
+            (Some(text), _) if is_it => format!("{}: {text}", field.name),
+            (_, Presence::Default(value)) if field.example.is_empty() => format!("{}: {value}", field.name),
+            (_, _) => format!("{}: {}", field.name, field.example),
+        }
+    };
+    let list: Vec<String> = fields.iter().map(value).collect();
+    if list.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", list.join(", ")) }
 }
 
 /// "`a`, `b` and `c`".
@@ -305,13 +400,27 @@ pub(crate) const THIS: &str = "this field";
 
 /// Reports that `node` is not `expected`.
 pub(crate) fn wrong_type(cx: &Cx<'_>, node: &Node, what: &str, expected: &str) {
+    cx.report(not_type(cx, node, what, expected));
+}
+
+fn not_type(cx: &Cx<'_>, node: &Node, what: &str, expected: &str) -> Finding {
     let found = node.describe();
     let field = format!("`{}`", cx.field.get());
     let what = if what == THIS { &field } else { what };
-    cx.report(
-        Finding::new(Code::WrongType, node.spot(), format!("{what} must be {expected}, this is {found}"))
-            .label(format!("{found}, not {expected}")),
-    );
+    Finding::new(Code::WrongType, node.spot(), format!("{what} must be {expected}, this is {found}"))
+        .label(format!("{found}, not {expected}"))
+}
+
+/// Reports that `node` is not a list of something.
+fn no_list(cx: &Cx<'_>, node: &Node, expected: &str) {
+    let finding = not_type(cx, node, THIS, expected);
+    cx.report(match &node.value {
+        Value::Scalar { text, quoted: true } => finding.help(format!("write `[\"{text}\"]`")),
+        Value::Scalar { text, .. } => finding.help(format!("write `[{text}]`")),
+        Value::Map(_) => finding.help("begin each entry of the list with `- `"),
+        Value::Null => finding.help("write the list behind it, or remove it"),
+        Value::List(_) => finding,
+    });
 }
 
 /// The one thing of `choice` that `node` is: `tcp: {…}`, or `tcp` alone where all its fields have defaults.
@@ -374,7 +483,7 @@ pub(crate) fn items<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<&'a [Node]> {
     match &node.value {
         Value::List(items) => Some(items),
         Value::Null | Value::Scalar { .. } | Value::Map(_) => {
-            wrong_type(cx, node, THIS, "a list");
+            no_list(cx, node, "a list");
             None
         }
     }
@@ -397,7 +506,8 @@ pub(crate) fn named<'a>(cx: &'a Cx<'a>, node: &'a Node, what: &str) -> &'a [Entr
             entries
         }
         Value::Scalar { .. } | Value::List(_) => {
-            wrong_type(cx, node, THIS, &format!("a mapping from names to {what}s"));
+            let finding = not_type(cx, node, THIS, &format!("a mapping from names to {what}s"));
+            cx.report(finding.help("write `NAME:` in place of each `-`, and its fields below, further to the right"));
             &[]
         }
     }
@@ -410,12 +520,17 @@ pub(crate) fn text(cx: &Cx<'_>, node: &Node) -> Option<String> {
 
 /// Any text, with its place.
 pub(crate) fn at_text(cx: &Cx<'_>, node: &Node) -> Option<At<String>> {
-    if shows_secret(cx, node) {
+    if node.unknown || shows_secret(cx, node) {
         return None;
     }
     match &node.value {
         Value::Scalar { text, .. } if text.trim().is_empty() => {
-            cx.report(Finding::new(Code::Empty, node.span, "this text is empty").label("nothing here"));
+            cx.report(
+                Finding::new(Code::Empty, node.span, format!("`{}` is empty", cx.field.get()))
+                    .label("nothing here")
+                    .reason("there is no such thing as the empty text here")
+                    .help("write what it should be, or remove it"),
+            );
             None
         }
         Value::Scalar { text, .. } => Some(At { value: text.to_string(), span: node.span }),
@@ -443,7 +558,7 @@ pub(crate) fn names(cx: &Cx<'_>, node: &Node) -> Option<Vec<At<String>>> {
     match &node.value {
         Value::List(items) => Some(items.iter().filter_map(|it| at_text(cx, it)).collect()),
         Value::Null | Value::Scalar { .. } | Value::Map(_) => {
-            wrong_type(cx, node, THIS, "a list of names");
+            no_list(cx, node, "a list of names");
             None
         }
     }
@@ -497,11 +612,20 @@ pub(crate) fn path(cx: &Cx<'_>, node: &Node) -> Option<PathBuf> {
 
 /// `true` or `false`.
 pub(crate) fn flag(cx: &Cx<'_>, node: &Node) -> Option<bool> {
+    if node.unknown {
+        return None;
+    }
     match &node.value {
         Value::Scalar { text, quoted: false } if text == "true" => Some(true),
         Value::Scalar { text, quoted: false } if text == "false" => Some(false),
         Value::Scalar { .. } | Value::Null | Value::List(_) | Value::Map(_) => {
-            wrong_type(cx, node, THIS, "`true` or `false`");
+            let finding = not_type(cx, node, THIS, "`true` or `false`");
+            let word = node.text().map(str::to_ascii_lowercase).unwrap_or_default();
+            cx.report(match word.as_str() {
+                "true" | "yes" | "on" | "1" => finding.help("write `true`"),
+                "false" | "no" | "off" | "0" => finding.help("write `false`"),
+                _ => finding,
+            });
             None
         }
     }
@@ -509,8 +633,16 @@ pub(crate) fn flag(cx: &Cx<'_>, node: &Node) -> Option<bool> {
 
 /// A whole number in a range.
 pub(crate) fn number(cx: &Cx<'_>, node: &Node, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+    if node.unknown {
+        return None;
+    }
     let Value::Scalar { text, quoted: false } = &node.value else {
-        wrong_type(cx, node, THIS, "a whole number");
+        let finding = not_type(cx, node, THIS, "a whole number");
+        let number = node.text().filter(|it| it.parse::<u32>().is_ok());
+        cx.report(match number {
+            Some(number) => finding.help(format!("write `{number}` without quotes")),
+            None => finding,
+        });
         return None;
     };
     match text.parse::<u32>() {
@@ -553,7 +685,10 @@ fn parsed<T>(
         Ok(value) => Some(value),
         Err(why) => {
             let message = format!("`{}` is no {what}", text.value);
-            cx.report(Finding::new(code, text.span, message).label(why).help(help));
+            let finding = Finding::new(code, text.span, message).label(why).help(help);
+            // DNS has names of its own, with reasons of their own.
+            let dns = what == DNS_NAME;
+            cx.report(if dns { finding.reason("no client could ask for it") } else { finding });
             None
         }
     }
@@ -578,7 +713,8 @@ pub(crate) fn positive(cx: &Cx<'_>, node: &Node) -> Option<Duration> {
         cx.report(
             Finding::new(Code::BadDuration, node.span, format!("`{}` can't be zero", cx.field.get()))
                 .label("more than zero, please")
-                .reason("it would be over before it began"),
+                .reason("it would be over before it began")
+                .help("write for example `1s`, or remove it"),
         );
         return None;
     }
@@ -602,9 +738,11 @@ pub(crate) fn url(cx: &Cx<'_>, node: &Node) -> Option<scalar::Url> {
     parsed(cx, node, Code::BadUrl, "URL", "write it like `http://10.0.1.10:8080/health`", scalar::url)
 }
 
+const DNS_NAME: &str = "DNS name";
+
 /// A DNS name.
 pub(crate) fn dns_name(cx: &Cx<'_>, node: &Node) -> Option<String> {
-    parsed(cx, node, Code::BadName, "DNS name", "write it like `orders.db.internal.`", scalar::dns_name)
+    parsed(cx, node, Code::BadName, DNS_NAME, "write it like `orders.db.internal.`", scalar::dns_name)
 }
 
 /// A percentage in parts per million.

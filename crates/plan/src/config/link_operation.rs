@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::fields::{At, Cx};
 use super::link::index;
 use super::raw::{File, RawChannel, RawDrill, RawEscalation, RawEvacuation, RawRouteRules};
-use super::references::unknown;
+use super::references::{no_component, unknown};
 use crate::drill::Drill;
 use crate::evacuation::{Evacuation, ZoneCapacity};
 use crate::finding::{Code, Finding, Span};
@@ -48,6 +48,7 @@ pub(super) fn prepared(cx: &Cx<'_>, mut raw: Vec<(Prepared, Span)>) -> Vec<Prepa
                 )
                 .label("again here")
                 .other(*at, "first here")
+                .reason("`needs` speaks of both by name, so a name must mean one thing")
                 .help("give one of them another name"),
             );
         }
@@ -74,7 +75,7 @@ pub(super) fn route_rules(cx: &Cx<'_>, plan: &Plan, targets: usize, raw: &RawRou
     for name in &raw.gates {
         match plan.components.binary_search_by(|it| it.name.as_str().cmp(&name.value)) {
             Ok(at) => gates.push(ComponentIx(index(at))),
-            Err(_) => unknown(cx, name, "component", plan.components.iter().map(|it| it.name.as_str())),
+            Err(_) => no_component(cx, plan, name),
         }
     }
     if let Some(at_least) = &raw.at_least
@@ -104,7 +105,7 @@ fn resolve(
         match components.get(&name.value) {
             Some(ix) if found.contains(ix) => {}
             Some(ix) => found.push(*ix),
-            None => unknown(cx, name, "component", plan.components.iter().map(|it| it.name.as_str())),
+            None => no_component(cx, plan, name),
         }
     }
     found
@@ -143,6 +144,7 @@ fn escalation(cx: &Cx<'_>, channels: &[RawChannel], raw: Vec<RawEscalation>) -> 
             cx.report(
                 Finding::new(Code::Contradiction, step.at, "this step of the escalation comes before the one above it")
                     .label("earlier")
+                    .reason("who reads the escalation under stress reads it from the top")
                     .help("put the steps in the order of their `after`"),
             );
         }
@@ -168,7 +170,10 @@ fn evacuations(
             match places.get(&name.value) {
                 Some(at) if part_fits(cx, it, &raw[*at], name) => parts.push(*at),
                 Some(_) => {}
-                None => unknown(cx, name, "evacuation", places.keys().map(String::as_str)),
+                None => {
+                    let others = places.keys().map(String::as_str).filter(|other| *other != it.name.value);
+                    unknown(cx, name, "other evacuation", others);
+                }
             }
         }
         let first = resolve(cx, plan, components, &it.first);
@@ -184,14 +189,16 @@ fn evacuations(
                         format!("`{}` is not in what is evacuated", name.value),
                     )
                     .label(format!("it lives in {home}"))
+                    .reason("an evacuation recovers what lives in the place that is lost")
                     .help("remove it here"),
                 );
             }
         }
-        let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
+        let mut seen: BTreeMap<(&str, &str), Span> = BTreeMap::new();
         for capacity in &it.capacity {
             known.survivor(cx, capacity, &region, zone.as_deref());
-            if !seen.insert((&capacity.value.region, &capacity.value.zone)) {
+            let key = (capacity.value.region.as_str(), capacity.value.zone.as_str());
+            if let Some(first) = seen.insert(key, capacity.span) {
                 cx.report(
                     Finding::new(
                         Code::Contradiction,
@@ -199,6 +206,7 @@ fn evacuations(
                         format!("`{}` has two capacities", capacity.value.zone),
                     )
                     .label("again here")
+                    .other(first, "first here")
                     .help("keep one of them"),
                 );
             }
@@ -222,11 +230,13 @@ fn part_fits(cx: &Cx<'_>, whole: &RawEvacuation, part: &RawEvacuation, name: &At
     let region = |it: &RawEvacuation| it.of.region.as_ref().map(|it| it.value.clone());
     let fits = whole.of.zone.is_none() && part.of.zone.is_some() && region(whole) == region(part);
     if !fits {
+        let itself = whole.name.value == part.name.value;
         let text = format!("`{}` is no part of `{}`", name.value, whole.name.value);
         cx.report(
             Finding::new(Code::Contradiction, name.span, text)
-                .label("not a zone of its region")
+                .label(if itself { "an evacuation is no part of itself" } else { "not a zone of its region" })
                 .other(part.of.at, "this is what the part evacuates")
+                .reason("the parts are carried out together, as the evacuation of one region")
                 .help("parts of an evacuation of a region are evacuations of its zones"),
         );
     }
@@ -249,7 +259,8 @@ impl Known {
         let (region, zone) = (it.of.region.as_ref(), it.of.zone.as_ref());
         if let Some(region) = region {
             if !self.zones.iter().any(|(known, _)| *known == region.value) {
-                unknown(cx, region, "region", self.zones.iter().map(|(known, _)| known.as_str()));
+                let regions: BTreeSet<&str> = self.zones.iter().map(|(known, _)| known.as_str()).collect();
+                unknown(cx, region, "region", regions.iter().copied());
             } else if let Some(zone) = zone
                 && !self.zones.iter().any(|(r, z)| *r == region.value && z.as_ref() == Some(&zone.value))
             {
@@ -266,6 +277,7 @@ impl Known {
             cx.report(
                 Finding::new(Code::Contradiction, capacity.span, format!("`{}` is lost in this evacuation", it.zone))
                     .label("nothing can be active here")
+                    .reason("the capacity is that of the zones which take over")
                     .help("name the zones that are left"),
             );
         } else if !self.zones.contains(&(it.region.clone(), Some(it.zone.clone()))) {

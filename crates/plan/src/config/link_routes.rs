@@ -9,7 +9,7 @@ use super::link::{Parts, index, push_probe};
 use super::link_operation::route_rules;
 use super::probes::retarget;
 use super::raw::{RawFence, RawProbe, RawRoute, RawSharing};
-use super::references::unknown;
+use super::references::{no_component, unknown};
 use super::routes::NOWHERE;
 use crate::finding::{Code, Finding, Span};
 use crate::probe::{Address, Probe, ProbeKind, ProbeTiming, Watches};
@@ -98,7 +98,8 @@ pub(super) fn route(
     parts.route_places.push(raw.name.span);
     let weak = raw.verify.is_none() && verify.iter().all(|it| matches!(plan.probe(*it).kind, ProbeKind::Tcp { .. }));
     parts.weak_verify.push(weak);
-    parts.incomplete.push(targets.len() < raw.targets.len());
+    // A route without targets was reported as such.
+    parts.incomplete.push(targets.len() < raw.targets.len() || raw.targets.is_empty());
     parts.targets.push(places.into_keys().collect());
     let rules = route_rules(cx, plan, targets.len(), &raw.rules);
     plan.routes.push(Route {
@@ -145,6 +146,7 @@ fn targets(
                 Finding::new(Code::NameTaken, name.span, format!("`{}` is a target twice", name.value))
                     .label("again here")
                     .other(twice, "first here")
+                    .reason("an instance serves a route at one address")
                     .help("keep one of them"),
             );
             continue;
@@ -216,7 +218,7 @@ fn resolve(
             None
         }
         None => {
-            unknown(cx, name, "component", plan.components.iter().map(|it| it.name.as_str()));
+            no_component(cx, plan, name);
             None
         }
     }

@@ -28,6 +28,7 @@ pub(crate) mod scalar;
 mod schema;
 mod source;
 mod suggest;
+mod syntax;
 mod top;
 mod tree;
 mod upgrade;
@@ -48,7 +49,7 @@ pub use source::{SourceFile, Surroundings};
 pub use upgrade::upgrade;
 
 use crate::Plan;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 
 /// What came of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,15 +100,26 @@ fn all_passes(
     let mut files =
         vec![SourceFile { name: file_name.to_owned(), text: Arc::clone(&text), base_dir: base_dir.to_owned() }];
     let (mut plan, mut printed) = (None, None);
-    if let Some(mut root) = tree::parse(&text, 0, &mut findings) {
+    let all = tree::parse(&text, 0, &mut findings);
+    let mut whole = all.is_some();
+    if let Some(mut root) = all.or_else(|| syntax::before(&text, &mut findings)) {
         let version = upgrade::version(&root).map(str::to_owned);
         let upgrade = |node: &mut tree::Node| upgrade::tree(node, version.as_deref());
         upgrade(&mut root);
-        source::include(&mut root, &mut files, around, upgrade, &mut findings);
-        let variables = source::substitute(&mut root, &files, around, &mut findings);
+        whole &= source::include(&mut root, &mut files, around, upgrade, &mut findings);
+        let mut found = Vec::new();
+        let filled = source::substitute(&mut root, &files, around, &mut found);
+        // In a file with gaps these may be consequences of what could not be read.
+        found.retain(|it| whole || !matches!(it.code, Code::VariableUnknown | Code::VariableUnused));
+        findings.append(&mut found);
         let base_dirs: Vec<PathBuf> = files.iter().map(|it| it.base_dir.clone()).collect();
-        let source = (files.len() == 1 && !variables).then_some(text);
-        (plan, printed) = lower(root, source, &base_dirs, print, &mut findings);
+        if whole {
+            let source = (files.len() == 1 && !filled.any).then_some(text);
+            (plan, printed) = lower(root, source, &base_dirs, print, &mut findings);
+        } else {
+            judge_part(&root, &base_dirs, &mut findings);
+        }
+        findings.iter_mut().for_each(|it| filled.explain(it));
     }
     let name = |file: u16| files.get(usize::from(file)).map(|it| it.name.clone()).unwrap_or_default();
     for finding in &mut findings {
@@ -122,6 +134,25 @@ fn all_passes(
     (Compiled { plan, findings, files }, printed)
 }
 
+fn context(base_dirs: &[PathBuf], findings: Vec<Finding>) -> Cx<'_> {
+    Cx {
+        findings: RefCell::new(findings),
+        base_dirs,
+        field: Cell::new(""),
+        comparisons: Cell::new(COMPARISONS),
+        derived: RefCell::new(HashMap::new()),
+        deriving: false,
+    }
+}
+
+/// Judges a plan of which something could not be read: what stands there, and nothing that the rest could mend.
+fn judge_part(root: &tree::Node, base_dirs: &[PathBuf], findings: &mut Vec<Finding>) {
+    let cx = context(base_dirs, std::mem::take(findings));
+    top::file(&cx, root, false);
+    *findings = cx.findings.into_inner();
+    findings.retain(|it| it.severity == Severity::Error);
+}
+
 /// `source` is the plan's text, if that stands alone.
 fn lower(
     root: tree::Node,
@@ -130,16 +161,9 @@ fn lower(
     print: bool,
     findings: &mut Vec<Finding>,
 ) -> (Option<Plan>, Option<String>) {
-    let found = std::mem::take(findings);
-    let cx = Cx {
-        findings: RefCell::new(found),
-        base_dirs,
-        field: Cell::new(""),
-        comparisons: Cell::new(COMPARISONS),
-        derived: RefCell::new(HashMap::new()),
-        deriving: print || source.is_none(),
-    };
-    let file = top::file(&cx, &root);
+    let mut cx = context(base_dirs, std::mem::take(findings));
+    cx.deriving = print || source.is_none();
+    let file = top::file(&cx, &root, true);
     // A tree is larger than all that was read from it.
     let outline = Outline::of(&root);
     let root = (print || source.is_none()).then_some(root);

@@ -45,7 +45,7 @@ pub(super) fn prepared<'a>(
 }
 
 pub(super) fn site_guards<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> SiteGuards {
-    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "the site's guards", &SITE_GUARDS);
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "these guards of the site", &SITE_GUARDS);
     let guards = SiteGuards {
         storm_brake: fields.take("storm_brake").map(|it| {
             let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "this storm brake", &STORM_BRAKE);

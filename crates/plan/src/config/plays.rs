@@ -174,7 +174,7 @@ impl Compiler<'_> {
                     .label("this takeover has no fence")
                     .other(self.parts.route_places[route.index()], "an exclusive route without `fence`"),
             );
-        } else if routes.is_empty() && !stop {
+        } else if routes.is_empty() && !stop && !self.parts.incomplete.contains(&true) {
             let message = format!("nothing fences `{name}`, which has no route");
             missing(Finding::new(Code::FenceMissing, self.rung.at, message).label("this takeover has no fence"));
         }

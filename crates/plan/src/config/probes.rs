@@ -69,7 +69,10 @@ fn statuses<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<Vec<(u16, u16)>> {
                 cx.report(
                     Finding::new(Code::BadNumber, text.span, format!("`{}` is no status code", text.value))
                         .label("from 100 to 599")
-                        .help("write a code (`200`) or a range (`200-399`)"),
+                        .help(match text.value.strip_suffix("xx") {
+                            Some(first @ ("1" | "2" | "3" | "4" | "5")) => format!("write `{first}00-{first}99`"),
+                            Some(_) | None => "write a code (`200`) or a range (`200-399`)".to_owned(),
+                        }),
                 );
                 None
             }

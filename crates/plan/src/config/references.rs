@@ -76,9 +76,23 @@ pub(super) fn unknown<'n>(cx: &Cx<'_>, name: &At<String>, what: &str, names: imp
     cx.report(match cx.nearest(&name.value, names) {
         Some(near) => finding.label(format!("did you mean `{near}`?")).help(format!("write `{near}`")),
         None if few.is_empty() => finding.label(format!("the plan has no {what}")),
+        None if few.len() == 1 => finding.label("unknown").help(format!("there is only {}", few[0])),
         None if few.len() < 6 => finding.label("unknown").help(format!("there are {}", in_words(&few, "and"))),
         None => finding.label("unknown"),
     });
+}
+
+/// Reports a name that no component has. `plan` has its components and instances.
+pub(super) fn no_component(cx: &Cx<'_>, plan: &Plan, name: &At<String>) {
+    let Some(standby) = plan.instance_named(&name.value) else {
+        return unknown(cx, name, "component", plan.components.iter().map(|it| it.name.as_str()));
+    };
+    let owner = &plan.component(plan.instance(standby).component).name;
+    cx.report(
+        Finding::new(Code::UnknownReference, name.span, format!("`{}` is no component", name.value))
+            .label(format!("a standby of `{owner}`"))
+            .help(format!("write `{owner}`")),
+    );
 }
 
 pub(super) fn dependencies(cx: &Cx<'_>, plan: &mut Plan, depends: &[Vec<At<String>>]) {
@@ -90,7 +104,7 @@ pub(super) fn dependencies(cx: &Cx<'_>, plan: &mut Plan, depends: &[Vec<At<Strin
             match by_name.get(&name.value) {
                 Some(other) if !seen.insert(*other) => {}
                 Some(other) => plan.components[at].depends_on.push(*other),
-                None => unknown(cx, name, "component", plan.components.iter().map(|it| it.name.as_str())),
+                None => no_component(cx, plan, name),
             }
         }
     }

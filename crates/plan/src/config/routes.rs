@@ -190,7 +190,7 @@ fn target<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawTarget {
         }
         (None, None) => {
             if !fields.has("component") && !fields.has("standby") {
-                fields.miss("component");
+                fields.miss_one_of(&["component", "standby"]);
             }
             None
         }

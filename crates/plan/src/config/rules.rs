@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::expression::{Names, Written, expression, written};
 use super::fields::{self, At, Cx, Fields};
 use super::grammar::{RULE, RULE_SCOPE};
-use super::references::unknown;
-use super::tree::{Entry, Node};
+use super::references::{no_component, unknown};
+use super::tree::{Entry, Node, Value};
 use crate::Plan;
 use crate::finding::{Code, Finding, Span};
 use crate::observation::Scenario;
@@ -54,7 +54,7 @@ impl RawOf {
 /// Reads one entry of `rules`.
 pub(super) fn rule<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRule {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("rule `{}`", entry.key), &RULE);
-    let when = fields.read("when", written);
+    let when = fields.read("when", written).filter(|_| !is_cut(&entry.node));
     let then = fields.read("then", |cx, node| {
         let value = fields::word(cx, node, &Scenario::ALL, Scenario::word)?;
         Some(At { value, span: node.span })
@@ -63,6 +63,12 @@ pub(super) fn rule<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRule {
     fields.finish();
     let of = of.filter(|of| then.as_ref().is_none_or(|then| fitting(cx, then, of)));
     RawRule { name: entry.key.to_string(), when, then, of }
+}
+
+/// Whether a comma between braces cut the expression, which is reported as the field that it makes.
+fn is_cut(node: &Node) -> bool {
+    let Value::Map(entries) = &node.value else { return false };
+    entries.iter().any(|it| RULE.field(&it.key).is_none() && matches!(it.node.value, Value::Null))
 }
 
 fn of<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<At<RawOf>> {
@@ -146,8 +152,10 @@ fn scope(cx: &Cx<'_>, plan: &Plan, of: &RawOf) -> Option<Scope> {
     match of {
         RawOf::Component(name) => {
             let found = plan.component_named(&name.value).map(Scope::Component);
+            if found.is_none() {
+                no_component(cx, plan, name);
+            }
             found
-                .or_else(|| missing(cx, name, "component", plan.components.iter().map(|it| it.name.as_str()).collect()))
         }
         RawOf::Instance(name) => {
             let found = plan.instance_named(&name.value).map(|it| Scope::Instances(vec![it]));
@@ -186,7 +194,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::config::tree::{self, Value};
+    use crate::config::tree;
 
     /// The rules of this text under the plan of one database with a standby, and what is said about them.
     fn read(text: &str) -> (Vec<Rule>, Vec<String>) {

@@ -37,19 +37,6 @@ const DURATION: &str = r"^\s*(?=\d)(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?\s*$";
 const ABOVE_ZERO: &str = r"^\s*(?=.*[1-9])(?=\d)(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?\s*$";
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
 
-/// What holds a variable: nobody who does not know its value can say more about it.
-const VARIABLE: &str = r"\$\{";
-
-/// Text of a form, or with a variable in it.
-fn text(pattern: &str) -> Value {
-    json!({ "type": "string", "pattern": format!("{pattern}|{VARIABLE}") })
-}
-
-/// A value that is not any text, or a variable.
-fn or_variable(schema: &Value) -> Value {
-    json!({ "anyOf": [schema, { "type": "string", "pattern": VARIABLE }] })
-}
-
 impl Definitions {
     /// The schema of a mapping, in place.
     fn shape(&mut self, shape: &'static Shape) -> Value {
@@ -135,11 +122,11 @@ impl Definitions {
     fn kind(&mut self, kind: Kind) -> Value {
         match kind {
             Kind::Version => json!({ "enum": [2, "2"] }),
-            Kind::Name => json!({ "type": TEXT, "pattern": NAME }),
+            Kind::Name => json!({ "type": TEXT, "pattern": or_variable(NAME) }),
             Kind::Text | Kind::Path | Kind::Ref(_) | Kind::Expression => json!({ "type": TEXT, "pattern": r"\S" }),
             Kind::Content => json!({ "type": ["string", "number", "boolean", "null"] }),
-            Kind::Flag => or_variable(&json!({ "type": "boolean" })),
-            Kind::Number(least, most) => or_variable(&json!({ "type": "integer", "minimum": least, "maximum": most })),
+            Kind::Flag => filled_in(&json!({ "type": "boolean" })),
+            Kind::Number(least, most) => filled_in(&json!({ "type": "integer", "minimum": least, "maximum": most })),
             Kind::Duration | Kind::Ttl => text(DURATION),
             Kind::Positive => text(ABOVE_ZERO),
             Kind::Percent => json!({ "anyOf": [
@@ -149,14 +136,14 @@ impl Definitions {
             Kind::HostPort => text(r"^(\[[^\]\s]+\]|[^:\s]+):\d+$"),
             Kind::Socket => text(r"^(\d+(\.\d+){3}|\[[^\]\s]+\]):\d+$"),
             Kind::Url => text(r"^https?://\S+$"),
-            Kind::DnsName => json!({ "type": TEXT, "pattern": format!("^[A-Za-z0-9_.-]+$|{VARIABLE}") }),
+            Kind::DnsName => json!({ "type": TEXT, "pattern": or_variable(r"^[A-Za-z0-9_.-]+$") }),
             Kind::Argv => json!({
                 "type": "array",
                 "minItems": 1,
                 "items": { "type": ["string", "number", "boolean", "null"] },
             }),
-            Kind::Word(words) => or_variable(&json!({ "enum": words() })),
-            Kind::Words(words) => json!({ "type": "array", "items": or_variable(&json!({ "enum": words() })) }),
+            Kind::Word(words) => filled_in(&json!({ "enum": words() })),
+            Kind::Words(words) => json!({ "type": "array", "items": filled_in(&json!({ "enum": words() })) }),
             Kind::Statuses => {
                 let one = json!({ "anyOf": [
                     { "type": "integer", "minimum": 100, "maximum": 599 },
@@ -180,6 +167,20 @@ impl Definitions {
             Kind::Many(choice) => json!({ "type": "array", "items": self.choice(choice) }),
         }
     }
+}
+
+/// A text of this pattern, or one into which a variable is put.
+fn text(pattern: &str) -> Value {
+    json!({ "type": "string", "pattern": or_variable(pattern) })
+}
+
+fn or_variable(pattern: &str) -> String {
+    format!(r"{pattern}|\$\{{")
+}
+
+/// Also where no text belongs, a variable may hold what does.
+fn filled_in(schema: &Value) -> Value {
+    json!({ "anyOf": [schema, { "type": "string", "pattern": r"\$\{" }] })
 }
 
 fn reference(name: &str) -> Value {

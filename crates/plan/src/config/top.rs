@@ -3,7 +3,7 @@
 use super::actions::notification;
 use super::components::{component, location, standby, witness};
 use super::fields::{self, At, Cx, Fields, items, named};
-use super::grammar::{ALLOWANCES, Kind, PLAN, SITE, TRAFFIC};
+use super::grammar::{ALLOWANCES, Kind, PLAN, SITE, TRAFFIC, VARIABLE};
 use super::operation;
 use super::raw::File;
 use super::routes::{listen, route};
@@ -14,11 +14,14 @@ use crate::finding::{Code, Finding, Span};
 use crate::location::Location;
 use crate::policy::{Allowances, Mode, OnJournalLoss, Site};
 
-/// The plan, with every default filled in and no name resolved.
-pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node) -> File {
+/// The plan, with every default filled in and no name resolved. Unless it is `whole`, sections may be missing.
+pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
     let top = Span { end: root.span.start, ..root.span };
     let top = if matches!(root.value, Value::Map(_)) { root.spot() } else { top };
     let mut fields = Fields::open(cx, Some(root), top, "the plan", &PLAN);
+    if !whole {
+        fields.leave_gaps();
+    }
     version(&mut fields);
     let site = fields.take("site");
     let site_at = site.map_or(top, |it| it.key_span);
@@ -32,8 +35,12 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node) -> File {
         .unwrap_or(OnJournalLoss::RefuseExclusive);
     let allowances = self::allowances(cx, fields.take("allowances"));
     let (dns_listen, beacon_listen) = fields.take("traffic").map(|it| traffic(cx, it)).unwrap_or_default();
-    // What these hold was put into the tree before.
-    let (_, _) = (fields.take("include"), fields.take("variables"));
+    // What these two stand for was put into the tree before; here is seen whether they were written as they should be.
+    fields.read("include", |cx, node| match &node.value {
+        Value::List(_) => fields::names(cx, node),
+        Value::Null | Value::Scalar { .. } | Value::Map(_) => None,
+    });
+    section(&mut fields, "variables").iter().for_each(|it| variable(cx, it));
     let components = section(&mut fields, "components");
     if let Some(Entry { key_span, node: Node { value: Value::Null | Value::Map(_), .. }, .. }) =
         fields.take("components")
@@ -114,6 +121,13 @@ fn version(fields: &mut Fields<'_>) {
             .label(format!("this Mainstay reads {NEWEST} and older"))
             .help(format!("write `version: {NEWEST}`, or use the Mainstay that the file was written for"))
     });
+}
+
+fn variable<'a>(cx: &'a Cx<'a>, entry: &'a Entry) {
+    let mut fields =
+        Fields::open(cx, Some(&entry.node), entry.key_span, format!("variable `{}`", entry.key), &VARIABLE);
+    let _ = (fields.text("env"), fields.read("default", fields::content), fields.flag("secret"));
+    fields.finish();
 }
 
 fn nowhere() -> Site {

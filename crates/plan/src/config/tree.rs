@@ -8,8 +8,9 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use compact_str::CompactString;
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+use saphyr_parser::{Event, Parser, ScalarStyle};
 
+use super::syntax::syntax;
 use crate::finding::{Code, Finding, Span};
 
 /// The largest file that is read, in bytes.
@@ -24,6 +25,8 @@ pub(crate) struct Node {
     pub(crate) value: Value,
     /// The text as it stands in the file, if a secret was put into it.
     pub(crate) secret: Option<Box<String>>,
+    /// Whether a variable in it has no value, which was reported: what it says is not known.
+    pub(crate) unknown: bool,
 }
 
 /// What stands there.
@@ -51,7 +54,7 @@ pub(crate) struct Entry {
 impl Node {
     /// A value that holds no secret.
     pub(crate) fn new(span: Span, value: Value) -> Node {
-        Node { span, value, secret: None }
+        Node { span, value, secret: None, unknown: false }
     }
 
     /// Where to point when this node is meant: a scalar itself, the first key of a mapping, the first item of a list.
@@ -100,6 +103,8 @@ pub(crate) struct Places<'t> {
     skipped: usize,
     /// Which file of the plan it is.
     file: u16,
+    /// A byte and its column, from 0: the next place is counted from there, because a line may be as long as the file.
+    counted: Cell<(usize, usize)>,
 }
 
 impl<'t> Places<'t> {
@@ -108,10 +113,10 @@ impl<'t> Places<'t> {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let bytes = || text[skipped..].char_indices().map(|(at, _)| at + skipped);
         let chars = (!text.is_ascii()).then(|| bytes().step_by(STRIDE).collect());
-        Places { text, line_starts, near: Cell::new(0), chars, skipped, file }
+        Places { text, line_starts, near: Cell::new(0), chars, skipped, file, counted: Cell::new((0, 0)) }
     }
 
-    fn byte(&self, character: usize) -> usize {
+    pub(super) fn byte(&self, character: usize) -> usize {
         let byte = match &self.chars {
             Some(chars) => {
                 let from = chars.get(character / STRIDE).copied().unwrap_or(self.text.len());
@@ -143,10 +148,19 @@ impl<'t> Places<'t> {
         let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         let end = start + self.text[start..end.max(start)].trim_end().len();
         let line = self.line_of(start);
-        let before = &self.text[self.line_starts[line - 1]..start];
-        let characters = if self.chars.is_none() { before.len() } else { before.chars().count() };
-        let (start, end, line, column) = (number(start), number(end), number(line), number(characters + 1));
+        let line_start = self.line_starts[line - 1];
+        let before = match self.counted.get() {
+            _ if self.chars.is_none() => start - line_start,
+            (byte, column) if (line_start..=start).contains(&byte) => column + self.text[byte..start].chars().count(),
+            (_, _) => self.text[line_start..start].chars().count(),
+        };
+        self.counted.set((start, before));
+        let (start, end, line, column) = (number(start), number(end), number(line), number(before + 1));
         Span { start, end, line, column, file: self.file }
+    }
+
+    pub(super) fn text(&self) -> &'t str {
+        self.text
     }
 
     fn of(&self, span: saphyr_parser::Span) -> Span {
@@ -155,7 +169,7 @@ impl<'t> Places<'t> {
     }
 
     /// The text of line `line` (from 1) and the byte at which it starts.
-    fn line(&self, line: usize) -> (&'t str, usize) {
+    pub(super) fn line(&self, line: usize) -> (&'t str, usize) {
         let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
         let end = self.line_starts.get(line).copied().unwrap_or(self.text.len());
         (self.text[start..end].trim_end_matches(['\r', '\n']), start)
@@ -172,9 +186,18 @@ enum Open {
     Map {
         span: Span,
         entries: Vec<Entry>,
-        key: Option<(CompactString, Span)>,
+        key: Option<(Option<CompactString>, Span)>,
         seen: HashMap<CompactString, Span>,
     },
+}
+
+impl Open {
+    /// The byte at which it begins.
+    const fn start(&self) -> usize {
+        match self {
+            Open::List { span, .. } | Open::Map { span, .. } => span.range().start,
+        }
+    }
 }
 
 /// How many entries are few.
@@ -203,18 +226,20 @@ pub(crate) fn parse(text: &str, file: u16, findings: &mut Vec<Finding>) -> Optio
                 }
             }
             Err(error) => {
-                builder.findings.push(syntax(&places, &error));
+                let open = builder.open.iter().map(Open::start).collect::<Vec<_>>();
+                builder.findings.push(syntax(&places, &error, &open));
                 return None;
             }
         }
     }
     let root = builder.root.take();
     if root.is_none() {
-        findings.push(
-            Finding::new(Code::Documents, places.span(0, 0), "the file holds no plan")
-                .label("nothing here")
-                .help("`mainstay init` writes a file to start from"),
-        );
+        let (message, help) = if file == 0 {
+            ("the file holds no plan", "`mainstay init` writes a file to start from")
+        } else {
+            ("the included file is empty", "write sections into it, such as `routes:`, or remove it from `include`")
+        };
+        findings.push(Finding::new(Code::Documents, places.span(0, 0), message).label("nothing here").help(help));
     }
     root
 }
@@ -330,7 +355,8 @@ impl Builder<'_, '_> {
             None => self.root = Some(node),
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Map { entries, key, seen, .. }) => match key.take() {
-                Some((name, key_span)) => {
+                Some((None, _)) => {}
+                Some((Some(name), key_span)) => {
                     if entries.len() == FEW {
                         seen.extend(entries.iter().map(|it| (it.key.clone(), it.key_span)));
                     }
@@ -357,13 +383,13 @@ impl Builder<'_, '_> {
                     let name = match node.value {
                         Value::Scalar { text, .. } if text == "<<" => {
                             self.unsupported(span, "merge keys are not supported", "write the fields out");
-                            text
+                            Some(text)
                         }
-                        Value::Scalar { text, .. } => text,
+                        Value::Scalar { text, .. } => Some(text),
                         Value::Null | Value::List(_) | Value::Map(_) => {
                             self.findings
                                 .push(Finding::new(Code::WrongType, span, "a key must be text").label("not text"));
-                            CompactString::default()
+                            None
                         }
                     };
                     if let Some(Open::Map { key, .. }) = self.open.last_mut() {
@@ -373,39 +399,4 @@ impl Builder<'_, '_> {
             },
         }
     }
-}
-
-/// What the parser could not read, in words that help: the commonest causes first.
-fn syntax(places: &Places<'_>, error: &ScanError) -> Finding {
-    let at = places.byte(error.marker().index());
-    let here = places.span(at, at);
-    for number in [here.line, here.line.saturating_sub(1)] {
-        if number == 0 {
-            continue;
-        }
-        let (line, start) = places.line(number as usize);
-        let indent = line.len() - line.trim_start().len();
-        if let Some(tab) = line[..indent].find('\t') {
-            let tabs = line[tab..indent].chars().take_while(|it| *it == '\t').count();
-            let mut span = places.span(start + tab, start + tab);
-            span.end = span.start + u32::try_from(tabs).unwrap_or(0);
-            return Finding::new(Code::Tab, span, "a tab in the indentation")
-                .label(if tabs == 1 { "this is a tab" } else { "these are tabs" })
-                .help("indent with spaces; most editors have a setting for YAML files");
-        }
-    }
-    let (line, start) = places.line(here.line as usize);
-    let end = start + line.len();
-    let info = error.info();
-    let first = start + (line.len() - line.trim_start().len());
-    let whole = places.span(first.min(end), end);
-    if info.contains("indent") || info.contains("block mapping") || info.contains("block collection") {
-        return Finding::new(Code::Indentation, whole, "this line's indentation fits no level")
-            .label(format!("{} spaces before this", line.len() - line.trim_start().len()))
-            .help("indent it exactly as its neighbours of the same level");
-    }
-    let span = if at >= start && at < end { places.span(at, end) } else { whole };
-    Finding::new(Code::Syntax, span, format!("not YAML: {info}")).label("reading stopped here").help(
-        "quote text that holds `: ` or ` #` or begins with one of `{ [ & * ! | > % @`; close what was opened before",
-    )
 }

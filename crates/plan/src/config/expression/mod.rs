@@ -109,14 +109,7 @@ impl<'a> Ink<'a> {
         if !exact {
             return *span;
         }
-        let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
-        Span {
-            start: span.start + number(at.start),
-            end: span.start + number(at.end),
-            line: span.line,
-            column: span.column + number(text[..at.start].chars().count()),
-            file: span.file,
-        }
+        span.part(text, at.start..at.end)
     }
 
     fn finding(&self, code: Code, at: Piece, message: impl Into<String>) -> Finding {

@@ -186,7 +186,13 @@ impl Parser<'_> {
             | TokenKind::Comma
             | TokenKind::Broken => format!("{} stands where {wanted} should", self.ink.quote(token.at)),
         };
-        self.ink.report(self.ink.finding(Code::Expression, token.at, message).label(format!("expected {wanted}")));
+        let finding = self.ink.finding(Code::Expression, token.at, message).label(format!("expected {wanted}"));
+        self.ink.report(match wanted {
+            "a value" => finding.help("write for example `down`, `2`, `50%` or `10s`"),
+            "a condition" => finding.help("write a comparison, for example `health(orders-db) == down`"),
+            "a duration" => finding.help("write for example `3s`"),
+            _ => finding,
+        });
         Reported
     }
 
