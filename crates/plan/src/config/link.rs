@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::fields::{At, Cx};
-use super::link_operation::{operation, prepared};
+use super::link_operation::{Known, operation, prepared};
 use super::link_routes::{listeners, route};
 use super::plays;
 use super::raw::{File, RawAct, RawComponent, RawFence, RawInstance, RawProbe, RawRung, RawWitness, RawWitnessRule};
@@ -72,6 +72,7 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     file.components.sort_by(|a, b| a.instance.name.value.cmp(&b.instance.name.value));
     file.witnesses.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     file.routes.sort_by(|a, b| a.name.value.cmp(&b.name.value));
+    let known = Known::of(&file);
     let mut parts = Parts::default();
     let mut standbys = standbys_by_component(cx, &mut file, &mut parts);
     let mut plan = skeleton(&mut file);
@@ -93,7 +94,7 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     let places: Vec<Span> = plan.components.iter().map(|it| parts.names[it.original().index()].span).collect();
     witness_rules(cx, &mut plan, rules, &places);
     listeners(cx, &file.routes, file.dns_listen.as_ref(), file.beacon_listen.as_ref());
-    operation(cx, &mut plan, &mut file);
+    operation(cx, &mut plan, &mut file, &known);
     for (at, raw) in std::mem::take(&mut file.routes).into_iter().enumerate() {
         route(cx, &mut plan, &mut parts, &instances, RouteIx(index(at)), raw);
     }

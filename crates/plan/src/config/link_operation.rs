@@ -16,7 +16,8 @@ use crate::route::RouteRules;
 use crate::{ComponentIx, Plan};
 
 /// Everything that refers to components and to itself, once the components are there.
-pub(super) fn operation(cx: &Cx<'_>, plan: &mut Plan, file: &mut File) {
+/// `known` holds the places of all instances that the file names, used or not.
+pub(super) fn operation(cx: &Cx<'_>, plan: &mut Plan, file: &mut File, known: &Known) {
     let components: HashMap<String, ComponentIx> =
         plan.components.iter().enumerate().map(|(at, it)| (it.name.clone(), ComponentIx(index(at)))).collect();
     plan.guards = file.guards;
@@ -24,7 +25,7 @@ pub(super) fn operation(cx: &Cx<'_>, plan: &mut Plan, file: &mut File) {
     plan.agents.sort_by(|a, b| a.name.cmp(&b.name));
     plan.coordination = file.coordination.take();
     plan.drills = drills(cx, plan, &components, std::mem::take(&mut file.drills));
-    plan.evacuations = evacuations(cx, plan, &components, std::mem::take(&mut file.evacuations));
+    plan.evacuations = evacuations(cx, plan, &components, known, std::mem::take(&mut file.evacuations));
     let channels = std::mem::take(&mut file.notifications);
     plan.escalation = escalation(cx, &channels, std::mem::take(&mut file.escalation));
     plan.notifications = channels.into_iter().filter_map(channel).collect();
@@ -157,11 +158,11 @@ fn evacuations(
     cx: &Cx<'_>,
     plan: &Plan,
     components: &HashMap<String, ComponentIx>,
+    known: &Known,
     mut raw: Vec<RawEvacuation>,
 ) -> Vec<Evacuation> {
     raw.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     let places: BTreeMap<String, usize> = raw.iter().enumerate().map(|(at, it)| (it.name.value.clone(), at)).collect();
-    let known = Known::of(plan);
     let mut found = Vec::new();
     for it in &raw {
         let (region, zone) = known.place(cx, it);
@@ -244,13 +245,14 @@ fn part_fits(cx: &Cx<'_>, whole: &RawEvacuation, part: &RawEvacuation, name: &At
 }
 
 /// Regions and zones that something of the plan lives in.
-struct Known {
+pub(super) struct Known {
     zones: BTreeSet<(String, Option<String>)>,
 }
 
 impl Known {
-    fn of(plan: &Plan) -> Known {
-        let locations = plan.instances.iter().map(|it| &it.location);
+    pub(super) fn of(file: &File) -> Known {
+        let instances = file.components.iter().map(|it| &it.instance).chain(&file.standbys);
+        let locations = instances.map(|it| &it.location);
         Known { zones: locations.map(|it| (it.region.clone(), it.zone.clone())).collect() }
     }
 
