@@ -7,7 +7,7 @@ use std::path::Path;
 use mainstay_plan::Surroundings;
 
 /// This machine's files and this process's environment.
-pub const REAL: Surroundings<'static> = Surroundings { read: &read, variable: &variable };
+pub const REAL: Surroundings<'static> = Surroundings { read: &read, variable: &variable, needs_secrets: true };
 
 fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| error.to_string())

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mainstay_agent::REAL_SURROUNDINGS;
-use mainstay_plan::{Compiled, Severity, compile_in, effective, render};
+use mainstay_plan::{Compiled, Severity, Surroundings, compile_in, effective, render};
 
 use crate::exit::Failure;
+
+/// Secrets need not be known to check a plan: they are where the agent runs, and not in everybody's CI.
+const CHECKING: Surroundings<'static> = Surroundings { needs_secrets: false, ..REAL_SURROUNDINGS };
 
 /// A file that was read.
 pub(crate) struct PlanFile {
@@ -42,12 +45,12 @@ impl PlanFile {
 
     /// Compiles it, with the files that it includes and the variables that it names.
     pub(crate) fn check(&self) -> Checked {
-        Checked { compiled: compile_in(&self.name, Arc::clone(&self.text), &self.base_dir, &REAL_SURROUNDINGS) }
+        Checked { compiled: compile_in(&self.name, Arc::clone(&self.text), &self.base_dir, &CHECKING) }
     }
 
     /// The same, and the plan as one text with everything filled in.
     pub(crate) fn effective(&self) -> (Checked, Option<String>) {
-        let (compiled, text) = effective(&self.name, Arc::clone(&self.text), &self.base_dir, &REAL_SURROUNDINGS);
+        let (compiled, text) = effective(&self.name, Arc::clone(&self.text), &self.base_dir, &CHECKING);
         (Checked { compiled }, text)
     }
 }

@@ -166,7 +166,8 @@ impl Part {
             ("queue", _) => "{ rto: 90s, rpo: 0s }",
             ("files", _) => "{ rto: 2m, rpo: 5m }",
             ("cache", _) => "{ rto: 45s }",
-            _ => "{ rto: 1m }",
+            // Three minutes: what they depend on is back within two.
+            _ => "{ rto: 3m }",
         }
     }
 
@@ -177,9 +178,7 @@ impl Part {
                 "http: {{ url: \"http://{address}:8008/health\", lag_header: x-replication-lag, interval: 2s, fast_interval: 1s, timeout: 1s }}"
             ),
             "cache" => format!("command: {{ run: [valkey-cli, -h, {address}, ping], interval: 2s, timeout: 1s }}"),
-            "queue" => format!(
-                "command: {{ run: [check-broker, {address}], lag: stdout, interval: 2s, fast_interval: 1s, timeout: 1s }}"
-            ),
+            "queue" => format!("command: {{ run: [check-broker, {address}], lag: stdout, interval: 1s, timeout: 1s }}"),
             "files" => format!(
                 "command: {{ run: [check-files, {address}], lag: stdout, interval: 5s, fast_interval: 2s, timeout: 2s }}"
             ),
@@ -493,7 +492,7 @@ fn compiled() -> Compiled {
         files.get(name).cloned().ok_or_else(|| "no such file".to_owned())
     };
     let variable = |name: &str| (name == "SHOP_PAGER_TOKEN").then(|| "hush".to_owned());
-    let around = Surroundings { read: &read, variable: &variable };
+    let around = Surroundings { read: &read, variable: &variable, needs_secrets: true };
     compile_in("plan.yaml", files["plan.yaml"].as_str(), Path::new("/etc/mainstay"), &around)
 }
 

@@ -211,7 +211,12 @@ fn surroundings<'a>(files: &'a [(&str, &str)], variables: &'a [(&str, &str)]) ->
             found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| "no such file".to_owned())
         };
         let variable = |name: &str| variables.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned());
-        compile_in("plan.yaml", text, Path::new("/etc"), &Surroundings { read: &read, variable: &variable })
+        compile_in(
+            "plan.yaml",
+            text,
+            Path::new("/etc"),
+            &Surroundings { read: &read, variable: &variable, needs_secrets: true },
+        )
     }
 }
 

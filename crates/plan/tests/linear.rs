@@ -100,7 +100,7 @@ fn many_mistakes() {
 #[test]
 fn variables() {
     let long = "v".repeat(1000);
-    let around = Surroundings { read: Surroundings::NONE.read, variable: &|_| Some(long.clone()) };
+    let around = Surroundings { read: Surroundings::NONE.read, variable: &|_| Some(long.clone()), needs_secrets: true };
     let declared = |size: usize| (0..size).map(|it| format!("  v{it}: {{ env: V{it} }}\n")).collect::<String>();
     let used = |size: usize, of: &str| (0..size).map(|it| of.replace('#', &it.to_string())).collect::<String>();
     let text =
@@ -127,7 +127,8 @@ fn variables() {
     grows_no_faster("dollars", 50_000, |size| format!("{SITE}{COMPONENT}state: \"{}\"\n", used(size, "$$${")), &around);
     // A text of some bytes becomes no text of a gigabyte.
     let megabyte = "m".repeat(1 << 20);
-    let around = Surroundings { read: Surroundings::NONE.read, variable: &|_| Some(megabyte.clone()) };
+    let around =
+        Surroundings { read: Surroundings::NONE.read, variable: &|_| Some(megabyte.clone()), needs_secrets: true };
     let bomb = format!(
         "{SITE}variables:\n{}{COMPONENT}state: [\"{}\", \"{}\"]\n",
         declared(1),
@@ -142,7 +143,7 @@ fn variables() {
 fn included_files() {
     // A file that includes itself, and files that would go on for ever: a part includes nothing.
     let chain = "include: [plan.yaml]\nroutes: {}\n";
-    let around = Surroundings { read: &|_| Ok(chain.to_owned()), variable: &|_| None };
+    let around = Surroundings { read: &|_| Ok(chain.to_owned()), variable: &|_| None, needs_secrets: true };
     let names = |size: usize| (0..size).map(|it| format!("f{it}.yaml, ")).collect::<String>();
     let compiled =
         grows_no_faster("files", 100, |size| format!("{SITE}{COMPONENT}include: [{}]\n", names(size)), &around);
@@ -151,7 +152,7 @@ fn included_files() {
     assert!(has(&compiled, Code::Limit) && compiled.files.len() == 1000);
     // The same names in every file.
     let part: String = (0..100).map(|it| format!("  a{it}: {{}}\n")).collect();
-    let around = Surroundings { read: &|_| Ok(format!("standbys:\n{part}")), variable: &|_| None };
+    let around = Surroundings { read: &|_| Ok(format!("standbys:\n{part}")), variable: &|_| None, needs_secrets: true };
     grows_no_faster(
         "names of many files",
         20,
@@ -165,7 +166,7 @@ fn included_files() {
             .map(|it| format!("  n{}-{it}: {{}}\n", number.get()))
             .fold("standbys:\n".to_owned(), |all, it| all + &it))
     };
-    let around = Surroundings { read: &read, variable: &|_| None };
+    let around = Surroundings { read: &read, variable: &|_| None, needs_secrets: true };
     grows_no_faster(
         "other names in every file",
         20,

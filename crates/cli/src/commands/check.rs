@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mainstay_plan::{Compiled, Finding, Proof, SourceFile, sarif};
+use mainstay_plan::{Compiled, ComponentIx, Finding, Plan, Proof, SourceFile, sarif};
 use serde::Serialize;
 
 use super::Cx;
@@ -22,6 +22,7 @@ Examples:
   mainstay check mainstay.yaml
   mainstay check --json mainstay.yaml | jq '.findings[].code'
   mainstay check --sarif mainstay.yaml > findings.sarif
+  mainstay check --component orders-db mainstay.yaml
   mainstay check --print-effective mainstay.yaml
   generate-plan | mainstay check -
 
@@ -35,6 +36,12 @@ pub(crate) struct Check {
     /// Leave the proof out
     #[arg(long, conflicts_with = "json")]
     no_proof: bool,
+    /// Prove this component alone; can be given more than once
+    #[arg(long = "component", value_name = "NAME", conflicts_with_all = ["json", "no_proof"])]
+    components: Vec<String>,
+    /// Show every component's proof, however many there are
+    #[arg(long, conflicts_with_all = ["json", "no_proof", "components"])]
+    all: bool,
     /// Print the plan with everything filled in: defaults, included files, variables; secrets stay `${NAME}`
     #[arg(long, conflicts_with_all = ["json", "sarif", "no_proof"])]
     print_effective: bool,
@@ -66,31 +73,54 @@ impl Check {
             say_json(&sarif(&relative(compiled), &compiled.findings))?;
             return Ok(Answer::from(compiled.plan.is_some()));
         }
-        let proof = compiled.plan.as_ref().filter(|_| !self.no_proof).map(Proof::of);
         if self.json {
-            let valid = compiled.plan.is_some();
-            say_json(&Report { file: &file.name, valid, findings: &compiled.findings, proof })?;
-        } else {
-            let out = match &compiled.plan {
-                Some(plan) => {
-                    let mut out = checked.findings(cx.look.colour);
-                    if let Some(proof) = &proof {
-                        out.push_str(&proof.text());
-                        out.push('\n');
-                    }
-                    let found = prefixed("; ", &checked.counts());
-                    let components = count(plan.components.len(), "component");
-                    let routes = count(plan.routes.len(), "route");
-                    out.push_str(&format!("plan is valid: {components}, {routes}{found}\n"));
-                    out
-                }
-                None => checked.refusal(cx.look.colour),
-            };
-            say(&out)?;
+            let (valid, findings) = (compiled.plan.is_some(), compiled.findings.as_slice());
+            let proof = compiled.plan.as_ref().map(Proof::of);
+            say_json(&Report { file: &file.name, valid, findings, proof })?;
+            return Ok(Answer::from(valid));
         }
-        Ok(Answer::from(compiled.plan.is_some()))
+        let Some(plan) = &compiled.plan else {
+            say(&checked.refusal(cx.look.colour))?;
+            return Ok(Answer::No);
+        };
+        let named = self.named(plan)?;
+        say(&checked.findings(cx.look.colour))?;
+        if !self.no_proof {
+            self.prove(plan, &named)?;
+        }
+        let found = prefixed("; ", &checked.counts());
+        let components = count(plan.components.len(), "component");
+        let routes = count(plan.routes.len(), "route");
+        say(&format!("plan is valid: {components}, {routes}{found}\n"))?;
+        Ok(Answer::Yes)
+    }
+
+    fn named(&self, plan: &Plan) -> Result<Vec<ComponentIx>, Failure> {
+        let find = |name: &String| {
+            plan.component_named(name).ok_or_else(|| Failure::usage(format!("there is no component `{name}`")))
+        };
+        self.components.iter().map(find).collect()
+    }
+
+    fn prove(&self, plan: &Plan, named: &[ComponentIx]) -> Result<(), Failure> {
+        let proof = Proof::of(plan);
+        if !named.is_empty() {
+            named.iter().try_for_each(|it| say(&proof.table(*it)))?;
+            return say(&format!("{}\n", Proof::foot()));
+        }
+        if self.all || plan.components.len() <= FEW {
+            // One by one: the proof of a large plan is many megabytes.
+            proof.tables().try_for_each(|it| say(&it))?;
+            return say(&format!("{}\n", Proof::foot()));
+        }
+        say(&format!("{}\n", proof.summary()))?;
+        say("`--component NAME` shows the proof of one component, `--all` of all\n")
     }
 }
+
+/// Of more components than this only a summary of the proof is shown, unless all is asked for: nobody reads a thousand
+/// tables.
+const FEW: usize = 50;
 
 /// The plan as one text that says everything; findings, if there is no plan.
 fn print_effective(file: &PlanFile, cx: &Cx) -> Result<Answer, Failure> {

@@ -107,3 +107,19 @@ fn init_writes_a_sound_plan_once() {
     );
     assert_eq!(within(dir.path(), &["init", "no/such/place.yaml"]).code, Some(2));
 }
+
+#[test]
+fn a_large_plan_is_proved_on_one_page() {
+    let plan = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/five-hundred/plan.yaml");
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = within(dir.path(), &["check", plan]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let page = said.out.find("  failure   without").expect("a summary");
+    golden("check-large.txt", &said.out[page..]);
+    let one = within(dir.path(), &["check", "--component", "cart-lb-01", plan]);
+    assert!(one.out.contains("\ncart-lb-01 (load_balancer") && !one.out.contains("\ncart-lb-02 ("), "{}", one.out);
+    let all = within(dir.path(), &["check", "--all", plan]);
+    assert_eq!(all.out.matches("\n  failure ").count(), 500);
+    within(dir.path(), &["check", "--component", "cart-lb-99", plan])
+        .fails(2, "error: there is no component `cart-lb-99`\n");
+}

@@ -40,17 +40,23 @@ pub struct Surroundings<'a> {
     pub read: &'a dyn Fn(&Path) -> Result<String, String>,
     /// The value of an environment variable, if it is set.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Whether secrets must be set. Who acts needs them; who checks a plan needs to know only that they have a name.
+    pub needs_secrets: bool,
 }
 
 impl Surroundings<'_> {
     /// No file and no variable: for a plan that stands alone.
-    pub const NONE: Surroundings<'static> =
-        Surroundings { read: &|_| Err("no other file can be read here".to_owned()), variable: &|_| None };
+    pub const NONE: Surroundings<'static> = Surroundings {
+        read: &|_| Err("no other file can be read here".to_owned()),
+        variable: &|_| None,
+        needs_secrets: true,
+    };
 
     /// For the text that a journal keeps, which stands alone but for its secrets: decisions don't depend on those.
     pub const REPLAY: Surroundings<'static> = Surroundings {
         read: &|_| Err("a journal's plan stands alone".to_owned()),
-        variable: &|_| Some("(a secret)".to_owned()),
+        variable: &|_| None,
+        needs_secrets: false,
     };
 }
 
@@ -302,6 +308,9 @@ pub(super) fn substitute(
     Filled { any: has_any, places }
 }
 
+/// Stands for a secret that nobody needs to know.
+const UNKNOWN_SECRET: &str = "(a secret)";
+
 /// Lenient about what it can't read: lowering has the same node before it and reports it.
 fn read_variables(node: &Node, around: &Surroundings<'_>, findings: &mut Vec<Finding>) -> BTreeMap<String, Variable> {
     let Value::Map(entries) = &node.value else { return BTreeMap::new() };
@@ -315,6 +324,7 @@ fn read_variables(node: &Node, around: &Surroundings<'_>, findings: &mut Vec<Fin
         let env = get("env").and_then(Node::text);
         let default = get("default").map(|it| it.text().unwrap_or_default().to_owned());
         let value = env.and_then(|it| (around.variable)(it)).or(default);
+        let value = value.or_else(|| (secret && !around.needs_secrets).then(|| UNKNOWN_SECRET.to_owned()));
         if let (None, Some(env), Some(at)) = (&value, env, get("env")) {
             findings.push(
                 Finding::new(Code::VariableUnset, at.span, format!("the environment variable `{env}` is not set"))

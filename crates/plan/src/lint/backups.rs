@@ -4,7 +4,7 @@ use super::reading::{Reading, smallest_shared};
 use crate::backup::Backup;
 use crate::component::Component;
 use crate::config::scalar::show_duration;
-use crate::finding::{Code, Finding, Span};
+use crate::finding::{Code, Finding, Severity, Span};
 use crate::location::{FailureDomain, Location};
 use crate::strategy::Strategy;
 
@@ -83,13 +83,16 @@ fn loss(reading: &Reading<'_>, component: &Component, findings: &mut Vec<Finding
             },
         ),
     };
-    findings.push(
-        Finding::new(Code::BackupLoss, at(reading, component, backup, field), message)
-            .label(format!("loses up to {}", show_duration(backup.loss())))
-            .other(reading.at(component, &["objectives", "rpo"]), "this is promised")
-            .reason(reason)
-            .help(format!("{help}; or raise the objective")),
-    );
+    let mut finding = Finding::new(Code::BackupLoss, at(reading, component, backup, field), message)
+        .label(format!("loses up to {}", show_duration(backup.loss())))
+        .other(reading.at(component, &["objectives", "rpo"]), "this is promised")
+        .reason(reason)
+        .help(format!("{help}; or raise the objective"));
+    if reading.standbys(component).next().is_some() {
+        // Only when the standby fails, too, does anybody restore.
+        finding.severity = Severity::Note;
+    }
+    findings.push(finding);
 }
 
 fn schedule(reading: &Reading<'_>, component: &Component, backup: &Backup, findings: &mut Vec<Finding>) {

@@ -13,6 +13,7 @@ mod mend;
 mod prove;
 mod reasons;
 mod rests_on;
+mod summary;
 mod text;
 mod times;
 
@@ -326,7 +327,27 @@ impl<'p> Proof<'p> {
 
     /// As plain text: a table for each component, at most 100 columns wide.
     pub fn text(&self) -> String {
-        text::proof(self)
+        self.tables().chain(std::iter::once(Proof::foot())).collect()
+    }
+
+    /// The tables one by one: of a large plan all of them together are many megabytes.
+    pub fn tables(&self) -> impl Iterator<Item = String> {
+        (0u32..).map(ComponentIx).take(self.components.len()).map(|it| self.table(it))
+    }
+
+    /// The table of one component.
+    pub fn table(&self, component: ComponentIx) -> String {
+        text::table_of(self, component)
+    }
+
+    /// What stands under the tables.
+    pub fn foot() -> String {
+        text::foot()
+    }
+
+    /// On one page: how many components survive what, the slowest of them, and why the others don't.
+    pub fn summary(&self) -> String {
+        summary::summary(self)
     }
 }
 

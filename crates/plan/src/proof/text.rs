@@ -35,14 +35,17 @@ fn heading(component: &Component) -> String {
     text
 }
 
-/// All tables.
-pub(super) fn proof(proof: &Proof<'_>) -> String {
+/// The table of one component, with what its rows refer to.
+pub(super) fn table_of(proof: &Proof<'_>, ix: ComponentIx) -> String {
     let mut text = String::new();
-    for ix in (0u32..).map(ComponentIx).take(proof.components.len()) {
-        component(proof, ix, &mut text);
-        text.push('\n');
-    }
-    text.push_str(FOOT);
+    component(proof, ix, &mut text);
+    text.push('\n');
+    text
+}
+
+/// What stands under all tables.
+pub(super) fn foot() -> String {
+    let mut text = FOOT.to_owned();
     wrap(&mut text, "", "", FOR_ALL);
     text
 }
@@ -80,7 +83,7 @@ fn component(proof: &Proof<'_>, ix: ComponentIx, text: &mut String) {
     text.push('\n');
     let mut lines = vec![COLUMNS.map(str::to_owned)];
     lines.extend(rows.iter().map(|it| row(plan.component(ix), it)));
-    table(&lines, text);
+    columns(&lines, text);
     for (at, cell) in numbered.iter().enumerate() {
         match cell.verdict {
             Ok(recovery) => self::recovery(plan, at, recovery, &numbered[..at], text),
@@ -233,9 +236,9 @@ impl Proof<'_> {
 }
 
 /// Columns as wide as their widest cell, two blanks between them, none at the end of a line.
-fn table(rows: &[[String; 6]], text: &mut String) {
+pub(super) fn columns<const N: usize>(rows: &[[String; N]], text: &mut String) {
     let width = |column: usize| rows.iter().map(|it| it[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+    let widths: Vec<usize> = (0..N).map(width).collect();
     for row in rows {
         for (cell, width) in row.iter().zip(&widths) {
             let _ = write!(text, "  {cell:width$}", width = *width);
@@ -246,7 +249,7 @@ fn table(rows: &[[String; 6]], text: &mut String) {
 }
 
 /// Adds `said` behind `first`, broken between words, further lines behind `further`. Code stays whole.
-fn wrap(text: &mut String, first: &str, further: &str, said: &str) {
+pub(super) fn wrap(text: &mut String, first: &str, further: &str, said: &str) {
     text.push_str(first);
     let (indent, mut used) = (further.chars().count(), first.chars().count());
     let mut is_empty = first.trim().is_empty();

@@ -27,7 +27,7 @@ impl Case {
             fs::read_to_string(self.folder.join(name)).map_err(|_| "there is no such file".to_owned())
         };
         let variable = |name: &str| VARIABLES.iter().find(|it| it.0 == name).map(|it| it.1.to_owned());
-        let around = Surroundings { read: &read, variable: &variable };
+        let around = Surroundings { read: &read, variable: &variable, needs_secrets: true };
         compile_in(&format!("{}.yaml", self.name), self.text.as_str(), Path::new(BASE), &around)
     }
 }
