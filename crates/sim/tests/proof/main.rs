@@ -134,8 +134,14 @@ impl Tally {
             "{} cells ({} of them proved) played in {} worlds; of the bound at most used: {:?}",
             self.cells, self.proved, self.worlds, self.used
         );
-        let few: Vec<String> = self.complaints.iter().take(3).cloned().collect();
-        assert!(self.complaints.is_empty(), "{} complaints, the first:\n{}", self.complaints.len(), few.join("\n"));
+        let lines: Vec<&str> = self.complaints.iter().filter_map(|it| it.lines().next()).collect();
+        assert!(
+            self.complaints.is_empty(),
+            "{} complaints:\n{}\nthe first:\n{}",
+            lines.len(),
+            lines.join("\n"),
+            self.complaints[0]
+        );
     }
 }
 
