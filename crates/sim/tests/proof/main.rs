@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "how much was played is worth knowing")]
 
 mod drawn;
+mod five_hundred;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use mainstay_plan::location::FailureDomain;
 use mainstay_plan::policy::Mode;
 use mainstay_plan::proof::{Cell, Condition, NoRecovery, Recovery};
-use mainstay_plan::{ComponentIx, Plan, Proof};
+use mainstay_plan::{ComponentIx, Plan, Proof, Surroundings};
 
 use stage::{Luck, Seen, Stage, lags, may_be_lucky, told};
 
@@ -50,7 +51,11 @@ fn asked_nobody(mut plan: Plan) -> Plan {
 }
 
 fn compiled(text: &str) -> Plan {
-    let compiled = mainstay_plan::compile("plan.yaml", text, Path::new("/"));
+    let around = Surroundings {
+        read: &|_| Err("it stands alone".to_owned()),
+        variable: &|it| (it == "SHOP_PAGER_TOKEN").then(|| "hush".to_owned()),
+    };
+    let compiled = mainstay_plan::compile_in("plan.yaml", text, Path::new("/"), &around);
     compiled.plan.unwrap_or_else(|| panic!("{:#?}", compiled.findings))
 }
 
@@ -68,6 +73,17 @@ struct Tally {
 }
 
 impl Tally {
+    /// All cells of a component, each with every `nth` luck.
+    fn play_all(&mut self, name: &str, proof: &Proof<'_>, component: ComponentIx, nth: usize) {
+        for failure in FailureDomain::ALL {
+            let mut seen = Seen::new();
+            for cell in Condition::ALL.into_iter().filter_map(|it| proof.cell(component, failure, it)) {
+                let lucks: Vec<Luck> = Luck::all(cell.condition).into_iter().step_by(nth).collect();
+                self.play(&mut seen, name, proof, cell, &lucks);
+            }
+        }
+    }
+
     /// `seen` belongs to one component and one failure.
     fn play(&mut self, seen: &mut Seen, name: &str, proof: &Proof<'_>, cell: Cell<'_>, lucks: &[Luck]) {
         let plan = proof.plan();
@@ -158,23 +174,40 @@ impl Tally {
     }
 }
 
-/// What is played of a plan: all of it.
-fn sampled(plan: &Plan) -> Vec<(ComponentIx, FailureDomain)> {
-    let components = (0u32..).map(ComponentIx).take(plan.components.len());
-    components.flat_map(|it| FailureDomain::ALL.into_iter().map(move |failure| (it, failure))).collect()
-}
-
 #[test]
 fn every_cell_of_every_example_is_what_happens() {
     let mut tally = Tally::default();
     for (name, plan) in plans() {
         let proof = Proof::of(&plan);
-        for (component, failure) in sampled(&plan) {
-            let mut seen = Seen::new();
-            for cell in Condition::ALL.into_iter().filter_map(|it| proof.cell(component, failure, it)) {
-                tally.play(&mut seen, &name, &proof, cell, &Luck::all(cell.condition));
-            }
+        for component in (0u32..).map(ComponentIx).take(plan.components.len()) {
+            tally.play_all(&name, &proof, component, 1);
         }
+    }
+    tally.end();
+}
+
+/// Of the five hundred one of each shape, each in a plan that is cut down to what it needs.
+#[test]
+fn cells_of_the_large_example_are_what_happens() {
+    let site = five_hundred::whole();
+    let whole = asked_nobody(compiled(&site));
+    let mut tally = Tally::default();
+    let of_whole = Proof::of(&whole);
+    for name in five_hundred::SHAPES {
+        let plan = asked_nobody(compiled(&five_hundred::cut_down(&site, &whole, name)));
+        let proof = Proof::of(&plan);
+        let ix = |plan: &Plan| plan.component_named(name).expect("it is there");
+        for (failure, condition) in
+            FailureDomain::ALL.into_iter().flat_map(|it| Condition::ALL.map(|other| (it, other)))
+        {
+            let promised = |proof: &Proof<'_>, ix| {
+                let cell = proof.cell(ix, failure, condition).expect("a cell");
+                cell.verdict.as_ref().ok().map(|it| (it.rung, it.completed))
+            };
+            let (cut, all) = (promised(&proof, ix(&plan)), promised(&of_whole, ix(&whole)));
+            assert_eq!(cut, all, "{name} / {} / {}: nothing that counts was cut", failure.word(), condition.word());
+        }
+        tally.play_all("five-hundred", &proof, ix(&plan), 5);
     }
     tally.end();
 }

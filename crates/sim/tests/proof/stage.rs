@@ -54,7 +54,9 @@ impl Luck {
                 | Condition::BackupsLocationGone => vec![None],
             };
             for killed_at in kills {
-                all.extend((0..PHASES).map(|phase| Luck { pace, lost, hangs, phase, killed_at }));
+                // With many moments to be killed at, one phase for each is enough.
+                let phases = killed_at.map_or(0..PHASES, |it| it % PHASES..it % PHASES + 1);
+                all.extend(phases.map(|phase| Luck { pace, lost, hangs, phase, killed_at }));
             }
         }
         all
