@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use mainstay_plan::component::Temperature;
 use mainstay_plan::observation::Health;
 use mainstay_plan::policy::OnJournalLoss;
 use mainstay_plan::route::Sharing;
@@ -110,10 +111,13 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
     if to.displaced {
         return Possible::No(format!("`{name}` was displaced and has not rejoined (mainstay adopt {name})"));
     }
-    match to.health {
-        Health::Healthy => {}
-        Health::Down => return Possible::No(format!("`{name}` is down")),
-        Health::Unknown | Health::Suspect => return Possible::Unseen(play.to),
+    // A cold one is stopped, and answers nothing until its activation starts it.
+    if !is_cold(state, play.to) {
+        match to.health {
+            Health::Healthy => {}
+            Health::Down => return Possible::No(format!("`{name}` is down")),
+            Health::Unknown | Health::Suspect => return Possible::Unseen(play.to),
+        }
     }
     if let Some(why) = too_much_loss(state, recovery, play.to) {
         return Possible::Guarded(Override::Rpo, why);
@@ -132,6 +136,10 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
         return Possible::Guarded(Override::JournalLost, why);
     }
     Possible::Yes
+}
+
+fn is_cold(state: &State, instance: InstanceIx) -> bool {
+    state.plan.instance(instance).temperature == Temperature::Cold
 }
 
 /// The RPO guard: unknown counts as too much.
@@ -282,9 +290,11 @@ fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, s
             let why = format!("`{}` was stopped, and runs again", state.plan.instance(progress.from).name);
             return Some(Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why });
         }
+        let cold = play.to != progress.from && is_cold(state, play.to);
         match state.instances[play.to.index()].health {
+            Health::Unknown | Health::Suspect if cold && !was_touched(recovery, play) => {}
             Health::Unknown | Health::Suspect => return hold(recovery, observation(state, play.to)),
-            Health::Down if play.to != progress.from => {
+            Health::Down if play.to != progress.from && !cold => {
                 let why = format!("`{}` went down before it could take over", state.plan.instance(play.to).name);
                 return Some(Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why });
             }
@@ -307,6 +317,13 @@ fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, s
         name: step.name.clone(),
         key: format!("{site}/{id}/{}/{}/{}", rung + 1, nth + 1, progress.round),
     })
+}
+
+/// Whether something was done in this rung to the instance that takes over.
+fn was_touched(recovery: &Recovery, play: &Play) -> bool {
+    let act =
+        |nth: usize| play.steps.get(nth).is_some_and(|it| matches!(it.kind, StepKind::Act { on, .. } if on == play.to));
+    recovery.steps.iter().any(|it| it.step.rung == recovery.rung && act(it.step.step))
 }
 
 fn was_stopped(play: &Play, progress: &Progress) -> bool {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_plan::component::StandbyState;
+use mainstay_plan::component::{StandbyState, Temperature};
 use mainstay_plan::observation::{Health, Scenario};
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Phase, Play, Step, StepKind};
@@ -235,6 +235,8 @@ impl State {
         }
         match (instance.displaced, instance.health) {
             (true, Health::Healthy) => StandbyState::Recovering,
+            // Being stopped is what a cold one is for.
+            (false, Health::Down) if self.plan.instance(ix).temperature == Temperature::Cold => StandbyState::Standby,
             (true, _) | (false, Health::Down) => StandbyState::Failed,
             (false, _) => StandbyState::Standby,
         }
@@ -486,6 +488,7 @@ impl State {
         let phase = planned.map_or(Phase::Act, StepKind::phase);
         let irreversible = planned.is_none_or(StepKind::is_irreversible);
         let cuts = matches!(planned, Some(StepKind::CutTraffic { .. }));
+        let takes_over = if let Some(StepKind::TakeOver { to, .. }) = planned { Some(*to) } else { None };
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         let first = recovery.steps.is_empty();
         recovery.account(at, if first { Phase::Decide } else { phase });
@@ -496,6 +499,10 @@ impl State {
         if let Some(progress) = &mut recovery.progress {
             progress.attempt = step.attempt;
             progress.at = StepAt::Running { since: at };
+        }
+        // A cold standby was down because it was stopped, which says nothing about it since its activation.
+        if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
+            self.doubt(at, to);
         }
         self.end_converged_routing_steps(at);
     }

@@ -112,6 +112,15 @@ impl ProbeKind {
         }
     }
 
+    /// Whether it can still say the lag of an instance that is stopped: it asks somebody else.
+    pub const fn reports_lag_when_stopped(&self) -> bool {
+        match self {
+            ProbeKind::Command { reports_lag, .. } => *reports_lag,
+            ProbeKind::FileFreshness { .. } => true,
+            ProbeKind::Http(_) | ProbeKind::Tcp { .. } | ProbeKind::Dns { .. } | ProbeKind::Process { .. } => false,
+        }
+    }
+
     /// Whether the time that an answer takes says something about what is asked: looking at a process or a file takes no
     /// part of it along.
     pub const fn reports_latency(&self) -> bool {

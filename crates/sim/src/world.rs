@@ -11,7 +11,8 @@ use mainstay_engine::effect::{Notice, Order};
 use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Command, Engine, Input, Record};
-use mainstay_plan::action::{Action, Outcome, ServiceOp};
+use mainstay_plan::action::{Action, Outcome, Plane, ServiceOp};
+use mainstay_plan::component::Temperature;
 use mainstay_plan::location::FailureDomain;
 use mainstay_plan::observation::{Answer, Observation};
 use mainstay_plan::probe::Watches;
@@ -141,7 +142,7 @@ pub struct World {
 }
 
 impl World {
-    /// All servers are up; the agent starts at once. Nothing takes long.
+    /// All servers are up but the cold standbys; the agent starts at once. Nothing takes long.
     pub fn new(plan: Plan) -> World {
         World::at_pace(plan, Pace::Quick)
     }
@@ -152,7 +153,7 @@ impl World {
         let names = plan.instances.iter().map(|it| &it.name).chain(plan.witnesses.iter().map(|it| &it.name));
         let mut world = World {
             now: Time::from_millis(1_000_000),
-            servers: names.map(|it| (it.clone(), Server::Up)).collect(),
+            servers: names.map(|it| (it.clone(), at_first(&plan, it))).collect(),
             lag: plan.instances.iter().map(|it| (it.name.clone(), Duration::ZERO)).collect(),
             done: Vec::new(),
             told: Vec::new(),
@@ -360,7 +361,7 @@ impl World {
         self.plan = Arc::new(plan);
         let names = self.plan.instances.iter().map(|it| &it.name).chain(self.plan.witnesses.iter().map(|it| &it.name));
         for name in names {
-            self.servers.entry(name.clone()).or_insert(Server::Up);
+            self.servers.entry(name.clone()).or_insert_with(|| at_first(&self.plan, name));
             self.lag.entry(name.clone()).or_insert(Duration::ZERO);
         }
         self.checkers.plan_changed(&self.plan);
@@ -497,8 +498,12 @@ impl World {
         let (server, lag) = match probe.watches {
             Watches::Instance(instance) => {
                 let name = &plan.instance(instance).name;
-                let reports = probe.kind.reports_lag();
-                (self.servers[name], reports.then(|| self.lag.get(name).copied()).flatten())
+                let server = self.servers[name];
+                let reports = match server {
+                    Server::Up => probe.kind.reports_lag(),
+                    Server::Dead | Server::Hung => probe.kind.reports_lag_when_stopped(),
+                };
+                (server, reports.then(|| self.lag.get(name).copied()).flatten())
             }
             Watches::Witness(witness) => (self.servers[&plan.witness(witness).name], None),
             Watches::Route(route) => (self.behind(route), None),
@@ -562,7 +567,9 @@ impl World {
         let rung = self.rung_of(&order);
         let state = self.engine().map(Engine::state);
         let step = state.and_then(|it| it.current_step(it.open_recovery(order.step.recovery)?)).map(|(_, step)| step);
-        let broken = self.broken.breaks(&order.instance, &order.action, rung, step);
+        let starts_cold = is_cold(&self.plan, &order.instance) && self.servers[&order.instance] != Server::Up;
+        let broken = self.broken.breaks(&order.instance, &order.action, rung, step)
+            || (starts_cold && self.broken.planes.contains(&Plane::RegionalControl));
         let what = match &order.action {
             Action::Service { op, .. } => format!("{} {}", op.word(), order.instance),
             Action::Command { argv, .. } => argv.join(" "),
@@ -578,6 +585,8 @@ impl World {
                 Some((_, _, Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut)) => {
                     Some(Server::Up)
                 }
+                // Whatever else it does, the activation of a cold standby starts it.
+                Some((_, _, Strategy::FailoverToStandby)) if is_cold(&self.plan, &order.instance) => Some(Server::Up),
                 Some((_, _, Strategy::RestartService | Strategy::FailoverToStandby)) | None => None,
             },
         };
@@ -605,4 +614,12 @@ impl World {
         let rung = self.plan.component(recovery.component).ladder.get(order.step.rung)?;
         Some((recovery.component, order.step.rung, rung.strategy))
     }
+}
+
+fn is_cold(plan: &Plan, name: &str) -> bool {
+    plan.instance_named(name).is_some_and(|it| plan.instance(it).temperature == Temperature::Cold)
+}
+
+fn at_first(plan: &Plan, name: &str) -> Server {
+    if is_cold(plan, name) { Server::Dead } else { Server::Up }
 }

@@ -227,7 +227,7 @@ impl<'a> Judge<'a> {
             losses.push(Loss::new(Reason::AgentsPathGone, Change::NotInThisVersion(self.condition)));
         }
         if play.to != bound {
-            self.standby_losses(play.to, rung.strategy, &mut losses);
+            self.standby_losses(play, rung.strategy, &mut losses);
         }
         if rung.strategy == Strategy::RestoreFromBackup {
             losses.extend(self.backup_loss(at, rung));
@@ -260,8 +260,11 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn standby_losses(&self, to: InstanceIx, strategy: Strategy, losses: &mut Vec<Loss>) {
+    fn standby_losses(&self, play: &Play, strategy: Strategy, losses: &mut Vec<Loss>) {
+        let to = play.to;
         let standby = self.plan.instance(to);
+        let is_cold = standby.temperature == Temperature::Cold;
+        let is_acted_on = play.steps.iter().any(|it| matches!(it.kind, StepKind::Act { on, .. } if on == to));
         if self.in_lost_domain(&standby.location) {
             losses.push(Loss::new(Reason::StandbyLost(to, self.failure), Change::MoveStandby(to, self.failure)));
         }
@@ -269,7 +272,9 @@ impl<'a> Judge<'a> {
             let part = u32::try_from(part).unwrap_or(u32::MAX);
             losses.push(Loss::new(Reason::StandbyShares(to, part), Change::Separate(to, part)));
         }
-        if standby.temperature == Temperature::Cold && self.condition == Condition::RegionalControlGone {
+        if is_cold && !is_acted_on {
+            losses.push(Loss::new(Reason::NeverStarted(to), Change::KeepWarm(to)));
+        } else if is_cold && self.condition == Condition::RegionalControlGone {
             losses.push(Loss::new(Reason::StandbyCold(to), Change::KeepWarm(to)));
         }
         for probe in &standby.probes {
@@ -282,6 +287,8 @@ impl<'a> Judge<'a> {
         };
         if !standby.reports_lag {
             losses.push(Loss::new(Reason::LagUnknown(to), Change::ReportLag(to)));
+        } else if self.lag_probes(to).next().is_none() {
+            losses.push(Loss::new(Reason::LagStopped(to), Change::KeepWarm(to)));
         } else if self.age_of_lag(to) > rpo {
             let most = rpo + self.patience(self.home);
             losses.push(Loss::new(Reason::LagTooSeldom(to, self.age_of_lag(to)), Change::AskLagMoreOften(to, most)));
@@ -291,9 +298,16 @@ impl<'a> Judge<'a> {
     /// How old what a standby reported of its lag may be when its component is seen down: it was asked an interval before,
     /// unless it was asked once more while the failure was in doubt. The guard adds this age to the lag.
     fn age_of_lag(&self, standby: InstanceIx) -> Duration {
-        let probes = self.plan.instance(standby).probes.iter().map(|it| self.plan.probe(*it));
-        let newest = probes.filter(|it| it.kind.reports_lag()).map(|it| it.timing.interval + it.timing.timeout).min();
+        let newest = self.lag_probes(standby).map(|it| it.timing.interval + it.timing.timeout).min();
         newest.unwrap_or_default().saturating_sub(self.patience(self.home))
+    }
+
+    /// The probes that say how far a standby is behind, as it waits: one that is cold is stopped.
+    fn lag_probes(&self, standby: InstanceIx) -> impl Iterator<Item = &'a Probe> {
+        let standby = self.plan.instance(standby);
+        let stopped = standby.temperature == Temperature::Cold;
+        let probes = standby.probes.iter().map(|it| self.plan.probe(*it));
+        probes.filter(move |it| if stopped { it.kind.reports_lag_when_stopped() } else { it.kind.reports_lag() })
     }
 
     fn step_losses(&self, at: StepAt, step: &Step, losses: &mut Vec<Loss>) {
@@ -396,7 +410,7 @@ impl<'a> Judge<'a> {
 
     /// What a rung that does not survive leaves behind. Some are passed over without a step: the engine knows beforehand.
     fn fails(&self, at: usize, rung: &Rung, losses: &[Loss], tried: &mut Tried) {
-        let passed_over = losses.iter().any(|it| matches!(it.why, Reason::LagUnknown(_)));
+        let passed_over = losses.iter().any(|it| matches!(it.why, Reason::LagUnknown(_) | Reason::LagStopped(_)));
         let plays = || tried.bindings.iter().filter_map(|it| Some((*it, rung.plays.get(it)?)));
         if passed_over || plays().next().is_none() {
             return;
@@ -668,7 +682,7 @@ fn runs_a_command(step: &Step) -> bool {
 
 /// Whether the standby can't be verified for sure.
 const fn is_unfit(why: Reason) -> bool {
-    matches!(why, Reason::StandbyLost(..) | Reason::StandbyShares(..))
+    matches!(why, Reason::StandbyLost(..) | Reason::StandbyShares(..) | Reason::NeverStarted(_))
 }
 
 /// Whether a rung that lacks this fails for sure before its standby is the component.
@@ -679,6 +693,7 @@ fn ends_before_takeover(losses: &[Loss]) -> bool {
         | Reason::StopUnconfirmed(..)
         | Reason::NeedLost(..)
         | Reason::LagUnknown(_)
+        | Reason::LagStopped(_)
         | Reason::AgentsPathGone => true,
         Reason::AgentLost(_)
         | Reason::AgentsHostGone
@@ -692,6 +707,7 @@ fn ends_before_takeover(losses: &[Loss]) -> bool {
         | Reason::StandbyLost(..)
         | Reason::StandbyShares(..)
         | Reason::StandbyCold(_)
+        | Reason::NeverStarted(_)
         | Reason::StandbyUnseen(..)
         | Reason::LagTooSeldom(..)
         | Reason::NotIdempotent(_)

@@ -75,10 +75,14 @@ pub enum Reason {
     StandbyShares(InstanceIx, u32),
     /// The standby can't be started.
     StandbyCold(InstanceIx),
+    /// The standby is stopped, and nothing starts it.
+    NeverStarted(InstanceIx),
     /// The standby's probe can't be asked, so nobody sees that it is fit.
     StandbyUnseen(InstanceIx, ProbeIx),
     /// The standby never says how far it is behind.
     LagUnknown(InstanceIx),
+    /// The standby can't be asked how far it is behind while it is stopped.
+    LagStopped(InstanceIx),
     /// The standby says so too seldom.
     LagTooSeldom(InstanceIx, Duration),
     /// The step's control plane is gone.
@@ -167,6 +171,9 @@ impl fmt::Display for Said<'_, Because> {
             Reason::StandbyCold(ix) => {
                 write!(f, "standby `{}` is cold: starting it needs a control plane", instance(ix).name)
             }
+            Reason::NeverStarted(ix) => {
+                write!(f, "standby `{}` is cold, and nothing in its `activate` starts it", instance(ix).name)
+            }
             Reason::StandbyUnseen(ix, probe) => write!(
                 f,
                 "nobody sees whether standby `{}` is fit: `{}` needs DNS",
@@ -176,6 +183,12 @@ impl fmt::Display for Said<'_, Because> {
             Reason::LagUnknown(ix) => write!(
                 f,
                 "standby `{}` does not report its lag, so the RPO guard keeps it from taking over",
+                instance(ix).name
+            ),
+            Reason::LagStopped(ix) => write!(
+                f,
+                "standby `{}` is cold and does not report its lag while it is stopped, so the RPO guard keeps it from \
+                 taking over: only a `command` or `file` that is asked elsewhere could",
                 instance(ix).name
             ),
             Reason::LagTooSeldom(ix, age) => write!(

@@ -213,6 +213,9 @@ pub(crate) fn plan(chance: &mut Chance) -> Option<Plan> {
             instance(chance, &mut standbys_text, 10 * component + at, lag);
             if chance.once_in(3) {
                 standbys_text.push_str("    temperature: hot\n");
+            } else if Chance(chance.0).once_in(4) {
+                // By a stream of its own: the telling seeds draw what they always drew.
+                standbys_text.push_str("    temperature: cold\n");
             }
             activate(chance, &mut standbys_text);
         }

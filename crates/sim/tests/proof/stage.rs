@@ -7,7 +7,6 @@ use mainstay_engine::record::Completion;
 use mainstay_engine::state::RecoveryStatus;
 use mainstay_engine::{Body, status};
 use mainstay_plan::action::Plane;
-use mainstay_plan::component::Temperature;
 use mainstay_plan::location::{FailureDomain, Location};
 use mainstay_plan::proof::{Cell, Condition, NoRecovery, Reason, Recovery, RestsOn};
 use mainstay_plan::strategy::Strategy;
@@ -55,7 +54,9 @@ impl Luck {
                 | Condition::BackupsLocationGone => vec![None],
             };
             for killed_at in kills {
-                all.extend((0..PHASES).map(|phase| Luck { pace, lost, hangs, phase, killed_at }));
+                // With many moments to be killed at, one phase for each is enough.
+                let phases = killed_at.map_or(0..PHASES, |it| it % PHASES..it % PHASES + 1);
+                all.extend(phases.map(|phase| Luck { pace, lost, hangs, phase, killed_at }));
             }
         }
         all
@@ -63,7 +64,7 @@ impl Luck {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Played {
     /// The rung that completed the recovery, and when, counted from the failure.
     pub(crate) completed: Option<(usize, Duration)>,
@@ -71,8 +72,10 @@ pub(crate) struct Played {
     pub(crate) served: bool,
     /// Whether it began before something that it depends on was seen down.
     pub(crate) ahead: bool,
-    pub(crate) text: String,
 }
+
+/// Worlds that were played. Many conditions make no difference to what happens, and one world is played once.
+pub(crate) type Seen = BTreeMap<String, Played>;
 
 pub(crate) struct Stage<'a> {
     pub(crate) plan: &'a Plan,
@@ -91,9 +94,28 @@ impl Stage<'_> {
     }
 
     fn takes_instance(&self, ix: InstanceIx) -> bool {
-        let (home, it) = (self.plan.instance(self.home), self.plan.instance(ix));
-        let parts = self.cell.failure != FailureDomain::Instance && it.shares.iter().any(|it| home.shares.contains(it));
-        ix == self.home || self.takes(&it.location) || parts
+        ix == self.home || self.takes(&self.plan.instance(ix).location) || self.takes_part_of(ix)
+    }
+
+    /// Whether an instance lives on a part that the failed one lives on, or something that it needs and is lost with it: what
+    /// takes a zone down takes what any of them live on.
+    fn takes_part_of(&self, ix: InstanceIx) -> bool {
+        if self.cell.failure == FailureDomain::Instance {
+            return false;
+        }
+        let it = self.plan.instance(ix);
+        let mut open = vec![self.cell.component];
+        let mut seen = BTreeSet::new();
+        while let Some(next) = open.pop().filter(|_| !it.shares.is_empty()) {
+            let component = self.plan.component(next);
+            let original = self.plan.instance(component.original());
+            let lost = next == self.cell.component || self.takes(&original.location);
+            if lost && it.shares.iter().any(|it| original.shares.contains(it)) {
+                return true;
+            }
+            open.extend(component.depends_on.iter().copied().filter(|it| seen.insert(*it)));
+        }
+        false
     }
 
     fn broken(&self, hangs: bool) -> Broken {
@@ -154,13 +176,26 @@ impl Stage<'_> {
         }
     }
 
+    /// All that makes one world differ from another, as long as plan, component and failure are the same.
+    fn world(&self, luck: Luck, bound: Duration, usual: Duration, lags: &BTreeMap<InstanceIx, Duration>) -> String {
+        let own = [Condition::DnsGone, Condition::AgentsHostGone, Condition::AgentsPathGone];
+        let own = own.into_iter().find(|it| *it == self.cell.condition);
+        format!("{own:?} {luck:?} {bound:?} {usual:?} {lags:?} {:?}", self.broken(luck.hangs))
+    }
+
+    /// Plays a world, or remembers it; with itself, if it was played.
     pub(crate) fn play(
         &self,
         luck: Luck,
         bound: Duration,
         usual: Duration,
         lags: &BTreeMap<InstanceIx, Duration>,
-    ) -> Played {
+        seen: &mut Seen,
+    ) -> (Played, Option<World>) {
+        let key = self.world(luck, bound, usual, lags);
+        if let Some(played) = seen.get(&key) {
+            return (*played, None);
+        }
         let plan = self.plan;
         let mut world = World::at_pace(plan.clone(), luck.pace);
         for (ix, lag) in lags {
@@ -182,11 +217,8 @@ impl Stage<'_> {
         world.run_for(Duration::from_secs(5));
         played.served = (plan.component(self.cell.component).routes.iter()).all(|it| self.is_served(&world, *it));
         played.ahead = self.began_ahead(&world);
-        let since = |(_, it): &(u64, mainstay_engine::Record)| it.at >= failed;
-        let said = |(_, it): (u64, mainstay_engine::Record)| format!("{:?} {:?}", it.at.since(failed), it.body);
-        let journal: Vec<String> = world.journal().into_iter().filter(since).map(said).collect();
-        played.text = journal.join("\n");
-        played
+        seen.insert(key, played);
+        (played, Some(world))
     }
 
     /// Everything in the lost domain goes at once, and the condition with it.
@@ -265,14 +297,13 @@ impl Stage<'_> {
         }
         false
     }
+}
 
-    /// Why a cell can't be played.
-    pub(crate) fn not_played(&self) -> Option<&'static str> {
-        let cold = |it: &InstanceIx| self.plan.instance(*it).temperature == Temperature::Cold;
-        let instances = &self.plan.component(self.cell.component).instances;
-        (self.cell.condition == Condition::RegionalControlGone && instances.iter().any(cold))
-            .then_some("a cold standby of this world needs nothing to be started")
-    }
+/// What happened, for a complaint.
+pub(crate) fn told(world: Option<&World>) -> String {
+    let Some(world) = world else { return "as in a world before".to_owned() };
+    let said = |(_, it): (u64, mainstay_engine::Record)| format!("{:?} {:?}", it.at, it.body);
+    world.journal().into_iter().map(said).collect::<Vec<String>>().join("\n")
 }
 
 /// As far behind as the proof lets standbys be.
