@@ -135,9 +135,15 @@ fn a_standby_is_what_it_is_for_the_failure_that_it_survives() {
 
 #[test]
 fn what_has_to_be_started_is_a_pilot_light() {
-    let mut cold = plan();
-    let standby = cold.instance_named("db-b").unwrap();
-    cold.instances[standby.index()].temperature = Temperature::Cold;
+    // It has to be started by what activates it, and its lag asked of something that runs while it does not.
+    let cold = plan_with(&format!(
+        "{WEST}\n    temperature: cold\n    service: {{ start: [up], stop: [down], status: [is-up] }}\n    activate: [service: {{ op: start }}]"
+    ));
+    let cold = cold.source.replace(
+        "lag_header: x-lag }\n",
+        "interval: 1s }\n      - command: { run: [copy-lag], lag: stdout, interval: 1s }\n",
+    );
+    let cold = compile("plan.yaml", &cold, Path::new("/")).plan.unwrap();
     assert_eq!(judged(&cold).1.has, DrStrategy::PilotLight);
 
     // Warm by its word, but its takeover starts the service.

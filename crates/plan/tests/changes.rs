@@ -36,7 +36,7 @@ impl Edited<'_> {
 
     fn compiled(&self) -> Plan {
         let text = serde_json::to_string_pretty(&self.tree).unwrap();
-        let compiled = compile_in("changed.json", &text, Path::new("/etc/mainstay"), &AROUND);
+        let compiled = compile_in("changed.json", text.as_str(), Path::new("/etc/mainstay"), &AROUND);
         let errors: Vec<_> = compiled.findings.iter().filter(|it| it.severity == Severity::Error).collect();
         compiled.plan.unwrap_or_else(|| panic!("{errors:#?}\n{text}"))
     }
@@ -352,6 +352,7 @@ credentials:
 const AROUND: Surroundings<'static> = Surroundings {
     read: &|path| fs::read_to_string(path).map_err(|it| it.to_string()),
     variable: &|name| (name == "SHOP_PAGER_TOKEN").then(|| "hush".to_owned()),
+    needs_secrets: true,
 };
 
 /// Plans with their texts; one of many files as one text.
@@ -366,7 +367,7 @@ fn sources() -> Vec<(String, String)> {
     let site = here.join("../../examples/five-hundred");
     let text = fs::read_to_string(site.join("plan.yaml")).unwrap();
     all.push(("lacking".to_owned(), LACKING.to_owned()));
-    all.push(("five-hundred".to_owned(), effective("plan.yaml", &text, &site, &AROUND).1.unwrap()));
+    all.push(("five-hundred".to_owned(), effective("plan.yaml", text.as_str(), &site, &AROUND).1.unwrap()));
     all
 }
 
@@ -389,7 +390,7 @@ fn unproved<'a>(proof: &'a Proof<'_>) -> Vec<(Cell<'a>, Vec<Change>)> {
 fn an_unproved_cell_is_proved_once_its_changes_are_made() {
     let (mut made, mut for_good, mut kinds) = (0, 0, BTreeMap::new());
     for (name, text) in sources() {
-        let compiled = compile_in(&name, &text, Path::new("/etc/mainstay"), &AROUND);
+        let compiled = compile_in(&name, text.as_str(), Path::new("/etc/mainstay"), &AROUND);
         let Some(plan) = compiled.plan else { continue };
         let proof = Proof::of(&plan);
         for (cell, changes) in unproved(&proof) {

@@ -25,9 +25,10 @@ pub(crate) fn whole() -> String {
     let around = Surroundings {
         read: &|path| fs::read_to_string(path).map_err(|it| it.to_string()),
         variable: &|name| (name == "SHOP_PAGER_TOKEN").then(|| "hush".to_owned()),
+        needs_secrets: true,
     };
     let text = fs::read_to_string(dir.join("plan.yaml")).expect("readable");
-    effective("plan.yaml", &text, &dir, &around).1.expect("a plan")
+    effective("plan.yaml", text, &dir, &around).1.expect("a plan")
 }
 
 /// Its text with only one component and what that depends on, with their standbys and routes.

@@ -54,6 +54,7 @@ fn compiled(text: &str) -> Plan {
     let around = Surroundings {
         read: &|_| Err("it stands alone".to_owned()),
         variable: &|it| (it == "SHOP_PAGER_TOKEN").then(|| "hush".to_owned()),
+        needs_secrets: true,
     };
     let compiled = mainstay_plan::compile_in("plan.yaml", text, Path::new("/"), &around);
     compiled.plan.unwrap_or_else(|| panic!("{:#?}", compiled.findings))
