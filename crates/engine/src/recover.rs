@@ -111,13 +111,12 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
     if to.displaced {
         return Possible::No(format!("`{name}` was displaced and has not rejoined (mainstay adopt {name})"));
     }
-    // A cold one is stopped, and answers nothing until its activation starts it.
-    if !is_cold(state, play.to) {
-        match to.health {
-            Health::Healthy => {}
-            Health::Down => return Possible::No(format!("`{name}` is down")),
-            Health::Unknown | Health::Suspect => return Possible::Unseen(play.to),
-        }
+    match to.health {
+        Health::Healthy => {}
+        // It is stopped, and answers nothing until its activation starts it.
+        Health::Down | Health::Unknown | Health::Suspect if is_started(state, play) => {}
+        Health::Down => return Possible::No(format!("`{name}` is down")),
+        Health::Unknown | Health::Suspect => return Possible::Unseen(play.to),
     }
     if let Some(why) = too_much_loss(state, recovery, play.to) {
         return Possible::Guarded(Override::Rpo, why);
@@ -138,8 +137,14 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
     Possible::Yes
 }
 
-fn is_cold(state: &State, instance: InstanceIx) -> bool {
-    state.plan.instance(instance).temperature == Temperature::Cold
+/// Whether the takeover is by a cold standby, which its activation starts.
+fn is_started(state: &State, play: &Play) -> bool {
+    let is_cold = state.plan.instance(play.to).temperature == Temperature::Cold;
+    is_cold && play.steps.iter().any(|it| acts_on(it, play.to))
+}
+
+fn acts_on(step: &Step, instance: InstanceIx) -> bool {
+    matches!(step.kind, StepKind::Act { on, .. } if on == instance)
 }
 
 /// The RPO guard: unknown counts as too much.
@@ -290,11 +295,11 @@ fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, s
             let why = format!("`{}` was stopped, and runs again", state.plan.instance(progress.from).name);
             return Some(Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why });
         }
-        let cold = play.to != progress.from && is_cold(state, play.to);
+        let is_started = play.to != progress.from && is_started(state, play);
         match state.instances[play.to.index()].health {
-            Health::Unknown | Health::Suspect if cold && !was_touched(recovery, play) => {}
+            Health::Unknown | Health::Suspect if is_started && !was_touched(recovery, play) => {}
             Health::Unknown | Health::Suspect => return hold(recovery, observation(state, play.to)),
-            Health::Down if play.to != progress.from && !cold => {
+            Health::Down if play.to != progress.from && !is_started => {
                 let why = format!("`{}` went down before it could take over", state.plan.instance(play.to).name);
                 return Some(Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why });
             }
@@ -321,8 +326,7 @@ fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, s
 
 /// Whether something was done in this rung to the instance that takes over.
 fn was_touched(recovery: &Recovery, play: &Play) -> bool {
-    let act =
-        |nth: usize| play.steps.get(nth).is_some_and(|it| matches!(it.kind, StepKind::Act { on, .. } if on == play.to));
+    let act = |nth: usize| play.steps.get(nth).is_some_and(|it| acts_on(it, play.to));
     recovery.steps.iter().any(|it| it.step.rung == recovery.rung && act(it.step.step))
 }
 

@@ -135,26 +135,25 @@ fn a_standby_is_what_it_is_for_the_failure_that_it_survives() {
 
 #[test]
 fn what_has_to_be_started_is_a_pilot_light() {
-    // It has to be started by what activates it, and its lag asked of something that runs while it does not.
-    let cold = plan_with(&format!(
-        "{WEST}\n    temperature: cold\n    service: {{ start: [up], stop: [down], status: [is-up] }}\n    activate: [service: {{ op: start }}]"
-    ));
-    let cold = cold.source.replace(
-        "lag_header: x-lag }\n",
-        "interval: 1s }\n      - command: { run: [copy-lag], lag: stdout, interval: 1s }\n",
-    );
-    let cold = compile("plan.yaml", &cold, Path::new("/")).plan.unwrap();
-    assert_eq!(judged(&cold).1.has, DrStrategy::PilotLight);
-
     // Warm by its word, but its takeover starts the service.
     let started = PLAN.replace("STANDBY", WEST).replace(
         "lag_header: x-lag }\n",
         "lag_header: x-lag }\n    service: { start: [b, up], stop: [b, down], status: [b, is-up] }\n    activate:\n      - service: { op: start, timeout: 5s }\n",
     );
     let compiled = compile("plan.yaml", &started, Path::new("/etc/mainstay"));
-    let (zone, _) = judged(&compiled.plan.unwrap_or_else(|| panic!("{:#?}", compiled.findings)));
+    let mut plan = compiled.plan.unwrap_or_else(|| panic!("{:#?}", compiled.findings));
+    let (zone, _) = judged(&plan);
     assert_eq!(zone.has, DrStrategy::PilotLight);
     assert!(zone.because.contains(&"db-b has to be started first".to_owned()), "{zone:#?}");
+
+    // Cold by its word. Its lag could not be asked, so an rpo would keep it from taking over.
+    let standby = plan.instance_named("db-b").unwrap();
+    plan.instances[standby.index()].temperature = Temperature::Cold;
+    assert_eq!(judged(&plan).1.has, DrStrategy::None);
+    for component in &mut plan.components {
+        component.objectives.rpo = None;
+    }
+    assert_eq!(judged(&plan).1.has, DrStrategy::PilotLight);
 }
 
 #[test]

@@ -567,9 +567,11 @@ impl World {
         let rung = self.rung_of(&order);
         let state = self.engine().map(Engine::state);
         let step = state.and_then(|it| it.current_step(it.open_recovery(order.step.recovery)?)).map(|(_, step)| step);
-        let starts_cold = is_cold(&self.plan, &order.instance) && self.servers[&order.instance] != Server::Up;
-        let broken = self.broken.breaks(&order.instance, &order.action, rung, step)
-            || (starts_cold && self.broken.planes.contains(&Plane::RegionalControl));
+        // Whatever its own plane is: to start a cold standby needs one.
+        let takes_over = matches!(rung, Some((_, _, Strategy::FailoverToStandby)));
+        let is_stopped = is_cold(&self.plan, &order.instance) && self.servers[&order.instance] != Server::Up;
+        let cannot_start = takes_over && is_stopped && self.broken.planes.contains(&Plane::RegionalControl);
+        let broken = cannot_start || self.broken.breaks(&order.instance, &order.action, rung, step);
         let what = match &order.action {
             Action::Service { op, .. } => format!("{} {}", op.word(), order.instance),
             Action::Command { argv, .. } => argv.join(" "),

@@ -410,7 +410,9 @@ impl<'a> Judge<'a> {
 
     /// What a rung that does not survive leaves behind. Some are passed over without a step: the engine knows beforehand.
     fn fails(&self, at: usize, rung: &Rung, losses: &[Loss], tried: &mut Tried) {
-        let passed_over = losses.iter().any(|it| matches!(it.why, Reason::LagUnknown(_) | Reason::LagStopped(_)));
+        let passed_over = losses
+            .iter()
+            .any(|it| matches!(it.why, Reason::LagUnknown(_) | Reason::LagStopped(_) | Reason::NeverStarted(_)));
         let plays = || tried.bindings.iter().filter_map(|it| Some((*it, rung.plays.get(it)?)));
         if passed_over || plays().next().is_none() {
             return;
@@ -682,7 +684,7 @@ fn runs_a_command(step: &Step) -> bool {
 
 /// Whether the standby can't be verified for sure.
 const fn is_unfit(why: Reason) -> bool {
-    matches!(why, Reason::StandbyLost(..) | Reason::StandbyShares(..) | Reason::NeverStarted(_))
+    matches!(why, Reason::StandbyLost(..) | Reason::StandbyShares(..))
 }
 
 /// Whether a rung that lacks this fails for sure before its standby is the component.
@@ -694,6 +696,7 @@ fn ends_before_takeover(losses: &[Loss]) -> bool {
         | Reason::NeedLost(..)
         | Reason::LagUnknown(_)
         | Reason::LagStopped(_)
+        | Reason::NeverStarted(_)
         | Reason::AgentsPathGone => true,
         Reason::AgentLost(_)
         | Reason::AgentsHostGone
@@ -707,7 +710,6 @@ fn ends_before_takeover(losses: &[Loss]) -> bool {
         | Reason::StandbyLost(..)
         | Reason::StandbyShares(..)
         | Reason::StandbyCold(_)
-        | Reason::NeverStarted(_)
         | Reason::StandbyUnseen(..)
         | Reason::LagTooSeldom(..)
         | Reason::NotIdempotent(_)
