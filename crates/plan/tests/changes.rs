@@ -115,10 +115,10 @@ impl Edited<'_> {
                 let copy = json!({ "location": { "region": self.fresh("region") } });
                 let name = &self.plan.component(*ix).backups[*at as usize].name;
                 let copies = &mut self.component(*ix)["backups"][name]["copies"];
-                match copies {
-                    Value::Array(copies) => copies.push(copy),
-                    none => *none = json!([copy]),
+                if copies.is_null() {
+                    *copies = json!([]);
                 }
+                copies.as_array_mut().unwrap().push(copy);
             }
             Change::NameBackup(ix, rung) => self.name_backup(*ix, *rung as usize),
             Change::UseAddress(ix) => self.use_address(*ix),
