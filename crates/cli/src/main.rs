@@ -23,6 +23,10 @@ use clap::FromArgMatches;
 
 use crate::commands::{Cli, command};
 
+/// A plan is millions of small pieces, and so is a journal: this takes and gives them back in a fraction of the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {

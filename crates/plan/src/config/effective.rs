@@ -192,7 +192,7 @@ impl Printer<'_> {
 fn flow(node: &Node) -> String {
     match &node.value {
         Value::Null => "null".to_owned(),
-        Value::Scalar { text, quoted } => match &node.secret {
+        Value::Scalar { text, quoted } => match node.secret() {
             Some(raw) => format!("\"{}\"", escaped(raw)),
             None => self::quoted(&text.replace("${", "$${"), *quoted),
         },

@@ -520,7 +520,7 @@ pub(crate) fn text(cx: &Cx<'_>, node: &Node) -> Option<String> {
 
 /// Any text, with its place.
 pub(crate) fn at_text(cx: &Cx<'_>, node: &Node) -> Option<At<String>> {
-    if node.unknown || shows_secret(cx, node) {
+    if node.is_unknown() || shows_secret(cx, node) {
         return None;
     }
     match &node.value {
@@ -543,14 +543,14 @@ pub(crate) fn at_text(cx: &Cx<'_>, node: &Node) -> Option<At<String>> {
 
 /// Whether a secret stands where it would be shown, which is reported.
 fn shows_secret(cx: &Cx<'_>, node: &Node) -> bool {
-    if node.secret.is_some() {
+    if node.secret().is_some() {
         cx.report(
             Finding::new(Code::SecretShown, node.span, format!("`{}` would show a secret", cx.field.get()))
                 .label("stands in the journal, on screens or in the list of processes")
                 .help("use it under `env`, `headers`, `body` or `content`, or hand over a file's path instead"),
         );
     }
-    node.secret.is_some()
+    node.secret().is_some()
 }
 
 /// A list of names, each with its place.
@@ -612,7 +612,7 @@ pub(crate) fn path(cx: &Cx<'_>, node: &Node) -> Option<PathBuf> {
 
 /// `true` or `false`.
 pub(crate) fn flag(cx: &Cx<'_>, node: &Node) -> Option<bool> {
-    if node.unknown {
+    if node.is_unknown() {
         return None;
     }
     match &node.value {
@@ -633,7 +633,7 @@ pub(crate) fn flag(cx: &Cx<'_>, node: &Node) -> Option<bool> {
 
 /// A whole number in a range.
 pub(crate) fn number(cx: &Cx<'_>, node: &Node, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
-    if node.unknown {
+    if node.is_unknown() {
         return None;
     }
     let Value::Scalar { text, quoted: false } = &node.value else {

@@ -49,7 +49,7 @@ pub use source::{SourceFile, Surroundings};
 pub use upgrade::upgrade;
 
 use crate::Plan;
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::{Code, Finding, Severity, Span};
 
 /// What came of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,9 +122,19 @@ fn all_passes(
         findings.iter_mut().for_each(|it| filled.explain(it));
     }
     let name = |file: u16| files.get(usize::from(file)).map(|it| it.name.clone()).unwrap_or_default();
+    let mut counters: HashMap<u16, tree::Places<'_>> = HashMap::new();
+    let mut counted = |span: &mut Span| {
+        if let (0, Some(file)) = (span.line, files.get(usize::from(span.file))) {
+            let counter = counters.entry(span.file).or_insert_with(|| tree::Places::new(&file.text, span.file));
+            let range = span.range();
+            *span = Span { end: span.end, ..counter.span(range.start, range.end) };
+        }
+    };
     for finding in &mut findings {
+        counted(&mut finding.span);
         finding.file = name(finding.span.file);
         for other in &mut finding.others {
+            counted(&mut other.span);
             other.file = name(other.span.file);
         }
     }

@@ -5,7 +5,6 @@
 //! kept of it is a number for each path and its place.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use super::tree::{Entry, Node, Value};
 use crate::finding::Span;
@@ -13,29 +12,47 @@ use crate::finding::Span;
 /// The places of a plan's fields, with its nouns found at once: a plan may have ten thousand of them.
 pub(crate) struct Outline {
     root: Span,
-    /// Number and place of each path, those of one noun together.
-    places: Vec<(u64, Span)>,
-    /// Which of `places` belong to a section (a path of one part) or to a noun (of two).
-    nouns: HashMap<u64, Range<usize>>,
+    /// By the number of a section (a path of one part) or a noun (of two): the places of all paths in it, itself first.
+    nouns: HashMap<u64, Box<[Spot]>>,
+}
+
+/// The place of a path, without what can be counted in the text.
+struct Spot {
+    /// The lower half of its number.
+    path: u32,
+    start: u32,
+    end: u32,
+    file: u16,
+}
+
+impl Spot {
+    const fn new(path: u64, place: Span) -> Spot {
+        Spot { path: path as u32, start: place.start, end: place.end, file: place.file }
+    }
+
+    /// Its line is 0: whoever shows it counts lines and columns.
+    const fn span(&self) -> Span {
+        Span { start: self.start, end: self.end, line: 0, column: 0, file: self.file }
+    }
 }
 
 impl Outline {
     pub(crate) fn of(root: &Node) -> Outline {
-        let mut outline = Outline { root: root.spot(), places: Vec::new(), nouns: HashMap::new() };
+        let mut outline = Outline { root: root.spot(), nouns: HashMap::new() };
         for section in entries(root) {
             let (path, place, node) = (step(START, &section.key), spot(section), &section.node);
-            outline.noun(path, place, |_| {});
+            outline.nouns.insert(path, Box::new([Spot::new(path, place)]));
             match &node.value {
                 Value::Map(nouns) => {
                     for noun in nouns {
                         let path = step(path, &noun.key);
-                        outline.noun(path, spot(noun), |it| it.below(path, &noun.node));
+                        outline.noun(path, spot(noun), &noun.node);
                     }
                 }
                 Value::List(nouns) => {
                     for (at, noun) in nouns.iter().enumerate() {
                         let path = step(path, &at.to_string());
-                        outline.noun(path, noun.spot(), |it| it.below(path, noun));
+                        outline.noun(path, noun.spot(), noun);
                     }
                 }
                 Value::Null | Value::Scalar { .. } => {}
@@ -56,54 +73,54 @@ impl Outline {
         self.walk(path).1
     }
 
-    fn noun(&mut self, path: u64, place: Span, below: impl FnOnce(&mut Outline)) {
-        let start = self.places.len();
-        self.places.push((path, place));
-        below(self);
-        self.nouns.insert(path, start..self.places.len());
-    }
-
-    fn below(&mut self, path: u64, node: &Node) {
-        match &node.value {
-            Value::Map(fields) => {
-                for field in fields {
-                    let path = step(path, &field.key);
-                    self.places.push((path, spot(field)));
-                    self.below(path, &field.node);
-                }
-            }
-            Value::List(items) => {
-                for (at, item) in items.iter().enumerate() {
-                    let path = step(path, &at.to_string());
-                    self.places.push((path, item.spot()));
-                    self.below(path, item);
-                }
-            }
-            Value::Null | Value::Scalar { .. } => {}
-        }
+    fn noun(&mut self, path: u64, place: Span, node: &Node) {
+        let mut places = vec![Spot::new(path, place)];
+        below(path, node, &mut places);
+        self.nouns.insert(path, places.into_boxed_slice());
     }
 
     /// The place of the longest beginning of a path that is there, and whether that is all of it.
     fn walk(&self, path: &[&str]) -> (Span, bool) {
         let mut found = (self.root, path.is_empty());
-        let (mut number, mut here): (u64, &[(u64, Span)]) = (START, &[]);
+        let (mut number, mut here): (u64, &[Spot]) = (START, &[]);
         for (depth, part) in path.iter().enumerate() {
             number = step(number, part);
             if depth < 2 {
-                here = self.nouns.get(&number).map_or(&[], |it| &self.places[it.clone()]);
+                here = self.nouns.get(&number).map_or(&[], |it| it);
             }
-            let Some((_, place)) = here.iter().find(|(it, _)| *it == number) else { return found };
-            found = (*place, depth + 1 == path.len());
+            let Some(spot) = here.iter().find(|it| it.path == number as u32) else { return found };
+            found = (spot.span(), depth + 1 == path.len());
         }
         found
+    }
+}
+
+fn below(path: u64, node: &Node, places: &mut Vec<Spot>) {
+    match &node.value {
+        Value::Map(fields) => {
+            for field in fields {
+                let path = step(path, &field.key);
+                places.push(Spot::new(path, spot(field)));
+                below(path, &field.node, places);
+            }
+        }
+        Value::List(items) => {
+            // A word of a command has no place of its own: nothing is said about it alone.
+            for (at, item) in items.iter().enumerate().filter(|(_, it)| it.text().is_none()) {
+                let path = step(path, &at.to_string());
+                places.push(Spot::new(path, item.spot()));
+                below(path, item, places);
+            }
+        }
+        Value::Null | Value::Scalar { .. } => {}
     }
 }
 
 /// The number of the empty path.
 const START: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// The number of a path with one part more: FNV-1a over its bytes. Two paths of one noun with the same number would be
-/// told apart by nothing; it would take billions of fields.
+/// The number of a path with one part more: FNV-1a over its bytes. Two paths of one noun whose numbers end alike would be
+/// taken for each other, and a label would stand at the wrong one; that takes a noun of tens of thousands of fields.
 fn step(path: u64, part: &str) -> u64 {
     let bytes = part.bytes().chain(std::iter::once(0));
     bytes.fold(path, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))

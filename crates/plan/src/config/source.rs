@@ -367,11 +367,11 @@ impl Filler<'_> {
                     // Between braces it can't stand without quotes; alone it is what it holds, a number too.
                     *quoted &= !(text.starts_with("${") && text.find('}') == Some(text.len() - 1));
                     if secret {
-                        node.secret = Some(Box::new(text.to_string()));
+                        node.filled = Some(Box::new(tree::Filled::Secret(text.to_string())));
                     }
                     *text = filled.into();
                 }
-                None => node.unknown = true,
+                None => node.filled = Some(Box::new(tree::Filled::Unknown)),
             },
             Value::Scalar { .. } => {}
         }

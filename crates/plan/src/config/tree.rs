@@ -23,10 +23,17 @@ pub(crate) const MAX_DEPTH: usize = 32;
 pub(crate) struct Node {
     pub(crate) span: Span,
     pub(crate) value: Value,
-    /// The text as it stands in the file, if a secret was put into it.
-    pub(crate) secret: Option<Box<String>>,
-    /// Whether a variable in it has no value, which was reported: what it says is not known.
-    pub(crate) unknown: bool,
+    /// What variables made of it, where that is more than text.
+    pub(crate) filled: Option<Box<Filled>>,
+}
+
+/// What variables made of a value.
+#[derive(Clone, Debug)]
+pub(crate) enum Filled {
+    /// A secret was put into it; this is its text as it stands in the file.
+    Secret(String),
+    /// One of them has no value, which was reported: what it says is not known.
+    Unknown,
 }
 
 /// What stands there.
@@ -54,7 +61,7 @@ pub(crate) struct Entry {
 impl Node {
     /// A value that holds no secret.
     pub(crate) fn new(span: Span, value: Value) -> Node {
-        Node { span, value, secret: None, unknown: false }
+        Node { span, value, filled: None }
     }
 
     /// Where to point when this node is meant: a scalar itself, the first key of a mapping, the first item of a list.
@@ -64,6 +71,19 @@ impl Node {
             Value::List(items) => items.first().map_or(self.span, Node::spot),
             Value::Map(entries) => entries.first().map_or(self.span, |it| it.key_span),
         }
+    }
+
+    /// The text in the file, if a secret was put into it.
+    pub(crate) fn secret(&self) -> Option<&str> {
+        match self.filled.as_deref() {
+            Some(Filled::Secret(text)) => Some(text),
+            Some(Filled::Unknown) | None => None,
+        }
+    }
+
+    /// Whether nobody knows what it says.
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self.filled.as_deref(), Some(Filled::Unknown))
     }
 
     /// The text of a scalar.
@@ -176,16 +196,16 @@ impl<'t> Places<'t> {
     }
 }
 
-/// A list or a mapping that is still open.
+/// A list or a mapping that is still open. What belongs to it are the builder's items or entries from `from` on.
 enum Open {
     List {
         span: Span,
-        items: Vec<Node>,
+        from: usize,
     },
     /// `seen` is empty as long as there are few entries: then looking at all of them is faster.
     Map {
         span: Span,
-        entries: Vec<Entry>,
+        from: usize,
         key: Option<(Option<CompactString>, Span)>,
         seen: HashMap<CompactString, Span>,
     },
@@ -216,7 +236,15 @@ pub(crate) fn parse(text: &str, file: u16, findings: &mut Vec<Finding>) -> Optio
         ));
         return None;
     }
-    let mut builder = Builder { places: &places, findings, open: Vec::new(), root: None, documents: 0 };
+    let mut builder = Builder {
+        places: &places,
+        findings,
+        open: Vec::new(),
+        items: Vec::new(),
+        entries: Vec::new(),
+        root: None,
+        documents: 0,
+    };
     let mut parser = Parser::new_from_str(&text[places.skipped..]);
     while let Some(event) = parser.next_event() {
         match event {
@@ -248,6 +276,11 @@ struct Builder<'a, 't> {
     places: &'a Places<'t>,
     findings: &'a mut Vec<Finding>,
     open: Vec<Open>,
+    /// Of all open lists, the innermost last: each gets a list of just its size when it is closed. Most have one item or
+    /// two, and lists that grow by themselves have room for four: half of a large plan's memory.
+    items: Vec<Node>,
+    /// The same of all open mappings.
+    entries: Vec<Entry>,
     root: Option<Node>,
     documents: usize,
 }
@@ -273,11 +306,11 @@ impl Builder<'_, '_> {
             }
             Event::SequenceStart(anchor, tag) => {
                 self.extras(span, anchor, tag.is_some());
-                self.begin(Open::List { span, items: Vec::new() }, span)
+                self.begin(Open::List { span, from: self.items.len() }, span)
             }
             Event::MappingStart(anchor, tag) => {
                 self.extras(span, anchor, tag.is_some());
-                self.begin(Open::Map { span, entries: Vec::new(), key: None, seen: HashMap::new() }, span)
+                self.begin(Open::Map { span, from: self.entries.len(), key: None, seen: HashMap::new() }, span)
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 self.end(span);
@@ -331,15 +364,14 @@ impl Builder<'_, '_> {
             is.then_some(at.range().start + close.len())
         };
         let node = match self.open.pop() {
-            // Most have one or two, and room for four: in a large plan that is half of its memory.
-            Some(Open::List { span, mut items }) => {
-                items.shrink_to_fit();
+            Some(Open::List { span, from }) => {
+                let items: Vec<Node> = self.items.drain(from..).collect();
                 let last = items.last().map_or(span, |it| it.span).range().end;
                 let last = closed("[", "]", span).unwrap_or(last);
                 Node::new(self.places.span(span.range().start, last), Value::List(items))
             }
-            Some(Open::Map { span, mut entries, .. }) => {
-                entries.shrink_to_fit();
+            Some(Open::Map { span, from, .. }) => {
+                let entries: Vec<Entry> = self.entries.drain(from..).collect();
                 let last = entries.last().map_or(span.end, |it| it.node.span.end.max(it.key_span.end)) as usize;
                 let last = closed("{", "}", span).unwrap_or(last);
                 Node::new(self.places.span(span.range().start, last), Value::Map(entries))
@@ -353,10 +385,11 @@ impl Builder<'_, '_> {
     fn value(&mut self, node: Node) {
         match self.open.last_mut() {
             None => self.root = Some(node),
-            Some(Open::List { items, .. }) => items.push(node),
-            Some(Open::Map { entries, key, seen, .. }) => match key.take() {
+            Some(Open::List { .. }) => self.items.push(node),
+            Some(Open::Map { from, key, seen, .. }) => match key.take() {
                 Some((None, _)) => {}
                 Some((Some(name), key_span)) => {
+                    let entries = &self.entries[*from..];
                     if entries.len() == FEW {
                         seen.extend(entries.iter().map(|it| (it.key.clone(), it.key_span)));
                     }
@@ -376,7 +409,7 @@ impl Builder<'_, '_> {
                     if entries.len() >= FEW {
                         seen.insert(name.clone(), key_span);
                     }
-                    entries.push(Entry { key: name, key_span, node });
+                    self.entries.push(Entry { key: name, key_span, node });
                 }
                 None => {
                     let span = node.spot();

@@ -94,7 +94,7 @@ fn reasons(proof: &Proof<'_>) -> Vec<(String, (usize, ComponentIx))> {
             let Err(none) = cell.verdict else { continue };
             // A standby that is there already needs the least to be of use.
             let ladder = &proof.plan.component(ix).ladder;
-            let takes_over = |rung| ladder.get(usize::from(rung)).is_some_and(|it| it.strategy == FailoverToStandby);
+            let takes_over = |rung: usize| ladder.get(rung).is_some_and(|it| it.strategy == FailoverToStandby);
             let nearest = none.because.iter().position(|it| it.rung.is_some_and(takes_over)).unwrap_or_default();
             let kind = (failure, none.because.get(nearest).map(|it| discriminant(&it.why)));
             if let Some(at) = kinds.iter().position(|it| *it == kind) {
