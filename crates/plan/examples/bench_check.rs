@@ -13,11 +13,7 @@ use std::time::Instant;
 
 use mainstay_plan::{Proof, compile};
 
-/// A file holds at most 16 MiB, so that the largest plan is a lean one: without standbys, routes and dependencies.
-const SIZES: [usize; 4] = [1_000, 10_000, 25_000, 100_000];
-
-/// From this size on a plan is lean.
-const LEAN: usize = 50_000;
+const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 
 /// Components along one chain of dependencies.
 const CHAIN: usize = 8;
@@ -40,7 +36,7 @@ fn main() -> ExitCode {
 
 /// One size, in a process of its own: its peak is this size's.
 fn measure(components: usize) {
-    let text = if components < LEAN { plan(components) } else { lean_plan(components) };
+    let text = plan(components);
     // A file with an error is not linted.
     let broken = format!("{text}nonsense: true\n");
     let begin = Instant::now();
@@ -83,7 +79,7 @@ fn measure(components: usize) {
 /// Databases with a standby behind a proxy, and chains of application servers that depend on them, over three zones.
 fn plan(components: usize) -> String {
     let mut text = String::from(
-        "version: 1\nsite: { name: bench, region: r, zone: ops }\nstate: s\nwitnesses:\n  gateway: { location: { region: r, \
+        "version: 2\nsite: { name: bench, region: r, zone: ops }\nstate: s\nwitnesses:\n  gateway: { location: { region: r, \
          zone: ops }, probe: { tcp: { address: \"10.255.0.1:443\" } } }\ncomponents:\n",
     );
     let (mut standbys, mut routes) = (String::new(), String::new());
@@ -119,20 +115,6 @@ fn plan(components: usize) -> String {
         }
     }
     format!("{text}standbys:\n{standbys}routes:\n{routes}")
-}
-
-/// As little of a component as has a recovery.
-fn lean_plan(components: usize) -> String {
-    let mut text = String::from("version: 1\nsite: { name: bench, region: r, zone: ops }\nstate: s\ncomponents:\n");
-    for n in 0..components {
-        let _ = writeln!(
-            text,
-            "  c{n}: {{ type: cache, location: {{ region: r, zone: z{} }}, service: {{ unit: c }}, probes: [tcp: {{ address: \
-             \"10.0.0.1:80\" }}], recovery: [restart_service: {{}}] }}",
-            n % 3
-        );
-    }
-    text
 }
 
 /// The most memory that this process ever had.
