@@ -10,6 +10,10 @@ use mainstay_plan::Surroundings;
 pub const REAL: Surroundings<'static> = Surroundings { read: &read, variable: &variable, needs_secrets: true };
 
 fn read(path: &Path) -> Result<String, String> {
+    // A pipe or a device may never end.
+    if fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
+        return Err("it is no ordinary file".to_owned());
+    }
     fs::read_to_string(path).map_err(|error| error.to_string())
 }
 

@@ -26,11 +26,13 @@ impl PlanFile {
     pub(crate) fn read(file: &Path) -> Result<PlanFile, Failure> {
         let stdin = file == Path::new("-");
         let name = if stdin { "standard input".to_owned() } else { file.display().to_string() };
+        let mut bytes = Vec::new();
+        // One byte more than is read, so that the limit is seen: a device may never end.
+        let most = mainstay_plan::config::MAX_BYTES as u64 + 1;
         let bytes = if stdin {
-            let mut bytes = Vec::new();
-            io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+            io::stdin().lock().take(most).read_to_end(&mut bytes).map(|_| bytes)
         } else {
-            fs::read(file)
+            fs::File::open(file).and_then(|it| it.take(most).read_to_end(&mut bytes)).map(|_| bytes)
         };
         let bytes = bytes.map_err(|error| unreadable(&name, &error))?;
         let text = String::from_utf8(bytes).map_err(|error| {

@@ -37,7 +37,9 @@ pub mod time;
 pub mod walkthrough;
 
 pub use assess::Assessment;
-pub use config::{Compiled, SourceFile, Surroundings, compile, compile_in, effective, reference, schema, upgrade};
+pub use config::{
+    Compiled, SourceFile, Surroundings, Upgraded, compile, compile_in, effective, reference, schema, upgrade,
+};
 pub use finding::{Code, Finding, Severity, Span, explain};
 pub use plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 pub use proof::Proof;

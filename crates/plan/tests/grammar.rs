@@ -389,7 +389,7 @@ const SHARED: [&str; 10] = [
 fn every_version_that_ever_was_is_read() {
     let old = "version: 1\nsite: { name: s, region: eu }\ncomponents:\n  a:\n    type: cache\n    location: { region: eu }\n    probes: [{ tcp: { address: \"10.0.0.1:1\" } }]\nnotifications:\n  on-call:\n    command: { run: [tell, \"${who}\"] }\n";
     let plan = compile("plan.yaml", old, Path::new("/")).plan.unwrap();
-    let text = mainstay_plan::upgrade("plan.yaml", old).unwrap().unwrap();
+    let text = mainstay_plan::upgrade("plan.yaml", old, None).unwrap().text.unwrap();
     let upgraded = compile("plan.yaml", &text, Path::new("/")).plan.unwrap();
     assert_eq!(bare(&upgraded), bare(&plan));
     assert!(format!("{:?}", plan.notifications).contains("${who}"));

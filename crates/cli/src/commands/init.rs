@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::exit::{Answer, Code, Failure};
 use crate::look::say;
@@ -20,6 +20,9 @@ pub(crate) struct Init {
 
 impl Init {
     pub(crate) fn run(self) -> Result<Answer, Failure> {
+        if self.file == Path::new("-") {
+            return Err(Failure::usage("`-` is no name for a file").help("name the file to write"));
+        }
         let file = self.file.display();
         let mut opened = OpenOptions::new().write(true).create_new(true).open(&self.file).map_err(|error| {
             if error.kind() == ErrorKind::AlreadyExists {

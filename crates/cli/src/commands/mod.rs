@@ -112,7 +112,7 @@ impl Cli {
             Command::Assess(it) => it.run(),
             Command::Explain(it) => it.run(),
             Command::Schema(it) => it.run(),
-            Command::Upgrade(it) => it.run(&cx),
+            Command::Upgrade(it) => it.run(),
             Command::Planes(it) => it.run(&cx),
             Command::Run(it) => it.run(&cx),
             Command::Traffic(it) => it.run(&cx),

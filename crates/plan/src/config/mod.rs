@@ -46,7 +46,8 @@ pub use scalar::duration;
 pub use schema::schema;
 use sha2::{Digest, Sha256};
 pub use source::{SourceFile, Surroundings};
-pub use upgrade::upgrade;
+pub use tree::MAX_BYTES;
+pub use upgrade::{Upgraded, upgrade};
 
 use crate::Plan;
 use crate::finding::{Code, Finding, Severity, Span};

@@ -14,7 +14,7 @@ use super::syntax::syntax;
 use crate::finding::{Code, Finding, Span};
 
 /// The largest file that is read, in bytes.
-pub(crate) const MAX_BYTES: usize = 256 << 20;
+pub const MAX_BYTES: usize = 256 << 20;
 /// The deepest nesting of lists and mappings.
 pub(crate) const MAX_DEPTH: usize = 32;
 

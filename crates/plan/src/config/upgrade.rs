@@ -5,7 +5,7 @@
 //! knows the newest grammar only.
 
 use super::tree::{self, Entry, Node, Value};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 
 /// The version that lowering reads.
 pub(super) const NEWEST: &str = "2";
@@ -30,13 +30,24 @@ pub(super) fn tree(root: &mut Node, from: Option<&str>) {
     edits(root, from, "");
 }
 
-/// The text of a plan, or of an included file that says its version, in the newest version; comments and layout stay.
-/// `None` when it is in the newest version already.
+/// A text in the newest version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgraded {
+    /// The text; `None` when it is in the newest version already.
+    pub text: Option<String>,
+    /// The version that it was of.
+    pub from: String,
+    /// Files that it includes, which may be of the same version without saying so.
+    pub includes: Vec<String>,
+}
+
+/// The text of a plan, or of an included file, in the newest version; comments and layout stay. A file that does not say
+/// its version is of version `from`, or of the newest one.
 ///
 /// # Errors
 ///
-/// What is wrong with it, if it can't be read as YAML.
-pub fn upgrade(name: &str, text: &str) -> Result<Option<String>, Vec<Finding>> {
+/// What is wrong with it, if it can't be read as YAML; or that it can't be rewritten without changing what it means.
+pub fn upgrade(name: &str, text: &str, from: Option<&str>) -> Result<Upgraded, Vec<Finding>> {
     let mut findings = Vec::new();
     let root = tree::parse(text, 0, &mut findings);
     findings.retain(|it| it.severity == Severity::Error);
@@ -44,17 +55,49 @@ pub fn upgrade(name: &str, text: &str) -> Result<Option<String>, Vec<Finding>> {
         findings.iter_mut().for_each(|it| name.clone_into(&mut it.file));
         return Err(findings);
     };
-    let from = version(&root).map(str::to_owned);
-    let mut edits = edits(&mut root, from.as_deref(), text);
+    let from = version(&root).or(from).unwrap_or(NEWEST).to_owned();
+    let includes = includes(&root);
+    let mut edits = edits(&mut root, Some(&from), text);
     if edits.is_empty() {
-        return Ok(None);
+        return Ok(Upgraded { text: None, from, includes });
     }
     edits.sort_by_key(|it| it.at);
     let mut out = text.to_owned();
     for edit in edits.iter().rev() {
         out.replace_range(edit.at..edit.at + edit.remove, &edit.insert);
     }
-    Ok(Some(out))
+    let written = tree::parse(&out, 0, &mut Vec::new());
+    if written.is_none_or(|it| !means_the_same(&it, &root)) {
+        let mut finding = Finding::new(Code::Unsupported, root.spot(), "this file can't be rewritten without changing what it means")
+            .label("written in an unusual way")
+            .help("write keys plainly (`key: value`, without `?`) and `${` without escapes, then upgrade it; or leave it: older versions are read for ever");
+        name.clone_into(&mut finding.file);
+        return Err(vec![finding]);
+    }
+    Ok(Upgraded { text: Some(out), from, includes })
+}
+
+fn includes(root: &Node) -> Vec<String> {
+    let Value::Map(entries) = &root.value else { return Vec::new() };
+    match entries.iter().find(|it| it.key == "include").map(|it| &it.node.value) {
+        Some(Value::List(items)) => items.iter().filter_map(|it| Some(it.text()?.to_owned())).collect(),
+        Some(Value::Null | Value::Scalar { .. } | Value::Map(_)) | None => Vec::new(),
+    }
+}
+
+/// Whether two trees say the same, wherever it stands; the version aside.
+fn means_the_same(a: &Node, b: &Node) -> bool {
+    match (&a.value, &b.value) {
+        (Value::Null, Value::Null) => true,
+        (Value::Scalar { text: a, quoted: x }, Value::Scalar { text: b, quoted: y }) => a == b && x == y,
+        (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| means_the_same(a, b)),
+        (Value::Map(a), Value::Map(b)) => {
+            let same =
+                |a: &Entry, b: &Entry| a.key == b.key && (a.key == "version" || means_the_same(&a.node, &b.node));
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Null | Value::Scalar { .. } | Value::List(_) | Value::Map(_), _) => false,
+    }
 }
 
 fn edits(root: &mut Node, from: Option<&str>, text: &str) -> Vec<Edit> {
@@ -137,7 +180,7 @@ mod tests {
     use super::*;
 
     fn upgraded(text: &str) -> String {
-        upgrade("plan.yaml", text).expect("it is YAML").expect("it is an older version")
+        upgrade("plan.yaml", text, None).expect("it is YAML").text.expect("it is an older version")
     }
 
     #[test]
@@ -157,12 +200,29 @@ mod tests {
 
     #[test]
     fn the_newest_version_stays() {
-        assert_eq!(upgrade("plan.yaml", "version: 2\n"), Ok(None));
+        assert_eq!(upgrade("plan.yaml", "version: 2\n", None).map(|it| it.text), Ok(None));
     }
 
     #[test]
     fn what_is_no_yaml_is_not_touched() {
-        let findings = upgrade("plan.yaml", "version: 1\na: [\n").expect_err("it is broken");
+        let findings = upgrade("plan.yaml", "version: 1\na: [\n", None).expect_err("it is broken");
         assert!(findings.iter().all(|it| it.file == "plan.yaml") && !findings.is_empty(), "{findings:?}");
+    }
+
+    #[test]
+    fn what_would_mean_something_else_is_refused() {
+        for odd in ["version: 1\nnotifications:\n  ? a\n  : command: { run: [x] }\n", "version: 1\na: \"\\x24{b}\"\n"] {
+            let refused = upgrade("plan.yaml", odd, None).expect_err(odd);
+            assert_eq!(refused[0].code, Code::Unsupported, "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_included_file_is_of_the_version_that_is_named() {
+        let part = "notifications: { a: { command: { run: [x] } } }\n";
+        let upgraded = upgrade("part.yaml", part, Some("1")).expect("it is YAML").text;
+        assert_eq!(upgraded.as_deref(), Some("notifications: { a: { send: { command: { run: [x] } } } }\n"));
+        let whole = upgrade("plan.yaml", "version: 1\ninclude: [part.yaml]\n", None).expect("it is YAML");
+        assert_eq!((whole.includes, whole.from), (vec!["part.yaml".to_owned()], "1".to_owned()));
     }
 }
