@@ -38,7 +38,7 @@ fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
 
 fn command(fields: &mut Fields<'_>) -> Option<Action> {
     let argv = fields.read("run", fields::argv);
-    let env = fields.read("env", texts).unwrap_or_default();
+    let env = fields.read("env", env).unwrap_or_default();
     let plane = plane(fields);
     let idempotent = fields.flag("idempotent");
     Some(Action::Command { argv: argv?, env, plane, idempotent })
@@ -49,12 +49,15 @@ fn webhook(fields: &mut Fields<'_>) -> Option<Action> {
         fields::url(cx, node)?;
         fields::text(cx, node)
     });
-    let method = fields.text("method").unwrap_or_default();
-    let headers = fields.read("headers", texts).unwrap_or_default();
+    let method = match fields.has("method") {
+        true => fields.read("method", method),
+        false => fields.text("method"),
+    };
+    let headers = fields.read("headers", headers).unwrap_or_default();
     let body = fields.read("body", fields::content).unwrap_or_default();
     let plane = plane(fields);
     let idempotent = fields.flag("idempotent");
-    Some(Action::Webhook { url: url?, method, headers, body, plane, idempotent })
+    Some(Action::Webhook { url: url?, method: method?, headers, body, plane, idempotent })
 }
 
 /// The plane of an action, as its author states it.
@@ -62,12 +65,65 @@ pub(super) fn plane(fields: &mut Fields<'_>) -> Plane {
     fields.word("plane", &Plane::ALL, Plane::word).unwrap_or(Plane::Local)
 }
 
-/// A mapping from text to text.
-fn texts(cx: &Cx<'_>, node: &Node) -> Option<BTreeMap<String, String>> {
+/// The environment that is added to a command's.
+fn env(cx: &Cx<'_>, node: &Node) -> Option<BTreeMap<String, String>> {
+    let name = |it: &str| !it.is_empty() && !it.contains(['=', '\0']);
+    texts(cx, node, "environment variable", name, |it| !it.contains('\0'))
+}
+
+/// Headers of a request, as RFC 9110 lets them be.
+fn headers(cx: &Cx<'_>, node: &Node) -> Option<BTreeMap<String, String>> {
+    texts(cx, node, "header", is_token, |it| !it.chars().any(|it| it.is_control() && it != '\t'))
+}
+
+/// A token of RFC 9110, section 5.6.2: names of headers, and methods.
+fn is_token(text: &str) -> bool {
+    let other = |it: u8| b"!#$%&'*+-.^_`|~".contains(&it);
+    !text.is_empty() && text.bytes().all(|it| it.is_ascii_alphanumeric() || other(it))
+}
+
+/// The method of a request.
+fn method(cx: &Cx<'_>, node: &Node) -> Option<String> {
+    let text = fields::at_text(cx, node)?;
+    if is_token(&text.value) {
+        return Some(text.value);
+    }
+    let message = format!("`{}` is no method of HTTP", text.value.escape_debug());
+    cx.report(
+        Finding::new(Code::BadName, text.span, message)
+            .label("one word, please")
+            .reason(fields::AT_THE_MOMENT)
+            .help("write for example `POST`"),
+    );
+    None
+}
+
+/// A mapping from text to text, of which whoever takes it demands something.
+fn texts(
+    cx: &Cx<'_>,
+    node: &Node,
+    what: &str,
+    name: impl Fn(&str) -> bool,
+    value: impl Fn(&str) -> bool,
+) -> Option<BTreeMap<String, String>> {
+    let read = |entry: &Entry| {
+        let text = fields::content(cx, &entry.node)?;
+        let (span, why) = match (name(&entry.key), value(&text)) {
+            (true, true) => return Some((entry.key.to_string(), text)),
+            (false, _) => (entry.key_span, format!("`{}` is no name of {what}s", entry.key.escape_debug())),
+            (true, false) => (entry.node.span, format!("this is no value of {what}s")),
+        };
+        let help = format!("remove characters that no {what} can have: line ends, NUL, and in names blanks");
+        cx.report(
+            Finding::new(Code::BadName, span, why)
+                .label("refused by whoever takes it")
+                .reason(fields::AT_THE_MOMENT)
+                .help(help),
+        );
+        None
+    };
     match &node.value {
-        Value::Map(entries) => {
-            entries.iter().map(|it| Some((it.key.to_string(), fields::content(cx, &it.node)?))).collect()
-        }
+        Value::Map(entries) => entries.iter().map(read).collect(),
         Value::Null => Some(BTreeMap::new()),
         Value::Scalar { .. } | Value::List(_) => {
             fields::wrong_type(cx, node, fields::THIS, "a mapping from text to text");

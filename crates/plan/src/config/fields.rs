@@ -583,6 +583,9 @@ pub(crate) fn content(cx: &Cx<'_>, node: &Node) -> Option<String> {
     }
 }
 
+/// Why an action is looked at so closely.
+pub(crate) const AT_THE_MOMENT: &str = "what can't be carried out would be found out at the moment of failure";
+
 /// A list of texts, at least one: a program and its arguments.
 pub(crate) fn argv(cx: &Cx<'_>, node: &Node) -> Option<Vec<String>> {
     if let Value::Scalar { text, .. } = &node.value {
@@ -600,7 +603,22 @@ pub(crate) fn argv(cx: &Cx<'_>, node: &Node) -> Option<Vec<String>> {
         cx.report(Finding::new(Code::Empty, node.span, "this command is empty").label("no program to run"));
         return None;
     }
-    list.iter().map(|it| if shows_secret(cx, it) { None } else { content(cx, it) }).collect()
+    let words: Vec<String> =
+        list.iter().map(|it| if shows_secret(cx, it) { None } else { content(cx, it) }).collect::<Option<_>>()?;
+    if let Some(at) = words.iter().position(|it| it.contains('\0')) {
+        cx.report(
+            Finding::new(Code::BadName, list[at].span, "no argument of a program can hold a NUL")
+                .label("holds one")
+                .reason(AT_THE_MOMENT)
+                .help("write it without"),
+        );
+        return None;
+    }
+    if words[0].trim().is_empty() && !list[0].is_unknown() {
+        cx.report(Finding::new(Code::Empty, list[0].span, "this command is empty").label("no program to run"));
+        return None;
+    }
+    Some(words)
 }
 
 /// A path; a relative one starts from the directory of its file.
