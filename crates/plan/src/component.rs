@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::backup::Backup;
-use crate::location::{Location, SharedPart};
+use crate::location::{FailureDomain, Location, SharedPart};
 use crate::policy::Guards;
 use crate::strategy::Rung;
 use crate::{ComponentIx, InstanceIx, ProbeIx, RouteIx, WitnessIx};
@@ -158,6 +158,13 @@ pub struct Objectives {
     pub rpo: Option<Duration>,
     /// Availability target (SLO) in parts per million: 99.95 % is 999 500.
     pub availability_ppm: Option<u32>,
+}
+
+impl Objectives {
+    /// The recovery time objective for a failure.
+    pub fn rto_for(&self, failure: FailureDomain) -> Option<Duration> {
+        self.region_rto.filter(|_| failure == FailureDomain::Region).or(self.rto)
+    }
 }
 
 /// One real thing that can be the component.

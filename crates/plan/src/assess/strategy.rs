@@ -310,7 +310,7 @@ fn survives(plan: &Plan, component: &Component, lost: FailureDomain, proved: &Pr
     for (better, what) in there(plan, component, lost).into_iter().filter(|(it, _)| *it > has) {
         because.push(format!("{what}, would be {}; the ladder tries {} first", better.word(), proved.strategy.word()));
     }
-    let misses = misses(&component.objectives, proved);
+    let misses = misses(&component.objectives, lost, proved);
     let verdict = match needs {
         None => Verdict::NotStated,
         Some(_) if !misses.is_empty() => Verdict::TooLittle,
@@ -359,9 +359,9 @@ fn losing(loss: DataLoss) -> String {
 }
 
 /// The objectives that a proved recovery does not meet.
-fn misses(objectives: &Objectives, proved: &Proved) -> Vec<String> {
+fn misses(objectives: &Objectives, lost: FailureDomain, proved: &Proved) -> Vec<String> {
     let mut list = Vec::new();
-    if let Some(rto) = objectives.rto.filter(|it| proved.worst > *it) {
+    if let Some(rto) = objectives.rto_for(lost).filter(|it| proved.worst > *it) {
         list.push(format!("its worst case is over its rto of {}", show_duration(rto)));
     }
     match (objectives.rpo, proved.loss) {

@@ -98,8 +98,7 @@ fn recovery(proof: &Proof<'_>, component: ComponentIx, span: Span, findings: &mu
     }
     let over = FailureDomain::ALL.iter().filter_map(|failure| {
         let recovery = verdict(*failure)?.as_ref().ok()?;
-        let regional = it.objectives.region_rto.filter(|_| *failure == FailureDomain::Region);
-        let rto = regional.or(it.objectives.rto)?;
+        let rto = it.objectives.rto_for(*failure)?;
         (recovery.worst().total() > rto).then_some((*failure, recovery, rto))
     });
     let slowest = over.max_by_key(|(failure, it, _)| (it.worst().total(), std::cmp::Reverse(*failure)));

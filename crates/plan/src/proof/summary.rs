@@ -62,9 +62,8 @@ fn count(proof: &Proof<'_>, failure: FailureDomain, condition: Condition) -> Cou
         };
         let worst = recovery.worst().total();
         let objectives = &proof.plan.component(ix).objectives;
-        let regional = objectives.region_rto.filter(|_| failure == FailureDomain::Region);
         count.proved += 1;
-        count.over += usize::from(regional.or(objectives.rto).is_some_and(|rto| worst > rto));
+        count.over += usize::from(objectives.rto_for(failure).is_some_and(|rto| worst > rto));
         if count.slowest.is_none_or(|(most, _)| worst > most) {
             count.slowest = Some((worst, ix));
         }

@@ -27,7 +27,8 @@ fn heading(component: &Component) -> String {
     let objectives = &component.objectives;
     let rto = objectives.rto.map(|it| format!("rto {}", show_duration(it)));
     let rpo = objectives.rpo.map(|it| format!("rpo {}", show_duration(it)));
-    let stated: Vec<String> = rto.into_iter().chain(rpo).collect();
+    let regional = objectives.region_rto.map(|it| format!("region rto {}", show_duration(it)));
+    let stated: Vec<String> = rto.into_iter().chain(regional).chain(rpo).collect();
     if !stated.is_empty() {
         text.push_str(": ");
         text.push_str(&stated.join(", "));
@@ -109,7 +110,7 @@ fn row(component: &Component, row: &Row<'_>) -> [String; 6] {
         return [failure, without, format!("[{number}] none"), String::new(), String::new(), String::new()];
     };
     let total = recovery.worst().total();
-    let met = match component.objectives.rto {
+    let met = match component.objectives.rto_for(row.failure) {
         Some(rto) if total <= rto => "met",
         Some(_) => "missed",
         None => "-",
