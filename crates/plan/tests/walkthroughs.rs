@@ -108,7 +108,7 @@ fn every_action_says_what_it_needs_and_changes() {
     assert_eq!(stop.changes, ["db is killed: SIGKILL to db.service, then a stop; seen stopped"]);
     assert_eq!(whats(stop), ["db in r1/z1/ops", "unit db.service of the agent's machine"]);
     assert_eq!((stop.undo.by, stop.irreversible), ("person", true));
-    assert_eq!(step(rung, "write").changes, ["the file /run/promote holds \"go {idempotency_key}\""]);
+    assert_eq!(step(rung, "write").changes, ["the file /run/promote holds what the plan says, 20 bytes"]);
     let webhook = step(rung, "POST");
     assert_eq!(webhook.changes, ["https://api.example/p has received POST with 11 bytes of body, for db-b"]);
     assert_eq!(webhook.plane, "regional_control");

@@ -29,7 +29,7 @@ Examples:
 Exit codes:
   0  there is a plan, perhaps with warnings
   1  findings of severity error: there is no plan
-  2  the file can't be read")]
+  2  the file can't be read, or has no component of that name")]
 pub(crate) struct Check {
     /// The plan; `-` reads standard input
     file: PathBuf,
@@ -97,7 +97,12 @@ impl Check {
 
     fn named(&self, plan: &Plan) -> Result<Vec<ComponentIx>, Failure> {
         let find = |name: &String| {
-            plan.component_named(name).ok_or_else(|| Failure::usage(format!("there is no component `{name}`")))
+            let few: Vec<&str> = plan.components.iter().take(12).map(|it| it.name.as_str()).collect();
+            let more = if plan.components.len() > few.len() { ", …" } else { "" };
+            plan.component_named(name).ok_or_else(|| {
+                Failure::usage(format!("there is no component `{name}`"))
+                    .help(format!("the plan has {}{more}", few.join(", ")))
+            })
         };
         self.components.iter().map(find).collect()
     }

@@ -120,6 +120,39 @@ fn a_large_plan_is_proved_on_one_page() {
     assert!(one.out.contains("\ncart-lb-01 (load_balancer") && !one.out.contains("\ncart-lb-02 ("), "{}", one.out);
     let all = within(dir.path(), &["check", "--all", plan]);
     assert_eq!(all.out.matches("\n  failure ").count(), 500);
-    within(dir.path(), &["check", "--component", "cart-lb-99", plan])
-        .fails(2, "error: there is no component `cart-lb-99`\n");
+    let none = within(dir.path(), &["check", "--component", "cart-lb-99", plan]);
+    assert_eq!(none.code, Some(2));
+    assert!(none.err.starts_with("error: there is no component `cart-lb-99`\nhelp: the plan has "), "{}", none.err);
+}
+
+#[test]
+fn a_secret_is_shown_by_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = PLAN.replace(
+        "version: 2\n",
+        "version: 2\nvariables: { token: { env: SECRET_OF_THE_TEST, secret: true } }\nnotifications:\n  told: { send: { webhook: { url: \"http://10.0.9.9/\", headers: { authorization: \"${token}\" }, body: \"${token}\" } } }\n",
+    );
+    let plan = plan.replace(
+        "    activate:\n",
+        "    activate:\n      - trigger_file: { path: /run/x, content: \"${token}\" }\n      - command: { run: [x], env: { T: \"${token}\" } }\n",
+    );
+    assert!(plan.matches("${token}").count() >= 4, "{plan}");
+    fs::write(dir.path().join("shop.yaml"), &plan).expect("writes");
+    for args in [
+        &["check", "shop.yaml"][..],
+        &["check", "--json", "shop.yaml"],
+        &["check", "--print-effective", "shop.yaml"],
+        &["check", "--sarif", "shop.yaml"],
+        &["plan", "shop.yaml"],
+        &["plan", "--json", "shop.yaml"],
+        &["plan", "--dot", "shop.yaml"],
+        &["plan", "--svg", "shop.yaml"],
+        &["assess", "shop.yaml"],
+    ] {
+        let mut command = mainstay(args);
+        let said: Said =
+            command.current_dir(dir.path()).env("SECRET_OF_THE_TEST", "hush-hush").output().expect("it starts").into();
+        assert_eq!(said.code, Some(0), "{args:?}: {}{}", said.out, said.err);
+        assert!(!said.out.contains("hush-hush") && !said.err.contains("hush-hush"), "{args:?}: {}", said.out);
+    }
 }

@@ -202,7 +202,8 @@ impl Telling<'_> {
             Action::Command { .. } if on != self.bound => format!("{name} is activated as far as the command does it"),
             Action::Command { .. } => format!("whatever the command does to {name}; done when it exits with 0"),
             Action::TriggerFile { path, content } => {
-                format!("the file {} holds {content:?}", path.display())
+                // It may hold a secret.
+                format!("the file {} holds what the plan says, {} bytes", path.display(), content.len())
             }
             Action::Webhook { url, method, body, .. } => {
                 format!("{url} has received {method} with {} bytes of body, for {name}", body.len())
