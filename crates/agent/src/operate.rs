@@ -297,7 +297,7 @@ impl Agent {
                 let _ = answer.send(api::Recoveries { now_ns: self.clock.now().as_nanos(), recoveries });
             }
             Ask::Command { command, by, answer } => {
-                let checked = view::command(command, self.clock.now()).and_then(|command| {
+                let checked = view::command(self.driver.engine().state(), command, self.clock.now()).and_then(|command| {
                     let refused = |it: mainstay_engine::Refusal| api::Problem {
                         code: "refused".to_owned(),
                         message: it.to_string(),
@@ -338,6 +338,7 @@ impl Agent {
             plan: api::PlanInForce { file: self.file.path.display().to_string(), hash: self.plan.hash.clone() },
             journal: api::Journal { seq, hash, waiting: self.ledger.waiting.clone(), lost: self.ledger.lost.clone() },
             traffic: view::traffic(state, self.traffic_report.as_deref(), self.traffic_lost.as_deref()),
+            halted: state.site.halted.as_ref().map(view::halt),
             paused: state.paused.as_ref().filter(|it| it.until > now).map(view::pause),
             components: view::components(engine, now),
             trouble: self.unprepared.iter().cloned().chain(self.ledger.trouble()).collect(),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mainstay_api as api;
 use mainstay_engine::command::{Command, Override};
-use mainstay_engine::record::{Completion, Ended, RecoveryId};
-use mainstay_engine::state::{Pause, Recovery, RecoveryStatus, State, StepLog};
+use mainstay_engine::record::{Completion, Ended, Fence, RecoveryId};
+use mainstay_engine::state::{Fenced, Halt, Pause, Recovery, RecoveryStatus, State, StepLog};
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_engine::{Engine, WaitingOn};
 use mainstay_plan::route::Route;
@@ -134,7 +134,22 @@ fn state_word(state: TargetState) -> &'static str {
 }
 
 pub(crate) fn pause(pause: &Pause) -> api::Pause {
-    api::Pause { until_ns: pause.until.as_nanos(), by: pause.by.clone(), reason: pause.reason.clone() }
+    api::Pause {
+        until_ns: pause.until.as_nanos(),
+        by: pause.by.clone(),
+        reason: pause.reason.clone(),
+        since_ns: pause.since.as_nanos(),
+        owner: pause.owner.clone(),
+    }
+}
+
+pub(crate) fn halt(halt: &Halt) -> api::Halt {
+    api::Halt {
+        by: halt.by.clone(),
+        reason: halt.reason.clone(),
+        since_ns: halt.since.as_nanos(),
+        way_out: "mainstay continue".to_owned(),
+    }
 }
 
 fn waiting(id: RecoveryId, waiting: &WaitingOn, since: Time) -> api::Waiting {
@@ -190,7 +205,21 @@ fn recovery(state: &State, recovery: &Recovery) -> api::Recovery {
         },
         tried: recovery.tried.clone(),
         steps: recovery.steps.iter().map(|it| step(state, recovery, it)).collect(),
+        fences: recovery.fenced.iter().map(fence).collect(),
         waiting: open.then(waits).flatten().map(|(on, since)| waiting(recovery.id, &on, since)),
+    }
+}
+
+fn fence(fenced: &Fenced) -> api::Fence {
+    let kind = match fenced.fence {
+        Fence::TrafficCut { .. } => "traffic_cut",
+        Fence::Stop {} => "stop",
+    };
+    api::Fence {
+        instance: fenced.instance.clone(),
+        kind: kind.to_owned(),
+        by: fenced.by.clone(),
+        confirmed_ns: fenced.at.as_nanos(),
     }
 }
 
@@ -217,7 +246,7 @@ fn step(state: &State, recovery: &Recovery, log: &StepLog) -> api::Step {
 }
 
 /// An operator's command as the engine takes it.
-pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Problem> {
+pub(crate) fn command(state: &State, asked: api::Command, now: Time) -> Result<Command, api::Problem> {
     let bad = |message: String| api::Problem { code: "bad_request".to_owned(), message };
     let recovery = |text: &str| text.parse::<RecoveryId>().map_err(bad);
     Ok(match asked {
@@ -232,12 +261,24 @@ pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Pr
             Command::Approve { recovery: recovery(&id)?, overrides, outcome, reason }
         }
         api::Command::Abort { recovery: id, reason } => Command::Abort { recovery: recovery(&id)?, reason },
-        api::Command::Pause { component, for_ns, reason } => {
-            Command::Pause { component, until: now + Duration::from_nanos(for_ns), reason }
+        api::Command::Pause { component, for_ns, reason, owner } => {
+            Command::Pause { component, until: now + Duration::from_nanos(for_ns), reason, owner }
         }
         api::Command::Resume { component } => Command::Resume { component },
+        api::Command::Acknowledge { of, reason } => {
+            Command::Acknowledge { component: component_of(state, of), reason }
+        }
+        api::Command::Halt { reason } => Command::Halt { reason },
+        api::Command::Continue { reason } => Command::Continue { reason },
         api::Command::Adopt { instance, reason } => Command::Adopt { instance, reason },
     })
+}
+
+/// The component of a recovery, where one is named.
+fn component_of(state: &State, of: String) -> String {
+    let id = of.parse::<RecoveryId>().ok();
+    let found = id.and_then(|id| status::recoveries(state).into_iter().find(|it| it.id == id));
+    found.map_or(of, |it| it.component_name.clone())
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -46,6 +46,9 @@ pub struct Status {
     pub journal: Journal,
     /// The traffic process, if the plan has routes.
     pub traffic: Option<Traffic>,
+    /// Set while an operator has stopped all action.
+    #[serde(default)]
+    pub halted: Option<Halt>,
     /// The pause of everything, if there is one.
     pub paused: Option<Pause>,
     /// In the order of the plan.
@@ -139,6 +142,25 @@ pub struct Pause {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// Since when.
+    #[serde(default)]
+    pub since_ns: Nanos,
+    /// Whose work it is, where that is not who said it.
+    #[serde(default)]
+    pub owner: Option<String>,
+}
+
+/// All action is stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halt {
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since_ns: Nanos,
+    /// The command that ends it.
+    pub way_out: String,
 }
 
 /// A component.
@@ -281,6 +303,9 @@ pub struct Recovery {
     pub tried: Vec<String>,
     /// Everything that was begun.
     pub steps: Vec<Step>,
+    /// The fences that hold, and what confirmed each.
+    #[serde(default)]
+    pub fences: Vec<Fence>,
     /// What it waits for.
     pub waiting: Option<Waiting>,
 }
@@ -319,6 +344,19 @@ pub struct Step {
     pub why: Option<String>,
 }
 
+/// A fence that was confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// The instance that can't act any more.
+    pub instance: String,
+    /// `traffic_cut` or `stop`.
+    pub kind: String,
+    /// What confirmed it, in words.
+    pub by: String,
+    /// When.
+    pub confirmed_ns: Nanos,
+}
+
 /// What an operator can say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -334,7 +372,8 @@ pub enum Command {
     Approve {
         /// The recovery, `r17`.
         recovery: String,
-        /// Guards that are overruled: `witnesses`, `dependency`, `observe-mode`, `cool-down`, `journal-lost`, `rpo`.
+        /// Guards that are overruled: `witnesses`, `dependency`, `observe-mode`, `cool-down`, `journal-lost`, `rpo`, `signals`,
+        /// `acknowledgement`, `blast-radius`, `storm-brake`.
         overrides: Vec<String>,
         /// Whether the step whose outcome is unknown was done.
         outcome: Option<bool>,
@@ -356,11 +395,31 @@ pub enum Command {
         for_ns: u64,
         /// Why.
         reason: String,
+        /// Whose work it is, where that is not who says it.
+        #[serde(default)]
+        owner: Option<String>,
     },
     /// End a pause.
     Resume {
         /// `None`: of all components.
         component: Option<String>,
+    },
+    /// A person has looked at what happened: the cool-down ends.
+    Acknowledge {
+        /// The component, or a recovery of it, `r17`.
+        of: String,
+        /// What was found.
+        reason: String,
+    },
+    /// Stop all action at once.
+    Halt {
+        /// Why.
+        reason: String,
+    },
+    /// Go on after a halt.
+    Continue {
+        /// Why.
+        reason: String,
     },
     /// Take a displaced instance as a standby again.
     Adopt {

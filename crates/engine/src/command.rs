@@ -44,11 +44,31 @@ pub enum Command {
         until: Time,
         /// Why.
         reason: String,
+        /// Whose work it is, where that is not who said it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
     },
     /// End a pause.
     Resume {
         /// `None`: the pause of all components.
         component: Option<String>,
+    },
+    /// A person has looked at what happened to a component: its cool-down ends, and what was counted against it.
+    Acknowledge {
+        /// The component.
+        component: String,
+        /// What was found.
+        reason: String,
+    },
+    /// Stop all action at once.
+    Halt {
+        /// Why.
+        reason: String,
+    },
+    /// Go on after a halt.
+    Continue {
+        /// Why.
+        reason: String,
     },
     /// Take a displaced instance as a standby again.
     Adopt {
@@ -75,17 +95,29 @@ pub enum Override {
     JournalLost,
     /// Accept that more data may be lost than the objective says.
     Rpo,
+    /// Act although too few signals say that it is down.
+    Signals,
+    /// Act although nobody acknowledged what happened before.
+    Acknowledgement,
+    /// Act although more of the site would be down or moved than the plan allows.
+    BlastRadius,
+    /// Act although many recoveries have begun a short while ago.
+    StormBrake,
 }
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 6] = [
+    pub const ALL: [Override; 10] = [
         Override::Witnesses,
         Override::Dependency,
         Override::ObserveMode,
         Override::CoolDown,
         Override::JournalLost,
         Override::Rpo,
+        Override::Signals,
+        Override::Acknowledgement,
+        Override::BlastRadius,
+        Override::StormBrake,
     ];
 
     /// The word for it on the command line.
@@ -97,6 +129,10 @@ impl Override {
             Override::CoolDown => "cool-down",
             Override::JournalLost => "journal-lost",
             Override::Rpo => "rpo",
+            Override::Signals => "signals",
+            Override::Acknowledgement => "acknowledgement",
+            Override::BlastRadius => "blast-radius",
+            Override::StormBrake => "storm-brake",
         }
     }
 }
@@ -146,6 +182,23 @@ pub enum Refusal {
         /// The instance that it is bound to.
         owner: String,
     },
+    /// Nothing was held against the component.
+    #[error("nothing of `{component}` waits for an acknowledgement; see `mainstay status {component}`")]
+    NothingToAcknowledge {
+        /// The component.
+        component: String,
+    },
+    /// All action is stopped already.
+    #[error("all action is stopped already, by {by}: {reason}; `mainstay continue` goes on")]
+    Halted {
+        /// Who stopped it.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nothing is stopped.
+    #[error("action is not stopped; see `mainstay status`")]
+    NotHalted,
     /// Nothing is paused.
     #[error("nothing is paused there; see `mainstay status`")]
     NotPaused,

@@ -3,28 +3,44 @@
 use mainstay_plan::observation::{Health, Scenario};
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
+use crate::fence;
 use crate::guard;
 use crate::record::{Body, Completion, PhaseName};
 use crate::recover::{self, Choice};
 use crate::state::{Recovery, RecoveryStatus, State};
 use crate::waiting::WaitingOn;
 
-/// The next decision about a component, or `None` when there is nothing to decide now.
+/// The next decision that restores a component's service, or `None` when there is nothing to decide now.
 pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
-    let Some(recovery) = &state.components[component.index()].recovery else {
-        return rejoin(state, component).or_else(|| detect(state, component));
-    };
+    let Some(recovery) = &state.components[component.index()].recovery else { return detect(state, component) };
     match recovery.status {
         RecoveryStatus::FailureDetected => initiate(state, recovery, now),
-        RecoveryStatus::RecoveryInitiated | RecoveryStatus::RecoveryInProgress => recover::next(state, recovery, now),
+        RecoveryStatus::RecoveryInitiated | RecoveryStatus::RecoveryInProgress => match guard::halted(state) {
+            Some(halted) => recover::while_halted(state, recovery, halted, now),
+            None => fence::confirmed(state, recovery).or_else(|| recover::next(state, recovery, now)),
+        },
         RecoveryStatus::RecoveryCompleted | RecoveryStatus::RecoveryFailed => None,
     }
+}
+
+/// The next decision that makes something of a component fit again. It waits for every decision that restores service, and
+/// uses up nothing of theirs.
+pub fn repair(state: &State, component: ComponentIx) -> Option<Body> {
+    let untried = state.components[component.index()].recovery.as_ref().is_none_or(|it| it.steps.is_empty());
+    if state.site.halted.is_some() || !untried {
+        return None;
+    }
+    rejoin(state, component)
 }
 
 /// When [`next`] could say something else although no fact came in.
 pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Time> {
     let recovery = state.components[component.index()].recovery.as_ref()?;
-    let held = recovery.held.as_ref().and_then(|(waiting, _)| waiting.until());
+    let held = recovery.held.as_ref().and_then(|(waiting, _)| match waiting {
+        // Others may have begun since it was recorded.
+        WaitingOn::StormBrake { .. } => guard::storm_brake(state, recovery, now)?.until(),
+        waiting => waiting.until(),
+    });
     [held, recover::deadline(state, recovery)].into_iter().flatten().filter(|it| *it > now).min()
 }
 
@@ -83,7 +99,7 @@ fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
 
 /// The record that says so, unless it was said already.
 pub(crate) fn hold(recovery: &Recovery, waiting: WaitingOn) -> Option<Body> {
-    let known = recovery.held.as_ref().is_some_and(|(before, _)| *before == waiting);
+    let known = recovery.held.as_ref().is_some_and(|(before, _)| before.is_same(&waiting));
     (!known).then_some(Body::Held { recovery: recovery.id, waiting })
 }
 

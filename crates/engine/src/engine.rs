@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mainstay_plan::action::Outcome;
 use mainstay_plan::{ComponentIx, Plan, Time};
 
+use crate::agenda::{Agenda, Look};
 use crate::command::{Command, Refusal};
 use crate::effect::Effect;
 use crate::gate::Gate;
@@ -237,7 +238,7 @@ impl Engine {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) state: State,
-    dirty: BTreeSet<ComponentIx>,
+    agenda: Agenda,
     routes_dirty: bool,
     pub(crate) timers: BTreeSet<(Time, ComponentIx)>,
     timer_of: BTreeMap<ComponentIx, Time>,
@@ -253,14 +254,14 @@ impl Core {
             }
         }
         let mut core = Core {
+            agenda: Agenda::new(&plan),
             state: State::new(plan),
-            dirty: BTreeSet::new(),
             routes_dirty: true,
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
             dependents,
         };
-        core.all_dirty();
+        core.agenda.insert_all();
         core
     }
 
@@ -278,13 +279,16 @@ impl Core {
         let concerned = self.concerned(&record.body);
         self.state.apply(seq, record);
         match concerned {
-            Concerned::All => self.all_dirty(),
+            Concerned::All => self.agenda.insert_all(),
             Concerned::Component(component) => {
-                self.dirty.insert(component);
-                self.dirty.extend(&self.dependents[component.index()]);
+                self.agenda.insert(component);
+                self.agenda.extend(self.dependents[component.index()].iter().copied());
             }
-            Concerned::Open => self.dirty.extend(self.state.open_recoveries().map(|it| it.component)),
+            Concerned::Open => self.agenda.extend(self.state.open_recoveries().map(|it| it.component)),
             Concerned::Nobody => {}
+        }
+        if let Some(held) = self.state.site.take_eased() {
+            self.agenda.extend(held.iter().copied());
         }
         self.routes_dirty = true;
         seq
@@ -292,22 +296,28 @@ impl Core {
 
     /// Components with a failure that something is awaited for.
     pub(crate) fn awaiting(&self) -> BTreeSet<ComponentIx> {
-        self.state.open_recoveries().map(|it| it.component).chain(self.dirty.iter().copied()).collect()
+        self.state.open_recoveries().map(|it| it.component).chain(self.agenda.all()).collect()
     }
 
     /// Decides whatever can be decided now; the records come out in order, folded already.
     pub(crate) fn decide(&mut self, now: Time) -> Vec<(u64, Record)> {
         let mut decided = Vec::new();
         let expired: Vec<(Time, ComponentIx)> = self.timers.range(..=(now, ComponentIx(u32::MAX))).copied().collect();
-        self.dirty.extend(expired.into_iter().map(|it| it.1));
+        self.agenda.extend(expired.into_iter().map(|it| it.1));
         loop {
-            while let Some(component) = self.dirty.pop_first() {
+            while let Some(look) = self.agenda.next() {
                 for _ in 0..DECISIONS_A_TICK {
-                    let Some(body) = decide::next(&self.state, component, now) else { break };
+                    let next = match look {
+                        Look::Restore(component) => decide::next(&self.state, component, now),
+                        Look::Repair(component) => decide::repair(&self.state, component),
+                    };
+                    let Some(body) = next else { break };
                     self.push(now, body, &mut decided);
                 }
-                self.dirty.remove(&component);
-                self.set_timer(component, now);
+                self.agenda.done(look);
+                if let Look::Restore(component) = look {
+                    self.set_timer(component, now);
+                }
             }
             if !std::mem::take(&mut self.routes_dirty) {
                 return decided;
@@ -333,10 +343,6 @@ impl Core {
         }
     }
 
-    fn all_dirty(&mut self) {
-        self.dirty.extend((0u32..).map(ComponentIx).take(self.state.components.len()));
-    }
-
     fn concerned(&self, body: &Body) -> Concerned {
         let state = &self.state;
         let component = |name: &str| state.component(name).map_or(Concerned::Nobody, Concerned::Component);
@@ -358,6 +364,7 @@ impl Core {
             | Body::PositionFrozen { instance: name, .. }
             | Body::Rejoined { instance: name } => instance(name),
             Body::WitnessesAnswered { component: name, .. }
+            | Body::SignalsSeen { component: name, .. }
             | Body::FailureDetected { component: name, .. }
             | Body::Bound { component: name, .. } => component(name),
             Body::StepEnded { step, .. } | Body::StepStarted { step, .. } | Body::StepTimedOut { step, .. } => {
@@ -367,6 +374,7 @@ impl Core {
             | Body::RecoveryInitiated { recovery: id, .. }
             | Body::RungSkipped { recovery: id, .. }
             | Body::RungStarted { recovery: id, .. }
+            | Body::FenceConfirmed { recovery: id, .. }
             | Body::RungFailed { recovery: id, .. }
             | Body::RecoveryCompleted { recovery: id, .. }
             | Body::RecoveryFailed { recovery: id, .. } => recovery(*id),

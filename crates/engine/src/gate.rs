@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use mainstay_plan::action::{Action, ServiceOp};
 use mainstay_plan::strategy::StepKind;
 
+use crate::command::Command;
 use crate::effect::{Effect, Notice, NoticeLevel, Order};
 use crate::record::{Body, Completion, StepRef};
 use crate::route;
@@ -54,6 +55,12 @@ impl Gate {
             }
             Body::TablePublished { .. } => self.send_table(state),
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
+            Body::Commanded { command: Command::Halt { .. }, .. } => {
+                // What was given up is not begun any more, and is ended where it runs.
+                let given_up = state.site.halted.as_ref().map_or(&[][..], |it| &it.given_up);
+                self.waiting.retain(|it| !matches!(&it.1, Effect::Act(order) if given_up.contains(&order.step)));
+                self.waiting.extend(given_up.iter().map(|it| (seq, Effect::Cancel(*it))));
+            }
             Body::RecoveryFailed { recovery, .. } => {
                 // An aborted recovery may leave an action running; whoever runs it ends it, if it still runs.
                 let last = state.history.iter().rev().find(|it| it.id == *recovery).and_then(|it| it.steps.last());
@@ -67,7 +74,8 @@ impl Gate {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
-            | Body::PositionFrozen { .. }
+            | Body::SignalsSeen { .. }
+        | Body::PositionFrozen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
             | Body::RouteRefused { .. }
@@ -79,7 +87,8 @@ impl Gate {
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }
             | Body::RungStarted { .. }
-            | Body::RungFailed { .. }
+            | Body::FenceConfirmed { .. }
+        | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::RecoveryCompleted { .. } => {}
@@ -137,6 +146,12 @@ fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         )),
         Body::RecoveryFailed { recovery, why } => Some((NoticeLevel::Error, format!("{recovery} failed: {why}"))),
         Body::JournalLost { reason } => Some((NoticeLevel::Error, format!("the journal is lost: {reason}"))),
+        Body::Commanded { command: Command::Halt { reason }, by } => {
+            Some((NoticeLevel::Error, format!("{by} stopped all action: {reason}; to go on: mainstay continue")))
+        }
+        Body::Commanded { command: Command::Continue { reason }, by } => {
+            Some((NoticeLevel::Info, format!("{by} lets action go on: {reason}")))
+        }
         Body::TrafficAhead { process, epoch, .. } => Some((
             NoticeLevel::Warning,
             format!(
@@ -149,6 +164,7 @@ fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         | Body::HealthChanged { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
+        | Body::SignalsSeen { .. }
         | Body::PositionFrozen { .. }
         | Body::StepEnded { .. }
         | Body::RouteApplied { .. }
@@ -159,6 +175,7 @@ fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         | Body::RungStarted { .. }
         | Body::StepStarted { .. }
         | Body::StepTimedOut { .. }
+        | Body::FenceConfirmed { .. }
         | Body::RungFailed { .. }
         | Body::Bound { .. }
         | Body::Rejoined { .. }

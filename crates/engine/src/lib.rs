@@ -13,12 +13,14 @@
 //! Only `observe` reads soft state. The other three read [`state::State`] alone, which is nothing but the journal's
 //! records folded, and the time. That is why a replay of the journal gives the same decisions.
 
+mod agenda;
 pub mod codec;
 pub mod command;
 pub mod decide;
 pub mod driver;
 pub mod effect;
 pub mod engine;
+mod fence;
 mod gate;
 pub mod guard;
 pub mod input;

@@ -227,6 +227,7 @@ impl Soft {
             let bound = &state.instances[open.bound.index()];
             if bound.health == Health::Down {
                 facts.extend(self.witnesses_answered(state, *component, bound.since));
+                facts.extend(self.signals_seen(state, *component, bound.since));
                 facts.extend(self.positions(state, *component, bound.since));
             }
             if let Some(recovery) = &open.recovery {
@@ -255,6 +256,25 @@ impl Soft {
         (rule.need > 0 && !known && answered.len() >= rule.need).then(|| Body::WitnessesAnswered {
             component: state.plan.component(component).name.clone(),
             answered,
+            since,
+        })
+    }
+
+    /// Whether as many probes of different kinds as the plan asks for find the instance down: a defect of one kind of probe, or
+    /// of what it asks, is one signal however often it is asked.
+    fn signals_seen(&self, state: &State, component: ComponentIx, since: Time) -> Option<Body> {
+        let planned = state.plan.component(component);
+        let lasting = &state.components[component.index()];
+        if planned.guards.signals < 2 || lasting.signalled.is_some_and(|it| it >= since) {
+            return None;
+        }
+        let probes = &state.plan.instance(lasting.bound).probes;
+        let down = probes.iter().filter(|it| self.probes[it.index()].health == Health::Down);
+        let by_kind: BTreeMap<&str, &str> =
+            down.map(|it| state.plan.probe(*it)).map(|it| (it.kind.word(), it.name.as_str())).collect();
+        (by_kind.len() >= planned.guards.signals as usize).then(|| Body::SignalsSeen {
+            component: planned.name.clone(),
+            probes: by_kind.into_values().map(str::to_owned).collect(),
             since,
         })
     }

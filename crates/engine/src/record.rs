@@ -125,6 +125,19 @@ pub enum Completion {
     ByItself,
 }
 
+/// How an old owner was made unable to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fence {
+    /// Every traffic process serves a table of this epoch, in which it has no clients.
+    TrafficCut {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// Its service was seen stopped.
+    Stop {},
+}
+
 /// The body of a record. Facts come from outside and are taken as they are by a replay; decisions follow from the
 /// records before them and are made again by a replay, and compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +196,16 @@ pub enum Body {
         /// Who answered.
         answered: Vec<String>,
         /// Since when.
+        #[serde(with = "time_nanos")]
+        since: Time,
+    },
+    /// Enough signals of different kinds say that the instance which a component is bound to is down.
+    SignalsSeen {
+        /// The component.
+        component: String,
+        /// The probes.
+        probes: Vec<String>,
+        /// When the instance's first failed observation was asked.
         #[serde(with = "time_nanos")]
         since: Time,
     },
@@ -312,6 +335,19 @@ pub enum Body {
         /// Whether it may have been done.
         why: String,
     },
+    /// A fence holds: the old owner can't act any more, and who says so.
+    FenceConfirmed {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// The step that fenced.
+        step: StepRef,
+        /// The instance that is fenced.
+        instance: String,
+        /// How.
+        fence: Fence,
+        /// What confirms it, in words.
+        by: String,
+    },
     /// A rung failed; the next one is tried.
     RungFailed {
         /// The recovery.
@@ -375,6 +411,7 @@ impl Body {
             Body::HealthChanged { .. } => "health_changed",
             Body::OwnLateness { .. } => "own_lateness",
             Body::WitnessesAnswered { .. } => "witnesses_answered",
+            Body::SignalsSeen { .. } => "signals_seen",
             Body::PositionFrozen { .. } => "position_frozen",
             Body::StepEnded { .. } => "step_ended",
             Body::RouteApplied { .. } => "route_applied",
@@ -389,6 +426,7 @@ impl Body {
             Body::RungStarted { .. } => "rung_started",
             Body::StepStarted { .. } => "step_started",
             Body::StepTimedOut { .. } => "step_timed_out",
+            Body::FenceConfirmed { .. } => "fence_confirmed",
             Body::RungFailed { .. } => "rung_failed",
             Body::Bound { .. } => "bound",
             Body::Rejoined { .. } => "rejoined",
@@ -407,6 +445,7 @@ impl Body {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::SignalsSeen { .. }
             | Body::PositionFrozen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
@@ -421,6 +460,7 @@ impl Body {
             | Body::RungStarted { .. }
             | Body::StepStarted { .. }
             | Body::StepTimedOut { .. }
+            | Body::FenceConfirmed { .. }
             | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }

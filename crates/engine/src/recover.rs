@@ -12,7 +12,7 @@ use mainstay_plan::{InstanceIx, Time};
 
 use crate::command::Override;
 use crate::decide::{completed_by_itself, hold, observation, phases};
-use crate::guard::{journal, witnesses};
+use crate::guard::{blast_radius, journal, storm_brake, witnesses};
 use crate::record::{Body, Completion, Ended, StepRef};
 use crate::state::{Progress, Recovery, State, StepAt};
 use crate::waiting::WaitingOn;
@@ -189,6 +189,25 @@ pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     }
 }
 
+/// While an operator has stopped all action nothing is begun, repeated or taken back. What runs and may be done only once is
+/// awaited, within its time.
+pub(crate) fn while_halted(state: &State, recovery: &Recovery, halted: WaitingOn, now: Time) -> Option<Body> {
+    let overdue = || {
+        let progress = recovery.progress.as_ref()?;
+        let (_, step) = state.current_step(recovery)?;
+        match progress.at {
+            StepAt::Running { since } if since + patience(step) <= now => {
+                Some(Body::StepTimedOut { step: step_ref(recovery, progress), why: late(step) })
+            }
+            StepAt::Running { .. } | StepAt::Ready | StepAt::Ended(_) => None,
+        }
+    };
+    match &recovery.aborted {
+        Some(why) => Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() }),
+        None => overdue().or_else(|| hold(recovery, halted)),
+    }
+}
+
 /// When a running step has timed out.
 pub fn deadline(state: &State, recovery: &Recovery) -> Option<Time> {
     let (_, step) = state.current_step(recovery)?;
@@ -200,8 +219,8 @@ pub fn deadline(state: &State, recovery: &Recovery) -> Option<Time> {
 
 /// What an open recovery waits for at the moment: a hold, or the step that is being done.
 pub fn waiting(state: &State, recovery: &Recovery) -> Option<(WaitingOn, Time)> {
-    if recovery.held.is_some() {
-        return recovery.held.clone();
+    if let Some((waiting, since)) = &recovery.held {
+        return Some((as_it_is_now(state, recovery, waiting), *since));
     }
     let (_, step) = state.current_step(recovery)?;
     let progress = recovery.progress.as_ref()?;
@@ -212,6 +231,18 @@ pub fn waiting(state: &State, recovery: &Recovery) -> Option<(WaitingOn, Time)> 
         }
         StepAt::Ready | StepAt::Ended(_) => None,
     }
+}
+
+/// A wait for the site as a whole moves on without a record for everybody who waits.
+fn as_it_is_now(state: &State, recovery: &Recovery, waiting: &WaitingOn) -> WaitingOn {
+    let now = if let WaitingOn::BlastRadius { .. } = waiting {
+        blast_radius(state, recovery)
+    } else if let WaitingOn::StormBrake { .. } = waiting {
+        storm_brake(state, recovery, Time::ZERO)
+    } else {
+        None
+    };
+    now.unwrap_or_else(|| waiting.clone())
 }
 
 fn patience(step: &Step) -> Duration {

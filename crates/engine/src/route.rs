@@ -56,7 +56,7 @@ fn shared(state: &State, instance: InstanceIx, now: TargetState) -> TargetState 
 /// The table to publish, if what is published differs from what should be. Nothing is published before every traffic
 /// process has said what it serves: a journal that was lost must not move traffic.
 pub fn next(state: &State) -> Option<Body> {
-    if state.plan.routes.is_empty() || !state.traffic_was_heard() {
+    if state.plan.routes.is_empty() || !state.traffic_was_heard() || state.site.halted.is_some() {
         return None;
     }
     let desired = desired(state);

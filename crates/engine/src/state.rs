@@ -5,6 +5,7 @@
 
 mod fold;
 mod recovery;
+mod site;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
 
 use crate::record::RecoveryId;
-pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog};
+pub use recovery::{Fenced, Progress, Recovery, RecoveryStatus, StepAt, StepLog};
+pub use site::{Halt, Site};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
 const HISTORY: usize = 256;
@@ -37,6 +39,8 @@ pub struct State {
     pub components: Vec<ComponentState>,
     /// The pause of everything, if there is one.
     pub paused: Option<Pause>,
+    /// What holds of the site as a whole.
+    pub site: Site,
     /// What the traffic processes serve.
     pub routing: Routing,
     /// Set when the journal can't be written any more.
@@ -95,8 +99,29 @@ pub struct ComponentState {
     pub last_ended: Option<Time>,
     /// Witnesses have answered since this failed observation.
     pub witnessed: Option<Time>,
+    /// Enough signals of different kinds have said so since this failed observation.
+    pub signalled: Option<Time>,
     /// Its pause, if there is one.
     pub paused: Option<Pause>,
+    /// The recovery that failed last, until somebody has looked or the next one began.
+    pub unacknowledged: Option<RecoveryId>,
+    /// When its last recoveries began, the newest last, since somebody has looked.
+    pub begun: VecDeque<Time>,
+}
+
+impl ComponentState {
+    fn at_first(bound: InstanceIx) -> ComponentState {
+        ComponentState {
+            bound,
+            recovery: None,
+            last_ended: None,
+            witnessed: None,
+            signalled: None,
+            paused: None,
+            unacknowledged: None,
+            begun: VecDeque::new(),
+        }
+    }
 }
 
 /// Recoveries are held back.
@@ -108,6 +133,10 @@ pub struct Pause {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// Since when.
+    pub since: Time,
+    /// Whose work it is, where that is not who said it.
+    pub owner: Option<String>,
 }
 
 /// What the traffic processes serve.
@@ -129,14 +158,13 @@ impl State {
     /// The state before the first record.
     pub fn new(plan: Arc<Plan>) -> State {
         let names = Names::of(&plan);
-        let component =
-            |bound| ComponentState { bound, recovery: None, last_ended: None, witnessed: None, paused: None };
         State {
             seq: 0,
             adopted: None,
             instances: plan.instances.iter().map(|_| InstanceState::unseen()).collect(),
-            components: plan.components.iter().map(|it| component(it.original())).collect(),
+            components: plan.components.iter().map(|it| ComponentState::at_first(it.original())).collect(),
             paused: None,
+            site: Site::default(),
             routing: Routing {
                 targets: plan.routes.iter().map(|it| vec![TargetState::Standby; it.targets.len()]).collect(),
                 ..Routing::default()
@@ -159,6 +187,7 @@ impl State {
         next.seq = self.seq;
         next.adopted = self.adopted;
         next.paused = self.paused;
+        next.site = self.site.without_components();
         next.journal_lost = self.journal_lost;
         next.history = self.history;
         next.routing.epoch = self.routing.epoch;
@@ -179,12 +208,15 @@ impl State {
             component.bound = is_one_of_them.unwrap_or(component.bound);
             component.last_ended = was.last_ended;
             component.paused = was.paused;
+            component.unacknowledged = was.unacknowledged;
+            component.begun = was.begun;
         }
         for (route, states) in self.plan.routes.iter().zip(self.routing.targets) {
             for (target, state) in route.targets.iter().zip(states) {
                 next.set_target(&route.name, &self.plan.instance(target.instance).name, state);
             }
         }
+        next.recount_all();
         next
     }
 
@@ -277,6 +309,7 @@ impl State {
         failed.health = Health::Down;
         failed.since = now;
         self.components[component.index()].witnessed = Some(now);
+        self.components[component.index()].signalled = Some(now);
         if before.recovery.is_none() {
             let name = &plan.instance(before.bound).name;
             let open = Recovery::open(component, &planned.name, name, Scenario::InstanceFailure, now, None);

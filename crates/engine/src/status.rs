@@ -111,6 +111,17 @@ pub(crate) fn check_command(state: &State, command: &Command) -> Result<(), Refu
             };
             if paused { Ok(()) } else { Err(Refusal::NotPaused) }
         }
+        Command::Acknowledge { component, .. } => {
+            let it = &state.components[component_named(state, component)?.index()];
+            let counted = it.last_ended.is_some() || it.unacknowledged.is_some() || !it.begun.is_empty();
+            if counted { Ok(()) } else { Err(Refusal::NothingToAcknowledge { component: component.clone() }) }
+        }
+        Command::Halt { .. } => match &state.site.halted {
+            None => Ok(()),
+            Some(it) => Err(Refusal::Halted { by: it.by.clone(), reason: it.reason.clone() }),
+        },
+        Command::Continue { .. } if state.site.halted.is_none() => Err(Refusal::NotHalted),
+        Command::Continue { .. } => Ok(()),
         Command::Adopt { instance, .. } => {
             let known = || state.plan.instances.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
             let ix = state.instance(instance).ok_or_else(|| Refusal::Unknown {

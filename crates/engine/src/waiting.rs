@@ -3,6 +3,7 @@
 //! Every reason can say what it waits for, what ends the wait, and which command overrules it.
 
 use std::fmt;
+use std::time::Duration;
 
 use mainstay_plan::Time;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,13 @@ pub enum WaitingOn {
         /// Which of them are asked.
         of: Vec<String>,
     },
+    /// An operator has stopped all action.
+    Halted {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// An operator has paused recoveries.
     Paused {
         /// Of this component alone; `None`: of all.
@@ -34,6 +42,9 @@ pub enum WaitingOn {
         by: String,
         /// Why.
         reason: String,
+        /// Whose work it is held back for, where that is somebody else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
     },
     /// The journal knows of no routing table, and a traffic process has not said yet whether it has one: the journal may be
     /// new, and someone else the owner.
@@ -48,6 +59,37 @@ pub enum WaitingOn {
     /// The recovery before ended a short while ago.
     CoolDown {
         /// Until when.
+        #[serde(with = "time_nanos")]
+        until: Time,
+    },
+    /// Too few signals of different kinds say that it is down.
+    Signals {
+        /// How many are needed.
+        need: u32,
+    },
+    /// A person has to look before the next recovery.
+    Acknowledgement {
+        /// The component.
+        component: String,
+        /// Why.
+        why: Unacknowledged,
+    },
+    /// After it, more of the site would be down or moved than the plan allows.
+    BlastRadius {
+        /// How many components.
+        would_be: usize,
+        /// Of how many.
+        of: usize,
+        /// How many may be.
+        allowed: usize,
+    },
+    /// As many recoveries have begun as the plan lets begin within a time.
+    StormBrake {
+        /// How many may.
+        at_most: u32,
+        /// In which time.
+        within_ns: u64,
+        /// When the next one may.
         #[serde(with = "time_nanos")]
         until: Time,
     },
@@ -94,10 +136,33 @@ pub enum WaitingOn {
     },
 }
 
+/// Why a person has to look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unacknowledged {
+    /// The recovery before failed, and the plan asks for a person then.
+    Failed {
+        /// That recovery.
+        recovery: RecoveryId,
+    },
+    /// It was recovered so often that it will fail again.
+    Flapping {
+        /// How often.
+        times: u32,
+        /// Within which time.
+        within_ns: u64,
+    },
+}
+
 impl WaitingOn {
     /// Stable, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
+            WaitingOn::Halted { .. } => "halted",
+            WaitingOn::Signals { .. } => "signals",
+            WaitingOn::Acknowledgement { .. } => "acknowledgement",
+            WaitingOn::BlastRadius { .. } => "blast_radius",
+            WaitingOn::StormBrake { .. } => "storm_brake",
             WaitingOn::Witnesses { .. } => "witnesses",
             WaitingOn::Paused { .. } => "paused",
             WaitingOn::Traffic {} => "traffic",
@@ -116,11 +181,16 @@ impl WaitingOn {
     /// When the wait ends by itself, if time ends it.
     pub const fn until(&self) -> Option<Time> {
         match self {
-            WaitingOn::Paused { until, .. } | WaitingOn::CoolDown { until } | WaitingOn::Step { until, .. } => {
-                Some(*until)
-            }
+            WaitingOn::Paused { until, .. }
+            | WaitingOn::CoolDown { until }
+            | WaitingOn::StormBrake { until, .. }
+            | WaitingOn::Step { until, .. } => Some(*until),
             WaitingOn::Approval { expires: until } | WaitingOn::Observation { until, .. } => *until,
             WaitingOn::Witnesses { .. }
+            | WaitingOn::Halted { .. }
+            | WaitingOn::Signals { .. }
+            | WaitingOn::Acknowledgement { .. }
+            | WaitingOn::BlastRadius { .. }
             | WaitingOn::Traffic {}
             | WaitingOn::Dependency { .. }
             | WaitingOn::ObserveMode {}
@@ -130,9 +200,26 @@ impl WaitingOn {
         }
     }
 
+    /// Whether it is the same wait, though its numbers may have moved on: that is no news for the journal. Who asks is told
+    /// the numbers of the moment.
+    pub fn is_same(&self, other: &WaitingOn) -> bool {
+        match (self, other) {
+            (WaitingOn::BlastRadius { .. }, WaitingOn::BlastRadius { .. })
+            | (WaitingOn::StormBrake { .. }, WaitingOn::StormBrake { .. }) => true,
+            (_, _) => self == other,
+        }
+    }
+
     /// What ends the wait.
     pub fn ends_when(&self) -> String {
         match self {
+            WaitingOn::Halted { .. } => "someone says that it goes on".to_owned(),
+            WaitingOn::Signals { need } => format!("{need} probes of different kinds find it down, or it is healthy"),
+            WaitingOn::Acknowledgement { .. } => "a person has looked, and says so".to_owned(),
+            WaitingOn::BlastRadius { allowed, .. } => {
+                format!("at most {allowed} components are down or moved: others are healthy again, or what was displaced is adopted")
+            }
+            WaitingOn::StormBrake { .. } => "an earlier beginning is long enough ago".to_owned(),
             WaitingOn::Witnesses { need, of } => format!("{need} of {} answer a new question", of.join(", ")),
             WaitingOn::Paused { .. } => "the pause expires or is ended".to_owned(),
             WaitingOn::Traffic {} => "every traffic process says what it serves".to_owned(),
@@ -152,6 +239,11 @@ impl WaitingOn {
     /// The command that overrules it.
     pub fn way_out(&self, recovery: RecoveryId) -> String {
         match self {
+            WaitingOn::Halted { .. } => "mainstay continue".to_owned(),
+            WaitingOn::Signals { .. } => format!("mainstay approve {recovery} --override signals"),
+            WaitingOn::Acknowledgement { component, .. } => format!("mainstay acknowledge {component}"),
+            WaitingOn::BlastRadius { .. } => format!("mainstay approve {recovery} --override blast-radius"),
+            WaitingOn::StormBrake { .. } => format!("mainstay approve {recovery} --override storm-brake"),
             WaitingOn::Witnesses { .. } => format!("mainstay approve {recovery} --override witnesses"),
             WaitingOn::Paused { component: Some(component), .. } => format!("mainstay resume {component}"),
             WaitingOn::Paused { component: None, .. } => "mainstay resume".to_owned(),
@@ -184,7 +276,27 @@ impl fmt::Display for WaitingOn {
                     of.join(", ")
                 )
             }
-            WaitingOn::Paused { by, reason, .. } => write!(f, "paused by {by}: {reason}"),
+            WaitingOn::Halted { by, reason } => write!(f, "{by} stopped all action: {reason}"),
+            WaitingOn::Signals { need } => {
+                write!(f, "fewer than {need} signals of different kinds say that it is down")
+            }
+            WaitingOn::Acknowledgement { why: Unacknowledged::Failed { recovery }, .. } => {
+                write!(f, "{recovery} failed, and a person has to look before the next one")
+            }
+            WaitingOn::Acknowledgement { why: Unacknowledged::Flapping { times, within_ns }, .. } => {
+                let within = Duration::from_nanos(*within_ns);
+                write!(f, "it was recovered {times} times within {within:?}, and a person has to look before the next time")
+            }
+            WaitingOn::BlastRadius { would_be, of, allowed } => {
+                let percent = would_be * 100 / of.max(&1);
+                write!(f, "after it {would_be} of {of} components ({percent} %) would be down or moved, allowed are {allowed}")
+            }
+            WaitingOn::StormBrake { at_most, within_ns, .. } => {
+                let within = Duration::from_nanos(*within_ns);
+                write!(f, "{at_most} recoveries have begun within {within:?}, and no more may")
+            }
+            WaitingOn::Paused { by, reason, owner: None, .. } => write!(f, "paused by {by}: {reason}"),
+            WaitingOn::Paused { by, reason, owner: Some(owner), .. } => write!(f, "paused by {by} for {owner}: {reason}"),
             WaitingOn::Traffic {} => {
                 write!(f, "the journal is new and the traffic process was not heard: another instance may be the owner")
             }

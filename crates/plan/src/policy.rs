@@ -36,6 +36,43 @@ pub struct Guards {
     pub cool_down: Duration,
     /// Whether a person must approve, and for how long the question stands.
     pub approval: Option<Approval>,
+    /// What has to come before the next recovery after one that failed.
+    pub after_failure: AfterFailure,
+    /// So many recoveries within a time are all that is done without a person who has looked; `None`: no limit.
+    pub flapping: Option<Flapping>,
+    /// How many signals of different kinds must say that it is down, at least 1.
+    pub signals: u32,
+}
+
+/// What has to come before the next recovery after one that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// `cool_down`, the default: the same time as after any other.
+    CoolDown,
+    /// `acknowledge`: a person who has looked, and says so with `mainstay acknowledge`.
+    Acknowledge,
+}
+
+impl AfterFailure {
+    /// All of them.
+    pub const ALL: [AfterFailure; 2] = [AfterFailure::CoolDown, AfterFailure::Acknowledge];
+
+    /// The word for it in YAML.
+    pub const fn word(self) -> &'static str {
+        match self {
+            AfterFailure::CoolDown => "cool_down",
+            AfterFailure::Acknowledge => "acknowledge",
+        }
+    }
+}
+
+/// `at_most` recoveries of one component within `within`; the next one waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flapping {
+    /// How many.
+    pub at_most: u32,
+    /// In which time.
+    pub within: Duration,
 }
 
 /// A person must approve.
@@ -122,4 +159,13 @@ pub struct BlastRadius {
     pub share_ppm: u32,
     /// This many are always allowed: a share of a small number means nothing.
     pub always: u32,
+}
+
+impl BlastRadius {
+    /// How many of `all` components may be down or moved after an action: the share, rounded down, and never less than
+    /// `always`.
+    pub fn allowed(&self, all: usize) -> usize {
+        let share = u64::from(self.share_ppm) * all as u64 / 1_000_000;
+        usize::try_from(share).unwrap_or(usize::MAX).max(self.always as usize)
+    }
 }

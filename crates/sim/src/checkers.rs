@@ -141,6 +141,7 @@ impl Checkers {
             | Body::AgentStopped { .. }
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
+            | Body::SignalsSeen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
             | Body::RouteRefused { .. }
@@ -150,6 +151,7 @@ impl Checkers {
             | Body::Held { .. }
             | Body::RungSkipped { .. }
             | Body::StepTimedOut { .. }
+            | Body::FenceConfirmed { .. }
             | Body::RungFailed { .. }
             | Body::Rejoined { .. } => {}
         }

@@ -289,7 +289,7 @@ fn an_approval_that_nobody_gives_expires() {
 fn a_pause_holds_until_it_is_ended() {
     let mut world = world(DATABASE);
     let until = world.now + Duration::from_secs(3600);
-    let pause = Command::Pause { component: None, until, reason: "disks".to_owned() };
+    let pause = Command::Pause { component: None, until, reason: "disks".to_owned(), owner: None };
     world.say(Duration::ZERO, pause);
     world.run_for(millis(100));
     fails(&mut world, Server::Dead);
@@ -304,7 +304,7 @@ fn a_pause_holds_until_it_is_ended() {
 fn a_pause_ends_by_itself() {
     let mut world = world(DATABASE);
     let until = world.now + Duration::from_secs(20);
-    let pause = Command::Pause { component: Some("orders-db".to_owned()), until, reason: "disks".to_owned() };
+    let pause = Command::Pause { component: Some("orders-db".to_owned()), until, reason: "disks".to_owned(), owner: None };
     world.say(Duration::ZERO, pause);
     world.run_for(millis(100));
     fails(&mut world, Server::Dead);

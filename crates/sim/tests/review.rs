@@ -93,7 +93,7 @@ fn a_standby_that_was_not_seen_is_passed_over_after_one_patience() {
 fn how_far_a_standby_was_counts_for_the_failure_at_hand_only() {
     let mut world = world(DATABASE);
     let until = world.now + Duration::from_secs(3600);
-    world.say(Duration::ZERO, Command::Pause { component: None, until, reason: "disks".to_owned() });
+    world.say(Duration::ZERO, Command::Pause { component: None, until, reason: "disks".to_owned(), owner: None });
     server(&mut world, "orders-db", Server::Dead);
     world.run_for(millis(3000));
     world.fault(Duration::ZERO, Fault::AgentStops(Duration::from_secs(600)));
@@ -221,7 +221,7 @@ fn the_way_out_of_one_components_pause_names_the_component() {
     let mut world = world(DATABASE);
     let until = world.now + Duration::from_secs(3600);
     let component = Some("orders-db".to_owned());
-    world.say(Duration::ZERO, Command::Pause { component, until, reason: "disks".to_owned() });
+    world.say(Duration::ZERO, Command::Pause { component, until, reason: "disks".to_owned(), owner: None });
     server(&mut world, "orders-db", Server::Dead);
     world.run_for(millis(5000));
     let (id, waits, _) = status::waiting(world.engine().expect("runs").state(), THE).expect("it waits");
@@ -280,7 +280,7 @@ fn a_new_plan_keeps_binding_fence_cool_down_and_pause() {
     world.run_for(millis(4000));
     let until = world.now + Duration::from_secs(3600);
     let component = Some("orders-db".to_owned());
-    world.say(Duration::ZERO, Command::Pause { component, until, reason: "disks".to_owned() });
+    world.say(Duration::ZERO, Command::Pause { component, until, reason: "disks".to_owned(), owner: None });
     world.run_for(millis(100));
     let before = world.engine().expect("runs").state().clone();
     let text = DATABASE.replace("cool_down: 10s", "cool_down: 20s");

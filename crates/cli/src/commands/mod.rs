@@ -1,12 +1,15 @@
 //! The commands, one file each. A new one is a module, a variant and an arm here, and its name in [`GROUPS`].
 
 mod abort;
+mod acknowledge;
 mod adopt;
 mod approve;
 mod assess;
 mod check;
 mod completions;
 mod explain;
+mod go_on;
+mod halt;
 mod init;
 pub(crate) mod journal;
 mod man;
@@ -85,6 +88,9 @@ enum Command {
     Abort(abort::Abort),
     Pause(pause::Pause),
     Resume(resume::Resume),
+    Acknowledge(acknowledge::Acknowledge),
+    Halt(halt::Halt),
+    Continue(go_on::Continue),
     Adopt(adopt::Adopt),
     Journal(journal::Journal),
     Completions(completions::Completions),
@@ -96,7 +102,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries"]),
-    ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt"]),
+    ("Act", &["recover", "approve", "abort", "pause", "resume", "acknowledge", "adopt", "halt", "continue"]),
     ("Prove", &["journal"]),
     ("More", &["completions", "man", "help"]),
 ];
@@ -126,6 +132,9 @@ impl Cli {
             Command::Abort(it) => it.run(&cx),
             Command::Pause(it) => it.run(&cx),
             Command::Resume(it) => it.run(&cx),
+            Command::Acknowledge(it) => it.run(&cx),
+            Command::Halt(it) => it.run(&cx),
+            Command::Continue(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),
             Command::Completions(it) => it.run(),

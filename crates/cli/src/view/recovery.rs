@@ -58,6 +58,10 @@ pub(crate) fn timeline(it: &Recovery, look: Look) -> String {
     if it.strategy.is_some() || it.completed.is_some() {
         line("how", &how(it));
     }
+    for fence in &it.fences {
+        let after = span(fence.confirmed_ns.saturating_sub(start));
+        line("fenced", &format!("{} after {after}, confirmed by {}", fence.instance, fence.by));
+    }
     for tried in &it.tried {
         line("tried", tried);
     }

@@ -52,6 +52,9 @@ impl Teller {
                 answered.join(", "),
                 utc(since.as_nanos())
             ),
+            Body::SignalsSeen { component, probes, .. } => {
+                format!("{component}: signals of different kinds say that it is down: {}", probes.join(", "))
+            }
             Body::PositionFrozen { instance, loss_ns: Some(loss) } => {
                 format!("{instance} would lose at most {}", span(*loss))
             }
@@ -80,6 +83,7 @@ impl Teller {
             | Body::RungStarted { .. }
             | Body::StepStarted { .. }
             | Body::StepTimedOut { .. }
+            | Body::FenceConfirmed { .. }
             | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
@@ -111,6 +115,9 @@ impl Teller {
             }
             Body::StepStarted { step, .. } => format!("{} ...", self.step(step)),
             Body::StepTimedOut { step, why } => format!("{}: timed out: {why}", self.step(step)),
+            Body::FenceConfirmed { recovery, instance, by, .. } => {
+                format!("{recovery}: fence of {instance} confirmed by {by}")
+            }
             Body::RungFailed { recovery, rung, why } => format!("{recovery}: rung {} failed: {why}", rung + 1),
             Body::Bound { component, instance, recovery } => {
                 format!("{component} is {instance} from here on ({recovery})")
@@ -133,6 +140,7 @@ impl Teller {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::SignalsSeen { .. }
             | Body::PositionFrozen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
@@ -193,10 +201,14 @@ fn shown_command(command: &Command) -> String {
             format!("approve {recovery}{overruled}{outcome}: {reason}")
         }
         Command::Abort { recovery, reason } => format!("abort {recovery}: {reason}"),
-        Command::Pause { component, until, reason } => {
-            format!("pause {} until {}: {reason}", whom(component), utc(until.as_nanos()))
+        Command::Pause { component, until, reason, owner } => {
+            let owner = owner.as_ref().map(|it| format!(" for {it}")).unwrap_or_default();
+            format!("pause {}{owner} until {}: {reason}", whom(component), utc(until.as_nanos()))
         }
         Command::Resume { component } => format!("resume {}", whom(component)),
+        Command::Acknowledge { component, reason } => format!("acknowledge {component}: {reason}"),
+        Command::Halt { reason } => format!("stop all action: {reason}"),
+        Command::Continue { reason } => format!("go on: {reason}"),
         Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),
     }
 }

@@ -100,12 +100,15 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
                 fact.push_str(&format!("; can't be recovered now: {why}"));
             }
             if let Some(pause) = &it.paused {
-                fact.push_str(&format!("; paused {}", shown_pause(pause)));
+                fact.push_str(&format!("; paused {}", shown_pause(pause, 0)));
             }
             (it.name.clone(), crate::look::clean(&fact))
         })
         .collect();
-    let paused = status.paused.as_ref().map_or("not paused".to_owned(), |it| format!("paused {}", shown_pause(it)));
+    if let Some(halt) = &status.halted {
+        facts.push(("action".to_owned(), crate::look::clean(&format!("stopped by {}: {}", halt.by, halt.reason))));
+    }
+    let paused = status.paused.as_ref().map_or("not paused".to_owned(), |it| format!("paused {}", shown_pause(it, 0)));
     facts.push(("all components".to_owned(), crate::look::clean(&paused)));
     let trouble = if status.trouble.is_empty() { "none".to_owned() } else { status.trouble.join("; ") };
     facts.push(("agent's trouble".to_owned(), crate::look::clean(&trouble)));
@@ -120,6 +123,16 @@ fn header(status: &Status, look: Look) -> String {
     let mode = if status.mode == "act" { Tone::Good } else { Tone::Warn };
     let mut out = format!("{}  mode {}\n", look.paint(Tone::Strong, &status.site), look.paint(mode, &status.mode));
     let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 8, label, text));
+    if let Some(halt) = &status.halted {
+        let text = format!(
+            "all action for {}, by {}: {}; `{}` ends it",
+            age(status.now_ns, halt.since_ns),
+            halt.by,
+            halt.reason,
+            halt.way_out
+        );
+        line("STOPPED", &text);
+    }
     let late = if agent.times_late > 0 { format!(", late {} times", agent.times_late) } else { String::new() };
     let up = age(status.now_ns, agent.started_ns);
     line("agent", &format!("process {}, version {}, up {up}{late}", agent.pid, agent.version));
@@ -136,7 +149,7 @@ fn header(status: &Status, look: Look) -> String {
         line("traffic", &format!("{process}, {epoch}"));
     }
     if let Some(pause) = &status.paused {
-        line("paused", &format!("{}; `mainstay resume` ends it", shown_pause(pause)));
+        line("paused", &format!("{}; `mainstay resume` ends it", shown_pause(pause, status.now_ns)));
     }
     let journal = &status.journal;
     let waits = journal.waiting.iter().map(|it| format!("the journal waits: {it}"));
@@ -174,13 +187,21 @@ fn below(it: &Component, now: u64, look: Look) -> String {
         line("to overrule", way_out);
     }
     if let Some(pause) = &it.paused {
-        line("paused", &format!("{}; `mainstay resume {}` ends it", shown_pause(pause), it.name));
+        line("paused", &format!("{}; `mainstay resume {}` ends it", shown_pause(pause, now), it.name));
     }
     out
 }
 
-fn shown_pause(pause: &Pause) -> String {
-    format!("until {} by {}: {}", utc_seconds(pause.until_ns), pause.by, pause.reason)
+fn shown_pause(pause: &Pause, now: u64) -> String {
+    let mut text = format!("until {} by {}", utc_seconds(pause.until_ns), pause.by);
+    if let Some(owner) = &pause.owner {
+        text.push_str(&format!(" for {owner}"));
+    }
+    if pause.since_ns > 0 && now > 0 {
+        text.push_str(&format!(", {} ago", age(now, pause.since_ns)));
+    }
+    text.push_str(&format!(": {}", pause.reason));
+    text
 }
 
 fn probes(instance: &Instance, now: u64, look: Look) -> String {

@@ -104,11 +104,11 @@ fn operators_are_heard() {
         (&["abort", "r1"], Command::Abort { recovery: text("r1"), reason: no_reason() }),
         (
             &["pause", "db", "--for", "1h30m", "--reason", "update"],
-            Command::Pause { component: Some(text("db")), for_ns: 5_400_000_000_000, reason: text("update") },
+            Command::Pause { component: Some(text("db")), for_ns: 5_400_000_000_000, reason: text("update"), owner: None },
         ),
         (
             &["pause", "--for", "5s", "--reason", "update"],
-            Command::Pause { component: None, for_ns: 5_000_000_000, reason: text("update") },
+            Command::Pause { component: None, for_ns: 5_000_000_000, reason: text("update"), owner: None },
         ),
         (&["resume"], Command::Resume { component: None }),
         (&["adopt", "db-a"], Command::Adopt { instance: text("db-a"), reason: no_reason() }),

@@ -5,11 +5,15 @@ use std::time::Duration;
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Phase, StepKind};
-use mainstay_plan::{InstanceIx, Time};
+use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
-use super::{HISTORY, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog};
+use super::{Fenced, HISTORY, Halt, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog};
 use crate::command::{Command, Override};
 use crate::record::{Body, Ended, Record, RecoveryId, ReportedTarget, StepRef};
+use crate::waiting::WaitingOn;
+
+/// How many beginnings of one component are remembered: as many as the plan can limit.
+const REMEMBERED: usize = 1000;
 
 impl State {
     /// Folds a record in. Names that the plan does not know are passed over: they belong to a plan before.
@@ -35,6 +39,11 @@ impl State {
                     self.components[ix.index()].witnessed = Some(*since);
                 }
             }
+            Body::SignalsSeen { component, since, .. } => {
+                if let Some(ix) = self.component(component) {
+                    self.components[ix.index()].signalled = Some(*since);
+                }
+            }
             Body::PositionFrozen { instance, loss_ns } => {
                 if let Some(ix) = self.instance(instance) {
                     self.instances[ix.index()].frozen_loss = Some(loss_ns.map(Duration::from_nanos));
@@ -45,20 +54,18 @@ impl State {
             Body::RouteApplied { process, epoch } => self.on_applied(at, process, *epoch),
             Body::RouteRefused { reason, .. } => self.routing.refused = Some(reason.clone()),
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
-            Body::Commanded { command, by } => self.on_command(command, by),
+            Body::Commanded { command, by } => self.on_command(at, command, by),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
             Body::FailureDetected { component, instance, scenario, first_failed, last_good } => {
                 if let Some(ix) = self.component(component) {
                     let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
+                    self.recount(ix);
                 }
             }
-            Body::Held { recovery, waiting } => self.with(*recovery, |it| it.held = Some((waiting.clone(), at))),
-            Body::RecoveryInitiated { recovery, .. } => self.with(*recovery, |it| {
-                it.status = RecoveryStatus::RecoveryInitiated;
-                it.held = None;
-            }),
+            Body::Held { recovery, waiting } => self.on_held(at, *recovery, waiting),
+            Body::RecoveryInitiated { recovery, .. } => self.on_initiated(at, *recovery),
             Body::RungSkipped { recovery, rung, strategy, why } => self.with(*recovery, |it| {
                 it.tried.push(format!("{} passed over: {why}", strategy.word()));
                 it.rung = rung + 1;
@@ -75,12 +82,12 @@ impl State {
                     it.held = None;
                 });
             }
-            Body::Bound { component, instance, .. } => self.on_bound(component, instance),
-            Body::Rejoined { instance } => {
-                if let Some(ix) = self.instance(instance) {
-                    self.instances[ix.index()].displaced = false;
-                }
+            Body::FenceConfirmed { recovery, step, instance, fence, by } => {
+                let (step, instance, fence, by) = (*step, instance.clone(), *fence, by.clone());
+                self.with(*recovery, |it| it.fenced.push(Fenced { step, instance, fence, by, at }));
             }
+            Body::Bound { component, instance, .. } => self.on_bound(component, instance),
+            Body::Rejoined { instance } => self.take_back(instance),
             Body::TablePublished { epoch, targets } => self.on_published(*epoch, targets),
             Body::RecoveryCompleted { recovery, how, .. } => {
                 self.with(*recovery, |it| it.completion = Some(how.clone()));
@@ -100,6 +107,53 @@ impl State {
         }
     }
 
+    fn on_held(&mut self, at: Time, id: RecoveryId, waiting: &WaitingOn) {
+        self.with(id, |it| it.held = Some((waiting.clone(), at)));
+        let for_the_site = matches!(waiting, WaitingOn::BlastRadius { .. } | WaitingOn::StormBrake { .. });
+        if let Some(ix) = self.open.get(&id) {
+            self.site.set_held(*ix, for_the_site);
+        }
+    }
+
+    fn on_initiated(&mut self, at: Time, id: RecoveryId) {
+        self.with(id, |it| {
+            it.status = RecoveryStatus::RecoveryInitiated;
+            it.held = None;
+        });
+        let Some(ix) = self.open.get(&id).copied() else { return };
+        self.site.set_held(ix, false);
+        self.site.begins(at);
+        let component = &mut self.components[ix.index()];
+        component.unacknowledged = None;
+        if component.begun.len() == REMEMBERED {
+            component.begun.pop_front();
+        }
+        component.begun.push_back(at);
+    }
+
+    /// Notes whether a component is down, in recovery, or not whole again after one.
+    fn recount(&mut self, ix: ComponentIx) {
+        let component = &self.components[ix.index()];
+        let touched = component.recovery.is_some()
+            || self.instances[component.bound.index()].health == Health::Down
+            || self.plan.component(ix).instances.iter().any(|it| self.instances[it.index()].displaced);
+        self.site.set_touched(ix, touched);
+    }
+
+    pub(super) fn recount_all(&mut self) {
+        for ix in (0u32..).map(ComponentIx).take(self.components.len()) {
+            self.recount(ix);
+        }
+    }
+
+    /// A displaced instance can take over again.
+    fn take_back(&mut self, instance: &str) {
+        if let Some(ix) = self.instance(instance) {
+            self.instances[ix.index()].displaced = false;
+            self.recount(self.plan.instance(ix).component);
+        }
+    }
+
     fn with(&mut self, id: RecoveryId, change: impl FnOnce(&mut Recovery)) {
         let Some(ix) = self.open.get(&id) else { return };
         if let Some(found) = &mut self.components[ix.index()].recovery {
@@ -113,6 +167,7 @@ impl State {
             instance.unseen_since = at;
             instance.frozen_loss = None;
         }
+        self.recount_all();
         self.routing.acknowledged.clear();
         self.journal_lost = None;
         let repeatable: Vec<bool> = (self.components.iter())
@@ -122,6 +177,7 @@ impl State {
             .collect();
         for (component, repeatable) in self.components.iter_mut().zip(repeatable) {
             component.witnessed = None;
+            component.signalled = None;
             let Some(recovery) = &mut component.recovery else { continue };
             recovery.seeing_anew = true;
             recovery.held = None;
@@ -149,6 +205,7 @@ impl State {
         }
         for component in &mut self.components {
             component.witnessed = None;
+            component.signalled = None;
         }
     }
 
@@ -157,6 +214,7 @@ impl State {
         instance.health = Health::Unknown;
         instance.unseen_since = at;
         self.doubted.push(ix);
+        self.recount(self.plan.instance(ix).component);
     }
 
     fn on_health(&mut self, at: Time, name: &str, to: Health, since: Time, last_good: Option<Time>, partly: bool) {
@@ -178,6 +236,7 @@ impl State {
                 }
             }
         }
+        self.recount(self.plan.instance(ix).component);
     }
 
     fn on_rung_started(&mut self, id: RecoveryId, rung: usize) {
@@ -305,6 +364,7 @@ impl State {
                 TargetState::Standby | TargetState::Draining | TargetState::Down => {}
             }
         }
+        self.recount_all();
     }
 
     fn on_published(&mut self, epoch: u64, targets: &[ReportedTarget]) {
@@ -341,6 +401,7 @@ impl State {
         if let Some(recovery) = &mut self.components[component.index()].recovery {
             recovery.cut = false;
         }
+        self.recount(component);
     }
 
     /// A standby that was activated, or may have been, and did not take over is no standby any more: it may have a history
@@ -360,18 +421,27 @@ impl State {
         let to = play.to;
         if to != bound && recovery.steps.iter().any(activates) {
             self.instances[to.index()].displaced = true;
+            self.recount(self.plan.instance(to).component);
         }
     }
 
-    fn on_command(&mut self, command: &Command, by: &str) {
+    fn on_command(&mut self, at: Time, command: &Command, by: &str) {
         match command {
             Command::Recover { component, .. } => {
                 let Some(ix) = self.component(component) else { return };
+                self.acknowledge(ix);
                 if let Some(open) = &mut self.components[ix.index()].recovery {
                     open.overrides.insert(Override::CoolDown);
                     open.approved = true;
                 }
             }
+            Command::Acknowledge { component, .. } => {
+                if let Some(ix) = self.component(component) {
+                    self.acknowledge(ix);
+                }
+            }
+            Command::Halt { reason } => self.halt(at, reason, by),
+            Command::Continue { .. } => self.go_on(),
             Command::Approve { recovery, overrides, outcome, .. } => self.with(*recovery, |it| {
                 it.approved = true;
                 it.overrides.extend(overrides);
@@ -389,15 +459,58 @@ impl State {
             Command::Abort { recovery, reason } => {
                 self.with(*recovery, |it| it.aborted = Some(format!("aborted by {by}: {reason}")));
             }
-            Command::Pause { component, until, reason } => {
-                let pause = Some(Pause { until: *until, by: by.to_owned(), reason: reason.clone() });
+            Command::Pause { component, until, reason, owner } => {
+                let (by, reason, owner) = (by.to_owned(), reason.clone(), owner.clone());
+                let pause = Some(Pause { until: *until, by, reason, since: at, owner });
                 self.set_pause(component.as_deref(), pause);
             }
             Command::Resume { component } => self.set_pause(component.as_deref(), None),
-            Command::Adopt { instance, .. } => {
-                if let Some(ix) = self.instance(instance) {
-                    self.instances[ix.index()].displaced = false;
-                }
+            Command::Adopt { instance, .. } => self.take_back(instance),
+        }
+    }
+
+    /// A person has looked: what was counted against the component counts no more.
+    fn acknowledge(&mut self, ix: ComponentIx) {
+        let component = &mut self.components[ix.index()];
+        component.last_ended = None;
+        component.unacknowledged = None;
+        component.begun.clear();
+    }
+
+    /// Steps that may be done again are given up where they stand, and begun anew afterwards; what may be done only once is
+    /// waited for.
+    fn halt(&mut self, at: Time, reason: &str, by: &str) {
+        let mut given_up = Vec::new();
+        let repeatable = |it: &Recovery| {
+            let (_, step) = self.current_step(it).filter(|(_, step)| step.idempotent)?;
+            Some((it.component, touched(&step.kind)))
+        };
+        let running: Vec<(ComponentIx, Vec<InstanceIx>)> = self.open_recoveries().filter_map(repeatable).collect();
+        for (ix, touched) in running {
+            let Some(recovery) = &mut self.components[ix.index()].recovery else { continue };
+            let Some(progress) = &mut recovery.progress else { continue };
+            if !matches!(progress.at, StepAt::Running { .. }) {
+                continue;
+            }
+            progress.at = StepAt::Ready;
+            if let Some(log) = recovery.steps.last_mut() {
+                log.ended = Some((at, Ended::Unknown(format!("{by} stopped all action"))));
+                given_up.push(log.step);
+            }
+            for instance in touched {
+                self.doubt(at, instance);
+            }
+        }
+        self.site.halted = Some(Halt { by: by.to_owned(), reason: reason.to_owned(), since: at, given_up });
+    }
+
+    fn go_on(&mut self) {
+        self.site.halted = None;
+        for ix in self.open.values() {
+            if let Some(recovery) = &mut self.components[ix.index()].recovery
+                && matches!(recovery.held, Some((WaitingOn::Halted { .. }, _)))
+            {
+                recovery.held = None;
             }
         }
     }
@@ -421,11 +534,17 @@ impl State {
         if recovery.status == RecoveryStatus::RecoveryFailed || !recovery.steps.is_empty() {
             component.last_ended = Some(at);
         }
+        if recovery.status == RecoveryStatus::RecoveryFailed {
+            component.unacknowledged = Some(id);
+        }
         component.witnessed = None;
+        component.signalled = None;
+        self.site.set_held(ix, false);
         for instance in &self.plan.component(ix).instances {
             self.instances[instance.index()].frozen_loss = None;
         }
         self.remember(recovery);
+        self.recount(ix);
     }
 
     /// Steps belong to the plan under which they were begun, so open recoveries end with it. What still fails is detected
@@ -436,6 +555,8 @@ impl State {
                 recovery.tried.push("the plan was replaced".to_owned());
                 recovery.close(now, RecoveryStatus::RecoveryFailed);
                 self.remember(recovery);
+                self.site.set_held(ix, false);
+                self.recount(ix);
             }
         }
     }

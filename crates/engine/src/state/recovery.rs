@@ -8,7 +8,7 @@ use mainstay_plan::strategy::Phase;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::command::Override;
-use crate::record::{Completion, Ended, RecoveryId, StepRef};
+use crate::record::{Completion, Ended, Fence, RecoveryId, StepRef};
 use crate::waiting::WaitingOn;
 
 /// How far a recovery is.
@@ -86,6 +86,8 @@ pub struct Recovery {
     pub seeing_anew: bool,
     /// Everything that was begun.
     pub steps: Vec<StepLog>,
+    /// The fences that hold, each with what confirms it.
+    pub fenced: Vec<Fenced>,
     /// When it ended.
     pub ended: Option<Time>,
     /// How it was completed.
@@ -136,6 +138,21 @@ pub struct StepLog {
     pub ended: Option<(Time, Ended)>,
 }
 
+/// A fence that was confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fenced {
+    /// The step that fenced.
+    pub step: StepRef,
+    /// The instance.
+    pub instance: String,
+    /// How.
+    pub fence: Fence,
+    /// What confirms it.
+    pub by: String,
+    /// Since when.
+    pub at: Time,
+}
+
 impl Progress {
     pub(super) fn advance(&mut self) {
         self.step += 1;
@@ -178,6 +195,7 @@ impl Recovery {
             mark: last_good.unwrap_or(first_failed),
             seeing_anew: false,
             steps: Vec::new(),
+            fenced: Vec::new(),
             ended: None,
             completion: None,
         }

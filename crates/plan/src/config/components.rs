@@ -3,7 +3,7 @@
 use super::actions::{acts, plane, service, unread_service};
 use super::fields::{self, At, Cx, Fields, choose, items, named};
 use super::grammar::{
-    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, GUARDS, LOCATION, OBJECTIVES, SHARED, STANDBY, STRATEGY,
+    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, FLAPPING, GUARDS, LOCATION, OBJECTIVES, SHARED, STANDBY, STRATEGY,
     WITNESS, WITNESS_RULE,
 };
 use super::probes::{probe, probes};
@@ -13,7 +13,7 @@ use crate::backup::{Backup, BackupCopy};
 use crate::component::{ComponentKind, Constraint, ConstraintKind, Criticality, Objectives, Rejoin, Temperature};
 use crate::finding::{Code, Finding, Span};
 use crate::location::{Location, SharedKind, SharedPart};
-use crate::policy::{Approval, Guards};
+use crate::policy::{AfterFailure, Approval, Flapping, Guards};
 use crate::strategy::Strategy;
 
 /// One component: `NAME: {…}`.
@@ -218,8 +218,17 @@ fn guards<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>, at: Span) -> Guards {
         inner.finish();
         Approval { expires }
     });
+    let after_failure =
+        fields.word("after_failure", &AfterFailure::ALL, AfterFailure::word).unwrap_or(AfterFailure::CoolDown);
+    let flapping = fields.take("flapping").map(|it| {
+        let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "this limit", &FLAPPING);
+        let limit = Flapping { at_most: inner.number("at_most"), within: inner.duration("within") };
+        inner.finish();
+        limit
+    });
+    let signals = fields.number("signals");
     fields.finish();
-    Guards { cool_down, approval }
+    Guards { cool_down, approval, after_failure, flapping, signals }
 }
 
 fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {

@@ -3,6 +3,7 @@
 use super::{ACTION, Behind, Choice, Field, Kind, LOCATION, PROBE, SERVICE, Shape, Variant, field, variant, words};
 use crate::action::Plane;
 use crate::component::{ComponentKind, ConstraintKind, Criticality, Rejoin, Temperature};
+use crate::policy::AfterFailure;
 
 pub(crate) static COMPONENT: Shape = Shape {
     name: "component",
@@ -126,10 +127,29 @@ pub(crate) static GUARDS: Shape = Shape {
     rules: &[],
 };
 
-static GUARD_FIELDS: [Field; 2] = [
+static GUARD_FIELDS: [Field; 5] = [
     field("cool_down", Kind::Duration, "from the end of one recovery to the beginning of the next").or("10m"),
     field("approval", Kind::Map(&APPROVAL), "a person must approve").such_as("{ expires: 15m }"),
+    field(
+        "after_failure",
+        Kind::Word(words!(AfterFailure)),
+        "what comes before the next recovery after one that failed: time alone, or `mainstay acknowledge` too",
+    )
+    .or("cool_down"),
+    field("flapping", Kind::Map(&FLAPPING), "so many recoveries are done before a person has looked")
+        .such_as("{ at_most: 3, within: 6h }"),
+    field("signals", Kind::Number(1, 16), "so many probes of different kinds must say that it is down").or("1"),
 ];
+
+pub(crate) static FLAPPING: Shape = Shape {
+    name: "flapping",
+    doc: "after so many recoveries within a time the next one waits for `mainstay acknowledge`",
+    fields: &[&[
+        field("at_most", Kind::Number(1, 1000), "how many are done without it").needed("3"),
+        field("within", Kind::Positive, "in which time").needed("6h"),
+    ]],
+    rules: &[],
+};
 
 pub(crate) static APPROVAL: Shape = Shape {
     name: "approval",

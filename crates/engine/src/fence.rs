@@ -1,0 +1,32 @@
+//! That a fence holds is written down, with what says so: nothing here is taken for granted.
+//!
+//! A cut holds once every traffic process has acknowledged a table without the old owner; a stop, once the host has seen the
+//! service stopped. The step that fenced has ended well then, and this record stands before the next step.
+
+use mainstay_plan::strategy::StepKind;
+
+use crate::record::{Body, Ended, Fence};
+use crate::state::{Recovery, State};
+
+/// The record of a fence that holds and is not written down yet.
+pub(crate) fn confirmed(state: &State, recovery: &Recovery) -> Option<Body> {
+    let from = recovery.progress.as_ref()?.from;
+    let play = state.plan.component(recovery.component).ladder.get(recovery.rung)?.plays.get(&from)?;
+    let known = |step| recovery.fenced.iter().any(|it| it.step == step);
+    let done = recovery.steps.iter().filter(|it| it.step.rung == recovery.rung && !known(it.step));
+    done.filter(|it| matches!(it.ended, Some((_, Ended::Done)))).find_map(|log| {
+        let (instance, fence, by) = match &play.steps.get(log.step.step)?.kind {
+            StepKind::CutTraffic { from, .. } => {
+                let epoch = state.routing.epoch;
+                let who: Vec<String> = state.processes().map(|it| format!("`{it}`")).collect();
+                (*from, Fence::TrafficCut { epoch }, format!("traffic process {} at epoch {epoch}", who.join(", ")))
+            }
+            StepKind::Stop { from, service } => {
+                (*from, Fence::Stop {}, format!("{}, seen stopped on its host", service.label()))
+            }
+            StepKind::Act { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => return None,
+        };
+        let instance = state.plan.instance(instance).name.clone();
+        Some(Body::FenceConfirmed { recovery: recovery.id, step: log.step, instance, fence, by })
+    })
+}
