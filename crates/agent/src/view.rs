@@ -265,9 +265,7 @@ pub(crate) fn command(state: &State, asked: api::Command, now: Time) -> Result<C
             Command::Pause { component, until: now + Duration::from_nanos(for_ns), reason, owner }
         }
         api::Command::Resume { component } => Command::Resume { component },
-        api::Command::Acknowledge { of, reason } => {
-            Command::Acknowledge { component: component_of(state, of), reason }
-        }
+        api::Command::Acknowledge { of, reason } => Command::Acknowledge { component: component_of(state, of), reason },
         api::Command::Halt { reason } => Command::Halt { reason },
         api::Command::Continue { reason } => Command::Continue { reason },
         api::Command::Adopt { instance, reason } => Command::Adopt { instance, reason },

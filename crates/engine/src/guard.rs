@@ -48,8 +48,7 @@ fn signals(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
 fn pause(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
     let name = &state.plan.component(recovery.component).name;
     let pauses = [(None, &state.paused), (Some(name), &state.components[recovery.component.index()].paused)];
-    let (of, pause) =
-        pauses.into_iter().find_map(|(of, it)| Some((of, it.as_ref().filter(|it| it.until > now)?)))?;
+    let (of, pause) = pauses.into_iter().find_map(|(of, it)| Some((of, it.as_ref().filter(|it| it.until > now)?)))?;
     let Pause { by, reason, owner, until, since: _ } = pause.clone();
     Some(WaitingOn::Paused { component: of.cloned(), until, by, reason, owner })
 }

@@ -217,7 +217,9 @@ impl WaitingOn {
             WaitingOn::Signals { need } => format!("{need} probes of different kinds find it down, or it is healthy"),
             WaitingOn::Acknowledgement { .. } => "a person has looked, and says so".to_owned(),
             WaitingOn::BlastRadius { allowed, .. } => {
-                format!("at most {allowed} components are down or moved: others are healthy again, or what was displaced is adopted")
+                format!(
+                    "at most {allowed} components are down or moved: others are healthy again, or what was displaced is adopted"
+                )
             }
             WaitingOn::StormBrake { .. } => "an earlier beginning is long enough ago".to_owned(),
             WaitingOn::Witnesses { need, of } => format!("{need} of {} answer a new question", of.join(", ")),
@@ -285,18 +287,26 @@ impl fmt::Display for WaitingOn {
             }
             WaitingOn::Acknowledgement { why: Unacknowledged::Flapping { times, within_ns }, .. } => {
                 let within = Duration::from_nanos(*within_ns);
-                write!(f, "it was recovered {times} times within {within:?}, and a person has to look before the next time")
+                write!(
+                    f,
+                    "it was recovered {times} times within {within:?}, and a person has to look before the next time"
+                )
             }
             WaitingOn::BlastRadius { would_be, of, allowed } => {
                 let percent = would_be * 100 / of.max(&1);
-                write!(f, "after it {would_be} of {of} components ({percent} %) would be down or moved, allowed are {allowed}")
+                write!(
+                    f,
+                    "after it {would_be} of {of} components ({percent} %) would be down or moved, allowed are {allowed}"
+                )
             }
             WaitingOn::StormBrake { at_most, within_ns, .. } => {
                 let within = Duration::from_nanos(*within_ns);
                 write!(f, "{at_most} recoveries have begun within {within:?}, and no more may")
             }
             WaitingOn::Paused { by, reason, owner: None, .. } => write!(f, "paused by {by}: {reason}"),
-            WaitingOn::Paused { by, reason, owner: Some(owner), .. } => write!(f, "paused by {by} for {owner}: {reason}"),
+            WaitingOn::Paused { by, reason, owner: Some(owner), .. } => {
+                write!(f, "paused by {by} for {owner}: {reason}")
+            }
             WaitingOn::Traffic {} => {
                 write!(f, "the journal is new and the traffic process was not heard: another instance may be the owner")
             }

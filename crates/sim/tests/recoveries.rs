@@ -304,7 +304,8 @@ fn a_pause_holds_until_it_is_ended() {
 fn a_pause_ends_by_itself() {
     let mut world = world(DATABASE);
     let until = world.now + Duration::from_secs(20);
-    let pause = Command::Pause { component: Some("orders-db".to_owned()), until, reason: "disks".to_owned(), owner: None };
+    let pause =
+        Command::Pause { component: Some("orders-db".to_owned()), until, reason: "disks".to_owned(), owner: None };
     world.say(Duration::ZERO, pause);
     world.run_for(millis(100));
     fails(&mut world, Server::Dead);

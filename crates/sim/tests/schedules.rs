@@ -195,7 +195,12 @@ fn operator(dice: &mut Dice, world: &World) -> Option<Command> {
         0 => Command::Recover { component, reason: reason() },
         1 => Command::Approve { recovery: open?, overrides, outcome: None, reason: reason() },
         2 => Command::Abort { recovery: open?, reason: reason() },
-        3 => Command::Pause { component: dice.pick(&of), until: world.now + dice.millis(20_000), reason: reason(), owner: None },
+        3 => Command::Pause {
+            component: dice.pick(&of),
+            until: world.now + dice.millis(20_000),
+            reason: reason(),
+            owner: None,
+        },
         4 => Command::Resume { component: dice.pick(&of) },
         _ => Command::Adopt { instance: dice.pick(&state.plan.instances).name, reason: reason() },
     };

@@ -9,9 +9,12 @@ use crate::exit::{Answer, Failure};
 ///
 /// Recoveries go on where they stand: a step that was given up is begun again, after a look at what it was done to.
 #[derive(Debug, clap::Args)]
-#[command(name = "continue", after_help = "\
+#[command(
+    name = "continue",
+    after_help = "\
 Examples:
-  mainstay continue --reason \"the plan is mended\"")]
+  mainstay continue --reason \"the plan is mended\""
+)]
 pub(crate) struct Continue {
     /// Why, for the journal
     #[arg(long, default_value = super::NO_REASON, hide_default_value = true)]

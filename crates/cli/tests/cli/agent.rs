@@ -104,7 +104,12 @@ fn operators_are_heard() {
         (&["abort", "r1"], Command::Abort { recovery: text("r1"), reason: no_reason() }),
         (
             &["pause", "db", "--for", "1h30m", "--reason", "update"],
-            Command::Pause { component: Some(text("db")), for_ns: 5_400_000_000_000, reason: text("update"), owner: None },
+            Command::Pause {
+                component: Some(text("db")),
+                for_ns: 5_400_000_000_000,
+                reason: text("update"),
+                owner: None,
+            },
         ),
         (
             &["pause", "--for", "5s", "--reason", "update"],

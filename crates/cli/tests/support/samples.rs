@@ -1,8 +1,8 @@
 //! An outage as the agent tells it: the primary is down, its recovery waits for a witness.
 
 use mainstay_api::{
-    Agent, Component, Instance, Journal, Pause, Phases, PlanInForce, Probe, Recoverable, Recovery, Route, Status, Step,
-    Target, Traffic, Waiting,
+    Agent, Component, Fence, Instance, Journal, Pause, Phases, PlanInForce, Probe, Recoverable, Recovery, Route,
+    Status, Step, Target, Traffic, Waiting,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -29,6 +29,7 @@ pub(crate) fn status() -> Status {
             }],
             trouble: Vec::new(),
         }),
+        halted: None,
         paused: None,
         components: vec![database(), cache()],
         trouble: vec!["the machine was suspended for 3s at 03:01".to_owned()],
@@ -106,6 +107,8 @@ fn cache() -> Component {
             until_ns: NOW + 1800 * SECOND,
             by: "uid 1000".to_owned(),
             reason: "kernel update".to_owned(),
+            since_ns: NOW - 600 * SECOND,
+            owner: Some("platform team".to_owned()),
         }),
         recoverable: Recoverable::No { why: "`session-cache-b` is not healthy (unknown for 3h)".to_owned() },
         rto_ns: None,
@@ -146,6 +149,12 @@ pub(crate) fn recovery() -> Recovery {
             converge_ns: 230_000_000,
         },
         tried: vec!["rung 1 (restart_service): the host does not answer".to_owned()],
+        fences: vec![Fence {
+            instance: "orders-db".to_owned(),
+            kind: "traffic_cut".to_owned(),
+            by: "traffic process `local` at epoch 12".to_owned(),
+            confirmed_ns: start + 2_620_000_000,
+        }],
         steps: vec![
             step("cut traffic to orders-db", Some("local"), 1, 2612, Some(8), "done", ""),
             step(

@@ -3,8 +3,8 @@
 use super::actions::{acts, plane, service, unread_service};
 use super::fields::{self, At, Cx, Fields, choose, items, named};
 use super::grammar::{
-    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, FLAPPING, GUARDS, LOCATION, OBJECTIVES, SHARED, STANDBY, STRATEGY,
-    WITNESS, WITNESS_RULE,
+    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, FLAPPING, GUARDS, LOCATION, OBJECTIVES, SHARED, STANDBY,
+    STRATEGY, WITNESS, WITNESS_RULE,
 };
 use super::probes::{probe, probes};
 use super::raw::{RawComponent, RawHow, RawInstance, RawRun, RawRung, RawWitness, RawWitnessRule};
