@@ -341,6 +341,7 @@ impl Agent {
             traffic: view::traffic(state, self.traffic_report.as_deref(), self.traffic_lost.as_deref()),
             halted: state.site.halted.as_ref().map(view::halt),
             paused: state.paused.as_ref().filter(|it| it.until > now).map(view::pause),
+            drains: view::drains(state, now),
             components: view::components(engine, now),
             trouble: self.unprepared.iter().cloned().chain(self.ledger.trouble()).collect(),
         }

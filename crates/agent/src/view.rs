@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use mainstay_api as api;
-use mainstay_engine::command::{Command, Override};
+use mainstay_engine::command::{Command, Drained, Override};
 use mainstay_engine::record::{Completion, Ended, Fence, RecoveryId};
-use mainstay_engine::state::{Fenced, Halt, Pause, Recovery, RecoveryStatus, State, StepLog};
+use mainstay_engine::route::rules::RouteRule;
+use mainstay_engine::state::{Drain, Fenced, Halt, Pause, Recovery, RecoveryStatus, RouteHold, State, StepLog};
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_engine::{Engine, WaitingOn};
 use mainstay_plan::route::Route;
@@ -112,7 +113,37 @@ fn route(state: &State, ix: RouteIx, report: Option<&TrafficReport>) -> api::Rou
         fronts: fronts(planned),
         targets: planned.targets.iter().zip(&state.routing.targets[ix.index()]).map(target).collect(),
         open_connections: counters.map_or(0, |it| it.open),
+        held: state.routing.held.get(&ix).map(|it| route_held(&planned.name, it)),
     }
+}
+
+fn route_held(route: &str, hold: &RouteHold) -> api::RouteHeld {
+    let objection = &hold.kept.objection;
+    api::RouteHeld {
+        code: objection.rule().word().to_owned(),
+        targets: hold.kept.targets.clone(),
+        reason: objection.to_string(),
+        since_ns: hold.since.as_nanos(),
+        until_ns: objection.until().map(Time::as_nanos),
+        ends_when: objection.ends_when(),
+        way_out: objection.way_out(route),
+    }
+}
+
+/// What is taken off shared routes at the moment.
+pub(crate) fn drains(state: &State, now: Time) -> Vec<api::Drain> {
+    let told = |it: &Drain| api::Drain {
+        what: it.what.to_string(),
+        until_ns: it.until.as_nanos(),
+        by: it.by.clone(),
+        reason: it.reason.clone(),
+        since_ns: it.since.as_nanos(),
+        way_out: match &it.what {
+            Drained::Instance(name) => format!("mainstay undrain {name}"),
+            Drained::Zone(name) => format!("mainstay undrain --zone {name}"),
+        },
+    };
+    state.routing.drains.iter().filter(|it| it.until > now).map(told).collect()
 }
 
 fn fronts(route: &Route) -> Vec<String> {
@@ -266,10 +297,29 @@ pub(crate) fn command(state: &State, asked: api::Command, now: Time) -> Result<C
         }
         api::Command::Resume { component } => Command::Resume { component },
         api::Command::Acknowledge { of, reason } => Command::Acknowledge { component: component_of(state, of), reason },
+        api::Command::Drain { target, zone, for_ns, reason } => {
+            let until = now + Duration::from_nanos(for_ns);
+            Command::Drain { what: drained(target, zone).map_err(bad)?, until, reason }
+        }
+        api::Command::Undrain { target, zone } => Command::Undrain { what: drained(target, zone).map_err(bad)? },
+        api::Command::RouteOverride { route, rule, reason } => {
+            let found = RouteRule::ALL.into_iter().find(|it| it.word() == rule);
+            let all = || RouteRule::ALL.map(RouteRule::word).join(", ");
+            let rule = found.ok_or_else(|| bad(format!("`{rule}` is no rule of a route; there are: {}", all())))?;
+            Command::RouteOverride { route, rule, reason }
+        }
         api::Command::Halt { reason } => Command::Halt { reason },
         api::Command::Continue { reason } => Command::Continue { reason },
         api::Command::Adopt { instance, reason } => Command::Adopt { instance, reason },
     })
+}
+
+fn drained(target: Option<String>, zone: Option<String>) -> Result<Drained, String> {
+    match (target, zone) {
+        (Some(target), None) => Ok(Drained::Instance(target)),
+        (None, Some(zone)) => Ok(Drained::Zone(zone)),
+        (Some(_), Some(_)) | (None, None) => Err("say either a target or a zone".to_owned()),
+    }
 }
 
 /// The component of a recovery, where one is named.

@@ -51,6 +51,9 @@ pub struct Status {
     pub halted: Option<Halt>,
     /// The pause of everything, if there is one.
     pub paused: Option<Pause>,
+    /// What is taken off shared routes for a while.
+    #[serde(default)]
+    pub drains: Vec<Drain>,
     /// In the order of the plan.
     pub components: Vec<Component>,
     /// What is wrong with the agent itself, as sentences; empty when nothing is.
@@ -120,6 +123,45 @@ pub struct Route {
     pub targets: Vec<Target>,
     /// Proxy connections open now.
     pub open_connections: u64,
+    /// What a rule of it holds back.
+    #[serde(default)]
+    pub held: Option<RouteHeld>,
+}
+
+/// A rule of a route keeps targets on that would leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteHeld {
+    /// The rule: `at_least`, `gates` or `wait`.
+    pub code: String,
+    /// The targets that stay on.
+    pub targets: Vec<String>,
+    /// The reason, a sentence.
+    pub reason: String,
+    /// Since when.
+    pub since_ns: Nanos,
+    /// When time ends it, if time does.
+    pub until_ns: Option<Nanos>,
+    /// What ends it.
+    pub ends_when: String,
+    /// The command that overrules it.
+    pub way_out: String,
+}
+
+/// Something is taken off shared routes for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// What: `NAME`, or `zone NAME`.
+    pub what: String,
+    /// Until then.
+    pub until_ns: Nanos,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since_ns: Nanos,
+    /// The command that ends it.
+    pub way_out: String,
 }
 
 /// A target of a route.
@@ -373,7 +415,7 @@ pub enum Command {
         /// The recovery, `r17`.
         recovery: String,
         /// Guards that are overruled: `witnesses`, `dependency`, `observe-mode`, `cool-down`, `journal-lost`, `rpo`, `signals`,
-        /// `acknowledgement`, `blast-radius`, `storm-brake`.
+        /// `acknowledgement`, `blast-radius`, `storm-brake`, `route-rules`.
         overrides: Vec<String>,
         /// Whether the step whose outcome is unknown was done.
         outcome: Option<bool>,
@@ -409,6 +451,37 @@ pub enum Command {
         /// The component, or a recovery of it, `r17`.
         of: String,
         /// What was found.
+        reason: String,
+    },
+    /// Take a target, or all of a zone, off shared routes for a while. One of both is said.
+    Drain {
+        /// The instance.
+        #[serde(default)]
+        target: Option<String>,
+        /// The zone, `ZONE` or `REGION/ZONE`.
+        #[serde(default)]
+        zone: Option<String>,
+        /// For how long.
+        for_ns: u64,
+        /// Why.
+        reason: String,
+    },
+    /// End a drain. One of both is said.
+    Undrain {
+        /// The instance.
+        #[serde(default)]
+        target: Option<String>,
+        /// The zone.
+        #[serde(default)]
+        zone: Option<String>,
+    },
+    /// Let the change of a route through that this rule holds back, once.
+    RouteOverride {
+        /// The route.
+        route: String,
+        /// `at_least`, `gates` or `wait`.
+        rule: String,
+        /// Why.
         reason: String,
     },
     /// Stop all action at once.

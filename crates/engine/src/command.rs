@@ -1,10 +1,13 @@
 //! What an operator can say.
 
-use mainstay_plan::Time;
+use std::fmt;
+
+use mainstay_plan::{InstanceIx, Plan, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::time_nanos;
 use crate::record::RecoveryId;
+use crate::route::rules::RouteRule;
 
 /// An operator's order. It is recorded with who gave it, then it counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +63,30 @@ pub enum Command {
         /// What was found.
         reason: String,
     },
+    /// Take a target, or all of a zone, off shared routes for a while.
+    Drain {
+        /// Which.
+        what: Drained,
+        /// It ends by itself then.
+        #[serde(with = "time_nanos")]
+        until: Time,
+        /// Why.
+        reason: String,
+    },
+    /// End a drain.
+    Undrain {
+        /// Of which.
+        what: Drained,
+    },
+    /// Let the change of a route through that this rule holds back, once.
+    RouteOverride {
+        /// The route.
+        route: String,
+        /// The rule.
+        rule: RouteRule,
+        /// Why.
+        reason: String,
+    },
     /// Stop all action at once.
     Halt {
         /// Why.
@@ -77,6 +104,39 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+}
+
+/// What is drained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drained {
+    /// One instance.
+    Instance(String),
+    /// Every instance of a zone, written `ZONE` or `REGION/ZONE`.
+    Zone(String),
+}
+
+impl Drained {
+    /// Whether an instance is one of them.
+    pub fn covers(&self, plan: &Plan, ix: InstanceIx) -> bool {
+        let it = plan.instance(ix);
+        match self {
+            Drained::Instance(name) => it.name == *name,
+            Drained::Zone(name) => it.location.zone.as_ref().is_some_and(|zone| {
+                let full = name.split_once('/').is_some_and(|(region, of)| it.location.region == region && of == zone);
+                zone == name || full
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Drained::Instance(name) => f.write_str(name),
+            Drained::Zone(name) => write!(f, "zone {name}"),
+        }
+    }
 }
 
 /// A guard that an operator can overrule for one recovery.
@@ -103,11 +163,13 @@ pub enum Override {
     BlastRadius,
     /// Act although many recoveries have begun a short while ago.
     StormBrake,
+    /// Move a route although a gate of it is not healthy, or it changed a short while ago.
+    RouteRules,
 }
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 10] = [
+    pub const ALL: [Override; 11] = [
         Override::Witnesses,
         Override::Dependency,
         Override::ObserveMode,
@@ -118,6 +180,7 @@ impl Override {
         Override::Acknowledgement,
         Override::BlastRadius,
         Override::StormBrake,
+        Override::RouteRules,
     ];
 
     /// The word for it on the command line.
@@ -133,6 +196,7 @@ impl Override {
             Override::Acknowledgement => "acknowledgement",
             Override::BlastRadius => "blast-radius",
             Override::StormBrake => "storm-brake",
+            Override::RouteRules => "route-rules",
         }
     }
 }
@@ -187,6 +251,36 @@ pub enum Refusal {
     NothingToAcknowledge {
         /// The component.
         component: String,
+    },
+    /// A drain that a rule of a route forbids.
+    #[error("route `{route}` does not let `{what}` go: {objection}")]
+    RouteRule {
+        /// The route.
+        route: String,
+        /// What should be drained.
+        what: String,
+        /// Why not, a sentence.
+        objection: String,
+    },
+    /// Nothing of a shared route.
+    #[error("`{what}` is no target of a shared route; an exclusive one changes hands by a switch of its component")]
+    NotDrainable {
+        /// What should be drained.
+        what: String,
+    },
+    /// No such drain.
+    #[error("`{what}` is not drained; see `mainstay status`")]
+    NotDrained {
+        /// What.
+        what: String,
+    },
+    /// The rule holds nothing back.
+    #[error("`{rule}` of route `{route}` holds nothing back at the moment; see `mainstay status`")]
+    NothingHeld {
+        /// The route.
+        route: String,
+        /// The rule.
+        rule: &'static str,
     },
     /// All action is stopped already.
     #[error("all action is stopped already, by {by}: {reason}; `mainstay continue` goes on")]

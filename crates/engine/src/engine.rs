@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstay_plan::action::Outcome;
+use mainstay_plan::route::Route;
 use mainstay_plan::{ComponentIx, Plan, Time};
 
 use crate::agenda::{Agenda, Look};
@@ -13,6 +14,7 @@ use crate::gate::Gate;
 use crate::input::Input;
 use crate::observe::Soft;
 use crate::record::{Body, Ended, Record, ReportedTarget};
+use crate::route::rules;
 use crate::state::State;
 use crate::{ENGINE_VERSION, decide, route};
 
@@ -52,6 +54,8 @@ pub enum WakeReason {
     ProbeDue,
     /// A wait or a step of this component ends.
     Deadline(ComponentIx),
+    /// A rule of a route, or a drain, ends.
+    RouteRule,
 }
 
 #[derive(Debug)]
@@ -174,7 +178,8 @@ impl Engine {
     pub fn next_wakeup(&self) -> Option<(Time, WakeReason)> {
         let probe = self.soft.next_due().map(|at| (at, WakeReason::ProbeDue));
         let deadline = self.core.timers.first().map(|(at, component)| (*at, WakeReason::Deadline(*component)));
-        [probe, deadline].into_iter().flatten().min()
+        let route = self.core.route_timer.map(|at| (at, WakeReason::RouteRule));
+        [probe, deadline, route].into_iter().flatten().min()
     }
 
     /// What lasts.
@@ -242,6 +247,8 @@ pub(crate) struct Core {
     routes_dirty: bool,
     pub(crate) timers: BTreeSet<(Time, ComponentIx)>,
     timer_of: BTreeMap<ComponentIx, Time>,
+    /// When a rule of a route, or a drain, ends.
+    pub(crate) route_timer: Option<Time>,
     dependents: Vec<Vec<ComponentIx>>,
 }
 
@@ -253,12 +260,16 @@ impl Core {
                 dependents[on.index()].push(ix);
             }
         }
+        for (gate, component) in plan.routes.iter().flat_map(|it| gated(&plan, it)) {
+            dependents[gate.index()].push(component);
+        }
         let mut core = Core {
             agenda: Agenda::new(&plan),
             state: State::new(plan),
             routes_dirty: true,
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
+            route_timer: None,
             dependents,
         };
         core.agenda.insert_all();
@@ -304,6 +315,9 @@ impl Core {
         let mut decided = Vec::new();
         let expired: Vec<(Time, ComponentIx)> = self.timers.range(..=(now, ComponentIx(u32::MAX))).copied().collect();
         self.agenda.extend(expired.into_iter().map(|it| it.1));
+        if self.route_timer.is_some_and(|it| it <= now) {
+            self.routes_dirty = true;
+        }
         loop {
             while let Some(look) = self.agenda.next() {
                 for _ in 0..DECISIONS_A_TICK {
@@ -320,9 +334,10 @@ impl Core {
                 }
             }
             if !std::mem::take(&mut self.routes_dirty) {
+                self.route_timer = rules::next_time(&self.state, now);
                 return decided;
             }
-            if let Some(body) = route::next(&self.state) {
+            if let Some(body) = route::next(&self.state, now) {
                 self.push(now, body, &mut decided);
             }
         }
@@ -360,6 +375,7 @@ impl Core {
             | Body::Commanded { .. }
             | Body::JournalLost { .. } => Concerned::All,
             Body::RouteApplied { .. } | Body::RouteRefused { .. } | Body::TablePublished { .. } => Concerned::Open,
+            Body::RouteHeld { .. } | Body::RouteFreed { .. } => Concerned::Nobody,
             Body::HealthChanged { instance: name, .. }
             | Body::PositionFrozen { instance: name, .. }
             | Body::Rejoined { instance: name } => instance(name),
@@ -380,6 +396,12 @@ impl Core {
             | Body::RecoveryFailed { recovery: id, .. } => recovery(*id),
         }
     }
+}
+
+/// What waits for the gates of a route: each gate with each component that is reached by the route.
+fn gated<'a>(plan: &'a Plan, route: &'a Route) -> impl Iterator<Item = (ComponentIx, ComponentIx)> + 'a {
+    let on_it: BTreeSet<ComponentIx> = route.targets.iter().map(|it| plan.instance(it.instance).component).collect();
+    route.rules.gates.iter().flat_map(move |gate| on_it.clone().into_iter().map(move |it| (*gate, it)))
 }
 
 enum Concerned {

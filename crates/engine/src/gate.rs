@@ -92,6 +92,8 @@ impl Gate {
             | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
+            | Body::RouteHeld { .. }
+            | Body::RouteFreed { .. }
             | Body::RecoveryCompleted { .. } => {}
         }
         if let Some((level, text)) = notice(body) {

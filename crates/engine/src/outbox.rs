@@ -23,6 +23,14 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
                 Completion::ByItself => format!("{recovery} closed: healthy again without us"),
             },
         )),
+        Body::RouteHeld { route, targets, objection } => {
+            let text = format!(
+                "route {route} keeps {} on: {objection}; to overrule: {}",
+                targets.join(", "),
+                objection.way_out(route)
+            );
+            Some((NoticeLevel::Warning, text))
+        }
         Body::RecoveryFailed { recovery, why } => Some((NoticeLevel::Error, format!("{recovery} failed: {why}"))),
         Body::JournalLost { reason } => Some((NoticeLevel::Error, format!("the journal is lost: {reason}"))),
         Body::Commanded { command: Command::Halt { reason }, by } => {
@@ -58,6 +66,7 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         | Body::RungFailed { .. }
         | Body::Bound { .. }
         | Body::Rejoined { .. }
+        | Body::RouteFreed { .. }
         | Body::TablePublished { .. } => None,
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{health_word, phase_word, scenario_word, strategy_word, time_nanos};
 use crate::command::Command;
+use crate::route::rules::Objection;
 use crate::waiting::WaitingOn;
 
 /// One record: what, and when on the agent's timeline.
@@ -371,6 +372,20 @@ pub enum Body {
         /// The instance.
         instance: String,
     },
+    /// A rule of a route keeps targets on that would leave.
+    RouteHeld {
+        /// The route.
+        route: String,
+        /// The targets that stay on.
+        targets: Vec<String>,
+        /// Why.
+        objection: Objection,
+    },
+    /// No rule holds anything of a route back any more.
+    RouteFreed {
+        /// The route.
+        route: String,
+    },
     /// A new routing table.
     TablePublished {
         /// Its epoch.
@@ -430,6 +445,8 @@ impl Body {
             Body::RungFailed { .. } => "rung_failed",
             Body::Bound { .. } => "bound",
             Body::Rejoined { .. } => "rejoined",
+            Body::RouteHeld { .. } => "route_held",
+            Body::RouteFreed { .. } => "route_freed",
             Body::TablePublished { .. } => "table_published",
             Body::RecoveryCompleted { .. } => "recovery_completed",
             Body::RecoveryFailed { .. } => "recovery_failed",
@@ -464,6 +481,8 @@ impl Body {
             | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
+            | Body::RouteHeld { .. }
+            | Body::RouteFreed { .. }
             | Body::TablePublished { .. }
             | Body::RecoveryCompleted { .. }
             | Body::RecoveryFailed { .. } => false,

@@ -14,6 +14,7 @@ use crate::command::Override;
 use crate::decide::{completed_by_itself, hold, observation, phases};
 use crate::guard::{blast_radius, journal, storm_brake, witnesses};
 use crate::record::{Body, Completion, Ended, StepRef};
+use crate::route::rules;
 use crate::state::{Progress, Recovery, State, StepAt};
 use crate::waiting::WaitingOn;
 
@@ -51,12 +52,15 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
     let mut first_passed = None;
     let (mut reasons, mut overrules) = (Vec::new(), BTreeSet::new());
     for (rung, planned) in ladder.iter().enumerate().skip(if untried { 0 } else { recovery.rung }) {
-        let why = match possible(state, recovery, planned) {
+        let why = match possible(state, recovery, planned, now) {
             Possible::Yes => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
             Possible::No(why) => why,
             Possible::Guarded(guard, why) => {
                 overrules.insert(guard);
                 why
+            }
+            Possible::Held(waiting) => {
+                return first_passed.map_or(Choice::Wait(waiting), |it| Choice::Rung(Err(it)));
             }
             Possible::Unseen(to) => match wait_to_see(state, to, now) {
                 Ok(waiting) => return first_passed.map_or(Choice::Wait(waiting), |it| Choice::Rung(Err(it))),
@@ -97,9 +101,11 @@ enum Possible {
     No(String),
     /// Not unless an operator overrules this.
     Guarded(Override, String),
+    /// It is, but for this.
+    Held(WaitingOn),
 }
 
-fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
+fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possible {
     let bound = state.components[recovery.component.index()].bound;
     let Some(play) = rung.plays.get(&bound) else {
         return Possible::No(format!("there is no way from `{}`", state.plan.instance(bound).name));
@@ -135,7 +141,7 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
         let why = "the journal can't be written, and a takeover without it is refused".to_owned();
         return Possible::Guarded(Override::JournalLost, why);
     }
-    Possible::Yes
+    rules::before_rung(state, recovery, play, now).map_or(Possible::Yes, Possible::Held)
 }
 
 /// Whether the takeover is by a cold standby, which its activation starts.

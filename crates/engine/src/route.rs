@@ -1,4 +1,11 @@
-//! The routing table that follows from bindings, fences and health. This is the only place that publishes one.
+//! The routing table that follows from bindings, fences, health and drains, as far as the routes' [`rules`] let it. This is the
+//! only place that publishes one.
+//!
+//! An exclusive route belongs to the instance that its component is bound to, and to nobody while that instance is cut off;
+//! a displaced instance stays fenced until it has rejoined. A shared route serves from every healthy target that is the
+//! component or is hot; what is down leaves, and the traffic process fails open when nothing is left.
+
+pub mod rules;
 
 use mainstay_plan::component::Temperature;
 use mainstay_plan::observation::Health;
@@ -6,27 +13,10 @@ use mainstay_plan::route::{DnsPolicy, OnSilence, Sharing};
 use mainstay_plan::routing::{
     DnsEntry, DnsPolicyEntry, FORMAT, ProxyEntry, RouteEntry, RoutingTable, TargetEntry, TargetState,
 };
-use mainstay_plan::{InstanceIx, RouteIx};
+use mainstay_plan::{InstanceIx, RouteIx, Time};
 
 use crate::record::{Body, ReportedTarget};
 use crate::state::State;
-
-/// What every target may do, by route and target.
-///
-/// An exclusive route belongs to the instance that its component is bound to, and to nobody while that instance is cut off;
-/// a displaced instance stays fenced until it has rejoined. A shared route serves from every healthy target that is the
-/// component or is hot; what is down leaves, and the traffic process fails open when nothing is left.
-pub fn desired(state: &State) -> Vec<Vec<TargetState>> {
-    let route = |at: usize| {
-        let route = &state.plan.routes[at];
-        let target = |(nth, target): (usize, &mainstay_plan::route::RouteTarget)| match route.sharing {
-            Sharing::Exclusive => exclusive(state, target.instance),
-            Sharing::Shared => shared(state, target.instance, state.routing.targets[at][nth]),
-        };
-        route.targets.iter().enumerate().map(target).collect()
-    };
-    (0..state.plan.routes.len()).map(route).collect()
-}
 
 fn exclusive(state: &State, instance: InstanceIx) -> TargetState {
     let component = &state.components[state.plan.instance(instance).component.index()];
@@ -53,17 +43,36 @@ fn shared(state: &State, instance: InstanceIx, now: TargetState) -> TargetState 
     }
 }
 
-/// The table to publish, if what is published differs from what should be. Nothing is published before every traffic
-/// process has said what it serves: a journal that was lost must not move traffic.
-pub fn next(state: &State) -> Option<Body> {
+/// What is held back or let go, or the table to publish, if what is published differs from what should be. Nothing is
+/// published before every traffic process has said what it serves: a journal that was lost must not move traffic.
+pub fn next(state: &State, now: Time) -> Option<Body> {
     if state.plan.routes.is_empty() || !state.traffic_was_heard() || state.site.halted.is_some() {
         return None;
     }
-    let desired = desired(state);
-    if desired == state.routing.targets && state.routing.epoch > 0 && state.routing.under == state.adopted {
+    let ruled = rules::ruled(state, now);
+    if let Some(news) = held(state, &ruled) {
+        return Some(news);
+    }
+    if ruled.targets == state.routing.targets && state.routing.epoch > 0 && state.routing.under == state.adopted {
         return None;
     }
-    Some(Body::TablePublished { epoch: state.routing.epoch + 1, targets: named(state, &desired) })
+    Some(Body::TablePublished { epoch: state.routing.epoch + 1, targets: named(state, &ruled.targets) })
+}
+
+/// That a rule holds a change back, or does no more, unless it was said already.
+fn held(state: &State, ruled: &rules::Ruled) -> Option<Body> {
+    (0u32..).map(RouteIx).zip(&ruled.kept).find_map(|(ix, kept)| {
+        let known = state.routing.held.get(&ix).map(|it| &it.kept);
+        let route = || state.plan.route(ix).name.clone();
+        match kept {
+            Some(kept) if known != Some(kept) => {
+                let (objection, targets) = (kept.objection.clone(), kept.targets.clone());
+                Some(Body::RouteHeld { route: route(), targets, objection })
+            }
+            None if known.is_some() => Some(Body::RouteFreed { route: route() }),
+            Some(_) | None => None,
+        }
+    })
 }
 
 fn named(state: &State, targets: &[Vec<TargetState>]) -> Vec<ReportedTarget> {

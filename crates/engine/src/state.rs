@@ -7,7 +7,7 @@ mod fold;
 mod recovery;
 mod site;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,9 @@ use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
 
+use crate::command::Drained;
 use crate::record::RecoveryId;
+use crate::route::rules::{Kept, RouteRule};
 pub use recovery::{Fenced, Progress, Recovery, RecoveryStatus, StepAt, StepLog};
 pub use site::{Halt, Site};
 
@@ -152,6 +154,38 @@ pub struct Routing {
     pub refused: Option<String>,
     /// The hash of the plan under which the newest table was published.
     pub under: Option<String>,
+    /// By [`RouteIx`]: when the targets that serve changed last.
+    pub changed: Vec<Option<Time>>,
+    /// What rules hold back.
+    pub held: BTreeMap<RouteIx, RouteHold>,
+    /// Rules that an operator overruled, until the route changes.
+    pub overridden: BTreeSet<(RouteIx, RouteRule)>,
+    /// What is taken off shared routes for a while.
+    pub drains: Vec<Drain>,
+}
+
+/// What a rule of a route holds back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteHold {
+    /// What, and why.
+    pub kept: Kept,
+    /// Since when.
+    pub since: Time,
+}
+
+/// Something is taken off shared routes for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// What.
+    pub what: Drained,
+    /// Until then.
+    pub until: Time,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Time,
 }
 
 impl State {
@@ -167,6 +201,7 @@ impl State {
             site: Site::default(),
             routing: Routing {
                 targets: plan.routes.iter().map(|it| vec![TargetState::Standby; it.targets.len()]).collect(),
+                changed: vec![None; plan.routes.len()],
                 ..Routing::default()
             },
             journal_lost: None,
@@ -211,6 +246,12 @@ impl State {
             component.unacknowledged = was.unacknowledged;
             component.begun = was.begun;
         }
+        next.routing.drains = self.routing.drains;
+        for (route, changed) in self.plan.routes.iter().zip(self.routing.changed) {
+            if let Some(ix) = next.names.routes.get(&route.name) {
+                next.routing.changed[ix.index()] = changed;
+            }
+        }
         for (route, states) in self.plan.routes.iter().zip(self.routing.targets) {
             for (target, state) in route.targets.iter().zip(states) {
                 next.set_target(&route.name, &self.plan.instance(target.instance).name, state);
@@ -243,6 +284,11 @@ impl State {
     /// The instance of that name.
     pub fn instance(&self, name: &str) -> Option<InstanceIx> {
         self.names.instances.get(name).copied()
+    }
+
+    /// The route of that name.
+    pub fn route(&self, name: &str) -> Option<RouteIx> {
+        self.names.routes.get(name).copied()
     }
 
     /// The component whose recovery it is, if it is open.

@@ -2,15 +2,17 @@
 //! *now*?
 
 use mainstay_plan::observation::Health;
+use mainstay_plan::route::Sharing;
 use mainstay_plan::strategy::Strategy;
 use mainstay_plan::{ComponentIx, Time};
 
-use crate::command::{Command, Refusal};
+use crate::command::{Command, Drained, Refusal};
 use crate::engine::Engine;
 use crate::guard;
 use crate::record::RecoveryId;
 use crate::recover::{self, Choice};
-use crate::state::{Recovery, State};
+use crate::route::rules;
+use crate::state::{Drain, Recovery, State};
 use crate::waiting::WaitingOn;
 
 /// Whether a component could be recovered at this moment.
@@ -116,6 +118,24 @@ pub(crate) fn check_command(state: &State, command: &Command) -> Result<(), Refu
             let counted = it.last_ended.is_some() || it.unacknowledged.is_some() || !it.begun.is_empty();
             if counted { Ok(()) } else { Err(Refusal::NothingToAcknowledge { component: component.clone() }) }
         }
+        Command::Drain { what, .. } => check_drain(state, what),
+        Command::Undrain { what } => {
+            let known = state.routing.drains.iter().any(|it| it.what == *what);
+            if known { Ok(()) } else { Err(Refusal::NotDrained { what: what.to_string() }) }
+        }
+        Command::RouteOverride { route, rule, .. } => {
+            let ix = state.route(route).ok_or_else(|| Refusal::Unknown {
+                what: "route",
+                name: route.clone(),
+                known: state.plan.routes.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", "),
+            })?;
+            let by_table = state.routing.held.get(&ix).is_some_and(|it| it.kept.objection.rule() == *rule);
+            let by_recovery = state.open_recoveries().any(|it| {
+                matches!(&it.held, Some((WaitingOn::Route { route: of, objection }, _)) if of == route && objection.rule() == *rule)
+            });
+            let nothing = Refusal::NothingHeld { route: route.clone(), rule: rule.word() };
+            if by_table || by_recovery { Ok(()) } else { Err(nothing) }
+        }
         Command::Halt { .. } => match &state.site.halted {
             None => Ok(()),
             Some(it) => Err(Refusal::Halted { by: it.by.clone(), reason: it.reason.clone() }),
@@ -136,6 +156,28 @@ pub(crate) fn check_command(state: &State, command: &Command) -> Result<(), Refu
             }
         }
     }
+}
+
+/// Whether the routes' rules let something go. Their waits end by themselves, so those refuse nothing.
+fn check_drain(state: &State, what: &Drained) -> Result<(), Refusal> {
+    let shared = state.plan.routes.iter().filter(|it| it.sharing == Sharing::Shared);
+    if !shared.flat_map(|it| &it.targets).any(|it| what.covers(&state.plan, it.instance)) {
+        return Err(Refusal::NotDrainable { what: what.to_string() });
+    }
+    let mut trial = state.clone();
+    trial.routing.changed.fill(None);
+    let (until, since) = (Time::from_nanos(u64::MAX), Time::ZERO);
+    let drain = Drain { what: what.clone(), until, by: String::new(), reason: String::new(), since };
+    trial.routing.drains.push(drain);
+    let ruled = rules::ruled(&trial, Time::ZERO);
+    let covered = |name: &String| state.instance(name).is_some_and(|it| what.covers(&state.plan, it));
+    for (route, kept) in state.plan.routes.iter().zip(ruled.kept) {
+        if let Some(kept) = kept.filter(|it| it.targets.iter().any(covered)) {
+            let (route, objection) = (route.name.clone(), kept.objection.to_string());
+            return Err(Refusal::RouteRule { route, what: what.to_string(), objection });
+        }
+    }
+    Ok(())
 }
 
 fn component_named(state: &State, name: &str) -> Result<ComponentIx, Refusal> {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::time_nanos;
 use crate::command::Override;
 use crate::record::{RecoveryId, StepRef};
+use crate::route::rules::Objection;
 
 /// What a recovery waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +94,13 @@ pub enum WaitingOn {
         #[serde(with = "time_nanos")]
         until: Time,
     },
+    /// A rule of a route keeps it from being moved.
+    Route {
+        /// The route.
+        route: String,
+        /// Which, and why.
+        objection: Objection,
+    },
     /// A person must approve.
     Approval {
         /// After this the recovery has failed; `None`: the question stands for ever (mode `recommend`).
@@ -163,6 +171,7 @@ impl WaitingOn {
             WaitingOn::Acknowledgement { .. } => "acknowledgement",
             WaitingOn::BlastRadius { .. } => "blast_radius",
             WaitingOn::StormBrake { .. } => "storm_brake",
+            WaitingOn::Route { .. } => "route_rule",
             WaitingOn::Witnesses { .. } => "witnesses",
             WaitingOn::Paused { .. } => "paused",
             WaitingOn::Traffic {} => "traffic",
@@ -185,6 +194,7 @@ impl WaitingOn {
             | WaitingOn::CoolDown { until }
             | WaitingOn::StormBrake { until, .. }
             | WaitingOn::Step { until, .. } => Some(*until),
+            WaitingOn::Route { objection, .. } => objection.until(),
             WaitingOn::Approval { expires: until } | WaitingOn::Observation { until, .. } => *until,
             WaitingOn::Witnesses { .. }
             | WaitingOn::Halted { .. }
@@ -222,6 +232,7 @@ impl WaitingOn {
                 )
             }
             WaitingOn::StormBrake { .. } => "an earlier beginning is long enough ago".to_owned(),
+            WaitingOn::Route { objection, .. } => objection.ends_when(),
             WaitingOn::Witnesses { need, of } => format!("{need} of {} answer a new question", of.join(", ")),
             WaitingOn::Paused { .. } => "the pause expires or is ended".to_owned(),
             WaitingOn::Traffic {} => "every traffic process says what it serves".to_owned(),
@@ -246,6 +257,7 @@ impl WaitingOn {
             WaitingOn::Acknowledgement { component, .. } => format!("mainstay acknowledge {component}"),
             WaitingOn::BlastRadius { .. } => format!("mainstay approve {recovery} --override blast-radius"),
             WaitingOn::StormBrake { .. } => format!("mainstay approve {recovery} --override storm-brake"),
+            WaitingOn::Route { .. } => format!("mainstay approve {recovery} --override route-rules"),
             WaitingOn::Witnesses { .. } => format!("mainstay approve {recovery} --override witnesses"),
             WaitingOn::Paused { component: Some(component), .. } => format!("mainstay resume {component}"),
             WaitingOn::Paused { component: None, .. } => "mainstay resume".to_owned(),
@@ -303,6 +315,7 @@ impl fmt::Display for WaitingOn {
                 let within = Duration::from_nanos(*within_ns);
                 write!(f, "{at_most} recoveries have begun within {within:?}, and no more may")
             }
+            WaitingOn::Route { route, objection } => write!(f, "route {route} may not be moved: {objection}"),
             WaitingOn::Paused { by, reason, owner: None, .. } => write!(f, "paused by {by}: {reason}"),
             WaitingOn::Paused { by, reason, owner: Some(owner), .. } => {
                 write!(f, "paused by {by} for {owner}: {reason}")

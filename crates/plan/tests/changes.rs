@@ -126,6 +126,8 @@ impl Edited<'_> {
                 let host = self.host();
                 by_address(&mut self.step(at)["url"], &host);
             }
+            Change::AllowTouched(lost) => self.tree["guards"]["blast_radius"]["always"] = json!(lost),
+            Change::AskSignals(ix, have) => self.component(*ix)["guards"]["signals"] = json!(have),
             Change::NotInThisVersion(_) => panic!("{cell:?}: nothing in a plan is that change"),
         }
     }

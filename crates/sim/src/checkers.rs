@@ -153,6 +153,8 @@ impl Checkers {
             | Body::StepTimedOut { .. }
             | Body::FenceConfirmed { .. }
             | Body::RungFailed { .. }
+            | Body::RouteHeld { .. }
+            | Body::RouteFreed { .. }
             | Body::Rejoined { .. } => {}
         }
     }

@@ -29,7 +29,8 @@ Guards:
   signals          act although too few signals say that it is down
   acknowledgement  act although nobody acknowledged what happened before
   blast-radius     act although too much of the site would be down or moved
-  storm-brake      act although many recoveries have just begun")]
+  storm-brake      act although many recoveries have just begun
+  route-rules      move a route although its `gates` or its `wait` forbid it")]
 pub(crate) struct Approve {
     /// The recovery: r1, r2, …
     #[arg(value_name = "ID")]

@@ -7,6 +7,7 @@ mod approve;
 mod assess;
 mod check;
 mod completions;
+mod drain;
 mod explain;
 mod go_on;
 mod halt;
@@ -19,10 +20,12 @@ mod planes;
 mod recover;
 mod recoveries;
 mod resume;
+mod route;
 pub(crate) mod run;
 mod schema;
 mod status;
 pub(crate) mod traffic;
+mod undrain;
 mod upgrade;
 mod watch;
 
@@ -89,6 +92,9 @@ enum Command {
     Pause(pause::Pause),
     Resume(resume::Resume),
     Acknowledge(acknowledge::Acknowledge),
+    Drain(drain::Drain),
+    Undrain(undrain::Undrain),
+    Route(route::Route),
     Halt(halt::Halt),
     Continue(go_on::Continue),
     Adopt(adopt::Adopt),
@@ -102,7 +108,23 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries"]),
-    ("Act", &["recover", "approve", "abort", "pause", "resume", "acknowledge", "adopt", "halt", "continue"]),
+    (
+        "Act",
+        &[
+            "recover",
+            "approve",
+            "abort",
+            "pause",
+            "resume",
+            "acknowledge",
+            "adopt",
+            "drain",
+            "undrain",
+            "route",
+            "halt",
+            "continue",
+        ],
+    ),
     ("Prove", &["journal"]),
     ("More", &["completions", "man", "help"]),
 ];
@@ -133,6 +155,9 @@ impl Cli {
             Command::Pause(it) => it.run(&cx),
             Command::Resume(it) => it.run(&cx),
             Command::Acknowledge(it) => it.run(&cx),
+            Command::Drain(it) => it.run(&cx),
+            Command::Undrain(it) => it.run(&cx),
+            Command::Route(it) => it.run(&cx),
             Command::Halt(it) => it.run(&cx),
             Command::Continue(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),

@@ -87,6 +87,8 @@ impl Teller {
             | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
+            | Body::RouteHeld { .. }
+            | Body::RouteFreed { .. }
             | Body::TablePublished { .. }
             | Body::RecoveryCompleted { .. }
             | Body::RecoveryFailed { .. } => return None,
@@ -123,6 +125,10 @@ impl Teller {
                 format!("{component} is {instance} from here on ({recovery})")
             }
             Body::Rejoined { instance } => format!("{instance} can take over again"),
+            Body::RouteHeld { route, targets, objection } => {
+                format!("route {route} keeps {} on: {objection}", targets.join(", "))
+            }
+            Body::RouteFreed { route } => format!("nothing of route {route} is held back any more"),
             Body::TablePublished { epoch, targets } => format!("epoch {epoch}: {}", shown_targets(targets)),
             Body::RecoveryCompleted { recovery, how, phases_ns } => {
                 let whole = phases_ns.iter().map(|it| it.1).sum();
@@ -207,6 +213,13 @@ fn shown_command(command: &Command) -> String {
         }
         Command::Resume { component } => format!("resume {}", whom(component)),
         Command::Acknowledge { component, reason } => format!("acknowledge {component}: {reason}"),
+        Command::Drain { what, until, reason } => {
+            format!("drain {what} until {}: {reason}", utc(until.as_nanos()))
+        }
+        Command::Undrain { what } => format!("end the drain of {what}"),
+        Command::RouteOverride { route, rule, reason } => {
+            format!("overrule {} of route {route} once: {reason}", rule.word())
+        }
         Command::Halt { reason } => format!("stop all action: {reason}"),
         Command::Continue { reason } => format!("go on: {reason}"),
         Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),

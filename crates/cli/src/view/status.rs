@@ -1,6 +1,6 @@
 //! The status as text.
 
-use mainstay_api::{Component, Instance, Pause, Recoverable, Status, Waiting};
+use mainstay_api::{Component, Instance, Pause, Recoverable, RouteHeld, Status, Waiting};
 
 use crate::clock::{age, span, utc_seconds};
 use crate::look::{Look, Table, Tone, labelled};
@@ -42,7 +42,7 @@ pub(crate) fn overview(status: &Status, look: Look) -> String {
                     (Tone::Plain, route.open_connections.to_string()),
                     (if served { Tone::Plain } else { Tone::Warn }, targets.join(", ")),
                 ],
-                String::new(),
+                route.held.as_ref().map(|it| held(it, status.now_ns, look)).unwrap_or_default(),
             );
         }
         out.push_str(&table.render(look, 0));
@@ -118,6 +118,18 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
     facts
 }
 
+/// What a rule of a route holds back.
+fn held(it: &RouteHeld, now: u64, look: Look) -> String {
+    let mut out = String::new();
+    let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 11, label, text));
+    let kept = it.targets.join(", ");
+    line("keeps on", &format!("{kept} for {}, by {}: {}", age(now, it.since_ns), it.code, it.reason));
+    let by = it.until_ns.map(|at| format!(", by {}", utc_seconds(at))).unwrap_or_default();
+    line("until", &format!("{}{by}", it.ends_when));
+    line("to overrule", &it.way_out);
+    out
+}
+
 fn header(status: &Status, look: Look) -> String {
     let agent = &status.agent;
     let mode = if status.mode == "act" { Tone::Good } else { Tone::Warn };
@@ -150,6 +162,11 @@ fn header(status: &Status, look: Look) -> String {
     }
     if let Some(pause) = &status.paused {
         line("paused", &format!("{}; `mainstay resume` ends it", shown_pause(pause, status.now_ns)));
+    }
+    for drain in &status.drains {
+        let (until, ago) = (utc_seconds(drain.until_ns), age(status.now_ns, drain.since_ns));
+        let text = format!("{} until {until} by {}, {ago} ago: {}", drain.what, drain.by, drain.reason);
+        line("drained", &format!("{text}; `{}` ends it", drain.way_out));
     }
     let journal = &status.journal;
     let waits = journal.waiting.iter().map(|it| format!("the journal waits: {it}"));

@@ -26,11 +26,13 @@ pub(crate) fn status() -> Status {
                 fronts: vec!["proxy 10.0.9.1:6432".to_owned()],
                 targets: vec![target("orders-db", "serving"), target("orders-db-b", "standby")],
                 open_connections: 12,
+                held: None,
             }],
             trouble: Vec::new(),
         }),
         halted: None,
         paused: None,
+        drains: Vec::new(),
         components: vec![database(), cache()],
         trouble: vec!["the machine was suspended for 3s at 03:01".to_owned()],
     }

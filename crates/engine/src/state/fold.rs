@@ -5,11 +5,14 @@ use std::time::Duration;
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Phase, StepKind};
-use mainstay_plan::{ComponentIx, InstanceIx, Time};
+use mainstay_plan::{ComponentIx, InstanceIx, RouteIx, Time};
 
-use super::{Fenced, HISTORY, Halt, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog};
+use super::{
+    Drain, Fenced, HISTORY, Halt, Pause, Progress, Recovery, RecoveryStatus, RouteHold, State, StepAt, StepLog,
+};
 use crate::command::{Command, Override};
 use crate::record::{Body, Ended, Record, RecoveryId, ReportedTarget, StepRef};
+use crate::route::rules::{Kept, Objection};
 use crate::waiting::WaitingOn;
 
 /// How many beginnings of one component are remembered: as many as the plan can limit.
@@ -88,7 +91,13 @@ impl State {
             }
             Body::Bound { component, instance, .. } => self.on_bound(component, instance),
             Body::Rejoined { instance } => self.take_back(instance),
-            Body::TablePublished { epoch, targets } => self.on_published(*epoch, targets),
+            Body::RouteHeld { route, targets, objection } => self.on_route_held(at, route, targets, objection),
+            Body::RouteFreed { route } => {
+                if let Some(ix) = self.route(route) {
+                    self.routing.held.remove(&ix);
+                }
+            }
+            Body::TablePublished { epoch, targets } => self.on_published(at, *epoch, targets),
             Body::RecoveryCompleted { recovery, how, .. } => {
                 self.with(*recovery, |it| it.completion = Some(how.clone()));
                 // What was seen before we acted says nothing about what is now: without this, the old verdict would
@@ -321,7 +330,7 @@ impl State {
     /// Routing steps have no outcome of their own: they are done when every process serves the table that bindings and
     /// fences ask for.
     fn end_converged_routing_steps(&mut self, at: Time) {
-        if !self.routes_converged() || crate::route::desired(self) != self.routing.targets {
+        if !self.routes_converged() || crate::route::rules::ruled(self, at).targets != self.routing.targets {
             return;
         }
         let routing_step = |recovery: &Recovery| {
@@ -367,11 +376,30 @@ impl State {
         self.recount_all();
     }
 
-    fn on_published(&mut self, epoch: u64, targets: &[ReportedTarget]) {
+    fn on_route_held(&mut self, at: Time, route: &str, targets: &[String], objection: &Objection) {
+        let Some(ix) = self.route(route) else { return };
+        let before = self.routing.held.get(&ix).filter(|it| it.kept.objection.rule() == objection.rule());
+        let since = before.map_or(at, |it| it.since);
+        let kept = Kept { objection: objection.clone(), targets: targets.to_vec() };
+        self.routing.held.insert(ix, RouteHold { kept, since });
+    }
+
+    fn on_published(&mut self, at: Time, epoch: u64, targets: &[ReportedTarget]) {
+        let first = self.routing.epoch == 0;
+        let before = self.routing.targets.clone();
         self.routing.epoch = epoch;
         self.routing.under.clone_from(&self.adopted);
         for target in targets {
             self.set_target(&target.route, &target.instance, target.state);
+        }
+        self.routing.drains.retain(|it| it.until > at);
+        let serves = |it: &TargetState| *it == TargetState::Serving;
+        for (ix, was) in (0u32..).map(RouteIx).zip(before).filter(|_| !first) {
+            let is = &self.routing.targets[ix.index()];
+            if was.iter().zip(is).any(|(was, is)| serves(was) != serves(is)) {
+                self.routing.changed[ix.index()] = Some(at);
+                self.routing.overridden.retain(|(of, _)| *of != ix);
+            }
         }
     }
 
@@ -438,6 +466,17 @@ impl State {
             Command::Acknowledge { component, .. } => {
                 if let Some(ix) = self.component(component) {
                     self.acknowledge(ix);
+                }
+            }
+            Command::Drain { what, until, reason } => {
+                self.routing.drains.retain(|it| it.what != *what && it.until > at);
+                let (by, reason) = (by.to_owned(), reason.clone());
+                self.routing.drains.push(Drain { what: what.clone(), until: *until, by, reason, since: at });
+            }
+            Command::Undrain { what } => self.routing.drains.retain(|it| it.what != *what),
+            Command::RouteOverride { route, rule, .. } => {
+                if let Some(ix) = self.route(route) {
+                    self.routing.overridden.insert((ix, *rule));
                 }
             }
             Command::Halt { reason } => self.halt(at, reason, by),

@@ -73,12 +73,19 @@ pub(super) struct Judge<'a> {
     pub(super) home: InstanceIx,
     pub(super) failure: FailureDomain,
     pub(super) condition: Condition,
+    /// How many components are lost together, this one among them.
+    pub(super) lost: usize,
 }
 
 impl<'a> Judge<'a> {
     pub(super) fn new(plan: &'a Plan, ix: ComponentIx, failure: FailureDomain, condition: Condition) -> Judge<'a> {
         let component = plan.component(ix);
-        Judge { plan, ix, component, home: component.original(), failure, condition }
+        Judge { plan, ix, component, home: component.original(), failure, condition, lost: 1 }
+    }
+
+    /// The same where so many components are lost together.
+    pub(super) fn among(self, lost: usize) -> Judge<'a> {
+        Judge { lost, ..self }
     }
 
     /// The answer, as if everything that the component depends on were there.
@@ -137,7 +144,24 @@ impl<'a> Judge<'a> {
         for probe in by_name().take(home.down_when.saturating_sub(telling)) {
             losses.push(Loss::new(Reason::NotSeenDown(self.home), Change::UseAddress(*probe)));
         }
+        losses.extend(self.held_back());
         losses
+    }
+
+    /// Guards that let nothing begin, however long it takes.
+    fn held_back(&self) -> impl Iterator<Item = Loss> {
+        let small = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+        let (need, have) = (self.component.guards.signals, small(self.kinds_telling().len()));
+        let signals = (need > 1 && have < need).then(|| {
+            let have = have.max(1);
+            Loss::new(Reason::Signals { need, have }, Change::AskSignals(self.ix, have))
+        });
+        let radius = self.plan.guards.blast_radius.map(|it| it.allowed(self.plan.components.len()));
+        let radius = radius.filter(|it| self.lost > *it).map(|allowed| {
+            let (lost, allowed) = (small(self.lost), small(allowed));
+            Loss::new(Reason::BlastRadius { lost, allowed }, Change::AllowTouched(lost))
+        });
+        signals.into_iter().chain(radius)
     }
 
     pub(super) fn home_location(&self) -> &'a Location {
@@ -702,6 +726,8 @@ fn ends_before_takeover(losses: &[Loss]) -> bool {
         | Reason::AgentsHostGone
         | Reason::Witnesses { .. }
         | Reason::NotSeenDown(_)
+        | Reason::Signals { .. }
+        | Reason::BlastRadius { .. }
         | Reason::NoLadder
         | Reason::NoPlay(_)
         | Reason::MachineLost(_)

@@ -55,6 +55,10 @@ pub enum Change {
     UseAddressIn(StepAt),
     /// Let this step verify for longer than this.
     VerifyLonger(StepAt, Duration),
+    /// Let so many components be down or moved at once.
+    AllowTouched(u32),
+    /// Ask for so many signals of this component, which is what it has.
+    AskSignals(ComponentIx, u32),
     /// Nothing within the plan: this version has nothing for it.
     NotInThisVersion(Condition),
 }
@@ -84,6 +88,8 @@ impl Change {
             Change::UseAddress(_) => "use_address",
             Change::UseAddressIn(_) => "use_address_in",
             Change::VerifyLonger(..) => "verify_longer",
+            Change::AllowTouched(_) => "allow_touched",
+            Change::AskSignals(..) => "ask_signals",
             Change::NotInThisVersion(_) => "not_in_this_version",
         }
     }
@@ -104,6 +110,7 @@ impl Change {
                 domain == other && home(*a).shares(home(*b), *domain)
             }
             (Change::FenceByCut(a), Change::PutProxy(b)) => a == b,
+            (Change::AllowTouched(a), Change::AllowTouched(b)) => a >= b,
             (_, _) => self == other,
         }
     }
@@ -223,6 +230,15 @@ impl fmt::Display for Said<'_, Change> {
                 let strategy = plan.component(at.component).ladder[at.rung as usize].strategy.word();
                 let more = show_duration(*needs + Duration::from_millis(1));
                 write!(f, "give `{strategy}` of `{}` at least `verify_within: {more}`", of(at.component))
+            }
+            Change::AllowTouched(lost) => {
+                write!(
+                    f,
+                    "let {lost} components be down at once: `guards: {{ blast_radius: {{ share: …, always: {lost} }} }}`"
+                )
+            }
+            Change::AskSignals(ix, have) => {
+                write!(f, "let `guards` of `{}` say `signals: {have}`, or give it a probe of one more kind", of(*ix))
             }
             Change::NotInThisVersion(Condition::AgentsPathGone) => {
                 f.write_str("none within the plan: acting on what nobody else confirms is not done, by design")

@@ -1,6 +1,7 @@
 //! All components of a plan, those first that others depend on: a component is recovered when what it needs is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::judge::{Judge, may_differ};
 use super::{Condition, NoRecovery, OfComponent, Recovery, RestsOn, Unrecovered, Verdict};
@@ -15,6 +16,7 @@ pub(super) fn all(plan: &Plan, conditions: &[Condition]) -> Vec<OfComponent> {
         marks: vec![0; plan.components.len()],
         mark: 0,
         on_host: BTreeMap::new(),
+        lost: BTreeMap::new(),
     };
     for component in &plan.components {
         let location = &plan.instance(component.original()).location;
@@ -64,6 +66,8 @@ struct Prover<'p> {
     mark: u32,
     /// Components by region and host: where one is alone, its host takes no dependency with it.
     on_host: BTreeMap<(&'p str, &'p str), u32>,
+    /// How many components a lost zone or region takes, by its name.
+    lost: BTreeMap<(&'p str, Option<&'p str>), usize>,
 }
 
 impl Prover<'_> {
@@ -73,16 +77,17 @@ impl Prover<'_> {
         let mut of = OfComponent { verdicts: Vec::new(), cells: Default::default() };
         for failure in FailureDomain::ALL {
             let needed = self.lost_dependencies(ix, failure);
-            let own = Judge::new(self.plan, ix, failure, Condition::None).verdict();
+            let lost = self.lost_together(ix, failure);
+            let judge = |condition| Judge::new(self.plan, ix, failure, condition).among(lost);
+            let (brake, own) = (judge(Condition::None).brake(), judge(Condition::None).verdict());
             for condition in Condition::ALL {
                 let same = !differs[condition.at()];
                 let repeats = condition == Condition::CoordinationStoreGone || !conditions.contains(&condition);
                 let cell = if condition != Condition::None && (repeats || (same && needed.is_empty())) {
                     of.cells[failure as usize][Condition::None.at()]
                 } else {
-                    let verdict =
-                        if same { own.clone() } else { Judge::new(self.plan, ix, failure, condition).verdict() };
-                    of.intern(self.with_dependencies(verdict, &needed, failure, condition))
+                    let verdict = if same { own.clone() } else { judge(condition).verdict() };
+                    of.intern(self.with_dependencies(verdict, &needed, brake, failure, condition))
                 };
                 of.cells[failure as usize][condition.at()] = cell;
             }
@@ -116,6 +121,41 @@ impl Prover<'_> {
         found
     }
 
+    /// How many components are lost together, which the guards of the site count. Without such guards nobody counts.
+    fn lost_together(&mut self, ix: ComponentIx, failure: FailureDomain) -> usize {
+        let guards = &self.plan.guards;
+        let home = self.plan.instance(self.plan.component(ix).original());
+        let location = &home.location;
+        if failure == FailureDomain::Instance || (guards.storm_brake.is_none() && guards.blast_radius.is_none()) {
+            return 1;
+        }
+        let count = || {
+            let judge = Judge::new(self.plan, ix, failure, Condition::None);
+            self.plan.components.iter().filter(|it| judge.is_lost(it.original())).count()
+        };
+        if !home.shares.is_empty() {
+            return count();
+        }
+        match failure {
+            FailureDomain::Instance => 1,
+            FailureDomain::Host => location.host.as_ref().map_or(1, |host| {
+                self.on_host.get(&(location.region.as_str(), host.as_str())).map_or(1, |it| *it as usize)
+            }),
+            FailureDomain::Zone | FailureDomain::Region => {
+                let zone = location.zone.as_deref().filter(|_| failure == FailureDomain::Zone);
+                let key = (location.region.as_str(), zone);
+                match self.lost.get(&key) {
+                    Some(known) => *known,
+                    None => {
+                        let counted = count();
+                        self.lost.insert(key, counted);
+                        counted
+                    }
+                }
+            }
+        }
+    }
+
     fn is_alone(&self, ix: ComponentIx, failure: FailureDomain) -> bool {
         let home = self.plan.instance(self.plan.component(ix).original());
         let others = home.location.host.as_ref().map_or(0, |host| {
@@ -128,6 +168,7 @@ impl Prover<'_> {
         &self,
         own: Verdict,
         needed: &[ComponentIx],
+        brake: Duration,
         failure: FailureDomain,
         condition: Condition,
     ) -> Verdict {
@@ -147,7 +188,7 @@ impl Prover<'_> {
             }
             Ok(mut recovery) => {
                 let slowest = needed.iter().filter_map(|it| Some(proved(*it).as_ref().ok()?.completed)).max();
-                wait(&mut recovery, slowest.unwrap_or_default());
+                wait(&mut recovery, slowest.unwrap_or_default(), brake);
                 recovery.rests_on.extend(needed.iter().map(|it| RestsOn::Dependency(*it)));
                 Ok(recovery)
             }
@@ -155,11 +196,12 @@ impl Prover<'_> {
     }
 }
 
-/// The first step waits until what it depends on is recovered, as far as its own detection and decision take less.
-fn wait(recovery: &mut Recovery, until: std::time::Duration) {
-    let mut added = std::time::Duration::ZERO;
+/// The first step waits until what it depends on is recovered, as far as its own detection and decision take less. The storm
+/// brake may hold it back from then on.
+fn wait(recovery: &mut Recovery, until: Duration, brake: Duration) {
+    let mut added = Duration::ZERO;
     for (_, bound) in &mut recovery.bounds {
-        added = until.saturating_sub(bound.detect + bound.decide);
+        added = until.saturating_sub((bound.detect + bound.decide).saturating_sub(brake));
         bound.dependencies = added;
     }
     recovery.completed += added;

@@ -59,6 +59,20 @@ pub enum Reason {
     },
     /// The failed instance's probes ask by name, and names do not resolve: nobody sees that it is down.
     NotSeenDown(InstanceIx),
+    /// Too few probes of different kinds can say that the failed instance is down.
+    Signals {
+        /// So many must.
+        need: u32,
+        /// So many can.
+        have: u32,
+    },
+    /// With so many components lost at once, the blast radius lets none of them be recovered.
+    BlastRadius {
+        /// So many are lost.
+        lost: u32,
+        /// So many may be down or moved.
+        allowed: u32,
+    },
     /// There is no ladder.
     NoLadder,
     /// The rung has no way to act on this instance.
@@ -144,6 +158,16 @@ impl fmt::Display for Said<'_, Because> {
                 f,
                 "nobody sees that `{}` is down: too few of its probes can be asked without resolving a name",
                 instance(ix).name
+            ),
+            Reason::Signals { need, have } => write!(
+                f,
+                "{need} probes of different kinds must find `{}` down, and it has {have} that can",
+                component.name
+            ),
+            Reason::BlastRadius { lost, allowed } => write!(
+                f,
+                "{lost} of {} components are lost together, and the blast radius allows {allowed}",
+                plan.components.len()
             ),
             Reason::NoLadder => write!(f, "`{}` has no `recovery`", component.name),
             Reason::NoPlay(ix) => write!(f, "`{}` has no service to act on", instance(ix).name),

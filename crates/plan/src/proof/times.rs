@@ -1,5 +1,6 @@
 //! The arithmetic of bounds: how long each part may take at worst, by what the plan allows it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::judge::{Asked, Judge, Tried};
@@ -34,8 +35,32 @@ impl Judge<'_> {
     /// interval + (fall − 1) × fast_interval + timeout + lateness, of the last probe that is needed: a failure just after a
     /// good answer is first asked about an interval later, and then `fall` answers must have failed.
     pub(super) fn detect(&self, instance: InstanceIx) -> Duration {
-        self.slowest_needed(instance, |it| it.timing.interval + doubt(it) + it.timing.timeout)
-            + self.plan.allowances.lateness
+        let seen = |it: &Probe| it.timing.interval + doubt(it) + it.timing.timeout;
+        let signals = self.component.guards.signals;
+        let of_each_kind = if signals < 2 {
+            Duration::ZERO
+        } else {
+            let kinds = self.kinds_telling().into_values();
+            kth(kinds.map(|of| of.into_iter().map(seen).min().unwrap_or_default()).collect(), signals as usize)
+        };
+        self.slowest_needed(instance, seen).max(of_each_kind) + self.plan.allowances.lateness
+    }
+
+    /// The probes of the failed instance that say that it is down, by kind: each kind is one signal.
+    pub(super) fn kinds_telling(&self) -> BTreeMap<&'static str, Vec<&Probe>> {
+        let mut kinds: BTreeMap<&'static str, Vec<&Probe>> = BTreeMap::new();
+        for probe in self.telling(self.home) {
+            kinds.entry(probe.kind.word()).or_default().push(probe);
+        }
+        kinds
+    }
+
+    /// What the storm brake may take: of those that are lost together this one may be the last to begin, and each group that
+    /// begins before it costs the brake's time.
+    pub(super) fn brake(&self) -> Duration {
+        let Some(brake) = self.plan.guards.storm_brake else { return Duration::ZERO };
+        let groups = (self.lost - 1) / brake.at_most.max(1) as usize;
+        brake.within.saturating_mul(u32::try_from(groups).unwrap_or(u32::MAX))
     }
 
     /// Of an instance that is asked at once, and is in doubt: after a restart of the agent, or after an action on it whose
@@ -147,6 +172,7 @@ impl Judge<'_> {
         if self.condition == Condition::AgentRestarts {
             self.add_restart(&mut bound, play, tried);
         }
+        bound.decide += self.brake();
         bound
     }
 
