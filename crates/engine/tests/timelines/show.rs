@@ -31,16 +31,19 @@ impl Names {
     pub(crate) fn tell(&mut self, came: &Came) -> Option<String> {
         let text = match came {
             Came::Record(seq, record) => {
-                if let Body::FailureDetected { .. } = record.body {
+                let opens = matches!(record.body, Body::FailureDetected { .. });
+                if opens {
                     self.recoveries += 1;
                     self.names.insert(format!("r{seq}"), format!("R{}", self.recoveries));
                 }
                 let text = self.teller.tell(&record.body);
-                match &record.body {
+                if opens {
+                    format!("R{} opened: {text}", self.recoveries)
+                } else if matches!(record.body, Body::PlanAdopted { .. }) {
                     // Whichever plan it is, it is the one that the timeline names.
-                    Body::PlanAdopted { .. } => "the plan is adopted".to_owned(),
-                    Body::FailureDetected { .. } => format!("R{} opened: {text}", self.recoveries),
-                    _ => text,
+                    "the plan is adopted".to_owned()
+                } else {
+                    text
                 }
             }
             Came::Todo(todo) => order(todo)?,
