@@ -10,11 +10,11 @@ use mainstay_engine::record::{Fence, RecoveryId};
 use mainstay_engine::state::RecoveryStatus;
 use mainstay_engine::waiting::Unacknowledged;
 use mainstay_engine::{Body, WaitingOn, status};
-use mainstay_plan::ComponentIx;
 use mainstay_plan::action::Outcome;
+use mainstay_plan::{ComponentIx, Time};
 use mainstay_sim::checkers::replays;
 use mainstay_sim::world::Fault;
-use mainstay_sim::{Crash, CrashKind, Server, World};
+use mainstay_sim::{Broken, Crash, CrashKind, Server, World};
 
 use fixture::{DATABASE, FILES, millis, plan, recoveries, serving, waiting};
 
@@ -63,6 +63,11 @@ fn completed(world: &World) -> Vec<String> {
     done
 }
 
+/// Machines on which nothing can be done.
+fn broken(machines: &[&str], hangs: bool) -> Broken {
+    Broken { machines: machines.iter().map(|it| (*it).to_owned()).collect(), hangs, ..Broken::default() }
+}
+
 fn reason() -> String {
     "the test says so".to_owned()
 }
@@ -70,8 +75,11 @@ fn reason() -> String {
 #[test]
 fn the_storm_brake_lets_the_most_critical_begin_and_the_others_when_time_has_passed() {
     let mut world = settled(&ten("{ storm_brake: { at_most: 2, within: 1m } }", &[3, 7]));
+    // So that all of them may begin at the same moment.
+    let until = world.now + millis(5000);
+    world.say(Duration::ZERO, Command::Pause { component: None, until, reason: reason(), owner: None });
     fails(&mut world, &["c1", "c3", "c5", "c7"]);
-    world.run_for(millis(10_000));
+    world.run_for(millis(15_000));
     assert_eq!(completed(&world), ["c3", "c7"]);
     let Some((_, WaitingOn::StormBrake { at_most: 2, until, .. })) = waits(&world, 1) else {
         panic!("{:?}", waits(&world, 1))
@@ -102,17 +110,21 @@ fn who_overrules_the_storm_brake_is_let_through_and_counts() {
 #[test]
 fn the_blast_radius_counts_what_is_down_and_says_the_numbers() {
     let mut world = settled(&ten("{ blast_radius: { share: 20%, always: 1 } }", &[]));
-    fails(&mut world, &["c0", "c1", "c2"]);
-    world.run_for(millis(8000));
+    // Two that nothing brings back, and then a third.
+    world.fault(Duration::ZERO, Fault::Breaks(Box::new(broken(&["c0", "c1"], true))));
+    fails(&mut world, &["c0", "c1"]);
+    world.run_for(millis(2000));
+    fails(&mut world, &["c2"]);
+    world.run_for(millis(2000));
     assert_eq!(completed(&world), [""; 0]);
-    let (id, waiting) = waits(&world, 0).expect("it waits");
+    let (id, waiting) = waits(&world, 2).expect("it waits");
     assert_eq!(waiting, WaitingOn::BlastRadius { would_be: 3, of: 10, allowed: 2 });
     assert_eq!(waiting.to_string(), "after it 3 of 10 components (30 %) would be down or moved, allowed are 2");
     assert_eq!(waiting.way_out(id), format!("mainstay approve {id} --override blast-radius"));
     // One of them comes back by itself: two are allowed.
     world.fault(Duration::ZERO, Fault::Server("c1".to_owned(), Server::Up));
     world.run_for(millis(8000));
-    assert_eq!(completed(&world), ["c0", "c1", "c2"]);
+    assert_eq!(completed(&world), ["c1", "c2"]);
     replays(world.stored(), &world.plan);
 }
 
@@ -200,30 +212,27 @@ fn what_may_be_done_only_once_is_awaited_through_a_halt() {
 
 #[test]
 fn after_a_failed_recovery_a_person_has_to_look_where_the_plan_says_so() {
-    let text = FILES
-        .replace("guards: { cool_down: 10s }", "guards: { cool_down: 1s, after_failure: acknowledge }")
-        .replace("      - failover_to_standby: { standby: files-b, verify_within: 5s }\n", "");
+    let text = ten("{}", &[]).replace("cool_down: 1s", "cool_down: 1s, after_failure: acknowledge");
     let mut world = settled(&text);
-    world.fault(Duration::ZERO, Fault::Outcome(Outcome::Failed("no".to_owned())));
     world.fault(
         Duration::ZERO,
         Fault::Breaks(Box::new(mainstay_sim::Broken {
-            machines: ["files".to_owned()].into_iter().collect(),
+            machines: ["c4".to_owned()].into_iter().collect(),
             ..mainstay_sim::Broken::default()
         })),
     );
-    fails(&mut world, &["files"]);
+    fails(&mut world, &["c4"]);
     world.run_for(millis(60_000));
     let all = recoveries(&world);
     assert_eq!(all.len(), 2, "one failed, one waits: {all:#?}");
     let why = Unacknowledged::Failed { recovery: all[1].id };
-    let asks = WaitingOn::Acknowledgement { component: "files".to_owned(), why };
-    assert_eq!(waiting(&world), Some(asks.clone()));
-    assert_eq!(asks.way_out(all[0].id), "mainstay acknowledge files");
+    let asks = WaitingOn::Acknowledgement { component: "c4".to_owned(), why };
+    assert_eq!(waits(&world, 4).map(|it| it.1), Some(asks.clone()));
+    assert_eq!(asks.way_out(all[0].id), "mainstay acknowledge c4");
     world.fault(Duration::ZERO, Fault::Breaks(Box::default()));
-    world.say(Duration::ZERO, Command::Acknowledge { component: "files".to_owned(), reason: reason() });
+    world.say(Duration::ZERO, Command::Acknowledge { component: "c4".to_owned(), reason: reason() });
     world.run_for(millis(10_000));
-    assert_eq!(completed(&world), ["files"]);
+    assert_eq!(completed(&world), ["c4"]);
     replays(world.stored(), &world.plan);
 }
 
@@ -254,8 +263,11 @@ fn one_signal_is_not_enough_where_the_plan_asks_for_two() {
         .replace("fall: 3, rise: 2 }\n", "fall: 3, rise: 2 }\n      - process: { pid_file: /run/c.pid, interval: 500ms, fast_interval: 200ms, timeout: 200ms, fall: 6 }\n");
     let mut world = settled(&text);
     fails(&mut world, &["c4"]);
-    world.run_for(millis(900));
-    assert_eq!(waits(&world, 4).map(|it| it.1), Some(WaitingOn::Signals { need: 2 }));
+    let signals = |world: &World| waits(world, 4).is_some_and(|it| it.1 == WaitingOn::Signals { need: 2 });
+    while !signals(&world) && world.now < Time::from_millis(1_010_000) {
+        world.run_for(millis(50));
+    }
+    assert!(signals(&world), "{:?}", waits(&world, 4));
     world.run_for(millis(10_000));
     assert_eq!(completed(&world), ["c4"]);
     let seen = world.journal().into_iter().find_map(|(_, it)| match it.body {

@@ -320,6 +320,8 @@ pub(crate) fn may_be_lucky(none: &NoRecovery) -> bool {
             Reason::NotIdempotent(_)
                 | Reason::Waits(_)
                 | Reason::LagTooSeldom(..)
+                // Those that are seen down before there are too many are recovered.
+                | Reason::BlastRadius { .. }
                 | Reason::OutOfReach(_)
                 | Reason::VerifiesTooBriefly(..)
         )
