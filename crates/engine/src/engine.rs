@@ -298,9 +298,6 @@ impl Core {
             Concerned::Open => self.agenda.extend(self.state.open_recoveries().map(|it| it.component)),
             Concerned::Nobody => {}
         }
-        if let Some(held) = self.state.site.take_eased() {
-            self.agenda.extend(held.iter().copied());
-        }
         self.routes_dirty = true;
         seq
     }
@@ -319,7 +316,7 @@ impl Core {
             self.routes_dirty = true;
         }
         loop {
-            while let Some(look) = self.agenda.next() {
+            while let Some(look) = self.next_look() {
                 for _ in 0..DECISIONS_A_TICK {
                     let next = match look {
                         Look::Restore(component) => decide::next(&self.state, component, now),
@@ -341,6 +338,16 @@ impl Core {
                 self.push(now, body, &mut decided);
             }
         }
+    }
+
+    /// What waits for the site as a whole is looked at as soon as that has changed.
+    fn next_look(&mut self) -> Option<Look> {
+        let guards = &self.state.plan.guards;
+        let is_guarded = guards.storm_brake.is_some() || guards.blast_radius.is_some();
+        if let Some(held) = self.state.site.take_changed().filter(|_| is_guarded) {
+            self.agenda.extend(held.iter().copied());
+        }
+        self.agenda.next()
     }
 
     fn push(&mut self, now: Time, body: Body, decided: &mut Vec<(u64, Record)>) {

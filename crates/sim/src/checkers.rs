@@ -2,6 +2,9 @@
 //!
 //! Each check carries the number of its invariant (S1, S2, …) and panics with it: a violated invariant ends the run.
 
+mod routes;
+mod site;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_engine::codec::Encoded;
@@ -47,6 +50,8 @@ pub struct Checkers {
     served: u64,
     frozen: BTreeMap<String, Option<u64>>,
     accepts_two_writers: bool,
+    site: site::Site,
+    routes: routes::Routes,
 }
 
 impl Checkers {
@@ -64,6 +69,8 @@ impl Checkers {
             accepts_two_writers: (plan.components.iter().flat_map(|it| &it.ladder))
                 .flat_map(|it| it.plays.values())
                 .any(|it| it.accepts_two_writers),
+            site: site::Site::new(plan),
+            routes: routes::Routes::new(plan),
             ..Checkers::default()
         }
     }
@@ -74,6 +81,8 @@ impl Checkers {
         self.witnesses = promises.witnesses;
         self.guarded_rpo = promises.guarded_rpo;
         self.accepts_two_writers = promises.accepts_two_writers;
+        self.site.under(plan);
+        self.routes.under(plan);
     }
 
     /// The record under which a step was begun.
@@ -92,6 +101,8 @@ impl Checkers {
         self.begun.clear();
         self.published.clear();
         self.once.clear();
+        self.site.forget_journal();
+        self.routes.forget_journal();
     }
 
     /// An operator knows that the step of a recovery that may be done only once was not done.
@@ -101,6 +112,8 @@ impl Checkers {
 
     /// A record is durable.
     pub fn recorded(&mut self, seq: u64, record: &Record) {
+        self.site.recorded(seq, record);
+        self.routes.recorded(record);
         match &record.body {
             Body::FailureDetected { component, instance, .. } => {
                 self.failed.insert(RecoveryId(seq), instance.clone());

@@ -4,6 +4,8 @@
 //! `MAINSTAY_SEEDS=1000..1100 cargo test -p mainstay-sim --test schedules` explores other seeds; a failing seed is printed
 //! and is one number to play again.
 
+mod dice;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,30 +20,7 @@ use mainstay_sim::checkers::replays;
 use mainstay_sim::world::Fault;
 use mainstay_sim::{Server, World};
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn pick<T: Clone>(&mut self, of: &[T]) -> T {
-        of[usize::try_from(self.below(of.len() as u64)).expect("small")].clone()
-    }
-
-    fn millis(&mut self, end: u64) -> Duration {
-        Duration::from_millis(self.below(end))
-    }
-}
+use dice::Dice;
 
 fn plan(text: &str) -> Plan {
     let text = text.replace("rejoin: by_hand", "rejoin: when_healthy").replace("idempotent: false", "idempotent: true");
@@ -92,27 +71,8 @@ fn somebody_serves(world: &World) {
     assert_eq!(serving, Some(state.plan.instance(bound).name.as_str()));
 }
 
-fn seeds() -> std::ops::Range<u64> {
-    let named = std::env::var("MAINSTAY_SEEDS").ok();
-    let range = named.as_deref().and_then(|it| it.split_once("..")).map(|(from, to)| (from.parse(), to.parse()));
-    match range {
-        Some((Ok(from), Ok(to))) => from..to,
-        Some(_) => panic!("MAINSTAY_SEEDS is a range like 0..300"),
-        None => 0..300,
-    }
-}
-
 fn explore(text: &str, play: fn(u64, &str)) {
-    for seed in seeds() {
-        let run = std::panic::catch_unwind(|| play(seed, text));
-        if let Err(panic) = run {
-            eprintln!(
-                "seed {seed} fails: MAINSTAY_SEEDS={seed}..{} cargo test -p mainstay-sim --test schedules",
-                seed + 1
-            );
-            std::panic::resume_unwind(panic);
-        }
-    }
+    dice::explore("schedules", |seed| play(seed, text));
 }
 
 /// Everything that [`play`] does, and more: outcomes that are unknown or failed, instances that can't be asked, a journal

@@ -118,10 +118,9 @@ impl State {
 
     fn on_held(&mut self, at: Time, id: RecoveryId, waiting: &WaitingOn) {
         self.with(id, |it| it.held = Some((waiting.clone(), at)));
-        let for_the_site = matches!(waiting, WaitingOn::BlastRadius { .. } | WaitingOn::StormBrake { .. });
-        if let Some(ix) = self.open.get(&id) {
-            self.site.set_held(*ix, for_the_site);
-        }
+        let Some(recovery) = self.open_recovery(id) else { return };
+        let (ix, begins) = (recovery.component, recovery.status == RecoveryStatus::FailureDetected);
+        self.site.set_held(ix, begins);
     }
 
     fn on_initiated(&mut self, at: Time, id: RecoveryId) {

@@ -19,10 +19,10 @@ pub struct Site {
     begun: VecDeque<Time>,
     /// Components that are down, in recovery, or not whole again after one.
     touched: BTreeSet<ComponentIx>,
-    /// Components whose recovery waits for the site as a whole.
+    /// Components whose recovery waits to begin.
     held: BTreeSet<ComponentIx>,
-    /// Whether something of the site was mended since the last look.
-    eased: bool,
+    /// Whether anything that they wait for together changed since the last look.
+    changed: bool,
 }
 
 /// All action is stopped.
@@ -51,12 +51,14 @@ impl Site {
         (until > now).then_some(until)
     }
 
-    /// The components whose recovery may go on, if something of the site was mended since this was asked last.
-    pub(crate) fn take_eased(&mut self) -> Option<&BTreeSet<ComponentIx>> {
-        std::mem::take(&mut self.eased).then_some(&self.held)
+    /// The components whose recovery waits to begin, if anything that they wait for together changed since this was asked last.
+    /// For better or for worse: a guard that objects now is what they wait for from now on.
+    pub(crate) fn take_changed(&mut self) -> Option<&BTreeSet<ComponentIx>> {
+        std::mem::take(&mut self.changed).then_some(&self.held)
     }
 
     pub(super) fn begins(&mut self, at: Time) {
+        self.changed = true;
         if self.begun.len() == BEGUN {
             self.begun.pop_front();
         }
@@ -64,11 +66,7 @@ impl Site {
     }
 
     pub(super) fn set_touched(&mut self, component: ComponentIx, touched: bool) {
-        if touched {
-            self.touched.insert(component);
-        } else {
-            self.eased |= self.touched.remove(&component);
-        }
+        self.changed |= if touched { self.touched.insert(component) } else { self.touched.remove(&component) };
     }
 
     pub(super) fn set_held(&mut self, component: ComponentIx, held: bool) {

@@ -6,6 +6,7 @@
 
 mod backups;
 mod evacuations;
+mod guards;
 mod ladder;
 mod objectives;
 mod people;
@@ -78,6 +79,7 @@ pub(crate) fn lint(plan: &Plan, places: &Places, outline: &Outline) -> Vec<Findi
     people::lint(&reading, &mut findings);
     shared_fate::lint(&reading, &mut findings);
     evacuations::lint(&reading, &mut findings);
+    guards::lint(&reading, &mut findings);
     findings
 }
 

@@ -1,0 +1,135 @@
+//! S4: after every change of a shared route its rules hold, judged on the state that the change leads to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mainstay_engine::command::Command;
+use mainstay_engine::record::ReportedTarget;
+use mainstay_engine::route::rules::RouteRule;
+use mainstay_engine::{Body, Record};
+use mainstay_plan::observation::Health;
+use mainstay_plan::route::Sharing;
+use mainstay_plan::routing::TargetState;
+use mainstay_plan::{Plan, Time};
+use std::time::Duration;
+
+#[derive(Debug, Default)]
+struct Rules {
+    at_least: usize,
+    gates: Vec<String>,
+    wait: Duration,
+}
+
+/// The model.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    /// Shared routes.
+    rules: BTreeMap<String, Rules>,
+    /// Instance → its component.
+    of: BTreeMap<String, String>,
+    serving: BTreeMap<String, BTreeSet<String>>,
+    changed: BTreeMap<String, Time>,
+    overridden: BTreeSet<(String, RouteRule)>,
+    health: BTreeMap<String, Health>,
+    bound: BTreeMap<String, String>,
+    /// Components in recovery.
+    open: BTreeSet<String>,
+}
+
+impl Routes {
+    pub(super) fn new(plan: &Plan) -> Routes {
+        let shared = plan.routes.iter().filter(|it| it.sharing == Sharing::Shared);
+        let minimum = plan.guards.minimum_healthy.unwrap_or(0);
+        let rules = |it: &mainstay_plan::route::Route| Rules {
+            at_least: it.rules.at_least.unwrap_or(0).max(minimum) as usize,
+            gates: it.rules.gates.iter().map(|it| plan.component(*it).name.clone()).collect(),
+            wait: it.rules.wait,
+        };
+        let of = plan.instances.iter().map(|it| (it.name.clone(), plan.component(it.component).name.clone()));
+        Routes { rules: shared.map(|it| (it.name.clone(), rules(it))).collect(), of: of.collect(), ..Routes::default() }
+    }
+
+    pub(super) fn under(&mut self, plan: &Plan) {
+        let next = Routes::new(plan);
+        self.rules = next.rules;
+        self.of = next.of;
+        self.open.clear();
+        self.health.clear();
+        // Targets that come and go with the plan are no change of a route.
+        self.serving.clear();
+    }
+
+    pub(super) fn forget_journal(&mut self) {
+        *self =
+            Routes { rules: std::mem::take(&mut self.rules), of: std::mem::take(&mut self.of), ..Routes::default() };
+    }
+
+    pub(super) fn recorded(&mut self, record: &Record) {
+        if let Body::TablePublished { targets, .. } = &record.body {
+            self.published(record.at, targets);
+        } else if let Body::HealthChanged { instance, to, .. } = &record.body {
+            self.health.insert(instance.clone(), *to);
+        } else if let Body::AgentStarted { .. } = &record.body {
+            self.health.clear();
+        } else if let Body::Bound { component, instance, .. } = &record.body {
+            self.bound.insert(component.clone(), instance.clone());
+        } else if let Body::FailureDetected { component, .. } = &record.body {
+            self.open.insert(component.clone());
+        } else if let Body::RecoveryCompleted { .. } | Body::RecoveryFailed { .. } = &record.body {
+            // Whose it was is not said; to know too much open makes the check weaker, never wrong.
+        } else if let Body::TrafficAhead { .. } = &record.body {
+            self.serving.clear();
+        } else if let Body::Commanded { command: Command::RouteOverride { route, rule, .. }, .. } = &record.body {
+            self.overridden.insert((route.clone(), *rule));
+        }
+    }
+
+    fn published(&mut self, at: Time, targets: &[ReportedTarget]) {
+        let mut now: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for target in targets {
+            let serving = now.entry(target.route.clone()).or_default();
+            if target.state == TargetState::Serving {
+                serving.insert(target.instance.clone());
+            }
+        }
+        for (route, is) in now {
+            let Some(was) = self.serving.insert(route.clone(), is.clone()) else { continue };
+            if was == is {
+                continue;
+            }
+            if let Some(rules) = self.rules.get(&route) {
+                self.check(&route, rules, &was, &is, at);
+            }
+            self.changed.insert(route.clone(), at);
+            self.overridden.retain(|(of, _)| *of != route);
+        }
+    }
+
+    fn check(&self, route: &str, rules: &Rules, was: &BTreeSet<String>, is: &BTreeSet<String>, at: Time) {
+        let left: Vec<&String> = was.difference(is).collect();
+        if left.is_empty() {
+            return;
+        }
+        let overruled = |rule| self.overridden.contains(&(route.to_owned(), rule));
+        let enough = is.len() >= rules.at_least.min(was.len()) || overruled(RouteRule::AtLeast);
+        assert!(enough, "S4: {route} has {is:?} on after {left:?} left, and must have {}", rules.at_least);
+        let moved = |it: &&&String| {
+            let component = &self.of[**it];
+            self.open.contains(component) && self.bound.get(component).is_some_and(|bound| bound != **it)
+        };
+        if left.iter().any(|it| moved(&it)) {
+            return;
+        }
+        let since = self.changed.get(route).map(|it| at.since(*it));
+        let waited = since.is_none_or(|it| it >= rules.wait) || overruled(RouteRule::Wait);
+        assert!(waited, "S4: {left:?} left {route} {since:?} after it changed, and it waits {:?}", rules.wait);
+        for gate in rules.gates.iter().filter(|_| !overruled(RouteRule::Gates)) {
+            let bound = self.bound.get(gate).unwrap_or(gate);
+            let health = self.health.get(bound);
+            assert_eq!(
+                health,
+                Some(&Health::Healthy),
+                "S4: {left:?} left {route} while its gate {gate} is not healthy"
+            );
+        }
+    }
+}
