@@ -22,6 +22,7 @@ pub mod engine;
 mod gate;
 pub mod guard;
 pub mod input;
+pub mod machine;
 pub mod observe;
 mod outbox;
 pub mod record;
