@@ -25,6 +25,7 @@ pub mod input;
 pub mod machine;
 pub mod observe;
 mod outbox;
+pub mod reasons;
 pub mod record;
 pub mod recover;
 pub mod replay;

@@ -79,10 +79,10 @@ impl Replay {
                 same: true,
                 records: it.records,
                 decisions: it.decisions,
+                misfits: misfits(&it),
                 engines: it.engines,
                 this_engine: ENGINE_VERSION,
                 differs: None,
-                misfits: misfits(&it),
             })?,
             Ok(it) => {
                 let versions: Vec<String> = it.engines.iter().map(ToString::to_string).collect();
