@@ -56,7 +56,7 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
         }
     }
     if let Some(why) = fail {
-        return (!is_running).then(|| Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why });
+        return (!is_running).then_some(Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why });
     }
     record.or_else(|| wait.and_then(|it| hold(recovery, it)))
 }
