@@ -15,7 +15,7 @@ const WIDTH: usize = 100;
 
 const COLUMNS: [&str; 6] = ["failure", "without", "recovery", "worst case", "rto", "data lost"];
 
-const FOOT: &str = "A condition that has no row changes nothing: it shares the row above it that is without “-”.\n";
+const FOOT: &str = "A condition that has no row changes nothing: for it holds the row “-” of the same failure.\n";
 
 /// What is said once for the whole plan: those cells have no rows.
 const FOR_ALL: &str = "Without the agent's host nobody decides, and the traffic process that runs there is gone too. Without the \
