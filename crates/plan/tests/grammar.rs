@@ -435,6 +435,16 @@ fn every_version_that_ever_was_is_read() {
 }
 
 #[test]
+fn a_version_that_is_not_known_is_not_upgraded() {
+    let newer = "version: 9\nsite: { name: s, region: eu }\n";
+    let found = mainstay_plan::upgrade("plan.yaml", newer, None).unwrap_err();
+    assert_eq!(found.iter().map(|it| (it.code, it.span.line)).collect::<Vec<_>>(), [(Code::Version, 1)]);
+    let part = "components: {}\n";
+    assert!(mainstay_plan::upgrade("part.yaml", part, Some("0")).is_err());
+    assert!(mainstay_plan::upgrade("part.yaml", part, Some("1")).is_ok());
+}
+
+#[test]
 fn the_reference_page_is_made_of_the_grammar() {
     let path = folder("../../docs/grammar.md");
     let page = format!("{INTRODUCTION}\n{}", reference());

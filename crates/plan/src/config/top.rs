@@ -118,10 +118,15 @@ fn version(fields: &mut Fields<'_>) {
         .label("read as it was meant then")
         .help("`mainstay upgrade FILE` writes it in the newest version")
     } else {
-        Finding::new(Code::Version, text.span, format!("version `{}` is not known", text.value))
-            .label(format!("this Mainstay reads {NEWEST} and older"))
-            .help(format!("write `version: {NEWEST}`, or use the Mainstay that the file was written for"))
+        unknown_version(text.span, &text.value)
     });
+}
+
+/// Says that nobody here can read that version.
+pub(super) fn unknown_version(at: Span, version: &str) -> Finding {
+    Finding::new(Code::Version, at, format!("version `{version}` is not known"))
+        .label(format!("this Mainstay reads {NEWEST} and older"))
+        .help(format!("write `version: {NEWEST}`, or use the Mainstay that the file was written for"))
 }
 
 fn variable<'a>(cx: &'a Cx<'a>, entry: &'a Entry) {
