@@ -104,6 +104,19 @@ pub(super) fn dependencies(cx: &Cx<'_>, plan: &mut Plan, depends: &[Vec<At<Strin
             match by_name.get(&name.value) {
                 Some(other) if !seen.insert(*other) => {}
                 Some(other) => plan.components[at].depends_on.push(*other),
+                None if plan
+                    .instance_named(&name.value)
+                    .is_some_and(|it| plan.instance(it).component.index() == at) =>
+                {
+                    cx.report(
+                        Finding::new(Code::UnknownReference, name.span, format!("`{}` is no component", name.value))
+                            .label("its own standby")
+                            .reason(
+                                "a component does not wait for its own standby: its ladder says when that takes over",
+                            )
+                            .help("remove it"),
+                    );
+                }
                 None => no_component(cx, plan, name),
             }
         }
