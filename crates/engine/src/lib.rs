@@ -6,7 +6,7 @@
 //! How a tick flows, each stage in its own file:
 //!
 //! - [`observe`]: soft state (single observations, the probe schedule) becomes *facts*: records of what was seen.
-//! - [`decide`]: facts become verdicts: what failed, and whether a guard holds the recovery back.
+//! - [`decide`]: facts become verdicts: what failed, and whether a [`guard`] holds the recovery back.
 //! - [`recover`]: an open recovery moves along its ladder, step by step.
 //! - [`route`]: the routing table that follows from bindings and fences is published under a new epoch.
 //!
@@ -20,12 +20,15 @@ pub mod driver;
 pub mod effect;
 pub mod engine;
 mod gate;
+pub mod guard;
 pub mod input;
 pub mod observe;
+mod outbox;
 pub mod record;
 pub mod recover;
 pub mod replay;
 pub mod route;
+pub mod sentence;
 pub mod state;
 pub mod status;
 pub mod waiting;

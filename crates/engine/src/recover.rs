@@ -11,7 +11,8 @@ use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy};
 use mainstay_plan::{InstanceIx, Time};
 
 use crate::command::Override;
-use crate::decide::{completed_by_itself, hold, journal, observation, phases, witnesses};
+use crate::decide::{completed_by_itself, hold, observation, phases};
+use crate::guard::{journal, witnesses};
 use crate::record::{Body, Completion, Ended, StepRef};
 use crate::state::{Progress, Recovery, State, StepAt};
 use crate::waiting::WaitingOn;

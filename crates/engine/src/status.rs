@@ -6,8 +6,8 @@ use mainstay_plan::strategy::Strategy;
 use mainstay_plan::{ComponentIx, Time};
 
 use crate::command::{Command, Refusal};
-use crate::decide;
 use crate::engine::Engine;
+use crate::guard;
 use crate::record::RecoveryId;
 use crate::recover::{self, Choice};
 use crate::state::{Recovery, State};
@@ -45,7 +45,7 @@ fn first_rung(trial: &mut State, component: ComponentIx, now: Time) -> Recoverab
     let plan = trial.plan.clone();
     let bound = trial.components[component.index()].bound;
     while let Some(recovery) = trial.components[component.index()].recovery.clone() {
-        if let Some(waiting) = decide::guard(trial, &recovery, now) {
+        if let Some(waiting) = guard::first(trial, &recovery, now) {
             return Recoverable::No { why: waiting.to_string() };
         }
         match recover::choose(trial, &recovery, now) {

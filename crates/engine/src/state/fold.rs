@@ -1,0 +1,458 @@
+//! Folding records into the state, one function a kind of record. The only code that changes [`State`].
+
+use std::time::Duration;
+
+use mainstay_plan::observation::Health;
+use mainstay_plan::routing::TargetState;
+use mainstay_plan::strategy::{Phase, StepKind};
+use mainstay_plan::{InstanceIx, Time};
+
+use super::{HISTORY, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog};
+use crate::command::{Command, Override};
+use crate::record::{Body, Ended, Record, RecoveryId, ReportedTarget, StepRef};
+
+impl State {
+    /// Folds a record in. Names that the plan does not know are passed over: they belong to a plan before.
+    pub fn apply(&mut self, seq: u64, record: &Record) {
+        self.seq = seq;
+        let at = record.at;
+        match &record.body {
+            Body::AgentStarted { .. } => self.forget_what_must_be_seen_anew(at),
+            Body::AgentStopped { .. } => {}
+            Body::PlanAdopted { hash, .. } => {
+                if self.adopted.as_ref().is_some_and(|it| it != hash) {
+                    self.end_all_open(at);
+                }
+                self.adopted = Some(hash.clone());
+            }
+            Body::HealthChanged { instance, to, since, last_good, evidence, .. } => {
+                let partly = evidence.iter().any(|it| it.answer == "good");
+                self.on_health(at, instance, *to, *since, *last_good, partly);
+            }
+            Body::OwnLateness { .. } => self.doubt_failures(at),
+            Body::WitnessesAnswered { component, since, .. } => {
+                if let Some(ix) = self.component(component) {
+                    self.components[ix.index()].witnessed = Some(*since);
+                }
+            }
+            Body::PositionFrozen { instance, loss_ns } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].frozen_loss = Some(loss_ns.map(Duration::from_nanos));
+                }
+            }
+            Body::StepEnded { step, ended } => self.on_step_ended(at, *step, ended.clone()),
+            Body::StepTimedOut { step, why } => self.on_step_ended(at, *step, Ended::Unknown(why.clone())),
+            Body::RouteApplied { process, epoch } => self.on_applied(at, process, *epoch),
+            Body::RouteRefused { reason, .. } => self.routing.refused = Some(reason.clone()),
+            Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
+            Body::Commanded { command, by } => self.on_command(command, by),
+            Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
+            Body::FailureDetected { component, instance, scenario, first_failed, last_good } => {
+                if let Some(ix) = self.component(component) {
+                    let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
+                    self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
+                    self.open.insert(RecoveryId(seq), ix);
+                }
+            }
+            Body::Held { recovery, waiting } => self.with(*recovery, |it| it.held = Some((waiting.clone(), at))),
+            Body::RecoveryInitiated { recovery, .. } => self.with(*recovery, |it| {
+                it.status = RecoveryStatus::RecoveryInitiated;
+                it.held = None;
+            }),
+            Body::RungSkipped { recovery, rung, strategy, why } => self.with(*recovery, |it| {
+                it.tried.push(format!("{} passed over: {why}", strategy.word()));
+                it.rung = rung + 1;
+            }),
+            Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
+            Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
+            Body::RungFailed { recovery, rung, why } => {
+                self.displace_half_activated(*recovery);
+                self.with(*recovery, |it| {
+                    it.tried.push(why.clone());
+                    it.rung = rung + 1;
+                    it.progress = None;
+                    it.cut = false;
+                    it.held = None;
+                });
+            }
+            Body::Bound { component, instance, .. } => self.on_bound(component, instance),
+            Body::Rejoined { instance } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].displaced = false;
+                }
+            }
+            Body::TablePublished { epoch, targets } => self.on_published(*epoch, targets),
+            Body::RecoveryCompleted { recovery, how, .. } => {
+                self.with(*recovery, |it| it.completion = Some(how.clone()));
+                // What was seen before we acted says nothing about what is now: without this, the old verdict would
+                // open the next recovery.
+                let bound = self.open.get(recovery).map(|it| self.components[it.index()].bound);
+                if let Some(bound) = bound.filter(|it| self.instances[it.index()].health == Health::Down) {
+                    self.doubt(at, bound);
+                }
+                self.close(at, *recovery, RecoveryStatus::RecoveryCompleted);
+            }
+            Body::RecoveryFailed { recovery, why } => {
+                self.displace_half_activated(*recovery);
+                self.with(*recovery, |it| it.tried.push(why.clone()));
+                self.close(at, *recovery, RecoveryStatus::RecoveryFailed);
+            }
+        }
+    }
+
+    fn with(&mut self, id: RecoveryId, change: impl FnOnce(&mut Recovery)) {
+        let Some(ix) = self.open.get(&id) else { return };
+        if let Some(found) = &mut self.components[ix.index()].recovery {
+            change(found);
+        }
+    }
+
+    fn forget_what_must_be_seen_anew(&mut self, at: Time) {
+        for instance in &mut self.instances {
+            instance.health = Health::Unknown;
+            instance.unseen_since = at;
+            instance.frozen_loss = None;
+        }
+        self.routing.acknowledged.clear();
+        self.journal_lost = None;
+        let repeatable: Vec<bool> = (self.components.iter())
+            .map(|it| {
+                it.recovery.as_ref().and_then(|it| self.current_step(it)).is_some_and(|(_, step)| step.idempotent)
+            })
+            .collect();
+        for (component, repeatable) in self.components.iter_mut().zip(repeatable) {
+            component.witnessed = None;
+            let Some(recovery) = &mut component.recovery else { continue };
+            recovery.seeing_anew = true;
+            recovery.held = None;
+            let Some(progress) = &mut recovery.progress else { continue };
+            if let StepAt::Running { .. } = progress.at {
+                let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
+                if let Some(log) = recovery.steps.last_mut() {
+                    log.ended = Some((at, unknown.clone()));
+                }
+                progress.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
+            }
+        }
+    }
+
+    /// What we saw while we were late is not believed: failures, and everything that an open recovery rests on. An instance
+    /// that was healthy stays so: we only say less than we knew.
+    fn doubt_failures(&mut self, at: Time) {
+        let involved = |it: &InstanceIx| {
+            let open = self.components[self.plan.instance(*it).component.index()].recovery.is_some();
+            self.instances[it.index()].health == Health::Down || open
+        };
+        let doubted: Vec<InstanceIx> = (0u32..).map(InstanceIx).take(self.instances.len()).filter(involved).collect();
+        for instance in doubted {
+            self.doubt(at, instance);
+        }
+        for component in &mut self.components {
+            component.witnessed = None;
+        }
+    }
+
+    fn doubt(&mut self, at: Time, ix: InstanceIx) {
+        let instance = &mut self.instances[ix.index()];
+        instance.health = Health::Unknown;
+        instance.unseen_since = at;
+        self.doubted.push(ix);
+    }
+
+    fn on_health(&mut self, at: Time, name: &str, to: Health, since: Time, last_good: Option<Time>, partly: bool) {
+        let Some(ix) = self.instance(name) else { return };
+        let instance = &mut self.instances[ix.index()];
+        instance.health = to;
+        instance.since = since;
+        if to == Health::Unknown {
+            instance.unseen_since = at;
+        }
+        if to == Health::Down {
+            instance.last_good = last_good;
+            instance.partly_answering = partly;
+            // How far the standbys were at an earlier failure says nothing about this one.
+            let component = self.plan.instance(ix).component;
+            if self.components[component.index()].bound == ix {
+                for standby in &self.plan.component(component).instances {
+                    self.instances[standby.index()].frozen_loss = None;
+                }
+            }
+        }
+    }
+
+    fn on_rung_started(&mut self, id: RecoveryId, rung: usize) {
+        let Some(ix) = self.open_recovery(id).map(|it| it.component) else { return };
+        let component = &mut self.components[ix.index()];
+        let from = component.bound;
+        if let Some(recovery) = &mut component.recovery {
+            recovery.status = RecoveryStatus::RecoveryInProgress;
+            recovery.rung = rung;
+            recovery.held = None;
+            recovery.progress = Some(Progress { from, step: 0, attempt: 0, failures: 0, round: 1, at: StepAt::Ready });
+        }
+    }
+
+    fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
+        let Some(found) = self.open_recovery(step.recovery) else { return };
+        let component = found.component;
+        let planned = self.current_step(found).map(|(_, step)| &step.kind);
+        let phase = planned.map_or(Phase::Act, StepKind::phase);
+        let irreversible = planned.is_none_or(StepKind::is_irreversible);
+        let cuts = matches!(planned, Some(StepKind::CutTraffic { .. }));
+        let takes_over = if let Some(StepKind::TakeOver { to, .. }) = planned { Some(*to) } else { None };
+        let Some(recovery) = &mut self.components[component.index()].recovery else { return };
+        let first = recovery.steps.is_empty();
+        recovery.account(at, if first { Phase::Decide } else { phase });
+        recovery.irreversible |= irreversible;
+        recovery.cut |= cuts;
+        recovery.held = None;
+        recovery.steps.push(StepLog { step, name: name.to_owned(), started: at, ended: None });
+        if let Some(progress) = &mut recovery.progress {
+            progress.attempt = step.attempt;
+            progress.at = StepAt::Running { since: at };
+        }
+        // A cold standby was down because it was stopped, which says nothing about it since its activation.
+        if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
+            self.doubt(at, to);
+        }
+        self.end_converged_routing_steps(at);
+    }
+
+    fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
+        let Some(found) = self.open_recovery(step.recovery) else { return };
+        let component = found.component;
+        let running = found.rung == step.rung
+            && found.progress.as_ref().is_some_and(|it| {
+                it.step == step.step && it.attempt == step.attempt && matches!(it.at, StepAt::Running { .. })
+            });
+        let Some((_, planned)) = self.current_step(found).filter(|_| running) else { return };
+        let phase = planned.kind.phase();
+        let touched = touched(&planned.kind);
+        let Some(recovery) = &mut self.components[component.index()].recovery else { return };
+        recovery.account(at, phase);
+        if let Some(log) = recovery.steps.iter_mut().rev().find(|it| it.step == step) {
+            log.ended = Some((at, ended.clone()));
+        }
+        let Some(progress) = &mut recovery.progress else { return };
+        progress.failures += u32::from(ended != Ended::Done);
+        match &ended {
+            Ended::Done => progress.advance(),
+            Ended::Failed(_) => {
+                progress.round += 1;
+                progress.at = StepAt::Ended(ended);
+            }
+            Ended::Unknown(_) => {
+                progress.at = StepAt::Ended(ended);
+                // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
+                for instance in touched {
+                    self.doubt(at, instance);
+                }
+            }
+        }
+    }
+
+    fn on_applied(&mut self, at: Time, process: &str, epoch: u64) {
+        self.routing.acknowledged.insert(process.to_owned(), epoch);
+        if epoch >= self.routing.epoch {
+            self.routing.refused = None;
+        }
+        self.end_converged_routing_steps(at);
+    }
+
+    /// Routing steps have no outcome of their own: they are done when every process serves the table that bindings and
+    /// fences ask for.
+    fn end_converged_routing_steps(&mut self, at: Time) {
+        if !self.routes_converged() || crate::route::desired(self) != self.routing.targets {
+            return;
+        }
+        let routing_step = |recovery: &Recovery| {
+            let (_, step) = self.current_step(recovery)?;
+            let waits = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
+            let progress = recovery.progress.as_ref()?;
+            (waits && matches!(progress.at, StepAt::Running { .. })).then_some(StepRef {
+                recovery: recovery.id,
+                rung: recovery.rung,
+                step: progress.step,
+                attempt: progress.attempt,
+            })
+        };
+        let done: Vec<StepRef> = self.open_recoveries().filter_map(routing_step).collect();
+        for step in done {
+            self.on_step_ended(at, step, Ended::Done);
+        }
+    }
+
+    fn on_ahead(&mut self, process: &str, epoch: u64, targets: &[ReportedTarget]) {
+        self.routing.epoch = epoch;
+        self.routing.acknowledged.insert(process.to_owned(), epoch);
+        for target in targets {
+            self.set_target(&target.route, &target.instance, target.state);
+            let (Some(instance), Some(route)) =
+                (self.instance(&target.instance), self.names.routes.get(&target.route).copied())
+            else {
+                continue;
+            };
+            if self.plan.route(route).sharing == mainstay_plan::route::Sharing::Shared {
+                continue;
+            }
+            match target.state {
+                TargetState::Serving => {
+                    let component = self.plan.instance(instance).component;
+                    self.components[component.index()].bound = instance;
+                    self.instances[instance.index()].displaced = false;
+                }
+                TargetState::Fenced => self.instances[instance.index()].displaced = true,
+                TargetState::Standby | TargetState::Draining | TargetState::Down => {}
+            }
+        }
+    }
+
+    fn on_published(&mut self, epoch: u64, targets: &[ReportedTarget]) {
+        self.routing.epoch = epoch;
+        self.routing.under.clone_from(&self.adopted);
+        for target in targets {
+            self.set_target(&target.route, &target.instance, target.state);
+        }
+    }
+
+    pub(super) fn set_target(&mut self, route: &str, instance: &str, state: TargetState) {
+        let (Some(route), Some(instance)) = (self.names.routes.get(route).copied(), self.instance(instance)) else {
+            return;
+        };
+        let at = self.plan.route(route).targets.iter().position(|it| it.instance == instance);
+        if let Some(at) = at {
+            self.routing.targets[route.index()][at] = state;
+        }
+    }
+
+    fn on_bound(&mut self, component: &str, instance: &str) {
+        let Some(component) = self.component(component) else { return };
+        let known = self.instance(instance).filter(|it| self.plan.instance(*it).component == component);
+        let Some(instance) = known else {
+            self.unknown_owners.insert(component, instance.to_owned());
+            return;
+        };
+        self.unknown_owners.remove(&component);
+        let before = std::mem::replace(&mut self.components[component.index()].bound, instance);
+        if before != instance {
+            self.instances[before.index()].displaced = true;
+        }
+        self.instances[instance.index()].displaced = false;
+        if let Some(recovery) = &mut self.components[component.index()].recovery {
+            recovery.cut = false;
+        }
+    }
+
+    /// A standby that was activated, or may have been, and did not take over is no standby any more: it may have a history
+    /// of its own.
+    fn displace_half_activated(&mut self, id: RecoveryId) {
+        let Some(recovery) = self.open_recovery(id) else { return };
+        let Some(progress) = &recovery.progress else { return };
+        let rung = self.plan.component(recovery.component).ladder.get(recovery.rung);
+        let Some(play) = rung.and_then(|it| it.plays.get(&progress.from)) else { return };
+        let bound = self.components[recovery.component.index()].bound;
+        let activates = |log: &StepLog| {
+            let kind = play.steps.get(log.step.step).map(|it| &it.kind);
+            matches!(kind, Some(StepKind::Act { on, .. }) if *on != bound)
+                && log.step.rung == recovery.rung
+                && !matches!(log.ended, Some((_, Ended::Failed(_))))
+        };
+        let to = play.to;
+        if to != bound && recovery.steps.iter().any(activates) {
+            self.instances[to.index()].displaced = true;
+        }
+    }
+
+    fn on_command(&mut self, command: &Command, by: &str) {
+        match command {
+            Command::Recover { component, .. } => {
+                let Some(ix) = self.component(component) else { return };
+                if let Some(open) = &mut self.components[ix.index()].recovery {
+                    open.overrides.insert(Override::CoolDown);
+                    open.approved = true;
+                }
+            }
+            Command::Approve { recovery, overrides, outcome, .. } => self.with(*recovery, |it| {
+                it.approved = true;
+                it.overrides.extend(overrides);
+                if let (Some(done), Some(progress)) = (outcome, &mut it.progress)
+                    && let StepAt::Ended(Ended::Unknown(_)) = progress.at
+                {
+                    if *done {
+                        progress.advance();
+                    } else {
+                        progress.round += 1;
+                        progress.at = StepAt::Ready;
+                    }
+                }
+            }),
+            Command::Abort { recovery, reason } => {
+                self.with(*recovery, |it| it.aborted = Some(format!("aborted by {by}: {reason}")));
+            }
+            Command::Pause { component, until, reason } => {
+                let pause = Some(Pause { until: *until, by: by.to_owned(), reason: reason.clone() });
+                self.set_pause(component.as_deref(), pause);
+            }
+            Command::Resume { component } => self.set_pause(component.as_deref(), None),
+            Command::Adopt { instance, .. } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].displaced = false;
+                }
+            }
+        }
+    }
+
+    fn set_pause(&mut self, component: Option<&str>, pause: Option<Pause>) {
+        match component {
+            None => self.paused = pause,
+            Some(name) => {
+                if let Some(ix) = self.component(name) {
+                    self.components[ix.index()].paused = pause;
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, at: Time, id: RecoveryId, status: RecoveryStatus) {
+        let Some(ix) = self.open.remove(&id) else { return };
+        let component = &mut self.components[ix.index()];
+        let Some(mut recovery) = component.recovery.take() else { return };
+        recovery.close(at, status);
+        if recovery.status == RecoveryStatus::RecoveryFailed || !recovery.steps.is_empty() {
+            component.last_ended = Some(at);
+        }
+        component.witnessed = None;
+        for instance in &self.plan.component(ix).instances {
+            self.instances[instance.index()].frozen_loss = None;
+        }
+        self.remember(recovery);
+    }
+
+    /// Steps belong to the plan under which they were begun, so open recoveries end with it. What still fails is detected
+    /// anew.
+    pub(super) fn end_all_open(&mut self, now: Time) {
+        for ix in std::mem::take(&mut self.open).into_values() {
+            if let Some(mut recovery) = self.components[ix.index()].recovery.take() {
+                recovery.tried.push("the plan was replaced".to_owned());
+                recovery.close(now, RecoveryStatus::RecoveryFailed);
+                self.remember(recovery);
+            }
+        }
+    }
+
+    fn remember(&mut self, recovery: Recovery) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(recovery);
+    }
+}
+
+/// The instances whose condition is in doubt when the outcome of such a step is unknown.
+fn touched(kind: &StepKind) -> Vec<InstanceIx> {
+    match kind {
+        StepKind::Stop { from, .. } => vec![*from],
+        StepKind::Act { on, .. } => vec![*on],
+        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => Vec::new(),
+    }
+}
