@@ -297,14 +297,15 @@ impl Agent {
                 let _ = answer.send(api::Recoveries { now_ns: self.clock.now().as_nanos(), recoveries });
             }
             Ask::Command { command, by, answer } => {
-                let checked =
-                    view::command(self.driver.engine().state(), command, self.clock.now()).and_then(|command| {
-                        let refused = |it: mainstay_engine::Refusal| api::Problem {
-                            code: "refused".to_owned(),
-                            message: it.to_string(),
-                        };
-                        self.driver.engine().check_command(&command).map_err(refused).map(|()| command)
-                    });
+                let state = self.driver.engine().state();
+                let checked = view::command(state, command, self.clock.now()).and_then(|command| {
+                    let refused = |it: mainstay_engine::Refusal| api::Problem {
+                        reason: Some(it.code().to_owned()),
+                        way_out: Some(it.way_out()),
+                        ..api::Problem::new("refused", it.to_string())
+                    };
+                    self.driver.engine().check_command(&command).map_err(refused).map(|()| command)
+                });
                 match checked {
                     Ok(command) => {
                         // The command is the first fact of its turn, so its record is the turn's first.

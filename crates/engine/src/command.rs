@@ -305,3 +305,45 @@ pub enum Refusal {
         state: &'static str,
     },
 }
+
+impl Refusal {
+    /// Stable, for scripts.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Refusal::Unknown { .. } => "unknown_name",
+            Refusal::NotDown { .. } => "not_down",
+            Refusal::NotOpen { .. } => "not_open",
+            Refusal::NotWaiting { .. } => "not_waiting",
+            Refusal::OwnerMissing { .. } => "owner_missing",
+            Refusal::NotPaused => "not_paused",
+            Refusal::NotDisplaced { .. } => "not_displaced",
+            Refusal::NothingToAcknowledge { .. } => "nothing_to_acknowledge",
+            Refusal::RouteRule { .. } => "route_rule",
+            Refusal::NotDrainable { .. } => "not_drainable",
+            Refusal::NotDrained { .. } => "not_drained",
+            Refusal::NothingHeld { .. } => "nothing_held",
+            Refusal::Halted { .. } => "halted",
+            Refusal::NotHalted => "not_halted",
+        }
+    }
+
+    /// The command that shows what could be said instead.
+    pub fn way_out(&self) -> String {
+        match self {
+            Refusal::Unknown { .. }
+            | Refusal::NotDown { .. }
+            | Refusal::NotPaused
+            | Refusal::NotDisplaced { .. }
+            | Refusal::NothingToAcknowledge { .. }
+            | Refusal::RouteRule { .. }
+            | Refusal::NotDrainable { .. }
+            | Refusal::NotDrained { .. }
+            | Refusal::NothingHeld { .. }
+            | Refusal::NotHalted => "mainstay status".to_owned(),
+            Refusal::Halted { .. } => "mainstay continue".to_owned(),
+            Refusal::NotOpen { .. } => "mainstay recoveries".to_owned(),
+            Refusal::NotWaiting { recovery, .. } => format!("mainstay recoveries show {recovery}"),
+            Refusal::OwnerMissing { .. } => "mainstay journal show --kind bound".to_owned(),
+        }
+    }
+}
