@@ -415,7 +415,7 @@ pub enum Command {
         /// The recovery, `r17`.
         recovery: String,
         /// Guards that are overruled: `witnesses`, `dependency`, `observe-mode`, `cool-down`, `journal-lost`, `rpo`, `signals`,
-        /// `acknowledgement`, `blast-radius`, `storm-brake`, `route-rules`.
+        /// `blast-radius`, `storm-brake`, `route-rules`.
         overrides: Vec<String>,
         /// Whether the step whose outcome is unknown was done.
         outcome: Option<bool>,

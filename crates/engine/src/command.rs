@@ -157,8 +157,6 @@ pub enum Override {
     Rpo,
     /// Act although too few signals say that it is down.
     Signals,
-    /// Act although nobody acknowledged what happened before.
-    Acknowledgement,
     /// Act although more of the site would be down or moved than the plan allows.
     BlastRadius,
     /// Act although many recoveries have begun a short while ago.
@@ -169,7 +167,7 @@ pub enum Override {
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 11] = [
+    pub const ALL: [Override; 10] = [
         Override::Witnesses,
         Override::Dependency,
         Override::ObserveMode,
@@ -177,7 +175,6 @@ impl Override {
         Override::JournalLost,
         Override::Rpo,
         Override::Signals,
-        Override::Acknowledgement,
         Override::BlastRadius,
         Override::StormBrake,
         Override::RouteRules,
@@ -193,7 +190,6 @@ impl Override {
             Override::JournalLost => "journal-lost",
             Override::Rpo => "rpo",
             Override::Signals => "signals",
-            Override::Acknowledgement => "acknowledgement",
             Override::BlastRadius => "blast-radius",
             Override::StormBrake => "storm-brake",
             Override::RouteRules => "route-rules",

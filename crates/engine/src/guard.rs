@@ -72,9 +72,6 @@ fn past(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
         return Some(WaitingOn::CoolDown { until });
     }
     let asks = |why| WaitingOn::Acknowledgement { component: planned.name.clone(), why };
-    if recovery.overrides.contains(&Override::Acknowledgement) {
-        return None;
-    }
     let failed = component.unacknowledged.filter(|_| planned.guards.after_failure == AfterFailure::Acknowledge);
     if let Some(before) = failed {
         return Some(asks(Unacknowledged::Failed { recovery: before }));

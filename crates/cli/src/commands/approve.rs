@@ -20,17 +20,16 @@ Examples:
   mainstay approve r57 --outcome not-done
 
 Guards:
-  witnesses        act although too few witnesses answered
-  dependency       act although what it depends on is not healthy
-  observe-mode     act although the mode is `observe`
-  cool-down        act although the cool-down is not over
-  journal-lost     act although the journal can't be written
-  rpo              accept that more data may be lost than the objective says
-  signals          act although too few signals say that it is down
-  acknowledgement  act although nobody acknowledged what happened before
-  blast-radius     act although too much of the site would be down or moved
-  storm-brake      act although many recoveries have just begun
-  route-rules      move a route although its `gates` or its `wait` forbid it")]
+  witnesses     act although too few witnesses answered
+  dependency    act although what it depends on is not healthy
+  observe-mode  act although the mode is `observe`
+  cool-down     act although the cool-down is not over
+  journal-lost  act although the journal can't be written
+  rpo           accept that more data may be lost than the objective says
+  signals       act although too few signals say that it is down
+  blast-radius  act although too much of the site would be down or moved
+  storm-brake   act although many recoveries have just begun
+  route-rules   move a route although its `gates` or its `wait` forbid it")]
 pub(crate) struct Approve {
     /// The recovery: r1, r2, …
     #[arg(value_name = "ID")]
