@@ -78,7 +78,7 @@ fn refusal_after(it: &Refusal) -> Option<Refusal> {
         Refusal::NothingToAcknowledge { .. } => Refusal::RouteRule {
             route: "web".to_owned(),
             what: "web-b".to_owned(),
-            objection: "1 targets would stay on, and 2 must".to_owned(),
+            objection: "only 1 would stay on, and 2 must".to_owned(),
         },
         Refusal::RouteRule { .. } => Refusal::NotDrainable { what: "orders-db".to_owned() },
         Refusal::NotDrainable { .. } => Refusal::NotDrained { what: "web-b".to_owned() },

@@ -144,6 +144,15 @@ pub enum WaitingOn {
     },
 }
 
+/// A round duration as a plan says it.
+fn plainly(span: Duration) -> String {
+    match span.as_secs() {
+        secs if secs > 0 && secs.is_multiple_of(3600) => format!("{}h", secs / 3600),
+        secs if secs > 0 && secs.is_multiple_of(60) => format!("{}m", secs / 60),
+        _ => format!("{span:?}"),
+    }
+}
+
 /// Why a person has to look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -227,9 +236,7 @@ impl WaitingOn {
             WaitingOn::Signals { need } => format!("{need} probes of different kinds find it down, or it is healthy"),
             WaitingOn::Acknowledgement { .. } => "a person has looked, and says so".to_owned(),
             WaitingOn::BlastRadius { allowed, .. } => {
-                format!(
-                    "at most {allowed} components are down or moved: others are healthy again, or what was displaced is adopted"
-                )
+                format!("no more than {allowed} would be: others are healthy again, or what was displaced is adopted")
             }
             WaitingOn::StormBrake { .. } => "an earlier beginning is long enough ago".to_owned(),
             WaitingOn::Route { objection, .. } => objection.ends_when(),
@@ -301,7 +308,8 @@ impl fmt::Display for WaitingOn {
                 let within = Duration::from_nanos(*within_ns);
                 write!(
                     f,
-                    "it was recovered {times} times within {within:?}, and a person has to look before the next time"
+                    "it was recovered {times} times within {}, and a person has to look before the next time",
+                    plainly(within)
                 )
             }
             WaitingOn::BlastRadius { would_be, of, allowed } => {
@@ -313,7 +321,8 @@ impl fmt::Display for WaitingOn {
             }
             WaitingOn::StormBrake { at_most, within_ns, .. } => {
                 let within = Duration::from_nanos(*within_ns);
-                write!(f, "{at_most} recoveries have begun within {within:?}, and no more may")
+                let begun = if *at_most == 1 { "recovery has begun" } else { "recoveries have begun" };
+                write!(f, "{at_most} {begun} within {}, and no more may", plainly(within))
             }
             WaitingOn::Route { route, objection } => write!(f, "route {route} may not be moved: {objection}"),
             WaitingOn::Paused { by, reason, owner: None, .. } => write!(f, "paused by {by}: {reason}"),

@@ -248,7 +248,7 @@ fn what_flaps_is_left_to_a_person_after_a_while() {
     let (_, waiting) = waits(&world, 4).expect("it waits");
     assert_eq!(
         waiting.to_string(),
-        "it was recovered 2 times within 600s, and a person has to look before the next time"
+        "it was recovered 2 times within 10m, and a person has to look before the next time"
     );
     world.say(Duration::ZERO, Command::Acknowledge { component: "c4".to_owned(), reason: reason() });
     world.run_for(millis(10_000));

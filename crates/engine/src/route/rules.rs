@@ -111,7 +111,7 @@ impl Objection {
 impl fmt::Display for Objection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Objection::AtLeast { on, need } => write!(f, "{on} targets would stay on, and {need} must"),
+            Objection::AtLeast { on, need } => write!(f, "only {on} would stay on, and {need} must"),
             Objection::Gates { component, health } => write!(f, "`{component}`, a gate of it, is {health}"),
             Objection::Wait { .. } => write!(f, "it changed less than its wait ago"),
         }
