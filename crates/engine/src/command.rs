@@ -50,6 +50,47 @@ pub enum Command {
         /// `None`: the pause of all components.
         component: Option<String>,
     },
+    /// Hold one recovery before its next step.
+    PauseRecovery {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        reason: String,
+    },
+    /// Let it go on.
+    ResumeRecovery {
+        /// The recovery.
+        recovery: RecoveryId,
+    },
+    /// Go on without what a recovery waits for: an undo that did not work, a manual step, or the rung.
+    Skip {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        reason: String,
+    },
+    /// Try again, at once: a step, an undo, or the whole ladder of a recovery that failed.
+    Retry {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        reason: String,
+    },
+    /// Approve the next recovery of a component, should one be needed while nobody can be asked.
+    ApproveInAdvance {
+        /// The component.
+        component: String,
+        /// It counts until then.
+        #[serde(with = "time_nanos")]
+        until: Time,
+        /// Why.
+        reason: String,
+    },
+    /// Take approvals in advance back.
+    Revoke {
+        /// The component.
+        component: String,
+    },
     /// Take a displaced instance as a standby again.
     Adopt {
         /// The instance.
@@ -145,6 +186,50 @@ pub enum Refusal {
         component: String,
         /// The instance that it is bound to.
         owner: String,
+    },
+    /// Another role is asked for.
+    #[error("`{by}` may not answer this: it takes the role `{role}`, which {who} (`people` in the plan)")]
+    NotAllowed {
+        /// Who asked.
+        by: String,
+        /// The role.
+        role: String,
+        /// Who has it.
+        who: String,
+    },
+    /// The same person again.
+    #[error("`{by}` has approved {recovery} already; {need} different people must, and {given} did")]
+    ApprovedAlready {
+        /// Who asked.
+        by: String,
+        /// The recovery.
+        recovery: RecoveryId,
+        /// How many are needed.
+        need: u32,
+        /// How many there are.
+        given: usize,
+    },
+    /// The component's recoveries ask nobody.
+    #[error("recoveries of `{component}` ask for no approval, so there is none to give")]
+    NoApprovalAsked {
+        /// The component.
+        component: String,
+    },
+    /// There is no approval in advance.
+    #[error("nobody has approved a recovery of `{component}` in advance; see `mainstay status`")]
+    NothingToRevoke {
+        /// The component.
+        component: String,
+    },
+    /// The recovery has nothing of the kind.
+    #[error("recovery {recovery} has nothing to {verb} now: {waiting}")]
+    NothingTo {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// `skip`, `retry`, `resume`.
+        verb: &'static str,
+        /// What it waits for, and what helps.
+        waiting: String,
     },
     /// Nothing is paused.
     #[error("nothing is paused there; see `mainstay status`")]

@@ -194,9 +194,9 @@ impl Engine {
         }
     }
 
-    /// Whether a command would be taken.
-    pub fn check_command(&self, command: &Command) -> Result<(), Refusal> {
-        crate::status::check_command(&self.core.state, command)
+    /// Whether a command of that person would be taken.
+    pub fn check_command(&self, command: &Command, by: &str) -> Result<(), Refusal> {
+        crate::status::check_command(&self.core.state, command, by)
     }
 
     fn record(&mut self, now: Time, fact: Body, effects: &mut Vec<Effect>) {
@@ -360,14 +360,18 @@ impl Core {
             Body::WitnessesAnswered { component: name, .. }
             | Body::FailureDetected { component: name, .. }
             | Body::Bound { component: name, .. } => component(name),
-            Body::StepEnded { step, .. } | Body::StepStarted { step, .. } | Body::StepTimedOut { step, .. } => {
-                recovery(step.recovery)
-            }
+            Body::StepEnded { step, .. }
+            | Body::StepStarted { step, .. }
+            | Body::UndoStarted { step, .. }
+            | Body::RetryScheduled { step, .. }
+            | Body::StepTimedOut { step, .. } => recovery(step.recovery),
             Body::Held { recovery: id, .. }
             | Body::RecoveryInitiated { recovery: id, .. }
             | Body::RungSkipped { recovery: id, .. }
             | Body::RungStarted { recovery: id, .. }
             | Body::RungFailed { recovery: id, .. }
+            | Body::RollbackStarted { recovery: id, .. }
+            | Body::BudgetExceeded { recovery: id, .. }
             | Body::RecoveryCompleted { recovery: id, .. }
             | Body::RecoveryFailed { recovery: id, .. } => recovery(*id),
         }

@@ -48,13 +48,19 @@ impl Gate {
     /// Derives what a record justifies. `state` has folded it already.
     pub(crate) fn justify(&mut self, seq: u64, body: &Body, state: &State) {
         match body {
-            Body::StepStarted { step, key, .. } => {
+            Body::StepStarted { step, key, .. } | Body::UndoStarted { step, key, .. } => {
                 if let Some(order) = order(state, *step, key) {
                     self.waiting.push_back((seq, Effect::Act(order)));
                 }
             }
             Body::TablePublished { .. } => self.send_table(state),
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
+            // What was being done when it was given up is not waited for.
+            Body::RollbackStarted { recovery, .. } => {
+                let open = state.open_recovery(*recovery);
+                let given_up = open.iter().flat_map(|it| &it.steps).filter(|it| it.given_up);
+                self.waiting.extend(given_up.map(|it| (seq, Effect::Cancel(it.step))));
+            }
             Body::RecoveryFailed { recovery, .. } => {
                 // An aborted recovery may leave an action running; whoever runs it ends it, if it still runs.
                 let ended = state.history.iter().rev().find(|it| it.id == *recovery);
@@ -81,6 +87,8 @@ impl Gate {
             | Body::RungSkipped { .. }
             | Body::RungStarted { .. }
             | Body::RungFailed { .. }
+            | Body::RetryScheduled { .. }
+            | Body::BudgetExceeded { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::RecoveryCompleted { .. } => {}
@@ -96,18 +104,22 @@ impl Gate {
 
 fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
     // A routing step that is converged when it begins ends in the same tick, and then does not run any more.
-    let planned = state.running(step)?;
-    let (instance, action) = match &planned.kind {
-        // A fence does not ask nicely: what does not answer may not obey either.
-        StepKind::Stop { from, service } => (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }),
-        StepKind::Act { on, action } => (*on, action.clone()),
-        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => return None,
+    let (planned, undoes) = match state.running(step) {
+        Some(planned) => (planned, None),
+        None => state.undoing(step).and_then(|it| Some((it, Some(it.undo.as_ref()?))))?,
     };
-    Some(Order {
-        step,
-        instance: state.plan.instance(instance).name.clone(),
-        action,
-        key: key.to_owned(),
-        timeout: planned.timeout,
-    })
+    let (instance, action, timeout) = match (&planned.kind, undoes) {
+        // A fence does not ask nicely: what does not answer may not obey either.
+        (StepKind::Stop { from, service }, None) => {
+            (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }, planned.timeout)
+        }
+        (StepKind::Act { on, action }, None) => (*on, action.clone(), planned.timeout),
+        (StepKind::Act { on, .. }, Some(undo)) => (*on, undo.action.clone(), undo.timeout),
+        (StepKind::Stop { .. }, Some(_))
+        | (
+            StepKind::CutTraffic { .. } | StepKind::Manual { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. },
+            _,
+        ) => return None,
+    };
+    Some(Order { step, instance: state.plan.instance(instance).name.clone(), action, key: key.to_owned(), timeout })
 }

@@ -22,6 +22,13 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
                 Completion::ByItself => format!("{recovery} closed: healthy again without us"),
             },
         )),
+        Body::BudgetExceeded { recovery, rto_ns } => {
+            let rto = std::time::Duration::from_nanos(*rto_ns);
+            Some((NoticeLevel::Error, format!("{recovery} takes longer than the objective of {rto:?}; it goes on")))
+        }
+        Body::RollbackStarted { recovery, why, .. } => {
+            Some((NoticeLevel::Warning, format!("{recovery} takes back what it did: {why}")))
+        }
         Body::RecoveryFailed { recovery, why } => Some((NoticeLevel::Error, format!("{recovery} failed: {why}"))),
         Body::JournalLost { reason } => Some((NoticeLevel::Error, format!("the journal is lost: {reason}"))),
         Body::TrafficAhead { process, epoch, .. } => Some((
@@ -46,6 +53,8 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         | Body::RungStarted { .. }
         | Body::StepStarted { .. }
         | Body::StepTimedOut { .. }
+        | Body::RetryScheduled { .. }
+        | Body::UndoStarted { .. }
         | Body::RungFailed { .. }
         | Body::Bound { .. }
         | Body::Rejoined { .. }

@@ -17,7 +17,7 @@ use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
 
 use crate::record::{RecoveryId, StepRef};
-pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress};
+pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress, UndoAt};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
 const HISTORY: usize = 256;
@@ -97,6 +97,17 @@ pub struct ComponentState {
     pub witnessed: Option<Time>,
     /// Its pause, if there is one.
     pub paused: Option<Pause>,
+    /// Who approved its next recovery in advance.
+    pub advance: BTreeMap<String, Advance>,
+}
+
+/// An approval in advance. It is used up by the first recovery that needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// It counts until then.
+    pub until: Time,
+    /// Why.
+    pub reason: String,
 }
 
 /// Recoveries are held back.
@@ -129,8 +140,14 @@ impl State {
     /// The state before the first record.
     pub fn new(plan: Arc<Plan>) -> State {
         let names = Names::of(&plan);
-        let component =
-            |bound| ComponentState { bound, recovery: None, last_ended: None, witnessed: None, paused: None };
+        let component = |bound| ComponentState {
+            bound,
+            recovery: None,
+            last_ended: None,
+            witnessed: None,
+            paused: None,
+            advance: BTreeMap::new(),
+        };
         State {
             seq: 0,
             adopted: None,
@@ -179,6 +196,7 @@ impl State {
             component.bound = is_one_of_them.unwrap_or(component.bound);
             component.last_ended = was.last_ended;
             component.paused = was.paused;
+            component.advance = was.advance;
         }
         for (route, states) in self.plan.routes.iter().zip(self.routing.targets) {
             for (target, state) in route.targets.iter().zip(states) {
@@ -242,6 +260,13 @@ impl State {
         let recovery = self.open_recovery(step.recovery)?;
         let runs = recovery.rung == step.rung && recovery.progress.as_ref()?.runs(step);
         self.play(recovery)?.steps.get(step.step).filter(|_| runs)
+    }
+
+    /// The step, while this very try of its undo is being made.
+    pub fn undoing(&self, step: StepRef) -> Option<&Step> {
+        let recovery = self.open_recovery(step.recovery)?;
+        let undoes = recovery.rung == step.rung && recovery.progress.as_ref()?.undoes(step);
+        self.play(recovery)?.steps.get(step.step).filter(|_| undoes)
     }
 
     /// What an instance is at the moment.
