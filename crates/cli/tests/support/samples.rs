@@ -148,7 +148,7 @@ pub(crate) fn recovery() -> Recovery {
             converge_ns: 230_000_000,
         },
         rto_ns: Some(30_000_000_000),
-        spent_ns: 4_210_000_000,
+        spent_ns: 4_250_000_000,
         plan: String::new(),
         approved_by: Vec::new(),
         paused: None,
