@@ -402,10 +402,9 @@ impl Recovery {
         matches!(progress.steps[at].undo, UndoAt::Ended(_)).then_some(at)
     }
 
-    pub(super) fn close(&mut self, at: Time, status: RecoveryStatus) {
+    pub(super) fn close(&mut self, at: Time) {
         self.phases = self.phases_at(at);
         self.mark = self.mark.max(at);
-        self.status = status;
         self.ended = Some(at);
         self.held = None;
         self.cut = false;
