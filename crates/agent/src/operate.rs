@@ -299,9 +299,8 @@ impl Agent {
             Ask::Command { command, by, answer } => {
                 let checked = view::command(command, self.clock.now()).and_then(|command| {
                     let refused = |it: mainstay_engine::Refusal| api::Problem {
-                        reason: Some(it.code().to_owned()),
-                        way_out: Some(it.way_out()),
-                        ..api::Problem::new("refused", it.to_string())
+                        code: "refused".to_owned(),
+                        message: it.to_string(),
                     };
                     self.driver.engine().check_command(&command).map_err(refused).map(|()| command)
                 });

@@ -65,6 +65,8 @@ pub enum Command {
 pub enum Override {
     /// Act although too few witnesses answered.
     Witnesses,
+    /// Act although it is not known yet whether more failed than this instance.
+    Correlation,
     /// Act although what it depends on is not healthy.
     Dependency,
     /// Act although the mode is `observe`.
@@ -79,8 +81,9 @@ pub enum Override {
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 6] = [
+    pub const ALL: [Override; 7] = [
         Override::Witnesses,
+        Override::Correlation,
         Override::Dependency,
         Override::ObserveMode,
         Override::CoolDown,
@@ -92,6 +95,7 @@ impl Override {
     pub const fn word(self) -> &'static str {
         match self {
             Override::Witnesses => "witnesses",
+            Override::Correlation => "correlation",
             Override::Dependency => "dependency",
             Override::ObserveMode => "observe-mode",
             Override::CoolDown => "cool-down",
@@ -157,31 +161,4 @@ pub enum Refusal {
         /// Its state.
         state: &'static str,
     },
-}
-
-impl Refusal {
-    /// Stable, for scripts.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Refusal::Unknown { .. } => "unknown_name",
-            Refusal::NotDown { .. } => "not_down",
-            Refusal::NotOpen { .. } => "not_open",
-            Refusal::NotWaiting { .. } => "not_waiting",
-            Refusal::OwnerMissing { .. } => "owner_missing",
-            Refusal::NotPaused => "not_paused",
-            Refusal::NotDisplaced { .. } => "not_displaced",
-        }
-    }
-
-    /// The command that shows what could be said instead.
-    pub fn way_out(&self) -> String {
-        match self {
-            Refusal::Unknown { .. } | Refusal::NotDown { .. } | Refusal::NotPaused | Refusal::NotDisplaced { .. } => {
-                "mainstay status".to_owned()
-            }
-            Refusal::NotOpen { .. } => "mainstay recoveries".to_owned(),
-            Refusal::NotWaiting { recovery, .. } => format!("mainstay recoveries show {recovery}"),
-            Refusal::OwnerMissing { .. } => "mainstay journal show --kind bound".to_owned(),
-        }
-    }
 }

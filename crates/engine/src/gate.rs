@@ -10,7 +10,7 @@ use crate::effect::{Effect, Notice, Order};
 use crate::outbox::notice;
 use crate::record::{Body, StepRef};
 use crate::route;
-use crate::state::State;
+use crate::state::{State, StepAt};
 
 /// Effects that wait for a record to be durable, in order.
 #[derive(Debug, Default)]
@@ -55,10 +55,19 @@ impl Gate {
             }
             Body::TablePublished { .. } => self.send_table(state),
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
+            Body::RungFailed { recovery, rung, .. } => {
+                // A rung that is given up, because what it works on is lost, may leave an action running.
+                let closed = || state.history.iter().rev().find(|it| it.id == *recovery);
+                let steps = state.open_recovery(*recovery).or_else(closed).map(|it| it.steps.as_slice());
+                let last = steps.unwrap_or_default().iter().rfind(|it| it.step.rung == *rung);
+                if let Some(log) = last.filter(|it| it.ended.is_none()) {
+                    self.waiting.push_back((seq, Effect::Cancel(log.step)));
+                }
+            }
             Body::RecoveryFailed { recovery, .. } => {
                 // An aborted recovery may leave an action running; whoever runs it ends it, if it still runs.
-                let ended = state.history.iter().rev().find(|it| it.id == *recovery);
-                for log in ended.iter().flat_map(|it| &it.steps).filter(|it| it.ended.is_none()) {
+                let last = state.history.iter().rev().find(|it| it.id == *recovery).and_then(|it| it.steps.last());
+                if let Some(log) = last.filter(|it| it.ended.is_none()) {
                     self.waiting.push_back((seq, Effect::Cancel(log.step)));
                 }
             }
@@ -68,6 +77,8 @@ impl Gate {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::NeighbourAnswered { .. }
+            | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
@@ -76,16 +87,18 @@ impl Gate {
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
             | Body::FailureDetected { .. }
+            | Body::Classified { .. }
+            | Body::IncidentOpened { .. }
+            | Body::IncidentEnded { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }
             | Body::RungStarted { .. }
-            | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::RecoveryCompleted { .. } => {}
         }
-        if let Some((level, text)) = notice(body) {
+        if let Some((level, text)) = notice(state, body) {
             self.waiting.push_back((
                 seq,
                 Effect::Notify(Notice { key: format!("{}/{seq}", state.plan.site.name), level, text }),
@@ -95,15 +108,21 @@ impl Gate {
 }
 
 fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
-    // A routing step that is converged when it begins ends in the same tick, and then does not run any more.
-    let planned = state.running(step)?;
+    let recovery = state.open_recovery(step.recovery)?;
+    let (_, planned) = state.current_step(recovery)?;
+    // A routing step that is converged when it begins ends in the same tick, and then the current step is the next one,
+    // which has a record and an order of its own.
+    let running = recovery.rung == step.rung
+        && recovery.progress.as_ref().is_some_and(|it| {
+            it.step == step.step && it.attempt == step.attempt && matches!(it.at, StepAt::Running { .. })
+        });
     let (instance, action) = match &planned.kind {
         // A fence does not ask nicely: what does not answer may not obey either.
         StepKind::Stop { from, service } => (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }),
         StepKind::Act { on, action } => (*on, action.clone()),
         StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => return None,
     };
-    Some(Order {
+    running.then(|| Order {
         step,
         instance: state.plan.instance(instance).name.clone(),
         action,

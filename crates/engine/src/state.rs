@@ -3,6 +3,8 @@
 //! Decisions read this and the time, and nothing else. [`State::apply`] is the only way to change it, so that the state
 //! after a restart is the state before it.
 
+pub(crate) mod concerned;
+mod domains;
 mod fold;
 mod recovery;
 
@@ -14,17 +16,14 @@ use mainstay_plan::component::{StandbyState, Temperature};
 use mainstay_plan::observation::{Health, Scenario};
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
-use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
+use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
-use crate::machine::{Illegal, Standing};
-use crate::record::{RecoveryId, StepRef};
-pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress};
+use crate::record::{IncidentId, RecoveryId};
+pub use domains::{Burst, DomainState, Incident};
+pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
 const HISTORY: usize = 256;
-
-/// How many records that did not fit are kept at hand. There should be none.
-const MISFITS: usize = 16;
 
 /// Everything that lasts.
 #[derive(Clone, Debug)]
@@ -35,6 +34,12 @@ pub struct State {
     pub seq: u64,
     /// The hash of the plan that the journal adopted last.
     pub adopted: Option<String>,
+    /// The zones and regions of the plan.
+    pub topology: Arc<Topology>,
+    /// By [`DomainIx`](mainstay_plan::DomainIx).
+    pub domains: Vec<DomainState>,
+    /// Zones and regions that are lost.
+    pub incidents: BTreeMap<IncidentId, Incident>,
     /// By [`InstanceIx`].
     pub instances: Vec<InstanceState>,
     /// By [`ComponentIx`].
@@ -47,10 +52,9 @@ pub struct State {
     pub journal_lost: Option<String>,
     /// Recoveries that ended, the newest last.
     pub history: VecDeque<Recovery>,
-    /// Records that came where they can't come, the newest last: they changed nothing.
-    pub misfits: VecDeque<Misfit>,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
+    standings: Vec<domains::Standing>,
     open: BTreeMap<RecoveryId, ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
@@ -64,6 +68,10 @@ pub struct InstanceState {
     pub health: Health,
     /// When the first of the answers behind the verdict was asked.
     pub since: Time,
+    /// When it was found down, the last time.
+    pub down_at: Time,
+    /// It was well as of then, when something that depends on it had failed.
+    pub answered: Time,
     /// Since when nothing is known of it, while that is so.
     pub unseen_since: Time,
     /// The end of the last good observation before a `Down`.
@@ -76,20 +84,13 @@ pub struct InstanceState {
     pub frozen_loss: Option<Option<Duration>>,
 }
 
-/// A record that came where it can't come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Misfit {
-    /// The record's number.
-    pub seq: u64,
-    /// What could not come where.
-    pub what: Illegal,
-}
-
 impl InstanceState {
     fn unseen() -> InstanceState {
         InstanceState {
             health: Health::Unknown,
             since: Time::ZERO,
+            down_at: Time::ZERO,
+            answered: Time::ZERO,
             unseen_since: Time::ZERO,
             last_good: None,
             partly_answering: false,
@@ -134,8 +135,6 @@ pub struct Routing {
     pub targets: Vec<Vec<TargetState>>,
     /// By process: the epoch that it acknowledged last. A process is absent until it was heard of since the agent started.
     pub acknowledged: BTreeMap<String, u64>,
-    /// By process: how it stands to the newest table. One that is absent is unheard.
-    pub standing: BTreeMap<String, Standing>,
     /// The newest refusal, until a table is applied.
     pub refused: Option<String>,
     /// The hash of the plan under which the newest table was published.
@@ -148,7 +147,8 @@ impl State {
         let names = Names::of(&plan);
         let component =
             |bound| ComponentState { bound, recovery: None, last_ended: None, witnessed: None, paused: None };
-        State {
+        let topology = Arc::new(Topology::of(&plan));
+        let mut state = State {
             seq: 0,
             adopted: None,
             instances: plan.instances.iter().map(|_| InstanceState::unseen()).collect(),
@@ -160,13 +160,18 @@ impl State {
             },
             journal_lost: None,
             history: VecDeque::new(),
-            misfits: VecDeque::new(),
             doubted: Vec::new(),
+            domains: vec![DomainState::default(); topology.domains.len()],
+            incidents: BTreeMap::new(),
+            standings: vec![domains::Standing::default(); plan.instances.len()],
+            topology,
             open: BTreeMap::new(),
             unknown_owners: BTreeMap::new(),
             names,
             plan,
-        }
+        };
+        state.recount_all();
+        state
     }
 
     /// The same facts under another plan: what has the same name keeps its binding, its fences and its pauses. Health has to
@@ -179,10 +184,8 @@ impl State {
         next.paused = self.paused;
         next.journal_lost = self.journal_lost;
         next.history = self.history;
-        next.misfits = self.misfits;
         next.routing.epoch = self.routing.epoch;
         next.routing.acknowledged = self.routing.acknowledged;
-        next.routing.standing = self.routing.standing;
         for instance in &mut next.instances {
             instance.unseen_since = now;
         }
@@ -205,6 +208,7 @@ impl State {
                 next.set_target(&route.name, &self.plan.instance(target.instance).name, state);
             }
         }
+        next.recount_all();
         next
     }
 
@@ -238,30 +242,12 @@ impl State {
         self.components[self.open.get(&id)?.index()].recovery.as_ref()
     }
 
-    /// The play of the rung that is tried.
-    pub fn play(&self, recovery: &Recovery) -> Option<&Play> {
+    /// The play of the rung that is tried, and its step.
+    pub fn current_step(&self, recovery: &Recovery) -> Option<(&Play, &Step)> {
         let progress = recovery.progress.as_ref()?;
-        self.plan.component(recovery.component).ladder.get(recovery.rung)?.plays.get(&progress.from)
-    }
-
-    /// The steps that are to be done at the moment: those of the stage under way that are not done.
-    pub fn open_steps<'a>(
-        &'a self,
-        recovery: &'a Recovery,
-    ) -> impl Iterator<Item = (StepRef, &'a Step, &'a StepProgress)> {
-        let play = self.play(recovery);
-        let open = recovery.progress.iter().flat_map(Progress::open);
-        open.filter_map(move |(at, stand)| {
-            let step = StepRef { recovery: recovery.id, rung: recovery.rung, step: at, attempt: stand.attempt };
-            Some((step, play?.steps.get(at)?, stand))
-        })
-    }
-
-    /// The step, while this very try of it is being made.
-    pub fn running(&self, step: StepRef) -> Option<&Step> {
-        let recovery = self.open_recovery(step.recovery)?;
-        let runs = recovery.rung == step.rung && recovery.progress.as_ref()?.runs(step);
-        self.play(recovery)?.steps.get(step.step).filter(|_| runs)
+        let rung = self.plan.component(recovery.component).ladder.get(recovery.rung)?;
+        let play = rung.plays.get(&progress.from)?;
+        Some((play, play.steps.get(progress.step)?))
     }
 
     /// What an instance is at the moment.
@@ -282,17 +268,12 @@ impl State {
 
     /// Whether every traffic process serves the newest table.
     pub fn routes_converged(&self) -> bool {
-        self.processes().all(|it| self.standing(it) == Standing::Serves)
+        self.processes().all(|it| self.routing.acknowledged.get(it).is_some_and(|epoch| *epoch >= self.routing.epoch))
     }
 
     /// Whether every traffic process has said what it serves since the agent started.
     pub fn traffic_was_heard(&self) -> bool {
-        self.processes().all(|it| self.standing(it) != Standing::Unheard)
-    }
-
-    /// How a traffic process stands to the newest table.
-    pub fn standing(&self, process: &str) -> Standing {
-        self.routing.standing.get(process).copied().unwrap_or(Standing::Unheard)
+        self.processes().all(|it| self.routing.acknowledged.contains_key(it))
     }
 
     /// The traffic processes that serve the plan's routes.
@@ -300,7 +281,7 @@ impl State {
         (!self.plan.routes.is_empty()).then_some(LOCAL_PROCESS).into_iter()
     }
 
-    /// Lets `component` have just failed, with its witnesses answering and its standbys as far behind as `loss` says, asks
+    /// Lets `component` have just failed, alone, with its witnesses answering and its standbys as far behind as `loss` says, asks
     /// `question`, and puts everything back.
     pub(crate) fn with_failed<T>(
         &mut self,
@@ -313,6 +294,16 @@ impl State {
         let planned = plan.component(component);
         let before = self.components[component.index()].clone();
         let instances: Vec<_> = planned.instances.iter().map(|it| self.instances[it.index()].clone()).collect();
+        let place = self.topology.place(before.bound);
+        let domains: Vec<_> = place.domains().map(|it| (it, self.domains[it.index()].answered)).collect();
+        for (domain, _) in &domains {
+            self.domains[domain.index()].answered = now;
+        }
+        let well: Vec<_> = planned.depends_on.iter().map(|it| self.components[it.index()].bound).collect();
+        let well: Vec<_> = well.into_iter().map(|it| (it, self.instances[it.index()].answered)).collect();
+        for (instance, _) in &well {
+            self.instances[instance.index()].answered = now;
+        }
         for instance in &planned.instances {
             self.instances[instance.index()].frozen_loss.get_or_insert_with(|| loss(*instance));
         }
@@ -329,6 +320,12 @@ impl State {
         self.components[component.index()] = before;
         for (instance, was) in planned.instances.iter().zip(instances) {
             self.instances[instance.index()] = was;
+        }
+        for (domain, was) in domains {
+            self.domains[domain.index()].answered = was;
+        }
+        for (instance, was) in well {
+            self.instances[instance.index()].answered = was;
         }
         answer
     }

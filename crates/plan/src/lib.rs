@@ -34,12 +34,12 @@ pub mod sarif;
 mod starter;
 pub mod strategy;
 pub mod time;
+pub mod topology;
 pub mod walkthrough;
 
 pub use assess::Assessment;
 pub use config::{
-    Compiled, SourceFile, Surroundings, Upgraded, compile, compile_in, effective, part_schema, reference, schema,
-    upgrade,
+    Compiled, SourceFile, Surroundings, Upgraded, compile, compile_in, effective, reference, schema, upgrade,
 };
 pub use finding::{Code, Finding, Severity, Span, explain};
 pub use plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
@@ -48,4 +48,5 @@ pub use render::render;
 pub use sarif::sarif;
 pub use starter::starter;
 pub use time::Time;
+pub use topology::{DomainIx, Topology};
 pub use walkthrough::Walkthrough;

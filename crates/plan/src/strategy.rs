@@ -68,18 +68,10 @@ impl Rung {
 pub struct Play {
     /// The instance that the component is bound to afterwards: the same one for a restart.
     pub to: InstanceIx,
-    /// In the order of their stages. The last one verifies.
+    /// In this order. The last one verifies.
     pub steps: Vec<Step>,
     /// Set when the plan accepts two writers by name instead of a fence (`accept_risk: [two_writers]`).
     pub accepts_two_writers: bool,
-}
-
-impl Play {
-    /// The steps by stage: those of one stage are done at the same time, and the next stage begins when all of them are
-    /// done.
-    pub fn stages(&self) -> impl Iterator<Item = &[Step]> {
-        self.steps.chunk_by(|a, b| a.stage == b.stage)
-    }
 }
 
 /// One step of a play.
@@ -87,8 +79,6 @@ impl Play {
 pub struct Step {
     /// Readable and unique in its play: `cut traffic to orders-db`.
     pub name: String,
-    /// From 0. It begins when every step of the stage before is done.
-    pub stage: usize,
     /// What is done.
     pub kind: StepKind,
     /// What it needs to work.

@@ -2,7 +2,6 @@
 //!
 //! Lines hold at most 100 columns, as far as names let them.
 
-use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::{Bound, Cell, Condition, DataLoss, NoRecovery, Proof, Recovery, RestsOn, Verdict};
@@ -15,7 +14,7 @@ const WIDTH: usize = 100;
 
 const COLUMNS: [&str; 6] = ["failure", "without", "recovery", "worst case", "rto", "data lost"];
 
-const FOOT: &str = "A condition that has no row changes nothing: for it holds the row “-” of the same failure.\n";
+const FOOT: &str = "A condition that has no row changes nothing: it shares the row above it that is without “-”.\n";
 
 /// What is said once for the whole plan: those cells have no rows.
 const FOR_ALL: &str = "Without the agent's host nobody decides, and the traffic process that runs there is gone too. Without the \
@@ -219,7 +218,7 @@ fn no_recovery(
 
 impl Proof<'_> {
     /// Why there is no recovery, in words: what the component itself lacks, then the dependencies that nothing recovers,
-    /// each with the first of its reasons. What two rungs lack in the same words is said once.
+    /// each with the first of its reasons.
     pub(crate) fn reasons(&self, cell: &Cell<'_>, none: &NoRecovery) -> Vec<String> {
         let own = none.because.iter().map(|it| it.said(self.plan).to_string());
         let name = |ix: ComponentIx| &self.plan.component(ix).name;
@@ -233,8 +232,7 @@ impl Proof<'_> {
             let why = why.map(|it| format!(": {it}")).unwrap_or_default();
             format!("it needs `{}`, which is not recovered{through}{why}", name(it.on))
         };
-        let mut seen = HashSet::new();
-        own.chain(none.dependencies.iter().map(dependency)).filter(|it| seen.insert(it.clone())).collect()
+        own.chain(none.dependencies.iter().map(dependency)).collect()
     }
 }
 
