@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use mainstay_plan::observation::{Health, Scenario};
+use mainstay_plan::observation::Health;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::guard;
 use crate::record::{Body, Completion, PhaseName};
 use crate::recover::{self, Choice};
+use crate::scenario;
 use crate::state::{Recovery, RecoveryStatus, State};
 use crate::waiting::WaitingOn;
 
@@ -72,13 +73,19 @@ fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
 fn detect(state: &State, component: ComponentIx) -> Option<Body> {
     let bound = state.components[component.index()].bound;
     let instance = &state.instances[bound.index()];
-    (instance.health == Health::Down).then(|| Body::FailureDetected {
+    if instance.health != Health::Down {
+        return None;
+    }
+    let (scenario, incident, evidence) = scenario::explain(state, component);
+    Some(Body::FailureDetected {
         component: state.plan.component(component).name.clone(),
         instance: state.plan.instance(bound).name.clone(),
-        scenario: if instance.partly_answering { Scenario::ServiceFailure } else { Scenario::InstanceFailure },
+        scenario,
         first_failed: instance.since,
         last_good: instance.last_good,
         plan: state.adopted.clone().unwrap_or_default(),
+        evidence,
+        incident,
     })
 }
 
@@ -104,6 +111,13 @@ fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
             return Some(Body::RecoveryFailed { recovery: recovery.id, why });
         }
         return hold(recovery, waiting);
+    }
+    if let Some((WaitingOn::Correlation { .. }, _)) = recovery.held
+        && recovery.incident.is_none()
+        && !recovery.classified
+    {
+        let (scenario, _, evidence) = scenario::explain(state, recovery.component);
+        return Some(Body::Classified { recovery: recovery.id, scenario, evidence });
     }
     match recover::choose(state, recovery, now) {
         Choice::Rung(_) | Choice::Exhausted => Some(Body::RecoveryInitiated {

@@ -61,6 +61,13 @@ impl Gate {
                 let given_up = open.iter().flat_map(|it| &it.steps).filter(|it| it.given_up);
                 self.waiting.extend(given_up.map(|it| (seq, Effect::Cancel(it.step))));
             }
+            Body::RungFailed { recovery, rung, .. } => {
+                // A rung that is given up, because what it works on is lost, may leave actions running.
+                let closed = || state.history.iter().rev().find(|it| it.id == *recovery);
+                let steps = state.open_recovery(*recovery).or_else(closed).map(|it| it.steps.as_slice());
+                let running = steps.unwrap_or_default().iter().filter(|it| it.step.rung == *rung && it.ended.is_none());
+                self.waiting.extend(running.map(|it| (seq, Effect::Cancel(it.step))));
+            }
             Body::RecoveryFailed { recovery, .. } => {
                 // An aborted recovery may leave an action running; whoever runs it ends it, if it still runs.
                 let ended = state.history.iter().rev().find(|it| it.id == *recovery);
@@ -74,6 +81,8 @@ impl Gate {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::NeighbourAnswered { .. }
+            | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
@@ -82,18 +91,20 @@ impl Gate {
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
             | Body::FailureDetected { .. }
+            | Body::Classified { .. }
+            | Body::IncidentOpened { .. }
+            | Body::IncidentEnded { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }
             | Body::RungStarted { .. }
-            | Body::RungFailed { .. }
             | Body::RetryScheduled { .. }
             | Body::BudgetExceeded { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::RecoveryCompleted { .. } => {}
         }
-        if let Some((level, text)) = notice(body) {
+        if let Some((level, text)) = notice(state, body) {
             self.waiting.push_back((
                 seq,
                 Effect::Notify(Notice { key: format!("{}/{seq}", state.plan.site.name), level, text }),

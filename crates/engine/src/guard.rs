@@ -9,6 +9,7 @@ use mainstay_plan::policy::{Mode, OnJournalLoss};
 use mainstay_plan::strategy::OnExpiry;
 
 use crate::command::Override;
+use crate::scenario;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
 
@@ -42,6 +43,9 @@ pub fn first(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn>
         return Some(waiting);
     }
     if let Some(waiting) = witnesses(state, recovery) {
+        return Some(waiting);
+    }
+    if let Some(waiting) = scenario::correlation(state, recovery, now) {
         return Some(waiting);
     }
     let on_routes = !planned.routes.is_empty() && !overruled(Override::JournalLost);

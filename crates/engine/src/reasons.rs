@@ -25,7 +25,8 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
             reason: "disks are being replaced".to_owned(),
         },
         WaitingOn::Paused { .. } => WaitingOn::Traffic {},
-        WaitingOn::Traffic {} => WaitingOn::Dependency { component: "orders-db".to_owned() },
+        WaitingOn::Traffic {} => WaitingOn::Correlation { of: "berlin/hall-2".to_owned(), until },
+        WaitingOn::Correlation { .. } => WaitingOn::Dependency { component: "orders-db".to_owned() },
         WaitingOn::Dependency { .. } => WaitingOn::ObserveMode {},
         WaitingOn::ObserveMode {} => WaitingOn::CoolDown { until },
         WaitingOn::CoolDown { .. } => WaitingOn::Approval {

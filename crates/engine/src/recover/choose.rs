@@ -10,6 +10,7 @@ use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy, Whom};
 use mainstay_plan::{InstanceIx, Time};
 
 use crate::command::Override;
+use crate::scenario;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
 
@@ -101,6 +102,9 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
     let Some(play) = rung.plays.get(&bound) else {
         return Possible::No(format!("there is no way from `{}`", state.plan.instance(bound).name));
     };
+    if let Some(why) = scenario::out_of_place(state, play.to) {
+        return Possible::No(why);
+    }
     for it in &rung.only_if {
         let instance = match it.of {
             Whom::Component(ix) => state.components[ix.index()].bound,

@@ -16,6 +16,7 @@ use mainstay_plan::strategy::{OnExpiry, Play, Step, StepKind};
 
 use crate::decide::{completed_by_itself, hold, observation, phases};
 use crate::record::{Body, Completion, StepRef};
+use crate::scenario;
 use crate::state::{Recovery, State, StepAt};
 use crate::waiting::WaitingOn;
 use choose::fence_of;
@@ -38,6 +39,9 @@ pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     }
     if let Some(why) = &recovery.aborted {
         return Some(undo::end(state, recovery, progress, play, why));
+    }
+    if let Some(why) = scenario::out_of_place(state, play.to).filter(|_| play.to == progress.from) {
+        return Some(undo::end(state, recovery, progress, play, &why));
     }
     if progress.stage().is_none() {
         return completed(state, recovery, play, now);

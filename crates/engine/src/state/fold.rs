@@ -7,17 +7,28 @@ use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{OnExpiry, Phase, Step, StepKind};
 use mainstay_plan::{InstanceIx, Time};
 
+use super::concerned::Concerned;
 use super::{
     Advance, ComponentState, HISTORY, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus, State, StepAt,
     StepLog, StepProgress, UndoAt,
 };
 use crate::command::{Command, Override};
 use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, TrafficProcess, TrafficWord};
-use crate::record::{Body, Ended, Record, RecoveryId, ReportedTarget, StepRef};
+use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
 
 impl State {
     /// Folds a record in. Names that the plan does not know are passed over: they belong to a plan before.
     pub fn apply(&mut self, seq: u64, record: &Record) {
+        let concerned = self.concerned(&record.body);
+        self.fold(seq, record);
+        match concerned {
+            Concerned::All => self.recount_all(),
+            Concerned::Component(component) => self.recount(component),
+            Concerned::Open | Concerned::Domain(_) | Concerned::Nobody => {}
+        }
+    }
+
+    fn fold(&mut self, seq: u64, record: &Record) {
         self.seq = seq;
         let at = record.at;
         match &record.body {
@@ -39,6 +50,15 @@ impl State {
                     self.components[ix.index()].witnessed = Some(*since);
                 }
             }
+            Body::NeighbourAnswered { region, zone, by, asked } => {
+                self.on_answered(region, zone.as_deref(), by, *asked)
+            }
+            Body::DependencyAnswered { instance, asked } => {
+                if let Some(ix) = self.instance(instance) {
+                    let answered = &mut self.instances[ix.index()].answered;
+                    *answered = (*answered).max(*asked);
+                }
+            }
             Body::PositionFrozen { instance, loss_ns } => {
                 if let Some(ix) = self.instance(instance) {
                     self.instances[ix.index()].frozen_loss = Some(loss_ns.map(Duration::from_nanos));
@@ -55,15 +75,37 @@ impl State {
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
             Body::Commanded { command, by } => self.on_command(at, command, by),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
-            Body::FailureDetected { component, instance, scenario, first_failed, last_good, plan } => {
+            Body::FailureDetected {
+                component,
+                instance,
+                scenario,
+                first_failed,
+                last_good,
+                evidence,
+                incident,
+                plan,
+            } => {
                 if let Some(ix) = self.component(component) {
-                    let mut opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
-                    opened.plan.clone_from(plan);
-                    opened.budget = self.plan.component(ix).objectives.rto_for(scenario.domain());
+                    let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
+                    let budget = self.plan.component(ix).objectives.rto_for(scenario.domain());
+                    let (evidence, incident, plan) = (evidence.clone(), *incident, plan.clone());
+                    let opened = Recovery { evidence, incident, plan, budget, ..opened };
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
                 }
             }
+            Body::Classified { recovery, scenario, evidence } => self.with(*recovery, |it| {
+                it.scenario = *scenario;
+                it.evidence.clone_from(evidence);
+                it.classified = true;
+                it.held = None;
+            }),
+            Body::IncidentOpened { scenario, region, zone, first_failed, evidence } => {
+                if let Some(domain) = self.topology.named(region, zone.as_deref()) {
+                    self.on_incident_opened(at, IncidentId(seq), *scenario, domain, *first_failed, evidence);
+                }
+            }
+            Body::IncidentEnded { incident, .. } => self.on_incident_ended(*incident),
             Body::Held { recovery, waiting } => {
                 self.moved(*recovery, RecoveryInput::Held, |it| it.held = Some((waiting.clone(), at)));
             }
@@ -186,6 +228,9 @@ impl State {
             instance.unseen_since = at;
             instance.frozen_loss = None;
         }
+        for domain in &mut self.domains {
+            domain.burst = None;
+        }
         self.routing.acknowledged.clear();
         for process in self.known_processes() {
             self.hear(&process, TrafficWord::AgentStarted);
@@ -261,6 +306,7 @@ impl State {
         if to == Health::Down {
             instance.last_good = last_good;
             instance.partly_answering = partly;
+            instance.down_at = at;
             // How far the standbys were at an earlier failure says nothing about this one.
             let component = self.plan.instance(ix).component;
             if self.components[component.index()].bound == ix {
@@ -268,6 +314,11 @@ impl State {
                     self.instances[standby.index()].frozen_loss = None;
                 }
             }
+        }
+        match to {
+            Health::Down => self.note_failure(at, ix, since),
+            Health::Healthy => self.note_life(ix),
+            Health::Suspect | Health::Unknown => {}
         }
     }
 
@@ -657,6 +708,9 @@ impl State {
     /// Steps belong to the plan under which they were begun, so open recoveries end with it. What still fails is detected
     /// anew.
     pub(super) fn end_all_open(&mut self, now: Time) {
+        for incident in self.incidents.keys().copied().collect::<Vec<_>>() {
+            self.on_incident_ended(incident);
+        }
         for ix in std::mem::take(&mut self.open).into_values() {
             if let Some(mut recovery) = self.components[ix.index()].recovery.take() {
                 recovery.tried.push("the plan was replaced".to_owned());
