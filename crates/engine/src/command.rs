@@ -56,6 +56,42 @@ pub enum Command {
         /// `None`: the pause of all components.
         component: Option<String>,
     },
+    /// Hold one recovery before its next step.
+    PauseRecovery {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        reason: String,
+    },
+    /// Let it go on.
+    ResumeRecovery {
+        /// The recovery.
+        recovery: RecoveryId,
+    },
+    /// Go on without what a recovery waits for: an undo that did not work, a manual step, or the rung.
+    Skip {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        reason: String,
+    },
+    /// Try again, at once: a step, an undo, or the whole ladder of a recovery that failed.
+    Retry {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        reason: String,
+    },
+    /// Approve the next recovery of a component, should one be needed while nobody can be asked.
+    ApproveInAdvance {
+        /// The component.
+        component: String,
+        /// It counts until then.
+        #[serde(with = "time_nanos")]
+        until: Time,
+        /// Why.
+        reason: String,
+    },
     /// A person has looked at what happened to a component: its cool-down ends, and what was counted against it.
     Acknowledge {
         /// The component.
@@ -96,6 +132,11 @@ pub enum Command {
     Continue {
         /// Why.
         reason: String,
+    },
+    /// Take approvals in advance back.
+    Revoke {
+        /// The component.
+        component: String,
     },
     /// Take a displaced instance as a standby again.
     Adopt {
@@ -145,6 +186,8 @@ impl fmt::Display for Drained {
 pub enum Override {
     /// Act although too few witnesses answered.
     Witnesses,
+    /// Act although it is not known yet whether more failed than this instance.
+    Correlation,
     /// Act although what it depends on is not healthy.
     Dependency,
     /// Act although the mode is `observe`.
@@ -167,8 +210,9 @@ pub enum Override {
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 10] = [
+    pub const ALL: [Override; 11] = [
         Override::Witnesses,
+        Override::Correlation,
         Override::Dependency,
         Override::ObserveMode,
         Override::CoolDown,
@@ -184,6 +228,7 @@ impl Override {
     pub const fn word(self) -> &'static str {
         match self {
             Override::Witnesses => "witnesses",
+            Override::Correlation => "correlation",
             Override::Dependency => "dependency",
             Override::ObserveMode => "observe-mode",
             Override::CoolDown => "cool-down",
@@ -289,6 +334,50 @@ pub enum Refusal {
     /// Nothing is stopped.
     #[error("action is not stopped; see `mainstay status`")]
     NotHalted,
+    /// Another role is asked for.
+    #[error("`{by}` may not answer this: it takes the role `{role}`, which {who} (`people` in the plan)")]
+    NotAllowed {
+        /// Who asked.
+        by: String,
+        /// The role.
+        role: String,
+        /// Who has it.
+        who: String,
+    },
+    /// The same person again.
+    #[error("`{by}` has approved {recovery} already; {need} different people must, and {given} did")]
+    ApprovedAlready {
+        /// Who asked.
+        by: String,
+        /// The recovery.
+        recovery: RecoveryId,
+        /// How many are needed.
+        need: u32,
+        /// How many there are.
+        given: usize,
+    },
+    /// The component's recoveries ask nobody.
+    #[error("recoveries of `{component}` ask for no approval, so there is none to give")]
+    NoApprovalAsked {
+        /// The component.
+        component: String,
+    },
+    /// There is no approval in advance.
+    #[error("nobody has approved a recovery of `{component}` in advance; see `mainstay status`")]
+    NothingToRevoke {
+        /// The component.
+        component: String,
+    },
+    /// The recovery has nothing of the kind.
+    #[error("recovery {recovery} has nothing to {verb} now: {waiting}")]
+    NothingTo {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// `skip`, `retry`, `resume`.
+        verb: &'static str,
+        /// What it waits for, and what helps.
+        waiting: String,
+    },
     /// Nothing is paused.
     #[error("nothing is paused there; see `mainstay status`")]
     NotPaused,
@@ -320,6 +409,11 @@ impl Refusal {
             Refusal::NothingHeld { .. } => "nothing_held",
             Refusal::Halted { .. } => "halted",
             Refusal::NotHalted => "not_halted",
+            Refusal::NotAllowed { .. } => "not_allowed",
+            Refusal::ApprovedAlready { .. } => "approved_already",
+            Refusal::NoApprovalAsked { .. } => "no_approval_asked",
+            Refusal::NothingToRevoke { .. } => "nothing_to_revoke",
+            Refusal::NothingTo { .. } => "nothing_to_do",
         }
     }
 
@@ -335,8 +429,14 @@ impl Refusal {
             | Refusal::NotDrainable { .. }
             | Refusal::NotDrained { .. }
             | Refusal::NothingHeld { .. }
-            | Refusal::NotHalted => "mainstay status".to_owned(),
+            | Refusal::NotHalted
+            | Refusal::NotAllowed { .. }
+            | Refusal::NoApprovalAsked { .. }
+            | Refusal::NothingToRevoke { .. } => "mainstay status".to_owned(),
             Refusal::Halted { .. } => "mainstay continue".to_owned(),
+            Refusal::ApprovedAlready { recovery, .. } | Refusal::NothingTo { recovery, .. } => {
+                format!("mainstay recoveries show {recovery}")
+            }
             Refusal::NotOpen { .. } => "mainstay recoveries".to_owned(),
             Refusal::NotWaiting { recovery, .. } => format!("mainstay recoveries show {recovery}"),
             Refusal::OwnerMissing { .. } => "mainstay journal show --kind bound".to_owned(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mainstay_plan::action::Outcome;
 use mainstay_plan::route::Route;
-use mainstay_plan::{ComponentIx, Plan, Time};
+use mainstay_plan::{ComponentIx, DomainIx, Plan, Time};
 
 use crate::agenda::{Agenda, Look};
 use crate::command::{Command, Refusal};
@@ -15,7 +15,9 @@ use crate::input::Input;
 use crate::observe::Soft;
 use crate::record::{Body, Ended, Record, ReportedTarget};
 use crate::route::rules;
+use crate::scenario::{self, Question};
 use crate::state::State;
+use crate::state::concerned::Concerned;
 use crate::{ENGINE_VERSION, decide, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
@@ -95,7 +97,7 @@ impl Engine {
     pub fn fold(&mut self, now: Time, input: Input) {
         let fact = match input {
             Input::Observation(observation) => {
-                self.soft.take(&self.core.state.plan, now, observation);
+                self.soft.take(&self.core.state, now, observation);
                 return;
             }
             Input::Recorded(seq) => {
@@ -200,9 +202,9 @@ impl Engine {
         }
     }
 
-    /// Whether a command would be taken.
-    pub fn check_command(&self, command: &Command) -> Result<(), Refusal> {
-        crate::status::check_command(&self.core.state, command)
+    /// Whether a command of that person would be taken.
+    pub fn check_command(&self, command: &Command, by: &str) -> Result<(), Refusal> {
+        crate::status::check_command(&self.core.state, command, by)
     }
 
     fn record(&mut self, now: Time, fact: Body, effects: &mut Vec<Effect>) {
@@ -244,6 +246,10 @@ impl Engine {
 pub(crate) struct Core {
     pub(crate) state: State,
     agenda: Agenda,
+    dirty_domains: BTreeSet<DomainIx>,
+    /// Components that wait for the word of a domain, by when they failed.
+    asking: BTreeSet<(DomainIx, Time, ComponentIx)>,
+    asking_of: BTreeMap<ComponentIx, (DomainIx, Time)>,
     routes_dirty: bool,
     pub(crate) timers: BTreeSet<(Time, ComponentIx)>,
     timer_of: BTreeMap<ComponentIx, Time>,
@@ -266,13 +272,16 @@ impl Core {
         let mut core = Core {
             agenda: Agenda::new(&plan),
             state: State::new(plan),
+            dirty_domains: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            asking_of: BTreeMap::new(),
             routes_dirty: true,
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
             route_timer: None,
             dependents,
         };
-        core.agenda.insert_all();
+        core.all_dirty();
         core
     }
 
@@ -287,14 +296,16 @@ impl Core {
     /// Folds a record under the next number, and notes what it may change.
     pub(crate) fn take(&mut self, record: &Record) -> u64 {
         let seq = self.state.seq + 1;
-        let concerned = self.concerned(&record.body);
+        let concerned = self.state.concerned(&record.body);
         self.state.apply(seq, record);
         match concerned {
-            Concerned::All => self.agenda.insert_all(),
+            Concerned::All => self.all_dirty(),
             Concerned::Component(component) => {
                 self.agenda.insert(component);
                 self.agenda.extend(self.dependents[component.index()].iter().copied());
+                self.look_at_domains_of(component);
             }
+            Concerned::Domain(domain) => self.on_domain(domain, &record.body),
             Concerned::Open => self.agenda.extend(self.state.open_recoveries().map(|it| it.component)),
             Concerned::Nobody => {}
         }
@@ -311,12 +322,15 @@ impl Core {
     pub(crate) fn decide(&mut self, now: Time) -> Vec<(u64, Record)> {
         let mut decided = Vec::new();
         let expired: Vec<(Time, ComponentIx)> = self.timers.range(..=(now, ComponentIx(u32::MAX))).copied().collect();
-        self.agenda.extend(expired.into_iter().map(|it| it.1));
+        for (_, component) in expired {
+            self.agenda.insert(component);
+            self.look_at_domains_of(component);
+        }
         if self.route_timer.is_some_and(|it| it <= now) {
             self.routes_dirty = true;
         }
         loop {
-            while let Some(look) = self.next_look() {
+            while let Some(look) = self.next_look(now, &mut decided) {
                 for _ in 0..DECISIONS_A_TICK {
                     let next = match look {
                         Look::Restore(component) => decide::next(&self.state, component, now),
@@ -328,6 +342,7 @@ impl Core {
                 self.agenda.done(look);
                 if let Look::Restore(component) = look {
                     self.set_timer(component, now);
+                    self.note_question(component, now);
                 }
             }
             if !std::mem::take(&mut self.routes_dirty) {
@@ -340,14 +355,66 @@ impl Core {
         }
     }
 
+    /// Domains come first: what is lost with its zone is looked at as part of that.
+    fn next_look(&mut self, now: Time, decided: &mut Vec<(u64, Record)>) -> Option<Look> {
+        while let Some(domain) = self.dirty_domains.pop_first() {
+            if let Some(body) = scenario::next(&self.state, domain, now) {
+                self.push(now, body, decided);
+            }
+            if scenario::is_settled(&self.state, domain) {
+                self.ask_again(domain, Time::MAX);
+            }
+        }
+        self.look_at_what_waits_for_the_site();
+        self.agenda.next()
+    }
+
     /// What waits for the site as a whole is looked at as soon as that has changed.
-    fn next_look(&mut self) -> Option<Look> {
+    fn look_at_what_waits_for_the_site(&mut self) {
         let guards = &self.state.plan.guards;
         let is_guarded = guards.storm_brake.is_some() || guards.blast_radius.is_some();
         if let Some(held) = self.state.site.take_changed().filter(|_| is_guarded) {
             self.agenda.extend(held.iter().copied());
         }
-        self.agenda.next()
+    }
+
+    fn look_at_domains_of(&mut self, component: ComponentIx) {
+        for instance in &self.state.plan.component(component).instances {
+            self.dirty_domains.extend(self.state.topology.place(*instance).domains());
+        }
+    }
+
+    /// Whoever waits for a domain, and failed before something there answered, can go on; an incident concerns all that is
+    /// recovered there.
+    fn on_domain(&mut self, ix: DomainIx, body: &Body) {
+        let answered = self.state.domains[ix.index()].answered;
+        let parent = self.state.topology.domain(ix).parent;
+        for domain in [Some(ix), parent].into_iter().flatten() {
+            self.dirty_domains.insert(domain);
+            self.ask_again(domain, answered);
+        }
+        if matches!(body, Body::IncidentOpened { .. } | Body::IncidentEnded { .. }) {
+            self.dirty_domains.extend(&self.state.topology.domain(ix).parts);
+            self.agenda.extend(self.state.open_in(ix));
+        }
+    }
+
+    fn ask_again(&mut self, domain: DomainIx, failed_by: Time) {
+        let those = (domain, Time::ZERO, ComponentIx(0))..=(domain, failed_by, ComponentIx(u32::MAX));
+        self.agenda.extend(self.asking.range(those).map(|it| it.2));
+    }
+
+    fn note_question(&mut self, component: ComponentIx, now: Time) {
+        if let Some((domain, since)) = self.asking_of.remove(&component) {
+            self.asking.remove(&(domain, since, component));
+        }
+        if self.state.components[component.index()].recovery.is_some()
+            && let Some(Question::Lives(domain)) = scenario::question(&self.state, component, now)
+        {
+            let since = self.state.instances[self.state.components[component.index()].bound.index()].since;
+            self.asking.insert((domain, since, component));
+            self.asking_of.insert(component, (domain, since));
+        }
     }
 
     fn push(&mut self, now: Time, body: Body, decided: &mut Vec<(u64, Record)>) {
@@ -365,43 +432,9 @@ impl Core {
         }
     }
 
-    fn concerned(&self, body: &Body) -> Concerned {
-        let state = &self.state;
-        let component = |name: &str| state.component(name).map_or(Concerned::Nobody, Concerned::Component);
-        let instance = |name: &str| {
-            let of = |it| Concerned::Component(state.plan.instance(it).component);
-            state.instance(name).map_or(Concerned::Nobody, of)
-        };
-        let recovery = |id| state.open_recovery(id).map_or(Concerned::Nobody, |it| Concerned::Component(it.component));
-        match body {
-            Body::AgentStarted { .. }
-            | Body::AgentStopped { .. }
-            | Body::PlanAdopted { .. }
-            | Body::OwnLateness { .. }
-            | Body::TrafficAhead { .. }
-            | Body::Commanded { .. }
-            | Body::JournalLost { .. } => Concerned::All,
-            Body::RouteApplied { .. } | Body::RouteRefused { .. } | Body::TablePublished { .. } => Concerned::Open,
-            Body::RouteHeld { .. } | Body::RouteFreed { .. } => Concerned::Nobody,
-            Body::HealthChanged { instance: name, .. }
-            | Body::PositionFrozen { instance: name, .. }
-            | Body::Rejoined { instance: name } => instance(name),
-            Body::WitnessesAnswered { component: name, .. }
-            | Body::SignalsSeen { component: name, .. }
-            | Body::FailureDetected { component: name, .. }
-            | Body::Bound { component: name, .. } => component(name),
-            Body::StepEnded { step, .. } | Body::StepStarted { step, .. } | Body::StepTimedOut { step, .. } => {
-                recovery(step.recovery)
-            }
-            Body::Held { recovery: id, .. }
-            | Body::RecoveryInitiated { recovery: id, .. }
-            | Body::RungSkipped { recovery: id, .. }
-            | Body::RungStarted { recovery: id, .. }
-            | Body::FenceConfirmed { recovery: id, .. }
-            | Body::RungFailed { recovery: id, .. }
-            | Body::RecoveryCompleted { recovery: id, .. }
-            | Body::RecoveryFailed { recovery: id, .. } => recovery(*id),
-        }
+    fn all_dirty(&mut self) {
+        self.agenda.insert_all();
+        self.dirty_domains.extend((0u32..).map(DomainIx).take(self.state.domains.len()));
     }
 }
 
@@ -409,11 +442,4 @@ impl Core {
 fn gated<'a>(plan: &'a Plan, route: &'a Route) -> impl Iterator<Item = (ComponentIx, ComponentIx)> + 'a {
     let on_it: BTreeSet<ComponentIx> = route.targets.iter().map(|it| plan.instance(it.instance).component).collect();
     route.rules.gates.iter().flat_map(move |gate| on_it.clone().into_iter().map(move |it| (*gate, it)))
-}
-
-enum Concerned {
-    All,
-    Component(ComponentIx),
-    Open,
-    Nobody,
 }

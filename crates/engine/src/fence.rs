@@ -24,7 +24,9 @@ pub(crate) fn confirmed(state: &State, recovery: &Recovery) -> Option<Body> {
             StepKind::Stop { from, service } => {
                 (*from, Fence::Stop {}, format!("{}, seen stopped on its host", service.label()))
             }
-            StepKind::Act { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => return None,
+            StepKind::Act { .. } | StepKind::TakeOver { .. } | StepKind::Manual { .. } | StepKind::Verify { .. } => {
+                return None;
+            }
         };
         let instance = state.plan.instance(instance).name.clone();
         Some(Body::FenceConfirmed { recovery: recovery.id, step: log.step, instance, fence, by })

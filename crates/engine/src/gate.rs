@@ -49,7 +49,7 @@ impl Gate {
     /// Derives what a record justifies. `state` has folded it already.
     pub(crate) fn justify(&mut self, seq: u64, body: &Body, state: &State) {
         match body {
-            Body::StepStarted { step, key, .. } => {
+            Body::StepStarted { step, key, .. } | Body::UndoStarted { step, key, .. } => {
                 if let Some(order) = order(state, *step, key) {
                     self.waiting.push_back((seq, Effect::Act(order)));
                 }
@@ -61,6 +61,19 @@ impl Gate {
                 let given_up = state.site.halted.as_ref().map_or(&[][..], |it| &it.given_up);
                 self.waiting.retain(|it| !matches!(&it.1, Effect::Act(order) if given_up.contains(&order.step)));
                 self.waiting.extend(given_up.iter().map(|it| (seq, Effect::Cancel(*it))));
+            }
+            // What was being done when it was given up is not waited for.
+            Body::RollbackStarted { recovery, .. } => {
+                let open = state.open_recovery(*recovery);
+                let given_up = open.iter().flat_map(|it| &it.steps).filter(|it| it.given_up);
+                self.waiting.extend(given_up.map(|it| (seq, Effect::Cancel(it.step))));
+            }
+            Body::RungFailed { recovery, rung, .. } => {
+                // A rung that is given up, because what it works on is lost, may leave actions running.
+                let closed = || state.history.iter().rev().find(|it| it.id == *recovery);
+                let steps = state.open_recovery(*recovery).or_else(closed).map(|it| it.steps.as_slice());
+                let running = steps.unwrap_or_default().iter().filter(|it| it.step.rung == *rung && it.ended.is_none());
+                self.waiting.extend(running.map(|it| (seq, Effect::Cancel(it.step))));
             }
             Body::RecoveryFailed { recovery, .. } => {
                 // An aborted recovery may leave an action running; whoever runs it ends it, if it still runs.
@@ -76,6 +89,8 @@ impl Gate {
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
             | Body::SignalsSeen { .. }
+            | Body::NeighbourAnswered { .. }
+            | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
@@ -84,19 +99,23 @@ impl Gate {
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
             | Body::FailureDetected { .. }
+            | Body::Classified { .. }
+            | Body::IncidentOpened { .. }
+            | Body::IncidentEnded { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }
             | Body::RungStarted { .. }
             | Body::FenceConfirmed { .. }
-            | Body::RungFailed { .. }
+            | Body::RetryScheduled { .. }
+            | Body::BudgetExceeded { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::RouteHeld { .. }
             | Body::RouteFreed { .. }
             | Body::RecoveryCompleted { .. } => {}
         }
-        if let Some((level, text)) = notice(body) {
+        if let Some((level, text)) = notice(state, body) {
             self.waiting.push_back((
                 seq,
                 Effect::Notify(Notice { key: format!("{}/{seq}", state.plan.site.name), level, text }),
@@ -107,18 +126,22 @@ impl Gate {
 
 fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
     // A routing step that is converged when it begins ends in the same tick, and then does not run any more.
-    let planned = state.running(step)?;
-    let (instance, action) = match &planned.kind {
-        // A fence does not ask nicely: what does not answer may not obey either.
-        StepKind::Stop { from, service } => (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }),
-        StepKind::Act { on, action } => (*on, action.clone()),
-        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => return None,
+    let (planned, undoes) = match state.running(step) {
+        Some(planned) => (planned, None),
+        None => state.undoing(step).and_then(|it| Some((it, Some(it.undo.as_ref()?))))?,
     };
-    Some(Order {
-        step,
-        instance: state.plan.instance(instance).name.clone(),
-        action,
-        key: key.to_owned(),
-        timeout: planned.timeout,
-    })
+    let (instance, action, timeout) = match (&planned.kind, undoes) {
+        // A fence does not ask nicely: what does not answer may not obey either.
+        (StepKind::Stop { from, service }, None) => {
+            (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }, planned.timeout)
+        }
+        (StepKind::Act { on, action }, None) => (*on, action.clone(), planned.timeout),
+        (StepKind::Act { on, .. }, Some(undo)) => (*on, undo.action.clone(), undo.timeout),
+        (StepKind::Stop { .. }, Some(_))
+        | (
+            StepKind::CutTraffic { .. } | StepKind::Manual { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. },
+            _,
+        ) => return None,
+    };
+    Some(Order { step, instance: state.plan.instance(instance).name.clone(), action, key: key.to_owned(), timeout })
 }

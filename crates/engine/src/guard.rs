@@ -1,11 +1,15 @@
 //! What may hold a recovery back, in the order in which a careful person would ask: may we be the broken part, did someone ask
 //! us to keep still, does something else have to come first, how far may we go alone, is it too soon, and is it too much?
 
+use std::collections::BTreeSet;
+
 use mainstay_plan::Time;
 use mainstay_plan::observation::Health;
 use mainstay_plan::policy::{AfterFailure, Mode, OnJournalLoss};
+use mainstay_plan::strategy::OnExpiry;
 
 use crate::command::Override;
+use crate::scenario;
 use crate::state::{Pause, Recovery, State};
 use crate::waiting::{Unacknowledged, WaitingOn};
 
@@ -89,14 +93,18 @@ pub(crate) fn blast_radius(state: &State, recovery: &Recovery) -> Option<Waiting
     let radius = state.plan.guards.blast_radius?;
     let of = state.components.len();
     let (would_be, allowed) = (state.site.touched_with(recovery.component), radius.allowed(of));
-    let over = would_be > allowed && !recovery.overrides.contains(&Override::BlastRadius);
+    // What an incident explains adds nothing to what is not explained.
+    let explained = recovery.incident.is_some() || recovery.overrides.contains(&Override::BlastRadius);
+    let over = would_be > allowed && !explained;
     over.then_some(WaitingOn::BlastRadius { would_be, of, allowed })
 }
 
 /// Whether as many recoveries have begun lately as the plan lets begin.
 pub(crate) fn storm_brake(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
     let brake = state.plan.guards.storm_brake?;
-    let until = state.site.brake_frees(brake, now).filter(|_| !recovery.overrides.contains(&Override::StormBrake))?;
+    let counted = recovery.incident.is_some_and(|it| state.site.counts(it));
+    let passes = counted || recovery.overrides.contains(&Override::StormBrake);
+    let until = state.site.brake_frees(brake, now).filter(|_| !passes)?;
     let within_ns = u64::try_from(brake.within.as_nanos()).unwrap_or(u64::MAX);
     Some(WaitingOn::StormBrake { at_most: brake.at_most, within_ns, until })
 }
@@ -108,19 +116,81 @@ pub fn first(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn>
     let on_routes = !planned.routes.is_empty() && !overruled(Override::JournalLost);
     let unheard = on_routes && state.routing.epoch == 0 && !state.traffic_was_heard();
     let observes = state.plan.mode == Mode::Observe && !overruled(Override::ObserveMode);
-    let expires = planned.guards.approval.map(|it| recovery.opened + it.expires);
-    let asks = (expires.is_some() || state.plan.mode == Mode::Recommend) && !recovery.approved;
     halted(state)
         .or_else(|| journal(state, recovery))
         .or_else(|| witnesses(state, recovery))
         .or_else(|| signals(state, recovery))
+        .or_else(|| scenario::correlation(state, recovery, now))
         .or_else(|| unheard.then_some(WaitingOn::Traffic {}))
         .or_else(|| pause(state, recovery, now))
         .or_else(|| dependency(state, recovery))
         .or_else(|| observes.then_some(WaitingOn::ObserveMode {}))
         .or_else(|| past(state, recovery, now))
         .or_else(|| blast_radius(state, recovery))
-        .or_else(|| asks.then_some(WaitingOn::Approval { expires }))
+        .or_else(|| approval(state, recovery, now))
         // The last, because who passes it begins and counts.
         .or_else(|| storm_brake(state, recovery, now))
+}
+
+/// Whether too few people have approved it, and the plan does not say that their silence means yes.
+fn approval(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
+    let asked = Asked::of(state, recovery)?;
+    let given = asked.given(state, recovery, now);
+    let silent = asked.expires.is_some_and(|it| it <= now) && asked.on_expiry == OnExpiry::Proceed;
+    (given.len() < asked.need as usize && !silent).then_some(WaitingOn::Approval {
+        expires: asked.expires,
+        need: asked.need,
+        given,
+        role: asked.role.map(str::to_owned),
+    })
+}
+
+/// How the approval was had, for the record; `None`: nobody was asked.
+pub(crate) fn approved(state: &State, recovery: &Recovery, now: Time) -> Option<String> {
+    let asked = Asked::of(state, recovery)?;
+    let given = asked.given(state, recovery, now);
+    if given.len() < asked.need as usize {
+        return Some("nobody answered in time, and the plan goes on then".to_owned());
+    }
+    let advance = &state.components[recovery.component.index()].advance;
+    let said = |by: &String| match advance.get(by).filter(|_| !recovery.approved_by.contains(by)) {
+        Some(it) => format!("{by} in advance ({})", it.reason),
+        None => by.clone(),
+    };
+    Some(format!("approved by {}", given.iter().map(said).collect::<Vec<_>>().join(", ")))
+}
+
+/// What is asked of people before a recovery begins.
+pub(crate) struct Asked<'a> {
+    expires: Option<Time>,
+    /// How many different people must approve.
+    pub(crate) need: u32,
+    /// The role that it takes.
+    pub(crate) role: Option<&'a str>,
+    on_expiry: OnExpiry,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn of(state: &'a State, recovery: &Recovery) -> Option<Asked<'a>> {
+        match &state.plan.component(recovery.component).guards.approval {
+            Some(approval) => Some(Asked {
+                expires: Some(recovery.opened + approval.expires),
+                need: approval.quorum,
+                role: approval.role.as_deref(),
+                on_expiry: approval.on_expiry,
+            }),
+            None if state.plan.mode == Mode::Recommend => {
+                Some(Asked { expires: None, need: 1, role: None, on_expiry: OnExpiry::Fail })
+            }
+            None => None,
+        }
+    }
+
+    /// Who has approved it, now or in advance. Each person counts once, and only with the role.
+    pub(crate) fn given(&self, state: &State, recovery: &Recovery, now: Time) -> Vec<String> {
+        let advance = &state.components[recovery.component.index()].advance;
+        let in_advance = advance.iter().filter(|(_, it)| it.until > now).map(|(by, _)| by);
+        let all: BTreeSet<&String> = recovery.approved_by.iter().chain(in_advance).collect();
+        all.into_iter().filter(|it| state.plan.may(it, self.role)).cloned().collect()
+    }
 }

@@ -365,6 +365,14 @@ codes! {
         "what deceives one kind of probe deceives it however often it is asked"
     VainRule "MS0571" Warning "a rule of a route that can't be kept"
         "a rule that always or never holds is not what was meant, and is found out when it counts"
+    NeverRetried "MS0540" Warning "a wait between attempts that does nothing"
+        "whoever reads it believes that it is tried more gently than it is"
+    NobodyMay "MS0541" Error "a role that too few people have"
+        "the question could never be answered, and it would be found out during an outage"
+    NothingBefore "MS0542" Warning "an action that begins with nothing"
+        "whoever reads it believes that two things are done at the same time"
+    PreconditionMoot "MS0543" Warning "a precondition that says nothing, or never holds"
+        "a rung that is never tried looks like a recovery, and is none"
 }
 
 /// The page of a code, in Markdown. `code` may be written in any case (`ms0102`); `None` if there is no such code.

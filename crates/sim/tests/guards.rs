@@ -173,7 +173,10 @@ fn a_halt_stops_what_is_under_way_and_survives_a_restart() {
         by: "operator".to_owned(),
         reason: "it does what we do not understand".to_owned(),
     };
-    assert_eq!(world.engine().expect("it runs").check_command(&Command::Halt { reason: reason() }), Err(refused));
+    assert_eq!(
+        world.engine().expect("it runs").check_command(&Command::Halt { reason: reason() }, "operator"),
+        Err(refused)
+    );
     assert!(state.site.halted.is_some());
     world.fault(Duration::ZERO, Fault::AgentKilled(millis(500)));
     world.run_for(millis(60_000));

@@ -50,7 +50,7 @@ fn says(world: &mut World, dice: &mut Dice) {
             reason: reason(),
         },
     };
-    if engine.check_command(&command).is_ok() {
+    if engine.check_command(&command, "operator").is_ok() {
         world.say(Duration::ZERO, command);
         world.run_for(Duration::ZERO);
     }
@@ -84,7 +84,7 @@ fn storm(seed: u64) {
     for component in ["orders-db", "web", "search", "mail"] {
         let command = Command::Acknowledge { component: component.to_owned(), reason: reason() };
         for command in [command, Command::Continue { reason: reason() }] {
-            if world.engine().is_some_and(|it| it.check_command(&command).is_ok()) {
+            if world.engine().is_some_and(|it| it.check_command(&command, "operator").is_ok()) {
                 world.say(Duration::ZERO, command);
                 world.run_for(Duration::ZERO);
             }

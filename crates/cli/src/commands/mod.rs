@@ -20,9 +20,11 @@ mod planes;
 mod recover;
 mod recoveries;
 mod resume;
+mod retry;
 mod route;
 pub(crate) mod run;
 mod schema;
+mod skip;
 mod status;
 pub(crate) mod traffic;
 mod undrain;
@@ -97,6 +99,8 @@ enum Command {
     Route(route::Route),
     Halt(halt::Halt),
     Continue(go_on::Continue),
+    Skip(skip::Skip),
+    Retry(retry::Retry),
     Adopt(adopt::Adopt),
     Journal(journal::Journal),
     Completions(completions::Completions),
@@ -116,6 +120,8 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "abort",
             "pause",
             "resume",
+            "skip",
+            "retry",
             "acknowledge",
             "adopt",
             "drain",
@@ -160,6 +166,8 @@ impl Cli {
             Command::Route(it) => it.run(&cx),
             Command::Halt(it) => it.run(&cx),
             Command::Continue(it) => it.run(&cx),
+            Command::Skip(it) => it.run(&cx),
+            Command::Retry(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),
             Command::Completions(it) => it.run(),

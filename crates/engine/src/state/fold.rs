@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
-use mainstay_plan::strategy::{Phase, Step, StepKind};
+use mainstay_plan::strategy::{OnExpiry, Phase, Step, StepKind};
 use mainstay_plan::{ComponentIx, InstanceIx, RouteIx, Time};
 
+use super::concerned::Concerned;
 use super::{
-    ComponentState, Drain, Fenced, HISTORY, Halt, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus,
-    RouteHold, State, StepAt, StepLog, StepProgress,
+    Advance, ComponentState, Drain, Fenced, HISTORY, Halt, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus,
+    RouteHold, State, StepAt, StepLog, StepProgress, UndoAt,
 };
 use crate::command::{Command, Override};
 use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, TrafficProcess, TrafficWord};
-use crate::record::{Body, Ended, Record, RecoveryId, ReportedTarget, StepRef};
+use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
 use crate::route::rules::{Kept, Objection};
 use crate::waiting::WaitingOn;
 
@@ -23,6 +24,16 @@ const REMEMBERED: usize = 1000;
 impl State {
     /// Folds a record in. Names that the plan does not know are passed over: they belong to a plan before.
     pub fn apply(&mut self, seq: u64, record: &Record) {
+        let concerned = self.concerned(&record.body);
+        self.fold(seq, record);
+        match concerned {
+            Concerned::All => self.recount_all(),
+            Concerned::Component(component) => self.recount(component),
+            Concerned::Open | Concerned::Domain(_) | Concerned::Nobody => {}
+        }
+    }
+
+    fn fold(&mut self, seq: u64, record: &Record) {
         self.seq = seq;
         let at = record.at;
         match &record.body {
@@ -49,13 +60,22 @@ impl State {
                     self.components[ix.index()].signalled = Some(*since);
                 }
             }
+            Body::NeighbourAnswered { region, zone, by, asked } => {
+                self.on_answered(region, zone.as_deref(), by, *asked)
+            }
+            Body::DependencyAnswered { instance, asked } => {
+                if let Some(ix) = self.instance(instance) {
+                    let answered = &mut self.instances[ix.index()].answered;
+                    *answered = (*answered).max(*asked);
+                }
+            }
             Body::PositionFrozen { instance, loss_ns } => {
                 if let Some(ix) = self.instance(instance) {
                     self.instances[ix.index()].frozen_loss = Some(loss_ns.map(Duration::from_nanos));
                 }
             }
             Body::StepEnded { step, ended } => self.on_step_ended(at, *step, ended.clone()),
-            Body::StepTimedOut { step, why } => self.on_step_ended(at, *step, Ended::Unknown(why.clone())),
+            Body::StepTimedOut { step, why } => self.on_step_timed_out(at, *step, why),
             Body::RouteApplied { process, epoch } => self.on_applied(at, process, *epoch),
             Body::RouteRefused { process, epoch, reason } => {
                 let newest = *epoch >= self.routing.epoch;
@@ -65,24 +85,67 @@ impl State {
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
             Body::Commanded { command, by } => self.on_command(at, command, by),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
-            Body::FailureDetected { component, instance, scenario, first_failed, last_good } => {
+            Body::FailureDetected {
+                component,
+                instance,
+                scenario,
+                first_failed,
+                last_good,
+                evidence,
+                incident,
+                plan,
+            } => {
                 if let Some(ix) = self.component(component) {
                     let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
+                    let budget = self.plan.component(ix).objectives.rto_for(scenario.domain());
+                    let (evidence, incident, plan) = (evidence.clone(), *incident, plan.clone());
+                    let opened = Recovery { evidence, incident, plan, budget, ..opened };
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
-                    self.recount(ix);
                 }
             }
+            Body::Classified { recovery, scenario, evidence } => self.with(*recovery, |it| {
+                it.scenario = *scenario;
+                it.evidence.clone_from(evidence);
+                it.classified = true;
+                it.held = None;
+            }),
+            Body::IncidentOpened { scenario, region, zone, first_failed, evidence } => {
+                if let Some(domain) = self.topology.named(region, zone.as_deref()) {
+                    self.on_incident_opened(at, IncidentId(seq), *scenario, domain, *first_failed, evidence);
+                }
+            }
+            Body::IncidentEnded { incident, .. } => self.on_incident_ended(*incident),
             Body::Held { recovery, waiting } => self.on_held(at, *recovery, waiting),
-            Body::RecoveryInitiated { recovery, .. } => self.on_initiated(at, *recovery),
+            Body::RecoveryInitiated { recovery, approval, .. } => {
+                if approval.is_some()
+                    && let Some(ix) = self.open.get(recovery)
+                {
+                    self.components[ix.index()].advance.clear();
+                }
+                self.on_initiated(at, *recovery);
+            }
             Body::RungSkipped { recovery, rung, strategy, why } => {
                 self.moved(*recovery, RecoveryInput::RungSkipped, |it| {
                     it.tried.push(format!("{} passed over: {why}", strategy.word()));
                     it.rung = rung + 1;
-                })
+                    if it.skip.as_ref() == Some(why) {
+                        it.skip = None;
+                        it.given_up.insert(*rung);
+                    }
+                });
             }
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
             Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
+            Body::RetryScheduled { step, at: until } => self.with(step.recovery, |it| {
+                it.held = None;
+                if let Some(stand) = it.step_mut(step.step) {
+                    stand.at = StepAt::Waiting { until: *until };
+                }
+            }),
+            Body::RollbackStarted { recovery, why, .. } => self.on_rollback_started(at, *recovery, why),
+            Body::UndoStarted { step, name, .. } => self.on_undo_started(at, *step, name),
+            Body::BudgetExceeded { recovery, .. } => self.with(*recovery, |it| it.over_budget = true),
             Body::RungFailed { recovery, rung, why } => {
                 self.displace_half_activated(*recovery);
                 self.moved(*recovery, RecoveryInput::RungFailed, |it| {
@@ -91,6 +154,9 @@ impl State {
                     it.progress = None;
                     it.cut = false;
                     it.held = None;
+                    if it.skip.take().is_some() {
+                        it.given_up.insert(*rung);
+                    }
                 });
             }
             Body::FenceConfirmed { recovery, step, instance, fence, by } => {
@@ -98,7 +164,11 @@ impl State {
                 self.with(*recovery, |it| it.fenced.push(Fenced { step, instance, fence, by, at }));
             }
             Body::Bound { component, instance, .. } => self.on_bound(component, instance),
-            Body::Rejoined { instance } => self.take_back(instance),
+            Body::Rejoined { instance } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].displaced = false;
+                }
+            }
             Body::RouteHeld { route, targets, objection } => self.on_route_held(at, route, targets, objection),
             Body::RouteFreed { route } => {
                 if let Some(ix) = self.route(route) {
@@ -135,36 +205,14 @@ impl State {
         self.moved(id, RecoveryInput::Initiated, |it| it.held = None);
         let Some(ix) = self.open.get(&id).copied() else { return };
         self.site.set_held(ix, false);
-        self.site.begins(at);
+        let incident = self.components[ix.index()].recovery.as_ref().and_then(|it| it.incident);
+        self.site.begins(at, incident);
         let component = &mut self.components[ix.index()];
         component.unacknowledged = None;
         if component.begun.len() == REMEMBERED {
             component.begun.pop_front();
         }
         component.begun.push_back(at);
-    }
-
-    /// Notes whether a component is down, in recovery, or not whole again after one.
-    fn recount(&mut self, ix: ComponentIx) {
-        let component = &self.components[ix.index()];
-        let touched = component.recovery.is_some()
-            || self.instances[component.bound.index()].health == Health::Down
-            || self.plan.component(ix).instances.iter().any(|it| self.instances[it.index()].displaced);
-        self.site.set_touched(ix, touched);
-    }
-
-    pub(super) fn recount_all(&mut self) {
-        for ix in (0u32..).map(ComponentIx).take(self.components.len()) {
-            self.recount(ix);
-        }
-    }
-
-    /// A displaced instance can take over again.
-    fn take_back(&mut self, instance: &str) {
-        if let Some(ix) = self.instance(instance) {
-            self.instances[ix.index()].displaced = false;
-            self.recount(self.plan.instance(ix).component);
-        }
     }
 
     fn with(&mut self, id: RecoveryId, change: impl FnOnce(&mut Recovery)) {
@@ -219,7 +267,9 @@ impl State {
             instance.unseen_since = at;
             instance.frozen_loss = None;
         }
-        self.recount_all();
+        for domain in &mut self.domains {
+            domain.burst = None;
+        }
         self.routing.acknowledged.clear();
         for process in self.known_processes() {
             self.hear(&process, TrafficWord::AgentStarted);
@@ -228,10 +278,19 @@ impl State {
         let interrupted = |it: &ComponentState| {
             let open = it.recovery.iter().flat_map(|it| self.open_steps(it));
             let running = open.filter(|(.., stand)| matches!(stand.at, StepAt::Running { .. }));
-            running.map(|(at, step, _)| (at, step.idempotent)).collect()
+            // People go on with what they were asked to do.
+            let ours = running.filter(|(_, step, _)| !matches!(step.kind, StepKind::Manual { .. }));
+            ours.map(|(at, step, _)| (at, step.idempotent)).collect()
         };
+        let undone = |it: &ComponentState| {
+            let recovery = it.recovery.as_ref()?;
+            let at = recovery.progress.as_ref()?.to_undo()?;
+            let undo = self.play(recovery)?.steps.get(at)?.undo.as_ref()?;
+            Some((at, undo.action.is_idempotent()))
+        };
+        let undone: Vec<Option<(usize, bool)>> = self.components.iter().map(undone).collect();
         let interrupted: Vec<Vec<(StepRef, bool)>> = self.components.iter().map(interrupted).collect();
-        for (component, interrupted) in self.components.iter_mut().zip(interrupted) {
+        for ((component, interrupted), undone) in self.components.iter_mut().zip(interrupted).zip(undone) {
             component.witnessed = None;
             component.signalled = None;
             let Some(recovery) = &mut component.recovery else { continue };
@@ -242,7 +301,13 @@ impl State {
                 recovery.log_end(step, at, unknown.clone());
                 if let Some(stand) = recovery.step_mut(step.step) {
                     stand.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
+                    if let UndoAt::Registered { doubtful } = &mut stand.undo {
+                        *doubtful = true;
+                    }
                 }
+            }
+            if let Some((step, repeatable)) = undone {
+                recovery.undo_interrupted(at, step, repeatable);
             }
         }
     }
@@ -269,7 +334,6 @@ impl State {
         instance.health = Health::Unknown;
         instance.unseen_since = at;
         self.doubted.push(ix);
-        self.recount(self.plan.instance(ix).component);
     }
 
     fn on_health(&mut self, at: Time, name: &str, to: Health, since: Time, last_good: Option<Time>, partly: bool) {
@@ -283,6 +347,7 @@ impl State {
         if to == Health::Down {
             instance.last_good = last_good;
             instance.partly_answering = partly;
+            instance.down_at = at;
             // How far the standbys were at an earlier failure says nothing about this one.
             let component = self.plan.instance(ix).component;
             if self.components[component.index()].bound == ix {
@@ -291,7 +356,11 @@ impl State {
                 }
             }
         }
-        self.recount(self.plan.instance(ix).component);
+        match to {
+            Health::Down => self.note_failure(at, ix, since),
+            Health::Healthy => self.note_life(ix),
+            Health::Suspect | Health::Unknown => {}
+        }
     }
 
     fn on_rung_started(&mut self, id: RecoveryId, rung: usize) {
@@ -309,7 +378,9 @@ impl State {
     fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
         let Some(found) = self.open_recovery(step.recovery) else { return };
         let component = found.component;
-        let planned = self.play(found).and_then(|it| it.steps.get(step.step)).map(|it| &it.kind);
+        let planned = self.play(found).and_then(|it| it.steps.get(step.step));
+        let has_undo = planned.is_some_and(|it| it.undo.is_some());
+        let planned = planned.map(|it| &it.kind);
         let phase = planned.map_or(Phase::Act, StepKind::phase);
         let irreversible = planned.is_none_or(StepKind::is_irreversible);
         let cuts = matches!(planned, Some(StepKind::CutTraffic { .. }));
@@ -320,10 +391,13 @@ impl State {
         recovery.irreversible |= irreversible;
         recovery.cut |= cuts;
         recovery.held = None;
-        recovery.steps.push(StepLog { step, name: name.to_owned(), started: at, ended: None });
+        recovery.steps.push(StepLog::begun(step, name, at));
         if let Some(stand) = recovery.step_mut(step.step) {
             stand.attempt = step.attempt;
             stand.at = StepAt::Running { since: at };
+            if has_undo && stand.undo == UndoAt::Nothing {
+                stand.undo = UndoAt::Registered { doubtful: false };
+            }
         }
         // A cold standby was down because it was stopped, which says nothing about it since its activation.
         if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
@@ -333,6 +407,10 @@ impl State {
     }
 
     fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
+        if self.undoing(step).is_some() {
+            self.on_undo_ended(at, step, ended);
+            return;
+        }
         let Some(planned) = self.running(step) else { return };
         let phase = planned.kind.phase();
         let touched = touched(&planned.kind);
@@ -340,15 +418,89 @@ impl State {
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         recovery.account(at, phase);
         recovery.log_end(step, at, ended.clone());
+        recovery.held = None;
         let Some(stand) = recovery.step_mut(step.step) else { return };
         stand.failures += u32::from(ended != Ended::Done);
         stand.at = StepAt::Ended(ended.clone());
-        match ended {
-            Ended::Done => {}
-            Ended::Failed(_) => stand.round += 1,
-            // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
-            Ended::Unknown(_) => touched.into_iter().for_each(|it| self.doubt(at, it)),
+        match (ended, &mut stand.undo) {
+            (Ended::Done, _) => {}
+            (Ended::Failed(_), undo) => {
+                stand.round += 1;
+                // It was not done, so there is nothing to undo, unless a try before may have done it.
+                if *undo == (UndoAt::Registered { doubtful: false }) {
+                    *undo = UndoAt::Nothing;
+                }
+            }
+            (Ended::Unknown(_), undo) => {
+                if let UndoAt::Registered { doubtful } = undo {
+                    *doubtful = true;
+                }
+                // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
+                touched.into_iter().for_each(|it| self.doubt(at, it));
+            }
         }
+    }
+
+    /// A step whose time is over. People are asked once, and the plan says what their silence means.
+    fn on_step_timed_out(&mut self, at: Time, step: StepRef, why: &str) {
+        let on_expiry = self.running(step).and_then(|it| match it.kind {
+            StepKind::Manual { on_expiry, .. } => Some(on_expiry),
+            StepKind::CutTraffic { .. }
+            | StepKind::Stop { .. }
+            | StepKind::Act { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. } => None,
+        });
+        let ended = match on_expiry {
+            None => Ended::Unknown(why.to_owned()),
+            Some(OnExpiry::Fail) => Ended::Failed(why.to_owned()),
+            Some(OnExpiry::Proceed) => Ended::Done,
+        };
+        self.on_step_ended(at, step, ended);
+    }
+
+    /// What is being done is given up; nobody knows whether it was done, so it is undone too.
+    fn on_rollback_started(&mut self, at: Time, id: RecoveryId, why: &str) {
+        let Some(recovery) = self.open_recovery(id) else { return };
+        let running = self.open_steps(recovery).filter(|(.., stand)| matches!(stand.at, StepAt::Running { .. }));
+        let running: Vec<StepRef> = running.map(|it| it.0).collect();
+        for step in running {
+            self.on_step_ended(at, step, Ended::Unknown("it was given up".to_owned()));
+            self.with(id, |it| it.give_up(step));
+        }
+        self.with(id, |it| {
+            it.held = None;
+            if let Some(progress) = &mut it.progress {
+                progress.rollback = Some(why.to_owned());
+            }
+        });
+    }
+
+    fn on_undo_started(&mut self, at: Time, step: StepRef, name: &str) {
+        self.with(step.recovery, |it| {
+            it.account(at, Phase::Act);
+            it.held = None;
+            it.steps.push(StepLog::begun(step, name, at));
+            if let Some(stand) = it.step_mut(step.step) {
+                stand.attempt = step.attempt;
+                stand.undo = UndoAt::Running { since: at };
+            }
+        });
+    }
+
+    /// Whatever was undone has to be seen anew.
+    fn on_undo_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
+        let touched = self.undoing(step).map(|it| touched(&it.kind)).unwrap_or_default();
+        self.with(step.recovery, |it| {
+            it.account(at, Phase::Act);
+            it.log_end(step, at, ended.clone());
+            it.held = None;
+            if let Some(stand) = it.step_mut(step.step) {
+                stand.round += u32::from(matches!(ended, Ended::Failed(_)));
+                stand.undo = UndoAt::Ended(ended.clone());
+            }
+        });
+        touched.into_iter().for_each(|it| self.doubt(at, it));
     }
 
     fn on_applied(&mut self, at: Time, process: &str, epoch: u64) {
@@ -404,7 +556,6 @@ impl State {
                 TargetState::Standby | TargetState::Draining | TargetState::Down => {}
             }
         }
-        self.recount_all();
     }
 
     fn on_route_held(&mut self, at: Time, route: &str, targets: &[String], objection: &Objection) {
@@ -470,7 +621,6 @@ impl State {
         if let Some(recovery) = &mut self.components[component.index()].recovery {
             recovery.cut = false;
         }
-        self.recount(component);
     }
 
     /// A standby that was activated, or may have been, and did not take over is no standby any more: it may have a history
@@ -485,12 +635,12 @@ impl State {
             let kind = play.steps.get(log.step.step).map(|it| &it.kind);
             matches!(kind, Some(StepKind::Act { on, .. }) if *on != bound)
                 && log.step.rung == recovery.rung
+                && progress.steps.get(log.step.step).is_some_and(|it| it.undo != UndoAt::Ended(Ended::Done))
                 && !matches!(log.ended, Some((_, Ended::Failed(_))))
         };
         let to = play.to;
         if to != bound && recovery.steps.iter().any(activates) {
             self.instances[to.index()].displaced = true;
-            self.recount(self.plan.instance(to).component);
         }
     }
 
@@ -501,7 +651,7 @@ impl State {
                 self.acknowledge(ix);
                 if let Some(open) = &mut self.components[ix.index()].recovery {
                     open.overrides.insert(Override::CoolDown);
-                    open.approved = true;
+                    open.approved_by.insert(by.to_owned());
                 }
             }
             Command::Acknowledge { component, .. } => {
@@ -522,13 +672,20 @@ impl State {
             }
             Command::Halt { reason } => self.halt(at, reason, by),
             Command::Continue { .. } => self.go_on(),
-            Command::Approve { recovery, overrides, outcome, .. } => self.with(*recovery, |it| {
-                it.approved = true;
-                it.overrides.extend(overrides);
-                if let Some(done) = outcome {
-                    it.say_outcome(*done);
+            Command::Approve { recovery, overrides, outcome, reason } => {
+                self.with(*recovery, |it| {
+                    it.approved_by.insert(by.to_owned());
+                    it.overrides.extend(overrides);
+                    if let Some(done) = outcome {
+                        it.say_outcome(*done);
+                    }
+                });
+                let asked = self.open_recovery(*recovery).and_then(|it| self.asked_by_hand(it));
+                if let Some((step, _)) = asked.filter(|(_, role)| self.plan.may(by, role.as_deref())) {
+                    let no = || Ended::Failed(format!("{by} says that it is not done: {reason}"));
+                    self.on_step_ended(at, step, if *outcome == Some(false) { no() } else { Ended::Done });
                 }
-            }),
+            }
             Command::Abort { recovery, reason } => {
                 self.with(*recovery, |it| it.aborted = Some(format!("aborted by {by}: {reason}")));
             }
@@ -538,7 +695,37 @@ impl State {
                 self.set_pause(component.as_deref(), pause);
             }
             Command::Resume { component } => self.set_pause(component.as_deref(), None),
-            Command::Adopt { instance, .. } => self.take_back(instance),
+            Command::PauseRecovery { recovery, reason } => {
+                self.with(*recovery, |it| it.paused = Some((by.to_owned(), reason.clone())));
+            }
+            Command::ResumeRecovery { recovery } => self.with(*recovery, |it| {
+                it.paused = None;
+                it.held = None;
+            }),
+            Command::Skip { recovery, reason } => {
+                let asked = self.open_recovery(*recovery).and_then(|it| self.asked_by_hand(it));
+                match asked {
+                    Some((step, _)) => self.on_step_ended(at, step, Ended::Done),
+                    None => self.with(*recovery, |it| it.skip(format!("skipped by {by}: {reason}"))),
+                }
+            }
+            Command::Retry { recovery, .. } => self.on_retry(*recovery, by),
+            Command::ApproveInAdvance { component, until, reason } => {
+                if let Some(ix) = self.component(component) {
+                    let advance = Advance { until: *until, reason: reason.clone() };
+                    self.components[ix.index()].advance.insert(by.to_owned(), advance);
+                }
+            }
+            Command::Revoke { component } => {
+                if let Some(ix) = self.component(component) {
+                    self.components[ix.index()].advance.clear();
+                }
+            }
+            Command::Adopt { instance, .. } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].displaced = false;
+                }
+            }
         }
     }
 
@@ -562,9 +749,13 @@ impl State {
             let Some(recovery) = &mut self.components[ix.index()].recovery else { continue };
             if let Some(stand) = recovery.progress.as_mut().and_then(|it| it.steps.get_mut(step.step)) {
                 stand.at = StepAt::Ready;
+                if let UndoAt::Registered { doubtful } = &mut stand.undo {
+                    *doubtful = true;
+                }
             }
             if let Some(log) = recovery.steps.iter_mut().rev().find(|it| it.step == *step) {
                 log.ended = Some((at, Ended::Unknown(format!("{by} stopped all action"))));
+                log.given_up = true;
             }
             for instance in touched {
                 self.doubt(at, *instance);
@@ -582,6 +773,35 @@ impl State {
             {
                 recovery.held = None;
             }
+        }
+    }
+
+    /// The step that a person was asked to do, and the role that it takes to say that it is done.
+    pub(crate) fn asked_by_hand(&self, recovery: &Recovery) -> Option<(StepRef, Option<String>)> {
+        self.open_steps(recovery).find_map(|(at, step, stand)| match (&step.kind, &stand.at) {
+            (StepKind::Manual { role, .. }, StepAt::Running { .. }) => Some((at, role.clone())),
+            (
+                StepKind::Manual { .. }
+                | StepKind::CutTraffic { .. }
+                | StepKind::Stop { .. }
+                | StepKind::Act { .. }
+                | StepKind::TakeOver { .. }
+                | StepKind::Verify { .. },
+                _,
+            ) => None,
+        })
+    }
+
+    /// A recovery that failed is tried again by the one that was opened after it.
+    fn on_retry(&mut self, id: RecoveryId, by: &str) {
+        if self.open_recovery(id).is_some() {
+            self.with(id, Recovery::retry);
+            return;
+        }
+        let Some(ix) = self.history.iter().find(|it| it.id == id).map(|it| it.component) else { return };
+        if let Some(open) = &mut self.components[ix.index()].recovery {
+            open.overrides.insert(Override::CoolDown);
+            open.approved_by.insert(by.to_owned());
         }
     }
 
@@ -615,12 +835,14 @@ impl State {
             self.instances[instance.index()].frozen_loss = None;
         }
         self.remember(recovery);
-        self.recount(ix);
     }
 
     /// Steps belong to the plan under which they were begun, so open recoveries end with it. What still fails is detected
     /// anew.
     pub(super) fn end_all_open(&mut self, now: Time) {
+        for incident in self.incidents.keys().copied().collect::<Vec<_>>() {
+            self.on_incident_ended(incident);
+        }
         for ix in std::mem::take(&mut self.open).into_values() {
             if let Some(mut recovery) = self.components[ix.index()].recovery.take() {
                 recovery.tried.push("the plan was replaced".to_owned());
@@ -630,7 +852,6 @@ impl State {
                 recovery.close(now);
                 self.remember(recovery);
                 self.site.set_held(ix, false);
-                self.recount(ix);
             }
         }
     }
@@ -648,6 +869,8 @@ fn touched(kind: &StepKind) -> Vec<InstanceIx> {
     match kind {
         StepKind::Stop { from, .. } => vec![*from],
         StepKind::Act { on, .. } => vec![*on],
-        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => Vec::new(),
+        StepKind::CutTraffic { .. } | StepKind::Manual { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => {
+            Vec::new()
+        }
     }
 }

@@ -5,18 +5,23 @@ use std::collections::{BTreeSet, VecDeque};
 use mainstay_plan::policy::StormBrake;
 use mainstay_plan::{ComponentIx, Time};
 
-use crate::record::StepRef;
+use crate::record::{IncidentId, StepRef};
 
 /// How many beginnings are remembered: as many as a storm brake can count.
 const BEGUN: usize = 100_000;
+
+/// How many incidents are remembered.
+const INCIDENTS: usize = 1000;
 
 /// What holds of the site as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Site {
     /// Set while an operator has stopped all action.
     pub halted: Option<Halt>,
-    /// When recoveries began, the newest last.
+    /// When recoveries began, the newest last. Those of one incident count once, as the first of them.
     begun: VecDeque<Time>,
+    /// The incidents that count.
+    incidents: BTreeSet<IncidentId>,
     /// Components that are down, in recovery, or not whole again after one.
     touched: BTreeSet<ComponentIx>,
     /// Components whose recovery waits to begin.
@@ -57,8 +62,19 @@ impl Site {
         std::mem::take(&mut self.changed).then_some(&self.held)
     }
 
-    pub(super) fn begins(&mut self, at: Time) {
+    /// Whether the recoveries of an incident have been counted: it is one failure, however many of them begin.
+    pub fn counts(&self, incident: IncidentId) -> bool {
+        self.incidents.contains(&incident)
+    }
+
+    pub(super) fn begins(&mut self, at: Time, incident: Option<IncidentId>) {
         self.changed = true;
+        if incident.is_some_and(|it| !self.incidents.insert(it)) {
+            return;
+        }
+        if self.incidents.len() > INCIDENTS {
+            self.incidents.pop_first();
+        }
         if self.begun.len() == BEGUN {
             self.begun.pop_front();
         }

@@ -59,6 +59,10 @@ pub enum Change {
     AllowTouched(u32),
     /// Ask for so many signals of this component, which is what it has.
     AskSignals(ComponentIx, u32),
+    /// Drop this precondition (by place) of this rung.
+    DropPrecondition(ComponentIx, u32, u32),
+    /// Drop the undo of this step.
+    DropUndo(StepAt),
     /// Nothing within the plan: this version has nothing for it.
     NotInThisVersion(Condition),
 }
@@ -90,6 +94,8 @@ impl Change {
             Change::VerifyLonger(..) => "verify_longer",
             Change::AllowTouched(_) => "allow_touched",
             Change::AskSignals(..) => "ask_signals",
+            Change::DropPrecondition(..) => "drop_precondition",
+            Change::DropUndo(_) => "drop_undo",
             Change::NotInThisVersion(_) => "not_in_this_version",
         }
     }
@@ -240,6 +246,12 @@ impl fmt::Display for Said<'_, Change> {
             Change::AskSignals(ix, have) => {
                 write!(f, "let `guards` of `{}` say `signals: {have}`, or give it a probe of one more kind", of(*ix))
             }
+            Change::DropPrecondition(ix, rung, nth) => {
+                let rung = &plan.component(*ix).ladder[*rung as usize];
+                let name = rung.only_if[*nth as usize].of.name(plan);
+                write!(f, "take `{name}` out of `only_if` of `{}`", rung.strategy.word())
+            }
+            Change::DropUndo(at) => write!(f, "let `{}` stay done: no `undo`", step(at)),
             Change::NotInThisVersion(Condition::AgentsPathGone) => {
                 f.write_str("none within the plan: acting on what nobody else confirms is not done, by design")
             }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use super::judge::{Judge, may_differ};
 use super::{Condition, NoRecovery, OfComponent, Recovery, RestsOn, Unrecovered, Verdict};
 use crate::location::FailureDomain;
-use crate::{ComponentIx, Plan};
+use crate::{ComponentIx, Plan, Topology};
 
 /// The cells of all components under these conditions; the first is [`Condition::None`]. Cells under others repeat it.
 pub(super) fn all(plan: &Plan, conditions: &[Condition]) -> Vec<OfComponent> {
     let mut prover = Prover {
         plan,
+        topology: Topology::of(plan),
         done: vec![None; plan.components.len()],
         marks: vec![0; plan.components.len()],
         mark: 0,
@@ -60,6 +61,7 @@ fn dependencies_first(plan: &Plan) -> Vec<ComponentIx> {
 
 struct Prover<'p> {
     plan: &'p Plan,
+    topology: Topology,
     done: Vec<Option<OfComponent>>,
     /// Components that the walk numbered so has met.
     marks: Vec<u32>,
@@ -78,7 +80,7 @@ impl Prover<'_> {
         for failure in FailureDomain::ALL {
             let needed = self.lost_dependencies(ix, failure);
             let lost = self.lost_together(ix, failure);
-            let judge = |condition| Judge::new(self.plan, ix, failure, condition).among(lost);
+            let judge = |condition| Judge::new((self.plan, &self.topology), ix, failure, condition).among(lost);
             let (brake, own) = (judge(Condition::None).brake(), judge(Condition::None).verdict());
             for condition in Condition::ALL {
                 let same = !differs[condition.at()];
@@ -103,7 +105,7 @@ impl Prover<'_> {
         if component.depends_on.is_empty() || failure == FailureDomain::Instance || self.is_alone(ix, failure) {
             return Vec::new();
         }
-        let judge = Judge::new(self.plan, ix, failure, Condition::None);
+        let judge = Judge::new((self.plan, &self.topology), ix, failure, Condition::None);
         self.mark += 1;
         let mut found = Vec::new();
         let mut open: Vec<ComponentIx> = component.depends_on.iter().rev().copied().collect();
@@ -130,7 +132,7 @@ impl Prover<'_> {
             return 1;
         }
         let count = || {
-            let judge = Judge::new(self.plan, ix, failure, Condition::None);
+            let judge = Judge::new((self.plan, &self.topology), ix, failure, Condition::None);
             self.plan.components.iter().filter(|it| judge.is_lost(it.original())).count()
         };
         if !home.shares.is_empty() {

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_engine::command::{Command, Override};
+use mainstay_engine::record::IncidentId;
 use mainstay_engine::{Body, Record, RecoveryId};
+use mainstay_plan::location::Location;
 use mainstay_plan::policy::SiteGuards;
 use mainstay_plan::{Plan, Time};
 
@@ -13,8 +15,12 @@ use mainstay_plan::{Plan, Time};
 pub(super) struct Site {
     guards: SiteGuards,
     components: usize,
-    /// Instance → its component.
-    of: BTreeMap<String, String>,
+    /// Instance → its component, and its region and zone.
+    of: BTreeMap<String, (String, Location)>,
+    /// Components that an incident explains, and which.
+    explained: BTreeMap<String, IncidentId>,
+    /// Incidents of which a recovery has begun.
+    counted: BTreeSet<IncidentId>,
     open: BTreeMap<RecoveryId, String>,
     bound: BTreeMap<String, String>,
     displaced: BTreeSet<String>,
@@ -25,7 +31,10 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new(plan: &Plan) -> Site {
-        let of = plan.instances.iter().map(|it| (it.name.clone(), plan.component(it.component).name.clone()));
+        let of = plan.instances.iter().map(|it| {
+            let component = plan.component(it.component).name.clone();
+            (it.name.clone(), (component, it.location.clone()))
+        });
         Site { guards: plan.guards, components: plan.components.len(), of: of.collect(), ..Site::default() }
     }
 
@@ -49,8 +58,13 @@ impl Site {
 
     pub(super) fn recorded(&mut self, seq: u64, record: &Record) {
         self.stopped(seq, &record.body);
-        if let Body::FailureDetected { component, .. } = &record.body {
+        if let Body::FailureDetected { component, incident, .. } = &record.body {
             self.open.insert(RecoveryId(seq), component.clone());
+            if let Some(incident) = incident {
+                self.explained.insert(component.clone(), *incident);
+            }
+        } else if let Body::IncidentOpened { region, zone, .. } = &record.body {
+            self.is_lost(IncidentId(seq), region, zone.as_deref());
         } else if let Body::RecoveryCompleted { recovery, .. } | Body::RecoveryFailed { recovery, .. } = &record.body {
             self.open.remove(recovery);
         } else if let Body::PlanAdopted { .. } = &record.body {
@@ -70,6 +84,27 @@ impl Site {
         } else if let Body::Commanded { command, .. } = &record.body {
             self.commanded(command);
         }
+        let touched: BTreeSet<String> = self.touched().cloned().collect();
+        self.explained.retain(|it, _| touched.contains(it));
+    }
+
+    /// Components with an open recovery, or not whole again after one.
+    fn touched(&self) -> impl Iterator<Item = &String> {
+        let moved = self.displaced.iter().filter_map(|it| self.of.get(it)).map(|it| &it.0);
+        self.open.values().chain(moved)
+    }
+
+    fn is_lost(&mut self, incident: IncidentId, region: &str, zone: Option<&str>) {
+        for component in self.open.values() {
+            let bound = self.bound.get(component).unwrap_or(component);
+            let there = self
+                .of
+                .get(bound)
+                .is_some_and(|(_, it)| it.region == region && zone.is_none_or(|zone| it.zone.as_deref() == Some(zone)));
+            if there {
+                self.explained.insert(component.clone(), incident);
+            }
+        }
     }
 
     fn commanded(&mut self, command: &Command) {
@@ -86,17 +121,22 @@ impl Site {
 
     fn begins(&mut self, recovery: RecoveryId, at: Time) {
         let overruled = |it| self.overridden.get(&recovery).is_some_and(|all| all.contains(&it));
-        if let Some(brake) = self.guards.storm_brake.filter(|_| !overruled(Override::StormBrake)) {
+        let incident = self.open.get(&recovery).and_then(|it| self.explained.get(it)).copied();
+        let again = incident.is_some_and(|it| self.counted.contains(&it));
+        if let Some(brake) = self.guards.storm_brake.filter(|_| !overruled(Override::StormBrake) && !again) {
             let lately = self.begun.iter().filter(|it| **it + brake.within > at).count();
             assert!(lately < brake.at_most as usize, "S6: {recovery} begins, and {lately} have begun lately");
         }
-        if let Some(radius) = self.guards.blast_radius.filter(|_| !overruled(Override::BlastRadius)) {
-            let moved = self.displaced.iter().filter_map(|it| self.of.get(it));
-            let touched: BTreeSet<&String> = self.open.values().chain(moved).collect();
+        let explained = overruled(Override::BlastRadius) || incident.is_some();
+        if let Some(radius) = self.guards.blast_radius.filter(|_| !explained) {
+            let touched: BTreeSet<&String> = self.touched().filter(|it| !self.explained.contains_key(*it)).collect();
             let allowed = radius.allowed(self.components);
             assert!(touched.len() <= allowed, "S6: {recovery} begins, and {touched:?} are more than {allowed}");
         }
-        self.begun.push(at);
+        if !again {
+            self.begun.push(at);
+        }
+        self.counted.extend(incident);
     }
 
     fn stopped(&self, seq: u64, body: &Body) {
