@@ -34,6 +34,33 @@ pub(crate) fn journal(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
     (state.journal_lost.is_some() && holds).then_some(WaitingOn::JournalLost {})
 }
 
+/// A guard: what it has against a recovery now.
+pub(crate) type Guard = fn(&State, &Recovery, Time) -> Option<WaitingOn>;
+
+/// All guards, by the code of their waits, in the order in which they are asked.
+pub(crate) const ALL: [(&str, Guard); 14] = [
+    ("halted", |state, _, _| halted(state)),
+    ("journal_lost", |state, recovery, _| journal(state, recovery)),
+    ("witnesses", |state, recovery, _| witnesses(state, recovery)),
+    ("signals", |state, recovery, _| signals(state, recovery)),
+    ("correlation", scenario::correlation),
+    ("traffic", traffic),
+    ("paused", pause),
+    ("dependency", dependency),
+    ("observe_mode", observe_mode),
+    ("cool_down", cool_down),
+    ("acknowledgement", acknowledgement),
+    ("blast_radius", |state, recovery, _| blast_radius(state, recovery)),
+    ("approval", approval),
+    // The last, because who passes it begins and counts.
+    ("storm_brake", storm_brake),
+];
+
+/// The first guard that holds a recovery back now.
+pub fn first(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
+    ALL.iter().find_map(|(_, guard)| guard(state, recovery, now))
+}
+
 /// Whether an operator has stopped all action. Asked before everything, also under way.
 pub(crate) fn halted(state: &State) -> Option<WaitingOn> {
     let halt = state.site.halted.as_ref()?;
@@ -49,6 +76,12 @@ fn signals(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
     (!seen && !recovery.overrides.contains(&Override::Signals)).then_some(WaitingOn::Signals { need })
 }
 
+fn traffic(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
+    let has_routes = !state.plan.component(recovery.component).routes.is_empty();
+    let matters = has_routes && !recovery.overrides.contains(&Override::JournalLost);
+    (matters && state.routing.epoch == 0 && !state.traffic_was_heard()).then_some(WaitingOn::Traffic {})
+}
+
 fn pause(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
     let name = &state.plan.component(recovery.component).name;
     let pauses = [(None, &state.paused), (Some(name), &state.components[recovery.component.index()].paused)];
@@ -57,9 +90,8 @@ fn pause(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
     Some(WaitingOn::Paused { component: of.cloned(), until, by, reason, owner })
 }
 
-fn dependency(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
-    let mut needed = state.plan.component(recovery.component).depends_on.iter().copied();
-    let missing = needed.find(|it| {
+fn dependency(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
+    let missing = state.plan.component(recovery.component).depends_on.iter().copied().find(|it| {
         let on = &state.components[it.index()];
         on.recovery.is_some() || state.instances[on.bound.index()].health == Health::Down
     });
@@ -67,14 +99,21 @@ fn dependency(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
     Some(WaitingOn::Dependency { component: state.plan.component(on).name.clone() })
 }
 
-/// What happened to the component before: how long ago, how often, and whether anybody has looked.
-fn past(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
+fn observe_mode(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
+    let observes = state.plan.mode == Mode::Observe && !recovery.overrides.contains(&Override::ObserveMode);
+    observes.then_some(WaitingOn::ObserveMode {})
+}
+
+fn cool_down(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
+    let long = state.plan.component(recovery.component).guards.cool_down;
+    let until = state.components[recovery.component.index()].last_ended.map(|it| it + long).filter(|it| *it > now)?;
+    (!recovery.overrides.contains(&Override::CoolDown)).then_some(WaitingOn::CoolDown { until })
+}
+
+/// Whether a person has to look at what happened to the component before.
+fn acknowledgement(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
     let component = &state.components[recovery.component.index()];
     let planned = state.plan.component(recovery.component);
-    let cool = component.last_ended.map(|it| it + planned.guards.cool_down).filter(|it| *it > now);
-    if let Some(until) = cool.filter(|_| !recovery.overrides.contains(&Override::CoolDown)) {
-        return Some(WaitingOn::CoolDown { until });
-    }
     let asks = |why| WaitingOn::Acknowledgement { component: planned.name.clone(), why };
     let failed = component.unacknowledged.filter(|_| planned.guards.after_failure == AfterFailure::Acknowledge);
     if let Some(before) = failed {
@@ -107,29 +146,6 @@ pub(crate) fn storm_brake(state: &State, recovery: &Recovery, now: Time) -> Opti
     let until = state.site.brake_frees(brake, now).filter(|_| !passes)?;
     let within_ns = u64::try_from(brake.within.as_nanos()).unwrap_or(u64::MAX);
     Some(WaitingOn::StormBrake { at_most: brake.at_most, within_ns, until })
-}
-
-/// The first guard that holds a recovery back now.
-pub fn first(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
-    let planned = state.plan.component(recovery.component);
-    let overruled = |it: Override| recovery.overrides.contains(&it);
-    let on_routes = !planned.routes.is_empty() && !overruled(Override::JournalLost);
-    let unheard = on_routes && state.routing.epoch == 0 && !state.traffic_was_heard();
-    let observes = state.plan.mode == Mode::Observe && !overruled(Override::ObserveMode);
-    halted(state)
-        .or_else(|| journal(state, recovery))
-        .or_else(|| witnesses(state, recovery))
-        .or_else(|| signals(state, recovery))
-        .or_else(|| scenario::correlation(state, recovery, now))
-        .or_else(|| unheard.then_some(WaitingOn::Traffic {}))
-        .or_else(|| pause(state, recovery, now))
-        .or_else(|| dependency(state, recovery))
-        .or_else(|| observes.then_some(WaitingOn::ObserveMode {}))
-        .or_else(|| past(state, recovery, now))
-        .or_else(|| blast_radius(state, recovery))
-        .or_else(|| approval(state, recovery, now))
-        // The last, because who passes it begins and counts.
-        .or_else(|| storm_brake(state, recovery, now))
 }
 
 /// Whether too few people have approved it, and the plan does not say that their silence means yes.

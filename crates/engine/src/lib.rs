@@ -20,6 +20,7 @@ pub mod decide;
 pub mod driver;
 pub mod effect;
 pub mod engine;
+pub mod explain;
 mod fence;
 mod gate;
 pub mod guard;

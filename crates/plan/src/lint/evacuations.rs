@@ -1,17 +1,12 @@
-//! Evacuations: whether there is room for what moves, whether the site's guards let it move, and zones without one.
+//! Evacuations: whether there is room for what moves, and zones without one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::reading::{Reading, listed, zone};
-use crate::assess::percent;
 use crate::component::{Component, Criticality};
-use crate::config::scalar::show_duration;
 use crate::evacuation::Evacuation;
 use crate::finding::{Code, Finding};
 use crate::location::Location;
-
-const HELD_BACK: &str = "a guard against recoveries that nobody meant holds back those that were planned";
 
 type Zone<'a> = (&'a str, &'a str);
 
@@ -34,7 +29,6 @@ pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
         residents.all.push(component);
         residents.units += u64::from(original.capacity);
     }
-    let mut largest: Option<(&Evacuation, usize, usize)> = None;
     for evacuation in &reading.plan.evacuations {
         let lost: Vec<&Component> = zones
             .iter()
@@ -42,14 +36,6 @@ pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
             .flat_map(|(_, it)| it.all.iter().copied())
             .collect();
         room(reading, evacuation, &lost, &zones, findings);
-        let moving = lost.iter().filter(|it| goes_to(reading, evacuation, it).is_some()).count();
-        if largest.is_none_or(|(_, most, _)| moving > most) {
-            largest = Some((evacuation, moving, lost.len()));
-        }
-    }
-    if let Some((evacuation, moving, lost)) = largest {
-        findings.extend(storm_brake(reading, evacuation, moving));
-        findings.extend(blast_radius(reading, evacuation, moving, lost));
     }
     without_one(reading, &zones, findings);
 }
@@ -112,57 +98,6 @@ fn room(
             .help(format!("make room there and say `units: {needed}`, or give some of them a standby in another zone")),
         );
     }
-}
-
-fn storm_brake(reading: &Reading<'_>, evacuation: &Evacuation, moving: usize) -> Option<Finding> {
-    let brake = reading.plan.guards.storm_brake?;
-    let at_most = brake.at_most as usize;
-    if moving <= at_most {
-        return None;
-    }
-    let turns = u32::try_from(moving.div_ceil(at_most) - 1).unwrap_or(u32::MAX);
-    let wait: Duration = brake.within.saturating_mul(turns);
-    Some(
-        Finding::new(
-            Code::EvacuationShort,
-            reading.outline.at(&["guards", "storm_brake", "at_most"]),
-            format!(
-                "evacuating {} begins {moving} recoveries, the storm brake lets {at_most} begin within {}",
-                name_of(evacuation),
-                show_duration(brake.within)
-            ),
-        )
-        .label(format!("the last of them begins {} late", show_duration(wait)))
-        .other(reading.outline.at(&["evacuations", &evacuation.name]), format!("{moving} components move"))
-        .reason(HELD_BACK)
-        .help(format!("let all of them begin: `at_most: {moving}`")),
-    )
-}
-
-/// What lives in a lost zone is down, so all of it counts.
-fn blast_radius(reading: &Reading<'_>, evacuation: &Evacuation, moving: usize, lost: usize) -> Option<Finding> {
-    let radius = reading.plan.guards.blast_radius?;
-    let all = reading.plan.components.len() as u64;
-    let share = u64::from(radius.share_ppm) * all / 1_000_000;
-    let allowed = share.max(u64::from(radius.always));
-    if moving == 0 || lost as u64 <= allowed {
-        return None;
-    }
-    let needed = (lost as u64 * 100).div_ceil(all);
-    Some(
-        Finding::new(
-            Code::EvacuationShort,
-            reading.outline.at(&["guards", "blast_radius", "share"]),
-            format!(
-                "the blast radius allows {allowed} of {all} components to be touched, {lost} are lost with {}",
-                name_of(evacuation)
-            ),
-        )
-        .label(format!("{} of them", percent(radius.share_ppm)))
-        .other(reading.outline.at(&["evacuations", &evacuation.name]), format!("{moving} of them move"))
-        .reason(HELD_BACK)
-        .help(format!("let all of it move: `share: {needed}`, or `always: {lost}`")),
-    )
 }
 
 /// Zones whose critical components could move, while only others have an evacuation.

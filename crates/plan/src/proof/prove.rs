@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::judge::{Judge, may_differ};
 use super::{Condition, NoRecovery, OfComponent, Recovery, RestsOn, Unrecovered, Verdict};
 use crate::location::FailureDomain;
-use crate::{ComponentIx, Plan, Topology};
+use crate::{ComponentIx, DomainIx, InstanceIx, Plan, Topology};
 
 /// The cells of all components under these conditions; the first is [`Condition::None`]. Cells under others repeat it.
 pub(super) fn all(plan: &Plan, conditions: &[Condition]) -> Vec<OfComponent> {
@@ -135,6 +135,9 @@ impl Prover<'_> {
             let judge = Judge::new((self.plan, &self.topology), ix, failure, Condition::None);
             self.plan.components.iter().filter(|it| judge.is_lost(it.original())).count()
         };
+        if self.is_one_incident(self.plan.component(ix).original(), failure) {
+            return 1;
+        }
         if !home.shares.is_empty() {
             return count();
         }
@@ -156,6 +159,19 @@ impl Prover<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the engine takes the loss of a zone or region for one failure, which counts once and explains what is down.
+    fn is_one_incident(&self, home: InstanceIx, failure: FailureDomain) -> bool {
+        let place = self.topology.place(home);
+        let told_apart = |it: DomainIx| self.topology.domain(it).is_told_apart;
+        let zone = place.zone.is_some_and(told_apart);
+        let known = match failure {
+            FailureDomain::Instance | FailureDomain::Host => false,
+            FailureDomain::Zone => zone,
+            FailureDomain::Region => zone || told_apart(place.region),
+        };
+        known && !self.plan.allowances.correlation.is_zero()
     }
 
     fn is_alone(&self, ix: ComponentIx, failure: FailureDomain) -> bool {
