@@ -361,10 +361,6 @@ codes! {
         "it is found out when the zone is lost"
     RungOrder "MS0534" Note "a rung in the wrong place"
         "a ladder is climbed from the first rung to the last, so the order decides what is tried at all"
-    OneSignal "MS0570" Note "one kind of signal moves something critical"
-        "what deceives one kind of probe deceives it however often it is asked"
-    VainRule "MS0571" Warning "a rule of a route that can't be kept"
-        "a rule that always or never holds is not what was meant, and is found out when it counts"
     NeverRetried "MS0540" Warning "a wait between attempts that does nothing"
         "whoever reads it believes that it is tried more gently than it is"
     NobodyMay "MS0541" Error "a role that too few people have"
@@ -373,6 +369,10 @@ codes! {
         "whoever reads it believes that two things are done at the same time"
     PreconditionMoot "MS0543" Warning "a precondition that says nothing, or never holds"
         "a rung that is never tried looks like a recovery, and is none"
+    OneSignal "MS0570" Note "one kind of signal moves something critical"
+        "what deceives one kind of probe deceives it however often it is asked"
+    VainRule "MS0571" Warning "a rule of a route that can't be kept"
+        "a rule that always or never holds is not what was meant, and is found out when it counts"
 }
 
 /// The page of a code, in Markdown. `code` may be written in any case (`ms0102`); `None` if there is no such code.

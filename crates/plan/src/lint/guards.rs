@@ -8,24 +8,30 @@ use crate::finding::{Code, Finding};
 use crate::route::{Route, Sharing};
 
 pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
-    for (_, component) in reading.components() {
-        findings.extend(one_signal(reading, component));
-    }
+    findings.extend(one_signal(reading));
     for route in &reading.plan.routes {
         own_gate(reading, route, findings);
         findings.extend(at_least(reading, route));
     }
 }
 
-/// A critical component that one kind of probe can move.
-fn one_signal(reading: &Reading<'_>, component: &Component) -> Option<Finding> {
-    if component.criticality != Criticality::Critical || component.ladder.is_empty() {
-        return None;
-    }
-    let probes = &reading.original(component).probes;
-    let kinds: BTreeSet<&str> = probes.iter().map(|it| reading.plan.probe(*it).kind.word()).collect();
-    let kind = kinds.first().filter(|_| kinds.len() == 1)?;
-    let message = format!("`{}` is critical, and one kind of probe decides that it is down", component.name);
+/// Critical components that one kind of probe can move. One finding for all of them: it is one habit.
+fn one_signal(reading: &Reading<'_>) -> Option<Finding> {
+    let kind_of = |component: &Component| {
+        let probes = &reading.original(component).probes;
+        let kinds: BTreeSet<&str> = probes.iter().map(|it| reading.plan.probe(*it).kind.word()).collect();
+        kinds.first().copied().filter(|_| kinds.len() == 1)
+    };
+    let critical = reading.components().map(|it| it.1);
+    let critical = critical.filter(|it| it.criticality == Criticality::Critical && !it.ladder.is_empty());
+    let all: Vec<(&Component, &str)> = critical.filter_map(|it| Some((it, kind_of(it)?))).collect();
+    let (component, kind) = *all.first()?;
+    let more = match all.len() - 1 {
+        0 => String::new(),
+        1 => " (so does it for one more)".to_owned(),
+        more => format!(" (so does it for {more} more)"),
+    };
+    let message = format!("`{}` is critical, and one kind of probe decides that it is down{more}", component.name);
     Some(
         Finding::new(Code::OneSignal, reading.at(component, &["probes"]), message)
             .label(format!("only `{kind}` is asked"))
