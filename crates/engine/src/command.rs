@@ -57,6 +57,13 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// A person has seen it: it is neither repeated nor escalated any more.
+    Acknowledge {
+        /// A notice (`n17`), a recovery (`r17`), or a component.
+        what: String,
+        /// Why, or what is done about it.
+        reason: String,
+    },
 }
 
 /// A guard that an operator can overrule for one recovery.
@@ -149,6 +156,12 @@ pub enum Refusal {
     /// Nothing is paused.
     #[error("nothing is paused there; see `mainstay status`")]
     NotPaused,
+    /// Nothing of that name stands.
+    #[error("there is nothing to acknowledge about `{what}`; `mainstay notices` lists what stands")]
+    NothingStands {
+        /// What was meant.
+        what: String,
+    },
     /// The instance is not displaced.
     #[error("`{instance}` is {state}, there is nothing to adopt")]
     NotDisplaced {

@@ -4,6 +4,7 @@
 //! after a restart is the state before it.
 
 mod fold;
+pub mod notices;
 mod recovery;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +18,7 @@ use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
 
 use crate::record::RecoveryId;
+use notices::Notices;
 pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
@@ -43,6 +45,8 @@ pub struct State {
     pub journal_lost: Option<String>,
     /// Recoveries that ended, the newest last.
     pub history: VecDeque<Recovery>,
+    /// What people should know, and what they were told.
+    pub notices: Notices,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
     open: BTreeMap<RecoveryId, ComponentIx>,
@@ -143,6 +147,7 @@ impl State {
             },
             journal_lost: None,
             history: VecDeque::new(),
+            notices: Notices::default(),
             doubted: Vec::new(),
             open: BTreeMap::new(),
             unknown_owners: BTreeMap::new(),
@@ -161,6 +166,8 @@ impl State {
         next.paused = self.paused;
         next.journal_lost = self.journal_lost;
         next.history = self.history;
+        next.notices = self.notices;
+        next.notices.under_another_plan(&next.plan, now);
         next.routing.epoch = self.routing.epoch;
         next.routing.acknowledged = self.routing.acknowledged;
         for instance in &mut next.instances {

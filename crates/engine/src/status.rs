@@ -111,6 +111,10 @@ pub(crate) fn check_command(state: &State, command: &Command) -> Result<(), Refu
             };
             if paused { Ok(()) } else { Err(Refusal::NotPaused) }
         }
+        Command::Acknowledge { what, .. } => {
+            let stands = !state.notices.meant(what).is_empty();
+            if stands { Ok(()) } else { Err(Refusal::NothingStands { what: what.clone() }) }
+        }
         Command::Adopt { instance, .. } => {
             let known = || state.plan.instances.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
             let ix = state.instance(instance).ok_or_else(|| Refusal::Unknown {

@@ -361,6 +361,11 @@ codes! {
         "it is found out when the zone is lost"
     RungOrder "MS0534" Note "a rung in the wrong place"
         "a ladder is climbed from the first rung to the last, so the order decides what is tried at all"
+
+    HeardNothing "MS0595" Warning "a channel that is never told anything"
+        "whoever reads the plan under stress counts on it"
+    QuietQuestion "MS0596" Warning "a question that is asked while nobody is told"
+        "quiet times hold the question back, and it expires in the meantime"
 }
 
 /// The page of a code, in Markdown. `code` may be written in any case (`ms0102`); `None` if there is no such code.

@@ -1,6 +1,7 @@
 //! The commands, one file each. A new one is a module, a variant and an arm here, and its name in [`GROUPS`].
 
 mod abort;
+mod acknowledge;
 mod adopt;
 mod approve;
 mod assess;
@@ -10,6 +11,7 @@ mod explain;
 mod init;
 pub(crate) mod journal;
 mod man;
+mod notices;
 mod pause;
 mod plan;
 mod planes;
@@ -80,12 +82,14 @@ enum Command {
     Status(status::Status),
     Watch(watch::Watch),
     Recoveries(recoveries::Recoveries),
+    Notices(notices::Notices),
     Recover(recover::Recover),
     Approve(approve::Approve),
     Abort(abort::Abort),
     Pause(pause::Pause),
     Resume(resume::Resume),
     Adopt(adopt::Adopt),
+    Acknowledge(acknowledge::Acknowledge),
     Journal(journal::Journal),
     Completions(completions::Completions),
     Man(man::Man),
@@ -95,8 +99,8 @@ enum Command {
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
-    ("Look", &["status", "watch", "recoveries"]),
-    ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt"]),
+    ("Look", &["status", "watch", "recoveries", "notices"]),
+    ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt", "acknowledge"]),
     ("Prove", &["journal"]),
     ("More", &["completions", "man", "help"]),
 ];
@@ -121,12 +125,14 @@ impl Cli {
             Command::Status(it) => it.run(&cx),
             Command::Watch(it) => it.run(&cx),
             Command::Recoveries(it) => it.run(&cx),
+            Command::Notices(it) => it.run(&cx),
             Command::Recover(it) => it.run(&cx),
             Command::Approve(it) => it.run(&cx),
             Command::Abort(it) => it.run(&cx),
             Command::Pause(it) => it.run(&cx),
             Command::Resume(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
+            Command::Acknowledge(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),
             Command::Completions(it) => it.run(),
             Command::Man(it) => it.run(),

@@ -7,6 +7,7 @@ use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Phase, StepKind};
 use mainstay_plan::{InstanceIx, Time};
 
+use super::notices::Draft;
 use super::{HISTORY, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog};
 use crate::command::{Command, Override};
 use crate::record::{Body, Ended, Record, RecoveryId, ReportedTarget, StepRef};
@@ -16,12 +17,17 @@ impl State {
     pub fn apply(&mut self, seq: u64, record: &Record) {
         self.seq = seq;
         let at = record.at;
+        let happening = crate::outbox::happening(self, &record.body);
         match &record.body {
-            Body::AgentStarted { .. } => self.forget_what_must_be_seen_anew(at),
+            Body::AgentStarted { .. } => {
+                self.forget_what_must_be_seen_anew(at);
+                self.notices.started_again(at);
+            }
             Body::AgentStopped { .. } => {}
             Body::PlanAdopted { hash, .. } => {
                 if self.adopted.as_ref().is_some_and(|it| it != hash) {
                     self.end_all_open(at);
+                    self.notices.under_another_plan(&self.plan, at);
                 }
                 self.adopted = Some(hash.clone());
             }
@@ -45,7 +51,16 @@ impl State {
             Body::RouteApplied { process, epoch } => self.on_applied(at, process, *epoch),
             Body::RouteRefused { reason, .. } => self.routing.refused = Some(reason.clone()),
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
-            Body::Commanded { command, by } => self.on_command(command, by),
+            Body::Commanded { command, by } => self.on_command(at, command, by),
+            Body::Told { channel, notice, nth, ended } => {
+                self.notices.told(&self.plan, at, channel, *notice, *nth, ended);
+            }
+            Body::NoticeSent { notice, nth, escalated, level, text, to } => {
+                let (nth, escalated, level) = (*nth, *escalated, *level);
+                let draft = Draft { nth, escalated, level, text: text.clone(), to: to.clone() };
+                self.notices.sent(&self.plan, at, *notice, &draft);
+            }
+            Body::NoticeResent { channel, .. } => self.notices.resent(at, channel),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
             Body::FailureDetected { component, instance, scenario, first_failed, last_good } => {
                 if let Some(ix) = self.component(component) {
@@ -97,6 +112,9 @@ impl State {
                 self.with(*recovery, |it| it.tried.push(why.clone()));
                 self.close(at, *recovery, RecoveryStatus::RecoveryFailed);
             }
+        }
+        if let Some(happening) = happening {
+            self.notices.happened(&self.plan, seq, at, happening);
         }
     }
 
@@ -363,7 +381,7 @@ impl State {
         }
     }
 
-    fn on_command(&mut self, command: &Command, by: &str) {
+    fn on_command(&mut self, at: Time, command: &Command, by: &str) {
         match command {
             Command::Recover { component, .. } => {
                 let Some(ix) = self.component(component) else { return };
@@ -394,6 +412,7 @@ impl State {
                 self.set_pause(component.as_deref(), pause);
             }
             Command::Resume { component } => self.set_pause(component.as_deref(), None),
+            Command::Acknowledge { what, reason } => self.notices.acknowledged(&self.plan, at, what, by, reason),
             Command::Adopt { instance, .. } => {
                 if let Some(ix) = self.instance(instance) {
                     self.instances[ix.index()].displaced = false;

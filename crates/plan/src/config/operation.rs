@@ -1,17 +1,17 @@
-//! Lowering guards of the site, rules, evacuations, drills, escalation, further agents, and what is prepared.
+//! Lowering guards of the site, rules, evacuations, drills, further agents, and what is prepared.
 
 use super::components::{location, location_at};
 use super::fields::{self, At, Cx, Fields, items};
 use super::grammar::{
-    AGENT, BLAST_RADIUS, CACHE_ENTRY, COORDINATION, CREDENTIAL, DRILL, ESCALATION_STEP, EVACUATED, EVACUATION,
-    SITE_GUARDS, STORM_BRAKE, ZONE_CAPACITY,
+    AGENT, BLAST_RADIUS, CACHE_ENTRY, COORDINATION, CREDENTIAL, DRILL, EVACUATED, EVACUATION, SITE_GUARDS, STORM_BRAKE,
+    ZONE_CAPACITY,
 };
-use super::raw::{RawDrill, RawEscalation, RawEvacuated, RawEvacuation};
+use super::raw::{RawDrill, RawEvacuated, RawEvacuation};
 use super::tree::{Entry, Node};
 use crate::agents::{Agent, AgentRole, Coordination, StoreKind};
 use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
-use crate::finding::{Code, Finding, Span};
+use crate::finding::Span;
 use crate::location::Location;
 use crate::policy::{BlastRadius, SiteGuards, StormBrake};
 use crate::prepared::{Prepared, PreparedKind};
@@ -116,23 +116,6 @@ pub(super) fn drill<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawDrill {
     };
     fields.finish();
     drill
-}
-
-pub(super) fn escalation_step<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawEscalation {
-    let mut fields = Fields::open(cx, Some(node), node.spot(), "this step of the escalation", &ESCALATION_STEP);
-    let listed = fields.take("tell");
-    let step = RawEscalation {
-        at: node.spot(),
-        after: fields.duration("after"),
-        tell: listed.and_then(|it| fields::names(cx, &it.node)).unwrap_or_default(),
-    };
-    if let Some(entry) = listed
-        && matches!(&entry.node.value, super::tree::Value::List(items) if items.is_empty())
-    {
-        cx.report(Finding::new(Code::Empty, entry.key_span, "this step tells nobody").label("at least one, please"));
-    }
-    fields.finish();
-    step
 }
 
 /// One further agent: `NAME: {…}`.

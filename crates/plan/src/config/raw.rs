@@ -14,6 +14,7 @@ use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::Span;
 use crate::location::{Location, SharedPart};
+use crate::notification::{NoticeLevel, QuietTime};
 use crate::policy::{Allowances, Guards, Mode, OnJournalLoss, Site, SiteGuards};
 use crate::prepared::Prepared;
 use crate::probe::{ProbeKind, ProbeTiming};
@@ -35,6 +36,7 @@ pub(crate) struct File {
     pub(crate) routes: Vec<RawRoute>,
     pub(crate) notifications: Vec<RawChannel>,
     pub(crate) escalation: Vec<RawEscalation>,
+    pub(crate) quiet: Vec<QuietTime>,
     pub(crate) guards: SiteGuards,
     pub(crate) prepared: Vec<(Prepared, Span)>,
     pub(crate) rules: Vec<RawRule>,
@@ -174,6 +176,8 @@ pub(crate) struct RawChannel {
     pub(crate) name: At<String>,
     pub(crate) action: Option<Action>,
     pub(crate) location: Option<Location>,
+    pub(crate) levels: Vec<NoticeLevel>,
+    pub(crate) repeat: Option<Duration>,
 }
 
 pub(crate) struct RawEscalation {

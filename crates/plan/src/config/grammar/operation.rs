@@ -4,6 +4,7 @@ use super::{Field, Kind, LOCATION, MESSENGER, PLACE, Rule, Shape, field, words};
 use crate::agents::{AgentRole, StoreKind};
 use crate::drill::DrillKind;
 use crate::evacuation::Variant;
+use crate::notification::NoticeLevel;
 use crate::observation::Scenario;
 
 pub(crate) static VARIABLE: Shape = Shape {
@@ -177,10 +178,32 @@ pub(crate) static NOTIFICATION: Shape = Shape {
     rules: &[],
 };
 
-static NOTIFICATION_FIELDS: [Field; 2] = [
+static NOTIFICATION_FIELDS: [Field; 4] = [
     field("send", Kind::One(&MESSENGER), "what carries it")
         .needed("{ webhook: { url: \"https://alerts.example.com/hook\" } }"),
     field("location", Kind::Map(&LOCATION), "where what carries it lives").such_as("{ region: potsdam }"),
+    field(
+        "levels",
+        Kind::Words(words!(NoticeLevel)),
+        "what it is told by itself; `[]`: nothing, unless an escalation tells it",
+    )
+    .or("[info, warning, error]"),
+    field("repeat", Kind::Positive, "after how long what still stands is said again, until somebody acknowledges it")
+        .such_as("30m"),
+];
+
+pub(crate) static QUIET: Shape = Shape {
+    name: "quiet time",
+    doc: "a part of each day in which only what is loud is told; what was held back is told when it ends",
+    fields: &[&QUIET_FIELDS],
+    rules: &[],
+};
+
+static QUIET_FIELDS: [Field; 4] = [
+    field("from", Kind::Text, "when it begins, as the clock on the wall shows it").needed("\"22:00\""),
+    field("until", Kind::Text, "when it ends; not after `from`: on the next day").needed("\"07:00\""),
+    field("offset", Kind::Text, "how far that clock is ahead of UTC; it knows no summer time").or("\"+00:00\""),
+    field("holds", Kind::Words(words!(NoticeLevel)), "what is held back").or("[info, warning]"),
 ];
 
 pub(crate) static ESCALATION_STEP: Shape = Shape {
