@@ -2,6 +2,5 @@
 
 pub(crate) mod notice;
 pub(crate) mod recovery;
-pub(crate) mod sentence;
 pub(crate) mod status;
 pub(crate) mod walkthrough;

@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// A message of which nothing was heard for so long was lost by whoever carries it.
 const LOST_AFTER: Duration = Duration::from_secs(30);
 
-/// A message that failed so often gives way to the next: it may be the message, not the channel.
+/// A message that failed so often gives way to those of other notices: it may be the message, not the channel.
 const GIVES_WAY: u32 = 3;
 
 /// What notices are grouped by: all that belongs together is one notice.
@@ -102,6 +102,8 @@ pub struct Notice {
     pub escalated: usize,
     /// Who was told, and when last.
     pub told: BTreeMap<String, Time>,
+    /// From when on the escalation counts.
+    calls_since: Time,
     news: News,
     due: Option<Time>,
 }
@@ -292,6 +294,8 @@ impl Notices {
         notice.news.add(at, level, &text);
         if notice.acknowledged.as_ref().is_some_and(|it| it.level < notice.level) {
             notice.acknowledged = None;
+            notice.escalated = 0;
+            notice.calls_since = at;
         }
         if let Some(recovery) = recovery.filter(|it| !notice.recoveries.contains(it)) {
             if notice.recoveries.len() == KEPT {
@@ -363,7 +367,9 @@ impl Notices {
                 let pause = FIRST_PAUSE * 2_u32.pow(tray.failures.saturating_sub(1).min(10));
                 tray.again = Some(at + pause.min(LONGEST_PAUSE));
                 if tray.failures % GIVES_WAY == 0 {
-                    tray.messages.rotate_left(1);
+                    let (stuck, others) = tray.messages.drain(..).partition(|it| it.notice == notice);
+                    tray.messages = others;
+                    tray.messages.extend::<VecDeque<Message>>(stuck);
                 }
             }
         }
@@ -466,6 +472,7 @@ impl Notice {
             messages: 0,
             escalated: 0,
             told: BTreeMap::new(),
+            calls_since: opened,
             news: News::default(),
             due: None,
         }
@@ -503,7 +510,7 @@ impl Notice {
 
     fn escalates(&self, plan: &Plan, nth: usize) -> Option<Time> {
         let step = plan.escalation.get(nth).filter(|_| self.calls_for_somebody())?;
-        Some(heard_from(&plan.quiet, self.level, self.opened + step.after))
+        Some(heard_from(&plan.quiet, self.level, self.calls_since + step.after))
     }
 
     /// When something is to be told of it. Depends on nothing but the notice and the plan, so that it can be kept.
@@ -542,13 +549,15 @@ impl Notice {
     fn words(&self, is_news: bool, escalates: bool, now: Time) -> String {
         let text = if is_news { self.news.told() } else { self.text.clone() };
         let asks = || format!("; mainstay acknowledge {}", self.id);
-        let age = || age(now.since(self.opened));
-        if self.over.is_some() && self.messages > 0 {
-            format!("{} is over after {}: {text}", self.id, age())
+        let (stood, called) = (now.since(self.opened), now.since(self.calls_since));
+        if self.over.is_some() && self.messages > 0 && stood < Duration::from_secs(1) {
+            format!("{} is over: {text}", self.id)
+        } else if self.over.is_some() && self.messages > 0 {
+            format!("{} is over after {}: {text}", self.id, age(stood))
         } else if escalates && self.messages > 0 {
-            format!("{}: nobody has acknowledged this for {}: {text}{}", self.id, age(), asks())
+            format!("{}: nobody has acknowledged this for {}: {text}{}", self.id, age(called), asks())
         } else if !is_news {
-            format!("{} still stands after {}: {text}{}", self.id, age(), asks())
+            format!("{} still stands after {}: {text}{}", self.id, age(stood), asks())
         } else {
             format!("{}: {text}", self.id)
         }
