@@ -354,7 +354,10 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 9] = [
+const IN_NO_EXAMPLE: [&str; 12] = [
+    // A plan has one answer to it; MS0594 warns of the last.
+    "coordination.alone: hold",
+    "coordination.alone: proceed",
     // A site has one store; the other two are written alike.
     "coordination.store: etcd",
     "coordination.store: postgresql",

@@ -3,8 +3,8 @@
 use super::actions::{acts, plane, service, unread_service};
 use super::fields::{self, At, Cx, Fields, choose, items, named};
 use super::grammar::{
-    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, GUARDS, LOCATION, OBJECTIVES, SHARED, STANDBY, STRATEGY,
-    WITNESS, WITNESS_RULE,
+    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, GUARDS, LOCATION, OBJECTIVES, OBSERVERS, SHARED, STANDBY,
+    STRATEGY, WITNESS, WITNESS_RULE,
 };
 use super::probes::{probe, probes};
 use super::raw::{RawComponent, RawHow, RawInstance, RawRun, RawRung, RawWitness, RawWitnessRule};
@@ -218,8 +218,14 @@ fn guards<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>, at: Span) -> Guards {
         inner.finish();
         Approval { expires }
     });
+    let observers = fields.take("observers").map(|it| {
+        let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "these observers", &OBSERVERS);
+        let need = inner.number("need");
+        inner.finish();
+        need
+    });
     fields.finish();
-    Guards { cool_down, approval }
+    Guards { cool_down, approval, observers }
 }
 
 fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {

@@ -84,7 +84,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
             .map(|it| it.iter().filter_map(|it| notifications::quiet_time(cx, it)).collect())
             .unwrap_or_default(),
         agents: section(&mut fields, "agents").iter().map(|it| operation::agent(cx, it)).collect(),
-        coordination: fields.take("coordination").and_then(|it| operation::coordination(cx, it)),
+        coordination: fields.take("coordination").and_then(|it| operation::coordination(cx, it, allowances.lateness)),
         idle: IDLE.into_iter().filter_map(|name| Some(At { value: name, span: fields.key_place(name)? })).collect(),
         site,
     };

@@ -1,7 +1,7 @@
 //! Operation: guards of the site, rules, evacuations, drills, who is told, further agents, what is prepared.
 
 use super::{Field, Kind, LOCATION, MESSENGER, PLACE, Rule, Shape, field, words};
-use crate::agents::{AgentRole, StoreKind};
+use crate::agents::{AgentRole, Alone, StoreKind};
 use crate::drill::DrillKind;
 use crate::evacuation::Variant;
 use crate::notification::NoticeLevel;
@@ -200,9 +200,9 @@ pub(crate) static QUIET: Shape = Shape {
 };
 
 static QUIET_FIELDS: [Field; 4] = [
-    field("from", Kind::Text, "when it begins, as the clock on the wall shows it").needed("\"22:00\""),
-    field("until", Kind::Text, "when it ends; not after `from`: on the next day").needed("\"07:00\""),
-    field("offset", Kind::Text, "how far that clock is ahead of UTC; it knows no summer time").or("\"+00:00\""),
+    field("from", Kind::TimeOfDay, "when it begins, as the clock on the wall shows it").needed("\"22:00\""),
+    field("until", Kind::TimeOfDay, "when it ends; not after `from`: on the next day").needed("\"07:00\""),
+    field("offset", Kind::UtcOffset, "how far that clock is ahead of UTC; it knows no summer time").or("\"+00:00\""),
     field("holds", Kind::Words(words!(NoticeLevel)), "what is held back").or("[info, warning]"),
 ];
 
@@ -228,8 +228,24 @@ pub(crate) static COORDINATION: Shape = Shape {
     rules: &[],
 };
 
-static COORDINATION_OWN: [Field; 2] = [
+static COORDINATION_OWN: [Field; 4] = [
     field("store", Kind::Word(words!(StoreKind)), "what keeps them").needed("etcd"),
     field("location", Kind::Map(&LOCATION), "where it lives: for a replicated store what takes all of it down")
         .needed("{ region: berlin }"),
+    field("lease", Kind::Map(&LEASE), "how long an agent may decide without asking again").or("{}"),
+    field("alone", Kind::Word(words!(Alone)), "what an agent may still do when the store can't be reached").or("hold"),
+];
+
+pub(crate) static LEASE: Shape = Shape {
+    name: "lease",
+    doc: "how long an agent may decide without asking again; `renew`, the allowance `lateness` and `drift` together are less than `expires`",
+    fields: &[&LEASE_FIELDS],
+    rules: &[],
+};
+
+static LEASE_FIELDS: [Field; 3] = [
+    field("renew", Kind::Positive, "how often the agent that decides asks for it again").or("2s"),
+    field("expires", Kind::Positive, "how long it lasts from when it was asked for").or("10s"),
+    field("drift", Kind::Duration, "how much the clocks of the agent and of the store may drift apart meanwhile")
+        .or("500ms"),
 ];
