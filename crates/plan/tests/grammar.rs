@@ -369,6 +369,8 @@ const IN_NO_EXAMPLE: [&str; 12] = [
     "plan.mode: recommend",
     // The number in quotes, which is read as well.
     "plan.version: 2",
+    // Who is left in peace when something is broken?
+    "quiet time.holds: error",
     // A fence stops the old owner; as a step of an activation neither is of use to what is being activated.
     "service action.op: kill",
     "service action.op: stop",
