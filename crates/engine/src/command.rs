@@ -72,6 +72,8 @@ pub enum Command {
 pub enum Override {
     /// Act although too few witnesses answered.
     Witnesses,
+    /// Act although it is not known yet whether more failed than this instance.
+    Correlation,
     /// Act although what it depends on is not healthy.
     Dependency,
     /// Act although the mode is `observe`.
@@ -86,8 +88,9 @@ pub enum Override {
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 6] = [
+    pub const ALL: [Override; 7] = [
         Override::Witnesses,
+        Override::Correlation,
         Override::Dependency,
         Override::ObserveMode,
         Override::CoolDown,
@@ -99,6 +102,7 @@ impl Override {
     pub const fn word(self) -> &'static str {
         match self {
             Override::Witnesses => "witnesses",
+            Override::Correlation => "correlation",
             Override::Dependency => "dependency",
             Override::ObserveMode => "observe-mode",
             Override::CoolDown => "cool-down",

@@ -1,11 +1,12 @@
 //! From facts to verdicts: what failed, and whether its recovery begins, waits, or has become needless.
 
-use mainstay_plan::observation::{Health, Scenario};
+use mainstay_plan::observation::Health;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::guard;
 use crate::record::{Body, Completion, PhaseName};
 use crate::recover::{self, Choice};
+use crate::scenario;
 use crate::state::{Recovery, RecoveryStatus, State};
 use crate::waiting::WaitingOn;
 
@@ -44,12 +45,18 @@ fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
 fn detect(state: &State, component: ComponentIx) -> Option<Body> {
     let bound = state.components[component.index()].bound;
     let instance = &state.instances[bound.index()];
-    (instance.health == Health::Down).then(|| Body::FailureDetected {
+    if instance.health != Health::Down {
+        return None;
+    }
+    let (scenario, incident, evidence) = scenario::explain(state, component);
+    Some(Body::FailureDetected {
         component: state.plan.component(component).name.clone(),
         instance: state.plan.instance(bound).name.clone(),
-        scenario: if instance.partly_answering { Scenario::ServiceFailure } else { Scenario::InstanceFailure },
+        scenario,
         first_failed: instance.since,
         last_good: instance.last_good,
+        evidence,
+        incident,
     })
 }
 
@@ -71,6 +78,13 @@ fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
             return Some(Body::RecoveryFailed { recovery: recovery.id, why });
         }
         return hold(recovery, waiting);
+    }
+    if let Some((WaitingOn::Correlation { .. }, _)) = recovery.held
+        && recovery.incident.is_none()
+        && !recovery.classified
+    {
+        let (scenario, _, evidence) = scenario::explain(state, recovery.component);
+        return Some(Body::Classified { recovery: recovery.id, scenario, evidence });
     }
     match recover::choose(state, recovery, now) {
         Choice::Rung(_) | Choice::Exhausted => Some(Body::RecoveryInitiated {

@@ -56,6 +56,15 @@ impl Gate {
             }
             Body::TablePublished { .. } => self.send_table(state),
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
+            Body::RungFailed { recovery, rung, .. } => {
+                // A rung that is given up, because what it works on is lost, may leave an action running.
+                let closed = || state.history.iter().rev().find(|it| it.id == *recovery);
+                let steps = state.open_recovery(*recovery).or_else(closed).map(|it| it.steps.as_slice());
+                let last = steps.unwrap_or_default().iter().rfind(|it| it.step.rung == *rung);
+                if let Some(log) = last.filter(|it| it.ended.is_none()) {
+                    self.waiting.push_back((seq, Effect::Cancel(log.step)));
+                }
+            }
             Body::RecoveryFailed { recovery, .. } => {
                 // An aborted recovery may leave an action running; whoever runs it ends it, if it still runs.
                 let last = state.history.iter().rev().find(|it| it.id == *recovery).and_then(|it| it.steps.last());
@@ -86,6 +95,8 @@ impl Gate {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::NeighbourAnswered { .. }
+            | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
@@ -94,16 +105,18 @@ impl Gate {
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
             | Body::FailureDetected { .. }
+            | Body::Classified { .. }
+            | Body::IncidentOpened { .. }
+            | Body::IncidentEnded { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }
             | Body::RungStarted { .. }
-            | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::RecoveryCompleted { .. } => {}
         }
-        if let Some((level, text)) = outbox::line(body) {
+        if let Some((level, text)) = outbox::line(state, body) {
             self.waiting.push_back((seq, Effect::Log(Line { level, text })));
         }
     }

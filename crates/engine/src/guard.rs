@@ -6,6 +6,7 @@ use mainstay_plan::observation::Health;
 use mainstay_plan::policy::{Mode, OnJournalLoss};
 
 use crate::command::Override;
+use crate::scenario;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
 
@@ -39,6 +40,9 @@ pub fn first(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn>
         return Some(waiting);
     }
     if let Some(waiting) = witnesses(state, recovery) {
+        return Some(waiting);
+    }
+    if let Some(waiting) = scenario::correlation(state, recovery, now) {
         return Some(waiting);
     }
     let on_routes = !planned.routes.is_empty() && !overruled(Override::JournalLost);

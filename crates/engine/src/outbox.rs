@@ -6,11 +6,13 @@
 
 use mainstay_plan::Time;
 use mainstay_plan::notification::NoticeLevel;
-use mainstay_plan::observation::Health;
+use mainstay_plan::observation::{Health, Scenario};
 
-use crate::record::{Body, Completion, RecoveryId};
+use crate::record::{Body, Completion, IncidentId, RecoveryId};
+use crate::scenario;
 use crate::state::State;
-use crate::state::notices::{Draft, Happening, Stage, Topic};
+use crate::state::notices::{About, Draft, Fate, Stage, Topic};
+use crate::waiting::WaitingOn;
 
 /// The next message that is due, or the next channel that is tried again.
 pub(crate) fn next(state: &State, now: Time) -> Option<Body> {
@@ -29,37 +31,46 @@ pub(crate) fn next_time(state: &State) -> Option<Time> {
     [state.notices.first_due().map(|it| it.0), state.notices.first_again().map(|it| it.0)].into_iter().flatten().min()
 }
 
-/// What a record tells people, if it tells them anything: asked before the record is folded.
-pub(crate) fn happening(state: &State, body: &Body) -> Option<Happening> {
-    let of_recovery = |id: RecoveryId, stage: Stage| {
-        let recovery = state.open_recovery(id)?;
-        Some((Topic::Component(recovery.component_name.clone()), stage, Some(id)))
+/// What a record is about, if it is about something that people should know: asked before it is folded. What it says is
+/// [`line`], and where that says nothing, what stands here.
+pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
+    let says = |topic, stage, text: String| {
+        Some(About { topic, stage, recovery: None, fate: None, says: Some((NoticeLevel::Info, text)) })
     };
-    let (topic, stage, recovery) = match body {
-        Body::FailureDetected { component, .. } => {
-            (Topic::Component(component.clone()), Stage::Stands, Some(RecoveryId(state.seq)))
+    let of = |topic, stage| Some(About { topic, stage, recovery: None, fate: None, says: None });
+    match body {
+        Body::FailureDetected { component, incident, .. } => {
+            let recovery = Some(RecoveryId(state.seq));
+            let (topic, fate) = (topic(state, component, *incident), Some((component.clone(), Fate::UnderWay)));
+            Some(About { topic, stage: Stage::Stands, recovery, fate, says: None })
         }
-        Body::Held { recovery, .. } => of_recovery(*recovery, Stage::Stands)?,
-        Body::RecoveryCompleted { recovery, .. } => of_recovery(*recovery, Stage::Over)?,
+        Body::Classified { recovery, .. } | Body::Held { recovery, .. } => {
+            of_recovery(state, *recovery, Stage::Stands, Fate::UnderWay)
+        }
+        Body::RecoveryCompleted { recovery, .. } => {
+            let about = of_recovery(state, *recovery, Stage::Over, Fate::Whole)?;
+            let says = Some((NoticeLevel::Info, format!("{recovery} completed")));
+            Some(if about.stage == Stage::Over { About { says, ..about } } else { about })
+        }
         Body::RecoveryFailed { recovery, .. } => {
             let component = state.open_recovery(*recovery)?.component;
             let bound = state.components[component.index()].bound;
             let whole = state.instances[bound.index()].health == Health::Healthy;
-            of_recovery(*recovery, if whole { Stage::Over } else { Stage::Stands })?
+            of_recovery(state, *recovery, if whole { Stage::Over } else { Stage::Stands }, Fate::Failed)
         }
-        Body::HealthChanged { instance, to: Health::Healthy, .. } => return whole_again(state, instance),
-        Body::JournalLost { .. } => (Topic::Journal, Stage::Stands, None),
+        Body::HealthChanged { instance, to: Health::Healthy, .. } => whole_again(state, instance),
+        Body::IncidentOpened { .. } => of(Topic::Incident(IncidentId(state.seq)), Stage::Stands),
+        Body::IncidentEnded { incident, .. } => of(Topic::Incident(*incident), Stage::Over),
+        Body::JournalLost { .. } => of(Topic::Journal, Stage::Stands),
         Body::AgentStarted { .. } if state.journal_lost.is_some() => {
             let text = "an agent was started, with a journal that can be written".to_owned();
-            let (level, topic) = (NoticeLevel::Info, Topic::Journal);
-            return Some(Happening { topic, level, text, stage: Stage::Over, recovery: None });
+            says(Topic::Journal, Stage::Over, text)
         }
-        Body::TrafficAhead { process, .. } => (Topic::Traffic(process.clone()), Stage::Once, None),
-        Body::RouteRefused { process, .. } => (Topic::Traffic(process.clone()), Stage::Stands, None),
+        Body::TrafficAhead { process, .. } => of(Topic::Traffic(process.clone()), Stage::Once),
+        Body::RouteRefused { process, .. } => of(Topic::Traffic(process.clone()), Stage::Stands),
         Body::RouteApplied { process, epoch } if state.routing.refused.is_some() && *epoch >= state.routing.epoch => {
             let text = format!("traffic process `{process}` serves the newest table");
-            let topic = Topic::Traffic(process.clone());
-            return Some(Happening { topic, level: NoticeLevel::Info, text, stage: Stage::Over, recovery: None });
+            says(Topic::Traffic(process.clone()), Stage::Over, text)
         }
         Body::AgentStarted { .. }
         | Body::AgentStopped { .. }
@@ -67,6 +78,8 @@ pub(crate) fn happening(state: &State, body: &Body) -> Option<Happening> {
         | Body::HealthChanged { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
+        | Body::NeighbourAnswered { .. }
+        | Body::DependencyAnswered { .. }
         | Body::PositionFrozen { .. }
         | Body::StepEnded { .. }
         | Body::RouteApplied { .. }
@@ -82,32 +95,60 @@ pub(crate) fn happening(state: &State, body: &Body) -> Option<Happening> {
         | Body::TablePublished { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
-        | Body::Told { .. } => return None,
-    };
-    let (level, text) = line(body)?;
-    Some(Happening { topic, level, text, stage, recovery })
+        | Body::Told { .. } => None,
+    }
+}
+
+/// What is lost with its zone is told of with the zone, as long as that stands.
+fn topic(state: &State, component: &str, incident: Option<IncidentId>) -> Topic {
+    let incident = incident.map(Topic::Incident).filter(|it| state.notices.stands(it));
+    incident.unwrap_or_else(|| Topic::Component(component.to_owned()))
+}
+
+fn of_recovery(state: &State, id: RecoveryId, stage: Stage, fate: Fate) -> Option<About> {
+    let recovery = state.open_recovery(id)?;
+    let topic = topic(state, &recovery.component_name, recovery.incident);
+    // The incident stands although one of its components is whole.
+    let stage = if matches!(topic, Topic::Incident(_)) { Stage::Stands } else { stage };
+    Some(About { topic, stage, recovery: Some(id), fate: Some((recovery.component_name.clone(), fate)), says: None })
 }
 
 /// A component whose recovery failed, and that is healthy nevertheless.
-fn whole_again(state: &State, instance: &str) -> Option<Happening> {
+fn whole_again(state: &State, instance: &str) -> Option<About> {
     let ix = state.instance(instance)?;
     let component = state.plan.instance(ix).component;
     let lasting = &state.components[component.index()];
-    if lasting.recovery.is_some() || lasting.bound != ix {
+    let topic = Topic::Component(state.plan.component(component).name.clone());
+    if lasting.recovery.is_some() || lasting.bound != ix || !state.notices.stands(&topic) {
         return None;
     }
-    let name = &state.plan.component(component).name;
-    let text = format!("{name}: `{instance}` is healthy again");
-    let topic = Topic::Component(name.clone());
-    Some(Happening { topic, level: NoticeLevel::Info, text, stage: Stage::Over, recovery: None })
+    let text = format!("{topic}: `{instance}` is healthy again");
+    let says = Some((NoticeLevel::Info, text));
+    Some(About { topic, stage: Stage::Over, recovery: None, fate: None, says })
 }
 
-/// A record as a line for people and for the log, if it is worth one.
-pub(crate) fn line(body: &Body) -> Option<(NoticeLevel, String)> {
+/// A record as a line for people and for the log, if it is worth one: asked once it is folded. They hear of a failure once it is known what failed, and of a lost
+/// zone once rather than of each that lived there.
+pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> {
     match body {
-        Body::FailureDetected { component, instance, scenario, .. } => {
-            Some((NoticeLevel::Warning, format!("{component}: {} of `{instance}` detected", scenario.word())))
+        Body::FailureDetected { incident: Some(_), .. } | Body::Held { waiting: WaitingOn::Correlation { .. }, .. } => {
+            None
         }
+        Body::FailureDetected { component, instance, scenario, .. } => {
+            let recovery = state.components[state.component(component)?.index()].recovery.as_ref()?;
+            let open = scenario::correlation(state, recovery, recovery.opened).is_some();
+            (!open).then(|| detected(component, instance, *scenario))
+        }
+        Body::Classified { recovery, scenario, .. } => {
+            let recovery = state.open_recovery(*recovery)?;
+            Some(detected(&recovery.component_name, &recovery.failed, *scenario))
+        }
+        Body::IncidentOpened { scenario, region, zone, evidence, .. } => {
+            let what = zone.as_ref().map_or_else(|| region.clone(), |zone| format!("{region}/{zone}"));
+            Some((NoticeLevel::Error, format!("{what} is lost ({}): {}", scenario.word(), evidence.join("; "))))
+        }
+        Body::IncidentEnded { incident, why } => Some((NoticeLevel::Info, format!("{incident} is over: {why}"))),
+        Body::RecoveryCompleted { recovery, .. } if is_in_incident(state, *recovery) => None,
         Body::Held { recovery, waiting } => {
             let text = format!("{recovery} waits: {waiting}; to overrule: {}", waiting.way_out(*recovery));
             Some((NoticeLevel::Warning, text))
@@ -139,6 +180,8 @@ pub(crate) fn line(body: &Body) -> Option<(NoticeLevel, String)> {
         | Body::HealthChanged { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
+        | Body::NeighbourAnswered { .. }
+        | Body::DependencyAnswered { .. }
         | Body::PositionFrozen { .. }
         | Body::StepEnded { .. }
         | Body::RouteApplied { .. }
@@ -156,4 +199,13 @@ pub(crate) fn line(body: &Body) -> Option<(NoticeLevel, String)> {
         | Body::NoticeResent { .. }
         | Body::Told { .. } => None,
     }
+}
+
+fn detected(component: &str, instance: &str, scenario: Scenario) -> (NoticeLevel, String) {
+    (NoticeLevel::Warning, format!("{component}: {} of `{instance}` detected", scenario.word()))
+}
+
+fn is_in_incident(state: &State, id: RecoveryId) -> bool {
+    let closed = || state.history.iter().rev().find(|it| it.id == id);
+    state.open_recovery(id).or_else(closed).is_some_and(|it| it.incident.is_some())
 }

@@ -69,6 +69,17 @@ impl FromStr for NoticeId {
     }
 }
 
+/// Names an incident, a zone or a region that is lost: the sequence number of the record that opened it, written `i17`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IncidentId(pub u64);
+
+impl fmt::Display for IncidentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "i{}", self.0)
+    }
+}
+
 /// One step of one recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StepRef {
@@ -209,6 +220,27 @@ pub enum Body {
         #[serde(with = "time_nanos")]
         since: Time,
     },
+    /// Something in a zone or region answered since a failure there: it is not lost.
+    NeighbourAnswered {
+        /// Its region.
+        region: String,
+        /// Its zone, where one is stated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+        /// What answered: the probe's name.
+        by: String,
+        /// When it was asked.
+        #[serde(with = "time_nanos")]
+        asked: Time,
+    },
+    /// What a failed component depends on was well after it had failed.
+    DependencyAnswered {
+        /// The instance.
+        instance: String,
+        /// When it was asked.
+        #[serde(with = "time_nanos")]
+        asked: Time,
+    },
     /// How much a standby would lose at most, frozen when the failure was seen.
     PositionFrozen {
         /// The standby.
@@ -289,6 +321,46 @@ pub enum Body {
         /// The end of the last good observation before it: where the clock of the objectives starts.
         #[serde(with = "crate::codec::optional_time_nanos")]
         last_good: Option<Time>,
+        /// Why it was classified so, as far as it was known.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        evidence: Vec<String>,
+        /// The incident that it belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        incident: Option<IncidentId>,
+    },
+    /// What failed is known now, after waiting for the word of its neighbours.
+    Classified {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// What failed.
+        #[serde(with = "scenario_word")]
+        scenario: Scenario,
+        /// Why it is called so.
+        evidence: Vec<String>,
+    },
+    /// A zone or a region is lost; this opens an incident, named after this record. The open recoveries of what lived there
+    /// are merged into it.
+    IncidentOpened {
+        /// Which of the two.
+        #[serde(with = "scenario_word")]
+        scenario: Scenario,
+        /// The region.
+        region: String,
+        /// The zone; `None`: the whole region.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+        /// When the first failed observation was asked.
+        #[serde(with = "time_nanos")]
+        first_failed: Time,
+        /// Why it is called lost.
+        evidence: Vec<String>,
+    },
+    /// What was lost lives again.
+    IncidentEnded {
+        /// The incident.
+        incident: IncidentId,
+        /// Why.
+        why: String,
     },
     /// The recovery waits, and for what.
     Held {
@@ -434,6 +506,8 @@ impl Body {
             Body::HealthChanged { .. } => "health_changed",
             Body::OwnLateness { .. } => "own_lateness",
             Body::WitnessesAnswered { .. } => "witnesses_answered",
+            Body::NeighbourAnswered { .. } => "neighbour_answered",
+            Body::DependencyAnswered { .. } => "dependency_answered",
             Body::PositionFrozen { .. } => "position_frozen",
             Body::StepEnded { .. } => "step_ended",
             Body::RouteApplied { .. } => "route_applied",
@@ -443,6 +517,9 @@ impl Body {
             Body::JournalLost { .. } => "journal_lost",
             Body::Told { .. } => "told",
             Body::FailureDetected { .. } => "failure_detected",
+            Body::Classified { .. } => "classified",
+            Body::IncidentOpened { .. } => "incident_opened",
+            Body::IncidentEnded { .. } => "incident_ended",
             Body::Held { .. } => "held",
             Body::RecoveryInitiated { .. } => "recovery_initiated",
             Body::RungSkipped { .. } => "rung_skipped",
@@ -469,6 +546,8 @@ impl Body {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::NeighbourAnswered { .. }
+            | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
@@ -478,6 +557,9 @@ impl Body {
             | Body::JournalLost { .. }
             | Body::Told { .. } => true,
             Body::FailureDetected { .. }
+            | Body::Classified { .. }
+            | Body::IncidentOpened { .. }
+            | Body::IncidentEnded { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }

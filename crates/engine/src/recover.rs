@@ -14,6 +14,7 @@ use crate::command::Override;
 use crate::decide::{completed_by_itself, hold, observation, phases};
 use crate::guard::{journal, witnesses};
 use crate::record::{Body, Completion, Ended, StepRef};
+use crate::scenario;
 use crate::state::{Progress, Recovery, State, StepAt};
 use crate::waiting::WaitingOn;
 
@@ -104,6 +105,9 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
     let Some(play) = rung.plays.get(&bound) else {
         return Possible::No(format!("there is no way from `{}`", state.plan.instance(bound).name));
     };
+    if let Some(why) = scenario::out_of_place(state, play.to) {
+        return Possible::No(why);
+    }
     if play.to == bound {
         return Possible::Yes;
     }
@@ -181,6 +185,9 @@ pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     }
     let Some(progress) = &recovery.progress else { return next_rung(state, recovery, now) };
     let Some((play, step)) = state.current_step(recovery) else { return completed(state, recovery, progress, now) };
+    if let Some(why) = scenario::out_of_place(state, play.to).filter(|_| play.to == progress.from) {
+        return Some(Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why });
+    }
     match &progress.at {
         StepAt::Ready => begin(state, recovery, progress, play, step, now),
         StepAt::Running { since } => (*since + patience(step) <= now)

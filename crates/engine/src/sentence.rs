@@ -65,6 +65,13 @@ impl Teller {
                 answered.join(", "),
                 (self.moment)(*since)
             ),
+            Body::NeighbourAnswered { region, zone, by, asked } => {
+                let place = zone.as_ref().map_or_else(|| region.clone(), |zone| format!("{region}/{zone}"));
+                format!("{place} lives: {by} answered what was asked at {}", (self.moment)(*asked))
+            }
+            Body::DependencyAnswered { instance, asked } => {
+                format!("{instance} was well when it was asked at {}", (self.moment)(*asked))
+            }
             Body::PositionFrozen { instance, loss_ns: Some(loss) } => {
                 format!("{instance} would lose at most {}", self.nanos(*loss))
             }
@@ -95,6 +102,9 @@ impl Teller {
                 }
             }
             Body::FailureDetected { .. }
+            | Body::Classified { .. }
+            | Body::IncidentOpened { .. }
+            | Body::IncidentEnded { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }
@@ -118,6 +128,14 @@ impl Teller {
                 let good = last_good.map(|it| format!(", last good {}", (self.moment)(it))).unwrap_or_default();
                 format!("{component} failed on {instance}: {}{good}", scenario.word())
             }
+            Body::Classified { recovery, scenario, evidence } => {
+                format!("{recovery} is {}: {}", scenario.word(), evidence.join("; "))
+            }
+            Body::IncidentOpened { scenario, region, zone, evidence, .. } => {
+                let place = zone.as_ref().map_or_else(|| region.clone(), |zone| format!("{region}/{zone}"));
+                format!("{place} is lost ({}): {}", scenario.word(), evidence.join("; "))
+            }
+            Body::IncidentEnded { incident, why } => format!("{incident} is over: {why}"),
             Body::Held { recovery, waiting } => format!("{recovery} waits: {waiting}"),
             Body::RecoveryInitiated { recovery, overruled } if overruled.is_empty() => {
                 format!("{recovery} begins: the guards let it pass")
@@ -162,6 +180,8 @@ impl Teller {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::NeighbourAnswered { .. }
+            | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }

@@ -3,6 +3,8 @@
 //! Decisions read this and the time, and nothing else. [`State::apply`] is the only way to change it, so that the state
 //! after a restart is the state before it.
 
+pub(crate) mod concerned;
+mod domains;
 mod fold;
 pub mod notices;
 mod recovery;
@@ -15,9 +17,10 @@ use mainstay_plan::component::{StandbyState, Temperature};
 use mainstay_plan::observation::{Health, Scenario};
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
-use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
+use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
-use crate::record::RecoveryId;
+use crate::record::{IncidentId, RecoveryId};
+pub use domains::{Burst, DomainState, Incident};
 use notices::Notices;
 pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog};
 
@@ -33,6 +36,12 @@ pub struct State {
     pub seq: u64,
     /// The hash of the plan that the journal adopted last.
     pub adopted: Option<String>,
+    /// The zones and regions of the plan.
+    pub topology: Arc<Topology>,
+    /// By [`DomainIx`](mainstay_plan::DomainIx).
+    pub domains: Vec<DomainState>,
+    /// Zones and regions that are lost.
+    pub incidents: BTreeMap<IncidentId, Incident>,
     /// By [`InstanceIx`].
     pub instances: Vec<InstanceState>,
     /// By [`ComponentIx`].
@@ -49,6 +58,7 @@ pub struct State {
     pub notices: Notices,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
+    standings: Vec<domains::Standing>,
     open: BTreeMap<RecoveryId, ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
@@ -62,6 +72,10 @@ pub struct InstanceState {
     pub health: Health,
     /// When the first of the answers behind the verdict was asked.
     pub since: Time,
+    /// When it was found down, the last time.
+    pub down_at: Time,
+    /// It was well as of then, when something that depends on it had failed.
+    pub answered: Time,
     /// Since when nothing is known of it, while that is so.
     pub unseen_since: Time,
     /// The end of the last good observation before a `Down`.
@@ -79,6 +93,8 @@ impl InstanceState {
         InstanceState {
             health: Health::Unknown,
             since: Time::ZERO,
+            down_at: Time::ZERO,
+            answered: Time::ZERO,
             unseen_since: Time::ZERO,
             last_good: None,
             partly_answering: false,
@@ -135,7 +151,8 @@ impl State {
         let names = Names::of(&plan);
         let component =
             |bound| ComponentState { bound, recovery: None, last_ended: None, witnessed: None, paused: None };
-        State {
+        let topology = Arc::new(Topology::of(&plan));
+        let mut state = State {
             seq: 0,
             adopted: None,
             instances: plan.instances.iter().map(|_| InstanceState::unseen()).collect(),
@@ -149,11 +166,17 @@ impl State {
             history: VecDeque::new(),
             notices: Notices::default(),
             doubted: Vec::new(),
+            domains: vec![DomainState::default(); topology.domains.len()],
+            incidents: BTreeMap::new(),
+            standings: vec![domains::Standing::default(); plan.instances.len()],
+            topology,
             open: BTreeMap::new(),
             unknown_owners: BTreeMap::new(),
             names,
             plan,
-        }
+        };
+        state.recount_all();
+        state
     }
 
     /// The same facts under another plan: what has the same name keeps its binding, its fences and its pauses. Health has to
@@ -192,6 +215,7 @@ impl State {
                 next.set_target(&route.name, &self.plan.instance(target.instance).name, state);
             }
         }
+        next.recount_all();
         next
     }
 
@@ -264,7 +288,7 @@ impl State {
         (!self.plan.routes.is_empty()).then_some(LOCAL_PROCESS).into_iter()
     }
 
-    /// Lets `component` have just failed, with its witnesses answering and its standbys as far behind as `loss` says, asks
+    /// Lets `component` have just failed, alone, with its witnesses answering and its standbys as far behind as `loss` says, asks
     /// `question`, and puts everything back.
     pub(crate) fn with_failed<T>(
         &mut self,
@@ -277,6 +301,16 @@ impl State {
         let planned = plan.component(component);
         let before = self.components[component.index()].clone();
         let instances: Vec<_> = planned.instances.iter().map(|it| self.instances[it.index()].clone()).collect();
+        let place = self.topology.place(before.bound);
+        let domains: Vec<_> = place.domains().map(|it| (it, self.domains[it.index()].answered)).collect();
+        for (domain, _) in &domains {
+            self.domains[domain.index()].answered = now;
+        }
+        let well: Vec<_> = planned.depends_on.iter().map(|it| self.components[it.index()].bound).collect();
+        let well: Vec<_> = well.into_iter().map(|it| (it, self.instances[it.index()].answered)).collect();
+        for (instance, _) in &well {
+            self.instances[instance.index()].answered = now;
+        }
         for instance in &planned.instances {
             self.instances[instance.index()].frozen_loss.get_or_insert_with(|| loss(*instance));
         }
@@ -293,6 +327,12 @@ impl State {
         self.components[component.index()] = before;
         for (instance, was) in planned.instances.iter().zip(instances) {
             self.instances[instance.index()] = was;
+        }
+        for (domain, was) in domains {
+            self.domains[domain.index()].answered = was;
+        }
+        for (instance, was) in well {
+            self.instances[instance.index()].answered = was;
         }
         answer
     }

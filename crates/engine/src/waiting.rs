@@ -38,6 +38,14 @@ pub enum WaitingOn {
     /// The journal knows of no routing table, and a traffic process has not said yet whether it has one: the journal may be
     /// new, and someone else the owner.
     Traffic {},
+    /// It is not known yet whether more failed than this instance: its neighbours, or what it depends on, were asked.
+    Correlation {
+        /// Whose word is awaited: a zone, a region, or an instance that it depends on.
+        of: String,
+        /// After this it counts as a failure of its own.
+        #[serde(with = "time_nanos")]
+        until: Time,
+    },
     /// What it depends on is being recovered first.
     Dependency {
         /// The component that it depends on.
@@ -101,6 +109,7 @@ impl WaitingOn {
             WaitingOn::Witnesses { .. } => "witnesses",
             WaitingOn::Paused { .. } => "paused",
             WaitingOn::Traffic {} => "traffic",
+            WaitingOn::Correlation { .. } => "correlation",
             WaitingOn::Dependency { .. } => "dependency",
             WaitingOn::ObserveMode {} => "observe_mode",
             WaitingOn::CoolDown { .. } => "cool_down",
@@ -116,9 +125,10 @@ impl WaitingOn {
     /// When the wait ends by itself, if time ends it.
     pub const fn until(&self) -> Option<Time> {
         match self {
-            WaitingOn::Paused { until, .. } | WaitingOn::CoolDown { until } | WaitingOn::Step { until, .. } => {
-                Some(*until)
-            }
+            WaitingOn::Paused { until, .. }
+            | WaitingOn::Correlation { until, .. }
+            | WaitingOn::CoolDown { until }
+            | WaitingOn::Step { until, .. } => Some(*until),
             WaitingOn::Approval { expires: until } | WaitingOn::Observation { until, .. } => *until,
             WaitingOn::Witnesses { .. }
             | WaitingOn::Traffic {}
@@ -136,6 +146,7 @@ impl WaitingOn {
             WaitingOn::Witnesses { need, of } => format!("{need} of {} answer a new question", of.join(", ")),
             WaitingOn::Paused { .. } => "the pause expires or is ended".to_owned(),
             WaitingOn::Traffic {} => "every traffic process says what it serves".to_owned(),
+            WaitingOn::Correlation { of, .. } => format!("`{of}` answers or is down, or the window is over"),
             WaitingOn::Dependency { component } => format!("`{component}` is healthy"),
             WaitingOn::ObserveMode {} => "the plan's mode is `act` or `recommend`".to_owned(),
             WaitingOn::CoolDown { .. } => "the cool-down is over".to_owned(),
@@ -155,6 +166,7 @@ impl WaitingOn {
             WaitingOn::Witnesses { .. } => format!("mainstay approve {recovery} --override witnesses"),
             WaitingOn::Paused { component: Some(component), .. } => format!("mainstay resume {component}"),
             WaitingOn::Paused { component: None, .. } => "mainstay resume".to_owned(),
+            WaitingOn::Correlation { .. } => format!("mainstay approve {recovery} --override correlation"),
             WaitingOn::Dependency { .. } => format!("mainstay approve {recovery} --override dependency"),
             WaitingOn::ObserveMode {} => format!("mainstay approve {recovery} --override observe-mode"),
             WaitingOn::CoolDown { .. } => format!("mainstay approve {recovery} --override cool-down"),
@@ -188,6 +200,7 @@ impl fmt::Display for WaitingOn {
             WaitingOn::Traffic {} => {
                 write!(f, "the journal is new and the traffic process was not heard: another instance may be the owner")
             }
+            WaitingOn::Correlation { of, .. } => write!(f, "it is not known yet whether `{of}` failed with it"),
             WaitingOn::Dependency { component } => write!(f, "it depends on `{component}`, which is not healthy"),
             WaitingOn::ObserveMode {} => write!(f, "the plan's mode is `observe`: nothing is ever done"),
             WaitingOn::CoolDown { .. } => write!(f, "the recovery before ended less than the cool-down ago"),

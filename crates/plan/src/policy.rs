@@ -95,6 +95,9 @@ pub struct Allowances {
     pub agent_restart: Duration,
     /// For a process that is ended by force, which is how a fence stops an old owner, to be seen stopped.
     pub forced_stop: Duration,
+    /// How long a failure may wait for the word of its neighbours, before it is taken for one of its instance alone. Zero asks
+    /// nobody.
+    pub correlation: Duration,
 }
 
 /// What holds back recoveries of the whole site. `None`: that guard is not there.

@@ -150,6 +150,11 @@ impl Checkers {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::NeighbourAnswered { .. }
+            | Body::DependencyAnswered { .. }
+            | Body::Classified { .. }
+            | Body::IncidentOpened { .. }
+            | Body::IncidentEnded { .. }
             | Body::Held { .. }
             | Body::RungSkipped { .. }
             | Body::StepTimedOut { .. }

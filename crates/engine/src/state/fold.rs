@@ -7,17 +7,29 @@ use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Phase, StepKind};
 use mainstay_plan::{InstanceIx, Time};
 
+use super::concerned::Concerned;
 use super::notices::Draft;
 use super::{HISTORY, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog};
 use crate::command::{Command, Override};
-use crate::record::{Body, Ended, Record, RecoveryId, ReportedTarget, StepRef};
+use crate::outbox;
+use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
 
 impl State {
     /// Folds a record in. Names that the plan does not know are passed over: they belong to a plan before.
     pub fn apply(&mut self, seq: u64, record: &Record) {
+        let concerned = self.concerned(&record.body);
+        self.fold(seq, record);
+        match concerned {
+            Concerned::All => self.recount_all(),
+            Concerned::Component(component) => self.recount(component),
+            Concerned::Open | Concerned::Domain(_) | Concerned::Nobody | Concerned::Outbox => {}
+        }
+    }
+
+    fn fold(&mut self, seq: u64, record: &Record) {
         self.seq = seq;
         let at = record.at;
-        let happening = crate::outbox::happening(self, &record.body);
+        let about = outbox::about(self, &record.body);
         match &record.body {
             Body::AgentStarted { .. } => {
                 self.forget_what_must_be_seen_anew(at);
@@ -41,6 +53,15 @@ impl State {
                     self.components[ix.index()].witnessed = Some(*since);
                 }
             }
+            Body::NeighbourAnswered { region, zone, by, asked } => {
+                self.on_answered(region, zone.as_deref(), by, *asked)
+            }
+            Body::DependencyAnswered { instance, asked } => {
+                if let Some(ix) = self.instance(instance) {
+                    let answered = &mut self.instances[ix.index()].answered;
+                    *answered = (*answered).max(*asked);
+                }
+            }
             Body::PositionFrozen { instance, loss_ns } => {
                 if let Some(ix) = self.instance(instance) {
                     self.instances[ix.index()].frozen_loss = Some(loss_ns.map(Duration::from_nanos));
@@ -62,13 +83,26 @@ impl State {
             }
             Body::NoticeResent { channel, .. } => self.notices.resent(at, channel),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
-            Body::FailureDetected { component, instance, scenario, first_failed, last_good } => {
+            Body::FailureDetected { component, instance, scenario, first_failed, last_good, evidence, incident } => {
                 if let Some(ix) = self.component(component) {
                     let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
+                    let opened = Recovery { evidence: evidence.clone(), incident: *incident, ..opened };
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
                 }
             }
+            Body::Classified { recovery, scenario, evidence } => self.with(*recovery, |it| {
+                it.scenario = *scenario;
+                it.evidence.clone_from(evidence);
+                it.classified = true;
+                it.held = None;
+            }),
+            Body::IncidentOpened { scenario, region, zone, first_failed, evidence } => {
+                if let Some(domain) = self.topology.named(region, zone.as_deref()) {
+                    self.on_incident_opened(at, IncidentId(seq), *scenario, domain, *first_failed, evidence);
+                }
+            }
+            Body::IncidentEnded { incident, .. } => self.on_incident_ended(*incident),
             Body::Held { recovery, waiting } => self.with(*recovery, |it| it.held = Some((waiting.clone(), at))),
             Body::RecoveryInitiated { recovery, .. } => self.with(*recovery, |it| {
                 it.status = RecoveryStatus::RecoveryInitiated;
@@ -113,8 +147,22 @@ impl State {
                 self.close(at, *recovery, RecoveryStatus::RecoveryFailed);
             }
         }
-        if let Some(happening) = happening {
-            self.notices.happened(&self.plan, seq, at, happening);
+        if let Some(about) = about {
+            let line = outbox::line(self, &record.body);
+            self.notices.happened(&self.plan, seq, at, about, line);
+        }
+        if let Body::IncidentOpened { .. } = &record.body {
+            self.merge_notices(at, IncidentId(seq));
+        }
+    }
+
+    fn merge_notices(&mut self, at: Time, incident: IncidentId) {
+        let merged: Vec<(String, RecoveryId)> = (self.open_recoveries())
+            .filter(|it| it.incident == Some(incident))
+            .map(|it| (it.component_name.clone(), it.id))
+            .collect();
+        for (component, recovery) in merged {
+            self.notices.merge(&self.plan, at, incident, &component, recovery);
         }
     }
 
@@ -130,6 +178,9 @@ impl State {
             instance.health = Health::Unknown;
             instance.unseen_since = at;
             instance.frozen_loss = None;
+        }
+        for domain in &mut self.domains {
+            domain.burst = None;
         }
         self.routing.acknowledged.clear();
         self.journal_lost = None;
@@ -188,6 +239,7 @@ impl State {
         if to == Health::Down {
             instance.last_good = last_good;
             instance.partly_answering = partly;
+            instance.down_at = at;
             // How far the standbys were at an earlier failure says nothing about this one.
             let component = self.plan.instance(ix).component;
             if self.components[component.index()].bound == ix {
@@ -195,6 +247,11 @@ impl State {
                     self.instances[standby.index()].frozen_loss = None;
                 }
             }
+        }
+        match to {
+            Health::Down => self.note_failure(at, ix, since),
+            Health::Healthy => self.note_life(ix),
+            Health::Suspect | Health::Unknown => {}
         }
     }
 
@@ -450,6 +507,9 @@ impl State {
     /// Steps belong to the plan under which they were begun, so open recoveries end with it. What still fails is detected
     /// anew.
     pub(super) fn end_all_open(&mut self, now: Time) {
+        for incident in self.incidents.keys().copied().collect::<Vec<_>>() {
+            self.on_incident_ended(incident);
+        }
         for ix in std::mem::take(&mut self.open).into_values() {
             if let Some(mut recovery) = self.components[ix.index()].recovery.take() {
                 recovery.tried.push("the plan was replaced".to_owned());

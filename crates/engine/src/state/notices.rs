@@ -12,7 +12,7 @@ use std::time::Duration;
 use mainstay_plan::notification::{NoticeLevel, heard_from};
 use mainstay_plan::{Plan, Time};
 
-use crate::record::{Ended, NoticeId, RecoveryId};
+use crate::record::{Ended, IncidentId, NoticeId, RecoveryId};
 
 /// How many notices that are over are kept at hand.
 const KEPT: usize = 256;
@@ -40,6 +40,8 @@ const GIVES_WAY: u32 = 3;
 pub enum Topic {
     /// What fails about a component, until it is whole again.
     Component(String),
+    /// A zone or a region that is lost, and all that lived there.
+    Incident(IncidentId),
     /// The journal.
     Journal,
     /// A traffic process.
@@ -50,20 +52,34 @@ impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Topic::Component(name) => write!(f, "{name}"),
+            Topic::Incident(id) => write!(f, "{id}"),
             Topic::Journal => write!(f, "journal"),
             Topic::Traffic(process) => write!(f, "traffic process {process}"),
         }
     }
 }
 
-/// What happened, as far as people should know.
+/// What a record is about, as far as people should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Happening {
+pub(crate) struct About {
     pub(crate) topic: Topic,
-    pub(crate) level: NoticeLevel,
-    pub(crate) text: String,
     pub(crate) stage: Stage,
     pub(crate) recovery: Option<RecoveryId>,
+    /// What becomes of a component of it.
+    pub(crate) fate: Option<(String, Fate)>,
+    /// What it says where the record has no line of its own.
+    pub(crate) says: Option<(NoticeLevel, String)>,
+}
+
+/// What becomes of a component that a notice tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// It is being recovered, or waits for that.
+    UnderWay,
+    /// It works again.
+    Whole,
+    /// Its recovery failed.
+    Failed,
 }
 
 /// What it means for the notice.
@@ -96,6 +112,9 @@ pub struct Notice {
     pub acknowledged: Option<Acknowledged>,
     /// The recoveries that it tells of, the newest last.
     pub recoveries: VecDeque<RecoveryId>,
+    /// The components that it tells of, and what became of each.
+    pub components: BTreeMap<String, Fate>,
+    under_way: usize,
     /// How many messages were made of it.
     pub messages: u32,
     /// How many steps of the escalation were taken.
@@ -242,13 +261,13 @@ impl Notices {
         self.trays.get(channel)
     }
 
-    /// The notices that a person means by `n17`, by `r17`, or by the name of a component; only those that stand.
+    /// The notices that a person means by `n17`, `r17`, `i17`, or by the name of a component; only those that stand.
     pub(crate) fn meant(&self, what: &str) -> Vec<NoticeId> {
         let (notice, recovery) = (what.parse::<NoticeId>().ok(), what.parse::<RecoveryId>().ok());
         let is_meant = |it: &&Notice| {
             Some(it.id) == notice
                 || recovery.is_some_and(|id| it.recoveries.contains(&id))
-                || it.topic == Topic::Component(what.to_owned())
+                || it.topic.to_string() == what
         };
         self.standing().filter(is_meant).map(|it| it.id).collect()
     }
@@ -274,40 +293,66 @@ impl Notices {
         self.trays.keys().filter_map(|it| Some((it.as_str(), self.given_out(it)?)))
     }
 
-    /// Puts up what happened.
-    pub(crate) fn happened(&mut self, plan: &Plan, seq: u64, at: Time, it: Happening) {
-        let Happening { topic, level, text, stage, recovery } = it;
+    /// Whether a notice about that stands.
+    pub(crate) fn stands(&self, topic: &Topic) -> bool {
+        self.open.contains_key(topic)
+    }
+
+    /// Puts up what happened, in the words of `line`.
+    pub(crate) fn happened(
+        &mut self,
+        plan: &Plan,
+        seq: u64,
+        at: Time,
+        about: About,
+        line: Option<(NoticeLevel, String)>,
+    ) {
+        let About { topic, stage, recovery, fate, says } = about;
+        let line = line.or(says);
         let known = self.open.get(&topic).copied();
-        let id = match (stage, known) {
-            (Stage::Stands, None) => {
+        let id = match (stage, known, &line) {
+            (Stage::Stands, None, Some(_)) => {
                 self.open.insert(topic.clone(), NoticeId(seq));
                 NoticeId(seq)
             }
-            (Stage::Once, _) => NoticeId(seq),
-            // Nobody was told that it began.
-            (Stage::Over, None) => return,
-            (Stage::Stands | Stage::Over, Some(id)) => id,
+            (Stage::Once, None | Some(_), Some(_)) => NoticeId(seq),
+            (Stage::Stands | Stage::Over, Some(id), Some(_) | None) => id,
+            // There is nothing to say yet; or nobody was told that it began.
+            (Stage::Stands | Stage::Once, None, None)
+            | (Stage::Once, Some(_), None)
+            | (Stage::Over, None, Some(_) | None) => return,
         };
+        let level = line.as_ref().map_or(NoticeLevel::Info, |it| it.0);
         let notice = self.all.entry(id).or_insert_with(|| Notice::new(id, topic, level, at));
-        notice.level = notice.level.max(level);
-        notice.text.clone_from(&text);
-        notice.news.add(at, level, &text);
-        if notice.acknowledged.as_ref().is_some_and(|it| it.level < notice.level) {
-            notice.acknowledged = None;
-            notice.escalated = 0;
-            notice.calls_since = at;
-        }
-        if let Some(recovery) = recovery.filter(|it| !notice.recoveries.contains(it)) {
-            if notice.recoveries.len() == KEPT {
-                notice.recoveries.pop_front();
-            }
-            notice.recoveries.push_back(recovery);
-        }
+        notice.note(at, line);
+        notice.follow(at, recovery, fate);
         match stage {
             Stage::Stands => {}
             Stage::Over | Stage::Once => self.close(id, at),
         }
         self.reckon(plan, id);
+    }
+
+    /// A zone is lost, and with it components of which people were told already: from here on they are told of the zone.
+    pub(crate) fn merge(&mut self, plan: &Plan, at: Time, incident: IncidentId, component: &str, recovery: RecoveryId) {
+        let Some(whole) = self.open.get(&Topic::Incident(incident)).copied() else { return };
+        let mut told = BTreeMap::new();
+        if let Some(part) = self.open.get(&Topic::Component(component.to_owned())).copied() {
+            if let Some(notice) = self.all.get_mut(&part) {
+                notice.news = News::default();
+                notice.text = format!("{component}: told of with {incident} from here on");
+                told.clone_from(&notice.told);
+            }
+            self.close(part, at);
+            self.reckon(plan, part);
+        }
+        if let Some(notice) = self.all.get_mut(&whole) {
+            for (channel, at) in told {
+                notice.told.entry(channel).or_insert(at);
+            }
+            notice.follow(at, Some(recovery), Some((component.to_owned(), Fate::UnderWay)));
+        }
+        self.reckon(plan, whole);
     }
 
     /// Somebody has seen it.
@@ -469,6 +514,8 @@ impl Notice {
             over: None,
             acknowledged: None,
             recoveries: VecDeque::new(),
+            components: BTreeMap::new(),
+            under_way: 0,
             messages: 0,
             escalated: 0,
             told: BTreeMap::new(),
@@ -476,6 +523,55 @@ impl Notice {
             news: News::default(),
             due: None,
         }
+    }
+
+    fn note(&mut self, at: Time, line: Option<(NoticeLevel, String)>) {
+        let Some((level, text)) = line else { return };
+        self.level = self.level.max(level);
+        self.news.add(at, level, &text);
+        if self.text.is_empty() || !matches!(self.topic, Topic::Incident(_)) {
+            self.text = text;
+        }
+        if self.acknowledged.as_ref().is_some_and(|it| it.level < self.level) {
+            self.acknowledged = None;
+            self.escalated = 0;
+            self.calls_since = at;
+        }
+    }
+
+    /// Keeps which recoveries and components it tells of. When the last of several has come to an end, that is news.
+    fn follow(&mut self, at: Time, recovery: Option<RecoveryId>, fate: Option<(String, Fate)>) {
+        if let Some(recovery) = recovery.filter(|it| self.recoveries.back() != Some(it)) {
+            if self.recoveries.len() == KEPT {
+                self.recoveries.pop_front();
+            }
+            self.recoveries.push_back(recovery);
+        }
+        let Some((component, fate)) = fate else { return };
+        let before = self.components.insert(component, fate);
+        let waits = |it: Option<Fate>| usize::from(it == Some(Fate::UnderWay));
+        self.under_way = self.under_way + waits(Some(fate)) - waits(before);
+        let ended = before == Some(Fate::UnderWay) && self.under_way == 0;
+        if ended && matches!(self.topic, Topic::Incident(_)) {
+            let failed = self.components.values().any(|it| *it == Fate::Failed);
+            let level = if failed { NoticeLevel::Error } else { NoticeLevel::Info };
+            let text = format!("{}: nothing is under way any more", self.topic);
+            self.news.add(at, level, &text);
+        }
+    }
+
+    /// How many components it tells of, where that are several.
+    fn count(&self) -> Option<String> {
+        let all = self.components.len();
+        if all < 2 {
+            return None;
+        }
+        let how_many = |fate| self.components.values().filter(|it| **it == fate).count();
+        let parts =
+            [(how_many(Fate::Whole), "whole"), (self.under_way, "under way"), (how_many(Fate::Failed), "failed")];
+        let parts: Vec<String> =
+            parts.into_iter().filter(|it| it.0 > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        Some(format!("{all} components: {}", parts.join(", ")))
     }
 
     /// Whether it is said again and escalated until somebody has seen it.
@@ -547,7 +643,10 @@ impl Notice {
     }
 
     fn words(&self, is_news: bool, escalates: bool, now: Time) -> String {
-        let text = if is_news { self.news.told() } else { self.text.clone() };
+        let mut text = if is_news { self.news.told() } else { self.text.clone() };
+        if let Some(count) = self.count() {
+            text.push_str(&format!("; {count}"));
+        }
         let asks = || format!("; mainstay acknowledge {}", self.id);
         let (stood, called) = (now.since(self.opened), now.since(self.calls_since));
         if self.over.is_some() && self.messages > 0 && stood < Duration::from_secs(1) {

@@ -8,7 +8,7 @@ use mainstay_plan::strategy::Phase;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::command::Override;
-use crate::record::{Completion, Ended, RecoveryId, StepRef};
+use crate::record::{Completion, Ended, IncidentId, RecoveryId, StepRef};
 use crate::waiting::WaitingOn;
 
 /// How far a recovery is.
@@ -52,6 +52,12 @@ pub struct Recovery {
     pub failed: String,
     /// What failed, classified.
     pub scenario: Scenario,
+    /// Why it is classified so.
+    pub evidence: Vec<String>,
+    /// Whether its neighbours were waited for, and what failed is settled.
+    pub classified: bool,
+    /// The incident that it belongs to.
+    pub incident: Option<IncidentId>,
     /// When it was recognised.
     pub opened: Time,
     /// When the first failed observation was asked.
@@ -161,6 +167,9 @@ impl Recovery {
             component_name: component_name.to_owned(),
             failed: failed.to_owned(),
             scenario,
+            evidence: Vec::new(),
+            classified: false,
+            incident: None,
             opened: Time::ZERO,
             first_failed,
             last_good,

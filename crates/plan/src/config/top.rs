@@ -155,6 +155,7 @@ fn allowances<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>) -> Allowances {
         route_apply: fields.duration("route_apply"),
         agent_restart: fields.duration("agent_restart"),
         forced_stop: fields.duration("forced_stop"),
+        correlation: fields.duration("correlation"),
     };
     fields.finish();
     allowances

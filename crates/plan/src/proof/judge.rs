@@ -17,7 +17,7 @@ use crate::policy::Mode;
 use crate::probe::{Address, Probe, ProbeKind};
 use crate::route::Sharing;
 use crate::strategy::{Play, Rung, Step, StepKind, Strategy};
-use crate::{ComponentIx, InstanceIx, Plan, RouteIx};
+use crate::{ComponentIx, DomainIx, InstanceIx, Plan, RouteIx, Topology};
 
 /// Whether a probe gets an answer under a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,11 +62,14 @@ pub(super) struct Tried {
     blocked: Vec<Loss>,
     /// The first rung that left more behind than time.
     first_trace: Option<usize>,
+    /// The zone or region that is known to be lost.
+    known_lost: Option<DomainIx>,
 }
 
 #[derive(Debug)]
 pub(super) struct Judge<'a> {
     pub(super) plan: &'a Plan,
+    pub(super) topology: &'a Topology,
     pub(super) ix: ComponentIx,
     pub(super) component: &'a Component,
     /// The instance that fails.
@@ -76,9 +79,14 @@ pub(super) struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(plan: &'a Plan, ix: ComponentIx, failure: FailureDomain, condition: Condition) -> Judge<'a> {
+    pub(super) fn new(
+        (plan, topology): (&'a Plan, &'a Topology),
+        ix: ComponentIx,
+        failure: FailureDomain,
+        condition: Condition,
+    ) -> Judge<'a> {
         let component = plan.component(ix);
-        Judge { plan, ix, component, home: component.original(), failure, condition }
+        Judge { plan, topology, ix, component, home: component.original(), failure, condition }
     }
 
     /// The answer, as if everything that the component depends on were there.
@@ -91,6 +99,7 @@ impl<'a> Judge<'a> {
             bindings: vec![self.home],
             blocked: Vec::new(),
             first_trace: None,
+            known_lost: self.known_lost(),
         };
         let mut lost: Vec<(usize, Vec<Loss>)> = Vec::new();
         for (at, rung) in self.component.ladder.iter().enumerate() {
@@ -169,7 +178,7 @@ impl<'a> Judge<'a> {
         self.plan.instance(instance).shares.iter().position(|it| parts.contains(it))
     }
 
-    fn is_in_reach(&self, location: &Location) -> bool {
+    pub(super) fn is_in_reach(&self, location: &Location) -> bool {
         self.condition != Condition::AgentsPathGone || self.plan.site.location.shares(location, FailureDomain::Host)
     }
 
@@ -413,7 +422,13 @@ impl<'a> Judge<'a> {
         let passed_over = losses
             .iter()
             .any(|it| matches!(it.why, Reason::LagUnknown(_) | Reason::LagStopped(_) | Reason::NeverStarted(_)));
-        let plays = || tried.bindings.iter().filter_map(|it| Some((*it, rung.plays.get(it)?)));
+        // What is in a zone that is known to be lost is not even tried.
+        let known =
+            |to: InstanceIx| tried.known_lost.is_some_and(|it| self.topology.place(to).domains().any(|at| at == it));
+        let plays = || {
+            let of = tried.bindings.iter().filter_map(|it| Some((*it, rung.plays.get(it)?)));
+            of.filter(|(_, play)| !known(play.to))
+        };
         if passed_over || plays().next().is_none() {
             return;
         }

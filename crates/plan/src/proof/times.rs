@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::judge::{Asked, Judge, Tried};
 use super::{Bound, Condition};
+use crate::component::Instance;
+use crate::location::FailureDomain;
 use crate::probe::Probe;
 use crate::route::Sharing;
 use crate::strategy::{Phase, Play, Step, StepKind};
-use crate::{InstanceIx, ProbeIx, RouteIx};
+use crate::{DomainIx, InstanceIx, ProbeIx, RouteIx, Topology};
 
 /// From the first failed answer to the last that is needed, both counted at their start.
 pub(super) fn doubt(probe: &Probe) -> Duration {
@@ -18,6 +20,11 @@ pub(super) fn doubt(probe: &Probe) -> Duration {
 fn kth(mut times: Vec<Duration>, k: usize) -> Duration {
     times.sort_unstable();
     times.get(k.saturating_sub(1)).or(times.last()).copied().unwrap_or_default()
+}
+
+/// The `k`-th, from 1; `None` if there are fewer.
+fn kth_of(times: &[Duration], k: usize) -> Option<Duration> {
+    times.get(k.saturating_sub(1)).copied()
 }
 
 impl Judge<'_> {
@@ -64,9 +71,112 @@ impl Judge<'_> {
         slowest.saturating_sub(self.patience(self.home))
     }
 
-    /// One sync for the decision, and the witnesses.
+    /// One sync for the decision, the witnesses, and the neighbours' word.
     pub(super) fn decide(&self) -> Duration {
-        self.plan.allowances.journal_sync + self.witnesses_beyond_doubt()
+        self.plan.allowances.journal_sync + self.witnesses_beyond_doubt().max(self.correlation_beyond_doubt())
+    }
+
+    /// How long it may take until it is known what failed with the instance. Whoever is there answers the second question at
+    /// the latest, as a witness does; whoever is lost is waited for until the window ends.
+    fn correlation_beyond_doubt(&self) -> Duration {
+        let window = self.plan.allowances.correlation;
+        let domains = self.domains_beyond_doubt(window);
+        let needed = self.component.depends_on.iter().map(|it| self.plan.component(*it).original());
+        let answers = needed.filter(|it| !self.plan.instance(*it).probes.is_empty()).map(|it| {
+            let well =
+                self.answer_of(it, |times, of| kth_of(times, (of.probes.len() + 1).saturating_sub(of.down_when)));
+            well.or_else(|| self.down_beyond_doubt(it)).unwrap_or(window)
+        });
+        answers.max().unwrap_or_default().max(domains).min(window)
+    }
+
+    fn domains_beyond_doubt(&self, window: Duration) -> Duration {
+        let place = self.topology.place(self.home);
+        let silent = |domain: DomainIx| {
+            let all = self.all_down_beyond_doubt(domain);
+            all.filter(|_| self.topology.domain(domain).witnesses.is_empty()).unwrap_or(window)
+        };
+        let first = |asked: &[InstanceIx], domain: DomainIx| {
+            let instances = asked.iter().filter_map(|it| self.answer_of(*it, |times, _| times.first().copied()));
+            let witnesses = self.topology.domain(domain).witnesses.iter().map(|it| self.plan.witness(*it));
+            let witnesses = witnesses.filter(|it| self.witness_answers(it));
+            let witnesses = witnesses.map(|it| self.beyond_doubt(self.plan.probe(it.probe)));
+            instances.chain(witnesses).min()
+        };
+        let zone = place.zone.filter(|it| self.topology.domain(*it).is_told_apart);
+        let of_zone = zone.map(|it| first(self.topology.zone_neighbours(self.home), it));
+        if let Some(Some(lives)) = of_zone {
+            return lives;
+        }
+        let region = Some(place.region).filter(|it| self.topology.domain(*it).is_told_apart);
+        let of_region = region.map(|it| first(self.topology.region_neighbours(self.home), it));
+        // What is lost is known when all of it is down.
+        let zone_is_lost = zone.map(silent).unwrap_or_default();
+        let region_says = match of_region {
+            Some(Some(lives)) => lives,
+            Some(None) => region.map(silent).unwrap_or_default(),
+            None => Duration::ZERO,
+        };
+        zone_is_lost.max(region_says)
+    }
+
+    /// When everything in a lost domain is seen down, counted as the answers are. `None`: nobody can say, because it is too
+    /// large to be asked at once, or because something in it is not lost or can't be asked.
+    fn all_down_beyond_doubt(&self, domain: DomainIx) -> Option<Duration> {
+        let members = &self.topology.domain(domain).members;
+        if members.len() > Topology::ASKED_AT_ONCE {
+            return None;
+        }
+        let runs = members.iter().copied().filter(|it| self.topology.runs(*it));
+        runs.map(|it| self.down_beyond_doubt(it)).collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// When another lost instance is seen down: it is asked at once, or once more when an answer was on its way.
+    fn down_beyond_doubt(&self, instance: InstanceIx) -> Option<Duration> {
+        let mut probes = self.plan.instance(instance).probes.iter().map(|it| self.plan.probe(*it));
+        let told = self.is_lost(instance) && probes.all(|it| self.asked(it) != Asked::NotByName);
+        let slowest = || self.slowest_needed(instance, |it| doubt(it) + it.timing.timeout * 2);
+        told.then(|| slowest().saturating_sub(self.patience(self.home)))
+    }
+
+    /// The zone or region that is known to be lost before anything is done: all of it is seen down while its failure is
+    /// waited for.
+    pub(super) fn known_lost(&self) -> Option<DomainIx> {
+        let window = self.plan.allowances.correlation;
+        let place = self.topology.place(self.home);
+        let far = match self.failure {
+            FailureDomain::Instance | FailureDomain::Host => return None,
+            FailureDomain::Zone => None,
+            FailureDomain::Region => Some(place.region),
+        };
+        let told = |it: &DomainIx| {
+            let domain = self.topology.domain(*it);
+            let lost = self.all_down_beyond_doubt(*it).is_some_and(|it| it < window);
+            domain.is_told_apart && lost
+        };
+        far.into_iter().chain(place.zone).find(told)
+    }
+
+    /// When the answers of an instance are there, the first first, counted from the earliest moment at which the failed one
+    /// can be down. `None`: it says nothing.
+    fn answer_of(
+        &self,
+        instance: InstanceIx,
+        of: impl Fn(&[Duration], &Instance) -> Option<Duration>,
+    ) -> Option<Duration> {
+        let planned = self.plan.instance(instance);
+        if self.is_lost(instance) || !self.is_in_reach(&planned.location) {
+            return None;
+        }
+        let probes = planned.probes.iter().map(|it| self.plan.probe(*it));
+        let mut times: Vec<Duration> =
+            probes.filter(|it| self.asked(it) == Asked::Answered).map(|it| self.beyond_doubt(it)).collect();
+        times.sort_unstable();
+        of(&times, planned)
+    }
+
+    fn beyond_doubt(&self, probe: &Probe) -> Duration {
+        (probe.timing.timeout * 2).saturating_sub(self.patience(self.home))
     }
 
     /// The time of a step that works. Each step but the last follows a record that must be on the disk first; probes

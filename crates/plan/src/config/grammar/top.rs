@@ -93,7 +93,7 @@ pub(crate) static ALLOWANCES: Shape = Shape {
     rules: &[],
 };
 
-static ALLOWANCE_FIELDS: [Field; 5] = [
+static ALLOWANCE_FIELDS: [Field; 6] = [
     field("lateness", Kind::Positive, "how late the agent may notice something before it takes itself for broken")
         .or("250ms"),
     field("journal_sync", Kind::Positive, "one sync of the journal to the disk").or("100ms"),
@@ -101,6 +101,12 @@ static ALLOWANCE_FIELDS: [Field; 5] = [
     field("agent_restart", Kind::Positive, "for whoever supervises the agent to start it again").or("5s"),
     field("forced_stop", Kind::Positive, "for a killed process to be seen gone: the time limit of a `stop` fence")
         .or("5s"),
+    field(
+        "correlation",
+        Kind::Duration,
+        "how long a failure may wait until its neighbours and what it depends on say whether they failed with it; `0s` asks nobody",
+    )
+    .or("2s"),
 ];
 
 pub(crate) static TRAFFIC: Shape = Shape {
