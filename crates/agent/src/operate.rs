@@ -309,16 +309,17 @@ impl Agent {
                 let _ = answer.send(view::notices(self.driver.engine().state(), self.clock.now()));
             }
             Ask::Recoveries(answer) => {
-                let recoveries = view::recoveries(self.driver.engine().state());
+                let recoveries = view::recoveries(self.driver.engine().state(), self.clock.now());
                 let _ = answer.send(api::Recoveries { now_ns: self.clock.now().as_nanos(), recoveries });
             }
             Ask::Command { command, by, answer } => {
                 let checked = view::command(command, self.clock.now()).and_then(|command| {
                     let refused = |it: mainstay_engine::Refusal| api::Problem {
-                        code: "refused".to_owned(),
-                        message: it.to_string(),
+                        reason: Some(it.code().to_owned()),
+                        way_out: Some(it.way_out()),
+                        ..api::Problem::new("refused", it.to_string())
                     };
-                    self.driver.engine().check_command(&command).map_err(refused).map(|()| command)
+                    self.driver.engine().check_command(&command, &by).map_err(refused).map(|()| command)
                 });
                 match checked {
                     Ok(command) => {

@@ -200,9 +200,9 @@ impl Engine {
         }
     }
 
-    /// Whether a command would be taken.
-    pub fn check_command(&self, command: &Command) -> Result<(), Refusal> {
-        crate::status::check_command(&self.core.state, command)
+    /// Whether a command of that person would be taken.
+    pub fn check_command(&self, command: &Command, by: &str) -> Result<(), Refusal> {
+        crate::status::check_command(&self.core.state, command, by)
     }
 
     fn record(&mut self, now: Time, fact: Body, effects: &mut Vec<Effect>) {

@@ -10,8 +10,8 @@ use crate::effect::{Effect, Line, Order, Telling};
 use crate::outbox;
 use crate::record::{Body, StepRef};
 use crate::route;
+use crate::state::State;
 use crate::state::notices::Message;
-use crate::state::{State, StepAt};
 
 /// Effects that wait for a record to be durable, in order.
 #[derive(Debug, Default)]
@@ -49,26 +49,30 @@ impl Gate {
     /// Derives what a record justifies. `state` has folded it already.
     pub(crate) fn justify(&mut self, seq: u64, body: &Body, state: &State) {
         match body {
-            Body::StepStarted { step, key, .. } => {
+            Body::StepStarted { step, key, .. } | Body::UndoStarted { step, key, .. } => {
                 if let Some(order) = order(state, *step, key) {
                     self.waiting.push_back((seq, Effect::Act(order)));
                 }
             }
             Body::TablePublished { .. } => self.send_table(state),
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
+            // What was being done when it was given up is not waited for.
+            Body::RollbackStarted { recovery, .. } => {
+                let open = state.open_recovery(*recovery);
+                let given_up = open.iter().flat_map(|it| &it.steps).filter(|it| it.given_up);
+                self.waiting.extend(given_up.map(|it| (seq, Effect::Cancel(it.step))));
+            }
             Body::RungFailed { recovery, rung, .. } => {
-                // A rung that is given up, because what it works on is lost, may leave an action running.
+                // A rung that is given up, because what it works on is lost, may leave actions running.
                 let closed = || state.history.iter().rev().find(|it| it.id == *recovery);
                 let steps = state.open_recovery(*recovery).or_else(closed).map(|it| it.steps.as_slice());
-                let last = steps.unwrap_or_default().iter().rfind(|it| it.step.rung == *rung);
-                if let Some(log) = last.filter(|it| it.ended.is_none()) {
-                    self.waiting.push_back((seq, Effect::Cancel(log.step)));
-                }
+                let running = steps.unwrap_or_default().iter().filter(|it| it.step.rung == *rung && it.ended.is_none());
+                self.waiting.extend(running.map(|it| (seq, Effect::Cancel(it.step))));
             }
             Body::RecoveryFailed { recovery, .. } => {
                 // An aborted recovery may leave an action running; whoever runs it ends it, if it still runs.
-                let last = state.history.iter().rev().find(|it| it.id == *recovery).and_then(|it| it.steps.last());
-                if let Some(log) = last.filter(|it| it.ended.is_none()) {
+                let ended = state.history.iter().rev().find(|it| it.id == *recovery);
+                for log in ended.iter().flat_map(|it| &it.steps).filter(|it| it.ended.is_none()) {
                     self.waiting.push_back((seq, Effect::Cancel(log.step)));
                 }
             }
@@ -112,6 +116,8 @@ impl Gate {
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }
             | Body::RungStarted { .. }
+            | Body::RetryScheduled { .. }
+            | Body::BudgetExceeded { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::RecoveryCompleted { .. } => {}
@@ -134,25 +140,23 @@ fn telling(state: &State, channel: &str, message: &Message) -> Telling {
 }
 
 fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
-    let recovery = state.open_recovery(step.recovery)?;
-    let (_, planned) = state.current_step(recovery)?;
-    // A routing step that is converged when it begins ends in the same tick, and then the current step is the next one,
-    // which has a record and an order of its own.
-    let running = recovery.rung == step.rung
-        && recovery.progress.as_ref().is_some_and(|it| {
-            it.step == step.step && it.attempt == step.attempt && matches!(it.at, StepAt::Running { .. })
-        });
-    let (instance, action) = match &planned.kind {
-        // A fence does not ask nicely: what does not answer may not obey either.
-        StepKind::Stop { from, service } => (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }),
-        StepKind::Act { on, action } => (*on, action.clone()),
-        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => return None,
+    // A routing step that is converged when it begins ends in the same tick, and then does not run any more.
+    let (planned, undoes) = match state.running(step) {
+        Some(planned) => (planned, None),
+        None => state.undoing(step).and_then(|it| Some((it, Some(it.undo.as_ref()?))))?,
     };
-    running.then(|| Order {
-        step,
-        instance: state.plan.instance(instance).name.clone(),
-        action,
-        key: key.to_owned(),
-        timeout: planned.timeout,
-    })
+    let (instance, action, timeout) = match (&planned.kind, undoes) {
+        // A fence does not ask nicely: what does not answer may not obey either.
+        (StepKind::Stop { from, service }, None) => {
+            (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }, planned.timeout)
+        }
+        (StepKind::Act { on, action }, None) => (*on, action.clone(), planned.timeout),
+        (StepKind::Act { on, .. }, Some(undo)) => (*on, undo.action.clone(), undo.timeout),
+        (StepKind::Stop { .. }, Some(_))
+        | (
+            StepKind::CutTraffic { .. } | StepKind::Manual { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. },
+            _,
+        ) => return None,
+    };
+    Some(Order { step, instance: state.plan.instance(instance).name.clone(), action, key: key.to_owned(), timeout })
 }

@@ -44,9 +44,10 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             let (topic, fate) = (topic(state, component, *incident), Some((component.clone(), Fate::UnderWay)));
             Some(About { topic, stage: Stage::Stands, recovery, fate, says: None })
         }
-        Body::Classified { recovery, .. } | Body::Held { recovery, .. } => {
-            of_recovery(state, *recovery, Stage::Stands, Fate::UnderWay)
-        }
+        Body::Classified { recovery, .. }
+        | Body::Held { recovery, .. }
+        | Body::RollbackStarted { recovery, .. }
+        | Body::BudgetExceeded { recovery, .. } => of_recovery(state, *recovery, Stage::Stands, Fate::UnderWay),
         Body::RecoveryCompleted { recovery, .. } => {
             let about = of_recovery(state, *recovery, Stage::Over, Fate::Whole)?;
             let says = Some((NoticeLevel::Info, format!("{recovery} completed")));
@@ -89,6 +90,8 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::RungStarted { .. }
         | Body::StepStarted { .. }
         | Body::StepTimedOut { .. }
+        | Body::RetryScheduled { .. }
+        | Body::UndoStarted { .. }
         | Body::RungFailed { .. }
         | Body::Bound { .. }
         | Body::Rejoined { .. }
@@ -162,6 +165,13 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
                 Completion::ByItself => format!("{recovery} closed: healthy again without us"),
             },
         )),
+        Body::BudgetExceeded { recovery, rto_ns } => {
+            let rto = std::time::Duration::from_nanos(*rto_ns);
+            Some((NoticeLevel::Error, format!("{recovery} takes longer than the objective of {rto:?}; it goes on")))
+        }
+        Body::RollbackStarted { recovery, why, .. } => {
+            Some((NoticeLevel::Warning, format!("{recovery} takes back what it did: {why}")))
+        }
         Body::RecoveryFailed { recovery, why } => Some((NoticeLevel::Error, format!("{recovery} failed: {why}"))),
         Body::JournalLost { reason } => Some((NoticeLevel::Error, format!("the journal is lost: {reason}"))),
         Body::TrafficAhead { process, epoch, .. } => Some((
@@ -191,6 +201,8 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::RungStarted { .. }
         | Body::StepStarted { .. }
         | Body::StepTimedOut { .. }
+        | Body::RetryScheduled { .. }
+        | Body::UndoStarted { .. }
         | Body::RungFailed { .. }
         | Body::Bound { .. }
         | Body::Rejoined { .. }

@@ -321,6 +321,9 @@ pub enum Body {
         /// The end of the last good observation before it: where the clock of the objectives starts.
         #[serde(with = "crate::codec::optional_time_nanos")]
         last_good: Option<Time>,
+        /// The hash of the plan under which it is recovered.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        plan: String,
         /// Why it was classified so, as far as it was known.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         evidence: Vec<String>,
@@ -375,6 +378,9 @@ pub enum Body {
         recovery: RecoveryId,
         /// Guards that an operator overruled.
         overruled: Vec<String>,
+        /// How the approval was had, where one was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<String>,
     },
     /// A rung is not possible now and is passed over.
     RungSkipped {
@@ -410,6 +416,42 @@ pub enum Body {
         name: String,
         /// What the callee sees: the same again when the outcome of the try before is unknown.
         key: String,
+        /// What takes it back, if that has to be: known before it is done.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undo: Option<String>,
+    },
+    /// A step is tried again, but not at once.
+    RetryScheduled {
+        /// The try that did not succeed.
+        step: StepRef,
+        /// When it is tried again.
+        #[serde(with = "time_nanos")]
+        at: Time,
+    },
+    /// A rung failed, or was aborted, before the hand-over: what it did is undone, the last step first.
+    RollbackStarted {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// The rung.
+        rung: usize,
+        /// Why.
+        why: String,
+    },
+    /// The intent to undo a step. It is done only once this is durable.
+    UndoStarted {
+        /// The step, with a try of its own.
+        step: StepRef,
+        /// What is done.
+        name: String,
+        /// What the callee sees.
+        key: String,
+    },
+    /// The recovery has taken longer than the objective for it. It goes on.
+    BudgetExceeded {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// The recovery time objective.
+        rto_ns: u64,
     },
     /// A step did not end within its time.
     StepTimedOut {
@@ -526,6 +568,10 @@ impl Body {
             Body::RungStarted { .. } => "rung_started",
             Body::StepStarted { .. } => "step_started",
             Body::StepTimedOut { .. } => "step_timed_out",
+            Body::RetryScheduled { .. } => "retry_scheduled",
+            Body::RollbackStarted { .. } => "rollback_started",
+            Body::UndoStarted { .. } => "undo_started",
+            Body::BudgetExceeded { .. } => "budget_exceeded",
             Body::RungFailed { .. } => "rung_failed",
             Body::Bound { .. } => "bound",
             Body::Rejoined { .. } => "rejoined",
@@ -566,6 +612,10 @@ impl Body {
             | Body::RungStarted { .. }
             | Body::StepStarted { .. }
             | Body::StepTimedOut { .. }
+            | Body::RetryScheduled { .. }
+            | Body::RollbackStarted { .. }
+            | Body::UndoStarted { .. }
+            | Body::BudgetExceeded { .. }
             | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }

@@ -26,7 +26,7 @@ impl Teller {
 
     /// What a record says.
     pub fn tell(&mut self, body: &Body) -> String {
-        if let Body::StepStarted { step, name, .. } = body {
+        if let Body::StepStarted { step, name, .. } | Body::UndoStarted { step, name, .. } = body {
             self.steps.insert(*step, name.clone());
         }
         self.fact(body).or_else(|| self.decision(body)).unwrap_or_default()
@@ -111,6 +111,10 @@ impl Teller {
             | Body::RungStarted { .. }
             | Body::StepStarted { .. }
             | Body::StepTimedOut { .. }
+            | Body::RetryScheduled { .. }
+            | Body::RollbackStarted { .. }
+            | Body::UndoStarted { .. }
+            | Body::BudgetExceeded { .. }
             | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
@@ -137,11 +141,12 @@ impl Teller {
             }
             Body::IncidentEnded { incident, why } => format!("{incident} is over: {why}"),
             Body::Held { recovery, waiting } => format!("{recovery} waits: {waiting}"),
-            Body::RecoveryInitiated { recovery, overruled } if overruled.is_empty() => {
-                format!("{recovery} begins: the guards let it pass")
-            }
-            Body::RecoveryInitiated { recovery, overruled } => {
-                format!("{recovery} begins: an operator overruled {}", overruled.join(", "))
+            Body::RecoveryInitiated { recovery, overruled, approval } => {
+                let approved = approval.as_ref().map(|it| format!(", {it}")).unwrap_or_default();
+                match overruled.as_slice() {
+                    [] => format!("{recovery} begins: the guards let it pass{approved}"),
+                    all => format!("{recovery} begins: an operator overruled {}{approved}", all.join(", ")),
+                }
             }
             Body::RungSkipped { recovery, rung, strategy, why } => {
                 format!("{recovery}: rung {} ({}) passed over: {why}", rung + 1, strategy.word())
@@ -150,7 +155,18 @@ impl Teller {
                 let fence = fence.as_ref().map(|it| format!(", fence: {it}")).unwrap_or_default();
                 format!("{recovery}: rung {} ({}) to {to}{fence}", rung + 1, strategy.word())
             }
-            Body::StepStarted { step, .. } => format!("{} ...", self.step(step)),
+            Body::StepStarted { step, undo, .. } => {
+                let undo = undo.as_ref().map(|it| format!(" (its undo: {it})")).unwrap_or_default();
+                format!("{} ...{undo}", self.step(step))
+            }
+            Body::UndoStarted { step, name, .. } => format!("{}: {name} ...", step.recovery),
+            Body::RetryScheduled { step, at } => format!("{}: again at {}", self.step(step), (self.moment)(*at)),
+            Body::RollbackStarted { recovery, rung, why } => {
+                format!("{recovery}: rung {} is taken back: {why}", rung + 1)
+            }
+            Body::BudgetExceeded { recovery, rto_ns } => {
+                format!("{recovery} takes longer than the objective of {}", self.nanos(*rto_ns))
+            }
             Body::StepTimedOut { step, why } => format!("{}: timed out: {why}", self.step(step)),
             Body::RungFailed { recovery, rung, why } => format!("{recovery}: rung {} failed: {why}", rung + 1),
             Body::Bound { component, instance, recovery } => {
@@ -214,6 +230,14 @@ impl Teller {
                 format!("pause {} until {}: {reason}", whom(component), (self.moment)(*until))
             }
             Command::Resume { component } => format!("resume {}", whom(component)),
+            Command::PauseRecovery { recovery, reason } => format!("pause {recovery}: {reason}"),
+            Command::ResumeRecovery { recovery } => format!("resume {recovery}"),
+            Command::Skip { recovery, reason } => format!("skip what {recovery} waits for: {reason}"),
+            Command::Retry { recovery, reason } => format!("retry {recovery}: {reason}"),
+            Command::ApproveInAdvance { component, until, reason } => {
+                format!("approve in advance until {} a recovery of {component}: {reason}", (self.moment)(*until))
+            }
+            Command::Revoke { component } => format!("revoke approvals in advance of {component}"),
             Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),
             Command::Acknowledge { what, reason } => format!("acknowledge {what}: {reason}"),
         }

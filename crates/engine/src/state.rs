@@ -19,13 +19,17 @@ use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
-use crate::record::{IncidentId, RecoveryId};
+use crate::machine::{Illegal, Standing};
+use crate::record::{IncidentId, RecoveryId, StepRef};
 pub use domains::{Burst, DomainState, Incident};
 use notices::Notices;
-pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog};
+pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress, UndoAt};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
 const HISTORY: usize = 256;
+
+/// How many records that did not fit are kept at hand. There should be none.
+const MISFITS: usize = 16;
 
 /// Everything that lasts.
 #[derive(Clone, Debug)]
@@ -56,6 +60,8 @@ pub struct State {
     pub history: VecDeque<Recovery>,
     /// What people should know, and what they were told.
     pub notices: Notices,
+    /// Records that came where they can't come, the newest last: they changed nothing.
+    pub misfits: VecDeque<Misfit>,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
     standings: Vec<domains::Standing>,
@@ -88,6 +94,15 @@ pub struct InstanceState {
     pub frozen_loss: Option<Option<Duration>>,
 }
 
+/// A record that came where it can't come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The record's number.
+    pub seq: u64,
+    /// What could not come where.
+    pub what: Illegal,
+}
+
 impl InstanceState {
     fn unseen() -> InstanceState {
         InstanceState {
@@ -117,6 +132,17 @@ pub struct ComponentState {
     pub witnessed: Option<Time>,
     /// Its pause, if there is one.
     pub paused: Option<Pause>,
+    /// Who approved its next recovery in advance.
+    pub advance: BTreeMap<String, Advance>,
+}
+
+/// An approval in advance. It is used up by the first recovery that needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// It counts until then.
+    pub until: Time,
+    /// Why.
+    pub reason: String,
 }
 
 /// Recoveries are held back.
@@ -139,6 +165,8 @@ pub struct Routing {
     pub targets: Vec<Vec<TargetState>>,
     /// By process: the epoch that it acknowledged last. A process is absent until it was heard of since the agent started.
     pub acknowledged: BTreeMap<String, u64>,
+    /// By process: how it stands to the newest table. One that is absent is unheard.
+    pub standing: BTreeMap<String, Standing>,
     /// The newest refusal, until a table is applied.
     pub refused: Option<String>,
     /// The hash of the plan under which the newest table was published.
@@ -149,8 +177,14 @@ impl State {
     /// The state before the first record.
     pub fn new(plan: Arc<Plan>) -> State {
         let names = Names::of(&plan);
-        let component =
-            |bound| ComponentState { bound, recovery: None, last_ended: None, witnessed: None, paused: None };
+        let component = |bound| ComponentState {
+            bound,
+            recovery: None,
+            last_ended: None,
+            witnessed: None,
+            paused: None,
+            advance: BTreeMap::new(),
+        };
         let topology = Arc::new(Topology::of(&plan));
         let mut state = State {
             seq: 0,
@@ -165,6 +199,7 @@ impl State {
             journal_lost: None,
             history: VecDeque::new(),
             notices: Notices::default(),
+            misfits: VecDeque::new(),
             doubted: Vec::new(),
             domains: vec![DomainState::default(); topology.domains.len()],
             incidents: BTreeMap::new(),
@@ -191,8 +226,10 @@ impl State {
         next.history = self.history;
         next.notices = self.notices;
         next.notices.under_another_plan(&next.plan, now);
+        next.misfits = self.misfits;
         next.routing.epoch = self.routing.epoch;
         next.routing.acknowledged = self.routing.acknowledged;
+        next.routing.standing = self.routing.standing;
         for instance in &mut next.instances {
             instance.unseen_since = now;
         }
@@ -209,6 +246,7 @@ impl State {
             component.bound = is_one_of_them.unwrap_or(component.bound);
             component.last_ended = was.last_ended;
             component.paused = was.paused;
+            component.advance = was.advance;
         }
         for (route, states) in self.plan.routes.iter().zip(self.routing.targets) {
             for (target, state) in route.targets.iter().zip(states) {
@@ -249,12 +287,37 @@ impl State {
         self.components[self.open.get(&id)?.index()].recovery.as_ref()
     }
 
-    /// The play of the rung that is tried, and its step.
-    pub fn current_step(&self, recovery: &Recovery) -> Option<(&Play, &Step)> {
+    /// The play of the rung that is tried.
+    pub fn play(&self, recovery: &Recovery) -> Option<&Play> {
         let progress = recovery.progress.as_ref()?;
-        let rung = self.plan.component(recovery.component).ladder.get(recovery.rung)?;
-        let play = rung.plays.get(&progress.from)?;
-        Some((play, play.steps.get(progress.step)?))
+        self.plan.component(recovery.component).ladder.get(recovery.rung)?.plays.get(&progress.from)
+    }
+
+    /// The steps that are to be done at the moment: those of the stage under way that are not done.
+    pub fn open_steps<'a>(
+        &'a self,
+        recovery: &'a Recovery,
+    ) -> impl Iterator<Item = (StepRef, &'a Step, &'a StepProgress)> {
+        let play = self.play(recovery);
+        let open = recovery.progress.iter().flat_map(Progress::open);
+        open.filter_map(move |(at, stand)| {
+            let step = StepRef { recovery: recovery.id, rung: recovery.rung, step: at, attempt: stand.attempt };
+            Some((step, play?.steps.get(at)?, stand))
+        })
+    }
+
+    /// The step, while this very try of it is being made.
+    pub fn running(&self, step: StepRef) -> Option<&Step> {
+        let recovery = self.open_recovery(step.recovery)?;
+        let runs = recovery.rung == step.rung && recovery.progress.as_ref()?.runs(step);
+        self.play(recovery)?.steps.get(step.step).filter(|_| runs)
+    }
+
+    /// The step, while this very try of its undo is being made.
+    pub fn undoing(&self, step: StepRef) -> Option<&Step> {
+        let recovery = self.open_recovery(step.recovery)?;
+        let undoes = recovery.rung == step.rung && recovery.progress.as_ref()?.undoes(step);
+        self.play(recovery)?.steps.get(step.step).filter(|_| undoes)
     }
 
     /// What an instance is at the moment.
@@ -275,12 +338,17 @@ impl State {
 
     /// Whether every traffic process serves the newest table.
     pub fn routes_converged(&self) -> bool {
-        self.processes().all(|it| self.routing.acknowledged.get(it).is_some_and(|epoch| *epoch >= self.routing.epoch))
+        self.processes().all(|it| self.standing(it) == Standing::Serves)
     }
 
     /// Whether every traffic process has said what it serves since the agent started.
     pub fn traffic_was_heard(&self) -> bool {
-        self.processes().all(|it| self.routing.acknowledged.contains_key(it))
+        self.processes().all(|it| self.standing(it) != Standing::Unheard)
+    }
+
+    /// How a traffic process stands to the newest table.
+    pub fn standing(&self, process: &str) -> Standing {
+        self.routing.standing.get(process).copied().unwrap_or(Standing::Unheard)
     }
 
     /// The traffic processes that serve the plan's routes.

@@ -59,6 +59,7 @@ fn operation(strategy: Strategy, step: &Step) -> &'static str {
         (StepKind::CutTraffic { .. }, _) => "cut traffic",
         (StepKind::Stop { .. }, _) => "stop the old owner",
         (StepKind::TakeOver { .. }, _) => "hand over",
+        (StepKind::Manual { .. }, _) => "manual",
         (StepKind::Verify { .. }, _) => "verify",
         (StepKind::Act { action, .. }, Strategy::RestartService | Strategy::FailoverToStandby) => match action {
             Action::Service { op: ServiceOp::Start, .. } => "service start",
@@ -91,6 +92,17 @@ fn our_rows_say_what_the_code_does() {
     // Probing has no step of its own; it is what a verification does.
     done.insert("probe", done["verify"]);
     assert_eq!(stated, done, "left: the table of planes; right: the steps of a plan");
+}
+
+#[test]
+fn a_service_before_the_colon_is_heeded() {
+    let of = |operation: &str| find(operation).iter().map(|(row, _)| row.service).collect::<Vec<_>>();
+    assert_eq!(of("ec2:DescribeInstances"), ["EC2"]);
+    assert_eq!(of("EC2:start-instances"), ["EC2"]);
+    assert!(of("rds:DescribeDBInstances").is_empty(), "no row of RDS covers it");
+    assert!(of("rds:StartInstances").is_empty());
+    // The name of a service that nobody here knows.
+    assert_eq!(of("amazonec2:StartInstances"), ["EC2"]);
 }
 
 #[test]

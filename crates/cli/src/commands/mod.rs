@@ -18,8 +18,10 @@ mod planes;
 mod recover;
 mod recoveries;
 mod resume;
+mod retry;
 pub(crate) mod run;
 mod schema;
+mod skip;
 mod status;
 pub(crate) mod traffic;
 mod upgrade;
@@ -88,6 +90,8 @@ enum Command {
     Abort(abort::Abort),
     Pause(pause::Pause),
     Resume(resume::Resume),
+    Skip(skip::Skip),
+    Retry(retry::Retry),
     Adopt(adopt::Adopt),
     Acknowledge(acknowledge::Acknowledge),
     Journal(journal::Journal),
@@ -100,7 +104,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries", "notices"]),
-    ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt", "acknowledge"]),
+    ("Act", &["recover", "approve", "abort", "pause", "resume", "skip", "retry", "adopt", "acknowledge"]),
     ("Prove", &["journal"]),
     ("More", &["completions", "man", "help"]),
 ];
@@ -131,6 +135,8 @@ impl Cli {
             Command::Abort(it) => it.run(&cx),
             Command::Pause(it) => it.run(&cx),
             Command::Resume(it) => it.run(&cx),
+            Command::Skip(it) => it.run(&cx),
+            Command::Retry(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
             Command::Acknowledge(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),
@@ -204,6 +210,24 @@ mod tests {
         for sub in Cli::command().get_subcommands().filter(|it| !it.is_hide_set()) {
             let groups = GROUPS.iter().filter(|(_, names)| names.contains(&sub.get_name())).count();
             assert_eq!(groups, 1, "{}", sub.get_name());
+        }
+    }
+
+    /// What people are told to type can be typed.
+    #[test]
+    fn every_way_out_is_a_command() {
+        let recovery = mainstay_engine::RecoveryId(17);
+        let waits = mainstay_engine::reasons::waits();
+        let refusals = mainstay_engine::reasons::refusals();
+        let ways = waits.iter().map(|it| it.way_out(recovery)).chain(refusals.iter().map(|it| it.way_out()));
+        for way_out in ways {
+            // `--outcome done|not-done` is one word out of two.
+            let (before, last) = way_out.rsplit_once(' ').unwrap_or(("", &way_out));
+            for last in last.split('|') {
+                let words = before.split(' ').chain([last]).filter(|it| !it.is_empty());
+                let parsed = command().try_get_matches_from(words);
+                assert!(parsed.is_ok(), "`{way_out}`: {}", parsed.expect_err("it is none"));
+            }
         }
     }
 

@@ -56,15 +56,19 @@ impl State {
             Body::WitnessesAnswered { component: name, .. }
             | Body::FailureDetected { component: name, .. }
             | Body::Bound { component: name, .. } => component(name),
-            Body::StepEnded { step, .. } | Body::StepStarted { step, .. } | Body::StepTimedOut { step, .. } => {
-                recovery(step.recovery)
-            }
+            Body::StepEnded { step, .. }
+            | Body::StepStarted { step, .. }
+            | Body::UndoStarted { step, .. }
+            | Body::RetryScheduled { step, .. }
+            | Body::StepTimedOut { step, .. } => recovery(step.recovery),
             Body::Classified { recovery: id, .. }
             | Body::Held { recovery: id, .. }
             | Body::RecoveryInitiated { recovery: id, .. }
             | Body::RungSkipped { recovery: id, .. }
             | Body::RungStarted { recovery: id, .. }
             | Body::RungFailed { recovery: id, .. }
+            | Body::RollbackStarted { recovery: id, .. }
+            | Body::BudgetExceeded { recovery: id, .. }
             | Body::RecoveryCompleted { recovery: id, .. }
             | Body::RecoveryFailed { recovery: id, .. } => recovery(*id),
         }

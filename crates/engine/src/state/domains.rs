@@ -73,7 +73,7 @@ pub(super) struct Standing {
 }
 
 impl State {
-    fn standing(&self, ix: InstanceIx) -> Standing {
+    fn counted_as(&self, ix: InstanceIx) -> Standing {
         let (instance, planned) = (&self.instances[ix.index()], self.plan.instance(ix));
         let bound = self.components[planned.component.index()].bound == ix;
         let runs = !planned.probes.is_empty() && (bound || planned.temperature != Temperature::Cold);
@@ -90,7 +90,7 @@ impl State {
     pub(super) fn recount(&mut self, component: ComponentIx) {
         let plan = self.plan.clone();
         for ix in &plan.component(component).instances {
-            let now = self.standing(*ix);
+            let now = self.counted_as(*ix);
             let before = std::mem::replace(&mut self.standings[ix.index()], now);
             if now == before {
                 continue;

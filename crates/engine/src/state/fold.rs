@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
-use mainstay_plan::strategy::{Phase, StepKind};
+use mainstay_plan::strategy::{OnExpiry, Phase, Step, StepKind};
 use mainstay_plan::{InstanceIx, Time};
 
 use super::concerned::Concerned;
 use super::notices::Draft;
-use super::{HISTORY, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog};
+use super::{
+    Advance, ComponentState, HISTORY, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus, State, StepAt,
+    StepLog, StepProgress, UndoAt,
+};
 use crate::command::{Command, Override};
+use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, TrafficProcess, TrafficWord};
 use crate::outbox;
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
 
@@ -68,9 +72,13 @@ impl State {
                 }
             }
             Body::StepEnded { step, ended } => self.on_step_ended(at, *step, ended.clone()),
-            Body::StepTimedOut { step, why } => self.on_step_ended(at, *step, Ended::Unknown(why.clone())),
+            Body::StepTimedOut { step, why } => self.on_step_timed_out(at, *step, why),
             Body::RouteApplied { process, epoch } => self.on_applied(at, process, *epoch),
-            Body::RouteRefused { reason, .. } => self.routing.refused = Some(reason.clone()),
+            Body::RouteRefused { process, epoch, reason } => {
+                let newest = *epoch >= self.routing.epoch;
+                self.hear(process, if newest { TrafficWord::RefusedNewest } else { TrafficWord::RefusedOlder });
+                self.routing.refused = Some(reason.clone());
+            }
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
             Body::Commanded { command, by } => self.on_command(at, command, by),
             Body::Told { channel, notice, nth, ended } => {
@@ -83,10 +91,21 @@ impl State {
             }
             Body::NoticeResent { channel, .. } => self.notices.resent(at, channel),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
-            Body::FailureDetected { component, instance, scenario, first_failed, last_good, evidence, incident } => {
+            Body::FailureDetected {
+                component,
+                instance,
+                scenario,
+                first_failed,
+                last_good,
+                evidence,
+                incident,
+                plan,
+            } => {
                 if let Some(ix) = self.component(component) {
                     let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
-                    let opened = Recovery { evidence: evidence.clone(), incident: *incident, ..opened };
+                    let budget = self.plan.component(ix).objectives.rto_for(scenario.domain());
+                    let (evidence, incident, plan) = (evidence.clone(), *incident, plan.clone());
+                    let opened = Recovery { evidence, incident, plan, budget, ..opened };
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
                 }
@@ -103,25 +122,49 @@ impl State {
                 }
             }
             Body::IncidentEnded { incident, .. } => self.on_incident_ended(*incident),
-            Body::Held { recovery, waiting } => self.with(*recovery, |it| it.held = Some((waiting.clone(), at))),
-            Body::RecoveryInitiated { recovery, .. } => self.with(*recovery, |it| {
-                it.status = RecoveryStatus::RecoveryInitiated;
-                it.held = None;
-            }),
-            Body::RungSkipped { recovery, rung, strategy, why } => self.with(*recovery, |it| {
-                it.tried.push(format!("{} passed over: {why}", strategy.word()));
-                it.rung = rung + 1;
-            }),
+            Body::Held { recovery, waiting } => {
+                self.moved(*recovery, RecoveryInput::Held, |it| it.held = Some((waiting.clone(), at)));
+            }
+            Body::RecoveryInitiated { recovery, approval, .. } => {
+                if approval.is_some()
+                    && let Some(ix) = self.open.get(recovery)
+                {
+                    self.components[ix.index()].advance.clear();
+                }
+                self.moved(*recovery, RecoveryInput::Initiated, |it| it.held = None);
+            }
+            Body::RungSkipped { recovery, rung, strategy, why } => {
+                self.moved(*recovery, RecoveryInput::RungSkipped, |it| {
+                    it.tried.push(format!("{} passed over: {why}", strategy.word()));
+                    it.rung = rung + 1;
+                    if it.skip.as_ref() == Some(why) {
+                        it.skip = None;
+                        it.given_up.insert(*rung);
+                    }
+                });
+            }
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
             Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
+            Body::RetryScheduled { step, at: until } => self.with(step.recovery, |it| {
+                it.held = None;
+                if let Some(stand) = it.step_mut(step.step) {
+                    stand.at = StepAt::Waiting { until: *until };
+                }
+            }),
+            Body::RollbackStarted { recovery, why, .. } => self.on_rollback_started(at, *recovery, why),
+            Body::UndoStarted { step, name, .. } => self.on_undo_started(at, *step, name),
+            Body::BudgetExceeded { recovery, .. } => self.with(*recovery, |it| it.over_budget = true),
             Body::RungFailed { recovery, rung, why } => {
                 self.displace_half_activated(*recovery);
-                self.with(*recovery, |it| {
+                self.moved(*recovery, RecoveryInput::RungFailed, |it| {
                     it.tried.push(why.clone());
                     it.rung = rung + 1;
                     it.progress = None;
                     it.cut = false;
                     it.held = None;
+                    if it.skip.take().is_some() {
+                        it.given_up.insert(*rung);
+                    }
                 });
             }
             Body::Bound { component, instance, .. } => self.on_bound(component, instance),
@@ -139,12 +182,12 @@ impl State {
                 if let Some(bound) = bound.filter(|it| self.instances[it.index()].health == Health::Down) {
                     self.doubt(at, bound);
                 }
-                self.close(at, *recovery, RecoveryStatus::RecoveryCompleted);
+                self.close(at, *recovery, RecoveryInput::Completed);
             }
             Body::RecoveryFailed { recovery, why } => {
                 self.displace_half_activated(*recovery);
                 self.with(*recovery, |it| it.tried.push(why.clone()));
-                self.close(at, *recovery, RecoveryStatus::RecoveryFailed);
+                self.close(at, *recovery, RecoveryInput::Failed);
             }
         }
         if let Some(about) = about {
@@ -173,6 +216,45 @@ impl State {
         }
     }
 
+    /// Moves a recovery on, and changes what goes with it. What can't come is noted, and changes nothing; of a recovery that
+    /// is not known any more nobody can say whether it could.
+    fn moved(&mut self, id: RecoveryId, input: RecoveryInput, change: impl FnOnce(&mut Recovery)) {
+        let open = self.open.get(&id).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let illegal = match open {
+            Some(recovery) => match RecoveryLife::next(recovery.status, input) {
+                Ok(next) => {
+                    recovery.status = next;
+                    change(recovery);
+                    return;
+                }
+                Err(illegal) => Some(illegal),
+            },
+            None => {
+                let ended = self.history.iter().rev().find(|it| it.id == id);
+                ended.and_then(|it| RecoveryLife::next(it.status, input).err())
+            }
+        };
+        self.note(illegal);
+    }
+
+    fn note(&mut self, misfit: Option<Illegal>) {
+        let Some(what) = misfit else { return };
+        if self.misfits.len() == MISFITS {
+            self.misfits.pop_front();
+        }
+        self.misfits.push_back(Misfit { seq: self.seq, what });
+    }
+
+    /// What a traffic process says, or what changes under it.
+    fn hear(&mut self, process: &str, word: TrafficWord) {
+        match TrafficProcess::next(self.standing(process), word) {
+            Ok(next) => {
+                self.routing.standing.insert(process.to_owned(), next);
+            }
+            Err(illegal) => self.note(Some(illegal)),
+        }
+    }
+
     fn forget_what_must_be_seen_anew(&mut self, at: Time) {
         for instance in &mut self.instances {
             instance.health = Health::Unknown;
@@ -183,24 +265,42 @@ impl State {
             domain.burst = None;
         }
         self.routing.acknowledged.clear();
+        for process in self.known_processes() {
+            self.hear(&process, TrafficWord::AgentStarted);
+        }
         self.journal_lost = None;
-        let repeatable: Vec<bool> = (self.components.iter())
-            .map(|it| {
-                it.recovery.as_ref().and_then(|it| self.current_step(it)).is_some_and(|(_, step)| step.idempotent)
-            })
-            .collect();
-        for (component, repeatable) in self.components.iter_mut().zip(repeatable) {
+        let interrupted = |it: &ComponentState| {
+            let open = it.recovery.iter().flat_map(|it| self.open_steps(it));
+            let running = open.filter(|(.., stand)| matches!(stand.at, StepAt::Running { .. }));
+            // People go on with what they were asked to do.
+            let ours = running.filter(|(_, step, _)| !matches!(step.kind, StepKind::Manual { .. }));
+            ours.map(|(at, step, _)| (at, step.idempotent)).collect()
+        };
+        let undone = |it: &ComponentState| {
+            let recovery = it.recovery.as_ref()?;
+            let at = recovery.progress.as_ref()?.to_undo()?;
+            let undo = self.play(recovery)?.steps.get(at)?.undo.as_ref()?;
+            Some((at, undo.action.is_idempotent()))
+        };
+        let undone: Vec<Option<(usize, bool)>> = self.components.iter().map(undone).collect();
+        let interrupted: Vec<Vec<(StepRef, bool)>> = self.components.iter().map(interrupted).collect();
+        for ((component, interrupted), undone) in self.components.iter_mut().zip(interrupted).zip(undone) {
             component.witnessed = None;
             let Some(recovery) = &mut component.recovery else { continue };
             recovery.seeing_anew = true;
             recovery.held = None;
-            let Some(progress) = &mut recovery.progress else { continue };
-            if let StepAt::Running { .. } = progress.at {
+            for (step, repeatable) in interrupted {
                 let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
-                if let Some(log) = recovery.steps.last_mut() {
-                    log.ended = Some((at, unknown.clone()));
+                recovery.log_end(step, at, unknown.clone());
+                if let Some(stand) = recovery.step_mut(step.step) {
+                    stand.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
+                    if let UndoAt::Registered { doubtful } = &mut stand.undo {
+                        *doubtful = true;
+                    }
                 }
-                progress.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
+            }
+            if let Some((step, repeatable)) = undone {
+                recovery.undo_interrupted(at, step, repeatable);
             }
         }
     }
@@ -257,20 +357,22 @@ impl State {
 
     fn on_rung_started(&mut self, id: RecoveryId, rung: usize) {
         let Some(ix) = self.open_recovery(id).map(|it| it.component) else { return };
-        let component = &mut self.components[ix.index()];
-        let from = component.bound;
-        if let Some(recovery) = &mut component.recovery {
-            recovery.status = RecoveryStatus::RecoveryInProgress;
+        let from = self.components[ix.index()].bound;
+        let play = self.plan.component(ix).ladder.get(rung).and_then(|it| it.plays.get(&from));
+        let progress = play.map(|it| Progress::new(from, it));
+        self.moved(id, RecoveryInput::RungStarted, |recovery| {
             recovery.rung = rung;
             recovery.held = None;
-            recovery.progress = Some(Progress { from, step: 0, attempt: 0, failures: 0, round: 1, at: StepAt::Ready });
-        }
+            recovery.progress = progress;
+        });
     }
 
     fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
         let Some(found) = self.open_recovery(step.recovery) else { return };
         let component = found.component;
-        let planned = self.current_step(found).map(|(_, step)| &step.kind);
+        let planned = self.play(found).and_then(|it| it.steps.get(step.step));
+        let has_undo = planned.is_some_and(|it| it.undo.is_some());
+        let planned = planned.map(|it| &it.kind);
         let phase = planned.map_or(Phase::Act, StepKind::phase);
         let irreversible = planned.is_none_or(StepKind::is_irreversible);
         let cuts = matches!(planned, Some(StepKind::CutTraffic { .. }));
@@ -281,10 +383,13 @@ impl State {
         recovery.irreversible |= irreversible;
         recovery.cut |= cuts;
         recovery.held = None;
-        recovery.steps.push(StepLog { step, name: name.to_owned(), started: at, ended: None });
-        if let Some(progress) = &mut recovery.progress {
-            progress.attempt = step.attempt;
-            progress.at = StepAt::Running { since: at };
+        recovery.steps.push(StepLog::begun(step, name, at));
+        if let Some(stand) = recovery.step_mut(step.step) {
+            stand.attempt = step.attempt;
+            stand.at = StepAt::Running { since: at };
+            if has_undo && stand.undo == UndoAt::Nothing {
+                stand.undo = UndoAt::Registered { doubtful: false };
+            }
         }
         // A cold standby was down because it was stopped, which says nothing about it since its activation.
         if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
@@ -294,41 +399,107 @@ impl State {
     }
 
     fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
-        let Some(found) = self.open_recovery(step.recovery) else { return };
-        let component = found.component;
-        let running = found.rung == step.rung
-            && found.progress.as_ref().is_some_and(|it| {
-                it.step == step.step && it.attempt == step.attempt && matches!(it.at, StepAt::Running { .. })
-            });
-        let Some((_, planned)) = self.current_step(found).filter(|_| running) else { return };
+        if self.undoing(step).is_some() {
+            self.on_undo_ended(at, step, ended);
+            return;
+        }
+        let Some(planned) = self.running(step) else { return };
         let phase = planned.kind.phase();
         let touched = touched(&planned.kind);
+        let Some(component) = self.open.get(&step.recovery) else { return };
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         recovery.account(at, phase);
-        if let Some(log) = recovery.steps.iter_mut().rev().find(|it| it.step == step) {
-            log.ended = Some((at, ended.clone()));
-        }
-        let Some(progress) = &mut recovery.progress else { return };
-        progress.failures += u32::from(ended != Ended::Done);
-        match &ended {
-            Ended::Done => progress.advance(),
-            Ended::Failed(_) => {
-                progress.round += 1;
-                progress.at = StepAt::Ended(ended);
-            }
-            Ended::Unknown(_) => {
-                progress.at = StepAt::Ended(ended);
-                // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
-                for instance in touched {
-                    self.doubt(at, instance);
+        recovery.log_end(step, at, ended.clone());
+        recovery.held = None;
+        let Some(stand) = recovery.step_mut(step.step) else { return };
+        stand.failures += u32::from(ended != Ended::Done);
+        stand.at = StepAt::Ended(ended.clone());
+        match (ended, &mut stand.undo) {
+            (Ended::Done, _) => {}
+            (Ended::Failed(_), undo) => {
+                stand.round += 1;
+                // It was not done, so there is nothing to undo, unless a try before may have done it.
+                if *undo == (UndoAt::Registered { doubtful: false }) {
+                    *undo = UndoAt::Nothing;
                 }
+            }
+            (Ended::Unknown(_), undo) => {
+                if let UndoAt::Registered { doubtful } = undo {
+                    *doubtful = true;
+                }
+                // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
+                touched.into_iter().for_each(|it| self.doubt(at, it));
             }
         }
     }
 
+    /// A step whose time is over. People are asked once, and the plan says what their silence means.
+    fn on_step_timed_out(&mut self, at: Time, step: StepRef, why: &str) {
+        let on_expiry = self.running(step).and_then(|it| match it.kind {
+            StepKind::Manual { on_expiry, .. } => Some(on_expiry),
+            StepKind::CutTraffic { .. }
+            | StepKind::Stop { .. }
+            | StepKind::Act { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. } => None,
+        });
+        let ended = match on_expiry {
+            None => Ended::Unknown(why.to_owned()),
+            Some(OnExpiry::Fail) => Ended::Failed(why.to_owned()),
+            Some(OnExpiry::Proceed) => Ended::Done,
+        };
+        self.on_step_ended(at, step, ended);
+    }
+
+    /// What is being done is given up; nobody knows whether it was done, so it is undone too.
+    fn on_rollback_started(&mut self, at: Time, id: RecoveryId, why: &str) {
+        let Some(recovery) = self.open_recovery(id) else { return };
+        let running = self.open_steps(recovery).filter(|(.., stand)| matches!(stand.at, StepAt::Running { .. }));
+        let running: Vec<StepRef> = running.map(|it| it.0).collect();
+        for step in running {
+            self.on_step_ended(at, step, Ended::Unknown("it was given up".to_owned()));
+            self.with(id, |it| it.give_up(step));
+        }
+        self.with(id, |it| {
+            it.held = None;
+            if let Some(progress) = &mut it.progress {
+                progress.rollback = Some(why.to_owned());
+            }
+        });
+    }
+
+    fn on_undo_started(&mut self, at: Time, step: StepRef, name: &str) {
+        self.with(step.recovery, |it| {
+            it.account(at, Phase::Act);
+            it.held = None;
+            it.steps.push(StepLog::begun(step, name, at));
+            if let Some(stand) = it.step_mut(step.step) {
+                stand.attempt = step.attempt;
+                stand.undo = UndoAt::Running { since: at };
+            }
+        });
+    }
+
+    /// Whatever was undone has to be seen anew.
+    fn on_undo_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
+        let touched = self.undoing(step).map(|it| touched(&it.kind)).unwrap_or_default();
+        self.with(step.recovery, |it| {
+            it.account(at, Phase::Act);
+            it.log_end(step, at, ended.clone());
+            it.held = None;
+            if let Some(stand) = it.step_mut(step.step) {
+                stand.round += u32::from(matches!(ended, Ended::Failed(_)));
+                stand.undo = UndoAt::Ended(ended.clone());
+            }
+        });
+        touched.into_iter().for_each(|it| self.doubt(at, it));
+    }
+
     fn on_applied(&mut self, at: Time, process: &str, epoch: u64) {
         self.routing.acknowledged.insert(process.to_owned(), epoch);
-        if epoch >= self.routing.epoch {
+        let newest = epoch >= self.routing.epoch;
+        self.hear(process, if newest { TrafficWord::AppliedNewest } else { TrafficWord::AppliedOlder });
+        if newest {
             self.routing.refused = None;
         }
         self.end_converged_routing_steps(at);
@@ -340,18 +511,11 @@ impl State {
         if !self.routes_converged() || crate::route::desired(self) != self.routing.targets {
             return;
         }
-        let routing_step = |recovery: &Recovery| {
-            let (_, step) = self.current_step(recovery)?;
-            let waits = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
-            let progress = recovery.progress.as_ref()?;
-            (waits && matches!(progress.at, StepAt::Running { .. })).then_some(StepRef {
-                recovery: recovery.id,
-                rung: recovery.rung,
-                step: progress.step,
-                attempt: progress.attempt,
-            })
+        let waits = |(at, step, stand): (StepRef, &Step, &StepProgress)| {
+            let routing = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
+            (routing && matches!(stand.at, StepAt::Running { .. })).then_some(at)
         };
-        let done: Vec<StepRef> = self.open_recoveries().filter_map(routing_step).collect();
+        let done: Vec<StepRef> = self.open_recoveries().flat_map(|it| self.open_steps(it)).filter_map(waits).collect();
         for step in done {
             self.on_step_ended(at, step, Ended::Done);
         }
@@ -360,6 +524,10 @@ impl State {
     fn on_ahead(&mut self, process: &str, epoch: u64, targets: &[ReportedTarget]) {
         self.routing.epoch = epoch;
         self.routing.acknowledged.insert(process.to_owned(), epoch);
+        for known in self.known_processes().into_iter().filter(|it| it != process) {
+            self.hear(&known, TrafficWord::AnotherAhead);
+        }
+        self.hear(process, TrafficWord::Ahead);
         for target in targets {
             self.set_target(&target.route, &target.instance, target.state);
             let (Some(instance), Some(route)) =
@@ -385,9 +553,19 @@ impl State {
     fn on_published(&mut self, epoch: u64, targets: &[ReportedTarget]) {
         self.routing.epoch = epoch;
         self.routing.under.clone_from(&self.adopted);
+        for process in self.known_processes() {
+            self.hear(&process, TrafficWord::Published);
+        }
         for target in targets {
             self.set_target(&target.route, &target.instance, target.state);
         }
+    }
+
+    /// The traffic processes that were heard of, or will be.
+    fn known_processes(&self) -> Vec<String> {
+        let heard = self.routing.standing.keys().cloned();
+        let planned = self.processes().map(str::to_owned).filter(|it| !self.routing.standing.contains_key(it));
+        heard.chain(planned).collect()
     }
 
     pub(super) fn set_target(&mut self, route: &str, instance: &str, state: TargetState) {
@@ -430,6 +608,7 @@ impl State {
             let kind = play.steps.get(log.step.step).map(|it| &it.kind);
             matches!(kind, Some(StepKind::Act { on, .. }) if *on != bound)
                 && log.step.rung == recovery.rung
+                && progress.steps.get(log.step.step).is_some_and(|it| it.undo != UndoAt::Ended(Ended::Done))
                 && !matches!(log.ended, Some((_, Ended::Failed(_))))
         };
         let to = play.to;
@@ -444,23 +623,23 @@ impl State {
                 let Some(ix) = self.component(component) else { return };
                 if let Some(open) = &mut self.components[ix.index()].recovery {
                     open.overrides.insert(Override::CoolDown);
-                    open.approved = true;
+                    open.approved_by.insert(by.to_owned());
                 }
             }
-            Command::Approve { recovery, overrides, outcome, .. } => self.with(*recovery, |it| {
-                it.approved = true;
-                it.overrides.extend(overrides);
-                if let (Some(done), Some(progress)) = (outcome, &mut it.progress)
-                    && let StepAt::Ended(Ended::Unknown(_)) = progress.at
-                {
-                    if *done {
-                        progress.advance();
-                    } else {
-                        progress.round += 1;
-                        progress.at = StepAt::Ready;
+            Command::Approve { recovery, overrides, outcome, reason } => {
+                self.with(*recovery, |it| {
+                    it.approved_by.insert(by.to_owned());
+                    it.overrides.extend(overrides);
+                    if let Some(done) = outcome {
+                        it.say_outcome(*done);
                     }
+                });
+                let asked = self.open_recovery(*recovery).and_then(|it| self.asked_by_hand(it));
+                if let Some((step, _)) = asked.filter(|(_, role)| self.plan.may(by, role.as_deref())) {
+                    let no = || Ended::Failed(format!("{by} says that it is not done: {reason}"));
+                    self.on_step_ended(at, step, if *outcome == Some(false) { no() } else { Ended::Done });
                 }
-            }),
+            }
             Command::Abort { recovery, reason } => {
                 self.with(*recovery, |it| it.aborted = Some(format!("aborted by {by}: {reason}")));
             }
@@ -470,11 +649,66 @@ impl State {
             }
             Command::Resume { component } => self.set_pause(component.as_deref(), None),
             Command::Acknowledge { what, reason } => self.notices.acknowledged(&self.plan, at, what, by, reason),
+            Command::PauseRecovery { recovery, reason } => {
+                self.with(*recovery, |it| it.paused = Some((by.to_owned(), reason.clone())));
+            }
+            Command::ResumeRecovery { recovery } => self.with(*recovery, |it| {
+                it.paused = None;
+                it.held = None;
+            }),
+            Command::Skip { recovery, reason } => {
+                let asked = self.open_recovery(*recovery).and_then(|it| self.asked_by_hand(it));
+                match asked {
+                    Some((step, _)) => self.on_step_ended(at, step, Ended::Done),
+                    None => self.with(*recovery, |it| it.skip(format!("skipped by {by}: {reason}"))),
+                }
+            }
+            Command::Retry { recovery, .. } => self.on_retry(*recovery, by),
+            Command::ApproveInAdvance { component, until, reason } => {
+                if let Some(ix) = self.component(component) {
+                    let advance = Advance { until: *until, reason: reason.clone() };
+                    self.components[ix.index()].advance.insert(by.to_owned(), advance);
+                }
+            }
+            Command::Revoke { component } => {
+                if let Some(ix) = self.component(component) {
+                    self.components[ix.index()].advance.clear();
+                }
+            }
             Command::Adopt { instance, .. } => {
                 if let Some(ix) = self.instance(instance) {
                     self.instances[ix.index()].displaced = false;
                 }
             }
+        }
+    }
+
+    /// The step that a person was asked to do, and the role that it takes to say that it is done.
+    pub(crate) fn asked_by_hand(&self, recovery: &Recovery) -> Option<(StepRef, Option<String>)> {
+        self.open_steps(recovery).find_map(|(at, step, stand)| match (&step.kind, &stand.at) {
+            (StepKind::Manual { role, .. }, StepAt::Running { .. }) => Some((at, role.clone())),
+            (
+                StepKind::Manual { .. }
+                | StepKind::CutTraffic { .. }
+                | StepKind::Stop { .. }
+                | StepKind::Act { .. }
+                | StepKind::TakeOver { .. }
+                | StepKind::Verify { .. },
+                _,
+            ) => None,
+        })
+    }
+
+    /// A recovery that failed is tried again by the one that was opened after it.
+    fn on_retry(&mut self, id: RecoveryId, by: &str) {
+        if self.open_recovery(id).is_some() {
+            self.with(id, Recovery::retry);
+            return;
+        }
+        let Some(ix) = self.history.iter().find(|it| it.id == id).map(|it| it.component) else { return };
+        if let Some(open) = &mut self.components[ix.index()].recovery {
+            open.overrides.insert(Override::CoolDown);
+            open.approved_by.insert(by.to_owned());
         }
     }
 
@@ -489,11 +723,12 @@ impl State {
         }
     }
 
-    fn close(&mut self, at: Time, id: RecoveryId, status: RecoveryStatus) {
+    fn close(&mut self, at: Time, id: RecoveryId, how: RecoveryInput) {
+        self.moved(id, how, |_| {});
         let Some(ix) = self.open.remove(&id) else { return };
         let component = &mut self.components[ix.index()];
         let Some(mut recovery) = component.recovery.take() else { return };
-        recovery.close(at, status);
+        recovery.close(at);
         if recovery.status == RecoveryStatus::RecoveryFailed || !recovery.steps.is_empty() {
             component.last_ended = Some(at);
         }
@@ -513,7 +748,10 @@ impl State {
         for ix in std::mem::take(&mut self.open).into_values() {
             if let Some(mut recovery) = self.components[ix.index()].recovery.take() {
                 recovery.tried.push("the plan was replaced".to_owned());
-                recovery.close(now, RecoveryStatus::RecoveryFailed);
+                if let Ok(next) = RecoveryLife::next(recovery.status, RecoveryInput::PlanReplaced) {
+                    recovery.status = next;
+                }
+                recovery.close(now);
                 self.remember(recovery);
             }
         }
@@ -532,6 +770,8 @@ fn touched(kind: &StepKind) -> Vec<InstanceIx> {
     match kind {
         StepKind::Stop { from, .. } => vec![*from],
         StepKind::Act { on, .. } => vec![*on],
-        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => Vec::new(),
+        StepKind::CutTraffic { .. } | StepKind::Manual { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => {
+            Vec::new()
+        }
     }
 }

@@ -118,9 +118,9 @@ fn quiet_questions(reading: &Reading<'_>) -> Option<Finding> {
     let holds = |it: &&QuietTime| it.holds.contains(&NoticeLevel::Warning);
     let (nth, quiet) =
         reading.plan.quiet.iter().enumerate().filter(|(_, it)| holds(it)).max_by_key(|(_, it)| it.length())?;
-    let asks = |it: &&Component| it.guards.approval.is_some_and(|it| it.expires < quiet.length());
+    let asks = |it: &&Component| it.guards.approval.as_ref().is_some_and(|it| it.expires < quiet.length());
     let component = reading.components().map(|(_, it)| it).find(asks)?;
-    let expires = component.guards.approval.map(|it| it.expires).unwrap_or_default();
+    let expires = component.guards.approval.as_ref().map(|it| it.expires).unwrap_or_default();
     let message = format!(
         "a question about `{}` stands for {}, and may be held back for {}",
         component.name,
@@ -136,7 +136,7 @@ fn quiet_questions(reading: &Reading<'_>) -> Option<Finding> {
 }
 
 fn late_approval(reading: &Reading<'_>, ix: ComponentIx, component: &Component) -> Option<Finding> {
-    let (approval, rto) = (component.guards.approval?, component.objectives.rto?);
+    let (approval, rto) = (component.guards.approval.as_ref()?, component.objectives.rto?);
     if approval.expires <= rto {
         return None;
     }

@@ -8,12 +8,17 @@ use crate::component::Instance;
 use crate::location::FailureDomain;
 use crate::probe::Probe;
 use crate::route::Sharing;
-use crate::strategy::{Phase, Play, Step, StepKind};
+use crate::strategy::{Phase, Play, Rung, Step, StepKind, Whom};
 use crate::{DomainIx, InstanceIx, ProbeIx, RouteIx, Topology};
 
 /// From the first failed answer to the last that is needed, both counted at their start.
 pub(super) fn doubt(probe: &Probe) -> Duration {
     probe.timing.fast_interval * (probe.timing.fall - 1)
+}
+
+/// What a step waits between its attempts at most.
+fn waits(step: &Step) -> Duration {
+    step.back_off.map_or(Duration::ZERO, |it| it.whole(step.attempts))
 }
 
 /// The `k`-th smallest, from 1; the largest if there are fewer.
@@ -183,8 +188,11 @@ impl Judge<'_> {
     /// wait for none.
     fn step_time(&self, step: &Step) -> Duration {
         match &step.kind {
-            StepKind::Stop { .. } | StepKind::Act { .. } => self.one_attempt(step) * step.attempts,
-            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => self.one_attempt(step),
+            StepKind::Stop { .. } | StepKind::Act { .. } => self.one_attempt(step) * step.attempts + waits(step),
+            StepKind::Manual { .. }
+            | StepKind::CutTraffic { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. } => self.one_attempt(step),
         }
     }
 
@@ -193,7 +201,9 @@ impl Judge<'_> {
         match &step.kind {
             StepKind::TakeOver { routes, .. } if routes.is_empty() => allowed.journal_sync,
             StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => allowed.journal_sync + allowed.route_apply,
-            StepKind::Stop { .. } | StepKind::Act { .. } => allowed.journal_sync + step.timeout,
+            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::Manual { .. } => {
+                allowed.journal_sync + step.timeout
+            }
             StepKind::Verify { probes } => self.verify_time(probes),
         }
     }
@@ -211,40 +221,55 @@ impl Judge<'_> {
         let on = match &step.kind {
             StepKind::Stop { from, .. } => *from,
             StepKind::Act { on, .. } => *on,
-            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => return self.one_attempt(step),
+            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Manual { .. } => {
+                return self.one_attempt(step);
+            }
             StepKind::Verify { .. } => return step.timeout,
         };
         let attempt = self.one_attempt(step) + self.look_again(on) + self.witnesses_beyond_doubt();
-        attempt * step.attempts
+        attempt * step.attempts + waits(step)
     }
 
-    /// The time of a play that fails at the worst of its steps: those before it worked.
+    /// The time of a play that fails at the worst of its stages: those before it worked.
     pub(super) fn failing_play(&self, play: &Play) -> Duration {
         let (mut before, mut worst) = (Duration::ZERO, Duration::ZERO);
-        for step in &play.steps {
-            worst = worst.max(before + self.failing_time(step));
-            before += self.step_time(step);
+        for stage in play.stages() {
+            let slowest = |time: &dyn Fn(&Step) -> Duration| stage.iter().map(time).max().unwrap_or_default();
+            let works = slowest(&|it| self.step_time(it));
+            // Whoever runs beside the step that fails is waited for.
+            let undone = || -> Duration { play.steps.iter().map(|it| self.undo_time(it)).sum() };
+            worst = worst.max(before + works.max(slowest(&|it| self.failing_time(it))) + undone());
+            before += works;
         }
         worst
+    }
+
+    /// The time of taking a step back.
+    fn undo_time(&self, step: &Step) -> Duration {
+        step.undo.as_ref().map_or(Duration::ZERO, |it| self.plan.allowances.journal_sync + it.timeout)
     }
 
     /// The longest that one attempt at a step of it takes, whether it works or not.
     pub(super) fn longest_attempt(&self, play: &Play) -> Duration {
         let longest = |it: &Step| match &it.kind {
             StepKind::Verify { .. } => it.timeout,
-            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Stop { .. } | StepKind::Act { .. } => {
-                self.one_attempt(it)
-            }
+            StepKind::CutTraffic { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Stop { .. }
+            | StepKind::Manual { .. }
+            | StepKind::Act { .. } => self.one_attempt(it).max(self.undo_time(it)),
         };
         play.steps.iter().map(longest).max().unwrap_or_default()
     }
 
     /// The bound without what routes add, and without dependencies. `to_see` are the instances that have to be seen
     /// anew if the agent restarts.
-    pub(super) fn common(&self, play: &Play, tried: &Tried) -> Bound {
-        let phase = |phase: Phase| -> Duration {
-            play.steps.iter().filter(|it| it.kind.phase() == phase).map(|it| self.step_time(it)).sum()
-        };
+    pub(super) fn common(&self, play: &Play, rung: &Rung, tried: &Tried) -> Bound {
+        // A stage takes as long as the slowest of its steps.
+        let slowest =
+            |stage: &[Step]| stage.iter().map(|it| (self.step_time(it), it.kind.phase())).max_by_key(|it| it.0);
+        let stages: Vec<(Duration, Phase)> = play.stages().filter_map(slowest).collect();
+        let phase = |phase: Phase| -> Duration { stages.iter().filter(|it| it.1 == phase).map(|it| it.0).sum() };
         let mut bound = Bound {
             detect: self.detect(self.home),
             decide: self.decide(),
@@ -255,15 +280,19 @@ impl Judge<'_> {
             converge: phase(Phase::Converge),
         };
         if self.condition == Condition::AgentRestarts {
-            self.add_restart(&mut bound, play, tried);
+            self.add_restart(&mut bound, play, rung, tried);
         }
         bound
     }
 
     /// A restart costs its time, seeing anew, deciding anew, and the attempt that it fell into: that one is made again.
-    fn add_restart(&self, bound: &mut Bound, play: &Play, tried: &Tried) {
-        let seen = tried.seen.iter().chain([&self.home, &play.to]);
-        let look_again = seen.map(|it| self.look_again(*it)).max().unwrap_or_default();
+    fn add_restart(&self, bound: &mut Bound, play: &Play, rung: &Rung, tried: &Tried) {
+        let asked_for = rung.only_if.iter().map(|it| match it.of {
+            Whom::Component(ix) => self.plan.component(ix).original(),
+            Whom::Instance(ix) => ix,
+        });
+        let seen = tried.seen.iter().copied().chain([self.home, play.to]).chain(asked_for);
+        let look_again = seen.map(|it| self.look_again(it)).max().unwrap_or_default();
         bound.detect += self.plan.allowances.agent_restart + look_again;
         bound.decide *= 2;
         let longest = play.steps.iter().max_by_key(|it| self.one_attempt(it));

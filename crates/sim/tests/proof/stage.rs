@@ -347,6 +347,7 @@ pub(crate) fn may_be_lucky(none: &NoRecovery) -> bool {
             it,
             Reason::NotIdempotent(_)
                 | Reason::Waits(_)
+                | Reason::UndoWaits(_)
                 | Reason::LagTooSeldom(..)
                 | Reason::OutOfReach(_)
                 | Reason::VerifiesTooBriefly(..)

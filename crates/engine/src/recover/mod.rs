@@ -1,0 +1,161 @@
+//! An open recovery moves along its ladder: choose a rung, do its steps stage by stage, verify, or go to the next.
+//!
+//! - [`choose`]: which rung.
+//! - [`steps`]: how the steps of a stage go.
+//! - [`undo`]: how a rung that failed is taken back.
+
+mod choose;
+mod steps;
+mod undo;
+
+use std::time::Duration;
+
+use mainstay_plan::Time;
+use mainstay_plan::observation::Health;
+use mainstay_plan::strategy::{OnExpiry, Play, Step, StepKind};
+
+use crate::decide::{completed_by_itself, hold, observation, phases};
+use crate::record::{Body, Completion, StepRef};
+use crate::scenario;
+use crate::state::{Recovery, State, StepAt};
+use crate::waiting::WaitingOn;
+use choose::fence_of;
+pub use choose::{Choice, Passed, choose};
+
+/// How long after a step's timeout the host may still say how it ended: it enforces the timeout itself, this only catches
+/// a host that says nothing at all.
+const HOST_GRACE: Duration = Duration::from_secs(2);
+
+/// The next decision about a recovery that was initiated.
+pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
+    let (Some(progress), Some(play)) = (&recovery.progress, state.play(recovery)) else {
+        return match &recovery.aborted {
+            Some(why) => Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() }),
+            None => next_rung(state, recovery, now),
+        };
+    };
+    if progress.rollback.is_some() {
+        return undo::next(state, recovery, progress, play, now);
+    }
+    if let Some(why) = &recovery.aborted {
+        return Some(undo::end(state, recovery, progress, play, why));
+    }
+    if let Some(why) = scenario::out_of_place(state, play.to).filter(|_| play.to == progress.from) {
+        return Some(undo::end(state, recovery, progress, play, &why));
+    }
+    if progress.stage().is_none() {
+        return completed(state, recovery, play, now);
+    }
+    steps::next(state, recovery, progress, play, now)
+}
+
+/// When a step that is being done has timed out, or one that waits begins again.
+pub fn deadline(state: &State, recovery: &Recovery) -> Option<Time> {
+    let undone = undo::deadline(state, recovery);
+    open(state, recovery).map(|it| it.until).chain(undone).min()
+}
+
+/// What an open recovery waits for at the moment: a hold, or what is being done; of several steps, the one with the most
+/// time.
+pub fn waiting(state: &State, recovery: &Recovery) -> Option<(WaitingOn, Time)> {
+    if recovery.held.is_some() {
+        return recovery.held.clone();
+    }
+    if let Some(undone) = undo::waiting(state, recovery) {
+        return Some(undone);
+    }
+    let Open { step, name, since, until, waits } = open(state, recovery).max_by_key(|it| it.until)?;
+    let name = name.to_owned();
+    let waiting = if waits { WaitingOn::Retry { step, name, until } } else { WaitingOn::Step { step, name, until } };
+    Some((waiting, since))
+}
+
+/// A step that is being done, or waits to be begun again.
+struct Open<'a> {
+    step: StepRef,
+    name: &'a str,
+    since: Time,
+    until: Time,
+    waits: bool,
+}
+
+fn open<'a>(state: &'a State, recovery: &'a Recovery) -> impl Iterator<Item = Open<'a>> {
+    state.open_steps(recovery).filter_map(|(at, step, stand)| {
+        let (since, until, waits) = match stand.at {
+            StepAt::Running { since } => (since, since + patience(step), false),
+            StepAt::Waiting { until } => (recovery.mark, until, true),
+            StepAt::Ready | StepAt::Ended(_) => return None,
+        };
+        Some(Open { step: at, name: &step.name, since, until, waits })
+    })
+}
+
+fn patience(step: &Step) -> Duration {
+    match step.kind {
+        StepKind::Stop { .. } | StepKind::Act { .. } => step.timeout + HOST_GRACE,
+        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Manual { .. } | StepKind::Verify { .. } => {
+            step.timeout
+        }
+    }
+}
+
+fn late(step: &Step) -> String {
+    match step.kind {
+        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => {
+            format!("not every traffic process acknowledged within {:?}", step.timeout)
+        }
+        StepKind::Verify { .. } => format!("no good answer within {:?}", step.timeout),
+        StepKind::Manual { on_expiry: OnExpiry::Fail, .. } => {
+            format!("nobody said within {:?} that it is done", step.timeout)
+        }
+        StepKind::Manual { on_expiry: OnExpiry::Proceed, .. } => {
+            format!("nobody said within {:?} that it is done; the plan goes on then", step.timeout)
+        }
+        StepKind::Stop { .. } | StepKind::Act { .. } => {
+            format!("the host did not say how it ended within {:?}", patience(step))
+        }
+    }
+}
+
+fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
+    let bound = state.components[recovery.component.index()].bound;
+    match state.instances[bound.index()].health {
+        Health::Healthy if !recovery.irreversible => return Some(completed_by_itself(recovery, now)),
+        Health::Healthy | Health::Down => {}
+        Health::Unknown | Health::Suspect => return hold(recovery, observation(state, bound)),
+    }
+    match choose(state, recovery, now) {
+        Choice::Wait(waiting) => hold(recovery, waiting),
+        Choice::Exhausted => {
+            let why = format!("no rung is left: {}", recovery.tried.join("; "));
+            Some(Body::RecoveryFailed { recovery: recovery.id, why })
+        }
+        Choice::Rung(Err(passed)) => Some(Body::RungSkipped {
+            recovery: recovery.id,
+            rung: passed.rung,
+            strategy: passed.strategy,
+            why: passed.why,
+        }),
+        Choice::Rung(Ok(nth)) => {
+            let rung = &state.plan.component(recovery.component).ladder[nth];
+            let play = &rung.plays[&bound];
+            Some(Body::RungStarted {
+                recovery: recovery.id,
+                rung: nth,
+                strategy: rung.strategy,
+                to: state.plan.instance(play.to).name.clone(),
+                fence: fence_of(play),
+            })
+        }
+    }
+}
+
+fn completed(state: &State, recovery: &Recovery, play: &Play, now: Time) -> Option<Body> {
+    let rung = &state.plan.component(recovery.component).ladder[recovery.rung];
+    let to = play.to;
+    Some(Body::RecoveryCompleted {
+        recovery: recovery.id,
+        how: Completion::ByRung { strategy: rung.strategy, instance: state.plan.instance(to).name.clone() },
+        phases_ns: phases(recovery, now),
+    })
+}
