@@ -230,7 +230,7 @@ fn operator(dice: &mut Dice, world: &World) -> Option<Command> {
     // Only where somebody is told, so that other schedules stay what they are.
     if !state.plan.notifications.is_empty() && dice.below(4) == 0 {
         let command = Command::Acknowledge { what: component, reason: reason() };
-        return engine.check_command(&command).ok().map(|()| command);
+        return engine.check_command(&command, "operator").ok().map(|()| command);
     }
     let command = match dice.below(6) {
         0 => Command::Recover { component, reason: reason() },

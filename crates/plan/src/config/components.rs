@@ -278,7 +278,9 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
             let backup = fields.read("backup", fields::at_text);
             RawHow::Run { strategy, backup, run: Box::new(run(&mut fields)) }
         }
-        Strategy::ReplaceInstance | Strategy::ScaleOut => RawHow::Run { strategy, backup: None, run: Box::new(run(&mut fields)) },
+        Strategy::ReplaceInstance | Strategy::ScaleOut => {
+            RawHow::Run { strategy, backup: None, run: Box::new(run(&mut fields)) }
+        }
     };
     let verify_within = fields.duration("verify_within");
     let only_if = fields.take("only_if").map(|it| only_if(cx, it)).unwrap_or_default();
