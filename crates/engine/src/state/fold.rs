@@ -14,7 +14,7 @@ use super::{
     StepLog, StepProgress, UndoAt,
 };
 use crate::command::{Command, Override};
-use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, TrafficProcess, TrafficWord};
+use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess, TrafficWord};
 use crate::outbox;
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
 
@@ -145,12 +145,10 @@ impl State {
             }
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
             Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
-            Body::RetryScheduled { step, at: until } => self.with(step.recovery, |it| {
-                it.held = None;
-                if let Some(stand) = it.step_mut(step.step) {
-                    stand.at = StepAt::Waiting { until: *until };
-                }
-            }),
+            Body::RetryScheduled { step, at: until } => {
+                self.step_moved(*step, StepInput::RetryScheduled, StepAt::Waiting { until: *until });
+                self.with(step.recovery, |it| it.held = None);
+            }
             Body::RollbackStarted { recovery, why, .. } => self.on_rollback_started(at, *recovery, why),
             Body::UndoStarted { step, name, .. } => self.on_undo_started(at, *step, name),
             Body::BudgetExceeded { recovery, .. } => self.with(*recovery, |it| it.over_budget = true),
@@ -237,6 +235,15 @@ impl State {
         self.note(illegal);
     }
 
+    /// Moves a step on. Whether it could come, as far as it is known: a step of another plan is nobody's.
+    fn step_moved(&mut self, step: StepRef, input: StepInput, to: StepAt) -> bool {
+        let open = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let moved = open.and_then(|it| it.step_mut(step.step)).map(|it| it.moved(input, to));
+        let illegal = moved.and_then(Result::err);
+        self.note(illegal);
+        illegal.is_none()
+    }
+
     fn note(&mut self, misfit: Option<Illegal>) {
         let Some(what) = misfit else { return };
         if self.misfits.len() == MISFITS {
@@ -293,7 +300,11 @@ impl State {
                 let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
                 recovery.log_end(step, at, unknown.clone());
                 if let Some(stand) = recovery.step_mut(step.step) {
-                    stand.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
+                    let (input, to) = match repeatable {
+                        true => (StepInput::InterruptedRepeatable, StepAt::Ready),
+                        false => (StepInput::Interrupted, StepAt::Ended(unknown)),
+                    };
+                    stand.moved(input, to).expect("only what runs is interrupted");
                     if let UndoAt::Registered { doubtful } = &mut stand.undo {
                         *doubtful = true;
                     }
@@ -368,6 +379,9 @@ impl State {
     }
 
     fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
+        if !self.step_moved(step, StepInput::Started, StepAt::Running { since: at }) {
+            return;
+        }
         let Some(found) = self.open_recovery(step.recovery) else { return };
         let component = found.component;
         let planned = self.play(found).and_then(|it| it.steps.get(step.step));
@@ -386,7 +400,6 @@ impl State {
         recovery.steps.push(StepLog::begun(step, name, at));
         if let Some(stand) = recovery.step_mut(step.step) {
             stand.attempt = step.attempt;
-            stand.at = StepAt::Running { since: at };
             if has_undo && stand.undo == UndoAt::Nothing {
                 stand.undo = UndoAt::Registered { doubtful: false };
             }
@@ -411,9 +424,15 @@ impl State {
         recovery.account(at, phase);
         recovery.log_end(step, at, ended.clone());
         recovery.held = None;
-        let Some(stand) = recovery.step_mut(step.step) else { return };
+        let input = match &ended {
+            Ended::Done => StepInput::Done,
+            Ended::Failed(_) => StepInput::Failed,
+            Ended::Unknown(_) => StepInput::Unknown,
+        };
+        self.step_moved(step, input, StepAt::Ended(ended.clone()));
+        let stand = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let Some(stand) = stand.and_then(|it| it.step_mut(step.step)) else { return };
         stand.failures += u32::from(ended != Ended::Done);
-        stand.at = StepAt::Ended(ended.clone());
         match (ended, &mut stand.undo) {
             (Ended::Done, _) => {}
             (Ended::Failed(_), undo) => {
