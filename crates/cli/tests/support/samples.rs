@@ -30,6 +30,7 @@ pub(crate) fn status() -> Status {
             trouble: Vec::new(),
         }),
         paused: None,
+        incidents: Vec::new(),
         components: vec![database(), cache()],
         trouble: vec!["the machine was suspended for 3s at 03:01".to_owned()],
     }
@@ -132,6 +133,8 @@ pub(crate) fn recovery() -> Recovery {
         component: "orders-db".to_owned(),
         failed: "orders-db".to_owned(),
         scenario: "instance_failure".to_owned(),
+        evidence: vec!["us-east-1/us-east-1a lives: `shop-app/http` answered".to_owned()],
+        incident: None,
         status: "recovery_completed".to_owned(),
         detected_ns: start + 2_600_000_000,
         last_good_ns: Some(start),

@@ -13,18 +13,19 @@ use mainstay_plan::action::Action;
 use crate::play::ZERO;
 use crate::world::Came;
 
-/// Tells what comes out. Recoveries are named in the order in which they were opened, `R1`, `R2`, …, whatever number the
+/// Tells what comes out. Recoveries (and incidents, `I1`) are named in the order in which they were opened, `R1`, `R2`, …, whatever number the
 /// journal gives them: a timeline is about what happens, not about how many records came before.
 pub(crate) struct Names {
     teller: Teller,
     /// What the journal calls it → what the timeline does.
     names: BTreeMap<String, String>,
     recoveries: u32,
+    incidents: u32,
 }
 
 impl Names {
     pub(crate) fn new() -> Names {
-        Names { teller: Teller::new(moment, span), names: BTreeMap::new(), recoveries: 0 }
+        Names { teller: Teller::new(moment, span), names: BTreeMap::new(), recoveries: 0, incidents: 0 }
     }
 
     /// The sentence, if there is something to say.
@@ -36,8 +37,15 @@ impl Names {
                     self.recoveries += 1;
                     self.names.insert(format!("r{seq}"), format!("R{}", self.recoveries));
                 }
+                let lost = matches!(record.body, Body::IncidentOpened { .. });
+                if lost {
+                    self.incidents += 1;
+                    self.names.insert(format!("i{seq}"), format!("I{}", self.incidents));
+                }
                 let text = self.teller.tell(&record.body);
-                if opens {
+                if lost {
+                    format!("I{} opened: {text}", self.incidents)
+                } else if opens {
                     format!("R{} opened: {text}", self.recoveries)
                 } else if matches!(record.body, Body::PlanAdopted { .. }) {
                     // Whichever plan it is, it is the one that the timeline names.
