@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use mainstay_engine::Body;
 use mainstay_engine::driver::Todo;
-use mainstay_engine::effect::NoticeLevel;
 use mainstay_engine::sentence::Teller;
 use mainstay_plan::Time;
 use mainstay_plan::action::Action;
@@ -21,11 +20,12 @@ pub(crate) struct Names {
     names: BTreeMap<String, String>,
     recoveries: u32,
     incidents: u32,
+    notices: u32,
 }
 
 impl Names {
     pub(crate) fn new() -> Names {
-        Names { teller: Teller::new(moment, span), names: BTreeMap::new(), recoveries: 0, incidents: 0 }
+        Names { teller: Teller::new(moment, span), names: BTreeMap::new(), recoveries: 0, incidents: 0, notices: 0 }
     }
 
     /// The sentence, if there is something to say.
@@ -41,6 +41,12 @@ impl Names {
                 if lost {
                     self.incidents += 1;
                     self.names.insert(format!("i{seq}"), format!("I{}", self.incidents));
+                }
+                if let Body::NoticeSent { notice, .. } = &record.body
+                    && !self.names.contains_key(&notice.to_string())
+                {
+                    self.notices += 1;
+                    self.names.insert(notice.to_string(), format!("N{}", self.notices));
                 }
                 let text = self.teller.tell(&record.body);
                 if lost {
@@ -98,14 +104,8 @@ fn order(todo: &Todo) -> Option<String> {
         }
         Todo::Cancel(step) => format!("act: stop doing step {} of rung {}", step.step + 1, step.rung + 1),
         Todo::Route(table) => format!("route: serve epoch {}", table.epoch),
-        Todo::Notify(notice) => {
-            let level = match notice.level {
-                NoticeLevel::Info => "info",
-                NoticeLevel::Warning => "warning",
-                NoticeLevel::Error => "error",
-            };
-            format!("notify {level}: {}", notice.text)
-        }
+        Todo::Log(line) => format!("notify {}: {}", line.level.word(), line.text),
+        Todo::Notify(telling) => format!("over {}: {}, message {}", telling.channel, telling.notice, telling.nth),
     })
 }
 
