@@ -12,7 +12,7 @@ use mainstay_plan::action::Action;
 use crate::play::ZERO;
 use crate::world::Came;
 
-/// Tells what comes out. Recoveries (and incidents, `I1`) are named in the order in which they were opened, `R1`, `R2`, …, whatever number the
+/// Tells what comes out. Recoveries are named in the order in which they were opened, `R1`, `R2`, …, whatever number the
 /// journal gives them: a timeline is about what happens, not about how many records came before.
 pub(crate) struct Names {
     teller: Teller,
@@ -37,8 +37,8 @@ impl Names {
                     self.recoveries += 1;
                     self.names.insert(format!("r{seq}"), format!("R{}", self.recoveries));
                 }
-                let lost = matches!(record.body, Body::IncidentOpened { .. });
-                if lost {
+                let loses = matches!(record.body, Body::IncidentOpened { .. });
+                if loses {
                     self.incidents += 1;
                     self.names.insert(format!("i{seq}"), format!("I{}", self.incidents));
                 }
@@ -49,7 +49,7 @@ impl Names {
                     self.names.insert(notice.to_string(), format!("N{}", self.notices));
                 }
                 let text = self.teller.tell(&record.body);
-                if lost {
+                if loses {
                     format!("I{} opened: {text}", self.incidents)
                 } else if opens {
                     format!("R{} opened: {text}", self.recoveries)
