@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{OnExpiry, Phase, Step, StepKind};
-use mainstay_plan::{InstanceIx, Time};
+use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use super::concerned::Concerned;
 use super::notices::Draft;
@@ -24,8 +24,15 @@ impl State {
         let concerned = self.concerned(&record.body);
         self.fold(seq, record);
         match concerned {
-            Concerned::All => self.recount_all(),
-            Concerned::Component(component) => self.recount(component),
+            Concerned::All => {
+                self.recount_all();
+                let open: Vec<ComponentIx> = self.open.values().chain(self.seats.keys()).copied().collect();
+                open.into_iter().for_each(|it| self.reseat(it));
+            }
+            Concerned::Component(component) => {
+                self.recount(component);
+                self.reseat(component);
+            }
             Concerned::Open | Concerned::Domain(_) | Concerned::Nobody | Concerned::Outbox => {}
         }
     }
@@ -108,6 +115,7 @@ impl State {
                     let opened = Recovery { evidence, incident, plan, budget, ..opened };
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
+                    self.join_evacuations(ix);
                 }
             }
             Body::Classified { recovery, scenario, evidence } => self.with(*recovery, |it| {
@@ -408,7 +416,7 @@ impl State {
         if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
             self.doubt(at, to);
         }
-        self.end_converged_routing_steps(at);
+        self.end_converged_routing_steps(at, Some(component));
     }
 
     fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
@@ -521,23 +529,34 @@ impl State {
         if newest {
             self.routing.refused = None;
         }
-        self.end_converged_routing_steps(at);
+        self.end_converged_routing_steps(at, None);
     }
 
-    /// Routing steps have no outcome of their own: they are done when every process serves the table that bindings and
-    /// fences ask for.
-    fn end_converged_routing_steps(&mut self, at: Time) {
-        if !self.routes_converged() || crate::route::desired(self) != self.routing.targets {
+    /// Routing steps have no outcome of their own: they are done when every process serves a table in which their routes are
+    /// as bindings and fences ask for.
+    fn end_converged_routing_steps(&mut self, at: Time, of: Option<ComponentIx>) {
+        if !self.routes_converged() {
             return;
         }
-        let waits = |(at, step, stand): (StepRef, &Step, &StepProgress)| {
-            let routing = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
-            (routing && matches!(stand.at, StepAt::Running { .. })).then_some(at)
+        let converged = |it| self.open_steps(it).filter_map(|it| self.is_converged(it)).collect::<Vec<_>>();
+        let done: Vec<StepRef> = match of {
+            Some(component) => self.components[component.index()].recovery.iter().flat_map(converged).collect(),
+            None => self.open_recoveries().flat_map(converged).collect(),
         };
-        let done: Vec<StepRef> = self.open_recoveries().flat_map(|it| self.open_steps(it)).filter_map(waits).collect();
         for step in done {
             self.on_step_ended(at, step, Ended::Done);
         }
+    }
+
+    fn is_converged(&self, (at, step, stand): (StepRef, &Step, &StepProgress)) -> Option<StepRef> {
+        let routes = match &step.kind {
+            StepKind::CutTraffic { routes, .. } | StepKind::TakeOver { routes, .. } => routes,
+            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::Manual { .. } | StepKind::Verify { .. } => {
+                return None;
+            }
+        };
+        let served = || routes.iter().all(|it| crate::route::is_as_desired(self, *it));
+        (matches!(stand.at, StepAt::Running { .. }) && served()).then_some(at)
     }
 
     fn on_ahead(&mut self, process: &str, epoch: u64, targets: &[ReportedTarget]) {

@@ -59,6 +59,8 @@ pub struct Recovery {
     pub classified: bool,
     /// The incident that it belongs to.
     pub incident: Option<IncidentId>,
+    /// The evacuations of the plan that it is part of, by place in the plan's list.
+    pub evacuations: Vec<usize>,
     /// When it was recognised.
     pub opened: Time,
     /// When the first failed observation was asked.
@@ -294,6 +296,7 @@ impl Recovery {
             evidence: Vec::new(),
             classified: false,
             incident: None,
+            evacuations: Vec::new(),
             opened: Time::ZERO,
             first_failed,
             last_good,
