@@ -6,9 +6,13 @@ use mainstay_api as api;
 use mainstay_engine::command::{Command, Drained, Override};
 use mainstay_engine::record::{Completion, Ended, Fence, RecoveryId};
 use mainstay_engine::route::rules::RouteRule;
-use mainstay_engine::state::{Drain, Fenced, Halt, Pause, Recovery, RecoveryStatus, RouteHold, State, StepLog};
+use mainstay_engine::state::notices::Notice;
+use mainstay_engine::state::{
+    Drain, Fenced, Halt, Incident, Pause, Recovery, RecoveryStatus, RouteHold, State, StepLog,
+};
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_engine::{Engine, WaitingOn};
+use mainstay_plan::notification::{NoticeLevel, NotificationChannel};
 use mainstay_plan::route::Route;
 use mainstay_plan::routing::{TargetState, TrafficReport};
 use mainstay_plan::strategy::Phase;
@@ -84,6 +88,19 @@ fn probe(engine: &Engine, ix: ProbeIx) -> api::Probe {
         latency_ns: watch.latency.map(nanos),
         failures: watch.failures,
     }
+}
+
+/// Zones and regions that are lost.
+pub(crate) fn incidents(state: &State) -> Vec<api::Incident> {
+    let incident = |it: &Incident| api::Incident {
+        id: it.id.to_string(),
+        scenario: it.scenario.word().to_owned(),
+        lost: state.topology.domain(it.domain).name(),
+        opened_ns: it.opened.as_nanos(),
+        evidence: it.evidence.clone(),
+        open: state.open_recoveries().filter(|open| open.incident == Some(it.id)).count(),
+    };
+    state.incidents.values().map(incident).collect()
 }
 
 /// The traffic process and its routes.
@@ -222,6 +239,8 @@ fn recovery(state: &State, recovery: &Recovery, now: Time) -> api::Recovery {
         component: recovery.component_name.clone(),
         failed: recovery.failed.clone(),
         scenario: recovery.scenario.word().to_owned(),
+        evidence: recovery.evidence.clone(),
+        incident: recovery.incident.map(|it| it.to_string()),
         status: recovery.status.word().to_owned(),
         detected_ns: recovery.opened.as_nanos(),
         last_good_ns: recovery.last_good.map(Time::as_nanos),
@@ -284,8 +303,62 @@ fn step(state: &State, recovery: &Recovery, log: &StepLog) -> api::Step {
     }
 }
 
+/// What people should know, the newest first, and how each channel is.
+pub(crate) fn notices(state: &State, now: Time) -> api::Notices {
+    let channel = |planned: &NotificationChannel| {
+        let tray = state.notices.tray(&planned.name);
+        api::Channel {
+            name: planned.name.clone(),
+            waiting: tray.map_or(0, |it| it.messages.len()),
+            failures: tray.map_or(0, |it| it.failures),
+            trouble: tray.and_then(|it| it.trouble.clone()),
+            again_ns: tray.and_then(|it| it.again).map(Time::as_nanos),
+            dropped: tray.map_or(0, |it| it.dropped),
+        }
+    };
+    api::Notices {
+        now_ns: now.as_nanos(),
+        notices: state.notices.all().map(|it| notice(state, it)).collect(),
+        channels: state.plan.notifications.iter().map(channel).collect(),
+    }
+}
+
+fn notice(state: &State, notice: &Notice) -> api::Notice {
+    let waits = |channel: &str| {
+        state.notices.tray(channel).is_some_and(|it| it.messages.iter().any(|it| it.notice == notice.id))
+    };
+    api::Notice {
+        id: notice.id.to_string(),
+        about: notice.topic.to_string(),
+        level: notice.level.word().to_owned(),
+        text: notice.text.clone(),
+        opened_ns: notice.opened.as_nanos(),
+        over_ns: notice.over.map(Time::as_nanos),
+        acknowledged: notice.acknowledged.as_ref().map(|it| api::Acknowledged {
+            by: it.by.clone(),
+            at_ns: it.at.as_nanos(),
+            reason: it.reason.clone(),
+        }),
+        recoveries: notice.recoveries.iter().map(ToString::to_string).collect(),
+        messages: notice.messages,
+        escalated: notice.escalated,
+        told: notice.told.keys().map(|it| api::ToldOver { channel: it.clone(), arrived: !waits(it) }).collect(),
+    }
+}
+
+/// How many notices stand, for the overview.
+pub(crate) fn notice_count(state: &State) -> api::NoticeCount {
+    let unseen = |it: &&Notice| it.acknowledged.is_none() && it.level > NoticeLevel::Info;
+    let late = |it: &&NotificationChannel| state.notices.tray(&it.name).is_some_and(|it| it.failures > 0);
+    api::NoticeCount {
+        standing: state.notices.standing().count(),
+        unseen: state.notices.standing().filter(unseen).count(),
+        failing: state.plan.notifications.iter().filter(late).map(|it| it.name.clone()).collect(),
+    }
+}
+
 /// An operator's command as the engine takes it.
-pub(crate) fn command(state: &State, asked: api::Command, now: Time) -> Result<Command, api::Problem> {
+pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Problem> {
     let bad = |message: String| api::Problem::new("bad_request", message);
     let recovery = |text: &str| text.parse::<RecoveryId>().map_err(bad);
     Ok(match asked {
@@ -314,7 +387,6 @@ pub(crate) fn command(state: &State, asked: api::Command, now: Time) -> Result<C
             Command::Pause { component, until: now + Duration::from_nanos(for_ns), reason, owner }
         }
         api::Command::Resume { component } => Command::Resume { component },
-        api::Command::Acknowledge { of, reason } => Command::Acknowledge { component: component_of(state, of), reason },
         api::Command::Drain { target, zone, for_ns, reason } => {
             let until = now + Duration::from_nanos(for_ns);
             Command::Drain { what: drained(target, zone).map_err(bad)?, until, reason }
@@ -329,6 +401,7 @@ pub(crate) fn command(state: &State, asked: api::Command, now: Time) -> Result<C
         api::Command::Halt { reason } => Command::Halt { reason },
         api::Command::Continue { reason } => Command::Continue { reason },
         api::Command::Adopt { instance, reason } => Command::Adopt { instance, reason },
+        api::Command::Acknowledge { what, reason } => Command::Acknowledge { what, reason },
     })
 }
 
@@ -338,13 +411,6 @@ fn drained(target: Option<String>, zone: Option<String>) -> Result<Drained, Stri
         (None, Some(zone)) => Ok(Drained::Zone(zone)),
         (Some(_), Some(_)) | (None, None) => Err("say either a target or a zone".to_owned()),
     }
-}
-
-/// The component of a recovery, where one is named.
-fn component_of(state: &State, of: String) -> String {
-    let id = of.parse::<RecoveryId>().ok();
-    let found = id.and_then(|id| status::recoveries(state).into_iter().find(|it| it.id == id));
-    found.map_or(of, |it| it.component_name.clone())
 }
 
 fn nanos(duration: Duration) -> u64 {

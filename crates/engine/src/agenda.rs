@@ -51,11 +51,14 @@ impl Agenda {
         self.extend((0u32..).map(ComponentIx).take(self.rank.len()));
     }
 
-    pub(crate) fn next(&mut self) -> Option<Look> {
-        if let Some((_, component)) = self.restore.pop_first() {
-            return Some(Look::Restore(component));
-        }
-        self.repair.pop_first().map(Look::Repair)
+    /// The next of those whose service may have to be restored.
+    pub(crate) fn next_to_restore(&mut self) -> Option<ComponentIx> {
+        self.restore.pop_first().map(|it| it.1)
+    }
+
+    /// The next of those of which something may have become fit again.
+    pub(crate) fn next_to_repair(&mut self) -> Option<ComponentIx> {
+        self.repair.pop_first()
     }
 
     /// Its own decision put it here again, and has been looked at.

@@ -92,13 +92,6 @@ pub enum Command {
         /// Why.
         reason: String,
     },
-    /// A person has looked at what happened to a component: its cool-down ends, and what was counted against it.
-    Acknowledge {
-        /// The component.
-        component: String,
-        /// What was found.
-        reason: String,
-    },
     /// Take a target, or all of a zone, off shared routes for a while.
     Drain {
         /// Which.
@@ -145,6 +138,13 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// A person has seen it: it is neither repeated nor escalated any more.
+    Acknowledge {
+        /// A notice (`n17`), a recovery (`r17`), or a component.
+        what: String,
+        /// Why, or what is done about it.
+        reason: String,
+    },
 }
 
 /// What is drained.
@@ -188,6 +188,10 @@ pub enum Override {
     Witnesses,
     /// Act although it is not known yet whether more failed than this instance.
     Correlation,
+    /// Act although others of the evacuation are before it.
+    Turn,
+    /// Take over although the evacuation says that there is no room.
+    Capacity,
     /// Act although what it depends on is not healthy.
     Dependency,
     /// Act although the mode is `observe`.
@@ -210,9 +214,11 @@ pub enum Override {
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 11] = [
+    pub const ALL: [Override; 13] = [
         Override::Witnesses,
         Override::Correlation,
+        Override::Turn,
+        Override::Capacity,
         Override::Dependency,
         Override::ObserveMode,
         Override::CoolDown,
@@ -229,6 +235,8 @@ impl Override {
         match self {
             Override::Witnesses => "witnesses",
             Override::Correlation => "correlation",
+            Override::Turn => "turn",
+            Override::Capacity => "capacity",
             Override::Dependency => "dependency",
             Override::ObserveMode => "observe-mode",
             Override::CoolDown => "cool-down",
@@ -286,12 +294,6 @@ pub enum Refusal {
         component: String,
         /// The instance that it is bound to.
         owner: String,
-    },
-    /// Nothing was held against the component.
-    #[error("nothing of `{component}` waits for an acknowledgement; see `mainstay status {component}`")]
-    NothingToAcknowledge {
-        /// The component.
-        component: String,
     },
     /// A drain that a rule of a route forbids.
     #[error("route `{route}` does not let `{what}` go: {objection}")]
@@ -381,6 +383,12 @@ pub enum Refusal {
     /// Nothing is paused.
     #[error("nothing is paused there; see `mainstay status`")]
     NotPaused,
+    /// Nothing of that name stands.
+    #[error("there is nothing to acknowledge about `{what}`; `mainstay notices` lists what stands")]
+    NothingStands {
+        /// What was meant.
+        what: String,
+    },
     /// The instance is not displaced.
     #[error("`{instance}` is {state}, there is nothing to adopt")]
     NotDisplaced {
@@ -402,13 +410,13 @@ impl Refusal {
             Refusal::OwnerMissing { .. } => "owner_missing",
             Refusal::NotPaused => "not_paused",
             Refusal::NotDisplaced { .. } => "not_displaced",
-            Refusal::NothingToAcknowledge { .. } => "nothing_to_acknowledge",
             Refusal::RouteRule { .. } => "route_rule",
             Refusal::NotDrainable { .. } => "not_drainable",
             Refusal::NotDrained { .. } => "not_drained",
             Refusal::NothingHeld { .. } => "nothing_held",
             Refusal::Halted { .. } => "halted",
             Refusal::NotHalted => "not_halted",
+            Refusal::NothingStands { .. } => "nothing_stands",
             Refusal::NotAllowed { .. } => "not_allowed",
             Refusal::ApprovedAlready { .. } => "approved_already",
             Refusal::NoApprovalAsked { .. } => "no_approval_asked",
@@ -424,7 +432,6 @@ impl Refusal {
             | Refusal::NotDown { .. }
             | Refusal::NotPaused
             | Refusal::NotDisplaced { .. }
-            | Refusal::NothingToAcknowledge { .. }
             | Refusal::RouteRule { .. }
             | Refusal::NotDrainable { .. }
             | Refusal::NotDrained { .. }
@@ -438,6 +445,7 @@ impl Refusal {
                 format!("mainstay recoveries show {recovery}")
             }
             Refusal::NotOpen { .. } => "mainstay recoveries".to_owned(),
+            Refusal::NothingStands { .. } => "mainstay notices".to_owned(),
             Refusal::NotWaiting { recovery, .. } => format!("mainstay recoveries show {recovery}"),
             Refusal::OwnerMissing { .. } => "mainstay journal show --kind bound".to_owned(),
         }

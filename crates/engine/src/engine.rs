@@ -10,6 +10,7 @@ use mainstay_plan::{ComponentIx, DomainIx, Plan, Time};
 use crate::agenda::{Agenda, Look};
 use crate::command::{Command, Refusal};
 use crate::effect::Effect;
+use crate::evacuation::Rank;
 use crate::gate::Gate;
 use crate::input::Input;
 use crate::observe::Soft;
@@ -18,7 +19,7 @@ use crate::route::rules;
 use crate::scenario::{self, Question};
 use crate::state::State;
 use crate::state::concerned::Concerned;
-use crate::{ENGINE_VERSION, decide, route};
+use crate::{ENGINE_VERSION, decide, outbox, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
 /// whatever needs more is a loop, and goes on at the next tick rather than never ending this one.
@@ -58,6 +59,8 @@ pub enum WakeReason {
     Deadline(ComponentIx),
     /// A rule of a route, or a drain, ends.
     RouteRule,
+    /// People are to be told something, or a channel is tried again.
+    NoticeDue,
 }
 
 #[derive(Debug)]
@@ -109,18 +112,19 @@ impl Engine {
                 return;
             }
             Input::TrafficServes { process, epoch, targets } => self.on_traffic(process, epoch, targets),
-            Input::Outcome { step, outcome } => Body::StepEnded {
-                step,
-                ended: match outcome {
-                    Outcome::Done => Ended::Done,
-                    Outcome::Failed(why) => Ended::Failed(why),
-                    Outcome::Unknown(why) => Ended::Unknown(why),
-                },
-            },
+            Input::Outcome { step, outcome } => Body::StepEnded { step, ended: ended(outcome) },
             Input::RouteApplied { process, epoch } => Body::RouteApplied { process, epoch },
             Input::RouteRefused { process, epoch, reason } => Body::RouteRefused { process, epoch, reason },
             Input::Command { command, by } => Body::Commanded { command, by },
             Input::JournalLost { reason } => Body::JournalLost { reason },
+            Input::Told { channel, notice, nth, outcome } => {
+                // What is not on its way any more was answered before, or belongs to a plan before.
+                let given_out = self.core.state.notices.given_out(&channel);
+                if given_out.is_none_or(|it| (it.notice, it.nth) != (notice, nth)) {
+                    return;
+                }
+                Body::Told { channel, notice, nth, ended: ended(outcome) }
+            }
             Input::Stopping { reason } => Body::AgentStopped { reason },
         };
         self.inbox.push(Pending::Fact(fact));
@@ -180,8 +184,9 @@ impl Engine {
     pub fn next_wakeup(&self) -> Option<(Time, WakeReason)> {
         let probe = self.soft.next_due().map(|at| (at, WakeReason::ProbeDue));
         let deadline = self.core.timers.first().map(|(at, component)| (*at, WakeReason::Deadline(*component)));
+        let notice = outbox::next_time(&self.core.state).map(|at| (at, WakeReason::NoticeDue));
         let route = self.core.route_timer.map(|at| (at, WakeReason::RouteRule));
-        [probe, deadline, route].into_iter().flatten().min()
+        [probe, deadline, notice, route].into_iter().flatten().min()
     }
 
     /// What lasts.
@@ -240,6 +245,14 @@ impl Engine {
     }
 }
 
+fn ended(outcome: Outcome) -> Ended {
+    match outcome {
+        Outcome::Done => Ended::Done,
+        Outcome::Failed(why) => Ended::Failed(why),
+        Outcome::Unknown(why) => Ended::Unknown(why),
+    }
+}
+
 /// State, and what of it has to be looked at. Shared by the engine and by [`crate::replay`]: both decide by the same code
 /// from the same records.
 #[derive(Debug)]
@@ -247,6 +260,9 @@ pub(crate) struct Core {
     pub(crate) state: State,
     agenda: Agenda,
     dirty_domains: BTreeSet<DomainIx>,
+    /// Components that could begin to be recovered as part of an evacuation.
+    in_turn: BTreeSet<(Rank, ComponentIx)>,
+    everybody_was_asked: bool,
     /// Components that wait for the word of a domain, by when they failed.
     asking: BTreeSet<(DomainIx, Time, ComponentIx)>,
     asking_of: BTreeMap<ComponentIx, (DomainIx, Time)>,
@@ -273,6 +289,8 @@ impl Core {
             agenda: Agenda::new(&plan),
             state: State::new(plan),
             dirty_domains: BTreeSet::new(),
+            in_turn: BTreeSet::new(),
+            everybody_was_asked: false,
             asking: BTreeSet::new(),
             asking_of: BTreeMap::new(),
             routes_dirty: true,
@@ -308,6 +326,12 @@ impl Core {
             Concerned::Domain(domain) => self.on_domain(domain, &record.body),
             Concerned::Open => self.agenda.extend(self.state.open_recoveries().map(|it| it.component)),
             Concerned::Nobody => {}
+            Concerned::Outbox => return seq,
+        }
+        self.agenda.extend(self.state.next_in_turn());
+        if std::mem::take(&mut self.state.room_freed) {
+            self.agenda
+                .extend(self.state.open_recoveries().filter(|it| !it.evacuations.is_empty()).map(|it| it.component));
         }
         self.routes_dirty = true;
         seq
@@ -317,7 +341,7 @@ impl Core {
     pub(crate) fn component_of(&self, body: &Body) -> Option<ComponentIx> {
         match self.state.concerned(body) {
             Concerned::Component(component) => Some(component),
-            Concerned::All | Concerned::Domain(_) | Concerned::Open | Concerned::Nobody => None,
+            Concerned::All | Concerned::Domain(_) | Concerned::Open | Concerned::Nobody | Concerned::Outbox => None,
         }
     }
 
@@ -345,6 +369,11 @@ impl Core {
                         Look::Repair(component) => decide::repair(&self.state, component),
                     };
                     let Some(body) = next else { break };
+                    if let Look::Restore(component) = look
+                        && self.goes_in_turn(component, &body)
+                    {
+                        break;
+                    }
                     self.push(now, body, &mut decided);
                 }
                 self.agenda.done(look);
@@ -355,12 +384,17 @@ impl Core {
             }
             if !std::mem::take(&mut self.routes_dirty) {
                 self.route_timer = rules::next_time(&self.state, now);
-                return decided;
+                break;
             }
             if let Some(body) = route::next(&self.state, now) {
                 self.push(now, body, &mut decided);
             }
         }
+        // People are told last: nothing that restores service waits for it.
+        while let Some(body) = outbox::next(&self.state, now) {
+            self.push(now, body, &mut decided);
+        }
+        decided
     }
 
     /// Domains come first: what is lost with its zone is looked at as part of that.
@@ -374,7 +408,13 @@ impl Core {
             }
         }
         self.look_at_what_waits_for_the_site();
-        self.agenda.next()
+        if let Some(component) = self.agenda.next_to_restore() {
+            self.everybody_was_asked = false;
+            return Some(Look::Restore(component));
+        }
+        self.everybody_was_asked = true;
+        let in_turn = self.in_turn.pop_first().map(|it| Look::Restore(it.1));
+        in_turn.or_else(|| self.agenda.next_to_repair().map(Look::Repair))
     }
 
     /// What waits for the site as a whole is looked at as soon as that has changed.
@@ -384,6 +424,16 @@ impl Core {
         if let Some(held) = self.state.site.take_changed().filter(|_| is_guarded) {
             self.agenda.extend(held.iter().copied());
         }
+    }
+
+    /// Who begins in an evacuation is settled when everybody who could has been looked at.
+    fn goes_in_turn(&mut self, component: ComponentIx, body: &Body) -> bool {
+        if self.everybody_was_asked || !matches!(body, Body::RecoveryInitiated { .. }) {
+            return false;
+        }
+        let rank = self.state.rank(component);
+        self.in_turn.extend(rank.map(|it| (it, component)));
+        rank.is_some()
     }
 
     fn look_at_domains_of(&mut self, component: ComponentIx) {

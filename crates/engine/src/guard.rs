@@ -9,9 +9,9 @@ use mainstay_plan::policy::{AfterFailure, Mode, OnJournalLoss};
 use mainstay_plan::strategy::OnExpiry;
 
 use crate::command::Override;
-use crate::scenario;
 use crate::state::{Pause, Recovery, State};
 use crate::waiting::{Unacknowledged, WaitingOn};
+use crate::{evacuation, scenario};
 
 /// Whether too few witnesses have answered since the component's instance went down. Asked before a recovery begins, and
 /// again under way: who starts anew, or slept, may be cut off now.
@@ -38,7 +38,7 @@ pub(crate) fn journal(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
 pub(crate) type Guard = fn(&State, &Recovery, Time) -> Option<WaitingOn>;
 
 /// All guards, by the code of their waits, in the order in which they are asked.
-pub(crate) const ALL: [(&str, Guard); 14] = [
+pub(crate) const ALL: [(&str, Guard); 15] = [
     ("halted", |state, _, _| halted(state)),
     ("journal_lost", |state, recovery, _| journal(state, recovery)),
     ("witnesses", |state, recovery, _| witnesses(state, recovery)),
@@ -52,6 +52,7 @@ pub(crate) const ALL: [(&str, Guard); 14] = [
     ("acknowledgement", acknowledgement),
     ("blast_radius", |state, recovery, _| blast_radius(state, recovery)),
     ("approval", approval),
+    ("turn", |state, recovery, _| evacuation::turn(state, recovery)),
     // The last, because who passes it begins and counts.
     ("storm_brake", storm_brake),
 ];

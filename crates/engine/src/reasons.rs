@@ -28,7 +28,8 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
         },
         WaitingOn::Paused { .. } => WaitingOn::Traffic {},
         WaitingOn::Traffic {} => WaitingOn::Correlation { of: "berlin/hall-2".to_owned(), until },
-        WaitingOn::Correlation { .. } => WaitingOn::Dependency { component: "orders-db".to_owned() },
+        WaitingOn::Correlation { .. } => WaitingOn::Turn { evacuation: "hall-2".to_owned(), at_once: 10 },
+        WaitingOn::Turn { .. } => WaitingOn::Dependency { component: "orders-db".to_owned() },
         WaitingOn::Dependency { .. } => WaitingOn::ObserveMode {},
         WaitingOn::ObserveMode {} => WaitingOn::CoolDown { until },
         WaitingOn::CoolDown { .. } => WaitingOn::Approval {
@@ -40,7 +41,7 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
         WaitingOn::Approval { .. } => WaitingOn::JournalLost {},
         WaitingOn::JournalLost {} => WaitingOn::NoRungPossible {
             reasons: vec!["failover_to_standby: `orders-db-b` may lag 7s behind".to_owned()],
-            overrules: vec![Override::Rpo],
+            overrules: vec![Override::Capacity, Override::Rpo],
         },
         WaitingOn::NoRungPossible { .. } => {
             WaitingOn::Observation { instance: "orders-db-b".to_owned(), until: Some(until) }
@@ -105,8 +106,8 @@ fn refusal_after(it: &Refusal) -> Option<Refusal> {
         Refusal::NothingToRevoke { .. } => {
             Refusal::NothingTo { recovery, verb: "skip", waiting: "it goes on by itself".to_owned() }
         }
-        Refusal::NothingTo { .. } => Refusal::NothingToAcknowledge { component },
-        Refusal::NothingToAcknowledge { .. } => Refusal::RouteRule {
+        Refusal::NothingTo { .. } => Refusal::NothingStands { what: "n17".to_owned() },
+        Refusal::NothingStands { .. } => Refusal::RouteRule {
             route: "web".to_owned(),
             what: "web-b".to_owned(),
             objection: "only 1 would stay on, and 2 must".to_owned(),

@@ -43,6 +43,11 @@ fn shared(state: &State, instance: InstanceIx, now: TargetState) -> TargetState 
     }
 }
 
+/// Whether a route is published as it should be.
+pub(crate) fn is_as_desired(state: &State, route: RouteIx, now: Time) -> bool {
+    rules::ruled_route(state, route, now).0 == state.routing.targets[route.index()]
+}
+
 /// What is held back or let go, or the table to publish, if what is published differs from what should be. Nothing is
 /// published before every traffic process has said what it serves: a journal that was lost must not move traffic.
 pub fn next(state: &State, now: Time) -> Option<Body> {

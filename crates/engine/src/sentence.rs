@@ -106,6 +106,14 @@ impl Teller {
             ),
             Body::Commanded { command, by } => format!("{by}: {}", self.command(command)),
             Body::JournalLost { reason } => format!("the journal can't be written any more: {reason}"),
+            Body::Told { channel, notice, nth, ended } => {
+                let message = format!("{notice}, message {nth}, over {channel}");
+                match ended {
+                    Ended::Done => format!("{message}: arrived"),
+                    Ended::Failed(why) => format!("{message}: did not arrive: {why}"),
+                    Ended::Unknown(why) => format!("{message}: unknown whether it arrived: {why}"),
+                }
+            }
             Body::FailureDetected { .. }
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
@@ -128,7 +136,9 @@ impl Teller {
             | Body::RouteFreed { .. }
             | Body::TablePublished { .. }
             | Body::RecoveryCompleted { .. }
-            | Body::RecoveryFailed { .. } => return None,
+            | Body::RecoveryFailed { .. }
+            | Body::NoticeSent { .. }
+            | Body::NoticeResent { .. } => return None,
         })
     }
 
@@ -197,6 +207,12 @@ impl Teller {
                 }
             }
             Body::RecoveryFailed { recovery, why } => format!("{recovery} failed: {why}"),
+            Body::NoticeSent { level, text, to, .. } => {
+                format!("tell {} ({}): {text}", to.join(", "), level.word())
+            }
+            Body::NoticeResent { channel, notice, nth } => {
+                format!("{notice}, message {nth}, over {channel}: tried again")
+            }
             Body::AgentStarted { .. }
             | Body::AgentStopped { .. }
             | Body::PlanAdopted { .. }
@@ -212,7 +228,8 @@ impl Teller {
             | Body::RouteRefused { .. }
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
-            | Body::JournalLost { .. } => return None,
+            | Body::JournalLost { .. }
+            | Body::Told { .. } => return None,
         })
     }
 
@@ -238,7 +255,6 @@ impl Teller {
                 format!("pause {}{owner} until {}: {reason}", whom(component), (self.moment)(*until))
             }
             Command::Resume { component } => format!("resume {}", whom(component)),
-            Command::Acknowledge { component, reason } => format!("acknowledge {component}: {reason}"),
             Command::Drain { what, until, reason } => {
                 format!("drain {what} until {}: {reason}", (self.moment)(*until))
             }
@@ -257,6 +273,7 @@ impl Teller {
             }
             Command::Revoke { component } => format!("revoke approvals in advance of {component}"),
             Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),
+            Command::Acknowledge { what, reason } => format!("acknowledge {what}: {reason}"),
         }
     }
 }

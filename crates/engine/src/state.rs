@@ -6,6 +6,7 @@
 pub(crate) mod concerned;
 mod domains;
 mod fold;
+pub mod notices;
 mod recovery;
 mod site;
 
@@ -20,10 +21,12 @@ use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
 use crate::command::Drained;
+use crate::evacuation::{Orders, Queue, Seat};
 use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
 use crate::route::rules::{Kept, RouteRule};
 pub use domains::{Burst, DomainState, Incident};
+use notices::Notices;
 pub use recovery::{Fenced, Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress, UndoAt};
 pub use site::{Halt, Site};
 
@@ -62,11 +65,21 @@ pub struct State {
     pub journal_lost: Option<String>,
     /// Recoveries that ended, the newest last.
     pub history: VecDeque<Recovery>,
+    /// What people should know, and what they were told.
+    pub notices: Notices,
     /// Records that came where they can't come, the newest last: they changed nothing.
     pub misfits: VecDeque<Misfit>,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
     standings: Vec<domains::Standing>,
+    pub(crate) orders: Arc<Orders>,
+    /// By place in the plan's list of evacuations.
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) seats: BTreeMap<ComponentIx, Seat>,
+    /// Evacuations in which something moved since somebody asked.
+    pub(crate) queues_moved: BTreeSet<usize>,
+    /// Whether some zone has more room than before.
+    pub(crate) room_freed: bool,
     open: BTreeMap<RecoveryId, ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
@@ -255,10 +268,16 @@ impl State {
             },
             journal_lost: None,
             history: VecDeque::new(),
+            notices: Notices::default(),
             misfits: VecDeque::new(),
             doubted: Vec::new(),
             domains: vec![DomainState::default(); topology.domains.len()],
             incidents: BTreeMap::new(),
+            orders: Arc::new(Orders::of(&plan)),
+            queues: vec![Queue::default(); plan.evacuations.len()],
+            seats: BTreeMap::new(),
+            queues_moved: BTreeSet::new(),
+            room_freed: false,
             standings: vec![domains::Standing::default(); plan.instances.len()],
             topology,
             open: BTreeMap::new(),
@@ -281,6 +300,8 @@ impl State {
         next.site = self.site.without_components();
         next.journal_lost = self.journal_lost;
         next.history = self.history;
+        next.notices = self.notices;
+        next.notices.under_another_plan(&next.plan, now);
         next.misfits = self.misfits;
         next.routing.epoch = self.routing.epoch;
         next.routing.acknowledged = self.routing.acknowledged;
@@ -344,6 +365,13 @@ impl State {
     /// The instance of that name.
     pub fn instance(&self, name: &str) -> Option<InstanceIx> {
         self.names.instances.get(name).copied()
+    }
+
+    /// The component of that name, or of the recovery that is named.
+    pub(crate) fn meant_component(&self, what: &str) -> Option<ComponentIx> {
+        let Ok(id) = what.parse::<RecoveryId>() else { return self.component(what) };
+        let ended = || self.history.iter().rev().find(|it| it.id == id);
+        self.component(&self.open_recovery(id).or_else(ended)?.component_name)
     }
 
     /// The route of that name.

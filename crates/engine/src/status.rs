@@ -125,10 +125,12 @@ pub(crate) fn check_command(state: &State, command: &Command, by: &str) -> Resul
             };
             if paused { Ok(()) } else { Err(Refusal::NotPaused) }
         }
-        Command::Acknowledge { component, .. } => {
-            let it = &state.components[component_named(state, component)?.index()];
-            let counted = it.last_ended.is_some() || it.unacknowledged.is_some() || !it.begun.is_empty();
-            if counted { Ok(()) } else { Err(Refusal::NothingToAcknowledge { component: component.clone() }) }
+        Command::Acknowledge { what, .. } => {
+            let looked = state.meant_component(what).map(|it| &state.components[it.index()]);
+            let counted =
+                looked.is_some_and(|it| it.last_ended.is_some() || it.unacknowledged.is_some() || !it.begun.is_empty());
+            let stands = counted || !state.notices.meant(what).is_empty();
+            if stands { Ok(()) } else { Err(Refusal::NothingStands { what: what.clone() }) }
         }
         Command::Drain { what, .. } => check_drain(state, what),
         Command::Undrain { what } => {

@@ -58,6 +58,13 @@ pub enum WaitingOn {
         #[serde(with = "time_nanos")]
         until: Time,
     },
+    /// It is part of an evacuation, and others go first.
+    Turn {
+        /// The evacuation.
+        evacuation: String,
+        /// How many go at the same time.
+        at_once: u32,
+    },
     /// What it depends on is being recovered first.
     Dependency {
         /// The component that it depends on.
@@ -252,6 +259,7 @@ impl WaitingOn {
             WaitingOn::Paused { .. } => "paused",
             WaitingOn::Traffic {} => "traffic",
             WaitingOn::Correlation { .. } => "correlation",
+            WaitingOn::Turn { .. } => "turn",
             WaitingOn::Dependency { .. } => "dependency",
             WaitingOn::ObserveMode {} => "observe_mode",
             WaitingOn::CoolDown { .. } => "cool_down",
@@ -286,6 +294,7 @@ impl WaitingOn {
             | WaitingOn::Acknowledgement { .. }
             | WaitingOn::BlastRadius { .. }
             | WaitingOn::Traffic {}
+            | WaitingOn::Turn { .. }
             | WaitingOn::Dependency { .. }
             | WaitingOn::ObserveMode {}
             | WaitingOn::JournalLost {}
@@ -320,6 +329,7 @@ impl WaitingOn {
             WaitingOn::Witnesses { need, of } => format!("{need} of {} answer a new question", of.join(", ")),
             WaitingOn::Paused { .. } => "the pause expires or is ended".to_owned(),
             WaitingOn::Traffic {} => "every traffic process says what it serves".to_owned(),
+            WaitingOn::Turn { .. } => "a recovery before it ends, or can't go on".to_owned(),
             WaitingOn::Correlation { of, .. } => format!("`{of}` answers or is down, or the window is over"),
             WaitingOn::Dependency { component } => format!("`{component}` is healthy"),
             WaitingOn::ObserveMode {} => "the plan's mode is `act` or `recommend`".to_owned(),
@@ -366,6 +376,7 @@ impl WaitingOn {
             WaitingOn::Paused { component: Some(component), .. } => format!("mainstay resume {component}"),
             WaitingOn::Paused { component: None, .. } => "mainstay resume".to_owned(),
             WaitingOn::Correlation { .. } => format!("mainstay approve {recovery} --override correlation"),
+            WaitingOn::Turn { .. } => format!("mainstay approve {recovery} --override turn"),
             WaitingOn::Dependency { .. } => format!("mainstay approve {recovery} --override dependency"),
             WaitingOn::ObserveMode {} => format!("mainstay approve {recovery} --override observe-mode"),
             WaitingOn::CoolDown { .. } => format!("mainstay approve {recovery} --override cool-down"),
@@ -433,6 +444,9 @@ impl fmt::Display for WaitingOn {
             }
             WaitingOn::Traffic {} => {
                 write!(f, "the journal is new and the traffic process was not heard: another instance may be the owner")
+            }
+            WaitingOn::Turn { evacuation, at_once } => {
+                write!(f, "the evacuation `{evacuation}` lets {at_once} go at the same time, and others are before it")
             }
             WaitingOn::Correlation { of, .. } => write!(f, "it is not known yet whether `{of}` failed with it"),
             WaitingOn::Dependency { component } => write!(f, "it depends on `{component}`, which is not healthy"),

@@ -43,6 +43,8 @@ pub struct Guards {
     pub flapping: Option<Flapping>,
     /// How many signals of different kinds must say that it is down, at least 1.
     pub signals: u32,
+    /// How many agents must see it down, the deciding one among them. `None`: the deciding one is enough.
+    pub observers: Option<u32>,
 }
 
 /// What has to come before the next recovery after one that failed.

@@ -233,7 +233,7 @@ fn after_a_failed_recovery_a_person_has_to_look_where_the_plan_says_so() {
     assert_eq!(waits(&world, 4).map(|it| it.1), Some(asks.clone()));
     assert_eq!(asks.way_out(all[0].id), "mainstay acknowledge c4");
     world.fault(Duration::ZERO, Fault::Breaks(Box::default()));
-    world.say(Duration::ZERO, Command::Acknowledge { component: "c4".to_owned(), reason: reason() });
+    world.say(Duration::ZERO, Command::Acknowledge { what: "c4".to_owned(), reason: reason() });
     world.run_for(millis(10_000));
     assert_eq!(completed(&world), ["c4"]);
     replays(world.stored(), &world.plan);
@@ -253,7 +253,7 @@ fn what_flaps_is_left_to_a_person_after_a_while() {
         waiting.to_string(),
         "it was recovered 2 times within 10m, and a person has to look before the next time"
     );
-    world.say(Duration::ZERO, Command::Acknowledge { component: "c4".to_owned(), reason: reason() });
+    world.say(Duration::ZERO, Command::Acknowledge { what: "c4".to_owned(), reason: reason() });
     world.run_for(millis(10_000));
     assert_eq!(completed(&world), ["c4", "c4", "c4"]);
     replays(world.stored(), &world.plan);

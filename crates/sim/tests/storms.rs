@@ -34,7 +34,7 @@ fn says(world: &mut World, dice: &mut Dice) {
     let command = match dice.below(12) {
         0 => Command::Halt { reason: reason() },
         1 | 2 => Command::Continue { reason: reason() },
-        3 => Command::Acknowledge { component, reason: reason() },
+        3 => Command::Acknowledge { what: component, reason: reason() },
         4 => Command::Drain { what: Drained::Instance("web".to_owned()), until, reason: reason() },
         5 => Command::Drain { what: Drained::Zone("z2".to_owned()), until, reason: reason() },
         6 => Command::Undrain { what: Drained::Zone("r1/z2".to_owned()) },
@@ -82,7 +82,7 @@ fn storm(seed: u64) {
     world.fault(Duration::ZERO, Fault::Traffic(true));
     world.run_for(Duration::from_secs(10));
     for component in ["orders-db", "web", "search", "mail"] {
-        let command = Command::Acknowledge { component: component.to_owned(), reason: reason() };
+        let command = Command::Acknowledge { what: component.to_owned(), reason: reason() };
         for command in [command, Command::Continue { reason: reason() }] {
             if world.engine().is_some_and(|it| it.check_command(&command, "operator").is_ok()) {
                 world.say(Duration::ZERO, command);

@@ -1,24 +1,26 @@
-//! `mainstay acknowledge`: a person has looked.
+//! `mainstay acknowledge`: a person has seen it.
 
 use mainstay_api as api;
 
 use super::Cx;
 use crate::exit::{Answer, Failure};
 
-/// Say that you have looked at what happened to a component
+/// Say that a person has seen it
 ///
-/// Its cool-down ends, and so does the wait after a recovery that failed (`after_failure: acknowledge`) or after too many of
-/// them (`flapping`). Nothing else is overruled: the other guards hold as before.
+/// A notice that was acknowledged is neither repeated nor escalated any more; that it is over is told nevertheless. What
+/// becomes louder has to be seen again. Of a recovery or a component it says, too, that you have looked at what happened: the
+/// cool-down ends, and so does the wait after a recovery that failed (`after_failure: acknowledge`) or after too many of them
+/// (`flapping`). Nothing else is overruled: see `mainstay approve`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  mainstay acknowledge r57 --reason \"the disk was full, it is not any more\"
-  mainstay acknowledge orders-db")]
+  mainstay acknowledge n57 --reason \"on my way\"
+  mainstay acknowledge r57
+  mainstay acknowledge orders-db --reason \"the disk is being replaced\"")]
 pub(crate) struct Acknowledge {
-    /// A recovery (r1, r2, …) or a component
-    #[arg(value_name = "ID|COMPONENT")]
-    of: String,
-    /// What you found, for the journal
+    /// A notice (n1, n2, …), a recovery (r1, r2, …) or a component
+    what: String,
+    /// Why, or what is done about it, for the journal and for whoever was told
     #[arg(long, default_value = super::NO_REASON, hide_default_value = true)]
     reason: String,
     /// Answer as JSON
@@ -28,7 +30,9 @@ pub(crate) struct Acknowledge {
 
 impl Acknowledge {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
-        let next = format!("nothing that happened before holds `{}` back any more", self.of);
-        cx.give(&api::Command::Acknowledge { of: self.of, reason: self.reason }, self.json, &next)
+        let Acknowledge { what, reason, json } = self;
+        let next =
+            format!("nobody is told again or next about {what}, unless it becomes louder; see `mainstay notices`");
+        cx.give(&api::Command::Acknowledge { what, reason }, json, &next)
     }
 }

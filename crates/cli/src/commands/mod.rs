@@ -14,6 +14,7 @@ mod halt;
 mod init;
 pub(crate) mod journal;
 mod man;
+mod notices;
 mod pause;
 mod plan;
 mod planes;
@@ -88,6 +89,7 @@ enum Command {
     Status(status::Status),
     Watch(watch::Watch),
     Recoveries(recoveries::Recoveries),
+    Notices(notices::Notices),
     Recover(recover::Recover),
     Approve(approve::Approve),
     Abort(abort::Abort),
@@ -102,6 +104,7 @@ enum Command {
     Skip(skip::Skip),
     Retry(retry::Retry),
     Adopt(adopt::Adopt),
+    Acknowledge(acknowledge::Acknowledge),
     Journal(journal::Journal),
     Completions(completions::Completions),
     Man(man::Man),
@@ -111,7 +114,7 @@ enum Command {
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
-    ("Look", &["status", "watch", "recoveries"]),
+    ("Look", &["status", "watch", "recoveries", "notices"]),
     (
         "Act",
         &[
@@ -155,6 +158,7 @@ impl Cli {
             Command::Status(it) => it.run(&cx),
             Command::Watch(it) => it.run(&cx),
             Command::Recoveries(it) => it.run(&cx),
+            Command::Notices(it) => it.run(&cx),
             Command::Recover(it) => it.run(&cx),
             Command::Approve(it) => it.run(&cx),
             Command::Abort(it) => it.run(&cx),
@@ -169,6 +173,7 @@ impl Cli {
             Command::Skip(it) => it.run(&cx),
             Command::Retry(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
+            Command::Acknowledge(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),
             Command::Completions(it) => it.run(),
             Command::Man(it) => it.run(),

@@ -1,8 +1,8 @@
 //! An outage as the agent tells it: the primary is down, its recovery waits for a witness.
 
 use mainstay_api::{
-    Agent, Component, Fence, Instance, Journal, Pause, Phases, PlanInForce, Probe, Recoverable, Recovery, Route,
-    Status, Step, Target, Traffic, Waiting,
+    Agent, Component, Fence, Instance, Journal, NoticeCount, Pause, Phases, PlanInForce, Probe, Recoverable, Recovery,
+    Route, Status, Step, Target, Traffic, Waiting,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -33,7 +33,9 @@ pub(crate) fn status() -> Status {
         halted: None,
         paused: None,
         drains: Vec::new(),
+        incidents: Vec::new(),
         components: vec![database(), cache()],
+        notices: NoticeCount { standing: 2, unseen: 1, failing: vec!["on-call".to_owned()] },
         trouble: vec!["the machine was suspended for 3s at 03:01".to_owned()],
     }
 }
@@ -137,6 +139,8 @@ pub(crate) fn recovery() -> Recovery {
         component: "orders-db".to_owned(),
         failed: "orders-db".to_owned(),
         scenario: "instance_failure".to_owned(),
+        evidence: vec!["us-east-1/us-east-1a lives: `shop-app/http` answered".to_owned()],
+        incident: None,
         status: "recovery_completed".to_owned(),
         detected_ns: start + 2_600_000_000,
         last_good_ns: Some(start),

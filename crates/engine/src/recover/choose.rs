@@ -11,9 +11,9 @@ use mainstay_plan::{InstanceIx, Time};
 
 use crate::command::Override;
 use crate::route::rules;
-use crate::scenario;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
+use crate::{evacuation, scenario};
 
 /// Which rung comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,8 +146,8 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
             Whom::Instance(ix) => ix,
         };
         match state.instances[instance.index()].health {
-            health if health == it.health => {}
             Health::Unknown | Health::Suspect => return Possible::Unseen(instance),
+            health @ (Health::Healthy | Health::Down) if health == it.health => {}
             health @ (Health::Healthy | Health::Down) => {
                 let name = it.of.name(&state.plan);
                 return Possible::No(format!("only if `{name}` is {}, and it is {}", it.health.word(), health.word()));
@@ -168,6 +168,9 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
         Health::Down | Health::Unknown | Health::Suspect if is_started(state, play) => {}
         Health::Down => return Possible::No(format!("`{name}` is down")),
         Health::Unknown | Health::Suspect => return Possible::Unseen(play.to),
+    }
+    if let Some(why) = evacuation::no_room(state, recovery, play.to) {
+        return Possible::Guarded(Override::Capacity, why);
     }
     if let Some(why) = too_much_loss(state, recovery, play.to) {
         return Possible::Guarded(Override::Rpo, why);

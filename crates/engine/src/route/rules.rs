@@ -140,20 +140,25 @@ pub struct Ruled {
 pub fn ruled(state: &State, now: Time) -> Ruled {
     let mut all = Ruled::default();
     for ix in (0u32..).map(RouteIx).take(state.plan.routes.len()) {
-        let route = state.plan.route(ix);
-        let before = &state.routing.targets[ix.index()];
-        let (targets, kept) = match route.sharing {
-            Sharing::Exclusive => (route.targets.iter().map(|it| exclusive(state, it.instance)).collect(), None),
-            Sharing::Shared => {
-                let wanted = route.targets.iter().zip(before);
-                let wanted = wanted.map(|(it, was)| drained(state, it.instance, shared(state, it.instance, *was), now));
-                hold(state, ix, before, wanted.collect(), now)
-            }
-        };
+        let (targets, kept) = ruled_route(state, ix, now);
         all.targets.push(targets);
         all.kept.push(kept);
     }
     all
+}
+
+/// The same for one route.
+pub(crate) fn ruled_route(state: &State, ix: RouteIx, now: Time) -> (Vec<TargetState>, Option<Kept>) {
+    let route = state.plan.route(ix);
+    let before = &state.routing.targets[ix.index()];
+    match route.sharing {
+        Sharing::Exclusive => (route.targets.iter().map(|it| exclusive(state, it.instance)).collect(), None),
+        Sharing::Shared => {
+            let wanted = route.targets.iter().zip(before);
+            let wanted = wanted.map(|(it, was)| drained(state, it.instance, shared(state, it.instance, *was), now));
+            hold(state, ix, before, wanted.collect(), now)
+        }
+    }
 }
 
 /// How many targets of a shared route have to stay on.

@@ -8,12 +8,14 @@ use mainstay_plan::strategy::{OnExpiry, Phase, Step, StepKind};
 use mainstay_plan::{ComponentIx, InstanceIx, RouteIx, Time};
 
 use super::concerned::Concerned;
+use super::notices::Draft;
 use super::{
     Advance, ComponentState, Drain, Fenced, HISTORY, Halt, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus,
     RouteHold, State, StepAt, StepLog, StepProgress, UndoAt,
 };
 use crate::command::{Command, Override};
-use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, TrafficProcess, TrafficWord};
+use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess, TrafficWord};
+use crate::outbox;
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
 use crate::route::rules::{Kept, Objection};
 use crate::waiting::WaitingOn;
@@ -27,21 +29,33 @@ impl State {
         let concerned = self.concerned(&record.body);
         self.fold(seq, record);
         match concerned {
-            Concerned::All => self.recount_all(),
-            Concerned::Component(component) => self.recount(component),
-            Concerned::Open | Concerned::Domain(_) | Concerned::Nobody => {}
+            Concerned::All => {
+                self.recount_all();
+                let open: Vec<ComponentIx> = self.open.values().chain(self.seats.keys()).copied().collect();
+                open.into_iter().for_each(|it| self.reseat(it));
+            }
+            Concerned::Component(component) => {
+                self.recount(component);
+                self.reseat(component);
+            }
+            Concerned::Open | Concerned::Domain(_) | Concerned::Nobody | Concerned::Outbox => {}
         }
     }
 
     fn fold(&mut self, seq: u64, record: &Record) {
         self.seq = seq;
         let at = record.at;
+        let about = outbox::about(self, &record.body);
         match &record.body {
-            Body::AgentStarted { .. } => self.forget_what_must_be_seen_anew(at),
+            Body::AgentStarted { .. } => {
+                self.forget_what_must_be_seen_anew(at);
+                self.notices.started_again(at);
+            }
             Body::AgentStopped { .. } => {}
             Body::PlanAdopted { hash, .. } => {
                 if self.adopted.as_ref().is_some_and(|it| it != hash) {
                     self.end_all_open(at);
+                    self.notices.under_another_plan(&self.plan, at);
                 }
                 self.adopted = Some(hash.clone());
             }
@@ -84,6 +98,15 @@ impl State {
             }
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
             Body::Commanded { command, by } => self.on_command(at, command, by),
+            Body::Told { channel, notice, nth, ended } => {
+                self.notices.told(&self.plan, at, channel, *notice, *nth, ended);
+            }
+            Body::NoticeSent { notice, nth, escalated, level, text, to } => {
+                let (nth, escalated, level) = (*nth, *escalated, *level);
+                let draft = Draft { nth, escalated, level, text: text.clone(), to: to.clone() };
+                self.notices.sent(&self.plan, at, *notice, &draft);
+            }
+            Body::NoticeResent { channel, .. } => self.notices.resent(at, channel),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
             Body::FailureDetected {
                 component,
@@ -102,6 +125,7 @@ impl State {
                     let opened = Recovery { evidence, incident, plan, budget, ..opened };
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
+                    self.join_evacuations(ix);
                 }
             }
             Body::Classified { recovery, scenario, evidence } => self.with(*recovery, |it| {
@@ -137,12 +161,10 @@ impl State {
             }
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
             Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
-            Body::RetryScheduled { step, at: until } => self.with(step.recovery, |it| {
-                it.held = None;
-                if let Some(stand) = it.step_mut(step.step) {
-                    stand.at = StepAt::Waiting { until: *until };
-                }
-            }),
+            Body::RetryScheduled { step, at: until } => {
+                self.step_moved(*step, StepInput::RetryScheduled, StepAt::Waiting { until: *until });
+                self.with(step.recovery, |it| it.held = None);
+            }
             Body::RollbackStarted { recovery, why, .. } => self.on_rollback_started(at, *recovery, why),
             Body::UndoStarted { step, name, .. } => self.on_undo_started(at, *step, name),
             Body::BudgetExceeded { recovery, .. } => self.with(*recovery, |it| it.over_budget = true),
@@ -191,6 +213,23 @@ impl State {
                 self.with(*recovery, |it| it.tried.push(why.clone()));
                 self.close(at, *recovery, RecoveryInput::Failed);
             }
+        }
+        if let Some(about) = about {
+            let line = outbox::line(self, &record.body);
+            self.notices.happened(&self.plan, seq, at, about, line);
+        }
+        if let Body::IncidentOpened { .. } = &record.body {
+            self.merge_notices(at, IncidentId(seq));
+        }
+    }
+
+    fn merge_notices(&mut self, at: Time, incident: IncidentId) {
+        let merged: Vec<(String, RecoveryId)> = (self.open_recoveries())
+            .filter(|it| it.incident == Some(incident))
+            .map(|it| (it.component_name.clone(), it.id))
+            .collect();
+        for (component, recovery) in merged {
+            self.notices.merge(&self.plan, at, incident, &component, recovery);
         }
     }
 
@@ -241,6 +280,15 @@ impl State {
             }
         };
         self.note(illegal);
+    }
+
+    /// Moves a step on. Whether it could come, as far as it is known: a step of another plan is nobody's.
+    fn step_moved(&mut self, step: StepRef, input: StepInput, to: StepAt) -> bool {
+        let open = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let moved = open.and_then(|it| it.step_mut(step.step)).map(|it| it.moved(input, to));
+        let illegal = moved.and_then(Result::err);
+        self.note(illegal);
+        illegal.is_none()
     }
 
     fn note(&mut self, misfit: Option<Illegal>) {
@@ -300,7 +348,11 @@ impl State {
                 let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
                 recovery.log_end(step, at, unknown.clone());
                 if let Some(stand) = recovery.step_mut(step.step) {
-                    stand.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
+                    let (input, to) = match repeatable {
+                        true => (StepInput::InterruptedRepeatable, StepAt::Ready),
+                        false => (StepInput::Interrupted, StepAt::Ended(unknown)),
+                    };
+                    stand.moved(input, to).expect("only what runs is interrupted");
                     if let UndoAt::Registered { doubtful } = &mut stand.undo {
                         *doubtful = true;
                     }
@@ -376,6 +428,9 @@ impl State {
     }
 
     fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
+        if !self.step_moved(step, StepInput::Started, StepAt::Running { since: at }) {
+            return;
+        }
         let Some(found) = self.open_recovery(step.recovery) else { return };
         let component = found.component;
         let planned = self.play(found).and_then(|it| it.steps.get(step.step));
@@ -394,7 +449,6 @@ impl State {
         recovery.steps.push(StepLog::begun(step, name, at));
         if let Some(stand) = recovery.step_mut(step.step) {
             stand.attempt = step.attempt;
-            stand.at = StepAt::Running { since: at };
             if has_undo && stand.undo == UndoAt::Nothing {
                 stand.undo = UndoAt::Registered { doubtful: false };
             }
@@ -403,7 +457,7 @@ impl State {
         if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
             self.doubt(at, to);
         }
-        self.end_converged_routing_steps(at);
+        self.end_converged_routing_steps(at, Some(component));
     }
 
     fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
@@ -419,9 +473,15 @@ impl State {
         recovery.account(at, phase);
         recovery.log_end(step, at, ended.clone());
         recovery.held = None;
-        let Some(stand) = recovery.step_mut(step.step) else { return };
+        let input = match &ended {
+            Ended::Done => StepInput::Done,
+            Ended::Failed(_) => StepInput::Failed,
+            Ended::Unknown(_) => StepInput::Unknown,
+        };
+        self.step_moved(step, input, StepAt::Ended(ended.clone()));
+        let stand = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let Some(stand) = stand.and_then(|it| it.step_mut(step.step)) else { return };
         stand.failures += u32::from(ended != Ended::Done);
-        stand.at = StepAt::Ended(ended.clone());
         match (ended, &mut stand.undo) {
             (Ended::Done, _) => {}
             (Ended::Failed(_), undo) => {
@@ -510,23 +570,34 @@ impl State {
         if newest {
             self.routing.refused = None;
         }
-        self.end_converged_routing_steps(at);
+        self.end_converged_routing_steps(at, None);
     }
 
-    /// Routing steps have no outcome of their own: they are done when every process serves the table that bindings and
-    /// fences ask for.
-    fn end_converged_routing_steps(&mut self, at: Time) {
-        if !self.routes_converged() || crate::route::rules::ruled(self, at).targets != self.routing.targets {
+    /// Routing steps have no outcome of their own: they are done when every process serves a table in which their routes are
+    /// as bindings and fences ask for.
+    fn end_converged_routing_steps(&mut self, at: Time, of: Option<ComponentIx>) {
+        if !self.routes_converged() {
             return;
         }
-        let waits = |(at, step, stand): (StepRef, &Step, &StepProgress)| {
-            let routing = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
-            (routing && matches!(stand.at, StepAt::Running { .. })).then_some(at)
+        let converged = |it| self.open_steps(it).filter_map(|it| self.is_converged(it, at)).collect::<Vec<_>>();
+        let done: Vec<StepRef> = match of {
+            Some(component) => self.components[component.index()].recovery.iter().flat_map(converged).collect(),
+            None => self.open_recoveries().flat_map(converged).collect(),
         };
-        let done: Vec<StepRef> = self.open_recoveries().flat_map(|it| self.open_steps(it)).filter_map(waits).collect();
         for step in done {
             self.on_step_ended(at, step, Ended::Done);
         }
+    }
+
+    fn is_converged(&self, (at, step, stand): (StepRef, &Step, &StepProgress), now: Time) -> Option<StepRef> {
+        let routes = match &step.kind {
+            StepKind::CutTraffic { routes, .. } | StepKind::TakeOver { routes, .. } => routes,
+            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::Manual { .. } | StepKind::Verify { .. } => {
+                return None;
+            }
+        };
+        let served = || routes.iter().all(|it| crate::route::is_as_desired(self, *it, now));
+        (matches!(stand.at, StepAt::Running { .. }) && served()).then_some(at)
     }
 
     fn on_ahead(&mut self, process: &str, epoch: u64, targets: &[ReportedTarget]) {
@@ -654,11 +725,6 @@ impl State {
                     open.approved_by.insert(by.to_owned());
                 }
             }
-            Command::Acknowledge { component, .. } => {
-                if let Some(ix) = self.component(component) {
-                    self.acknowledge(ix);
-                }
-            }
             Command::Drain { what, until, reason } => {
                 self.routing.drains.retain(|it| it.what != *what && it.until > at);
                 let (by, reason) = (by.to_owned(), reason.clone());
@@ -695,6 +761,12 @@ impl State {
                 self.set_pause(component.as_deref(), pause);
             }
             Command::Resume { component } => self.set_pause(component.as_deref(), None),
+            Command::Acknowledge { what, reason } => {
+                self.notices.acknowledged(&self.plan, at, what, by, reason);
+                if let Some(ix) = self.meant_component(what) {
+                    self.acknowledge(ix);
+                }
+            }
             Command::PauseRecovery { recovery, reason } => {
                 self.with(*recovery, |it| it.paused = Some((by.to_owned(), reason.clone())));
             }
@@ -746,9 +818,9 @@ impl State {
             .map(|(ix, at, step, _)| (ix, at, touched(&step.kind)))
             .collect();
         for (ix, step, touched) in &given_up {
+            self.step_moved(*step, StepInput::InterruptedRepeatable, StepAt::Ready);
             let Some(recovery) = &mut self.components[ix.index()].recovery else { continue };
             if let Some(stand) = recovery.progress.as_mut().and_then(|it| it.steps.get_mut(step.step)) {
-                stand.at = StepAt::Ready;
                 if let UndoAt::Registered { doubtful } = &mut stand.undo {
                     *doubtful = true;
                 }

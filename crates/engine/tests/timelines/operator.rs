@@ -53,7 +53,6 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
             let owner = flag("--owner").map(str::to_owned);
             Command::Pause { component, until: now + span, reason, owner }
         }
-        "acknowledges" => Command::Acknowledge { component: first()?, reason },
         "halts" => Command::Halt { reason },
         "continues" => Command::Continue { reason },
         "drains" => {
@@ -68,6 +67,10 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
         }
         "resumes" => {
             Command::Resume { component: rest.first().map(|it| (*it).to_owned()).filter(|it| it != "everything") }
+        }
+        "acknowledges" => {
+            let what = first()?;
+            Command::Acknowledge { what: names.journals(&what).map_or(what, str::to_owned), reason }
         }
         "adopts" => Command::Adopt { instance: first()?, reason },
         _ => return Err(format!("an operator has no word `{verb}` yet; add it to operator.rs")),

@@ -130,7 +130,7 @@ pub(crate) static GUARDS: Shape = Shape {
     rules: &[],
 };
 
-static GUARD_FIELDS: [Field; 5] = [
+static GUARD_FIELDS: [Field; 6] = [
     field("cool_down", Kind::Duration, "from the end of one recovery to the beginning of the next").or("10m"),
     field("approval", Kind::Map(&APPROVAL), "a person must approve").such_as("{ expires: 15m }"),
     field(
@@ -141,6 +141,7 @@ static GUARD_FIELDS: [Field; 5] = [
     .or("cool_down"),
     field("flapping", Kind::Map(&FLAPPING), "so many recoveries are done before a person has looked")
         .such_as("{ at_most: 3, within: 6h }"),
+    field("observers", Kind::Map(&OBSERVERS), "how many agents must see it down").such_as("{ need: 2 }"),
     field("signals", Kind::Number(1, 16), "so many probes of different kinds must say that it is down").or("1"),
 ];
 
@@ -151,6 +152,13 @@ pub(crate) static FLAPPING: Shape = Shape {
         field("at_most", Kind::Number(1, 1000), "how many are done without it").needed("3"),
         field("within", Kind::Positive, "in which time").needed("6h"),
     ]],
+    rules: &[],
+};
+
+pub(crate) static OBSERVERS: Shape = Shape {
+    name: "observers",
+    doc: "several agents must see it down, and none of them healthy",
+    fields: &[&[field("need", Kind::Number(2, 100), "how many agents, the one that decides among them").needed("2")]],
     rules: &[],
 };
 
