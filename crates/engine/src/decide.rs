@@ -34,23 +34,34 @@ fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
     if planned.rejoin == Rejoin::ByHand {
         return None;
     }
-    let back = planned.instances.iter().copied().find(|it| {
-        let instance = &state.instances[it.index()];
-        instance.displaced && instance.health == Health::Healthy
-    })?;
+    let back = planned.instances.iter().copied().find(|it| state.instances[it.index()].displaced && state.is_whole(*it))?;
     Some(Body::Rejoined { instance: state.plan.instance(back).name.clone() })
 }
 
 fn detect(state: &State, component: ComponentIx) -> Option<Body> {
     let bound = state.components[component.index()].bound;
     let instance = &state.instances[bound.index()];
-    (instance.health == Health::Down).then(|| Body::FailureDetected {
-        component: state.plan.component(component).name.clone(),
-        instance: state.plan.instance(bound).name.clone(),
-        scenario: if instance.partly_answering { Scenario::ServiceFailure } else { Scenario::InstanceFailure },
-        first_failed: instance.since,
-        last_good: instance.last_good,
-    })
+    let (component, name) = (state.plan.component(component).name.clone(), state.plan.instance(bound).name.clone());
+    match instance.health {
+        Health::Down => Some(Body::FailureDetected {
+            component,
+            instance: name,
+            scenario: if instance.partly_answering { Scenario::ServiceFailure } else { Scenario::InstanceFailure },
+            first_failed: instance.since,
+            last_good: instance.last_good,
+            rule: None,
+        }),
+        Health::Healthy | Health::Suspect => state.accuser(bound).map(|accuser| Body::FailureDetected {
+            component,
+            instance: name,
+            scenario: accuser.then,
+            first_failed: accuser.since,
+            last_good: None,
+            rule: Some(accuser.rule.clone()),
+        }),
+        // Whatever a rule says, unknown is never down.
+        Health::Unknown => None,
+    }
 }
 
 fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
@@ -59,8 +70,8 @@ fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         return Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() });
     }
     match state.instances[component.bound.index()].health {
-        Health::Healthy => return Some(completed_by_itself(recovery, now)),
-        Health::Down => {}
+        Health::Healthy if state.is_whole(component.bound) => return Some(completed_by_itself(recovery, now)),
+        Health::Healthy | Health::Down => {}
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, component.bound)),
     }
     if let Some(waiting) = guard::first(state, recovery, now) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstay_plan::action::Outcome;
-use mainstay_plan::{ComponentIx, Plan, Time};
+use mainstay_plan::{ComponentIx, InstanceIx, Plan, Time};
 
 use crate::command::{Command, Refusal};
 use crate::effect::Effect;
@@ -12,7 +12,8 @@ use crate::gate::Gate;
 use crate::input::Input;
 use crate::observe::Soft;
 use crate::record::{Body, Ended, Record, ReportedTarget};
-use crate::state::State;
+use crate::rules::{Present, Rules};
+use crate::state::{State, component_of};
 use crate::{ENGINE_VERSION, decide, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
@@ -38,6 +39,7 @@ const DECISIONS_A_TICK: usize = 256;
 pub struct Engine {
     core: Core,
     soft: Soft,
+    rules: Rules,
     gate: Gate,
     inbox: Vec<Pending>,
     /// When the last tick asked to be called again: being called much later means that we were late.
@@ -49,6 +51,8 @@ pub struct Engine {
 pub enum WakeReason {
     /// A probe is due.
     ProbeDue,
+    /// A rule may become true, or cease to be.
+    RuleDue,
     /// A wait or a step of this component ends.
     Deadline(ComponentIx),
 }
@@ -73,7 +77,7 @@ impl Engine {
         for (seq, record) in records {
             core.state.apply(seq, record);
         }
-        core.state.doubted.clear();
+        core.state.forget_notes();
         let adopt = (core.state.adopted.as_deref() != Some(plan.hash.as_str()))
             .then(|| Pending::NewPlan(plan.clone(), base_dir.to_owned()));
         let started = Pending::Fact(Body::AgentStarted { engine: ENGINE_VERSION, version: version.to_owned() });
@@ -81,6 +85,7 @@ impl Engine {
             gate: Gate::new(core.state.seq),
             core,
             soft: Soft::new(&plan, now),
+            rules: Rules::new(&plan, now),
             inbox: adopt.into_iter().chain([started]).collect(),
             wake_by: None,
         }
@@ -90,7 +95,10 @@ impl Engine {
     pub fn fold(&mut self, now: Time, input: Input) {
         let fact = match input {
             Input::Observation(observation) => {
-                self.soft.take(&self.core.state.plan, now, observation);
+                let probe = observation.probe;
+                if let Some(taken) = self.soft.take(&self.core.state.plan, now, observation) {
+                    self.rules.answered(probe, &taken);
+                }
                 return;
             }
             Input::Recorded(seq) => {
@@ -147,9 +155,11 @@ impl Engine {
             }
         }
         self.look_again_at_the_doubted(now);
-        for fact in self.soft.health_changes(&self.core.state) {
+        let seen = self.soft.seen();
+        for fact in self.soft.health_changes(&self.core.state, &seen) {
             self.record(now, fact, effects);
         }
+        self.look_at_rules(now, &seen, effects);
         let awaiting = self.core.awaiting();
         for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
             self.record(now, fact, effects);
@@ -159,6 +169,7 @@ impl Engine {
             effects.push(Effect::Record(record));
         }
         self.look_again_at_the_doubted(now);
+        self.note_what_was_done(now);
         // A verification that began in this tick is asked in this tick.
         let awaiting = self.core.awaiting();
         for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
@@ -173,7 +184,8 @@ impl Engine {
     pub fn next_wakeup(&self) -> Option<(Time, WakeReason)> {
         let probe = self.soft.next_due().map(|at| (at, WakeReason::ProbeDue));
         let deadline = self.core.timers.first().map(|(at, component)| (*at, WakeReason::Deadline(*component)));
-        [probe, deadline].into_iter().flatten().min()
+        let rule = self.rules.next_due().map(|at| (at, WakeReason::RuleDue));
+        [probe, rule, deadline].into_iter().flatten().min()
     }
 
     /// What lasts.
@@ -211,6 +223,7 @@ impl Engine {
         if self.core.state.plan.hash != plan.hash {
             self.core.replace_plan(plan.clone(), now);
             self.soft = Soft::new(&plan, now);
+            self.rules = Rules::new(&plan, now);
         }
         self.record(now, fact, effects);
     }
@@ -220,6 +233,7 @@ impl Engine {
         let late = now.since(by);
         if late > self.core.state.plan.allowances.lateness {
             self.soft.distrust(&self.core.state, now);
+            self.rules.distrust(now);
             let late_ns = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
             self.inbox.push(Pending::Fact(Body::OwnLateness { late_ns }));
         }
@@ -229,6 +243,35 @@ impl Engine {
         for instance in std::mem::take(&mut self.core.state.doubted) {
             self.soft.look_again(&self.core.state.plan, instance, now);
         }
+    }
+
+    /// What was done to an instance makes worthless what rules remember of it; a component that is another instance now is
+    /// looked at anew.
+    fn note_what_was_done(&mut self, now: Time) {
+        for instance in std::mem::take(&mut self.core.state.acted_on) {
+            self.rules.forget(&self.core.state.plan, instance, now);
+        }
+        for component in std::mem::take(&mut self.core.state.rebound) {
+            self.rules.rebound(component, now);
+        }
+    }
+
+    /// Rules that fired or ceased. The witnesses of whom a rule accuses are asked at once, as after a failed answer.
+    fn look_at_rules(&mut self, now: Time, seen: &BTreeSet<InstanceIx>, effects: &mut Vec<Effect>) {
+        self.note_what_was_done(now);
+        for fact in self.rules.facts(&self.core.state, &self.soft, seen, now) {
+            let fired = if let Body::RuleFired { rule, .. } = &fact { self.core.state.rule(rule) } else { None };
+            self.record(now, fact, effects);
+            let accused = fired.and_then(|it| self.core.state.fired(it)).and_then(|it| it.accused);
+            if let Some(instance) = accused {
+                self.soft.ask_witnesses_since(&self.core.state.plan, instance, now, now);
+            }
+        }
+    }
+
+    /// Every rule as it is at the moment.
+    pub fn present_rules(&self, now: Time) -> Vec<Present> {
+        self.rules.present(&self.core.state, &self.soft, now)
     }
 }
 
@@ -357,6 +400,10 @@ impl Core {
             Body::HealthChanged { instance: name, .. }
             | Body::PositionFrozen { instance: name, .. }
             | Body::Rejoined { instance: name } => instance(name),
+            Body::RuleFired { rule, .. } | Body::RuleCleared { rule } => {
+                let of = state.rule(rule).and_then(|it| component_of(&state.plan, &state.plan.rules[it]));
+                of.map_or(Concerned::Nobody, Concerned::Component)
+            }
             Body::WitnessesAnswered { component: name, .. }
             | Body::FailureDetected { component: name, .. }
             | Body::Bound { component: name, .. } => component(name),

@@ -75,6 +75,8 @@ impl Gate {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::RuleFired { .. }
+            | Body::RuleCleared { .. }
             | Body::FailureDetected { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }

@@ -5,7 +5,7 @@
 //!
 //! How a tick flows, each stage in its own file:
 //!
-//! - [`observe`]: soft state (single observations, the probe schedule) becomes *facts*: records of what was seen.
+//! - [`observe`], and [`rules`] beside it: soft state (single observations, the probe schedule) becomes *facts*: records of what was seen.
 //! - [`decide`]: facts become verdicts: what failed, and whether a [`guard`] holds the recovery back.
 //! - [`recover`]: an open recovery moves along its ladder, step by step.
 //! - [`route`]: the routing table that follows from bindings and fences is published under a new epoch.
@@ -28,6 +28,7 @@ pub mod record;
 pub mod recover;
 pub mod replay;
 pub mod route;
+pub mod rules;
 pub mod state;
 pub mod status;
 pub mod waiting;

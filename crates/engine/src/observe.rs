@@ -69,6 +69,15 @@ pub struct Watch {
     ask_again: bool,
 }
 
+/// What was taken in.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// When the answer was there.
+    pub ended: Time,
+    /// How long it took, if it was good and says something about what was asked.
+    pub latency: Option<Duration>,
+}
+
 #[derive(Debug)]
 struct Verification {
     since: Time,
@@ -106,16 +115,13 @@ impl Soft {
         self.due.first().map(|it| it.0)
     }
 
-    /// Takes an answer in.
-    pub fn take(&mut self, plan: &Plan, now: Time, observation: Observation) {
-        let Some(probe) = plan.probes.get(observation.probe.index()).filter(|_| observation.started >= self.since)
-        else {
-            return;
-        };
+    /// Takes an answer in; `None`: it is none of ours.
+    pub fn take(&mut self, plan: &Plan, now: Time, observation: Observation) -> Option<Taken> {
+        let probe = plan.probes.get(observation.probe.index()).filter(|_| observation.started >= self.since)?;
         let timing = probe.timing;
         let watch = &mut self.probes[observation.probe.index()];
         if watch.in_flight.take().is_none() && watch.scheduled.is_none() {
-            return;
+            return None;
         }
         let took = observation.ended.since(observation.started);
         let late = took > timing.timeout + plan.allowances.lateness || observation.started < self.believe_since;
@@ -141,6 +147,9 @@ impl Soft {
                 self.ask_witnesses(plan, instance, now);
             }
         }
+        // An answer that took longer than it may was measured by someone who was late.
+        let measured = answer == Answer::Good && probe.kind.reports_latency() && took <= timing.timeout;
+        Some(Taken { ended: observation.ended, latency: measured.then_some(took) })
     }
 
     /// We were late: failures seen up to now are not believed, and counting starts again.
@@ -173,9 +182,19 @@ impl Soft {
         self.believe_since = self.believe_since.max(now);
     }
 
-    /// Changes of health since the last call, as facts.
-    pub fn health_changes(&mut self, state: &State) -> Vec<Body> {
-        std::mem::take(&mut self.touched).into_iter().filter_map(|it| self.health_change(state, it)).collect()
+    /// The instances that were observed since the last call.
+    pub(crate) fn seen(&mut self) -> BTreeSet<InstanceIx> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Changes of the health of these instances, as facts.
+    pub fn health_changes(&self, state: &State, seen: &BTreeSet<InstanceIx>) -> Vec<Body> {
+        seen.iter().filter_map(|it| self.health_change(state, *it)).collect()
+    }
+
+    /// How far an instance was behind, by the newest answer that said so.
+    pub(crate) fn lag(&self, instance: InstanceIx) -> Option<Duration> {
+        self.samples[instance.index()].back().map(|it| it.1)
     }
 
     fn health_change(&self, state: &State, instance: InstanceIx) -> Option<Body> {
@@ -224,10 +243,9 @@ impl Soft {
         self.forget_ended_verifications(state);
         for component in components {
             let open = &state.components[component.index()];
-            let bound = &state.instances[open.bound.index()];
-            if bound.health == Health::Down {
-                facts.extend(self.witnesses_answered(state, *component, bound.since));
-                facts.extend(self.positions(state, *component, bound.since));
+            if let Some(since) = state.failing_since(*component) {
+                facts.extend(self.witnesses_answered(state, *component, since));
+                facts.extend(self.positions(state, *component, since, now));
             }
             if let Some(recovery) = &open.recovery {
                 facts.extend(self.verified(state, recovery, now));
@@ -240,7 +258,13 @@ impl Soft {
     /// more, because it may only be the last to be seen again.
     fn witnesses_answered(&self, state: &State, component: ComponentIx, since: Time) -> Option<Body> {
         let bound = state.plan.instance(state.components[component.index()].bound);
-        let failed = bound.probes.iter().filter_map(|it| self.probes[it.index()].last_failed).max();
+        let is_down = state.instances[state.components[component.index()].bound.index()].health == Health::Down;
+        // Of whom a rule accuses any answer counts: it went into the rule, which still says so.
+        let failed = |it: &ProbeIx| {
+            let watch = &self.probes[it.index()];
+            if is_down { watch.last_failed } else { watch.last_failed.max(watch.last_good_asked) }
+        };
+        let failed = bound.probes.iter().filter_map(failed).max();
         let shows = |witness: &Watch| {
             let whole = witness.last_failed.is_none_or(|it| it < since) || failed >= witness.good_since;
             whole && witness.last_good_asked.is_some_and(|it| it >= since)
@@ -261,15 +285,23 @@ impl Soft {
 
     /// The loss that a takeover would mean, bounded by the samples around the failure: one from before it may have grown
     /// until the failure; one from after it counts as it is.
-    fn positions(&self, state: &State, component: ComponentIx, failed: Time) -> Vec<Body> {
+    ///
+    /// An active instance that is not down, but has failed as a rule says, goes on writing: then the loss is the lag of now, and is
+    /// said again when it comes to be more, or less, than the objective allows.
+    fn positions(&self, state: &State, component: ComponentIx, failed: Time, now: Time) -> Vec<Body> {
         let bound = state.components[component.index()].bound;
+        let goes_on = state.instances[bound.index()].health == Health::Healthy;
+        let allows = |loss: Duration| state.plan.component(component).objectives.rpo.is_none_or(|rpo| loss <= rpo);
         let position = |instance: &InstanceIx| {
             let planned = state.plan.instance(*instance);
-            let frozen = state.instances[instance.index()].frozen_loss.is_some();
-            if *instance == bound || frozen || !planned.reports_lag {
+            let frozen = state.instances[instance.index()].frozen_loss;
+            if *instance == bound || !planned.reports_lag || (frozen.is_some() && !goes_on) {
                 return None;
             }
-            let loss = self.loss(*instance, failed)?;
+            let loss = self.loss(*instance, if goes_on { now } else { failed })?;
+            if frozen.flatten().is_some_and(|before| allows(before) == allows(loss)) {
+                return None;
+            }
             let loss_ns = Some(u64::try_from(loss.as_nanos()).unwrap_or(u64::MAX));
             Some(Body::PositionFrozen { instance: planned.name.clone(), loss_ns })
         };
@@ -294,7 +326,10 @@ impl Soft {
             }
             return None;
         };
-        verification.missing.is_empty().then_some(Body::StepEnded { step, ended: Ended::Done })
+        // What a rule began is not over while a rule still says that it has failed.
+        let accused = |to| recovery.rule.is_some() && state.accuser(to).is_some();
+        let still_failed = state.current_step(recovery).is_some_and(|(play, _)| accused(play.to));
+        (verification.missing.is_empty() && !still_failed).then_some(Body::StepEnded { step, ended: Ended::Done })
     }
 
     fn forget_ended_verifications(&mut self, state: &State) {
@@ -352,6 +387,11 @@ impl Soft {
         else {
             return;
         };
+        self.ask_witnesses_since(plan, instance, since, now);
+    }
+
+    /// Asks the witnesses of an instance's component, unless they have answered a question of `since` or later.
+    pub(crate) fn ask_witnesses_since(&mut self, plan: &Plan, instance: InstanceIx, since: Time, now: Time) {
         for witness in &plan.component(plan.instance(instance).component).witnesses.of {
             let probe = plan.witness(*witness).probe;
             let watch = &mut self.probes[probe.index()];

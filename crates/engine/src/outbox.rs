@@ -1,13 +1,17 @@
 //! What people are told: which records are worth a line, how loud, and in which words.
 
 use crate::effect::NoticeLevel;
-use crate::record::{Body, Completion};
+use crate::record::{Body, Completion, TermValue};
 
 /// What a record tells people, if it tells them anything.
 pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
     match body {
-        Body::FailureDetected { component, instance, scenario, .. } => {
-            Some((NoticeLevel::Warning, format!("{component}: {} of `{instance}` detected", scenario.word())))
+        Body::FailureDetected { component, instance, scenario, rule, .. } => {
+            let by = rule.as_ref().map_or(String::new(), |it| format!(" by rule `{it}`"));
+            Some((NoticeLevel::Warning, format!("{component}: {} of `{instance}` detected{by}", scenario.word())))
+        }
+        Body::RuleFired { rule, terms, .. } => {
+            Some((NoticeLevel::Warning, format!("rule `{rule}` is true: {}", TermValue::list(terms))))
         }
         Body::Held { recovery, waiting } => {
             let text = format!("{recovery} waits: {waiting}; to overrule: {}", waiting.way_out(*recovery));
@@ -41,6 +45,7 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         | Body::RouteApplied { .. }
         | Body::RouteRefused { .. }
         | Body::Commanded { .. }
+        | Body::RuleCleared { .. }
         | Body::RecoveryInitiated { .. }
         | Body::RungSkipped { .. }
         | Body::RungStarted { .. }

@@ -73,6 +73,29 @@ pub struct Evidence {
     pub since: Time,
 }
 
+/// A term of a rule, and its value when the rule fired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TermValue {
+    /// As the rule's owner wrote it.
+    pub term: String,
+    /// `not known` where nobody has measured it.
+    pub value: String,
+}
+
+impl TermValue {
+    /// `TERM = VALUE` of each.
+    pub fn list(terms: &[TermValue]) -> String {
+        terms.iter().map(TermValue::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `TERM = VALUE`
+impl fmt::Display for TermValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.term, self.value)
+    }
+}
+
 /// The owner of a route as a traffic process reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedTarget {
@@ -238,6 +261,21 @@ pub enum Body {
         /// Why.
         reason: String,
     },
+    /// A decision rule became true.
+    RuleFired {
+        /// The rule.
+        rule: String,
+        /// Since when what it says has held.
+        #[serde(with = "time_nanos")]
+        since: Time,
+        /// The value of each of its terms at that moment.
+        terms: Vec<TermValue>,
+    },
+    /// A decision rule is not true any more.
+    RuleCleared {
+        /// The rule.
+        rule: String,
+    },
 
     // Decisions.
     /// A failure was recognised; this opens a recovery, named after this record.
@@ -255,6 +293,9 @@ pub enum Body {
         /// The end of the last good observation before it: where the clock of the objectives starts.
         #[serde(with = "crate::codec::optional_time_nanos")]
         last_good: Option<Time>,
+        /// The rule that says so, where the probes alone do not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
     },
     /// The recovery waits, and for what.
     Held {
@@ -382,6 +423,8 @@ impl Body {
             Body::TrafficAhead { .. } => "traffic_ahead",
             Body::Commanded { .. } => "commanded",
             Body::JournalLost { .. } => "journal_lost",
+            Body::RuleFired { .. } => "rule_fired",
+            Body::RuleCleared { .. } => "rule_cleared",
             Body::FailureDetected { .. } => "failure_detected",
             Body::Held { .. } => "held",
             Body::RecoveryInitiated { .. } => "recovery_initiated",
@@ -413,7 +456,9 @@ impl Body {
             | Body::RouteRefused { .. }
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
-            | Body::JournalLost { .. } => true,
+            | Body::JournalLost { .. }
+            | Body::RuleFired { .. }
+            | Body::RuleCleared { .. } => true,
             Body::FailureDetected { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }

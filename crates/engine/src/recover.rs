@@ -112,6 +112,9 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
     if to.displaced {
         return Possible::No(format!("`{name}` was displaced and has not rejoined (mainstay adopt {name})"));
     }
+    if let Some(accuser) = state.accuser(play.to) {
+        return Possible::No(format!("`{name}` has failed, as rule `{}` says", accuser.rule));
+    }
     match to.health {
         Health::Healthy => {}
         // It is stopped, and answers nothing until its activation starts it.
@@ -184,7 +187,10 @@ pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     match &progress.at {
         StepAt::Ready => begin(state, recovery, progress, play, step, now),
         StepAt::Running { since } => (*since + patience(step) <= now)
-            .then(|| Body::StepTimedOut { step: step_ref(recovery, progress), why: late(step) }),
+            .then(|| Body::StepTimedOut {
+                step: step_ref(recovery, progress),
+                why: still_accused(state, recovery, play, step).unwrap_or_else(|| late(step)),
+            }),
         StepAt::Ended(ended) => after(state, recovery, progress, play, step, ended, now),
     }
 }
@@ -221,6 +227,13 @@ fn patience(step: &Step) -> Duration {
     }
 }
 
+/// Why a verification was not over although clients may be served: the rule that began the recovery is still true.
+fn still_accused(state: &State, recovery: &Recovery, play: &Play, step: &Step) -> Option<String> {
+    let verifies = matches!(step.kind, StepKind::Verify { .. }) && recovery.rule.is_some();
+    let accuser = state.accuser(play.to).filter(|_| verifies)?;
+    Some(format!("rule `{}` was still true, or no answer was good, after {:?}", accuser.rule, step.timeout))
+}
+
 fn late(step: &Step) -> String {
     match step.kind {
         StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => {
@@ -240,7 +253,9 @@ fn step_ref(recovery: &Recovery, progress: &Progress) -> StepRef {
 fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     let bound = state.components[recovery.component.index()].bound;
     match state.instances[bound.index()].health {
-        Health::Healthy if !recovery.irreversible => return Some(completed_by_itself(recovery, now)),
+        Health::Healthy if !recovery.irreversible && state.is_whole(bound) => {
+            return Some(completed_by_itself(recovery, now));
+        }
         Health::Healthy | Health::Down => {}
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, bound)),
     }
@@ -275,7 +290,7 @@ fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, s
     let failed = &state.instances[progress.from.index()];
     // Nothing was done yet; or what is to be done once more, because nobody knows whether it was done, has had its effect.
     let again = play.to == progress.from && progress.attempt > 0 && matches!(step.kind, StepKind::Act { .. });
-    if failed.health == Health::Healthy && (!recovery.irreversible || again) {
+    if state.is_whole(progress.from) && (!recovery.irreversible || again) {
         return Some(completed_by_itself(recovery, now));
     }
     if let Some(waiting) = journal(state, recovery).filter(|_| step.kind.is_irreversible()) {
@@ -283,7 +298,7 @@ fn begin(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, s
     }
     if step.kind.is_irreversible() {
         let bound = state.components[recovery.component.index()].bound;
-        if failed.health == Health::Down
+        if state.failing_since(recovery.component).is_some()
             && bound == progress.from
             && let Some(waiting) = witnesses(state, recovery)
         {

@@ -3,6 +3,7 @@
 //! Decisions read this and the time, and nothing else. [`State::apply`] is the only way to change it, so that the state
 //! after a restart is the state before it.
 
+mod fired;
 mod fold;
 mod recovery;
 
@@ -17,6 +18,8 @@ use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
 
 use crate::record::RecoveryId;
+pub(crate) use fired::component_of;
+pub use fired::FiredRule;
 pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
@@ -45,6 +48,12 @@ pub struct State {
     pub history: VecDeque<Recovery>,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
+    /// Instances to which something was done, and components that are another instance now, for whoever observes.
+    pub(crate) acted_on: Vec<InstanceIx>,
+    pub(crate) rebound: Vec<ComponentIx>,
+    /// Rules that are true, by place in the plan.
+    fired: BTreeMap<usize, FiredRule>,
+    rules_of: BTreeMap<ComponentIx, Vec<usize>>,
     open: BTreeMap<RecoveryId, ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
@@ -144,6 +153,10 @@ impl State {
             journal_lost: None,
             history: VecDeque::new(),
             doubted: Vec::new(),
+            acted_on: Vec::new(),
+            rebound: Vec::new(),
+            fired: BTreeMap::new(),
+            rules_of: fired::by_component(&plan),
             open: BTreeMap::new(),
             unknown_owners: BTreeMap::new(),
             names,
@@ -201,6 +214,18 @@ impl State {
             !plan.component(ix).instances.iter().any(|it| plan.instance(*it).name == *owner)
         };
         self.components.iter().enumerate().filter_map(owner).find(moved)
+    }
+
+    /// What was noted for whoever observes is of no use to anyone else.
+    pub(crate) fn forget_notes(&mut self) {
+        self.doubted.clear();
+        self.acted_on.clear();
+        self.rebound.clear();
+    }
+
+    /// The rule of that name, by its place in the plan.
+    pub fn rule(&self, name: &str) -> Option<usize> {
+        self.names.rules.get(name).copied()
     }
 
     /// The component of that name.
@@ -311,6 +336,7 @@ struct Names {
     components: BTreeMap<String, ComponentIx>,
     instances: BTreeMap<String, InstanceIx>,
     routes: BTreeMap<String, RouteIx>,
+    rules: BTreeMap<String, usize>,
 }
 
 impl Names {
@@ -322,6 +348,7 @@ impl Names {
             components: index(plan.components.iter().map(|it| &it.name), ComponentIx),
             instances: index(plan.instances.iter().map(|it| &it.name), InstanceIx),
             routes: index(plan.routes.iter().map(|it| &it.name), RouteIx),
+            rules: index(plan.rules.iter().map(|it| &it.name), |it| it as usize),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::guard;
 use crate::record::RecoveryId;
 use crate::recover::{self, Choice};
-use crate::state::{Recovery, State};
+use crate::state::{FiredRule, Recovery, State};
 use crate::waiting::WaitingOn;
 
 /// Whether a component could be recovered at this moment.
@@ -66,6 +66,26 @@ fn first_rung(trial: &mut State, component: ComponentIx, now: Time) -> Recoverab
 pub fn waiting(state: &State, component: ComponentIx) -> Option<(RecoveryId, WaitingOn, Time)> {
     let recovery = state.components[component.index()].recovery.as_ref()?;
     recover::waiting(state, recovery).map(|(waiting, since)| (recovery.id, waiting, since))
+}
+
+/// Why nothing follows from a rule that is true, if nothing does.
+pub fn idle(state: &State, fired: &FiredRule) -> Option<String> {
+    let Some(accused) = fired.accused else {
+        return Some("nothing is done about a zone or a region as a whole: each component is recovered for itself".to_owned());
+    };
+    let planned = state.plan.instance(accused);
+    let component = &state.components[planned.component.index()];
+    let name = &planned.name;
+    if component.bound != accused {
+        return Some(format!("`{name}` is not active: it is only kept from taking over"));
+    }
+    if component.recovery.is_some() {
+        return None;
+    }
+    match state.instances[accused.index()].health {
+        Health::Unknown => Some(format!("`{name}` has to be seen first, and unknown is never down")),
+        Health::Healthy | Health::Suspect | Health::Down => None,
+    }
 }
 
 /// All recoveries that are at hand, the newest first.

@@ -22,6 +22,7 @@ use mainstay_plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, Time};
 
 use crate::broken::{Broken, Pace, WithoutDns, without_dns};
 use crate::checkers::Checkers;
+use crate::gray::{Gray, Grays};
 
 /// How a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,8 @@ pub enum Fault {
     Breaks(Box<Broken>),
     /// The agent's machine is gone, with the traffic process on it.
     AgentsMachineGone,
+    /// A server is neither up nor down.
+    Gray(Gray),
 }
 
 /// The world.
@@ -139,6 +142,7 @@ pub struct World {
     broken: Broken,
     pace: Pace,
     agents_machine_gone: bool,
+    grays: Grays,
 }
 
 impl World {
@@ -179,6 +183,7 @@ impl World {
             broken: Broken::default(),
             pace,
             agents_machine_gone: false,
+            grays: Grays::default(),
             plan,
         };
         world.at(Duration::ZERO, Event::StartAgent);
@@ -327,6 +332,7 @@ impl World {
             Fault::JournalLost => self.lose_disk(),
             Fault::Reload(plan) => self.reload(*plan),
             Fault::Breaks(broken) => self.broken = *broken,
+            Fault::Gray(gray) => self.grays.suffer(gray),
             Fault::AgentsMachineGone => {
                 self.agents_machine_gone = true;
                 self.traffic_up = false;
@@ -511,17 +517,20 @@ impl World {
         let names = if self.broken.dns { without_dns(&plan, probe) } else { WithoutDns::Works };
         let cut_off = self.own_path_broken && !self.is_local(probe.watches);
         let server = if cut_off || names == WithoutDns::TimesOut { Server::Hung } else { server };
-        let unaskable = match probe.watches {
-            Watches::Instance(instance) => self.cannot_ask.contains(&plan.instance(instance).name),
-            Watches::Witness(witness) => self.cannot_ask.contains(&plan.witness(witness).name),
-            Watches::Route(_) => false,
+        let name = match probe.watches {
+            Watches::Instance(instance) => plan.instance(instance).name.as_str(),
+            Watches::Witness(witness) => plan.witness(witness).name.as_str(),
+            Watches::Route(_) => "",
         };
+        let unaskable = self.cannot_ask.contains(name);
+        let server = self.grays.meets(name, probe, server);
+        let takes = self.grays.takes(name).unwrap_or(self.pace.answer(probe));
         let (answer, took) = match server {
             _ if unaskable => (Answer::CouldNotAsk("no descriptor is left".to_owned()), self.pace.refusal()),
             _ if names == WithoutDns::CannotAsk => {
                 (Answer::CouldNotAsk("the name does not resolve".to_owned()), self.pace.refusal())
             }
-            Server::Up => (Answer::Good, self.pace.answer(probe)),
+            Server::Up => (Answer::Good, takes),
             Server::Dead => (Answer::Refused("connection refused".to_owned()), self.pace.refusal()),
             Server::Hung => (Answer::TimedOut, probe.timing.timeout),
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mainstay_engine::record::{Completion, Ended, Evidence, ReportedTarget, StepRef};
+use mainstay_engine::record::{Completion, Ended, Evidence, ReportedTarget, StepRef, TermValue};
 use mainstay_engine::{Body, Command, Override};
 use mainstay_plan::routing::TargetState;
 
@@ -73,6 +73,10 @@ impl Teller {
             ),
             Body::Commanded { command, by } => format!("{by}: {}", shown_command(command)),
             Body::JournalLost { reason } => format!("the journal can't be written any more: {reason}"),
+            Body::RuleFired { rule, since, terms } => {
+                format!("rule {rule} is true since {}: {}", utc(since.as_nanos()), TermValue::list(terms))
+            }
+            Body::RuleCleared { rule } => format!("rule {rule} is not true any more"),
             Body::FailureDetected { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
@@ -91,7 +95,10 @@ impl Teller {
 
     fn decision(&self, body: &Body) -> Option<String> {
         Some(match body {
-            Body::FailureDetected { component, instance, scenario, last_good, .. } => {
+            Body::FailureDetected { component, instance, scenario, rule: Some(rule), .. } => {
+                format!("{component} failed on {instance}: {}, as rule {rule} says", scenario.word())
+            }
+            Body::FailureDetected { component, instance, scenario, last_good, rule: None, .. } => {
                 let good = last_good.map(|it| format!(", last good {}", utc(it.as_nanos()))).unwrap_or_default();
                 format!("{component} failed on {instance}: {}{good}", scenario.word())
             }
@@ -139,7 +146,9 @@ impl Teller {
             | Body::RouteRefused { .. }
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
-            | Body::JournalLost { .. } => return None,
+            | Body::JournalLost { .. }
+            | Body::RuleFired { .. }
+            | Body::RuleCleared { .. } => return None,
         })
     }
 }

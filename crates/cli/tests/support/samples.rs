@@ -31,6 +31,7 @@ pub(crate) fn status() -> Status {
         }),
         paused: None,
         components: vec![database(), cache()],
+        rules: Vec::new(),
         trouble: vec!["the machine was suspended for 3s at 03:01".to_owned()],
     }
 }
@@ -130,6 +131,7 @@ pub(crate) fn recovery() -> Recovery {
         component: "orders-db".to_owned(),
         failed: "orders-db".to_owned(),
         scenario: "instance_failure".to_owned(),
+        rule: None,
         status: "recovery_completed".to_owned(),
         detected_ns: start + 2_600_000_000,
         last_good_ns: Some(start),

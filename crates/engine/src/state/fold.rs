@@ -47,9 +47,12 @@ impl State {
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
             Body::Commanded { command, by } => self.on_command(command, by),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
-            Body::FailureDetected { component, instance, scenario, first_failed, last_good } => {
+            Body::RuleFired { rule, since, terms } => self.on_rule_fired(at, rule, *since, terms),
+            Body::RuleCleared { rule } => self.on_rule_cleared(rule),
+            Body::FailureDetected { component, instance, scenario, first_failed, last_good, rule } => {
                 if let Some(ix) = self.component(component) {
-                    let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
+                    let mut opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
+                    opened.rule = rule.as_ref().and_then(|it| self.fired(self.rule(it)?)).cloned();
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
                 }
@@ -228,6 +231,7 @@ impl State {
         let Some((_, planned)) = self.current_step(found).filter(|_| running) else { return };
         let phase = planned.kind.phase();
         let touched = touched(&planned.kind);
+        let stops = matches!(planned.kind, StepKind::Stop { .. });
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         recovery.account(at, phase);
         if let Some(log) = recovery.steps.iter_mut().rev().find(|it| it.step == step) {
@@ -236,7 +240,16 @@ impl State {
         let Some(progress) = &mut recovery.progress else { return };
         progress.failures += u32::from(ended != Ended::Done);
         match &ended {
-            Ended::Done => progress.advance(),
+            Ended::Done => {
+                progress.advance();
+                for instance in touched {
+                    self.acted_on.push(instance);
+                    // It was stopped, so what its probes said before is not so any more.
+                    if stops && self.instances[instance.index()].health == Health::Healthy {
+                        self.doubt(at, instance);
+                    }
+                }
+            }
             Ended::Failed(_) => {
                 progress.round += 1;
                 progress.at = StepAt::Ended(ended);
@@ -299,6 +312,7 @@ impl State {
                 TargetState::Serving => {
                     let component = self.plan.instance(instance).component;
                     self.components[component.index()].bound = instance;
+                    self.rebound.push(component);
                     self.instances[instance.index()].displaced = false;
                 }
                 TargetState::Fenced => self.instances[instance.index()].displaced = true,
@@ -335,6 +349,7 @@ impl State {
         self.unknown_owners.remove(&component);
         let before = std::mem::replace(&mut self.components[component.index()].bound, instance);
         if before != instance {
+            self.rebound.push(component);
             self.instances[before.index()].displaced = true;
         }
         self.instances[instance.index()].displaced = false;

@@ -7,6 +7,7 @@ use mainstay_plan::observation::Scenario;
 use mainstay_plan::strategy::Phase;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
+use super::FiredRule;
 use crate::command::Override;
 use crate::record::{Completion, Ended, RecoveryId, StepRef};
 use crate::waiting::WaitingOn;
@@ -52,6 +53,8 @@ pub struct Recovery {
     pub failed: String,
     /// What failed, classified.
     pub scenario: Scenario,
+    /// The rule that says so, with what it saw, where the probes alone did not.
+    pub rule: Option<FiredRule>,
     /// When it was recognised.
     pub opened: Time,
     /// When the first failed observation was asked.
@@ -161,6 +164,7 @@ impl Recovery {
             component_name: component_name.to_owned(),
             failed: failed.to_owned(),
             scenario,
+            rule: None,
             opened: Time::ZERO,
             first_failed,
             last_good,
