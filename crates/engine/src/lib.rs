@@ -29,6 +29,7 @@ pub mod recover;
 pub mod replay;
 pub mod route;
 pub mod rules;
+pub mod sentence;
 pub mod state;
 pub mod status;
 pub mod waiting;
