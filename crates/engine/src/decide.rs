@@ -34,7 +34,8 @@ fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
     if planned.rejoin == Rejoin::ByHand {
         return None;
     }
-    let back = planned.instances.iter().copied().find(|it| state.instances[it.index()].displaced && state.is_whole(*it))?;
+    let back =
+        planned.instances.iter().copied().find(|it| state.instances[it.index()].displaced && state.is_whole(*it))?;
     Some(Body::Rejoined { instance: state.plan.instance(back).name.clone() })
 }
 

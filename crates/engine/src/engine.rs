@@ -262,9 +262,10 @@ impl Engine {
         for fact in self.rules.facts(&self.core.state, &self.soft, seen, now) {
             let fired = if let Body::RuleFired { rule, .. } = &fact { self.core.state.rule(rule) } else { None };
             self.record(now, fact, effects);
-            let accused = fired.and_then(|it| self.core.state.fired(it)).and_then(|it| it.accused);
-            if let Some(instance) = accused {
-                self.soft.ask_witnesses_since(&self.core.state.plan, instance, now, now);
+            if let Some(fired) = fired.and_then(|it| self.core.state.fired(it))
+                && let Some(accused) = fired.accused
+            {
+                self.soft.ask_witnesses_since(&self.core.state.plan, accused, fired.since, now);
             }
         }
     }

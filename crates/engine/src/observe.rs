@@ -33,6 +33,8 @@ pub struct Soft {
     samples: Vec<VecDeque<(Time, Duration)>>,
     /// Instances whose verdict may have changed since the last look.
     touched: BTreeSet<InstanceIx>,
+    /// A verdict became too old at this moment: what follows from that is to be looked at.
+    aged: Option<Time>,
     /// Questions from before this were numbered by another plan.
     since: Time,
     /// Failures asked before this are not believed.
@@ -67,6 +69,8 @@ pub struct Watch {
     scheduled: Option<Time>,
     in_flight: Option<Time>,
     ask_again: bool,
+    /// Something was done to what it asks: an answer to an older question says nothing.
+    anew: Time,
 }
 
 /// What was taken in.
@@ -92,6 +96,7 @@ impl Soft {
             due: BTreeSet::new(),
             samples: plan.instances.iter().map(|_| VecDeque::new()).collect(),
             touched: BTreeSet::new(),
+            aged: None,
             since: now,
             believe_since: Time::ZERO,
             verifying: BTreeMap::new(),
@@ -112,7 +117,7 @@ impl Soft {
 
     /// When the next probe is due.
     pub fn next_due(&self) -> Option<Time> {
-        self.due.first().map(|it| it.0)
+        self.aged.or_else(|| self.due.first().map(|it| it.0))
     }
 
     /// Takes an answer in; `None`: it is none of ours.
@@ -125,12 +130,14 @@ impl Soft {
         }
         let took = observation.ended.since(observation.started);
         let late = took > timing.timeout + plan.allowances.lateness || observation.started < self.believe_since;
+        let outdated = observation.started < watch.anew;
         let answer = match observation.answer {
+            _ if outdated => Answer::CouldNotAsk("it was asked before something was done to it".to_owned()),
             failure if failure.is_failure() && late => Answer::CouldNotAsk("we were late ourselves".to_owned()),
             answer => answer,
         };
         watch.fold(&timing, &answer, observation.started, observation.ended);
-        if let (Some(lag), Watches::Instance(instance)) = (observation.lag, probe.watches) {
+        if let (Some(lag), Watches::Instance(instance), false) = (observation.lag, probe.watches, outdated) {
             let samples = &mut self.samples[instance.index()];
             if samples.len() == SAMPLES {
                 samples.pop_front();
@@ -176,6 +183,7 @@ impl Soft {
             watch.failures = 0;
             watch.goods = 0;
             watch.first_failed = None;
+            watch.anew = now;
             self.ask_now(*probe, now);
         }
         self.samples[instance.index()].clear();
@@ -184,6 +192,7 @@ impl Soft {
 
     /// The instances that were observed since the last call.
     pub(crate) fn seen(&mut self) -> BTreeSet<InstanceIx> {
+        self.aged = None;
         std::mem::take(&mut self.touched)
     }
 
@@ -369,7 +378,9 @@ impl Soft {
             {
                 continue;
             }
-            watch.age(&probe.timing, now);
+            if watch.age(&probe.timing, now) {
+                self.aged = Some(now);
+            }
             watch.in_flight = Some(now);
             effects.push(Effect::Probe(ix));
             if let Watches::Instance(instance) = probe.watches {
@@ -448,6 +459,7 @@ impl Watch {
             scheduled: None,
             in_flight: None,
             ask_again: false,
+            anew: Time::ZERO,
         }
     }
 
@@ -479,18 +491,20 @@ impl Watch {
         }
     }
 
-    /// A verdict that nothing has confirmed for a while is not known any more.
-    fn age(&mut self, timing: &ProbeTiming, now: Time) {
+    /// A verdict that nothing has confirmed for a while is not known any more; whether it was until now.
+    fn age(&mut self, timing: &ProbeTiming, now: Time) -> bool {
         let limit = timing.interval + timing.fall * timing.fast_interval + timing.timeout + LOST_AFTER;
         let told = self.last_good.max(self.first_failed);
         let stale =
             matches!(self.last, Some((Answer::CouldNotAsk(_), _))) && told.is_none_or(|it| now.since(it) > limit);
+        let changes = stale && self.health != Health::Unknown;
         if stale {
             self.health = Health::Unknown;
             self.failures = 0;
             self.goods = 0;
             self.first_failed = None;
         }
+        changes
     }
 
     fn in_doubt(&self) -> bool {

@@ -186,11 +186,10 @@ pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     let Some((play, step)) = state.current_step(recovery) else { return completed(state, recovery, progress, now) };
     match &progress.at {
         StepAt::Ready => begin(state, recovery, progress, play, step, now),
-        StepAt::Running { since } => (*since + patience(step) <= now)
-            .then(|| Body::StepTimedOut {
-                step: step_ref(recovery, progress),
-                why: still_accused(state, recovery, play, step).unwrap_or_else(|| late(step)),
-            }),
+        StepAt::Running { since } => (*since + patience(step) <= now).then(|| Body::StepTimedOut {
+            step: step_ref(recovery, progress),
+            why: still_accused(state, recovery, play, step).unwrap_or_else(|| late(step)),
+        }),
         StepAt::Ended(ended) => after(state, recovery, progress, play, step, ended, now),
     }
 }

@@ -18,8 +18,8 @@ use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
 
 use crate::record::RecoveryId;
-pub(crate) use fired::component_of;
 pub use fired::FiredRule;
+pub(crate) use fired::component_of;
 pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.

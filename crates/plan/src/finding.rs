@@ -361,6 +361,12 @@ codes! {
         "it is found out when the zone is lost"
     RungOrder "MS0534" Note "a rung in the wrong place"
         "a ladder is climbed from the first rung to the last, so the order decides what is tried at all"
+    RuleOfOne "MS0560" Warning "a rule about a component that looks at one instance"
+        "after a takeover it still looks at the old instance, and accuses the new one"
+    RuleIdle "MS0561" Warning "a rule from which nothing follows"
+        "it is watched, shown and told, and nothing is recovered"
+    RuleOfUnknown "MS0562" Warning "a rule about what nobody knows anything of"
+        "unknown is never down: an instance that could not be asked is not touched, whatever a rule says"
 }
 
 /// The page of a code, in Markdown. `code` may be written in any case (`ms0102`); `None` if there is no such code.

@@ -10,7 +10,7 @@ use crate::world::Server;
 /// Something between up and down.
 #[derive(Clone, Debug)]
 pub enum Gray {
-    /// Every answer of this instance or witness takes so long from now on; `None`: as fast as ever.
+    /// Every answer of this instance, witness or probe takes so long from now on; `None`: as fast as ever.
     Slow(String, Option<Duration>),
     /// This probe is refused from now on, whatever its instance does, or is answered again.
     Refuses(String, bool),
@@ -56,12 +56,12 @@ impl Grays {
                 return Server::Dead;
             }
         }
-        let too_slow = self.slow.get(name).is_some_and(|it| *it > probe.timing.timeout);
+        let too_slow = self.takes(name, probe).is_some_and(|it| it > probe.timing.timeout);
         if too_slow { Server::Hung } else { server }
     }
 
     /// How long a good answer takes, where it is not as fast as others.
-    pub(crate) fn takes(&self, name: &str) -> Option<Duration> {
-        self.slow.get(name).copied()
+    pub(crate) fn takes(&self, name: &str, probe: &Probe) -> Option<Duration> {
+        self.slow.get(&probe.name).or_else(|| self.slow.get(name)).copied()
     }
 }

@@ -524,7 +524,7 @@ impl World {
         };
         let unaskable = self.cannot_ask.contains(name);
         let server = self.grays.meets(name, probe, server);
-        let takes = self.grays.takes(name).unwrap_or(self.pace.answer(probe));
+        let takes = self.grays.takes(name, probe).unwrap_or(self.pace.answer(probe));
         let (answer, took) = match server {
             _ if unaskable => (Answer::CouldNotAsk("no descriptor is left".to_owned()), self.pace.refusal()),
             _ if names == WithoutDns::CannotAsk => {

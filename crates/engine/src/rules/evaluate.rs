@@ -114,23 +114,30 @@ pub(crate) fn looks_back(expr: &Expr) -> Duration {
     }
 }
 
-/// Every term of an expression that is not a constant, once each, in the order of the text.
-pub(crate) fn terms(expr: &Expr) -> Vec<&Term> {
+/// Every term of an expression that is not a constant, wherever it stands.
+pub(crate) fn all_terms(expr: &Expr) -> Vec<&Term> {
     fn collect<'a>(expr: &'a Expr, found: &mut Vec<&'a Term>) {
         match &expr.what {
             Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|it| collect(it, found)),
             Condition::Not(part) | Condition::For { held: part, .. } => collect(part, found),
             Condition::Compare { left, right, .. } => {
-                for term in [left, right] {
-                    if !matches!(term.what, Measure::Constant(_)) && !found.contains(&term) {
-                        found.push(term);
-                    }
-                }
+                found.extend([left, right].into_iter().filter(|it| !matches!(it.what, Measure::Constant(_))));
             }
         }
     }
     let mut found = Vec::new();
     collect(expr, &mut found);
+    found
+}
+
+/// The same, once each.
+pub(crate) fn terms(expr: &Expr) -> Vec<&Term> {
+    let mut found: Vec<&Term> = Vec::new();
+    for term in all_terms(expr) {
+        if !found.contains(&term) {
+            found.push(term);
+        }
+    }
     found
 }
 
@@ -218,9 +225,7 @@ impl<'a, S: Sight> Look<'a, S> {
     pub(crate) fn value(&mut self, term: &Term) -> Option<Value> {
         match &term.what {
             Measure::Constant(value) => Some(*value),
-            Measure::Age { since, of } => {
-                self.sight.base(*since, *of).map(|it| Value::Duration(self.now.since(it)))
-            }
+            Measure::Age { since, of } => self.sight.base(*since, *of).map(|it| Value::Duration(self.now.since(it))),
             Measure::Health(_)
             | Measure::Count { .. }
             | Measure::Fraction { .. }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use mainstay_plan::observation::Health;
 use mainstay_plan::probe::Watches;
-use mainstay_plan::rule::{Measure, Scope, Since, Subject, Term};
+use mainstay_plan::rule::{Expr, Measure, Scope, Since, Subject, Term};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, ProbeIx, Time, WitnessIx};
 
-use super::evaluate::terms;
+use super::evaluate::all_terms;
 use super::memory::Latencies;
 
 /// A rule, by its place in the plan.
@@ -81,7 +81,7 @@ impl Index {
         let mut known_scopes: BTreeMap<String, usize> = BTreeMap::new();
         let mut known_latencies: BTreeMap<(ProbeIx, Duration), usize> = BTreeMap::new();
         for (rule, ix) in plan.rules.iter().zip(0u32..) {
-            for term in terms(&rule.when) {
+            for term in all_terms(&rule.when) {
                 match &term.what {
                     Measure::Constant(_) => {}
                     Measure::Health(of) => index.subject(plan, *of, ix, now, false),
@@ -196,6 +196,12 @@ impl Index {
     /// Which of `scopes`, or of `latencies`, a term is about.
     pub(super) fn of_term(&self, rule: RuleIx, term: &Term) -> Option<usize> {
         self.of_term.get(&(rule, term.at.start)).copied()
+    }
+
+    /// The windows that an expression looks into.
+    pub(super) fn windows_of(&self, rule: RuleIx, expr: &Expr) -> Vec<usize> {
+        let latencies = all_terms(expr).into_iter().filter(|it| matches!(it.what, Measure::Latency { .. }));
+        latencies.filter_map(|it| self.of_term(rule, it)).collect()
     }
 
     /// An instance is in another health from `now` on; gives the rules that may say something else.

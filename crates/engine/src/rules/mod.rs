@@ -54,6 +54,8 @@ struct Memory {
     /// Until then it is not taken back for being not known.
     stays_until: Time,
     looks_back: Duration,
+    /// The windows that it looks into.
+    latencies: Vec<usize>,
 }
 
 /// A rule as it is at the moment.
@@ -72,7 +74,8 @@ impl Rules {
     pub fn new(plan: &Plan, now: Time) -> Rules {
         let wait = |it: &mainstay_plan::probe::Probe| 2 * (it.timing.interval + it.timing.timeout);
         let longest_wait = plan.probes.iter().map(wait).max().unwrap_or_default();
-        let memory = |rule: &mainstay_plan::rule::Rule| {
+        let index = Index::of(plan, now);
+        let memory = |(rule, ix): (&mainstay_plan::rule::Rule, RuleIx)| {
             let looks_back = looks_back(&rule.when);
             Memory {
                 truth: Truth::Unknown,
@@ -81,11 +84,12 @@ impl Rules {
                 timer: None,
                 stays_until: now + looks_back + longest_wait,
                 looks_back,
+                latencies: index.windows_of(ix, &rule.when),
             }
         };
         Rules {
-            each: plan.rules.iter().map(memory).collect(),
-            index: Index::of(plan, now),
+            each: plan.rules.iter().zip(0u32..).map(memory).collect(),
+            index,
             touched: BTreeSet::new(),
             timers: BTreeSet::new(),
             awake_since: Time::ZERO,
@@ -140,13 +144,7 @@ impl Rules {
     }
 
     /// Rules that fired, and that ceased, since the last call. `seen` are the instances that were observed since.
-    pub(crate) fn facts(
-        &mut self,
-        state: &State,
-        soft: &Soft,
-        seen: &BTreeSet<InstanceIx>,
-        now: Time,
-    ) -> Vec<Body> {
+    pub(crate) fn facts(&mut self, state: &State, soft: &Soft, seen: &BTreeSet<InstanceIx>, now: Time) -> Vec<Body> {
         if self.each.is_empty() {
             return Vec::new();
         }
@@ -197,10 +195,8 @@ impl Rules {
 
     fn look_at(&mut self, state: &State, soft: &Soft, rule: RuleIx, now: Time) -> Option<Body> {
         let planned = &state.plan.rules[rule as usize];
-        for term in terms(&planned.when) {
-            if let (Measure::Latency { .. }, Some(at)) = (&term.what, self.index.of_term(rule, term)) {
-                self.index.latencies[at].expire(now);
-            }
+        for at in &self.each[rule as usize].latencies {
+            self.index.latencies[*at].expire(now);
         }
         let mut held = std::mem::take(&mut self.each[rule as usize].held);
         let sight = View { index: &self.index, awake_since: self.awake_since, state, soft, rule };

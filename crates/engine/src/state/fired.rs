@@ -71,7 +71,7 @@ impl State {
         let bound = self.components[component.index()].bound;
         let instance = &self.instances[bound.index()];
         let down = (instance.health == Health::Down).then_some(instance.since);
-        down.or_else(|| self.accuser(bound).map(|it| it.at))
+        down.or_else(|| self.accuser(bound).map(|it| it.since))
     }
 
     /// Whether an instance does what it should: its probes find it healthy, and no rule says otherwise.
@@ -84,11 +84,9 @@ impl State {
         let rule = &self.plan.rules[ix];
         let accused = component_of(&self.plan, rule).map(|component| match &rule.of {
             Scope::Instances(list) => list[0],
-            Scope::All
-            | Scope::Region(_)
-            | Scope::Zone { .. }
-            | Scope::Host(_)
-            | Scope::Component(_) => self.components[component.index()].bound,
+            Scope::All | Scope::Region(_) | Scope::Zone { .. } | Scope::Host(_) | Scope::Component(_) => {
+                self.components[component.index()].bound
+            }
         });
         let (rule, then) = (rule.name.clone(), rule.then);
         self.fired.insert(ix, FiredRule { rule, at, since, terms: terms.to_vec(), then, accused });
