@@ -14,6 +14,7 @@ use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, ProbeIx, Time};
 
 use crate::effect::Effect;
+use crate::machine::{Told, after};
 use crate::record::{Body, Ended, Evidence, StepRef};
 use crate::state::{Recovery, State, StepAt};
 
@@ -166,11 +167,7 @@ impl Soft {
             if let Watches::Instance(_) = probe.watches {
                 watch.failures = 0;
                 watch.first_failed = None;
-                watch.health = match watch.health {
-                    Health::Suspect => Health::Healthy,
-                    Health::Down => Health::Unknown,
-                    known @ (Health::Healthy | Health::Unknown) => known,
-                };
+                watch.health = after(watch.health, Told::Distrusted);
             }
         }
     }
@@ -179,7 +176,7 @@ impl Soft {
     pub fn look_again(&mut self, plan: &Plan, instance: InstanceIx, now: Time) {
         for probe in &plan.instance(instance).probes {
             let watch = &mut self.probes[probe.index()];
-            watch.health = Health::Unknown;
+            watch.health = after(watch.health, Told::LookAgain);
             watch.failures = 0;
             watch.goods = 0;
             watch.first_failed = None;
@@ -323,11 +320,11 @@ impl Soft {
     }
 
     fn verified(&mut self, state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
-        let (_, step) = state.current_step(recovery)?;
-        let progress = recovery.progress.as_ref()?;
-        let (StepKind::Verify { probes }, StepAt::Running { since }) = (&step.kind, &progress.at) else { return None };
-        let step =
-            StepRef { recovery: recovery.id, rung: recovery.rung, step: progress.step, attempt: progress.attempt };
+        let (step, probes, since) =
+            state.open_steps(recovery).find_map(|(at, step, stand)| match (&step.kind, &stand.at) {
+                (StepKind::Verify { probes }, StepAt::Running { since }) => Some((at, probes, since)),
+                _ => None,
+            })?;
         let Some(verification) = self.verifying.get(&step) else {
             self.verifying.insert(step, Verification { since: *since, missing: probes.iter().copied().collect() });
             for probe in probes {
@@ -337,17 +334,12 @@ impl Soft {
         };
         // What a rule began is not over while a rule still says that it has failed.
         let accused = |to| recovery.rule.is_some() && state.accuser(to).is_some();
-        let still_failed = state.current_step(recovery).is_some_and(|(play, _)| accused(play.to));
+        let still_failed = state.play(recovery).is_some_and(|it| accused(it.to));
         (verification.missing.is_empty() && !still_failed).then_some(Body::StepEnded { step, ended: Ended::Done })
     }
 
     fn forget_ended_verifications(&mut self, state: &State) {
-        let runs = |step: &StepRef| {
-            let recovery = state.open_recovery(step.recovery)?;
-            let progress = recovery.progress.as_ref()?;
-            Some(recovery.rung == step.rung && progress.step == step.step && progress.attempt == step.attempt)
-        };
-        let ended: Vec<StepRef> = self.verifying.keys().filter(|it| runs(it) != Some(true)).copied().collect();
+        let ended: Vec<StepRef> = self.verifying.keys().filter(|it| state.running(**it).is_none()).copied().collect();
         for step in ended {
             self.verifying.remove(&step);
         }
@@ -475,19 +467,17 @@ impl Watch {
             self.last_good = Some(ended);
             self.last_good_asked = Some(started);
             self.latency = Some(ended.since(started));
-            if self.health != Health::Down || self.goods >= timing.rise {
-                self.health = Health::Healthy;
-            }
+            let told = if self.goods >= timing.rise { Told::GoodEnough } else { Told::Good };
+            self.health = after(self.health, told);
         } else if answer.is_failure() {
             self.goods = 0;
             self.failures = self.failures.saturating_add(1);
             self.first_failed.get_or_insert(started);
             self.last_failed = Some(started);
-            if self.failures >= timing.fall {
-                self.health = Health::Down;
-            } else if self.health == Health::Healthy {
-                self.health = Health::Suspect;
-            }
+            let told = if self.failures >= timing.fall { Told::FailureEnough } else { Told::Failure };
+            self.health = after(self.health, told);
+        } else {
+            self.health = after(self.health, Told::CouldNotAsk);
         }
     }
 
@@ -499,7 +489,7 @@ impl Watch {
             matches!(self.last, Some((Answer::CouldNotAsk(_), _))) && told.is_none_or(|it| now.since(it) > limit);
         let changes = stale && self.health != Health::Unknown;
         if stale {
-            self.health = Health::Unknown;
+            self.health = after(self.health, Told::Stale);
             self.failures = 0;
             self.goods = 0;
             self.first_failed = None;

@@ -17,13 +17,17 @@ use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
 
-use crate::record::RecoveryId;
+use crate::machine::{Illegal, Standing};
+use crate::record::{RecoveryId, StepRef};
 pub use fired::FiredRule;
 pub(crate) use fired::component_of;
-pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog};
+pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
 const HISTORY: usize = 256;
+
+/// How many records that did not fit are kept at hand. There should be none.
+const MISFITS: usize = 16;
 
 /// Everything that lasts.
 #[derive(Clone, Debug)]
@@ -46,6 +50,8 @@ pub struct State {
     pub journal_lost: Option<String>,
     /// Recoveries that ended, the newest last.
     pub history: VecDeque<Recovery>,
+    /// Records that came where they can't come, the newest last: they changed nothing.
+    pub misfits: VecDeque<Misfit>,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
     /// Instances to which something was done, and components that are another instance now, for whoever observes.
@@ -77,6 +83,15 @@ pub struct InstanceState {
     pub displaced: bool,
     /// What it would lose as a standby, frozen when the failure was seen: outer `None`: not frozen; inner `None`: unknown.
     pub frozen_loss: Option<Option<Duration>>,
+}
+
+/// A record that came where it can't come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The record's number.
+    pub seq: u64,
+    /// What could not come where.
+    pub what: Illegal,
 }
 
 impl InstanceState {
@@ -128,6 +143,8 @@ pub struct Routing {
     pub targets: Vec<Vec<TargetState>>,
     /// By process: the epoch that it acknowledged last. A process is absent until it was heard of since the agent started.
     pub acknowledged: BTreeMap<String, u64>,
+    /// By process: how it stands to the newest table. One that is absent is unheard.
+    pub standing: BTreeMap<String, Standing>,
     /// The newest refusal, until a table is applied.
     pub refused: Option<String>,
     /// The hash of the plan under which the newest table was published.
@@ -152,6 +169,7 @@ impl State {
             },
             journal_lost: None,
             history: VecDeque::new(),
+            misfits: VecDeque::new(),
             doubted: Vec::new(),
             acted_on: Vec::new(),
             rebound: Vec::new(),
@@ -174,8 +192,10 @@ impl State {
         next.paused = self.paused;
         next.journal_lost = self.journal_lost;
         next.history = self.history;
+        next.misfits = self.misfits;
         next.routing.epoch = self.routing.epoch;
         next.routing.acknowledged = self.routing.acknowledged;
+        next.routing.standing = self.routing.standing;
         for instance in &mut next.instances {
             instance.unseen_since = now;
         }
@@ -243,12 +263,30 @@ impl State {
         self.components[self.open.get(&id)?.index()].recovery.as_ref()
     }
 
-    /// The play of the rung that is tried, and its step.
-    pub fn current_step(&self, recovery: &Recovery) -> Option<(&Play, &Step)> {
+    /// The play of the rung that is tried.
+    pub fn play(&self, recovery: &Recovery) -> Option<&Play> {
         let progress = recovery.progress.as_ref()?;
-        let rung = self.plan.component(recovery.component).ladder.get(recovery.rung)?;
-        let play = rung.plays.get(&progress.from)?;
-        Some((play, play.steps.get(progress.step)?))
+        self.plan.component(recovery.component).ladder.get(recovery.rung)?.plays.get(&progress.from)
+    }
+
+    /// The steps that are to be done at the moment: those of the stage under way that are not done.
+    pub fn open_steps<'a>(
+        &'a self,
+        recovery: &'a Recovery,
+    ) -> impl Iterator<Item = (StepRef, &'a Step, &'a StepProgress)> {
+        let play = self.play(recovery);
+        let open = recovery.progress.iter().flat_map(Progress::open);
+        open.filter_map(move |(at, stand)| {
+            let step = StepRef { recovery: recovery.id, rung: recovery.rung, step: at, attempt: stand.attempt };
+            Some((step, play?.steps.get(at)?, stand))
+        })
+    }
+
+    /// The step, while this very try of it is being made.
+    pub fn running(&self, step: StepRef) -> Option<&Step> {
+        let recovery = self.open_recovery(step.recovery)?;
+        let runs = recovery.rung == step.rung && recovery.progress.as_ref()?.runs(step);
+        self.play(recovery)?.steps.get(step.step).filter(|_| runs)
     }
 
     /// What an instance is at the moment.
@@ -269,12 +307,17 @@ impl State {
 
     /// Whether every traffic process serves the newest table.
     pub fn routes_converged(&self) -> bool {
-        self.processes().all(|it| self.routing.acknowledged.get(it).is_some_and(|epoch| *epoch >= self.routing.epoch))
+        self.processes().all(|it| self.standing(it) == Standing::Serves)
     }
 
     /// Whether every traffic process has said what it serves since the agent started.
     pub fn traffic_was_heard(&self) -> bool {
-        self.processes().all(|it| self.routing.acknowledged.contains_key(it))
+        self.processes().all(|it| self.standing(it) != Standing::Unheard)
+    }
+
+    /// How a traffic process stands to the newest table.
+    pub fn standing(&self, process: &str) -> Standing {
+        self.routing.standing.get(process).copied().unwrap_or(Standing::Unheard)
     }
 
     /// The traffic processes that serve the plan's routes.

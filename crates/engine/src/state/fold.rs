@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
-use mainstay_plan::strategy::{Phase, StepKind};
+use mainstay_plan::strategy::{Phase, Step, StepKind};
 use mainstay_plan::{InstanceIx, Time};
 
-use super::{HISTORY, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog};
+use super::{
+    ComponentState, HISTORY, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog,
+    StepProgress,
+};
 use crate::command::{Command, Override};
+use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, TrafficProcess, TrafficWord};
 use crate::record::{Body, Ended, Record, RecoveryId, ReportedTarget, StepRef};
 
 impl State {
@@ -43,7 +47,11 @@ impl State {
             Body::StepEnded { step, ended } => self.on_step_ended(at, *step, ended.clone()),
             Body::StepTimedOut { step, why } => self.on_step_ended(at, *step, Ended::Unknown(why.clone())),
             Body::RouteApplied { process, epoch } => self.on_applied(at, process, *epoch),
-            Body::RouteRefused { reason, .. } => self.routing.refused = Some(reason.clone()),
+            Body::RouteRefused { process, epoch, reason } => {
+                let newest = *epoch >= self.routing.epoch;
+                self.hear(process, if newest { TrafficWord::RefusedNewest } else { TrafficWord::RefusedOlder });
+                self.routing.refused = Some(reason.clone());
+            }
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
             Body::Commanded { command, by } => self.on_command(command, by),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
@@ -57,20 +65,23 @@ impl State {
                     self.open.insert(RecoveryId(seq), ix);
                 }
             }
-            Body::Held { recovery, waiting } => self.with(*recovery, |it| it.held = Some((waiting.clone(), at))),
-            Body::RecoveryInitiated { recovery, .. } => self.with(*recovery, |it| {
-                it.status = RecoveryStatus::RecoveryInitiated;
-                it.held = None;
-            }),
-            Body::RungSkipped { recovery, rung, strategy, why } => self.with(*recovery, |it| {
-                it.tried.push(format!("{} passed over: {why}", strategy.word()));
-                it.rung = rung + 1;
-            }),
+            Body::Held { recovery, waiting } => {
+                self.moved(*recovery, RecoveryInput::Held, |it| it.held = Some((waiting.clone(), at)));
+            }
+            Body::RecoveryInitiated { recovery, .. } => {
+                self.moved(*recovery, RecoveryInput::Initiated, |it| it.held = None);
+            }
+            Body::RungSkipped { recovery, rung, strategy, why } => {
+                self.moved(*recovery, RecoveryInput::RungSkipped, |it| {
+                    it.tried.push(format!("{} passed over: {why}", strategy.word()));
+                    it.rung = rung + 1;
+                })
+            }
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
             Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
             Body::RungFailed { recovery, rung, why } => {
                 self.displace_half_activated(*recovery);
-                self.with(*recovery, |it| {
+                self.moved(*recovery, RecoveryInput::RungFailed, |it| {
                     it.tried.push(why.clone());
                     it.rung = rung + 1;
                     it.progress = None;
@@ -93,12 +104,12 @@ impl State {
                 if let Some(bound) = bound.filter(|it| self.instances[it.index()].health == Health::Down) {
                     self.doubt(at, bound);
                 }
-                self.close(at, *recovery, RecoveryStatus::RecoveryCompleted);
+                self.close(at, *recovery, RecoveryInput::Completed);
             }
             Body::RecoveryFailed { recovery, why } => {
                 self.displace_half_activated(*recovery);
                 self.with(*recovery, |it| it.tried.push(why.clone()));
-                self.close(at, *recovery, RecoveryStatus::RecoveryFailed);
+                self.close(at, *recovery, RecoveryInput::Failed);
             }
         }
     }
@@ -110,6 +121,45 @@ impl State {
         }
     }
 
+    /// Moves a recovery on, and changes what goes with it. What can't come is noted, and changes nothing; of a recovery that
+    /// is not known any more nobody can say whether it could.
+    fn moved(&mut self, id: RecoveryId, input: RecoveryInput, change: impl FnOnce(&mut Recovery)) {
+        let open = self.open.get(&id).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let illegal = match open {
+            Some(recovery) => match RecoveryLife::next(recovery.status, input) {
+                Ok(next) => {
+                    recovery.status = next;
+                    change(recovery);
+                    return;
+                }
+                Err(illegal) => Some(illegal),
+            },
+            None => {
+                let ended = self.history.iter().rev().find(|it| it.id == id);
+                ended.and_then(|it| RecoveryLife::next(it.status, input).err())
+            }
+        };
+        self.note(illegal);
+    }
+
+    fn note(&mut self, misfit: Option<Illegal>) {
+        let Some(what) = misfit else { return };
+        if self.misfits.len() == MISFITS {
+            self.misfits.pop_front();
+        }
+        self.misfits.push_back(Misfit { seq: self.seq, what });
+    }
+
+    /// What a traffic process says, or what changes under it.
+    fn hear(&mut self, process: &str, word: TrafficWord) {
+        match TrafficProcess::next(self.standing(process), word) {
+            Ok(next) => {
+                self.routing.standing.insert(process.to_owned(), next);
+            }
+            Err(illegal) => self.note(Some(illegal)),
+        }
+    }
+
     fn forget_what_must_be_seen_anew(&mut self, at: Time) {
         for instance in &mut self.instances {
             instance.health = Health::Unknown;
@@ -117,24 +167,27 @@ impl State {
             instance.frozen_loss = None;
         }
         self.routing.acknowledged.clear();
+        for process in self.known_processes() {
+            self.hear(&process, TrafficWord::AgentStarted);
+        }
         self.journal_lost = None;
-        let repeatable: Vec<bool> = (self.components.iter())
-            .map(|it| {
-                it.recovery.as_ref().and_then(|it| self.current_step(it)).is_some_and(|(_, step)| step.idempotent)
-            })
-            .collect();
-        for (component, repeatable) in self.components.iter_mut().zip(repeatable) {
+        let interrupted = |it: &ComponentState| {
+            let open = it.recovery.iter().flat_map(|it| self.open_steps(it));
+            let running = open.filter(|(.., stand)| matches!(stand.at, StepAt::Running { .. }));
+            running.map(|(at, step, _)| (at, step.idempotent)).collect()
+        };
+        let interrupted: Vec<Vec<(StepRef, bool)>> = self.components.iter().map(interrupted).collect();
+        for (component, interrupted) in self.components.iter_mut().zip(interrupted) {
             component.witnessed = None;
             let Some(recovery) = &mut component.recovery else { continue };
             recovery.seeing_anew = true;
             recovery.held = None;
-            let Some(progress) = &mut recovery.progress else { continue };
-            if let StepAt::Running { .. } = progress.at {
+            for (step, repeatable) in interrupted {
                 let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
-                if let Some(log) = recovery.steps.last_mut() {
-                    log.ended = Some((at, unknown.clone()));
+                recovery.log_end(step, at, unknown.clone());
+                if let Some(stand) = recovery.step_mut(step.step) {
+                    stand.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
                 }
-                progress.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
             }
         }
     }
@@ -185,20 +238,20 @@ impl State {
 
     fn on_rung_started(&mut self, id: RecoveryId, rung: usize) {
         let Some(ix) = self.open_recovery(id).map(|it| it.component) else { return };
-        let component = &mut self.components[ix.index()];
-        let from = component.bound;
-        if let Some(recovery) = &mut component.recovery {
-            recovery.status = RecoveryStatus::RecoveryInProgress;
+        let from = self.components[ix.index()].bound;
+        let play = self.plan.component(ix).ladder.get(rung).and_then(|it| it.plays.get(&from));
+        let progress = play.map(|it| Progress::new(from, it));
+        self.moved(id, RecoveryInput::RungStarted, |recovery| {
             recovery.rung = rung;
             recovery.held = None;
-            recovery.progress = Some(Progress { from, step: 0, attempt: 0, failures: 0, round: 1, at: StepAt::Ready });
-        }
+            recovery.progress = progress;
+        });
     }
 
     fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
         let Some(found) = self.open_recovery(step.recovery) else { return };
         let component = found.component;
-        let planned = self.current_step(found).map(|(_, step)| &step.kind);
+        let planned = self.play(found).and_then(|it| it.steps.get(step.step)).map(|it| &it.kind);
         let phase = planned.map_or(Phase::Act, StepKind::phase);
         let irreversible = planned.is_none_or(StepKind::is_irreversible);
         let cuts = matches!(planned, Some(StepKind::CutTraffic { .. }));
@@ -210,9 +263,9 @@ impl State {
         recovery.cut |= cuts;
         recovery.held = None;
         recovery.steps.push(StepLog { step, name: name.to_owned(), started: at, ended: None });
-        if let Some(progress) = &mut recovery.progress {
-            progress.attempt = step.attempt;
-            progress.at = StepAt::Running { since: at };
+        if let Some(stand) = recovery.step_mut(step.step) {
+            stand.attempt = step.attempt;
+            stand.at = StepAt::Running { since: at };
         }
         // A cold standby was down because it was stopped, which says nothing about it since its activation.
         if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
@@ -222,26 +275,19 @@ impl State {
     }
 
     fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
-        let Some(found) = self.open_recovery(step.recovery) else { return };
-        let component = found.component;
-        let running = found.rung == step.rung
-            && found.progress.as_ref().is_some_and(|it| {
-                it.step == step.step && it.attempt == step.attempt && matches!(it.at, StepAt::Running { .. })
-            });
-        let Some((_, planned)) = self.current_step(found).filter(|_| running) else { return };
+        let Some(planned) = self.running(step) else { return };
         let phase = planned.kind.phase();
         let touched = touched(&planned.kind);
         let stops = matches!(planned.kind, StepKind::Stop { .. });
+        let Some(component) = self.open.get(&step.recovery) else { return };
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         recovery.account(at, phase);
-        if let Some(log) = recovery.steps.iter_mut().rev().find(|it| it.step == step) {
-            log.ended = Some((at, ended.clone()));
-        }
-        let Some(progress) = &mut recovery.progress else { return };
-        progress.failures += u32::from(ended != Ended::Done);
-        match &ended {
+        recovery.log_end(step, at, ended.clone());
+        let Some(stand) = recovery.step_mut(step.step) else { return };
+        stand.failures += u32::from(ended != Ended::Done);
+        stand.at = StepAt::Ended(ended.clone());
+        match ended {
             Ended::Done => {
-                progress.advance();
                 for instance in touched {
                     self.acted_on.push(instance);
                     // It was stopped, so what its probes said before is not so any more.
@@ -250,23 +296,17 @@ impl State {
                     }
                 }
             }
-            Ended::Failed(_) => {
-                progress.round += 1;
-                progress.at = StepAt::Ended(ended);
-            }
-            Ended::Unknown(_) => {
-                progress.at = StepAt::Ended(ended);
-                // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
-                for instance in touched {
-                    self.doubt(at, instance);
-                }
-            }
+            Ended::Failed(_) => stand.round += 1,
+            // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
+            Ended::Unknown(_) => touched.into_iter().for_each(|it| self.doubt(at, it)),
         }
     }
 
     fn on_applied(&mut self, at: Time, process: &str, epoch: u64) {
         self.routing.acknowledged.insert(process.to_owned(), epoch);
-        if epoch >= self.routing.epoch {
+        let newest = epoch >= self.routing.epoch;
+        self.hear(process, if newest { TrafficWord::AppliedNewest } else { TrafficWord::AppliedOlder });
+        if newest {
             self.routing.refused = None;
         }
         self.end_converged_routing_steps(at);
@@ -278,18 +318,11 @@ impl State {
         if !self.routes_converged() || crate::route::desired(self) != self.routing.targets {
             return;
         }
-        let routing_step = |recovery: &Recovery| {
-            let (_, step) = self.current_step(recovery)?;
-            let waits = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
-            let progress = recovery.progress.as_ref()?;
-            (waits && matches!(progress.at, StepAt::Running { .. })).then_some(StepRef {
-                recovery: recovery.id,
-                rung: recovery.rung,
-                step: progress.step,
-                attempt: progress.attempt,
-            })
+        let waits = |(at, step, stand): (StepRef, &Step, &StepProgress)| {
+            let routing = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
+            (routing && matches!(stand.at, StepAt::Running { .. })).then_some(at)
         };
-        let done: Vec<StepRef> = self.open_recoveries().filter_map(routing_step).collect();
+        let done: Vec<StepRef> = self.open_recoveries().flat_map(|it| self.open_steps(it)).filter_map(waits).collect();
         for step in done {
             self.on_step_ended(at, step, Ended::Done);
         }
@@ -298,6 +331,10 @@ impl State {
     fn on_ahead(&mut self, process: &str, epoch: u64, targets: &[ReportedTarget]) {
         self.routing.epoch = epoch;
         self.routing.acknowledged.insert(process.to_owned(), epoch);
+        for known in self.known_processes().into_iter().filter(|it| it != process) {
+            self.hear(&known, TrafficWord::AnotherAhead);
+        }
+        self.hear(process, TrafficWord::Ahead);
         for target in targets {
             self.set_target(&target.route, &target.instance, target.state);
             let (Some(instance), Some(route)) =
@@ -324,9 +361,19 @@ impl State {
     fn on_published(&mut self, epoch: u64, targets: &[ReportedTarget]) {
         self.routing.epoch = epoch;
         self.routing.under.clone_from(&self.adopted);
+        for process in self.known_processes() {
+            self.hear(&process, TrafficWord::Published);
+        }
         for target in targets {
             self.set_target(&target.route, &target.instance, target.state);
         }
+    }
+
+    /// The traffic processes that were heard of, or will be.
+    fn known_processes(&self) -> Vec<String> {
+        let heard = self.routing.standing.keys().cloned();
+        let planned = self.processes().map(str::to_owned).filter(|it| !self.routing.standing.contains_key(it));
+        heard.chain(planned).collect()
     }
 
     pub(super) fn set_target(&mut self, route: &str, instance: &str, state: TargetState) {
@@ -390,15 +437,8 @@ impl State {
             Command::Approve { recovery, overrides, outcome, .. } => self.with(*recovery, |it| {
                 it.approved = true;
                 it.overrides.extend(overrides);
-                if let (Some(done), Some(progress)) = (outcome, &mut it.progress)
-                    && let StepAt::Ended(Ended::Unknown(_)) = progress.at
-                {
-                    if *done {
-                        progress.advance();
-                    } else {
-                        progress.round += 1;
-                        progress.at = StepAt::Ready;
-                    }
+                if let Some(done) = outcome {
+                    it.say_outcome(*done);
                 }
             }),
             Command::Abort { recovery, reason } => {
@@ -428,11 +468,12 @@ impl State {
         }
     }
 
-    fn close(&mut self, at: Time, id: RecoveryId, status: RecoveryStatus) {
+    fn close(&mut self, at: Time, id: RecoveryId, how: RecoveryInput) {
+        self.moved(id, how, |_| {});
         let Some(ix) = self.open.remove(&id) else { return };
         let component = &mut self.components[ix.index()];
         let Some(mut recovery) = component.recovery.take() else { return };
-        recovery.close(at, status);
+        recovery.close(at);
         if recovery.status == RecoveryStatus::RecoveryFailed || !recovery.steps.is_empty() {
             component.last_ended = Some(at);
         }
@@ -449,7 +490,10 @@ impl State {
         for ix in std::mem::take(&mut self.open).into_values() {
             if let Some(mut recovery) = self.components[ix.index()].recovery.take() {
                 recovery.tried.push("the plan was replaced".to_owned());
-                recovery.close(now, RecoveryStatus::RecoveryFailed);
+                if let Ok(next) = RecoveryLife::next(recovery.status, RecoveryInput::PlanReplaced) {
+                    recovery.status = next;
+                }
+                recovery.close(now);
                 self.remember(recovery);
             }
         }

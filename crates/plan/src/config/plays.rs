@@ -69,8 +69,9 @@ impl Compiler<'_> {
                 timeout,
                 attempts,
                 needs: Vec::new(),
+                stage: 0,
             };
-            let steps = vec![step, self.verify(*ix)];
+            let steps = in_turn(vec![step, self.verify(*ix)]);
             plays.insert(*ix, Play { to: *ix, steps, accepts_two_writers: false });
         }
         if plays.is_empty() {
@@ -105,8 +106,9 @@ impl Compiler<'_> {
                 timeout: run.timeout,
                 attempts: 1,
                 needs: needs.clone(),
+                stage: 0,
             };
-            Play { to: ix, steps: vec![step, self.verify(ix)], accepts_two_writers: false }
+            Play { to: ix, steps: in_turn(vec![step, self.verify(ix)]), accepts_two_writers: false }
         };
         Rung {
             strategy,
@@ -232,6 +234,7 @@ impl Compiler<'_> {
                         attempts: 1,
                         idempotent: true,
                         needs: Vec::new(),
+                        stage: 0,
                     })
                 }
                 None => self.service_missing(self.name(from).span, &self.name(from).value, "stop, which is its fence"),
@@ -241,7 +244,7 @@ impl Compiler<'_> {
         let name = format!("hand over to {}", self.name(to).value);
         steps.push(self.routing_step(name, StepKind::TakeOver { to, routes }));
         steps.push(self.verify(to));
-        Play { to, steps, accepts_two_writers: accepts }
+        Play { to, steps: in_turn(steps), accepts_two_writers: accepts }
     }
 
     fn fence_in_reach(&self, from: InstanceIx, service: &Service) {
@@ -265,7 +268,7 @@ impl Compiler<'_> {
     /// the bound is gone, but a slow disk is no reason to give up.
     fn routing_step(&self, name: String, kind: StepKind) -> Step {
         let timeout = (self.plan.allowances.route_apply * 10).max(PATIENCE);
-        Step { name, kind, plane: Plane::Local, timeout, attempts: 2, idempotent: true, needs: Vec::new() }
+        Step { name, kind, plane: Plane::Local, timeout, attempts: 2, idempotent: true, needs: Vec::new(), stage: 0 }
     }
 
     fn activate(&self, to: InstanceIx, steps: &mut Vec<Step>) {
@@ -296,6 +299,7 @@ impl Compiler<'_> {
                 timeout: act.timeout,
                 attempts: act.attempts,
                 needs: needs(self.cx, self.plan, &act.needs),
+                stage: 0,
             });
         }
     }
@@ -339,8 +343,17 @@ impl StepKind {
             attempts: 1,
             idempotent: true,
             needs: Vec::new(),
+            stage: 0,
         }
     }
+}
+
+/// Each step in a stage of its own.
+fn in_turn(mut steps: Vec<Step>) -> Vec<Step> {
+    for (stage, step) in steps.iter_mut().enumerate() {
+        step.stage = stage;
+    }
+    steps
 }
 
 fn service_word(service: &Service) -> String {
