@@ -1,11 +1,14 @@
 //! From facts to verdicts: what failed, and whether its recovery begins, waits, or has become needless.
 
-use mainstay_plan::observation::{Health, Scenario};
+use std::time::Duration;
+
+use mainstay_plan::observation::Health;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::guard;
 use crate::record::{Body, Completion, PhaseName};
 use crate::recover::{self, Choice};
+use crate::scenario;
 use crate::state::{Recovery, RecoveryStatus, State};
 use crate::waiting::WaitingOn;
 
@@ -14,18 +17,44 @@ pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
     let Some(recovery) = &state.components[component.index()].recovery else {
         return rejoin(state, component).or_else(|| detect(state, component));
     };
-    match recovery.status {
+    if let (Some(budget), Some(due)) = (recovery.budget, recovery.due())
+        && due < now
+        && !recovery.over_budget
+    {
+        let rto_ns = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
+        return Some(Body::BudgetExceeded { recovery: recovery.id, rto_ns });
+    }
+    let next = match recovery.status {
         RecoveryStatus::FailureDetected => initiate(state, recovery, now),
         RecoveryStatus::RecoveryInitiated | RecoveryStatus::RecoveryInProgress => recover::next(state, recovery, now),
         RecoveryStatus::RecoveryCompleted | RecoveryStatus::RecoveryFailed => None,
+    }?;
+    match &recovery.paused {
+        Some((by, reason)) if recovery.aborted.is_none() && begins_something(&next) => {
+            hold(recovery, WaitingOn::RecoveryPaused { by: by.clone(), reason: reason.clone() })
+        }
+        Some(_) | None => Some(next),
     }
+}
+
+/// Whether a decision about a recovery leads on, so that a pause of the recovery holds it back.
+const fn begins_something(decision: &Body) -> bool {
+    !matches!(
+        decision,
+        Body::StepTimedOut { .. }
+            | Body::RecoveryCompleted { .. }
+            | Body::RecoveryFailed { .. }
+            | Body::RungFailed { .. }
+    )
 }
 
 /// When [`next`] could say something else although no fact came in.
 pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Time> {
     let recovery = state.components[component.index()].recovery.as_ref()?;
     let held = recovery.held.as_ref().and_then(|(waiting, _)| waiting.until());
-    [held, recover::deadline(state, recovery)].into_iter().flatten().filter(|it| *it > now).min()
+    // A moment that is over for good must not be waited for again, so the budget ends just after its last moment.
+    let due = recovery.due().filter(|_| !recovery.over_budget).map(|it| it + Duration::from_nanos(1));
+    [held, due, recover::deadline(state, recovery)].into_iter().flatten().filter(|it| *it > now).min()
 }
 
 fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
@@ -42,23 +71,34 @@ fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
 fn detect(state: &State, component: ComponentIx) -> Option<Body> {
     let bound = state.components[component.index()].bound;
     let instance = &state.instances[bound.index()];
-    let (component, name) = (state.plan.component(component).name.clone(), state.plan.instance(bound).name.clone());
+    let (component_name, instance_name) =
+        (state.plan.component(component).name.clone(), state.plan.instance(bound).name.clone());
+    let plan = state.adopted.clone().unwrap_or_default();
     match instance.health {
-        Health::Down => Some(Body::FailureDetected {
-            component,
-            instance: name,
-            scenario: if instance.partly_answering { Scenario::ServiceFailure } else { Scenario::InstanceFailure },
-            first_failed: instance.since,
-            last_good: instance.last_good,
-            rule: None,
-        }),
+        Health::Down => {
+            let (scenario, incident, evidence) = scenario::explain(state, component);
+            Some(Body::FailureDetected {
+                component: component_name,
+                instance: instance_name,
+                scenario,
+                first_failed: instance.since,
+                last_good: instance.last_good,
+                plan,
+                rule: None,
+                evidence,
+                incident,
+            })
+        }
         Health::Healthy | Health::Suspect => state.accuser(bound).map(|accuser| Body::FailureDetected {
-            component,
-            instance: name,
+            component: component_name,
+            instance: instance_name,
             scenario: accuser.then,
             first_failed: accuser.since,
             last_good: None,
+            plan,
             rule: Some(accuser.rule.clone()),
+            evidence: accuser.terms.iter().map(ToString::to_string).collect(),
+            incident: None,
         }),
         // Whatever a rule says, unknown is never down.
         Health::Unknown => None,
@@ -76,18 +116,30 @@ fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, component.bound)),
     }
     if let Some(waiting) = guard::first(state, recovery, now) {
-        if let WaitingOn::Approval { expires: Some(at) } = waiting
+        if let WaitingOn::Approval { expires: Some(at), .. } = waiting
             && at <= now
         {
-            let why = "nobody approved it before the question expired".to_owned();
+            let why = match waiting {
+                WaitingOn::Approval { need: 2.., .. } => "too few people approved it before the question expired",
+                _ => "nobody approved it before the question expired",
+            };
+            let why = why.to_owned();
             return Some(Body::RecoveryFailed { recovery: recovery.id, why });
         }
         return hold(recovery, waiting);
+    }
+    if let Some((WaitingOn::Correlation { .. }, _)) = recovery.held
+        && recovery.incident.is_none()
+        && !recovery.classified
+    {
+        let (scenario, _, evidence) = scenario::explain(state, recovery.component);
+        return Some(Body::Classified { recovery: recovery.id, scenario, evidence });
     }
     match recover::choose(state, recovery, now) {
         Choice::Rung(_) | Choice::Exhausted => Some(Body::RecoveryInitiated {
             recovery: recovery.id,
             overruled: recovery.overrides.iter().map(|it| it.word().to_owned()).collect(),
+            approval: guard::approved(state, recovery, now),
         }),
         Choice::Wait(waiting) => hold(recovery, waiting),
     }

@@ -3,6 +3,8 @@
 //! Decisions read this and the time, and nothing else. [`State::apply`] is the only way to change it, so that the state
 //! after a restart is the state before it.
 
+pub(crate) mod concerned;
+mod domains;
 mod fired;
 mod fold;
 mod recovery;
@@ -15,13 +17,14 @@ use mainstay_plan::component::{StandbyState, Temperature};
 use mainstay_plan::observation::{Health, Scenario};
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
-use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
+use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
 use crate::machine::{Illegal, Standing};
-use crate::record::{RecoveryId, StepRef};
+use crate::record::{IncidentId, RecoveryId, StepRef};
+pub use domains::{Burst, DomainState, Incident};
 pub use fired::FiredRule;
 pub(crate) use fired::component_of;
-pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress};
+pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress, UndoAt};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
 const HISTORY: usize = 256;
@@ -38,6 +41,12 @@ pub struct State {
     pub seq: u64,
     /// The hash of the plan that the journal adopted last.
     pub adopted: Option<String>,
+    /// The zones and regions of the plan.
+    pub topology: Arc<Topology>,
+    /// By [`DomainIx`](mainstay_plan::DomainIx).
+    pub domains: Vec<DomainState>,
+    /// Zones and regions that are lost.
+    pub incidents: BTreeMap<IncidentId, Incident>,
     /// By [`InstanceIx`].
     pub instances: Vec<InstanceState>,
     /// By [`ComponentIx`].
@@ -60,6 +69,7 @@ pub struct State {
     /// Rules that are true, by place in the plan.
     fired: BTreeMap<usize, FiredRule>,
     rules_of: BTreeMap<ComponentIx, Vec<usize>>,
+    standings: Vec<domains::Standing>,
     open: BTreeMap<RecoveryId, ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
@@ -73,6 +83,10 @@ pub struct InstanceState {
     pub health: Health,
     /// When the first of the answers behind the verdict was asked.
     pub since: Time,
+    /// When it was found down, the last time.
+    pub down_at: Time,
+    /// It was well as of then, when something that depends on it had failed.
+    pub answered: Time,
     /// Since when nothing is known of it, while that is so.
     pub unseen_since: Time,
     /// The end of the last good observation before a `Down`.
@@ -99,6 +113,8 @@ impl InstanceState {
         InstanceState {
             health: Health::Unknown,
             since: Time::ZERO,
+            down_at: Time::ZERO,
+            answered: Time::ZERO,
             unseen_since: Time::ZERO,
             last_good: None,
             partly_answering: false,
@@ -121,6 +137,17 @@ pub struct ComponentState {
     pub witnessed: Option<Time>,
     /// Its pause, if there is one.
     pub paused: Option<Pause>,
+    /// Who approved its next recovery in advance.
+    pub advance: BTreeMap<String, Advance>,
+}
+
+/// An approval in advance. It is used up by the first recovery that needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// It counts until then.
+    pub until: Time,
+    /// Why.
+    pub reason: String,
 }
 
 /// Recoveries are held back.
@@ -155,9 +182,16 @@ impl State {
     /// The state before the first record.
     pub fn new(plan: Arc<Plan>) -> State {
         let names = Names::of(&plan);
-        let component =
-            |bound| ComponentState { bound, recovery: None, last_ended: None, witnessed: None, paused: None };
-        State {
+        let component = |bound| ComponentState {
+            bound,
+            recovery: None,
+            last_ended: None,
+            witnessed: None,
+            paused: None,
+            advance: BTreeMap::new(),
+        };
+        let topology = Arc::new(Topology::of(&plan));
+        let mut state = State {
             seq: 0,
             adopted: None,
             instances: plan.instances.iter().map(|_| InstanceState::unseen()).collect(),
@@ -175,11 +209,17 @@ impl State {
             rebound: Vec::new(),
             fired: BTreeMap::new(),
             rules_of: fired::by_component(&plan),
+            domains: vec![DomainState::default(); topology.domains.len()],
+            incidents: BTreeMap::new(),
+            standings: vec![domains::Standing::default(); plan.instances.len()],
+            topology,
             open: BTreeMap::new(),
             unknown_owners: BTreeMap::new(),
             names,
             plan,
-        }
+        };
+        state.recount_all();
+        state
     }
 
     /// The same facts under another plan: what has the same name keeps its binding, its fences and its pauses. Health has to
@@ -212,12 +252,14 @@ impl State {
             component.bound = is_one_of_them.unwrap_or(component.bound);
             component.last_ended = was.last_ended;
             component.paused = was.paused;
+            component.advance = was.advance;
         }
         for (route, states) in self.plan.routes.iter().zip(self.routing.targets) {
             for (target, state) in route.targets.iter().zip(states) {
                 next.set_target(&route.name, &self.plan.instance(target.instance).name, state);
             }
         }
+        next.recount_all();
         next
     }
 
@@ -289,6 +331,13 @@ impl State {
         self.play(recovery)?.steps.get(step.step).filter(|_| runs)
     }
 
+    /// The step, while this very try of its undo is being made.
+    pub fn undoing(&self, step: StepRef) -> Option<&Step> {
+        let recovery = self.open_recovery(step.recovery)?;
+        let undoes = recovery.rung == step.rung && recovery.progress.as_ref()?.undoes(step);
+        self.play(recovery)?.steps.get(step.step).filter(|_| undoes)
+    }
+
     /// What an instance is at the moment.
     pub fn standby_state(&self, ix: InstanceIx) -> StandbyState {
         let instance = &self.instances[ix.index()];
@@ -325,7 +374,7 @@ impl State {
         (!self.plan.routes.is_empty()).then_some(LOCAL_PROCESS).into_iter()
     }
 
-    /// Lets `component` have just failed, with its witnesses answering and its standbys as far behind as `loss` says, asks
+    /// Lets `component` have just failed, alone, with its witnesses answering and its standbys as far behind as `loss` says, asks
     /// `question`, and puts everything back.
     pub(crate) fn with_failed<T>(
         &mut self,
@@ -338,6 +387,16 @@ impl State {
         let planned = plan.component(component);
         let before = self.components[component.index()].clone();
         let instances: Vec<_> = planned.instances.iter().map(|it| self.instances[it.index()].clone()).collect();
+        let place = self.topology.place(before.bound);
+        let domains: Vec<_> = place.domains().map(|it| (it, self.domains[it.index()].answered)).collect();
+        for (domain, _) in &domains {
+            self.domains[domain.index()].answered = now;
+        }
+        let well: Vec<_> = planned.depends_on.iter().map(|it| self.components[it.index()].bound).collect();
+        let well: Vec<_> = well.into_iter().map(|it| (it, self.instances[it.index()].answered)).collect();
+        for (instance, _) in &well {
+            self.instances[instance.index()].answered = now;
+        }
         for instance in &planned.instances {
             self.instances[instance.index()].frozen_loss.get_or_insert_with(|| loss(*instance));
         }
@@ -354,6 +413,12 @@ impl State {
         self.components[component.index()] = before;
         for (instance, was) in planned.instances.iter().zip(instances) {
             self.instances[instance.index()] = was;
+        }
+        for (domain, was) in domains {
+            self.domains[domain.index()].answered = was;
+        }
+        for (instance, was) in well {
+            self.instances[instance.index()].answered = was;
         }
         answer
     }

@@ -16,8 +16,10 @@ mod planes;
 mod recover;
 mod recoveries;
 mod resume;
+mod retry;
 pub(crate) mod run;
 mod schema;
+mod skip;
 mod status;
 pub(crate) mod traffic;
 mod upgrade;
@@ -85,6 +87,8 @@ enum Command {
     Abort(abort::Abort),
     Pause(pause::Pause),
     Resume(resume::Resume),
+    Skip(skip::Skip),
+    Retry(retry::Retry),
     Adopt(adopt::Adopt),
     Journal(journal::Journal),
     Completions(completions::Completions),
@@ -96,7 +100,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries"]),
-    ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt"]),
+    ("Act", &["recover", "approve", "abort", "pause", "resume", "skip", "retry", "adopt"]),
     ("Prove", &["journal"]),
     ("More", &["completions", "man", "help"]),
 ];
@@ -126,6 +130,8 @@ impl Cli {
             Command::Abort(it) => it.run(&cx),
             Command::Pause(it) => it.run(&cx),
             Command::Resume(it) => it.run(&cx),
+            Command::Skip(it) => it.run(&cx),
+            Command::Retry(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),
             Command::Completions(it) => it.run(),

@@ -73,7 +73,7 @@ fn table_of_rules(rules: &[&Rule], now: u64, look: Look) -> String {
             let fired = fired.map(|fired| format!(" (when it fired: {})", fired.value)).unwrap_or_default();
             line("sees", &format!("{} = {}{fired}", term.term, term.value));
         }
-        for idle in &it.idle {
+        if let Some(idle) = &it.idle {
             line("does", idle);
         }
         table.row(
@@ -214,6 +214,10 @@ fn below(it: &Component, now: u64, look: Look) -> String {
         let by = until_ns.map(|at| format!(", by {}", utc_seconds(at))).unwrap_or_default();
         line("until", &format!("{ends_when}{by}"));
         line("to overrule", way_out);
+    }
+    for advance in &it.approved_in_advance {
+        let end = format!("`mainstay approve {} --revoke` takes it back", it.name);
+        line("approved", &format!("in advance {}; {end}", shown_pause(advance)));
     }
     if let Some(pause) = &it.paused {
         line("paused", &format!("{}; `mainstay resume {}` ends it", shown_pause(pause), it.name));

@@ -6,10 +6,11 @@ use mainstay_plan::component::Temperature;
 use mainstay_plan::observation::Health;
 use mainstay_plan::policy::OnJournalLoss;
 use mainstay_plan::route::Sharing;
-use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy};
+use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy, Whom};
 use mainstay_plan::{InstanceIx, Time};
 
 use crate::command::Override;
+use crate::scenario;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
 
@@ -44,6 +45,11 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
     let (mut reasons, mut overrules) = (Vec::new(), BTreeSet::new());
     for (rung, planned) in ladder.iter().enumerate().skip(if untried { 0 } else { recovery.rung }) {
         let why = match possible(state, recovery, planned) {
+            _ if recovery.given_up.contains(&rung) => "given up by hand".to_owned(),
+            Possible::Yes | Possible::Unseen(_) if let Some(why) = &recovery.skip => {
+                let given_up = Passed { rung, strategy: planned.strategy, why: why.clone() };
+                return Choice::Rung(Err(first_passed.unwrap_or(given_up)));
+            }
             Possible::Yes => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
             Possible::No(why) => why,
             Possible::Guarded(guard, why) => {
@@ -96,6 +102,23 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
     let Some(play) = rung.plays.get(&bound) else {
         return Possible::No(format!("there is no way from `{}`", state.plan.instance(bound).name));
     };
+    if let Some(why) = scenario::out_of_place(state, play.to) {
+        return Possible::No(why);
+    }
+    for it in &rung.only_if {
+        let instance = match it.of {
+            Whom::Component(ix) => state.components[ix.index()].bound,
+            Whom::Instance(ix) => ix,
+        };
+        match state.instances[instance.index()].health {
+            health if health == it.health => {}
+            Health::Unknown | Health::Suspect => return Possible::Unseen(instance),
+            health @ (Health::Healthy | Health::Down) => {
+                let name = it.of.name(&state.plan);
+                return Possible::No(format!("only if `{name}` is {}, and it is {}", it.health.word(), health.word()));
+            }
+        }
+    }
     if play.to == bound {
         return Possible::Yes;
     }

@@ -35,6 +35,15 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
             };
             Command::Approve { recovery: recovery()?, overrides, outcome, reason }
         }
+        "approves-in-advance" => {
+            let span: Duration = line::span(flag("for").ok_or("for how long?")?)?;
+            Command::ApproveInAdvance { component: first()?, until: now + span, reason }
+        }
+        "revokes" => Command::Revoke { component: first()? },
+        "skips" => Command::Skip { recovery: recovery()?, reason },
+        "retries" => Command::Retry { recovery: recovery()?, reason },
+        "holds" => Command::PauseRecovery { recovery: recovery()?, reason },
+        "lets-go" => Command::ResumeRecovery { recovery: recovery()? },
         "aborts" => Command::Abort { recovery: recovery()?, reason },
         "pauses" => {
             let span: Duration = line::span(flag("for").ok_or("for how long?")?)?;

@@ -1,6 +1,6 @@
 //! The plan as a whole, and where it runs.
 
-use super::{AGENT, CACHE_ENTRY, COORDINATION, DRILL, ESCALATION_STEP, EVACUATION, SITE_GUARDS, VARIABLE};
+use super::{AGENT, CACHE_ENTRY, COORDINATION, DRILL, ESCALATION_STEP, EVACUATION, PERSON, SITE_GUARDS, VARIABLE};
 use super::{
     COMPONENT, CREDENTIAL, Field, Kind, NOTIFICATION, Presence, ROUTE, RULE, STANDBY, Shape, WITNESS, field, words,
 };
@@ -27,7 +27,7 @@ static PLAN_OWN: [Field; 8] = [
 ];
 
 /// What an included file may hold, too.
-static SECTIONS: [Field; 15] = [
+static SECTIONS: [Field; 16] = [
     field("variables", Kind::Named(&VARIABLE), "what is taken from the environment, by name, and used as `${NAME}`"),
     field("components", Kind::Named(&COMPONENT), "what is bound to one location").needed("{ orders-db: { … } }"),
     field("standbys", Kind::Named(&STANDBY), "what can take over"),
@@ -41,6 +41,7 @@ static SECTIONS: [Field; 15] = [
     field("drills", Kind::Named(&DRILL), "rehearsals, and how often they are due"),
     field("notifications", Kind::Named(&NOTIFICATION), "who is told, and how"),
     field("escalation", Kind::List(&ESCALATION_STEP), "who is told next when nobody answers"),
+    field("people", Kind::Named(&PERSON), "who may approve what, by the name of the user on the agent's machine"),
     field("agents", Kind::Named(&AGENT), "agents beside the one that decides"),
     field("coordination", Kind::Map(&COORDINATION), "where leases live when several agents may decide"),
 ];
@@ -57,7 +58,7 @@ static PART_OWN: [Field; 1] =
     [field("version", Kind::Version, "of this grammar; the including file's, if it is not said")];
 
 /// The sections, none of which must be in every file.
-static PART_SECTIONS: [Field; 15] = {
+static PART_SECTIONS: [Field; 16] = {
     let mut sections = SECTIONS;
     sections[1].presence = Presence::Optional;
     sections
@@ -92,7 +93,7 @@ pub(crate) static ALLOWANCES: Shape = Shape {
     rules: &[],
 };
 
-static ALLOWANCE_FIELDS: [Field; 5] = [
+static ALLOWANCE_FIELDS: [Field; 6] = [
     field("lateness", Kind::Positive, "how late the agent may notice something before it takes itself for broken")
         .or("250ms"),
     field("journal_sync", Kind::Positive, "one sync of the journal to the disk").or("100ms"),
@@ -100,6 +101,12 @@ static ALLOWANCE_FIELDS: [Field; 5] = [
     field("agent_restart", Kind::Positive, "for whoever supervises the agent to start it again").or("5s"),
     field("forced_stop", Kind::Positive, "for a killed process to be seen gone: the time limit of a `stop` fence")
         .or("5s"),
+    field(
+        "correlation",
+        Kind::Duration,
+        "how long a failure may wait until its neighbours and what it depends on say whether they failed with it; `0s` asks nobody",
+    )
+    .or("2s"),
 ];
 
 pub(crate) static TRAFFIC: Shape = Shape {
