@@ -72,9 +72,8 @@ pub fn waiting(state: &State, component: ComponentIx) -> Option<(RecoveryId, Wai
 /// Why nothing follows from a rule that is true, if nothing does.
 pub fn idle(state: &State, fired: &FiredRule) -> Option<String> {
     let Some(accused) = fired.accused else {
-        return Some(
-            "nothing is done about a zone or a region as a whole: each component is recovered for itself".to_owned(),
-        );
+        let what = state.topology.domain(fired.domain?).name();
+        return Some(format!("what is down in {what} is recovered elsewhere; what still answers there is left alone"));
     };
     let planned = state.plan.instance(accused);
     let component = &state.components[planned.component.index()];

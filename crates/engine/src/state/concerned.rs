@@ -51,8 +51,9 @@ impl State {
             | Body::PositionFrozen { instance: name, .. }
             | Body::Rejoined { instance: name } => instance(name),
             Body::RuleFired { rule, .. } | Body::RuleCleared { rule } => {
-                let of = state.rule(rule).and_then(|it| component_of(&state.plan, &state.plan.rules[it]));
-                of.map_or(Concerned::Nobody, Concerned::Component)
+                let component = |it: usize| component_of(&state.plan, &state.plan.rules[it]).map(Concerned::Component);
+                let domain = |it: usize| state.domain_of_rule(it).map(Concerned::Domain);
+                state.rule(rule).and_then(|it| component(it).or_else(|| domain(it))).unwrap_or(Concerned::Nobody)
             }
             Body::WitnessesAnswered { component: name, .. }
             | Body::FailureDetected { component: name, .. }

@@ -2,7 +2,7 @@
 
 use mainstay_plan::observation::{Health, Scenario};
 use mainstay_plan::rule::{Rule, Scope};
-use mainstay_plan::{ComponentIx, InstanceIx, Plan, Time};
+use mainstay_plan::{ComponentIx, DomainIx, InstanceIx, Plan, Time};
 use std::collections::BTreeMap;
 
 use super::State;
@@ -24,6 +24,8 @@ pub struct FiredRule {
     /// The instance that has failed, as it says. A rule about a component speaks of whatever was the component when it fired: a
     /// takeover does not make the new one guilty.
     pub accused: Option<InstanceIx>,
+    /// The zone or region that is lost, as it says.
+    pub domain: Option<DomainIx>,
 }
 
 /// Rules by the component that they speak of.
@@ -66,6 +68,20 @@ impl State {
         rules.iter().filter_map(|it| self.fired.get(it)).find(|it| it.accused == Some(instance))
     }
 
+    /// The zone or region that a rule speaks of, if it speaks of one.
+    pub(crate) fn domain_of_rule(&self, rule: usize) -> Option<DomainIx> {
+        match &self.plan.rules[rule].of {
+            Scope::Region(region) => self.topology.named(region, None),
+            Scope::Zone { region, zone } => self.topology.named(region, Some(zone)),
+            Scope::All | Scope::Host(_) | Scope::Component(_) | Scope::Instances(_) => None,
+        }
+    }
+
+    /// The first rule that says that a zone or region is lost.
+    pub(crate) fn accuser_of_domain(&self, domain: DomainIx) -> Option<&FiredRule> {
+        self.fired.values().find(|it| it.domain == Some(domain))
+    }
+
     /// Since when the instance that a component is bound to has failed, by its probes or by a rule.
     pub(crate) fn failing_since(&self, component: ComponentIx) -> Option<Time> {
         let bound = self.components[component.index()].bound;
@@ -88,8 +104,8 @@ impl State {
                 self.components[component.index()].bound
             }
         });
-        let (rule, then) = (rule.name.clone(), rule.then);
-        self.fired.insert(ix, FiredRule { rule, at, since, terms: terms.to_vec(), then, accused });
+        let (domain, rule, then) = (self.domain_of_rule(ix), rule.name.clone(), rule.then);
+        self.fired.insert(ix, FiredRule { rule, at, since, terms: terms.to_vec(), then, accused, domain });
     }
 
     pub(super) fn on_rule_cleared(&mut self, name: &str) {
