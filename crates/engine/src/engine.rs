@@ -161,6 +161,9 @@ impl Engine {
         for fact in self.soft.health_changes(&self.core.state, &seen) {
             self.record(now, fact, effects);
         }
+        for fact in self.soft.impairments(&self.core.state) {
+            self.record(now, fact, effects);
+        }
         self.look_at_rules(now, &seen, effects);
         let awaiting = self.core.awaiting();
         for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {

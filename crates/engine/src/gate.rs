@@ -90,6 +90,8 @@ impl Gate {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
             | Body::RuleFired { .. }
             | Body::RuleCleared { .. }
             | Body::FailureDetected { .. }

@@ -20,6 +20,7 @@ pub mod driver;
 pub mod effect;
 pub mod engine;
 mod gate;
+pub mod gray;
 pub mod guard;
 pub mod input;
 pub mod machine;

@@ -14,6 +14,7 @@ use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, ProbeIx, Time};
 
 use crate::effect::Effect;
+use crate::gray::{self, Pulse, Replica};
 use crate::machine::{Told, after};
 use crate::record::{Body, Ended, Evidence, StepRef};
 use crate::scenario::{self, Question};
@@ -38,6 +39,10 @@ pub struct Soft {
     samples: Vec<VecDeque<(Time, Duration)>>,
     /// Instances whose verdict may have changed since the last look.
     touched: BTreeSet<InstanceIx>,
+    /// By instance: what is wrong with its replication.
+    replicas: Vec<Replica>,
+    /// Instances that may be impaired, or not any more.
+    gray: BTreeSet<InstanceIx>,
     /// A verdict became too old at this moment: what follows from that is to be looked at.
     aged: Option<Time>,
     /// Questions from before this were numbered by another plan.
@@ -78,6 +83,8 @@ pub struct Watch {
     ask_again: bool,
     /// Something was done to what it asks: an answer to an older question says nothing.
     anew: Time,
+    /// Whether it is neither good nor failed.
+    pub(crate) pulse: Pulse,
 }
 
 /// What was taken in.
@@ -103,6 +110,8 @@ impl Soft {
             due: BTreeSet::new(),
             samples: plan.instances.iter().map(|_| VecDeque::new()).collect(),
             touched: BTreeSet::new(),
+            replicas: vec![Replica::default(); plan.instances.len()],
+            gray: BTreeSet::new(),
             aged: None,
             since: now,
             believe_since: Time::ZERO,
@@ -145,13 +154,33 @@ impl Soft {
             failure if failure.is_failure() && late => Answer::CouldNotAsk("we were late ourselves".to_owned()),
             answer => answer,
         };
+        let before = watch.health;
         watch.fold(&timing, &answer, observation.started, observation.ended);
+        // An answer that took longer than it may was measured by someone who was late.
+        let measured = answer == Answer::Good && probe.kind.reports_latency() && took <= timing.timeout;
+        let latency = measured.then_some(took);
+        let changed = match &answer {
+            Answer::Good => watch.pulse.good(latency, timing.timeout),
+            Answer::Refused(_) | Answer::TimedOut | Answer::Wrong(_) => {
+                watch.pulse.failed(watch.health == Health::Down)
+            }
+            Answer::CouldNotAsk(_) => false,
+        };
+        let changed = changed || before != watch.health;
         if let (Some(lag), Watches::Instance(instance), false) = (observation.lag, probe.watches, outdated) {
             let samples = &mut self.samples[instance.index()];
             if samples.len() == SAMPLES {
                 samples.pop_front();
             }
             samples.push_back((observation.started, lag));
+        }
+        if let Watches::Instance(instance) = probe.watches {
+            if answer == Answer::Good && probe.kind.reports_lag() {
+                self.judge_replication(state, instance, observation.lag);
+            }
+            if changed {
+                self.gray.insert(instance);
+            }
         }
         if answer == Answer::Good {
             self.count_verification(observation.probe, observation.started);
@@ -165,9 +194,29 @@ impl Soft {
                 self.ask_around(state, instance, now);
             }
         }
-        // An answer that took longer than it may was measured by someone who was late.
-        let measured = answer == Answer::Good && probe.kind.reports_latency() && took <= timing.timeout;
-        Some(Taken { ended: observation.ended, latency: measured.then_some(took) })
+        Some(Taken { ended: observation.ended, latency })
+    }
+
+    /// Once something is wrong, each answer is looked at: what is wrong depends on the active instance, too.
+    fn judge_replication(&mut self, state: &State, instance: InstanceIx, lag: Option<Duration>) {
+        let rpo = state.plan.component(state.plan.instance(instance).component).objectives.rpo;
+        let replica = &mut self.replicas[instance.index()];
+        let was = replica.lagging.is_some();
+        replica.take(lag, rpo, self.samples[instance.index()].iter());
+        if was || replica.lagging.is_some() {
+            self.gray.insert(instance);
+        }
+    }
+
+    /// What is wrong with the replication of an instance.
+    pub(crate) fn replica(&self, instance: InstanceIx) -> &Replica {
+        &self.replicas[instance.index()]
+    }
+
+    /// Instances that are impaired, or not any more, as facts.
+    pub(crate) fn impairments(&mut self, state: &State) -> Vec<Body> {
+        let touched = std::mem::take(&mut self.gray);
+        touched.into_iter().flat_map(|it| gray::changes(state, self, it)).collect()
     }
 
     /// We were late: failures seen up to now are not believed, and counting starts again.
@@ -561,6 +610,7 @@ impl Watch {
             in_flight: None,
             ask_again: false,
             anew: Time::ZERO,
+            pulse: Pulse::default(),
         }
     }
 

@@ -16,6 +16,13 @@ pub(crate) fn notice(state: &State, body: &Body) -> Option<(NoticeLevel, String)
             let text = format!("{component}: {} of `{instance}` detected by rule `{rule}`", scenario.word());
             Some((NoticeLevel::Warning, text))
         }
+        Body::Impaired { instance, how, evidence } => {
+            let text = format!("`{instance}` is impaired ({}): {evidence}; nothing is done about it", how.word());
+            Some((NoticeLevel::Warning, text))
+        }
+        Body::ImpairmentEnded { instance, how } => {
+            Some((NoticeLevel::Info, format!("`{instance}` is not impaired any more ({})", how.word())))
+        }
         Body::RuleFired { rule, terms, .. } => {
             Some((NoticeLevel::Warning, format!("rule `{rule}` is true: {}", TermValue::list(terms))))
         }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{health_word, phase_word, scenario_word, strategy_word, time_nanos};
 use crate::command::Command;
+use crate::gray::Impairment;
 use crate::waiting::WaitingOn;
 
 /// One record: what, and when on the agent's timeline.
@@ -293,6 +294,22 @@ pub enum Body {
         /// Why.
         reason: String,
     },
+    /// An instance is neither whole nor down.
+    Impaired {
+        /// The instance.
+        instance: String,
+        /// How.
+        how: Impairment,
+        /// What was seen.
+        evidence: String,
+    },
+    /// It is not so any more.
+    ImpairmentEnded {
+        /// The instance.
+        instance: String,
+        /// How it was impaired.
+        how: Impairment,
+    },
     /// A decision rule became true.
     RuleFired {
         /// The rule.
@@ -539,6 +556,8 @@ impl Body {
             Body::TrafficAhead { .. } => "traffic_ahead",
             Body::Commanded { .. } => "commanded",
             Body::JournalLost { .. } => "journal_lost",
+            Body::Impaired { .. } => "impaired",
+            Body::ImpairmentEnded { .. } => "impairment_ended",
             Body::RuleFired { .. } => "rule_fired",
             Body::RuleCleared { .. } => "rule_cleared",
             Body::FailureDetected { .. } => "failure_detected",
@@ -582,6 +601,8 @@ impl Body {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
             | Body::RuleFired { .. }
             | Body::RuleCleared { .. } => true,
             Body::FailureDetected { .. }

@@ -93,6 +93,10 @@ impl Teller {
             ),
             Body::Commanded { command, by } => format!("{by}: {}", self.command(command)),
             Body::JournalLost { reason } => format!("the journal can't be written any more: {reason}"),
+            Body::Impaired { instance, how, evidence } => {
+                format!("{instance} is impaired ({}): {evidence}", how.word())
+            }
+            Body::ImpairmentEnded { instance, how } => format!("{instance} is not impaired any more ({})", how.word()),
             Body::RuleFired { rule, since, terms } => {
                 format!("rule {rule} is true since {}: {}", (self.moment)(*since), TermValue::list(terms))
             }
@@ -196,6 +200,8 @@ impl Teller {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
             | Body::RuleFired { .. }
             | Body::RuleCleared { .. } => return None,
         })

@@ -19,6 +19,7 @@ use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
+use crate::gray::Impairment;
 use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
 pub use domains::{Burst, DomainState, Incident};
@@ -97,6 +98,8 @@ pub struct InstanceState {
     pub displaced: bool,
     /// What it would lose as a standby, frozen when the failure was seen: outer `None`: not frozen; inner `None`: unknown.
     pub frozen_loss: Option<Option<Duration>>,
+    /// How it is neither whole nor down: since when, and what was seen.
+    pub impaired: BTreeMap<Impairment, (Time, String)>,
 }
 
 /// A record that came where it can't come.
@@ -120,6 +123,7 @@ impl InstanceState {
             partly_answering: false,
             displaced: false,
             frozen_loss: None,
+            impaired: BTreeMap::new(),
         }
     }
 }

@@ -159,6 +159,8 @@ impl Checkers {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
             | Body::RuleCleared { .. }
             | Body::NeighbourAnswered { .. }
             | Body::DependencyAnswered { .. }

@@ -205,6 +205,11 @@ impl World {
         self.at(after, Event::Fault(fault));
     }
 
+    /// Lets a server be gray from now on.
+    pub fn suffer_gray(&mut self, gray: Gray) {
+        self.grays.suffer(gray);
+    }
+
     /// Lets an operator say something after a while. A command that is refused at that moment is a broken test.
     pub fn say(&mut self, after: Duration, command: Command) {
         self.at(after, Event::Say(command));

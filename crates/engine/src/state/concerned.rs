@@ -49,6 +49,8 @@ impl State {
             Body::HealthChanged { instance: name, .. }
             | Body::DependencyAnswered { instance: name, .. }
             | Body::PositionFrozen { instance: name, .. }
+            | Body::Impaired { instance: name, .. }
+            | Body::ImpairmentEnded { instance: name, .. }
             | Body::Rejoined { instance: name } => instance(name),
             Body::RuleFired { rule, .. } | Body::RuleCleared { rule } => {
                 let component = |it: usize| component_of(&state.plan, &state.plan.rules[it]).map(Concerned::Component);

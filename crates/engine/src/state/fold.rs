@@ -75,6 +75,16 @@ impl State {
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
             Body::Commanded { command, by } => self.on_command(at, command, by),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
+            Body::Impaired { instance, how, evidence } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].impaired.insert(*how, (at, evidence.clone()));
+                }
+            }
+            Body::ImpairmentEnded { instance, how } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].impaired.remove(how);
+                }
+            }
             Body::RuleFired { rule, since, terms } => self.on_rule_fired(at, rule, *since, terms),
             Body::RuleCleared { rule } => self.on_rule_cleared(rule),
             Body::FailureDetected {
@@ -231,6 +241,7 @@ impl State {
             instance.health = Health::Unknown;
             instance.unseen_since = at;
             instance.frozen_loss = None;
+            instance.impaired.clear();
         }
         for domain in &mut self.domains {
             domain.burst = None;

@@ -43,6 +43,13 @@ fn component(engine: &Engine, ix: ComponentIx, now: Time) -> Vec<String> {
         let health = state.instances[instance.index()].health.word();
         lines.push(format!("    {name} is {}, {health}", state.standby_state(*instance).word()));
     }
+    for instance in &planned.instances {
+        let name = &state.plan.instance(*instance).name;
+        let impaired = &state.instances[instance.index()].impaired;
+        lines.extend(impaired.iter().map(|(how, (since, evidence))| {
+            format!("    {name} is impaired ({}) since {}: {evidence}", how.word(), show::moment(*since))
+        }));
+    }
     lines.extend(waiting(engine, ix).into_iter().filter(|it| !it.contains("waits for nothing")));
     lines.push(format!("    {}", recoverable(engine, ix, now)));
     lines

@@ -229,7 +229,7 @@ impl Stage<'_> {
             world.fault(Duration::ZERO, Fault::Breaks(Box::new(Broken { dns: true, ..Broken::default() })));
         }
         for (probe, takes) in no_slower(plan) {
-            world.fault(Duration::ZERO, Fault::Gray(Gray::Slow(probe, Some(takes))));
+            world.suffer_gray(Gray::Slow(probe, Some(takes)));
         }
         let slowest = plan.probes.iter().map(|it| it.timing.interval).max().unwrap_or_default();
         world.run_for(slowest * 4 + slowest * luck.phase / PHASES + Duration::from_millis(7));
