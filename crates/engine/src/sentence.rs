@@ -24,6 +24,16 @@ impl Teller {
         Teller { moment, span, steps: BTreeMap::new() }
     }
 
+    /// A moment, as this teller shows it.
+    pub fn moment(&self, at: Time) -> String {
+        (self.moment)(at)
+    }
+
+    /// A duration, as this teller shows it.
+    pub fn span(&self, span: Duration) -> String {
+        (self.span)(span)
+    }
+
     /// What a record says.
     pub fn tell(&mut self, body: &Body) -> String {
         if let Body::StepStarted { step, name, .. } | Body::UndoStarted { step, name, .. } = body {
@@ -101,6 +111,14 @@ impl Teller {
                 format!("rule {rule} is true since {}: {}", (self.moment)(*since), TermValue::list(terms))
             }
             Body::RuleCleared { rule } => format!("rule {rule} is not true any more"),
+            Body::Told { channel, notice, nth, ended } => {
+                let message = format!("{notice}, message {nth}, over {channel}");
+                match ended {
+                    Ended::Done => format!("{message}: arrived"),
+                    Ended::Failed(why) => format!("{message}: did not arrive: {why}"),
+                    Ended::Unknown(why) => format!("{message}: unknown whether it arrived: {why}"),
+                }
+            }
             Body::FailureDetected { .. }
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
@@ -120,7 +138,9 @@ impl Teller {
             | Body::Rejoined { .. }
             | Body::TablePublished { .. }
             | Body::RecoveryCompleted { .. }
-            | Body::RecoveryFailed { .. } => return None,
+            | Body::RecoveryFailed { .. }
+            | Body::NoticeSent { .. }
+            | Body::NoticeResent { .. } => return None,
         })
     }
 
@@ -185,6 +205,12 @@ impl Teller {
                 }
             }
             Body::RecoveryFailed { recovery, why } => format!("{recovery} failed: {why}"),
+            Body::NoticeSent { level, text, to, .. } => {
+                format!("tell {} ({}): {text}", to.join(", "), level.word())
+            }
+            Body::NoticeResent { channel, notice, nth } => {
+                format!("{notice}, message {nth}, over {channel}: tried again")
+            }
             Body::AgentStarted { .. }
             | Body::AgentStopped { .. }
             | Body::PlanAdopted { .. }
@@ -203,7 +229,8 @@ impl Teller {
             | Body::Impaired { .. }
             | Body::ImpairmentEnded { .. }
             | Body::RuleFired { .. }
-            | Body::RuleCleared { .. } => return None,
+            | Body::RuleCleared { .. }
+            | Body::Told { .. } => return None,
         })
     }
 
@@ -237,6 +264,7 @@ impl Teller {
             }
             Command::Revoke { component } => format!("revoke approvals in advance of {component}"),
             Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),
+            Command::Acknowledge { what, reason } => format!("acknowledge {what}: {reason}"),
         }
     }
 }
@@ -255,7 +283,7 @@ fn shown_evidence(evidence: &[Evidence]) -> String {
 }
 
 /// As the status calls it too.
-const fn target_word(state: TargetState) -> &'static str {
+pub const fn target_word(state: TargetState) -> &'static str {
     match state {
         TargetState::Serving => "serving",
         TargetState::Standby => "standby",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mainstay_engine::codec::{Encoded, decode};
 use mainstay_engine::driver::{Driver, Todo};
-use mainstay_engine::effect::Order;
+use mainstay_engine::effect::{Order, Telling};
 use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Engine, Input, Record};
@@ -27,6 +27,8 @@ const ANSWER: Duration = Duration::from_millis(5);
 const SYNC: Duration = Duration::from_millis(1);
 const APPLY: Duration = Duration::from_millis(1);
 const ACTION: Duration = Duration::from_millis(100);
+const CARRY: Duration = Duration::from_millis(50);
+const CARRIER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What came out of the engine, for the text.
 pub(crate) enum Came {
@@ -44,6 +46,7 @@ enum Event {
     SecondFile(u64),
     Done(Order),
     Ended(StepRef, Outcome),
+    Told(Box<Input>),
     Applied(RoutingTable),
     StartAgent,
 }
@@ -62,6 +65,8 @@ pub(crate) struct World {
     pub(crate) next_action: Option<Ends>,
     pub(crate) actions: BTreeMap<Option<String>, Ends>,
     pub(crate) action_takes: Duration,
+    /// How messages over a channel end, if not well; `None`: it never answers.
+    pub(crate) channels: BTreeMap<String, Option<Outcome>>,
     pub(crate) disk_works: bool,
     pub(crate) traffic_answers: bool,
     pub(crate) traffic_refuses: Option<String>,
@@ -98,6 +103,7 @@ impl World {
             next_action: None,
             actions: BTreeMap::new(),
             action_takes: ACTION,
+            channels: BTreeMap::new(),
             disk_works: true,
             traffic_answers: true,
             traffic_refuses: None,
@@ -252,6 +258,7 @@ impl World {
                     self.turn(vec![Input::Outcome { step, outcome }]);
                 }
             }
+            Event::Told(input) => self.turn(vec![*input]),
             Event::Applied(table) => self.apply(table),
             Event::StartAgent => self.start(),
         }
@@ -333,9 +340,20 @@ impl World {
                     self.at(self.traffic_takes, Event::Applied(table.clone()));
                 }
             }
-            Todo::Notify(_) => {}
+            Todo::Log(_) => {}
+            Todo::Notify(telling) => self.carry(telling),
         }
         self.came.push((self.now, Came::Todo(Box::new(todo))));
+    }
+
+    fn carry(&mut self, telling: &Telling) {
+        let (channel, notice, nth) = (telling.channel.clone(), telling.notice, telling.nth);
+        let (took, outcome) = match self.channels.get(&channel) {
+            None => (CARRY, Outcome::Done),
+            Some(Some(outcome)) => (CARRY, outcome.clone()),
+            Some(None) => (CARRIER_TIMEOUT, Outcome::Unknown("no answer in time".to_owned())),
+        };
+        self.at(took, Event::Told(Box::new(Input::Told { channel, notice, nth, outcome })));
     }
 
     fn apply(&mut self, table: RoutingTable) {
