@@ -8,7 +8,7 @@ use mainstay_engine::record::{Completion, Ended, RecoveryId, TermValue};
 use mainstay_engine::rules::evaluate::Truth;
 use mainstay_engine::rules::{Present, shown, shown_health};
 use mainstay_engine::state::notices::Notice;
-use mainstay_engine::state::{Pause, Recovery, RecoveryStatus, State, StepLog};
+use mainstay_engine::state::{Incident, Pause, Recovery, RecoveryStatus, State, StepLog};
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_engine::{Engine, WaitingOn};
 use mainstay_plan::notification::{NoticeLevel, NotificationChannel};
@@ -111,6 +111,19 @@ fn term(it: &TermValue) -> api::Term {
     api::Term { term: it.term.clone(), value: it.value.clone() }
 }
 
+/// Zones and regions that are lost.
+pub(crate) fn incidents(state: &State) -> Vec<api::Incident> {
+    let incident = |it: &Incident| api::Incident {
+        id: it.id.to_string(),
+        scenario: it.scenario.word().to_owned(),
+        lost: state.topology.domain(it.domain).name(),
+        opened_ns: it.opened.as_nanos(),
+        evidence: it.evidence.clone(),
+        open: state.open_recoveries().filter(|open| open.incident == Some(it.id)).count(),
+    };
+    state.incidents.values().map(incident).collect()
+}
+
 /// The traffic process and its routes.
 pub(crate) fn traffic(state: &State, report: Option<&TrafficReport>, lost: Option<&str>) -> Option<api::Traffic> {
     if state.plan.routes.is_empty() {
@@ -207,6 +220,8 @@ fn recovery(state: &State, recovery: &Recovery, now: Time) -> api::Recovery {
             since_ns: it.since.as_nanos(),
             terms: it.terms.iter().map(term).collect(),
         }),
+        evidence: recovery.evidence.clone(),
+        incident: recovery.incident.map(|it| it.to_string()),
         status: recovery.status.word().to_owned(),
         detected_ns: recovery.opened.as_nanos(),
         last_good_ns: recovery.last_good.map(Time::as_nanos),

@@ -51,6 +51,9 @@ pub struct Status {
     pub traffic: Option<Traffic>,
     /// The pause of everything, if there is one.
     pub paused: Option<Pause>,
+    /// Zones and regions that are lost.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
     /// In the order of the plan.
     pub components: Vec<Component>,
     /// The plan's decision rules, by name.
@@ -104,6 +107,23 @@ pub struct Cause {
     pub since_ns: Nanos,
     /// Each of its terms with its value when it fired.
     pub terms: Vec<Term>,
+}
+
+/// A zone or a region that is lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// `i17`: the number of the record that opened it.
+    pub id: String,
+    /// `availability_zone_failure` or `region_failure`.
+    pub scenario: String,
+    /// What is lost: `berlin/hall-1`.
+    pub lost: String,
+    /// When it was recognised.
+    pub opened_ns: Nanos,
+    /// Why it is called lost.
+    pub evidence: Vec<String>,
+    /// How many recoveries in it are open.
+    pub open: usize,
 }
 
 /// The agent.
@@ -403,6 +423,12 @@ pub struct Recovery {
     /// The rule that says so, where the probes alone did not.
     #[serde(default)]
     pub rule: Option<Cause>,
+    /// Why it is classified so.
+    #[serde(default)]
+    pub evidence: Vec<String>,
+    /// The incident that it belongs to.
+    #[serde(default)]
+    pub incident: Option<String>,
     /// `failure_detected`, `recovery_initiated`, `recovery_in_progress`, `recovery_completed`, `recovery_failed`.
     pub status: String,
     /// When it was recognised.

@@ -10,7 +10,7 @@ mod fold;
 pub mod notices;
 mod recovery;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
+use crate::evacuation::{Orders, Queue, Seat};
 use crate::gray::Impairment;
 use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
@@ -75,6 +76,14 @@ pub struct State {
     fired: BTreeMap<usize, FiredRule>,
     rules_of: BTreeMap<ComponentIx, Vec<usize>>,
     standings: Vec<domains::Standing>,
+    pub(crate) orders: Arc<Orders>,
+    /// By place in the plan's list of evacuations.
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) seats: BTreeMap<ComponentIx, Seat>,
+    /// Evacuations in which something moved since somebody asked.
+    pub(crate) queues_moved: BTreeSet<usize>,
+    /// Whether some zone has more room than before.
+    pub(crate) room_freed: bool,
     open: BTreeMap<RecoveryId, ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
@@ -220,6 +229,11 @@ impl State {
             rules_of: fired::by_component(&plan),
             domains: vec![DomainState::default(); topology.domains.len()],
             incidents: BTreeMap::new(),
+            orders: Arc::new(Orders::of(&plan)),
+            queues: vec![Queue::default(); plan.evacuations.len()],
+            seats: BTreeMap::new(),
+            queues_moved: BTreeSet::new(),
+            room_freed: false,
             standings: vec![domains::Standing::default(); plan.instances.len()],
             topology,
             open: BTreeMap::new(),
