@@ -125,11 +125,15 @@ pub enum Override {
     JournalLost,
     /// Accept that more data may be lost than the objective says.
     Rpo,
+    /// Act although another agent may have the lease.
+    Lease,
+    /// Act although too few agents see it down.
+    Observers,
 }
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 7] = [
+    pub const ALL: [Override; 9] = [
         Override::Witnesses,
         Override::Correlation,
         Override::Dependency,
@@ -137,6 +141,8 @@ impl Override {
         Override::CoolDown,
         Override::JournalLost,
         Override::Rpo,
+        Override::Lease,
+        Override::Observers,
     ];
 
     /// The word for it on the command line.
@@ -149,6 +155,8 @@ impl Override {
             Override::CoolDown => "cool-down",
             Override::JournalLost => "journal-lost",
             Override::Rpo => "rpo",
+            Override::Lease => "lease",
+            Override::Observers => "observers",
         }
     }
 }

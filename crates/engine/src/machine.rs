@@ -87,5 +87,10 @@ impl Table {
 
 /// Every machine of the engine.
 pub fn all() -> Vec<Table> {
-    vec![Table::of::<RecoveryLife>(), Table::of::<ProbeHealth>(), Table::of::<TrafficProcess>()]
+    vec![
+        Table::of::<RecoveryLife>(),
+        Table::of::<ProbeHealth>(),
+        Table::of::<TrafficProcess>(),
+        Table::of::<crate::lease::LeaseMachine>(),
+    ]
 }
