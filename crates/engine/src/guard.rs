@@ -11,9 +11,9 @@ use mainstay_plan::strategy::{OnExpiry, Step, StepKind};
 
 use crate::command::Override;
 use crate::lease::{May, Role};
-use crate::scenario;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
+use crate::{evacuation, scenario};
 
 /// Whether too few witnesses have answered since the component's instance went down. Asked before a recovery begins, and
 /// again under way: who starts anew, or slept, may be cut off now.
@@ -78,7 +78,7 @@ fn is_exclusive(state: &State, recovery: &Recovery) -> bool {
 pub(crate) type Guard = fn(&State, &Recovery, Time) -> Option<WaitingOn>;
 
 /// All guards, by the code of their waits, in the order in which they are asked.
-pub(crate) const ALL: [(&str, Guard); 11] = [
+pub(crate) const ALL: [(&str, Guard); 12] = [
     ("lease", lease),
     ("journal_lost", |state, recovery, _| journal(state, recovery)),
     ("witnesses", |state, recovery, _| witnesses(state, recovery)),
@@ -90,6 +90,7 @@ pub(crate) const ALL: [(&str, Guard); 11] = [
     ("observe_mode", observe_mode),
     ("cool_down", cool_down),
     ("approval", approval),
+    ("turn", |state, recovery, _| evacuation::turn(state, recovery)),
 ];
 
 /// The first guard that holds a recovery back now.

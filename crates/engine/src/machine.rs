@@ -8,11 +8,13 @@
 
 mod probe;
 mod recovery;
+mod step;
 mod traffic;
 
 pub(crate) use probe::after;
 pub use probe::{ProbeHealth, Told};
 pub use recovery::{RecoveryInput, RecoveryLife};
+pub use step::{StepInput, StepLife, StepState};
 pub use traffic::{Standing, TrafficProcess, TrafficWord};
 
 /// A state machine.
@@ -89,6 +91,7 @@ impl Table {
 pub fn all() -> Vec<Table> {
     vec![
         Table::of::<RecoveryLife>(),
+        Table::of::<StepLife>(),
         Table::of::<ProbeHealth>(),
         Table::of::<TrafficProcess>(),
         Table::of::<crate::lease::LeaseMachine>(),

@@ -19,12 +19,13 @@ pub(crate) struct Names {
     /// What the journal calls it → what the timeline does.
     names: BTreeMap<String, String>,
     recoveries: u32,
+    incidents: u32,
     notices: u32,
 }
 
 impl Names {
     pub(crate) fn new() -> Names {
-        Names { teller: Teller::new(moment, span), names: BTreeMap::new(), recoveries: 0, notices: 0 }
+        Names { teller: Teller::new(moment, span), names: BTreeMap::new(), recoveries: 0, incidents: 0, notices: 0 }
     }
 
     /// The sentence, if there is something to say.
@@ -36,6 +37,11 @@ impl Names {
                     self.recoveries += 1;
                     self.names.insert(format!("r{seq}"), format!("R{}", self.recoveries));
                 }
+                let loses = matches!(record.body, Body::IncidentOpened { .. });
+                if loses {
+                    self.incidents += 1;
+                    self.names.insert(format!("i{seq}"), format!("I{}", self.incidents));
+                }
                 if let Body::NoticeSent { notice, .. } = &record.body
                     && !self.names.contains_key(&notice.to_string())
                 {
@@ -43,7 +49,9 @@ impl Names {
                     self.names.insert(notice.to_string(), format!("N{}", self.notices));
                 }
                 let text = self.teller.tell(&record.body);
-                if opens {
+                if loses {
+                    format!("I{} opened: {text}", self.incidents)
+                } else if opens {
                     format!("R{} opened: {text}", self.recoveries)
                 } else if matches!(record.body, Body::PlanAdopted { .. }) {
                     // Whichever plan it is, it is the one that the timeline names.

@@ -82,7 +82,6 @@ pub(crate) struct World {
     durable: Vec<Encoded>,
     unsynced: Vec<Encoded>,
     syncing: bool,
-    in_flight: BTreeSet<ProbeIx>,
     cancelled: BTreeSet<StepRef>,
     journal_lost: bool,
     /// While it sleeps: until then, and what it will find.
@@ -117,7 +116,6 @@ impl World {
             durable: Vec::new(),
             unsynced: Vec::new(),
             syncing: false,
-            in_flight: BTreeSet::new(),
             cancelled: BTreeSet::new(),
             journal_lost: false,
             asleep: None,
@@ -161,7 +159,6 @@ impl World {
         self.journal_lost = false;
         self.unsynced.clear();
         self.syncing = false;
-        self.in_flight.clear();
         self.asleep = None;
         // What the dead agent had asked for may still happen to the world, but nobody hears of it.
         self.queue.retain(|_, event| matches!(event, Event::Applied(_) | Event::Done(_)));
@@ -244,10 +241,8 @@ impl World {
         match event {
             Event::Wake => self.turn(Vec::new()),
             Event::Answer(observation) => {
-                if self.in_flight.remove(&observation.probe) {
-                    let answered = Observation { ended: self.now, ..observation };
-                    self.turn(vec![Input::Observation(answered)]);
-                }
+                let answered = Observation { ended: self.now, ..observation };
+                self.turn(vec![Input::Observation(answered)]);
             }
             Event::Synced if self.journal_lost => {}
             Event::Synced => self.synced(),
@@ -390,7 +385,6 @@ impl World {
             Watches::Instance(_) | Watches::Witness(_) | Watches::Route(_) => None,
         };
         let observation = Observation { probe: ix, started: self.now, ended: self.now + took, answer, lag };
-        self.in_flight.insert(ix);
         self.at(took, Event::Answer(observation));
     }
 
