@@ -393,7 +393,7 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 9] = [
+const IN_NO_EXAMPLE: [&str; 12] = [
     // A site has one store; the other two are written alike.
     "coordination.store: etcd",
     "coordination.store: postgresql",
@@ -408,6 +408,10 @@ const IN_NO_EXAMPLE: [&str; 9] = [
     // A fence stops the old owner; as a step of an activation neither is of use to what is being activated.
     "service action.op: kill",
     "service action.op: stop",
+    // What was started is undone by stopping it.
+    "service undo.op: kill",
+    "service undo.op: restart",
+    "service undo.op: start",
 ];
 
 /// What every probe, and every action or strategy that runs something, has.
