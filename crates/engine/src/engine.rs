@@ -301,6 +301,14 @@ impl Core {
         seq
     }
 
+    /// The component that a record is about, if it is about one.
+    pub(crate) fn component_of(&self, body: &Body) -> Option<ComponentIx> {
+        match self.state.concerned(body) {
+            Concerned::Component(component) => Some(component),
+            Concerned::All | Concerned::Domain(_) | Concerned::Open | Concerned::Nobody => None,
+        }
+    }
+
     /// Components with a failure that something is awaited for.
     pub(crate) fn awaiting(&self) -> BTreeSet<ComponentIx> {
         self.state.open_recoveries().map(|it| it.component).chain(self.dirty.iter().copied()).collect()

@@ -24,6 +24,16 @@ impl Teller {
         Teller { moment, span, steps: BTreeMap::new() }
     }
 
+    /// A moment, as this teller shows it.
+    pub fn moment(&self, at: Time) -> String {
+        (self.moment)(at)
+    }
+
+    /// A duration, as this teller shows it.
+    pub fn span(&self, span: Duration) -> String {
+        (self.span)(span)
+    }
+
     /// What a record says.
     pub fn tell(&mut self, body: &Body) -> String {
         if let Body::StepStarted { step, name, .. } | Body::UndoStarted { step, name, .. } = body {
@@ -240,7 +250,7 @@ fn shown_evidence(evidence: &[Evidence]) -> String {
 }
 
 /// As the status calls it too.
-const fn target_word(state: TargetState) -> &'static str {
+pub const fn target_word(state: TargetState) -> &'static str {
     match state {
         TargetState::Serving => "serving",
         TargetState::Standby => "standby",

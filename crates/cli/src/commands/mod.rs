@@ -114,7 +114,7 @@ impl Cli {
             Command::Check(it) => it.run(&cx),
             Command::Plan(it) => it.run(&cx),
             Command::Assess(it) => it.run(),
-            Command::Explain(it) => it.run(),
+            Command::Explain(it) => it.run(&cx),
             Command::Schema(it) => it.run(),
             Command::Upgrade(it) => it.run(),
             Command::Planes(it) => it.run(&cx),
