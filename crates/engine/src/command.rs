@@ -98,6 +98,13 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// A person has seen it: it is neither repeated nor escalated any more.
+    Acknowledge {
+        /// A notice (`n17`), a recovery (`r17`), or a component.
+        what: String,
+        /// Why, or what is done about it.
+        reason: String,
+    },
 }
 
 /// A guard that an operator can overrule for one recovery.
@@ -238,6 +245,12 @@ pub enum Refusal {
     /// Nothing is paused.
     #[error("nothing is paused there; see `mainstay status`")]
     NotPaused,
+    /// Nothing of that name stands.
+    #[error("there is nothing to acknowledge about `{what}`; `mainstay notices` lists what stands")]
+    NothingStands {
+        /// What was meant.
+        what: String,
+    },
     /// The instance is not displaced.
     #[error("`{instance}` is {state}, there is nothing to adopt")]
     NotDisplaced {
@@ -259,6 +272,7 @@ impl Refusal {
             Refusal::OwnerMissing { .. } => "owner_missing",
             Refusal::NotPaused => "not_paused",
             Refusal::NotDisplaced { .. } => "not_displaced",
+            Refusal::NothingStands { .. } => "nothing_stands",
             Refusal::NotAllowed { .. } => "not_allowed",
             Refusal::ApprovedAlready { .. } => "approved_already",
             Refusal::NoApprovalAsked { .. } => "no_approval_asked",
@@ -280,6 +294,7 @@ impl Refusal {
                 format!("mainstay recoveries show {recovery}")
             }
             Refusal::NotOpen { .. } => "mainstay recoveries".to_owned(),
+            Refusal::NothingStands { .. } => "mainstay notices".to_owned(),
             Refusal::NotWaiting { recovery, .. } => format!("mainstay recoveries show {recovery}"),
             Refusal::OwnerMissing { .. } => "mainstay journal show --kind bound".to_owned(),
         }

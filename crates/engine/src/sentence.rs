@@ -108,6 +108,14 @@ impl Teller {
             ),
             Body::Commanded { command, by } => format!("{by}: {}", self.command(command)),
             Body::JournalLost { reason } => format!("the journal can't be written any more: {reason}"),
+            Body::Told { channel, notice, nth, ended } => {
+                let message = format!("{notice}, message {nth}, over {channel}");
+                match ended {
+                    Ended::Done => format!("{message}: arrived"),
+                    Ended::Failed(why) => format!("{message}: did not arrive: {why}"),
+                    Ended::Unknown(why) => format!("{message}: unknown whether it arrived: {why}"),
+                }
+            }
             Body::FailureDetected { .. }
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
@@ -127,7 +135,9 @@ impl Teller {
             | Body::Rejoined { .. }
             | Body::TablePublished { .. }
             | Body::RecoveryCompleted { .. }
-            | Body::RecoveryFailed { .. } => return None,
+            | Body::RecoveryFailed { .. }
+            | Body::NoticeSent { .. }
+            | Body::NoticeResent { .. } => return None,
         })
     }
 
@@ -189,6 +199,12 @@ impl Teller {
                 }
             }
             Body::RecoveryFailed { recovery, why } => format!("{recovery} failed: {why}"),
+            Body::NoticeSent { level, text, to, .. } => {
+                format!("tell {} ({}): {text}", to.join(", "), level.word())
+            }
+            Body::NoticeResent { channel, notice, nth } => {
+                format!("{notice}, message {nth}, over {channel}: tried again")
+            }
             Body::AgentStarted { .. }
             | Body::AgentStopped { .. }
             | Body::PlanAdopted { .. }
@@ -203,7 +219,8 @@ impl Teller {
             | Body::RouteRefused { .. }
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
-            | Body::JournalLost { .. } => return None,
+            | Body::JournalLost { .. }
+            | Body::Told { .. } => return None,
         })
     }
 
@@ -237,6 +254,7 @@ impl Teller {
             }
             Command::Revoke { component } => format!("revoke approvals in advance of {component}"),
             Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),
+            Command::Acknowledge { what, reason } => format!("acknowledge {what}: {reason}"),
         }
     }
 }

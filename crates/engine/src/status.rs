@@ -123,6 +123,10 @@ pub(crate) fn check_command(state: &State, command: &Command, by: &str) -> Resul
             };
             if paused { Ok(()) } else { Err(Refusal::NotPaused) }
         }
+        Command::Acknowledge { what, .. } => {
+            let stands = !state.notices.meant(what).is_empty();
+            if stands { Ok(()) } else { Err(Refusal::NothingStands { what: what.clone() }) }
+        }
         Command::PauseRecovery { recovery, .. } => {
             state.open_recovery(*recovery).map(|_| ()).ok_or(Refusal::NotOpen { recovery: *recovery })
         }

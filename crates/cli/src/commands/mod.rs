@@ -1,6 +1,7 @@
 //! The commands, one file each. A new one is a module, a variant and an arm here, and its name in [`GROUPS`].
 
 mod abort;
+mod acknowledge;
 mod adopt;
 mod approve;
 mod assess;
@@ -10,6 +11,7 @@ mod explain;
 mod init;
 pub(crate) mod journal;
 mod man;
+mod notices;
 mod pause;
 mod plan;
 mod planes;
@@ -82,6 +84,7 @@ enum Command {
     Status(status::Status),
     Watch(watch::Watch),
     Recoveries(recoveries::Recoveries),
+    Notices(notices::Notices),
     Recover(recover::Recover),
     Approve(approve::Approve),
     Abort(abort::Abort),
@@ -90,6 +93,7 @@ enum Command {
     Skip(skip::Skip),
     Retry(retry::Retry),
     Adopt(adopt::Adopt),
+    Acknowledge(acknowledge::Acknowledge),
     Journal(journal::Journal),
     Completions(completions::Completions),
     Man(man::Man),
@@ -99,8 +103,8 @@ enum Command {
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
-    ("Look", &["status", "watch", "recoveries"]),
-    ("Act", &["recover", "approve", "abort", "pause", "resume", "skip", "retry", "adopt"]),
+    ("Look", &["status", "watch", "recoveries", "notices"]),
+    ("Act", &["recover", "approve", "abort", "pause", "resume", "skip", "retry", "adopt", "acknowledge"]),
     ("Prove", &["journal"]),
     ("More", &["completions", "man", "help"]),
 ];
@@ -125,6 +129,7 @@ impl Cli {
             Command::Status(it) => it.run(&cx),
             Command::Watch(it) => it.run(&cx),
             Command::Recoveries(it) => it.run(&cx),
+            Command::Notices(it) => it.run(&cx),
             Command::Recover(it) => it.run(&cx),
             Command::Approve(it) => it.run(&cx),
             Command::Abort(it) => it.run(&cx),
@@ -133,6 +138,7 @@ impl Cli {
             Command::Skip(it) => it.run(&cx),
             Command::Retry(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
+            Command::Acknowledge(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),
             Command::Completions(it) => it.run(),
             Command::Man(it) => it.run(),

@@ -139,8 +139,8 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
             Whom::Instance(ix) => ix,
         };
         match state.instances[instance.index()].health {
-            health if health == it.health => {}
             Health::Unknown | Health::Suspect => return Possible::Unseen(instance),
+            health @ (Health::Healthy | Health::Down) if health == it.health => {}
             health @ (Health::Healthy | Health::Down) => {
                 let name = it.of.name(&state.plan);
                 return Possible::No(format!("only if `{name}` is {}, and it is {}", it.health.word(), health.word()));

@@ -53,6 +53,10 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
         "resumes" => {
             Command::Resume { component: rest.first().map(|it| (*it).to_owned()).filter(|it| it != "everything") }
         }
+        "acknowledges" => {
+            let what = first()?;
+            Command::Acknowledge { what: names.journals(&what).map_or(what, str::to_owned), reason }
+        }
         "adopts" => Command::Adopt { instance: first()?, reason },
         _ => return Err(format!("an operator has no word `{verb}` yet; add it to operator.rs")),
     })

@@ -16,7 +16,7 @@ use mainstay_plan::probe::Watches;
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::{Plan, ProbeIx, Time};
 
-use crate::line::{Line, Whom};
+use crate::line::{Ends, Line, Whom};
 use crate::script::{self, Output, Script};
 use crate::show::{self, Names};
 use crate::world::World;
@@ -102,6 +102,17 @@ impl Player {
             }
             Line::NextAction(ends) => world.next_action = Some(ends.clone()),
             Line::ActionsTake(span) => world.action_takes = *span,
+            Line::Channel(name, ends) => {
+                world.plan.notifications.iter().find(|it| it.name == *name).ok_or("there is no such channel")?;
+                match ends {
+                    None => world.channels.remove(name),
+                    Some(Ends::With(outcome)) => world.channels.insert(name.clone(), Some(outcome.clone())),
+                    Some(Ends::Never) => world.channels.insert(name.clone(), None),
+                    Some(Ends::WithoutEffect | Ends::UnknownButDone(_)) => {
+                        return Err("it fails, or never answers".to_owned());
+                    }
+                };
+            }
             Line::AgentKilled(span) => world.kill(*span),
             Line::AgentSleeps(span) => world.sleep(*span),
             Line::Disk { works } => world.set_disk(*works),

@@ -15,6 +15,7 @@ pub(crate) mod grammar;
 mod link;
 mod link_operation;
 mod link_routes;
+mod notifications;
 mod operation;
 mod outline;
 mod plays;

@@ -14,6 +14,7 @@ use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::Span;
 use crate::location::{Location, SharedPart};
+use crate::notification::{NoticeLevel, QuietTime};
 use crate::observation::Health;
 use crate::policy::{Allowances, Guards, Mode, OnJournalLoss, Person, Site, SiteGuards};
 use crate::prepared::Prepared;
@@ -36,6 +37,7 @@ pub(crate) struct File {
     pub(crate) routes: Vec<RawRoute>,
     pub(crate) notifications: Vec<RawChannel>,
     pub(crate) escalation: Vec<RawEscalation>,
+    pub(crate) quiet: Vec<QuietTime>,
     pub(crate) guards: SiteGuards,
     pub(crate) prepared: Vec<(Prepared, Span)>,
     pub(crate) rules: Vec<RawRule>,
@@ -130,7 +132,7 @@ pub(crate) struct RawRung {
 pub(crate) enum RawHow {
     Restart { timeout: Duration, attempts: u32, retry: Option<BackOff> },
     Failover { standby: Option<At<String>>, fence: Option<Span>, accept: Option<Span> },
-    Run { strategy: Strategy, backup: Option<At<String>>, run: RawRun },
+    Run { strategy: Strategy, backup: Option<At<String>>, run: Box<RawRun> },
 }
 
 pub(crate) struct RawRun {
@@ -197,6 +199,8 @@ pub(crate) struct RawChannel {
     pub(crate) name: At<String>,
     pub(crate) action: Option<Action>,
     pub(crate) location: Option<Location>,
+    pub(crate) levels: Vec<NoticeLevel>,
+    pub(crate) repeat: Option<Duration>,
 }
 
 pub(crate) struct RawEscalation {
