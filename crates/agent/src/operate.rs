@@ -356,6 +356,7 @@ impl Agent {
             journal: api::Journal { seq, hash, waiting: self.ledger.waiting.clone(), lost: self.ledger.lost.clone() },
             traffic: view::traffic(state, self.traffic_report.as_deref(), self.traffic_lost.as_deref()),
             paused: state.paused.as_ref().filter(|it| it.until > now).map(view::pause),
+            incidents: view::incidents(state),
             components: view::components(engine, now),
             notices: view::notice_count(state),
             trouble: self.unprepared.iter().cloned().chain(self.ledger.trouble()).collect(),

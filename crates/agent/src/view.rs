@@ -6,7 +6,7 @@ use mainstay_api as api;
 use mainstay_engine::command::{Command, Override};
 use mainstay_engine::record::{Completion, Ended, RecoveryId};
 use mainstay_engine::state::notices::Notice;
-use mainstay_engine::state::{Pause, Recovery, RecoveryStatus, State, StepLog};
+use mainstay_engine::state::{Incident, Pause, Recovery, RecoveryStatus, State, StepLog};
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_engine::{Engine, WaitingOn};
 use mainstay_plan::notification::{NoticeLevel, NotificationChannel};
@@ -85,6 +85,19 @@ fn probe(engine: &Engine, ix: ProbeIx) -> api::Probe {
         latency_ns: watch.latency.map(nanos),
         failures: watch.failures,
     }
+}
+
+/// Zones and regions that are lost.
+pub(crate) fn incidents(state: &State) -> Vec<api::Incident> {
+    let incident = |it: &Incident| api::Incident {
+        id: it.id.to_string(),
+        scenario: it.scenario.word().to_owned(),
+        lost: state.topology.domain(it.domain).name(),
+        opened_ns: it.opened.as_nanos(),
+        evidence: it.evidence.clone(),
+        open: state.open_recoveries().filter(|open| open.incident == Some(it.id)).count(),
+    };
+    state.incidents.values().map(incident).collect()
 }
 
 /// The traffic process and its routes.
@@ -178,6 +191,8 @@ fn recovery(state: &State, recovery: &Recovery, now: Time) -> api::Recovery {
         component: recovery.component_name.clone(),
         failed: recovery.failed.clone(),
         scenario: recovery.scenario.word().to_owned(),
+        evidence: recovery.evidence.clone(),
+        incident: recovery.incident.map(|it| it.to_string()),
         status: recovery.status.word().to_owned(),
         detected_ns: recovery.opened.as_nanos(),
         last_good_ns: recovery.last_good.map(Time::as_nanos),

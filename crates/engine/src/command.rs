@@ -115,6 +115,10 @@ pub enum Override {
     Witnesses,
     /// Act although it is not known yet whether more failed than this instance.
     Correlation,
+    /// Act although others of the evacuation are before it.
+    Turn,
+    /// Take over although the evacuation says that there is no room.
+    Capacity,
     /// Act although what it depends on is not healthy.
     Dependency,
     /// Act although the mode is `observe`.
@@ -129,9 +133,11 @@ pub enum Override {
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 7] = [
+    pub const ALL: [Override; 9] = [
         Override::Witnesses,
         Override::Correlation,
+        Override::Turn,
+        Override::Capacity,
         Override::Dependency,
         Override::ObserveMode,
         Override::CoolDown,
@@ -144,6 +150,8 @@ impl Override {
         match self {
             Override::Witnesses => "witnesses",
             Override::Correlation => "correlation",
+            Override::Turn => "turn",
+            Override::Capacity => "capacity",
             Override::Dependency => "dependency",
             Override::ObserveMode => "observe-mode",
             Override::CoolDown => "cool-down",

@@ -8,6 +8,7 @@ use mainstay_plan::{ComponentIx, DomainIx, Plan, Time};
 
 use crate::command::{Command, Refusal};
 use crate::effect::Effect;
+use crate::evacuation::Rank;
 use crate::gate::Gate;
 use crate::input::Input;
 use crate::observe::Soft;
@@ -253,6 +254,9 @@ pub(crate) struct Core {
     pub(crate) state: State,
     dirty: BTreeSet<ComponentIx>,
     dirty_domains: BTreeSet<DomainIx>,
+    /// Components that could begin to be recovered as part of an evacuation.
+    in_turn: BTreeSet<(Rank, ComponentIx)>,
+    everybody_was_asked: bool,
     /// Components that wait for the word of a domain, by when they failed.
     asking: BTreeSet<(DomainIx, Time, ComponentIx)>,
     asking_of: BTreeMap<ComponentIx, (DomainIx, Time)>,
@@ -274,6 +278,8 @@ impl Core {
             state: State::new(plan),
             dirty: BTreeSet::new(),
             dirty_domains: BTreeSet::new(),
+            in_turn: BTreeSet::new(),
+            everybody_was_asked: false,
             asking: BTreeSet::new(),
             asking_of: BTreeMap::new(),
             routes_dirty: true,
@@ -310,6 +316,11 @@ impl Core {
             Concerned::Nobody => {}
             Concerned::Outbox => return seq,
         }
+        self.dirty.extend(self.state.next_in_turn());
+        if std::mem::take(&mut self.state.room_freed) {
+            self.dirty
+                .extend(self.state.open_recoveries().filter(|it| !it.evacuations.is_empty()).map(|it| it.component));
+        }
         self.routes_dirty = true;
         seq
     }
@@ -339,6 +350,9 @@ impl Core {
             while let Some(component) = self.next_dirty(now, &mut decided) {
                 for _ in 0..DECISIONS_A_TICK {
                     let Some(body) = decide::next(&self.state, component, now) else { break };
+                    if self.goes_in_turn(component, &body) {
+                        break;
+                    }
                     self.push(now, body, &mut decided);
                 }
                 self.dirty.remove(&component);
@@ -369,7 +383,22 @@ impl Core {
                 self.ask_again(domain, Time::MAX);
             }
         }
+        if self.dirty.is_empty() {
+            self.everybody_was_asked = true;
+            return self.in_turn.pop_first().map(|it| it.1);
+        }
+        self.everybody_was_asked = false;
         self.dirty.pop_first()
+    }
+
+    /// Who begins in an evacuation is settled when everybody who could has been looked at.
+    fn goes_in_turn(&mut self, component: ComponentIx, body: &Body) -> bool {
+        if self.everybody_was_asked || !matches!(body, Body::RecoveryInitiated { .. }) {
+            return false;
+        }
+        let rank = self.state.rank(component);
+        self.in_turn.extend(rank.map(|it| (it, component)));
+        rank.is_some()
     }
 
     fn look_at_domains_of(&mut self, component: ComponentIx) {

@@ -9,9 +9,9 @@ use mainstay_plan::policy::{Mode, OnJournalLoss};
 use mainstay_plan::strategy::OnExpiry;
 
 use crate::command::Override;
-use crate::scenario;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
+use crate::{evacuation, scenario};
 
 /// Whether too few witnesses have answered since the component's instance went down. Asked before a recovery begins, and
 /// again under way: who starts anew, or slept, may be cut off now.
@@ -38,7 +38,7 @@ pub(crate) fn journal(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
 pub(crate) type Guard = fn(&State, &Recovery, Time) -> Option<WaitingOn>;
 
 /// All guards, by the code of their waits, in the order in which they are asked.
-pub(crate) const ALL: [(&str, Guard); 9] = [
+pub(crate) const ALL: [(&str, Guard); 10] = [
     ("journal_lost", |state, recovery, _| journal(state, recovery)),
     ("witnesses", |state, recovery, _| witnesses(state, recovery)),
     ("correlation", scenario::correlation),
@@ -48,6 +48,7 @@ pub(crate) const ALL: [(&str, Guard); 9] = [
     ("observe_mode", observe_mode),
     ("cool_down", cool_down),
     ("approval", approval),
+    ("turn", |state, recovery, _| evacuation::turn(state, recovery)),
 ];
 
 /// The first guard that holds a recovery back now.

@@ -19,6 +19,7 @@ pub mod decide;
 pub mod driver;
 pub mod effect;
 pub mod engine;
+pub mod evacuation;
 pub mod explain;
 mod gate;
 pub mod guard;

@@ -8,11 +8,13 @@
 
 mod probe;
 mod recovery;
+mod step;
 mod traffic;
 
 pub(crate) use probe::after;
 pub use probe::{ProbeHealth, Told};
 pub use recovery::{RecoveryInput, RecoveryLife};
+pub use step::{StepInput, StepLife, StepState};
 pub use traffic::{Standing, TrafficProcess, TrafficWord};
 
 /// A state machine.
@@ -87,5 +89,10 @@ impl Table {
 
 /// Every machine of the engine.
 pub fn all() -> Vec<Table> {
-    vec![Table::of::<RecoveryLife>(), Table::of::<ProbeHealth>(), Table::of::<TrafficProcess>()]
+    vec![
+        Table::of::<RecoveryLife>(),
+        Table::of::<StepLife>(),
+        Table::of::<ProbeHealth>(),
+        Table::of::<TrafficProcess>(),
+    ]
 }

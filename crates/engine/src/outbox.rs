@@ -134,9 +134,8 @@ fn whole_again(state: &State, instance: &str) -> Option<About> {
 /// zone once rather than of each that lived there.
 pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> {
     match body {
-        Body::FailureDetected { incident: Some(_), .. } | Body::Held { waiting: WaitingOn::Correlation { .. }, .. } => {
-            None
-        }
+        Body::FailureDetected { incident: Some(_), .. }
+        | Body::Held { waiting: WaitingOn::Correlation { .. } | WaitingOn::Turn { .. }, .. } => None,
         Body::FailureDetected { component, instance, scenario, .. } => {
             let recovery = state.components[state.component(component)?.index()].recovery.as_ref()?;
             let open = scenario::correlation(state, recovery, recovery.opened).is_some();
@@ -152,6 +151,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         }
         Body::IncidentEnded { incident, why } => Some((NoticeLevel::Info, format!("{incident} is over: {why}"))),
         Body::RecoveryCompleted { recovery, .. } if is_in_incident(state, *recovery) => None,
+        Body::Held { recovery, waiting: WaitingOn::Dependency { .. } } if is_in_incident(state, *recovery) => None,
         Body::Held { recovery, waiting } => {
             let text = format!("{recovery} waits: {waiting}; to overrule: {}", waiting.way_out(*recovery));
             Some((NoticeLevel::Warning, text))

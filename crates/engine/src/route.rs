@@ -17,15 +17,21 @@ use crate::state::State;
 /// a displaced instance stays fenced until it has rejoined. A shared route serves from every healthy target that is the
 /// component or is hot; what is down leaves, and the traffic process fails open when nothing is left.
 pub fn desired(state: &State) -> Vec<Vec<TargetState>> {
-    let route = |at: usize| {
-        let route = &state.plan.routes[at];
-        let target = |(nth, target): (usize, &mainstay_plan::route::RouteTarget)| match route.sharing {
-            Sharing::Exclusive => exclusive(state, target.instance),
-            Sharing::Shared => shared(state, target.instance, state.routing.targets[at][nth]),
-        };
-        route.targets.iter().enumerate().map(target).collect()
+    (0..state.plan.routes.len()).map(|at| desired_of(state, at)).collect()
+}
+
+fn desired_of(state: &State, at: usize) -> Vec<TargetState> {
+    let route = &state.plan.routes[at];
+    let target = |(nth, target): (usize, &mainstay_plan::route::RouteTarget)| match route.sharing {
+        Sharing::Exclusive => exclusive(state, target.instance),
+        Sharing::Shared => shared(state, target.instance, state.routing.targets[at][nth]),
     };
-    (0..state.plan.routes.len()).map(route).collect()
+    route.targets.iter().enumerate().map(target).collect()
+}
+
+/// Whether a route is published as it should be.
+pub(crate) fn is_as_desired(state: &State, route: RouteIx) -> bool {
+    desired_of(state, route.index()) == state.routing.targets[route.index()]
 }
 
 fn exclusive(state: &State, instance: InstanceIx) -> TargetState {

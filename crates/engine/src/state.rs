@@ -9,7 +9,7 @@ mod fold;
 pub mod notices;
 mod recovery;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
+use crate::evacuation::{Orders, Queue, Seat};
 use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
 pub use domains::{Burst, DomainState, Incident};
@@ -65,6 +66,14 @@ pub struct State {
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
     standings: Vec<domains::Standing>,
+    pub(crate) orders: Arc<Orders>,
+    /// By place in the plan's list of evacuations.
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) seats: BTreeMap<ComponentIx, Seat>,
+    /// Evacuations in which something moved since somebody asked.
+    pub(crate) queues_moved: BTreeSet<usize>,
+    /// Whether some zone has more room than before.
+    pub(crate) room_freed: bool,
     open: BTreeMap<RecoveryId, ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
@@ -203,6 +212,11 @@ impl State {
             doubted: Vec::new(),
             domains: vec![DomainState::default(); topology.domains.len()],
             incidents: BTreeMap::new(),
+            orders: Arc::new(Orders::of(&plan)),
+            queues: vec![Queue::default(); plan.evacuations.len()],
+            seats: BTreeMap::new(),
+            queues_moved: BTreeSet::new(),
+            room_freed: false,
             standings: vec![domains::Standing::default(); plan.instances.len()],
             topology,
             open: BTreeMap::new(),

@@ -46,6 +46,13 @@ pub enum WaitingOn {
         #[serde(with = "time_nanos")]
         until: Time,
     },
+    /// It is part of an evacuation, and others go first.
+    Turn {
+        /// The evacuation.
+        evacuation: String,
+        /// How many go at the same time.
+        at_once: u32,
+    },
     /// What it depends on is being recovered first.
     Dependency {
         /// The component that it depends on.
@@ -169,6 +176,7 @@ impl WaitingOn {
             WaitingOn::Paused { .. } => "paused",
             WaitingOn::Traffic {} => "traffic",
             WaitingOn::Correlation { .. } => "correlation",
+            WaitingOn::Turn { .. } => "turn",
             WaitingOn::Dependency { .. } => "dependency",
             WaitingOn::ObserveMode {} => "observe_mode",
             WaitingOn::CoolDown { .. } => "cool_down",
@@ -197,6 +205,7 @@ impl WaitingOn {
             WaitingOn::Approval { expires: until, .. } | WaitingOn::Observation { until, .. } => *until,
             WaitingOn::Witnesses { .. }
             | WaitingOn::Traffic {}
+            | WaitingOn::Turn { .. }
             | WaitingOn::Dependency { .. }
             | WaitingOn::ObserveMode {}
             | WaitingOn::JournalLost {}
@@ -213,6 +222,7 @@ impl WaitingOn {
             WaitingOn::Witnesses { need, of } => format!("{need} of {} answer a new question", of.join(", ")),
             WaitingOn::Paused { .. } => "the pause expires or is ended".to_owned(),
             WaitingOn::Traffic {} => "every traffic process says what it serves".to_owned(),
+            WaitingOn::Turn { .. } => "a recovery before it ends, or can't go on".to_owned(),
             WaitingOn::Correlation { of, .. } => format!("`{of}` answers or is down, or the window is over"),
             WaitingOn::Dependency { component } => format!("`{component}` is healthy"),
             WaitingOn::ObserveMode {} => "the plan's mode is `act` or `recommend`".to_owned(),
@@ -253,6 +263,7 @@ impl WaitingOn {
             WaitingOn::Paused { component: Some(component), .. } => format!("mainstay resume {component}"),
             WaitingOn::Paused { component: None, .. } => "mainstay resume".to_owned(),
             WaitingOn::Correlation { .. } => format!("mainstay approve {recovery} --override correlation"),
+            WaitingOn::Turn { .. } => format!("mainstay approve {recovery} --override turn"),
             WaitingOn::Dependency { .. } => format!("mainstay approve {recovery} --override dependency"),
             WaitingOn::ObserveMode {} => format!("mainstay approve {recovery} --override observe-mode"),
             WaitingOn::CoolDown { .. } => format!("mainstay approve {recovery} --override cool-down"),
@@ -289,6 +300,9 @@ impl fmt::Display for WaitingOn {
             WaitingOn::Paused { by, reason, .. } => write!(f, "paused by {by}: {reason}"),
             WaitingOn::Traffic {} => {
                 write!(f, "the journal is new and the traffic process was not heard: another instance may be the owner")
+            }
+            WaitingOn::Turn { evacuation, at_once } => {
+                write!(f, "the evacuation `{evacuation}` lets {at_once} go at the same time, and others are before it")
             }
             WaitingOn::Correlation { of, .. } => write!(f, "it is not known yet whether `{of}` failed with it"),
             WaitingOn::Dependency { component } => write!(f, "it depends on `{component}`, which is not healthy"),

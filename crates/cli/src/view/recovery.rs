@@ -47,6 +47,12 @@ pub(crate) fn timeline(it: &Recovery, look: Look) -> String {
     let mut out = format!("{}  {}: {status}\n", look.paint(Tone::Strong, &it.id), it.component);
     let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 11, label, text));
     line("failed", &format!("{} ({})", it.failed, it.scenario));
+    if let Some(incident) = &it.incident {
+        line("part of", incident);
+    }
+    if !it.evidence.is_empty() {
+        line("because", &it.evidence.join("; "));
+    }
     line("last good", &it.last_good_ns.map_or("never seen".to_owned(), utc));
     line("detected", &utc(it.detected_ns));
     if let Some(ended) = it.ended_ns {

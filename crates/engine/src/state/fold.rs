@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{OnExpiry, Phase, Step, StepKind};
-use mainstay_plan::{InstanceIx, Time};
+use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use super::concerned::Concerned;
 use super::notices::Draft;
@@ -14,7 +14,7 @@ use super::{
     StepLog, StepProgress, UndoAt,
 };
 use crate::command::{Command, Override};
-use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, TrafficProcess, TrafficWord};
+use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess, TrafficWord};
 use crate::outbox;
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
 
@@ -24,8 +24,15 @@ impl State {
         let concerned = self.concerned(&record.body);
         self.fold(seq, record);
         match concerned {
-            Concerned::All => self.recount_all(),
-            Concerned::Component(component) => self.recount(component),
+            Concerned::All => {
+                self.recount_all();
+                let open: Vec<ComponentIx> = self.open.values().chain(self.seats.keys()).copied().collect();
+                open.into_iter().for_each(|it| self.reseat(it));
+            }
+            Concerned::Component(component) => {
+                self.recount(component);
+                self.reseat(component);
+            }
             Concerned::Open | Concerned::Domain(_) | Concerned::Nobody | Concerned::Outbox => {}
         }
     }
@@ -108,6 +115,7 @@ impl State {
                     let opened = Recovery { evidence, incident, plan, budget, ..opened };
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
+                    self.join_evacuations(ix);
                 }
             }
             Body::Classified { recovery, scenario, evidence } => self.with(*recovery, |it| {
@@ -145,12 +153,10 @@ impl State {
             }
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
             Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
-            Body::RetryScheduled { step, at: until } => self.with(step.recovery, |it| {
-                it.held = None;
-                if let Some(stand) = it.step_mut(step.step) {
-                    stand.at = StepAt::Waiting { until: *until };
-                }
-            }),
+            Body::RetryScheduled { step, at: until } => {
+                self.step_moved(*step, StepInput::RetryScheduled, StepAt::Waiting { until: *until });
+                self.with(step.recovery, |it| it.held = None);
+            }
             Body::RollbackStarted { recovery, why, .. } => self.on_rollback_started(at, *recovery, why),
             Body::UndoStarted { step, name, .. } => self.on_undo_started(at, *step, name),
             Body::BudgetExceeded { recovery, .. } => self.with(*recovery, |it| it.over_budget = true),
@@ -237,6 +243,15 @@ impl State {
         self.note(illegal);
     }
 
+    /// Moves a step on. Whether it could come, as far as it is known: a step of another plan is nobody's.
+    fn step_moved(&mut self, step: StepRef, input: StepInput, to: StepAt) -> bool {
+        let open = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let moved = open.and_then(|it| it.step_mut(step.step)).map(|it| it.moved(input, to));
+        let illegal = moved.and_then(Result::err);
+        self.note(illegal);
+        illegal.is_none()
+    }
+
     fn note(&mut self, misfit: Option<Illegal>) {
         let Some(what) = misfit else { return };
         if self.misfits.len() == MISFITS {
@@ -293,7 +308,11 @@ impl State {
                 let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
                 recovery.log_end(step, at, unknown.clone());
                 if let Some(stand) = recovery.step_mut(step.step) {
-                    stand.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
+                    let (input, to) = match repeatable {
+                        true => (StepInput::InterruptedRepeatable, StepAt::Ready),
+                        false => (StepInput::Interrupted, StepAt::Ended(unknown)),
+                    };
+                    stand.moved(input, to).expect("only what runs is interrupted");
                     if let UndoAt::Registered { doubtful } = &mut stand.undo {
                         *doubtful = true;
                     }
@@ -368,6 +387,9 @@ impl State {
     }
 
     fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
+        if !self.step_moved(step, StepInput::Started, StepAt::Running { since: at }) {
+            return;
+        }
         let Some(found) = self.open_recovery(step.recovery) else { return };
         let component = found.component;
         let planned = self.play(found).and_then(|it| it.steps.get(step.step));
@@ -386,7 +408,6 @@ impl State {
         recovery.steps.push(StepLog::begun(step, name, at));
         if let Some(stand) = recovery.step_mut(step.step) {
             stand.attempt = step.attempt;
-            stand.at = StepAt::Running { since: at };
             if has_undo && stand.undo == UndoAt::Nothing {
                 stand.undo = UndoAt::Registered { doubtful: false };
             }
@@ -395,7 +416,7 @@ impl State {
         if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
             self.doubt(at, to);
         }
-        self.end_converged_routing_steps(at);
+        self.end_converged_routing_steps(at, Some(component));
     }
 
     fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
@@ -411,9 +432,15 @@ impl State {
         recovery.account(at, phase);
         recovery.log_end(step, at, ended.clone());
         recovery.held = None;
-        let Some(stand) = recovery.step_mut(step.step) else { return };
+        let input = match &ended {
+            Ended::Done => StepInput::Done,
+            Ended::Failed(_) => StepInput::Failed,
+            Ended::Unknown(_) => StepInput::Unknown,
+        };
+        self.step_moved(step, input, StepAt::Ended(ended.clone()));
+        let stand = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let Some(stand) = stand.and_then(|it| it.step_mut(step.step)) else { return };
         stand.failures += u32::from(ended != Ended::Done);
-        stand.at = StepAt::Ended(ended.clone());
         match (ended, &mut stand.undo) {
             (Ended::Done, _) => {}
             (Ended::Failed(_), undo) => {
@@ -502,23 +529,34 @@ impl State {
         if newest {
             self.routing.refused = None;
         }
-        self.end_converged_routing_steps(at);
+        self.end_converged_routing_steps(at, None);
     }
 
-    /// Routing steps have no outcome of their own: they are done when every process serves the table that bindings and
-    /// fences ask for.
-    fn end_converged_routing_steps(&mut self, at: Time) {
-        if !self.routes_converged() || crate::route::desired(self) != self.routing.targets {
+    /// Routing steps have no outcome of their own: they are done when every process serves a table in which their routes are
+    /// as bindings and fences ask for.
+    fn end_converged_routing_steps(&mut self, at: Time, of: Option<ComponentIx>) {
+        if !self.routes_converged() {
             return;
         }
-        let waits = |(at, step, stand): (StepRef, &Step, &StepProgress)| {
-            let routing = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
-            (routing && matches!(stand.at, StepAt::Running { .. })).then_some(at)
+        let converged = |it| self.open_steps(it).filter_map(|it| self.is_converged(it)).collect::<Vec<_>>();
+        let done: Vec<StepRef> = match of {
+            Some(component) => self.components[component.index()].recovery.iter().flat_map(converged).collect(),
+            None => self.open_recoveries().flat_map(converged).collect(),
         };
-        let done: Vec<StepRef> = self.open_recoveries().flat_map(|it| self.open_steps(it)).filter_map(waits).collect();
         for step in done {
             self.on_step_ended(at, step, Ended::Done);
         }
+    }
+
+    fn is_converged(&self, (at, step, stand): (StepRef, &Step, &StepProgress)) -> Option<StepRef> {
+        let routes = match &step.kind {
+            StepKind::CutTraffic { routes, .. } | StepKind::TakeOver { routes, .. } => routes,
+            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::Manual { .. } | StepKind::Verify { .. } => {
+                return None;
+            }
+        };
+        let served = || routes.iter().all(|it| crate::route::is_as_desired(self, *it));
+        (matches!(stand.at, StepAt::Running { .. }) && served()).then_some(at)
     }
 
     fn on_ahead(&mut self, process: &str, epoch: u64, targets: &[ReportedTarget]) {
