@@ -47,7 +47,12 @@ impl Teller {
             Some(name) => name.clone(),
             None => format!("step {} of rung {}", step.step + 1, step.rung + 1),
         };
-        let again = if step.attempt > 1 { format!(" (attempt {})", step.attempt) } else { String::new() };
+        // An undo has a try of its own, whatever the step had before.
+        let again = if step.attempt > 1 && !name.starts_with("undo ") {
+            format!(" (attempt {})", step.attempt)
+        } else {
+            String::new()
+        };
         format!("{}: {name}{again}", step.recovery)
     }
 
