@@ -25,6 +25,7 @@ mod gate;
 pub mod gray;
 pub mod guard;
 pub mod input;
+pub mod lease;
 pub mod machine;
 pub mod observe;
 mod outbox;

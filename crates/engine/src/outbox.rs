@@ -67,6 +67,10 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             let text = "an agent was started, with a journal that can be written".to_owned();
             says(Topic::Journal, Stage::Over, text)
         }
+        Body::LeaseChanged { role, .. } => {
+            of(Topic::Lease, if role.leads_or_follows() { Stage::Over } else { Stage::Stands })
+        }
+        Body::PeerOrder { taken: false, .. } => of(Topic::Lease, Stage::Once),
         Body::TrafficAhead { process, .. } => of(Topic::Traffic(process.clone()), Stage::Once),
         // Nobody has to answer: what follows from a rule has a topic of its own.
         Body::Impaired { instance, .. } | Body::ImpairmentEnded { instance, .. } => {
@@ -85,6 +89,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::RuleCleared { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
+        | Body::ObserversAnswered { .. }
         | Body::NeighbourAnswered { .. }
         | Body::DependencyAnswered { .. }
         | Body::PositionFrozen { .. }
@@ -104,6 +109,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::TablePublished { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
+        | Body::PeerOrder { .. }
         | Body::Told { .. } => None,
     }
 }
@@ -200,6 +206,13 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
                 "traffic process `{process}` serves epoch {epoch}, later than this journal knows: taken over as it is"
             ),
         )),
+        Body::LeaseChanged { role, epoch, why, .. } => {
+            let level = if role.leads_or_follows() { NoticeLevel::Info } else { NoticeLevel::Warning };
+            Some((level, format!("this agent is {} from here on, epoch {epoch}: {why}", role.word())))
+        }
+        Body::PeerOrder { from, epoch, what, taken: false } => {
+            Some((NoticeLevel::Warning, format!("an order of {from} was refused, its epoch {epoch} is over: {what}")))
+        }
         Body::RouteRefused { process, epoch, reason } => Some((
             NoticeLevel::Error,
             format!("traffic process `{process}` refused the table of epoch {epoch}: {reason}"),
@@ -210,6 +223,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::HealthChanged { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
+        | Body::ObserversAnswered { .. }
         | Body::NeighbourAnswered { .. }
         | Body::DependencyAnswered { .. }
         | Body::PositionFrozen { .. }
@@ -230,6 +244,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::TablePublished { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
+        | Body::PeerOrder { .. }
         | Body::Told { .. } => None,
     }
 }

@@ -22,6 +22,7 @@ use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
 use crate::evacuation::{Orders, Queue, Seat};
 use crate::gray::Impairment;
+use crate::lease::Leadership;
 use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
 pub use domains::{Burst, DomainState, Incident};
@@ -63,6 +64,8 @@ pub struct State {
     pub journal_lost: Option<String>,
     /// Recoveries that ended, the newest last.
     pub history: VecDeque<Recovery>,
+    /// What this agent is among others.
+    pub leadership: Leadership,
     /// What people should know, and what they were told.
     pub notices: Notices,
     /// Records that came where they can't come, the newest last: they changed nothing.
@@ -141,6 +144,17 @@ impl InstanceState {
     }
 }
 
+/// What other agents see of a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// When the first failed observation of it was asked here.
+    pub since: Time,
+    /// Who sees it down, too.
+    pub down: Vec<String>,
+    /// Who sees it healthy.
+    pub healthy: Vec<String>,
+}
+
 /// What lasts about a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComponentState {
@@ -152,6 +166,8 @@ pub struct ComponentState {
     pub last_ended: Option<Time>,
     /// Witnesses have answered since this failed observation.
     pub witnessed: Option<Time>,
+    /// What other agents see of its failure.
+    pub observed: Option<Observed>,
     /// Its pause, if there is one.
     pub paused: Option<Pause>,
     /// Who approved its next recovery in advance.
@@ -204,6 +220,7 @@ impl State {
             recovery: None,
             last_ended: None,
             witnessed: None,
+            observed: None,
             paused: None,
             advance: BTreeMap::new(),
         };
@@ -220,6 +237,7 @@ impl State {
             },
             journal_lost: None,
             history: VecDeque::new(),
+            leadership: Leadership::default(),
             notices: Notices::default(),
             misfits: VecDeque::new(),
             doubted: Vec::new(),
@@ -255,6 +273,7 @@ impl State {
         next.paused = self.paused;
         next.journal_lost = self.journal_lost;
         next.history = self.history;
+        next.leadership = self.leadership;
         next.notices = self.notices;
         next.notices.under_another_plan(&next.plan, now);
         next.misfits = self.misfits;
