@@ -194,6 +194,8 @@ impl Agent {
                     traffic.serve(table);
                 }
             }
+            // No network carries leases yet, so that no agent asks for one.
+            Todo::AskLease => {}
             Todo::Log(line) => log(&line),
             Todo::Notify(telling) => self.notify(telling),
         }
@@ -360,6 +362,7 @@ impl Agent {
             drains: view::drains(state, now),
             incidents: view::incidents(state),
             components: view::components(engine, now),
+            rules: view::rules(engine, now),
             notices: view::notice_count(state),
             trouble: self.unprepared.iter().cloned().chain(self.ledger.trouble()).collect(),
         }

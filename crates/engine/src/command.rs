@@ -210,11 +210,15 @@ pub enum Override {
     StormBrake,
     /// Move a route although a gate of it is not healthy, or it changed a short while ago.
     RouteRules,
+    /// Act although another agent may have the lease.
+    Lease,
+    /// Act although too few agents see it down.
+    Observers,
 }
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 13] = [
+    pub const ALL: [Override; 15] = [
         Override::Witnesses,
         Override::Correlation,
         Override::Turn,
@@ -228,6 +232,8 @@ impl Override {
         Override::BlastRadius,
         Override::StormBrake,
         Override::RouteRules,
+        Override::Lease,
+        Override::Observers,
     ];
 
     /// The word for it on the command line.
@@ -246,6 +252,8 @@ impl Override {
             Override::BlastRadius => "blast-radius",
             Override::StormBrake => "storm-brake",
             Override::RouteRules => "route-rules",
+            Override::Lease => "lease",
+            Override::Observers => "observers",
         }
     }
 }

@@ -8,6 +8,7 @@ use mainstay_plan::strategy::StepKind;
 
 use crate::command::Command;
 use crate::effect::{Effect, Line, Order, Telling};
+use crate::lease::{May, Role};
 use crate::outbox;
 use crate::record::{Body, StepRef};
 use crate::route;
@@ -101,12 +102,23 @@ impl Gate {
                     self.waiting.push_back((seq, Effect::Notify(telling(state, channel, message))));
                 }
             }
+            // Whatever was not let out yet was decided under a lease that is over; what runs is called back.
+            Body::LeaseChanged { .. } if state.leadership.may(&state.plan) != May::Everything => {
+                self.waiting.retain(|it| !matches!(it.1, Effect::Act(_) | Effect::Route(_)));
+                for recovery in state.open_recoveries() {
+                    for log in recovery.steps.iter().rev().take(8) {
+                        self.waiting.push_back((seq, Effect::Cancel(log.step)));
+                    }
+                }
+            }
+            Body::LeaseChanged { .. } | Body::PeerOrder { .. } => {}
             Body::AgentStopped { .. }
             | Body::PlanAdopted { .. }
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
             | Body::SignalsSeen { .. }
+            | Body::ObserversAnswered { .. }
             | Body::NeighbourAnswered { .. }
             | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
@@ -116,6 +128,10 @@ impl Gate {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
+            | Body::RuleFired { .. }
+            | Body::RuleCleared { .. }
             | Body::FailureDetected { .. }
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
@@ -169,5 +185,7 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
             _,
         ) => return None,
     };
-    Some(Order { step, instance: state.plan.instance(instance).name.clone(), action, key: key.to_owned(), timeout })
+    let epoch = if state.leadership.role == Role::Sole { 0 } else { state.leadership.epoch };
+    let instance = state.plan.instance(instance).name.clone();
+    Some(Order { step, instance, action, key: key.to_owned(), timeout, epoch })
 }

@@ -15,6 +15,8 @@ use mainstay_plan::routing::{
 };
 use mainstay_plan::{InstanceIx, RouteIx, Time};
 
+use crate::command::Override;
+use crate::lease::May;
 use crate::record::{Body, ReportedTarget};
 use crate::state::State;
 
@@ -54,19 +56,36 @@ pub fn next(state: &State, now: Time) -> Option<Body> {
     if state.plan.routes.is_empty() || !state.traffic_was_heard() || state.site.halted.is_some() {
         return None;
     }
-    let ruled = rules::ruled(state, now);
-    if let Some(news) = held(state, &ruled) {
+    let rules::Ruled { targets: mut desired, kept } = rules::ruled(state, now);
+    match state.leadership.may(&state.plan) {
+        May::Everything => {}
+        May::Nothing | May::Shared if state.open_recoveries().any(|it| it.overrides.contains(&Override::Lease)) => {}
+        May::Nothing => return None,
+        // What is exclusive stays where it is: another agent may be moving it.
+        May::Shared => {
+            for ((route, desired), now) in state.plan.routes.iter().zip(&mut desired).zip(&state.routing.targets) {
+                if route.sharing == Sharing::Exclusive {
+                    desired.clone_from(now);
+                }
+            }
+        }
+    }
+    if let Some(news) = held(state, &kept) {
         return Some(news);
     }
-    if ruled.targets == state.routing.targets && state.routing.epoch > 0 && state.routing.under == state.adopted {
+    // A new lease begins with a table of its own, so that the traffic processes refuse those of the lease before.
+    let floor = state.leadership.table_floor();
+    let current = state.routing.epoch > floor || (floor == 0 && state.routing.epoch > 0);
+    if desired == state.routing.targets && current && state.routing.under == state.adopted {
         return None;
     }
-    Some(Body::TablePublished { epoch: state.routing.epoch + 1, targets: named(state, &ruled.targets) })
+    let epoch = state.routing.epoch.max(floor) + 1;
+    Some(Body::TablePublished { epoch, targets: named(state, &desired) })
 }
 
 /// That a rule holds a change back, or does no more, unless it was said already.
-fn held(state: &State, ruled: &rules::Ruled) -> Option<Body> {
-    (0u32..).map(RouteIx).zip(&ruled.kept).find_map(|(ix, kept)| {
+fn held(state: &State, kept: &[Option<rules::Kept>]) -> Option<Body> {
+    (0u32..).map(RouteIx).zip(kept).find_map(|(ix, kept)| {
         let known = state.routing.held.get(&ix).map(|it| &it.kept);
         let route = || state.plan.route(ix).name.clone();
         match kept {

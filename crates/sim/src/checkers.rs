@@ -35,6 +35,8 @@ pub struct Checkers {
     failed: BTreeMap<RecoveryId, String>,
     /// Instance → it went down at this record.
     went_down: BTreeMap<String, u64>,
+    /// Rule → it fired at this record.
+    fired: BTreeMap<String, u64>,
     /// Component → witnesses answered at this record.
     witnessed: BTreeMap<String, u64>,
     overridden: BTreeMap<RecoveryId, BTreeSet<Override>>,
@@ -118,7 +120,10 @@ impl Checkers {
         self.site.recorded(seq, record);
         self.routes.recorded(record);
         match &record.body {
-            Body::FailureDetected { component, instance, .. } => {
+            Body::FailureDetected { component, instance, rule, .. } => {
+                if let Some(fired) = rule.as_ref().and_then(|it| self.fired.get(it)) {
+                    self.went_down.insert(instance.clone(), *fired);
+                }
                 self.failed.insert(RecoveryId(seq), instance.clone());
                 let before = self.open.insert(component.clone(), RecoveryId(seq));
                 assert!(before.is_none(), "S1: a second recovery on {component} while {before:?} is open");
@@ -129,6 +134,9 @@ impl Checkers {
             Body::PlanAdopted { .. } => self.open.clear(),
             Body::HealthChanged { instance, to: Health::Down, .. } => {
                 self.went_down.insert(instance.clone(), seq);
+            }
+            Body::RuleFired { rule, .. } => {
+                self.fired.insert(rule.clone(), seq);
             }
             Body::WitnessesAnswered { component, .. } => {
                 self.witnessed.insert(component.clone(), seq);
@@ -168,6 +176,9 @@ impl Checkers {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
+            | Body::RuleCleared { .. }
             | Body::NeighbourAnswered { .. }
             | Body::DependencyAnswered { .. }
             | Body::Classified { .. }
@@ -184,6 +195,9 @@ impl Checkers {
             | Body::RouteHeld { .. }
             | Body::RouteFreed { .. }
             | Body::Rejoined { .. }
+            | Body::LeaseChanged { .. }
+            | Body::ObserversAnswered { .. }
+            | Body::PeerOrder { .. }
             | Body::Told { .. } => {}
             Body::NoticeSent { notice, nth, .. } => {
                 self.messages.insert((*notice, *nth));

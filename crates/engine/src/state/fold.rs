@@ -10,10 +10,11 @@ use mainstay_plan::{ComponentIx, InstanceIx, RouteIx, Time};
 use super::concerned::Concerned;
 use super::notices::Draft;
 use super::{
-    Advance, ComponentState, Drain, Fenced, HISTORY, Halt, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus,
-    RouteHold, State, StepAt, StepLog, StepProgress, UndoAt,
+    Advance, ComponentState, Drain, Fenced, HISTORY, Halt, MISFITS, Misfit, Observed, Pause, Progress, Recovery,
+    RecoveryStatus, RouteHold, State, StepAt, StepLog, StepProgress, UndoAt,
 };
 use crate::command::{Command, Override};
+use crate::lease::{Leadership, Role};
 use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess, TrafficWord};
 use crate::outbox;
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
@@ -47,11 +48,19 @@ impl State {
         let at = record.at;
         let about = outbox::about(self, &record.body);
         match &record.body {
-            Body::AgentStarted { .. } => {
+            Body::AgentStarted { coordinated, .. } => {
+                let role = if *coordinated { Role::Candidate } else { Role::Sole };
+                self.leadership = Leadership { role, since: at, leader: None, epoch: self.leadership.epoch };
                 self.forget_what_must_be_seen_anew(at);
                 self.notices.started_again(at);
             }
             Body::AgentStopped { .. } => {}
+            Body::LeaseChanged { role, epoch, leader, .. } => self.on_lease(at, *role, *epoch, leader.as_ref()),
+            Body::PeerOrder { epoch, taken, .. } => {
+                if *taken {
+                    self.leadership.epoch = self.leadership.epoch.max(*epoch);
+                }
+            }
             Body::PlanAdopted { hash, .. } => {
                 if self.adopted.as_ref().is_some_and(|it| it != hash) {
                     self.end_all_open(at);
@@ -72,6 +81,12 @@ impl State {
             Body::SignalsSeen { component, since, .. } => {
                 if let Some(ix) = self.component(component) {
                     self.components[ix.index()].signalled = Some(*since);
+                }
+            }
+            Body::ObserversAnswered { component, down, healthy, since } => {
+                if let Some(ix) = self.component(component) {
+                    let observed = Observed { since: *since, down: down.clone(), healthy: healthy.clone() };
+                    self.components[ix.index()].observed = Some(observed);
                 }
             }
             Body::NeighbourAnswered { region, zone, by, asked } => {
@@ -108,6 +123,18 @@ impl State {
             }
             Body::NoticeResent { channel, .. } => self.notices.resent(at, channel),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
+            Body::Impaired { instance, how, evidence } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].impaired.insert(*how, (at, evidence.clone()));
+                }
+            }
+            Body::ImpairmentEnded { instance, how } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].impaired.remove(how);
+                }
+            }
+            Body::RuleFired { rule, since, terms } => self.on_rule_fired(at, rule, *since, terms),
+            Body::RuleCleared { rule } => self.on_rule_cleared(rule),
             Body::FailureDetected {
                 component,
                 instance,
@@ -117,12 +144,14 @@ impl State {
                 evidence,
                 incident,
                 plan,
+                rule,
             } => {
                 if let Some(ix) = self.component(component) {
                     let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
                     let budget = self.plan.component(ix).objectives.rto_for(scenario.domain());
                     let (evidence, incident, plan) = (evidence.clone(), *incident, plan.clone());
-                    let opened = Recovery { evidence, incident, plan, budget, ..opened };
+                    let rule = rule.as_ref().and_then(|it| self.fired(self.rule(it)?)).cloned();
+                    let opened = Recovery { rule, evidence, incident, plan, budget, ..opened };
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
                     self.join_evacuations(ix);
@@ -314,6 +343,7 @@ impl State {
             instance.health = Health::Unknown;
             instance.unseen_since = at;
             instance.frozen_loss = None;
+            instance.impaired.clear();
         }
         for domain in &mut self.domains {
             domain.burst = None;
@@ -323,6 +353,22 @@ impl State {
             self.hear(&process, TrafficWord::AgentStarted);
         }
         self.journal_lost = None;
+        self.interrupt_steps(at, "the agent ended before the outcome was known");
+    }
+
+    /// Before something is done under another lease, whatever a recovery rests on is seen anew: others may have acted.
+    fn on_lease(&mut self, at: Time, role: Role, epoch: u64, leader: Option<&String>) {
+        let acted = self.leadership.may(&self.plan);
+        let epoch = self.leadership.epoch.max(epoch);
+        self.leadership = Leadership { role, epoch, leader: leader.cloned(), since: at };
+        if acted != self.leadership.may(&self.plan) || role == Role::Leader {
+            self.interrupt_steps(at, "the lease was lost before the outcome was known");
+            self.doubt_failures(at);
+        }
+    }
+
+    /// What is being done ends as unknown, and is done again where that does no harm.
+    fn interrupt_steps(&mut self, at: Time, why: &str) {
         let interrupted = |it: &ComponentState| {
             let open = it.recovery.iter().flat_map(|it| self.open_steps(it));
             let running = open.filter(|(.., stand)| matches!(stand.at, StepAt::Running { .. }));
@@ -341,11 +387,12 @@ impl State {
         for ((component, interrupted), undone) in self.components.iter_mut().zip(interrupted).zip(undone) {
             component.witnessed = None;
             component.signalled = None;
+            component.observed = None;
             let Some(recovery) = &mut component.recovery else { continue };
             recovery.seeing_anew = true;
             recovery.held = None;
             for (step, repeatable) in interrupted {
-                let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
+                let unknown = Ended::Unknown(why.to_owned());
                 recovery.log_end(step, at, unknown.clone());
                 if let Some(stand) = recovery.step_mut(step.step) {
                     let (input, to) = match repeatable {
@@ -378,6 +425,7 @@ impl State {
         for component in &mut self.components {
             component.witnessed = None;
             component.signalled = None;
+            component.observed = None;
         }
     }
 
@@ -468,6 +516,7 @@ impl State {
         let Some(planned) = self.running(step) else { return };
         let phase = planned.kind.phase();
         let touched = touched(&planned.kind);
+        let stops = matches!(planned.kind, StepKind::Stop { .. });
         let Some(component) = self.open.get(&step.recovery) else { return };
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         recovery.account(at, phase);
@@ -483,7 +532,15 @@ impl State {
         let Some(stand) = stand.and_then(|it| it.step_mut(step.step)) else { return };
         stand.failures += u32::from(ended != Ended::Done);
         match (ended, &mut stand.undo) {
-            (Ended::Done, _) => {}
+            (Ended::Done, _) => {
+                for instance in touched {
+                    self.acted_on.push(instance);
+                    // It was stopped, so what its probes said before is not so any more.
+                    if stops && self.instances[instance.index()].health == Health::Healthy {
+                        self.doubt(at, instance);
+                    }
+                }
+            }
             (Ended::Failed(_), undo) => {
                 stand.round += 1;
                 // It was not done, so there is nothing to undo, unless a try before may have done it.
@@ -621,6 +678,7 @@ impl State {
                 TargetState::Serving => {
                     let component = self.plan.instance(instance).component;
                     self.components[component.index()].bound = instance;
+                    self.rebound.push(component);
                     self.instances[instance.index()].displaced = false;
                 }
                 TargetState::Fenced => self.instances[instance.index()].displaced = true,
@@ -686,6 +744,7 @@ impl State {
         self.unknown_owners.remove(&component);
         let before = std::mem::replace(&mut self.components[component.index()].bound, instance);
         if before != instance {
+            self.rebound.push(component);
             self.instances[before.index()].displaced = true;
         }
         self.instances[instance.index()].displaced = false;
@@ -903,6 +962,7 @@ impl State {
         component.witnessed = None;
         component.signalled = None;
         self.site.set_held(ix, false);
+        component.observed = None;
         for instance in &self.plan.component(ix).instances {
             self.instances[instance.index()].frozen_loss = None;
         }

@@ -42,6 +42,8 @@ pub enum Topic {
     Component(String),
     /// A zone or a region that is lost, and all that lived there.
     Incident(IncidentId),
+    /// Who of several agents decides.
+    Lease,
     /// The journal.
     Journal,
     /// A traffic process.
@@ -50,6 +52,10 @@ pub enum Topic {
     Route(String),
     /// All action is stopped.
     Halt,
+    /// An instance that is neither whole nor down.
+    Instance(String),
+    /// A decision rule.
+    Rule(String),
 }
 
 impl fmt::Display for Topic {
@@ -57,10 +63,13 @@ impl fmt::Display for Topic {
         match self {
             Topic::Component(name) => write!(f, "{name}"),
             Topic::Incident(id) => write!(f, "{id}"),
+            Topic::Lease => write!(f, "lease"),
             Topic::Journal => write!(f, "journal"),
             Topic::Traffic(process) => write!(f, "traffic process {process}"),
             Topic::Route(route) => write!(f, "route {route}"),
             Topic::Halt => write!(f, "halt"),
+            Topic::Instance(name) => write!(f, "instance {name}"),
+            Topic::Rule(name) => write!(f, "rule {name}"),
         }
     }
 }

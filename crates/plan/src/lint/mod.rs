@@ -14,6 +14,7 @@ mod people;
 mod probes;
 mod reading;
 mod routes;
+mod rules;
 mod shared_fate;
 mod witnesses;
 
@@ -82,6 +83,7 @@ pub(crate) fn lint(plan: &Plan, places: &Places, outline: &Outline) -> Vec<Findi
     shared_fate::lint(&reading, &mut findings);
     evacuations::lint(&reading, &mut findings);
     guards::lint(&reading, &mut findings);
+    rules::lint(&reading, &mut findings);
     findings
 }
 
