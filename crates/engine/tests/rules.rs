@@ -148,7 +148,12 @@ impl World {
                 match effect {
                     Effect::Record(_) => self.seq += 1,
                     Effect::Probe(probe) => self.ask(now, probe, chance),
-                    Effect::Act(_) | Effect::Cancel(_) | Effect::Route(_) | Effect::Notify(_) | Effect::Log(_) => {}
+                    Effect::Act(_)
+                    | Effect::AskLease
+                    | Effect::Cancel(_)
+                    | Effect::Route(_)
+                    | Effect::Notify(_)
+                    | Effect::Log(_) => {}
                 }
             }
             self.engine.fold(now, Input::Recorded(self.seq));
