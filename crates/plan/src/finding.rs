@@ -369,10 +369,6 @@ codes! {
         "whoever reads it believes that two things are done at the same time"
     PreconditionMoot "MS0543" Warning "a precondition that says nothing, or never holds"
         "a rung that is never tried looks like a recovery, and is none"
-    OneSignal "MS0570" Note "one kind of signal moves something critical"
-        "what deceives one kind of probe deceives it however often it is asked"
-    VainRule "MS0571" Warning "a rule of a route that can't be kept"
-        "a rule that always or never holds is not what was meant, and is found out when it counts"
 
     RuleOfOne "MS0560" Warning "a rule about a component that looks at one instance"
         "after a takeover it still looks at the old instance, and accuses the new one"
@@ -380,6 +376,11 @@ codes! {
         "it is watched, shown and told, and nothing is recovered"
     RuleOfUnknown "MS0562" Warning "a rule about what nobody knows anything of"
         "unknown is never down: an instance that could not be asked is not touched, whatever a rule says"
+
+    OneSignal "MS0570" Note "one kind of signal moves something critical"
+        "what deceives one kind of probe deceives it however often it is asked"
+    VainRule "MS0571" Warning "a rule of a route that can't be kept"
+        "a rule that always or never holds is not what was meant, and is found out when it counts"
 
     LeaseTooShort "MS0590" Error "a lease that is over before it is renewed"
         "an agent that was stopped must find that its lease is over before another agent gets it"

@@ -222,12 +222,15 @@ fn hold(state: &State, ix: RouteIx, before: &[TargetState], wanted: Vec<TargetSt
     let route = state.plan.route(ix);
     let leaves = |at: &usize| before[*at] == TargetState::Serving && wanted[*at] != TargetState::Serving;
     let leaving: Vec<usize> = (0..wanted.len()).filter(leaves).collect();
+    // What is lost with its zone or region leaves at once: a lost zone is one failure, and so one change.
+    let is_lost = |at: &usize| crate::scenario::lost_with(state, route.targets[*at].instance).is_some();
     let moves = leaving.iter().any(|at| is_moved(state, route.targets[*at].instance));
-    if !leaving.is_empty()
+    let frozen_ones: Vec<usize> = leaving.iter().copied().filter(|at| !is_lost(at)).collect();
+    if !frozen_ones.is_empty()
         && !moves
         && let Some(objection) = frozen(state, ix, now)
     {
-        return keep(state, route, leaving, wanted, objection);
+        return keep(state, route, frozen_ones, wanted, objection);
     }
     let on = wanted.iter().filter(|it| **it == TargetState::Serving).count();
     let is_drained = |at: &usize| wanted[*at] == TargetState::Draining;

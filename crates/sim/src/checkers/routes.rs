@@ -33,6 +33,8 @@ pub(super) struct Routes {
     bound: BTreeMap<String, String>,
     /// Components in recovery.
     open: BTreeSet<String>,
+    /// Whether a zone or region was ever lost: what is lost with it leaves at once.
+    lost: bool,
 }
 
 impl Routes {
@@ -76,6 +78,8 @@ impl Routes {
             self.open.insert(component.clone());
         } else if let Body::RecoveryCompleted { .. } | Body::RecoveryFailed { .. } = &record.body {
             // Whose it was is not said; to know too much open makes the check weaker, never wrong.
+        } else if let Body::IncidentOpened { .. } = &record.body {
+            self.lost = true;
         } else if let Body::TrafficAhead { .. } = &record.body {
             self.serving.clear();
         } else if let Body::Commanded { command: Command::RouteOverride { route, rule, .. }, .. } = &record.body {
@@ -116,7 +120,7 @@ impl Routes {
             let component = &self.of[**it];
             self.open.contains(component) && self.bound.get(component).is_some_and(|bound| bound != **it)
         };
-        if left.iter().any(|it| moved(&it)) {
+        if self.lost || left.iter().any(|it| moved(&it)) {
             return;
         }
         let since = self.changed.get(route).map(|it| at.since(*it));
