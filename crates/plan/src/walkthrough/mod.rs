@@ -154,6 +154,10 @@ pub struct StepWalk {
     pub undo: Undo,
     /// Whether it may be done again when it is not known whether it was done.
     pub idempotent: bool,
+    /// The step before, if they begin together.
+    pub together_with: Option<usize>,
+    /// How long it waits between attempts, where it does.
+    pub apart: Option<String>,
     /// What happens when that is not known.
     pub repeat: String,
     /// Whether it can't be taken back, so that witnesses, journal and instances are looked at once more before it.
@@ -213,7 +217,8 @@ impl StepWalk {
         let attempts = if self.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", self.attempts) };
         let repeatable = if self.idempotent { ", repeatable" } else { "" };
         let timeout = show_duration(Duration::from_millis(self.timeout_ms));
-        format!("{}, {timeout} × {attempts}{repeatable}", self.plane)
+        let apart = self.apart.as_ref().map(|it| format!(", {it} apart")).unwrap_or_default();
+        format!("{}, {timeout} × {attempts}{apart}{repeatable}", self.plane)
     }
 }
 
