@@ -194,6 +194,8 @@ impl Agent {
                     traffic.serve(table);
                 }
             }
+            // No network carries leases yet, so that no agent asks for one.
+            Todo::AskLease => {}
             Todo::Log(line) => log(&line),
             Todo::Notify(telling) => self.notify(telling),
         }

@@ -470,7 +470,7 @@ pub enum Command {
     Approve {
         /// The recovery, `r17`.
         recovery: String,
-        /// Guards that are overruled: `witnesses`, `dependency`, `observe-mode`, `cool-down`, `journal-lost`, `rpo`.
+        /// Guards that are overruled: `witnesses`, `dependency`, `observe-mode`, `cool-down`, `journal-lost`, `rpo`, `lease`, `observers`.
         overrides: Vec<String>,
         /// Whether the step whose outcome is unknown was done.
         outcome: Option<bool>,

@@ -11,12 +11,13 @@ use crate::effect::Effect;
 use crate::evacuation::Rank;
 use crate::gate::Gate;
 use crate::input::Input;
+use crate::lease::{May, Tenure};
 use crate::observe::Soft;
 use crate::record::{Body, Ended, Record, ReportedTarget};
 use crate::scenario::{self, Question};
 use crate::state::State;
 use crate::state::concerned::Concerned;
-use crate::{ENGINE_VERSION, decide, outbox, route};
+use crate::{ENGINE_VERSION, decide, lease, outbox, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
 /// whatever needs more is a loop, and goes on at the next tick rather than never ending this one.
@@ -43,6 +44,7 @@ pub struct Engine {
     soft: Soft,
     gate: Gate,
     inbox: Vec<Pending>,
+    tenure: Tenure,
     /// When the last tick asked to be called again: being called much later means that we were late.
     wake_by: Option<Time>,
 }
@@ -56,6 +58,8 @@ pub enum WakeReason {
     Deadline(ComponentIx),
     /// People are to be told something, or a channel is tried again.
     NoticeDue,
+    /// The lease is to be renewed, or laid down.
+    Lease,
 }
 
 #[derive(Debug)]
@@ -81,14 +85,30 @@ impl Engine {
         core.state.doubted.clear();
         let adopt = (core.state.adopted.as_deref() != Some(plan.hash.as_str()))
             .then(|| Pending::NewPlan(plan.clone(), base_dir.to_owned()));
-        let started = Pending::Fact(Body::AgentStarted { engine: ENGINE_VERSION, version: version.to_owned() });
+        let (engine, version) = (ENGINE_VERSION, version.to_owned());
+        let started = Pending::Fact(Body::AgentStarted { engine, version, coordinated: false });
         Engine {
+            tenure: Tenure::new(core.state.leadership.clone(), now),
             gate: Gate::new(core.state.seq),
             core,
             soft: Soft::new(&plan, now),
             inbox: adopt.into_iter().chain([started]).collect(),
             wake_by: None,
         }
+    }
+
+    /// This agent asks a store who may decide, as the plan's `coordination` says. Without a call of this it is the only one
+    /// that decides. Call it before the first tick.
+    #[must_use]
+    pub fn coordinated(mut self) -> Engine {
+        let coordinates = self.core.state.plan.coordination.is_some();
+        for pending in &mut self.inbox {
+            if let Pending::Fact(Body::AgentStarted { coordinated, .. }) = pending {
+                *coordinated = coordinates;
+            }
+        }
+        self.tenure.start(coordinates);
+        self
     }
 
     /// Takes in a fact; never decides.
@@ -120,6 +140,30 @@ impl Engine {
                 }
                 Body::Told { channel, notice, nth, ended: ended(outcome) }
             }
+            Input::LeaseGranted { epoch, asked } => {
+                let changed = self.tenure.granted(&self.core.state.plan, now, epoch, asked);
+                self.inbox.extend(changed.map(Pending::Fact));
+                return;
+            }
+            Input::LeaseHeld { by, epoch } => {
+                let changed = self.tenure.held(&by, epoch);
+                self.inbox.extend(changed.map(Pending::Fact));
+                return;
+            }
+            Input::StoreGone { reason } => {
+                let changed = self.tenure.store_gone(&reason);
+                self.inbox.extend(changed.map(Pending::Fact));
+                return;
+            }
+            Input::PeerObserved { agent, instance, health, asked } => {
+                self.soft.take_peer(&self.core.state, agent, &instance, health, asked);
+                return;
+            }
+            Input::PeerOrder { from, epoch, what } => {
+                let (taken, changed) = self.tenure.seen(epoch, &format!("an order of {from}"));
+                self.inbox.extend(changed.map(Pending::Fact));
+                Body::PeerOrder { from, epoch, what, taken }
+            }
             Input::Stopping { reason } => Body::AgentStopped { reason },
         };
         self.inbox.push(Pending::Fact(fact));
@@ -134,9 +178,12 @@ impl Engine {
         let mut ours = route::published(state);
         ours.sort_by(|a, b| (&a.route, &a.instance).cmp(&(&b.route, &b.instance)));
         if epoch > state.routing.epoch || (epoch > 0 && epoch == state.routing.epoch && targets != ours) {
+            let what = format!("the table that traffic process `{process}` serves");
+            let (_, changed) = self.tenure.seen(lease::of_table(epoch), &what);
+            self.inbox.extend(changed.map(Pending::Fact));
             return Body::TrafficAhead { process, epoch, targets };
         }
-        if state.routing.epoch > 0 {
+        if state.routing.epoch > 0 && state.leadership.may(&state.plan) != May::Nothing {
             self.gate.send_table(state);
         }
         let done = if epoch == state.routing.epoch { epoch.saturating_sub(1) } else { epoch };
@@ -146,6 +193,8 @@ impl Engine {
     /// Decides, and says what is to be done. `now` must not be before the last call's.
     pub fn tick(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.notice_lateness(now);
+        let over = self.tenure.look(&self.core.state.plan, now);
+        self.inbox.extend(over.map(Pending::Fact));
         for pending in std::mem::take(&mut self.inbox) {
             match pending {
                 Pending::Fact(fact) => self.record(now, fact, effects),
@@ -171,6 +220,9 @@ impl Engine {
             self.record(now, fact, effects);
         }
         self.gate.release(effects);
+        if self.tenure.asks(&self.core.state.plan, now) {
+            effects.push(Effect::AskLease);
+        }
         self.soft.emit_due(&self.core.state.plan, now, effects);
         self.wake_by = self.next_wakeup().map(|it| it.0);
     }
@@ -180,7 +232,8 @@ impl Engine {
         let probe = self.soft.next_due().map(|at| (at, WakeReason::ProbeDue));
         let deadline = self.core.timers.first().map(|(at, component)| (*at, WakeReason::Deadline(*component)));
         let notice = outbox::next_time(&self.core.state).map(|at| (at, WakeReason::NoticeDue));
-        [probe, deadline, notice].into_iter().flatten().min()
+        let lease = self.tenure.wakes(&self.core.state.plan).map(|at| (at, WakeReason::Lease));
+        [probe, deadline, notice, lease].into_iter().flatten().min()
     }
 
     /// What lasts.

@@ -24,6 +24,7 @@ pub mod explain;
 mod gate;
 pub mod guard;
 pub mod input;
+pub mod lease;
 pub mod machine;
 pub mod observe;
 mod outbox;

@@ -94,5 +94,6 @@ pub fn all() -> Vec<Table> {
         Table::of::<StepLife>(),
         Table::of::<ProbeHealth>(),
         Table::of::<TrafficProcess>(),
+        Table::of::<crate::lease::LeaseMachine>(),
     ]
 }

@@ -67,6 +67,10 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             let text = "an agent was started, with a journal that can be written".to_owned();
             says(Topic::Journal, Stage::Over, text)
         }
+        Body::LeaseChanged { role, .. } => {
+            of(Topic::Lease, if role.leads_or_follows() { Stage::Over } else { Stage::Stands })
+        }
+        Body::PeerOrder { taken: false, .. } => of(Topic::Lease, Stage::Once),
         Body::TrafficAhead { process, .. } => of(Topic::Traffic(process.clone()), Stage::Once),
         Body::RouteRefused { process, .. } => of(Topic::Traffic(process.clone()), Stage::Stands),
         Body::RouteApplied { process, epoch } if state.routing.refused.is_some() && *epoch >= state.routing.epoch => {
@@ -79,6 +83,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::HealthChanged { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
+        | Body::ObserversAnswered { .. }
         | Body::NeighbourAnswered { .. }
         | Body::DependencyAnswered { .. }
         | Body::PositionFrozen { .. }
@@ -98,6 +103,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::TablePublished { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
+        | Body::PeerOrder { .. }
         | Body::Told { .. } => None,
     }
 }
@@ -180,6 +186,13 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
                 "traffic process `{process}` serves epoch {epoch}, later than this journal knows: taken over as it is"
             ),
         )),
+        Body::LeaseChanged { role, epoch, why, .. } => {
+            let level = if role.leads_or_follows() { NoticeLevel::Info } else { NoticeLevel::Warning };
+            Some((level, format!("this agent is {} from here on, epoch {epoch}: {why}", role.word())))
+        }
+        Body::PeerOrder { from, epoch, what, taken: false } => {
+            Some((NoticeLevel::Warning, format!("an order of {from} was refused, its epoch {epoch} is over: {what}")))
+        }
         Body::RouteRefused { process, epoch, reason } => Some((
             NoticeLevel::Error,
             format!("traffic process `{process}` refused the table of epoch {epoch}: {reason}"),
@@ -190,6 +203,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::HealthChanged { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
+        | Body::ObserversAnswered { .. }
         | Body::NeighbourAnswered { .. }
         | Body::DependencyAnswered { .. }
         | Body::PositionFrozen { .. }
@@ -209,6 +223,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::TablePublished { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
+        | Body::PeerOrder { .. }
         | Body::Told { .. } => None,
     }
 }

@@ -62,7 +62,17 @@ impl Teller {
 
     fn fact(&self, body: &Body) -> Option<String> {
         Some(match body {
-            Body::AgentStarted { engine, version } => format!("agent {version} started (engine {engine})"),
+            Body::AgentStarted { engine, version, coordinated } => {
+                let among = if *coordinated { ", one of several" } else { "" };
+                format!("agent {version} started (engine {engine}){among}")
+            }
+            Body::LeaseChanged { role, epoch, why, .. } => {
+                format!("{} from here on, epoch {epoch}: {why}", role.word())
+            }
+            Body::PeerOrder { from, epoch, what, taken } => {
+                let became = if *taken { "taken" } else { "refused, the epoch is over" };
+                format!("{from} orders under epoch {epoch}: {what}: {became}")
+            }
             Body::AgentStopped { reason } => format!("agent stopped: {reason}"),
             Body::PlanAdopted { hash, .. } => format!("plan {} adopted", short(hash)),
             Body::HealthChanged { instance, from, to, since, evidence, .. } => format!(
@@ -86,6 +96,10 @@ impl Teller {
             }
             Body::DependencyAnswered { instance, asked } => {
                 format!("{instance} was well when it was asked at {}", (self.moment)(*asked))
+            }
+            Body::ObserversAnswered { component, down, healthy, .. } => {
+                let who = |it: &[String]| if it.is_empty() { "nobody".to_owned() } else { it.join(", ") };
+                format!("{component}: {} see it down too, {} healthy", who(down), who(healthy))
             }
             Body::PositionFrozen { instance, loss_ns: Some(loss) } => {
                 format!("{instance} would lose at most {}", self.nanos(*loss))
@@ -211,6 +225,7 @@ impl Teller {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::ObserversAnswered { .. }
             | Body::NeighbourAnswered { .. }
             | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
@@ -220,7 +235,9 @@ impl Teller {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
-            | Body::Told { .. } => return None,
+            | Body::Told { .. }
+            | Body::LeaseChanged { .. }
+            | Body::PeerOrder { .. } => return None,
         })
     }
 

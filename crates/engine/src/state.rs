@@ -20,6 +20,7 @@ use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
 use crate::evacuation::{Orders, Queue, Seat};
+use crate::lease::Leadership;
 use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
 pub use domains::{Burst, DomainState, Incident};
@@ -59,6 +60,8 @@ pub struct State {
     pub journal_lost: Option<String>,
     /// Recoveries that ended, the newest last.
     pub history: VecDeque<Recovery>,
+    /// What this agent is among others.
+    pub leadership: Leadership,
     /// What people should know, and what they were told.
     pub notices: Notices,
     /// Records that came where they can't come, the newest last: they changed nothing.
@@ -128,6 +131,17 @@ impl InstanceState {
     }
 }
 
+/// What other agents see of a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// When the first failed observation of it was asked here.
+    pub since: Time,
+    /// Who sees it down, too.
+    pub down: Vec<String>,
+    /// Who sees it healthy.
+    pub healthy: Vec<String>,
+}
+
 /// What lasts about a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComponentState {
@@ -139,6 +153,8 @@ pub struct ComponentState {
     pub last_ended: Option<Time>,
     /// Witnesses have answered since this failed observation.
     pub witnessed: Option<Time>,
+    /// What other agents see of its failure.
+    pub observed: Option<Observed>,
     /// Its pause, if there is one.
     pub paused: Option<Pause>,
     /// Who approved its next recovery in advance.
@@ -191,6 +207,7 @@ impl State {
             recovery: None,
             last_ended: None,
             witnessed: None,
+            observed: None,
             paused: None,
             advance: BTreeMap::new(),
         };
@@ -207,6 +224,7 @@ impl State {
             },
             journal_lost: None,
             history: VecDeque::new(),
+            leadership: Leadership::default(),
             notices: Notices::default(),
             misfits: VecDeque::new(),
             doubted: Vec::new(),
@@ -238,6 +256,7 @@ impl State {
         next.paused = self.paused;
         next.journal_lost = self.journal_lost;
         next.history = self.history;
+        next.leadership = self.leadership;
         next.notices = self.notices;
         next.notices.under_another_plan(&next.plan, now);
         next.misfits = self.misfits;

@@ -167,6 +167,9 @@ impl Checkers {
             | Body::BudgetExceeded { .. }
             | Body::RungFailed { .. }
             | Body::Rejoined { .. }
+            | Body::LeaseChanged { .. }
+            | Body::ObserversAnswered { .. }
+            | Body::PeerOrder { .. }
             | Body::Told { .. } => {}
             Body::NoticeSent { notice, nth, .. } => {
                 self.messages.insert((*notice, *nth));

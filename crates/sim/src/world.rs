@@ -531,6 +531,8 @@ impl World {
                     self.at(self.pace.apply(&self.plan), Event::Applied(table));
                 }
             }
+            // One agent alone asks no store.
+            Todo::AskLease => {}
             Todo::Log(line) => self.told.push(line),
             Todo::Notify(telling) => self.carry(telling),
         }

@@ -10,10 +10,11 @@ use mainstay_plan::{ComponentIx, InstanceIx, Time};
 use super::concerned::Concerned;
 use super::notices::Draft;
 use super::{
-    Advance, ComponentState, HISTORY, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus, State, StepAt,
-    StepLog, StepProgress, UndoAt,
+    Advance, ComponentState, HISTORY, MISFITS, Misfit, Observed, Pause, Progress, Recovery, RecoveryStatus, State,
+    StepAt, StepLog, StepProgress, UndoAt,
 };
 use crate::command::{Command, Override};
+use crate::lease::{Leadership, Role};
 use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess, TrafficWord};
 use crate::outbox;
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
@@ -42,11 +43,19 @@ impl State {
         let at = record.at;
         let about = outbox::about(self, &record.body);
         match &record.body {
-            Body::AgentStarted { .. } => {
+            Body::AgentStarted { coordinated, .. } => {
+                let role = if *coordinated { Role::Candidate } else { Role::Sole };
+                self.leadership = Leadership { role, since: at, leader: None, epoch: self.leadership.epoch };
                 self.forget_what_must_be_seen_anew(at);
                 self.notices.started_again(at);
             }
             Body::AgentStopped { .. } => {}
+            Body::LeaseChanged { role, epoch, leader, .. } => self.on_lease(at, *role, *epoch, leader.as_ref()),
+            Body::PeerOrder { epoch, taken, .. } => {
+                if *taken {
+                    self.leadership.epoch = self.leadership.epoch.max(*epoch);
+                }
+            }
             Body::PlanAdopted { hash, .. } => {
                 if self.adopted.as_ref().is_some_and(|it| it != hash) {
                     self.end_all_open(at);
@@ -62,6 +71,12 @@ impl State {
             Body::WitnessesAnswered { component, since, .. } => {
                 if let Some(ix) = self.component(component) {
                     self.components[ix.index()].witnessed = Some(*since);
+                }
+            }
+            Body::ObserversAnswered { component, down, healthy, since } => {
+                if let Some(ix) = self.component(component) {
+                    let observed = Observed { since: *since, down: down.clone(), healthy: healthy.clone() };
+                    self.components[ix.index()].observed = Some(observed);
                 }
             }
             Body::NeighbourAnswered { region, zone, by, asked } => {
@@ -284,6 +299,22 @@ impl State {
             self.hear(&process, TrafficWord::AgentStarted);
         }
         self.journal_lost = None;
+        self.interrupt_steps(at, "the agent ended before the outcome was known");
+    }
+
+    /// Before something is done under another lease, whatever a recovery rests on is seen anew: others may have acted.
+    fn on_lease(&mut self, at: Time, role: Role, epoch: u64, leader: Option<&String>) {
+        let acted = self.leadership.may(&self.plan);
+        let epoch = self.leadership.epoch.max(epoch);
+        self.leadership = Leadership { role, epoch, leader: leader.cloned(), since: at };
+        if acted != self.leadership.may(&self.plan) || role == Role::Leader {
+            self.interrupt_steps(at, "the lease was lost before the outcome was known");
+            self.doubt_failures(at);
+        }
+    }
+
+    /// What is being done ends as unknown, and is done again where that does no harm.
+    fn interrupt_steps(&mut self, at: Time, why: &str) {
         let interrupted = |it: &ComponentState| {
             let open = it.recovery.iter().flat_map(|it| self.open_steps(it));
             let running = open.filter(|(.., stand)| matches!(stand.at, StepAt::Running { .. }));
@@ -301,11 +332,12 @@ impl State {
         let interrupted: Vec<Vec<(StepRef, bool)>> = self.components.iter().map(interrupted).collect();
         for ((component, interrupted), undone) in self.components.iter_mut().zip(interrupted).zip(undone) {
             component.witnessed = None;
+            component.observed = None;
             let Some(recovery) = &mut component.recovery else { continue };
             recovery.seeing_anew = true;
             recovery.held = None;
             for (step, repeatable) in interrupted {
-                let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
+                let unknown = Ended::Unknown(why.to_owned());
                 recovery.log_end(step, at, unknown.clone());
                 if let Some(stand) = recovery.step_mut(step.step) {
                     let (input, to) = match repeatable {
@@ -337,6 +369,7 @@ impl State {
         }
         for component in &mut self.components {
             component.witnessed = None;
+            component.observed = None;
         }
     }
 
@@ -771,6 +804,7 @@ impl State {
             component.last_ended = Some(at);
         }
         component.witnessed = None;
+        component.observed = None;
         for instance in &self.plan.component(ix).instances {
             self.instances[instance.index()].frozen_loss = None;
         }
