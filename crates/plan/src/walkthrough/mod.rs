@@ -280,13 +280,18 @@ fn if_it_fails(plan: &Plan, component: &Component, bound: InstanceIx, nth: usize
         Some(rung) => format!("rung {} ({}) is next", nth + 2, rung.strategy.word()),
         None => "no rung is left: the recovery has failed".to_owned(),
     };
+    let undone = play.steps.iter().any(|it| it.undo.is_some());
     if play.to == bound {
-        return vec![format!("nothing is taken back; {next}")];
+        let back = if undone { "what has an undo is undone, the last step first" } else { "nothing is taken back" };
+        return vec![format!("{back}; {next}")];
     }
     let cut = play.steps.iter().any(|it| matches!(it.kind, StepKind::CutTraffic { .. }));
     let stopped = play.steps.iter().any(|it| matches!(it.kind, StepKind::Stop { .. }));
     let activates = play.steps.iter().any(|it| matches!(it.kind, StepKind::Act { .. }));
     let mut before = Vec::new();
+    if undone {
+        before.push("what has an undo is undone, the last step first".to_owned());
+    }
     if cut {
         before.push(format!("what was cut goes back to {from}"));
     }
@@ -294,10 +299,8 @@ fn if_it_fails(plan: &Plan, component: &Component, bound: InstanceIx, nth: usize
         before.push(format!("{from}, once stopped, stays stopped"));
     }
     if activates {
-        before.push(format!(
-            "{to}, once an activation step was done or may have been, is displaced {}",
-            until(component, to)
-        ));
+        let which = if undone { "an activation step without an undo" } else { "an activation step" };
+        before.push(format!("{to}, once {which} was done or may have been, is displaced {}", until(component, to)));
     }
     if before.is_empty() {
         before.push("nothing was changed".to_owned());
