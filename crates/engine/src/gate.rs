@@ -120,6 +120,10 @@ impl Gate {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
+            | Body::RuleFired { .. }
+            | Body::RuleCleared { .. }
             | Body::FailureDetected { .. }
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }

@@ -370,6 +370,13 @@ codes! {
     PreconditionMoot "MS0543" Warning "a precondition that says nothing, or never holds"
         "a rung that is never tried looks like a recovery, and is none"
 
+    RuleOfOne "MS0560" Warning "a rule about a component that looks at one instance"
+        "after a takeover it still looks at the old instance, and accuses the new one"
+    RuleIdle "MS0561" Warning "a rule from which nothing follows"
+        "it is watched, shown and told, and nothing is recovered"
+    RuleOfUnknown "MS0562" Warning "a rule about what nobody knows anything of"
+        "unknown is never down: an instance that could not be asked is not touched, whatever a rule says"
+
     LeaseTooShort "MS0590" Error "a lease that is over before it is renewed"
         "an agent that was stopped must find that its lease is over before another agent gets it"
     LeaseOneTry "MS0591" Warning "a lease that is lost with one answer"

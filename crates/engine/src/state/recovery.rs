@@ -7,6 +7,7 @@ use mainstay_plan::observation::Scenario;
 use mainstay_plan::strategy::{Phase, Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
+use super::FiredRule;
 use crate::command::Override;
 use crate::machine::{Illegal, Machine, StepInput, StepLife, StepState};
 use crate::record::{Completion, Ended, IncidentId, RecoveryId, StepRef};
@@ -53,6 +54,8 @@ pub struct Recovery {
     pub failed: String,
     /// What failed, classified.
     pub scenario: Scenario,
+    /// The rule that says so, with what it saw, where the probes alone did not.
+    pub rule: Option<FiredRule>,
     /// Why it is classified so.
     pub evidence: Vec<String>,
     /// Whether its neighbours were waited for, and what failed is settled.
@@ -293,6 +296,7 @@ impl Recovery {
             component_name: component_name.to_owned(),
             failed: failed.to_owned(),
             scenario,
+            rule: None,
             evidence: Vec::new(),
             classified: false,
             incident: None,
