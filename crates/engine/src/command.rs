@@ -3,6 +3,7 @@
 use mainstay_plan::Time;
 use serde::{Deserialize, Serialize};
 
+use crate::breaker::Hold;
 use crate::codec::time_nanos;
 use crate::record::RecoveryId;
 
@@ -49,6 +50,17 @@ pub enum Command {
     Resume {
         /// `None`: the pause of all components.
         component: Option<String>,
+    },
+    /// Say by hand whether actions that need a control plane are tried.
+    Breaker {
+        /// The service.
+        service: String,
+        /// The region; `None`: in every region.
+        region: Option<String>,
+        /// How it shall be.
+        hold: Hold,
+        /// Why.
+        reason: String,
     },
     /// Take a displaced instance as a standby again.
     Adopt {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use mainstay_plan::action::{Action, ServiceOp};
 use mainstay_plan::strategy::StepKind;
 
+use crate::breaker::Position;
 use crate::effect::{Effect, Notice, NoticeLevel, Order};
 use crate::record::{Body, Completion, StepRef};
 use crate::route;
@@ -74,6 +75,8 @@ impl Gate {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::CanaryChanged { .. }
+            | Body::BreakerChanged { .. }
             | Body::FailureDetected { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
@@ -136,6 +139,15 @@ fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
             },
         )),
         Body::RecoveryFailed { recovery, why } => Some((NoticeLevel::Error, format!("{recovery} failed: {why}"))),
+        Body::BreakerChanged { service, region, to, why, .. } => match to {
+            Position::Open | Position::HeldOpen => {
+                Some((NoticeLevel::Warning, format!("control plane {service} in {region} counts as down: {why}")))
+            }
+            Position::Closed => {
+                Some((NoticeLevel::Info, format!("control plane {service} in {region} counts as working: {why}")))
+            }
+            Position::HalfOpen | Position::HeldClosed => None,
+        },
         Body::JournalLost { reason } => Some((NoticeLevel::Error, format!("the journal is lost: {reason}"))),
         Body::TrafficAhead { process, epoch, .. } => Some((
             NoticeLevel::Warning,
@@ -162,6 +174,7 @@ fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         | Body::RungFailed { .. }
         | Body::Bound { .. }
         | Body::Rejoined { .. }
-        | Body::TablePublished { .. } => None,
+        | Body::TablePublished { .. }
+        | Body::CanaryChanged { .. } => None,
     }
 }

@@ -12,6 +12,7 @@ use mainstay_plan::routing::{RouteEntry, RoutingTable, TargetEntry, TargetState}
 use mainstay_plan::strategy::{Phase, Strategy};
 use serde::{Deserialize, Serialize};
 
+use crate::breaker::Position;
 use crate::codec::{health_word, phase_word, scenario_word, strategy_word, time_nanos};
 use crate::command::Command;
 use crate::waiting::WaitingOn;
@@ -238,6 +239,21 @@ pub enum Body {
         /// Why.
         reason: String,
     },
+    /// The verdict on a control plane's canary changed.
+    CanaryChanged {
+        /// The service.
+        service: String,
+        /// The region.
+        region: String,
+        /// To.
+        #[serde(with = "health_word")]
+        to: Health,
+        /// When the first of the answers that make the new verdict was asked.
+        #[serde(with = "time_nanos")]
+        since: Time,
+        /// What it answered.
+        evidence: Evidence,
+    },
 
     // Decisions.
     /// A failure was recognised; this opens a recovery, named after this record.
@@ -281,6 +297,9 @@ pub enum Body {
         strategy: Strategy,
         /// Why.
         why: String,
+        /// Only because a control plane is known to be down: it comes again when nothing else is left.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        for_later: bool,
     },
     /// A rung is tried.
     RungStarted {
@@ -342,6 +361,25 @@ pub enum Body {
         /// Every target's state.
         targets: Vec<ReportedTarget>,
     },
+    /// Whether actions that need a control plane are tried from here on.
+    BreakerChanged {
+        /// The service.
+        service: String,
+        /// The region.
+        region: String,
+        /// From.
+        from: Position,
+        /// To.
+        to: Position,
+        /// Why.
+        why: String,
+        /// When one recovery may try it again, where it opened.
+        #[serde(with = "crate::codec::optional_time_nanos", default)]
+        until: Option<Time>,
+        /// Who tries it, where it is half open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<RecoveryId>,
+    },
     /// The recovery worked, as seen from the client's side.
     RecoveryCompleted {
         /// The recovery.
@@ -382,6 +420,7 @@ impl Body {
             Body::TrafficAhead { .. } => "traffic_ahead",
             Body::Commanded { .. } => "commanded",
             Body::JournalLost { .. } => "journal_lost",
+            Body::CanaryChanged { .. } => "canary_changed",
             Body::FailureDetected { .. } => "failure_detected",
             Body::Held { .. } => "held",
             Body::RecoveryInitiated { .. } => "recovery_initiated",
@@ -393,6 +432,7 @@ impl Body {
             Body::Bound { .. } => "bound",
             Body::Rejoined { .. } => "rejoined",
             Body::TablePublished { .. } => "table_published",
+            Body::BreakerChanged { .. } => "breaker_changed",
             Body::RecoveryCompleted { .. } => "recovery_completed",
             Body::RecoveryFailed { .. } => "recovery_failed",
         }
@@ -413,7 +453,8 @@ impl Body {
             | Body::RouteRefused { .. }
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
-            | Body::JournalLost { .. } => true,
+            | Body::JournalLost { .. }
+            | Body::CanaryChanged { .. } => true,
             Body::FailureDetected { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
@@ -425,6 +466,7 @@ impl Body {
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::TablePublished { .. }
+            | Body::BreakerChanged { .. }
             | Body::RecoveryCompleted { .. }
             | Body::RecoveryFailed { .. } => false,
         }

@@ -361,6 +361,9 @@ codes! {
         "it is found out when the zone is lost"
     RungOrder "MS0534" Note "a rung in the wrong place"
         "a ladder is climbed from the first rung to the last, so the order decides what is tried at all"
+
+    ControlUnused "MS0580" Warning "a control plane that nothing needs"
+        "its canary is asked all the time, and no recovery depends on the answer"
 }
 
 /// The page of a code, in Markdown. `code` may be written in any case (`ms0102`); `None` if there is no such code.

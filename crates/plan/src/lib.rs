@@ -12,6 +12,7 @@ pub mod assess;
 pub mod backup;
 pub mod component;
 pub mod config;
+pub mod control;
 pub mod drill;
 pub mod evacuation;
 pub mod finding;
@@ -41,7 +42,7 @@ pub use config::{
     Compiled, SourceFile, Surroundings, Upgraded, compile, compile_in, effective, reference, schema, upgrade,
 };
 pub use finding::{Code, Finding, Severity, Span, explain};
-pub use plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
+pub use plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 pub use proof::Proof;
 pub use render::render;
 pub use sarif::sarif;

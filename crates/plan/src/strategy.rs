@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::action::{Action, Plane, Service};
-use crate::{InstanceIx, ProbeIx, RouteIx};
+use crate::{ControlIx, InstanceIx, ProbeIx, RouteIx};
 
 /// A way to recover a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +89,8 @@ pub struct Step {
     pub attempts: u32,
     /// Whether it may be done again when it is not known whether it was done.
     pub idempotent: bool,
+    /// The control plane that it needs, where it needs one.
+    pub control: Option<ControlIx>,
     /// What must be prepared for it, by place in [`Plan::prepared`](crate::Plan::prepared).
     pub needs: Vec<usize>,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::controls::{self, RawWhere};
 use super::fields::{self, At, Cx, Fields, choose, items};
 use super::grammar::{ACTION, MESSENGER, NOTIFICATION, SERVICE};
 use super::raw::{ActKind, RawAct, RawChannel};
@@ -32,8 +33,13 @@ fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
     let timeout = fields.duration("timeout");
     let attempts = fields.number("attempts");
     let needs = fields.read("needs", fields::names).unwrap_or_default();
+    let whose = match (chosen.word, &what) {
+        ("command" | "webhook", Some(ActKind::Other(action))) => controls::needed(&mut fields, action.plane()),
+        ("command" | "webhook", _) => controls::needed(&mut fields, Plane::RegionalControl),
+        (_, Some(_) | None) => RawWhere::default(),
+    };
     fields.finish();
-    Some(RawAct { at: chosen.at, what: what?, timeout, attempts, needs })
+    Some(RawAct { at: chosen.at, what: what?, timeout, attempts, needs, whose })
 }
 
 fn command(fields: &mut Fields<'_>) -> Option<Action> {

@@ -251,10 +251,12 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
 }
 
 fn run(fields: &mut Fields<'_>) -> RawRun {
+    let plane = plane(fields);
     RawRun {
         argv: fields.read("run", fields::argv).unwrap_or_default(),
         timeout: fields.duration("timeout"),
-        plane: plane(fields),
+        plane,
+        whose: super::controls::needed(fields, plane),
         idempotent: fields.flag("idempotent"),
         needs: fields.read("needs", fields::names).unwrap_or_default(),
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::controls;
 use super::fields::{At, Cx};
 use super::link_operation::{Known, operation, prepared};
 use super::link_routes::{listeners, route};
@@ -88,6 +89,7 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     for (at, raw) in std::mem::take(&mut file.witnesses).into_iter().enumerate() {
         witness(&mut plan, WitnessIx(index(at)), raw);
     }
+    controls::link(cx, &mut plan, &parts, std::mem::take(&mut file.controls), &ladders);
     let instances: HashMap<String, InstanceIx> =
         plan.instances.iter().enumerate().map(|(at, it)| (it.name.clone(), InstanceIx(index(at)))).collect();
     dependencies(cx, &mut plan, &depends);
@@ -145,6 +147,7 @@ fn skeleton(file: &mut File) -> Plan {
         instances: Vec::new(),
         probes: Vec::new(),
         witnesses: Vec::new(),
+        controls: Vec::new(),
         routes: Vec::new(),
         notifications: Vec::new(),
         escalation: Vec::new(),

@@ -8,6 +8,7 @@
 
 mod actions;
 mod components;
+mod controls;
 mod effective;
 mod expression;
 mod fields;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::controls::control_of;
 use super::fields::{At, Cx};
 use super::link::Parts;
 use super::link_operation::needs;
@@ -68,6 +69,7 @@ impl Compiler<'_> {
                 kind: StepKind::Act { on: *ix, action },
                 timeout,
                 attempts,
+                control: None,
                 needs: Vec::new(),
             };
             let steps = vec![step, self.verify(*ix)];
@@ -104,6 +106,7 @@ impl Compiler<'_> {
                 kind: StepKind::Act { on: ix, action: action.clone() },
                 timeout: run.timeout,
                 attempts: 1,
+                control: control_of(self.plan, run.plane, &run.whose, ix),
                 needs: needs.clone(),
             };
             Play { to: ix, steps: vec![step, self.verify(ix)], accepts_two_writers: false }
@@ -231,6 +234,7 @@ impl Compiler<'_> {
                         timeout: self.plan.allowances.forced_stop,
                         attempts: 1,
                         idempotent: true,
+                        control: None,
                         needs: Vec::new(),
                     })
                 }
@@ -265,7 +269,7 @@ impl Compiler<'_> {
     /// the bound is gone, but a slow disk is no reason to give up.
     fn routing_step(&self, name: String, kind: StepKind) -> Step {
         let timeout = (self.plan.allowances.route_apply * 10).max(PATIENCE);
-        Step { name, kind, plane: Plane::Local, timeout, attempts: 2, idempotent: true, needs: Vec::new() }
+        Step { name, kind, plane: Plane::Local, timeout, attempts: 2, idempotent: true, control: None, needs: Vec::new() }
     }
 
     fn activate(&self, to: InstanceIx, steps: &mut Vec<Step>) {
@@ -288,6 +292,7 @@ impl Compiler<'_> {
             let count = seen.entry(what.clone()).or_insert(0);
             *count += 1;
             let again = if *count > 1 { format!(" ({count})") } else { String::new() };
+            let control = control_of(self.plan, action.plane(), &act.whose, to);
             steps.push(Step {
                 name: format!("activate {name}: {what}{again}"),
                 plane: action.plane(),
@@ -295,6 +300,7 @@ impl Compiler<'_> {
                 kind: StepKind::Act { on: to, action },
                 timeout: act.timeout,
                 attempts: act.attempts,
+                control,
                 needs: needs(self.cx, self.plan, &act.needs),
             });
         }
@@ -338,6 +344,7 @@ impl StepKind {
             timeout,
             attempts: 1,
             idempotent: true,
+            control: None,
             needs: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::controls::{RawControl, RawWhere};
 use super::fields::At;
 use super::rules::RawRule;
 use crate::action::{Action, Plane, Service, ServiceOp};
@@ -33,6 +34,7 @@ pub(crate) struct File {
     pub(crate) standbys: Vec<RawInstance>,
     pub(crate) witnesses: Vec<RawWitness>,
     pub(crate) routes: Vec<RawRoute>,
+    pub(crate) controls: Vec<RawControl>,
     pub(crate) notifications: Vec<RawChannel>,
     pub(crate) escalation: Vec<RawEscalation>,
     pub(crate) guards: SiteGuards,
@@ -71,6 +73,7 @@ pub(crate) struct RawAct {
     pub(crate) timeout: Duration,
     pub(crate) attempts: u32,
     pub(crate) needs: Vec<At<String>>,
+    pub(crate) whose: RawWhere,
 }
 
 pub(crate) enum ActKind {
@@ -117,6 +120,7 @@ pub(crate) struct RawRun {
     pub(crate) plane: Plane,
     pub(crate) idempotent: bool,
     pub(crate) needs: Vec<At<String>>,
+    pub(crate) whose: RawWhere,
 }
 
 pub(crate) struct RawWitness {

@@ -49,6 +49,13 @@ static TRIES: [Field; 3] = [
     field("needs", Kind::Refs("credential or cache entry"), "what must be prepared for it").such_as("[promote-key]"),
 ];
 
+/// Which control plane an action needs.
+pub(super) static CONTROL_OF: [Field; 2] = [
+    field("service", Kind::Name, "whose plane that is; what is named alike is known to be down together").such_as("ec2"),
+    field("region", Kind::Text, "the region that this plane is run from")
+        .derived("the instance's, or the site's for a plane that is not regional"),
+];
+
 static SERVICE_ACTION: Shape = Shape {
     name: "service action",
     doc: "done when the instance's own service is seen in that state",
@@ -59,7 +66,7 @@ static SERVICE_ACTION: Shape = Shape {
 static COMMAND: Shape = Shape {
     name: "command action",
     doc: "done when the command exits with 0",
-    fields: &[&COMMAND_FIELDS, &TRIES],
+    fields: &[&COMMAND_FIELDS, &CONTROL_OF, &TRIES],
     rules: &[],
 };
 
@@ -85,7 +92,7 @@ static TRIGGER_FIELDS: [Field; 2] = [
 static WEBHOOK: Shape = Shape {
     name: "webhook",
     doc: "done when the answer is 200 to 299",
-    fields: &[&WEBHOOK_FIELDS, &TRIES],
+    fields: &[&WEBHOOK_FIELDS, &CONTROL_OF, &TRIES],
     rules: &[],
 };
 

@@ -1,5 +1,6 @@
 //! Components, standbys, witnesses: what is watched and recovered.
 
+use super::actions::CONTROL_OF;
 use super::{ACTION, Behind, Choice, Field, Kind, LOCATION, PROBE, SERVICE, Shape, Variant, field, variant, words};
 use crate::action::Plane;
 use crate::component::{ComponentKind, ConstraintKind, Criticality, Rejoin, Temperature};
@@ -221,7 +222,7 @@ static FAILOVER_FIELDS: [Field; 3] = [
 static RESTORE: Shape = Shape {
     name: "restore_from_backup",
     doc: "runs your command, which restores a backup, then verifies the same instance",
-    fields: &[&RESTORE_FIELDS, &RUN_FIELDS, &VERIFY_LATER],
+    fields: &[&RESTORE_FIELDS, &RUN_FIELDS, &CONTROL_OF, &VERIFY_LATER],
     rules: &[],
 };
 
@@ -231,14 +232,14 @@ static RESTORE_FIELDS: [Field; 1] =
 static REPLACE: Shape = Shape {
     name: "replace_instance",
     doc: "runs your command, which makes a new instance, then verifies it at the same address",
-    fields: &[&RUN_FIELDS, &VERIFY_LATER],
+    fields: &[&RUN_FIELDS, &CONTROL_OF, &VERIFY_LATER],
     rules: &[],
 };
 
 static SCALE_OUT: Shape = Shape {
     name: "scale_out",
     doc: "runs your command, which adds capacity, then verifies the same instance",
-    fields: &[&RUN_FIELDS, &VERIFY_LATER],
+    fields: &[&RUN_FIELDS, &CONTROL_OF, &VERIFY_LATER],
     rules: &[],
 };
 
