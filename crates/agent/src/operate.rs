@@ -340,6 +340,7 @@ impl Agent {
             traffic: view::traffic(state, self.traffic_report.as_deref(), self.traffic_lost.as_deref()),
             paused: state.paused.as_ref().filter(|it| it.until > now).map(view::pause),
             components: view::components(engine, now),
+            control_planes: view::control_planes(engine),
             trouble: self.unprepared.iter().cloned().chain(self.ledger.trouble()).collect(),
         }
     }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use mainstay_api as api;
+use mainstay_engine::breaker::Hold;
 use mainstay_engine::command::{Command, Override};
 use mainstay_engine::record::{Completion, Ended, RecoveryId};
-use mainstay_engine::state::{Pause, Recovery, RecoveryStatus, State, StepLog};
+use mainstay_engine::state::{Control, Pause, Recovery, RecoveryStatus, State, StepLog};
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_engine::{Engine, WaitingOn};
+use mainstay_plan::control::ControlPlane;
 use mainstay_plan::route::Route;
 use mainstay_plan::routing::{TargetState, TrafficReport};
 use mainstay_plan::strategy::Phase;
@@ -133,6 +135,22 @@ fn state_word(state: TargetState) -> &'static str {
     }
 }
 
+/// Control planes and their breakers.
+pub(crate) fn control_planes(engine: &Engine) -> Vec<api::ControlPlane> {
+    let state = engine.state();
+    let shown = |(planned, control): (&ControlPlane, &Control)| api::ControlPlane {
+        service: planned.service.clone(),
+        region: planned.region.clone(),
+        plane: planned.plane.word().to_owned(),
+        breaker: control.position.word().to_owned(),
+        since_ns: (control.since > Time::ZERO).then(|| control.since.as_nanos()),
+        until_ns: control.until.map(Time::as_nanos),
+        why: (!control.why.is_empty()).then(|| control.why.clone()),
+        canary: planned.canary.map(|it| engine.soft().watch(it).health.word().to_owned()),
+    };
+    state.plan.controls.iter().zip(&state.controls).map(shown).collect()
+}
+
 pub(crate) fn pause(pause: &Pause) -> api::Pause {
     api::Pause { until_ns: pause.until.as_nanos(), by: pause.by.clone(), reason: pause.reason.clone() }
 }
@@ -236,6 +254,11 @@ pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Pr
             Command::Pause { component, until: now + Duration::from_nanos(for_ns), reason }
         }
         api::Command::Resume { component } => Command::Resume { component },
+        api::Command::Breaker { service, region, hold, reason } => {
+            let found = Hold::ALL.into_iter().find(|it| it.word() == hold);
+            let hold = found.ok_or_else(|| bad(format!("`{hold}` is not one of open, closed, auto")))?;
+            Command::Breaker { service, region, hold, reason }
+        }
         api::Command::Adopt { instance, reason } => Command::Adopt { instance, reason },
     })
 }

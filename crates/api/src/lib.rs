@@ -50,6 +50,9 @@ pub struct Status {
     pub paused: Option<Pause>,
     /// In the order of the plan.
     pub components: Vec<Component>,
+    /// What actions need beside hosts, and whether it is known to be down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control_planes: Vec<ControlPlane>,
     /// What is wrong with the agent itself, as sentences; empty when nothing is.
     pub trouble: Vec<String>,
 }
@@ -128,6 +131,27 @@ pub struct Target {
     pub address: String,
     /// `serving`, `standby`, `draining`, `down` or `fenced`.
     pub state: String,
+}
+
+/// A control plane that some action needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlPlane {
+    /// The service.
+    pub service: String,
+    /// The region.
+    pub region: String,
+    /// `regional_control`, …
+    pub plane: String,
+    /// `closed` (tried), `open` (known to be down), `half_open`, `held_open`, `held_closed`.
+    pub breaker: String,
+    /// Since when, if it ever changed.
+    pub since_ns: Option<Nanos>,
+    /// When it is tried again.
+    pub until_ns: Option<Nanos>,
+    /// Why it stands so.
+    pub why: Option<String>,
+    /// The health of its canary, if it has one.
+    pub canary: Option<String>,
 }
 
 /// Recoveries are held back.
@@ -361,6 +385,17 @@ pub enum Command {
     Resume {
         /// `None`: of all components.
         component: Option<String>,
+    },
+    /// Say by hand whether actions that need a control plane are tried.
+    Breaker {
+        /// The service.
+        service: String,
+        /// The region; `None`: in every region.
+        region: Option<String>,
+        /// `open`, `closed` or `auto`.
+        hold: String,
+        /// Why.
+        reason: String,
     },
     /// Take a displaced instance as a standby again.
     Adopt {

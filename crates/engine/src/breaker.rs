@@ -143,14 +143,12 @@ pub const fn transition(at: Position, signal: Signal) -> Option<Position> {
             Signal::Failed | Signal::Worked | Signal::CanaryDown | Signal::CanaryWell | Signal::Due,
         ) => None,
         (Position::HeldOpen, Signal::HoldOpen) | (Position::HeldClosed, Signal::HoldClosed) => None,
-        (
-            Position::Closed | Position::Open | Position::HalfOpen | Position::HeldClosed,
-            Signal::HoldOpen,
-        ) => Some(Position::HeldOpen),
-        (
-            Position::Closed | Position::Open | Position::HalfOpen | Position::HeldOpen,
-            Signal::HoldClosed,
-        ) => Some(Position::HeldClosed),
+        (Position::Closed | Position::Open | Position::HalfOpen | Position::HeldClosed, Signal::HoldOpen) => {
+            Some(Position::HeldOpen)
+        }
+        (Position::Closed | Position::Open | Position::HalfOpen | Position::HeldOpen, Signal::HoldClosed) => {
+            Some(Position::HeldClosed)
+        }
     }
 }
 
@@ -183,7 +181,6 @@ fn signal(state: &State, ix: ControlIx, control: &Control) -> Option<(Signal, St
         };
         return Some((signal, why.clone()));
     }
-    let canary = |word: &str| format!("its canary {word}");
     match control.position {
         Position::Closed => {
             let refuted = control.worked.is_some_and(|it| it >= control.canary_since);
@@ -192,7 +189,8 @@ fn signal(state: &State, ix: ControlIx, control: &Control) -> Option<(Signal, St
                 return Some((Signal::CanaryDown, format!("canary {told}")));
             }
             let enough = control.failed.len() >= state.plan.control(ix).opens_after as usize;
-            let why = || format!("{} rungs in a row failed on it, the last with: {}", control.failed.len(), control.last);
+            let why =
+                || format!("{} rungs in a row failed on it, the last with: {}", control.failed.len(), control.last);
             enough.then(|| (Signal::Failed, why()))
         }
         Position::Open | Position::HalfOpen => {

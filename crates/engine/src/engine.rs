@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstay_plan::action::Outcome;
-use mainstay_plan::{ComponentIx, Plan, Time};
+use mainstay_plan::{ComponentIx, ControlIx, Plan, Time};
 
 use crate::command::{Command, Refusal};
 use crate::effect::Effect;
@@ -13,7 +13,7 @@ use crate::input::Input;
 use crate::observe::Soft;
 use crate::record::{Body, Ended, Record, ReportedTarget};
 use crate::state::State;
-use crate::{ENGINE_VERSION, decide, route};
+use crate::{ENGINE_VERSION, breaker, decide, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
 /// whatever needs more is a loop, and goes on at the next tick rather than never ending this one.
@@ -150,6 +150,9 @@ impl Engine {
         for fact in self.soft.health_changes(&self.core.state) {
             self.record(now, fact, effects);
         }
+        for fact in self.soft.canary_changes(&self.core.state) {
+            self.record(now, fact, effects);
+        }
         let awaiting = self.core.awaiting();
         for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
             self.record(now, fact, effects);
@@ -238,6 +241,7 @@ impl Engine {
 pub(crate) struct Core {
     pub(crate) state: State,
     dirty: BTreeSet<ComponentIx>,
+    controls_dirty: BTreeSet<ControlIx>,
     routes_dirty: bool,
     pub(crate) timers: BTreeSet<(Time, ComponentIx)>,
     timer_of: BTreeMap<ComponentIx, Time>,
@@ -255,6 +259,7 @@ impl Core {
         let mut core = Core {
             state: State::new(plan),
             dirty: BTreeSet::new(),
+            controls_dirty: BTreeSet::new(),
             routes_dirty: true,
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
@@ -276,6 +281,7 @@ impl Core {
     pub(crate) fn take(&mut self, record: &Record) -> u64 {
         let seq = self.state.seq + 1;
         let concerned = self.concerned(&record.body);
+        self.note_controls(&record.body);
         self.state.apply(seq, record);
         match concerned {
             Concerned::All => self.all_dirty(),
@@ -309,12 +315,33 @@ impl Core {
                 self.dirty.remove(&component);
                 self.set_timer(component, now);
             }
+            while let Some(control) = self.controls_dirty.pop_first() {
+                if let Some(body) = breaker::next(&self.state, control, now) {
+                    self.push(now, body, &mut decided);
+                }
+            }
+            if !self.dirty.is_empty() {
+                continue;
+            }
             if !std::mem::take(&mut self.routes_dirty) {
                 return decided;
             }
             if let Some(body) = route::next(&self.state) {
                 self.push(now, body, &mut decided);
             }
+        }
+    }
+
+    /// Notes which breakers a record may move.
+    fn note_controls(&mut self, body: &Body) {
+        if let Body::StepEnded { step, .. } | Body::StepTimedOut { step, .. } = body {
+            self.controls_dirty.extend(self.state.control_of(*step));
+        }
+        if let Body::CanaryChanged { service, region, .. } | Body::BreakerChanged { service, region, .. } = body {
+            self.controls_dirty.extend(self.state.plan.control_named(service, region));
+        }
+        if let Body::Commanded { command: Command::Breaker { .. }, .. } | Body::AgentStarted { .. } = body {
+            self.controls_dirty.extend((0u32..).map(ControlIx).take(self.state.controls.len()));
         }
     }
 
@@ -353,7 +380,11 @@ impl Core {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. } => Concerned::All,
-            Body::RouteApplied { .. } | Body::RouteRefused { .. } | Body::TablePublished { .. } => Concerned::Open,
+            Body::RouteApplied { .. }
+            | Body::RouteRefused { .. }
+            | Body::TablePublished { .. }
+            | Body::BreakerChanged { .. } => Concerned::Open,
+            Body::CanaryChanged { .. } => Concerned::Nobody,
             Body::HealthChanged { instance: name, .. }
             | Body::PositionFrozen { instance: name, .. }
             | Body::Rejoined { instance: name } => instance(name),

@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 use mainstay_plan::action::{Action, ServiceOp};
 use mainstay_plan::strategy::StepKind;
 
-use crate::breaker::Position;
-use crate::effect::{Effect, Notice, NoticeLevel, Order};
-use crate::record::{Body, Completion, StepRef};
+use crate::effect::{Effect, Notice, Order};
+use crate::outbox::notice;
+use crate::record::{Body, StepRef};
 use crate::route;
 use crate::state::{State, StepAt};
 
@@ -118,63 +118,4 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
         key: key.to_owned(),
         timeout: planned.timeout,
     })
-}
-
-fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
-    match body {
-        Body::FailureDetected { component, instance, scenario, .. } => {
-            Some((NoticeLevel::Warning, format!("{component}: {} of `{instance}` detected", scenario.word())))
-        }
-        Body::Held { recovery, waiting } => {
-            let text = format!("{recovery} waits: {waiting}; to overrule: {}", waiting.way_out(*recovery));
-            Some((NoticeLevel::Warning, text))
-        }
-        Body::RecoveryCompleted { recovery, how, .. } => Some((
-            NoticeLevel::Info,
-            match how {
-                Completion::ByRung { strategy, instance } => {
-                    format!("{recovery} completed by {}: `{instance}` serves", strategy.word())
-                }
-                Completion::ByItself => format!("{recovery} closed: healthy again without us"),
-            },
-        )),
-        Body::RecoveryFailed { recovery, why } => Some((NoticeLevel::Error, format!("{recovery} failed: {why}"))),
-        Body::BreakerChanged { service, region, to, why, .. } => match to {
-            Position::Open | Position::HeldOpen => {
-                Some((NoticeLevel::Warning, format!("control plane {service} in {region} counts as down: {why}")))
-            }
-            Position::Closed => {
-                Some((NoticeLevel::Info, format!("control plane {service} in {region} counts as working: {why}")))
-            }
-            Position::HalfOpen | Position::HeldClosed => None,
-        },
-        Body::JournalLost { reason } => Some((NoticeLevel::Error, format!("the journal is lost: {reason}"))),
-        Body::TrafficAhead { process, epoch, .. } => Some((
-            NoticeLevel::Warning,
-            format!(
-                "traffic process `{process}` serves epoch {epoch}, later than this journal knows: taken over as it is"
-            ),
-        )),
-        Body::AgentStarted { .. }
-        | Body::AgentStopped { .. }
-        | Body::PlanAdopted { .. }
-        | Body::HealthChanged { .. }
-        | Body::OwnLateness { .. }
-        | Body::WitnessesAnswered { .. }
-        | Body::PositionFrozen { .. }
-        | Body::StepEnded { .. }
-        | Body::RouteApplied { .. }
-        | Body::RouteRefused { .. }
-        | Body::Commanded { .. }
-        | Body::RecoveryInitiated { .. }
-        | Body::RungSkipped { .. }
-        | Body::RungStarted { .. }
-        | Body::StepStarted { .. }
-        | Body::StepTimedOut { .. }
-        | Body::RungFailed { .. }
-        | Body::Bound { .. }
-        | Body::Rejoined { .. }
-        | Body::TablePublished { .. }
-        | Body::CanaryChanged { .. } => None,
-    }
 }

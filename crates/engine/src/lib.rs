@@ -24,6 +24,7 @@ mod gate;
 pub mod guard;
 pub mod input;
 pub mod observe;
+mod outbox;
 pub mod record;
 pub mod recover;
 pub mod replay;

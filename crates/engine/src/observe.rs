@@ -11,7 +11,7 @@ use std::time::Duration;
 use mainstay_plan::observation::{Answer, Health, Observation};
 use mainstay_plan::probe::{ProbeTiming, Watches};
 use mainstay_plan::strategy::StepKind;
-use mainstay_plan::{ComponentIx, InstanceIx, Plan, ProbeIx, Time};
+use mainstay_plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, Time};
 
 use crate::effect::Effect;
 use crate::record::{Body, Ended, Evidence, StepRef};
@@ -33,6 +33,8 @@ pub struct Soft {
     samples: Vec<VecDeque<(Time, Duration)>>,
     /// Instances whose verdict may have changed since the last look.
     touched: BTreeSet<InstanceIx>,
+    /// Canaries that were asked since the last look.
+    asked: BTreeSet<ControlIx>,
     /// Questions from before this were numbered by another plan.
     since: Time,
     /// Failures asked before this are not believed.
@@ -83,13 +85,14 @@ impl Soft {
             due: BTreeSet::new(),
             samples: plan.instances.iter().map(|_| VecDeque::new()).collect(),
             touched: BTreeSet::new(),
+            asked: BTreeSet::new(),
             since: now,
             believe_since: Time::ZERO,
             verifying: BTreeMap::new(),
         };
         for (probe, ix) in plan.probes.iter().zip((0u32..).map(ProbeIx)) {
             match probe.watches {
-                Watches::Instance(_) | Watches::Witness(_) => soft.schedule(ix, now),
+                Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) => soft.schedule(ix, now),
                 Watches::Route(_) => {}
             }
         }
@@ -135,6 +138,9 @@ impl Soft {
             self.count_verification(observation.probe, observation.started);
         }
         self.reschedule(plan, observation.probe, observation.started, now);
+        if let Watches::Control(control) = probe.watches {
+            self.asked.insert(control);
+        }
         if let Watches::Instance(instance) = probe.watches {
             self.touched.insert(instance);
             if answer.is_failure() {
@@ -176,6 +182,26 @@ impl Soft {
     /// Changes of health since the last call, as facts.
     pub fn health_changes(&mut self, state: &State) -> Vec<Body> {
         std::mem::take(&mut self.touched).into_iter().filter_map(|it| self.health_change(state, it)).collect()
+    }
+
+    /// Changes of the verdict on canaries since the last call, as facts.
+    pub fn canary_changes(&mut self, state: &State) -> Vec<Body> {
+        std::mem::take(&mut self.asked).into_iter().filter_map(|it| self.canary_change(state, it)).collect()
+    }
+
+    fn canary_change(&self, state: &State, ix: ControlIx) -> Option<Body> {
+        let planned = state.plan.control(ix);
+        let probe = planned.canary?;
+        let watch = &self.probes[probe.index()];
+        let to = watch.health;
+        let told = to != Health::Suspect && to != state.controls[ix.index()].canary;
+        told.then(|| Body::CanaryChanged {
+            service: planned.service.clone(),
+            region: planned.region.clone(),
+            to,
+            since: watch.first_failed.or(watch.last_good_asked).unwrap_or_default(),
+            evidence: watch.evidence(&state.plan.probe(probe).name),
+        })
     }
 
     fn health_change(&self, state: &State, instance: InstanceIx) -> Option<Body> {
@@ -337,8 +363,10 @@ impl Soft {
             watch.age(&probe.timing, now);
             watch.in_flight = Some(now);
             effects.push(Effect::Probe(ix));
-            if let Watches::Instance(instance) = probe.watches {
-                self.touched.insert(instance);
+            match probe.watches {
+                Watches::Instance(instance) => drop(self.touched.insert(instance)),
+                Watches::Control(control) => drop(self.asked.insert(control)),
+                Watches::Witness(_) | Watches::Route(_) => {}
             }
             self.schedule(ix, now + probe.timing.timeout + LOST_AFTER);
         }

@@ -10,6 +10,7 @@ use mainstay_plan::route::Sharing;
 use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy};
 use mainstay_plan::{InstanceIx, Time};
 
+use crate::breaker::{self, Blocked};
 use crate::command::Override;
 use crate::decide::{completed_by_itself, hold, observation, phases};
 use crate::guard::{journal, witnesses};
@@ -41,6 +42,8 @@ pub struct Passed {
     pub strategy: Strategy,
     /// Why.
     pub why: String,
+    /// Only because a control plane is known to be down: it comes again.
+    pub for_later: bool,
 }
 
 /// Chooses the next rung. While nothing was tried yet, a ladder without a possible rung is a wait, not a failure: a standby
@@ -50,9 +53,26 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
     let untried = recovery.steps.is_empty();
     let mut first_passed = None;
     let (mut reasons, mut overrules) = (Vec::new(), BTreeSet::new());
-    for (rung, planned) in ladder.iter().enumerate().skip(if untried { 0 } else { recovery.rung }) {
-        let why = match possible(state, recovery, planned) {
-            Possible::Yes => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
+    let (mut blocked, mut put_off) = (Vec::new(), None);
+    for (rung, planned) in ladder.iter().enumerate() {
+        let comes = untried || rung >= recovery.rung;
+        if !(comes || recovery.for_later.contains(&rung)) || recovery.failed_rungs.contains(&rung) {
+            continue;
+        }
+        let found = possible(state, recovery, planned, now);
+        let is_blocked = matches!(found, Possible::Blocked(_));
+        let why = match found {
+            Possible::Blocked(by) => {
+                let why = by.why(state);
+                blocked.push((rung, by));
+                why
+            }
+            // What was put off comes after everything else.
+            Possible::Yes if comes => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
+            Possible::Yes => {
+                put_off.get_or_insert(rung);
+                continue;
+            }
             Possible::No(why) => why,
             Possible::Guarded(guard, why) => {
                 overrules.insert(guard);
@@ -65,13 +85,30 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
         };
         reasons.push(format!("{}: {why}", planned.strategy.word()));
         if rung >= recovery.rung && first_passed.is_none() {
-            first_passed = Some(Passed { rung, strategy: planned.strategy, why });
+            first_passed = Some(Passed { rung, strategy: planned.strategy, why, for_later: is_blocked });
         }
+    }
+    if let Some(last) = put_off.map(Ok).or_else(|| last_resort(state, &blocked)) {
+        return match (last, first_passed.filter(|_| !untried)) {
+            (_, Some(passed)) => Choice::Rung(Err(passed)),
+            (Ok(rung), None) => Choice::Rung(Ok(rung)),
+            (Err(waiting), None) => Choice::Wait(waiting),
+        };
     }
     if untried {
         return Choice::Wait(WaitingOn::NoRungPossible { reasons, overrules: overrules.into_iter().collect() });
     }
     first_passed.map_or(Choice::Exhausted, |it| Choice::Rung(Err(it)))
+}
+
+/// What is left when nothing is possible but for control planes that are known to be down: a rung whose plane only failures
+/// speak against, or a wait.
+fn last_resort(state: &State, blocked: &[(usize, Blocked)]) -> Option<Result<usize, WaitingOn>> {
+    if let Some((rung, _)) = blocked.iter().find(|(_, it)| it.is_guess) {
+        return Some(Ok(*rung));
+    }
+    let soonest = blocked.iter().min_by_key(|(_, it)| (it.until.is_none(), it.until))?;
+    Some(Err(soonest.1.waiting(state)))
 }
 
 /// A standby that is not known (after a restart, say) is waited for as long as seeing it may take, and twice that, counted
@@ -97,15 +134,18 @@ enum Possible {
     No(String),
     /// Not unless an operator overrules this.
     Guarded(Override, String),
+    /// A control plane that it needs is known to be down.
+    Blocked(Blocked),
 }
 
-fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
+fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possible {
     let bound = state.components[recovery.component.index()].bound;
     let Some(play) = rung.plays.get(&bound) else {
         return Possible::No(format!("there is no way from `{}`", state.plan.instance(bound).name));
     };
+    let blocked = breaker::blocked(state, recovery, play).filter(|it| !it.is_due(now));
     if play.to == bound {
-        return Possible::Yes;
+        return blocked.map_or(Possible::Yes, Possible::Blocked);
     }
     let to = &state.instances[play.to.index()];
     let name = &state.plan.instance(play.to).name;
@@ -135,7 +175,7 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
         let why = "the journal can't be written, and a takeover without it is refused".to_owned();
         return Possible::Guarded(Override::JournalLost, why);
     }
-    Possible::Yes
+    blocked.map_or(Possible::Yes, Possible::Blocked)
 }
 
 /// Whether the takeover is by a cold standby, which its activation starts.
@@ -255,10 +295,14 @@ fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
             rung: passed.rung,
             strategy: passed.strategy,
             why: passed.why,
+            for_later: passed.for_later,
         }),
         Choice::Rung(Ok(nth)) => {
             let rung = &state.plan.component(recovery.component).ladder[nth];
             let play = &rung.plays[&bound];
+            if let Some(tries) = breaker::lets_through(state, recovery, play, now) {
+                return Some(tries);
+            }
             Some(Body::RungStarted {
                 recovery: recovery.id,
                 rung: nth,

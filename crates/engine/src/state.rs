@@ -3,10 +3,11 @@
 //! Decisions read this and the time, and nothing else. [`State::apply`] is the only way to change it, so that the state
 //! after a restart is the state before it.
 
+mod control;
 mod fold;
 mod recovery;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
 
+use crate::breaker::{Hold, Position};
 use crate::record::RecoveryId;
 pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog};
 
@@ -35,6 +37,8 @@ pub struct State {
     pub instances: Vec<InstanceState>,
     /// By [`ComponentIx`].
     pub components: Vec<ComponentState>,
+    /// By [`ControlIx`].
+    pub controls: Vec<Control>,
     /// The pause of everything, if there is one.
     pub paused: Option<Pause>,
     /// What the traffic processes serve.
@@ -99,6 +103,57 @@ pub struct ComponentState {
     pub paused: Option<Pause>,
 }
 
+/// What lasts about a control plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// How its breaker stands.
+    pub position: Position,
+    /// Since when.
+    pub since: Time,
+    /// When it may be tried again, where it is open.
+    pub until: Option<Time>,
+    /// Why it stands so.
+    pub why: String,
+    /// Who tries, where it is half open.
+    pub by: Option<RecoveryId>,
+    /// How often in a row a try has failed.
+    pub reopened: u32,
+    /// The verdict on its canary.
+    pub canary: Health,
+    /// Since when.
+    pub canary_since: Time,
+    /// What the canary answered when it went down.
+    pub canary_told: Option<String>,
+    /// When an action on it worked last.
+    pub worked: Option<Time>,
+    /// Rungs that failed on it since then, while no canary vouched for it.
+    pub failed: BTreeSet<(RecoveryId, usize)>,
+    /// Why the last of them failed.
+    pub last: String,
+    /// What an operator said, until the breaker has followed.
+    pub said: Option<(Hold, String)>,
+}
+
+impl Control {
+    fn unseen() -> Control {
+        Control {
+            position: Position::Closed,
+            since: Time::ZERO,
+            until: None,
+            why: String::new(),
+            by: None,
+            reopened: 0,
+            canary: Health::Unknown,
+            canary_since: Time::ZERO,
+            canary_told: None,
+            worked: None,
+            failed: BTreeSet::new(),
+            last: String::new(),
+            said: None,
+        }
+    }
+}
+
 /// Recoveries are held back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
@@ -136,6 +191,7 @@ impl State {
             adopted: None,
             instances: plan.instances.iter().map(|_| InstanceState::unseen()).collect(),
             components: plan.components.iter().map(|it| component(it.original())).collect(),
+            controls: plan.controls.iter().map(|_| Control::unseen()).collect(),
             paused: None,
             routing: Routing {
                 targets: plan.routes.iter().map(|it| vec![TargetState::Standby; it.targets.len()]).collect(),
@@ -179,6 +235,11 @@ impl State {
             component.bound = is_one_of_them.unwrap_or(component.bound);
             component.last_ended = was.last_ended;
             component.paused = was.paused;
+        }
+        for (old, was) in self.plan.controls.iter().zip(self.controls) {
+            if let Some(ix) = next.plan.control_named(&old.service, &old.region) {
+                next.controls[ix.index()] = Control { canary: Health::Unknown, ..was };
+            }
         }
         for (route, states) in self.plan.routes.iter().zip(self.routing.targets) {
             for (target, state) in route.targets.iter().zip(states) {

@@ -1,6 +1,7 @@
 //! Questions that people ask, answered from the state: what is healthy, what waits and for what, and could it be recovered
 //! *now*?
 
+use mainstay_plan::control::ControlPlane;
 use mainstay_plan::observation::Health;
 use mainstay_plan::strategy::Strategy;
 use mainstay_plan::{ComponentIx, Time};
@@ -110,6 +111,17 @@ pub(crate) fn check_command(state: &State, command: &Command) -> Result<(), Refu
                 Some(name) => state.components[component_named(state, name)?.index()].paused.is_some(),
             };
             if paused { Ok(()) } else { Err(Refusal::NotPaused) }
+        }
+        Command::Breaker { service, region, .. } => {
+            let all = &state.plan.controls;
+            let fits = |it: &ControlPlane| it.service == *service && region.as_ref().is_none_or(|r| *r == it.region);
+            let name = region.as_ref().map_or_else(|| service.clone(), |region| format!("{service} in {region}"));
+            let known = || match all.is_empty() {
+                true => "none".to_owned(),
+                false => all.iter().map(|it| format!("{} in {}", it.service, it.region)).collect::<Vec<_>>().join(", "),
+            };
+            let what = "control plane";
+            all.iter().any(fits).then_some(()).ok_or_else(|| Refusal::Unknown { what, name, known: known() })
         }
         Command::Adopt { instance, .. } => {
             let known = || state.plan.instances.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -147,6 +147,8 @@ impl Checkers {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::CanaryChanged { .. }
+            | Body::BreakerChanged { .. }
             | Body::Held { .. }
             | Body::RungSkipped { .. }
             | Body::StepTimedOut { .. }

@@ -4,6 +4,7 @@ mod abort;
 mod adopt;
 mod approve;
 mod assess;
+mod breaker;
 mod check;
 mod completions;
 mod explain;
@@ -86,6 +87,7 @@ enum Command {
     Pause(pause::Pause),
     Resume(resume::Resume),
     Adopt(adopt::Adopt),
+    Breaker(breaker::Breaker),
     Journal(journal::Journal),
     Completions(completions::Completions),
     Man(man::Man),
@@ -96,7 +98,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries"]),
-    ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt"]),
+    ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt", "breaker"]),
     ("Prove", &["journal"]),
     ("More", &["completions", "man", "help"]),
 ];
@@ -127,6 +129,7 @@ impl Cli {
             Command::Pause(it) => it.run(&cx),
             Command::Resume(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
+            Command::Breaker(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),
             Command::Completions(it) => it.run(),
             Command::Man(it) => it.run(),

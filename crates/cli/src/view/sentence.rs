@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mainstay_engine::breaker::Position;
 use mainstay_engine::record::{Completion, Ended, Evidence, ReportedTarget, StepRef};
 use mainstay_engine::{Body, Command, Override};
 use mainstay_plan::routing::TargetState;
@@ -73,6 +74,12 @@ impl Teller {
             ),
             Body::Commanded { command, by } => format!("{by}: {}", shown_command(command)),
             Body::JournalLost { reason } => format!("the journal can't be written any more: {reason}"),
+            Body::CanaryChanged { service, region, to, since, evidence } => format!(
+                "canary of {service} in {region}: {} since {}{}",
+                to.word(),
+                utc(since.as_nanos()),
+                shown_evidence(std::slice::from_ref(evidence))
+            ),
             Body::FailureDetected { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
@@ -84,6 +91,7 @@ impl Teller {
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::TablePublished { .. }
+            | Body::BreakerChanged { .. }
             | Body::RecoveryCompleted { .. }
             | Body::RecoveryFailed { .. } => return None,
         })
@@ -102,7 +110,7 @@ impl Teller {
             Body::RecoveryInitiated { recovery, overruled } => {
                 format!("{recovery} begins: an operator overruled {}", overruled.join(", "))
             }
-            Body::RungSkipped { recovery, rung, strategy, why } => {
+            Body::RungSkipped { recovery, rung, strategy, why, .. } => {
                 format!("{recovery}: rung {} ({}) passed over: {why}", rung + 1, strategy.word())
             }
             Body::RungStarted { recovery, rung, strategy, to, fence } => {
@@ -117,6 +125,17 @@ impl Teller {
             }
             Body::Rejoined { instance } => format!("{instance} can take over again"),
             Body::TablePublished { epoch, targets } => format!("epoch {epoch}: {}", shown_targets(targets)),
+            Body::BreakerChanged { service, region, to, why, by, .. } => {
+                let word = match to {
+                    Position::Closed => "counts as working",
+                    Position::Open => "counts as down",
+                    Position::HalfOpen => "is tried again",
+                    Position::HeldOpen => "is left alone",
+                    Position::HeldClosed => "is tried whatever happens",
+                };
+                let by = by.map(|it| format!(" by {it}")).unwrap_or_default();
+                format!("control plane {service} in {region} {word}{by}: {why}")
+            }
             Body::RecoveryCompleted { recovery, how, phases_ns } => {
                 let whole = phases_ns.iter().map(|it| it.1).sum();
                 match how {
@@ -139,7 +158,8 @@ impl Teller {
             | Body::RouteRefused { .. }
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
-            | Body::JournalLost { .. } => return None,
+            | Body::JournalLost { .. }
+            | Body::CanaryChanged { .. } => return None,
         })
     }
 }
@@ -197,6 +217,10 @@ fn shown_command(command: &Command) -> String {
             format!("pause {} until {}: {reason}", whom(component), utc(until.as_nanos()))
         }
         Command::Resume { component } => format!("resume {}", whom(component)),
+        Command::Breaker { service, region, hold, reason } => {
+            let of = region.as_ref().map(|it| format!(" in {it}")).unwrap_or_default();
+            format!("breaker {service}{of} {}: {reason}", hold.word())
+        }
         Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),
     }
 }

@@ -1,8 +1,8 @@
 //! An outage as the agent tells it: the primary is down, its recovery waits for a witness.
 
 use mainstay_api::{
-    Agent, Component, Instance, Journal, Pause, Phases, PlanInForce, Probe, Recoverable, Recovery, Route, Status, Step,
-    Target, Traffic, Waiting,
+    Agent, Component, ControlPlane, Instance, Journal, Pause, Phases, PlanInForce, Probe, Recoverable, Recovery, Route,
+    Status, Step, Target, Traffic, Waiting,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -31,6 +31,16 @@ pub(crate) fn status() -> Status {
         }),
         paused: None,
         components: vec![database(), cache()],
+        control_planes: vec![ControlPlane {
+            service: "ec2".to_owned(),
+            region: "us-east-1".to_owned(),
+            plane: "regional_control".to_owned(),
+            breaker: "open".to_owned(),
+            since_ns: Some(NOW - 40 * SECOND),
+            until_ns: Some(NOW + 20 * SECOND),
+            why: Some("canary control/ec2/us-east-1 timed out".to_owned()),
+            canary: Some("down".to_owned()),
+        }],
         trouble: vec!["the machine was suspended for 3s at 03:01".to_owned()],
     }
 }

@@ -7,6 +7,7 @@ use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Phase, StepKind};
 use mainstay_plan::{InstanceIx, Time};
 
+use super::control::Change;
 use super::{HISTORY, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog};
 use crate::command::{Command, Override};
 use crate::record::{Body, Ended, Record, RecoveryId, ReportedTarget, StepRef};
@@ -47,6 +48,12 @@ impl State {
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
             Body::Commanded { command, by } => self.on_command(command, by),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
+            Body::CanaryChanged { service, region, to, since, evidence } => {
+                self.on_canary(service, region, *to, *since, evidence);
+            }
+            Body::BreakerChanged { service, region, to, why, until, by, .. } => {
+                self.on_breaker(at, Change { service, region, to: *to, why, until: *until, by: *by });
+            }
             Body::FailureDetected { component, instance, scenario, first_failed, last_good } => {
                 if let Some(ix) = self.component(component) {
                     let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
@@ -59,7 +66,10 @@ impl State {
                 it.status = RecoveryStatus::RecoveryInitiated;
                 it.held = None;
             }),
-            Body::RungSkipped { recovery, rung, strategy, why } => self.with(*recovery, |it| {
+            Body::RungSkipped { recovery, rung, strategy, why, for_later } => self.with(*recovery, |it| {
+                if *for_later {
+                    it.for_later.insert(*rung);
+                }
                 it.tried.push(format!("{} passed over: {why}", strategy.word()));
                 it.rung = rung + 1;
             }),
@@ -69,6 +79,7 @@ impl State {
                 self.displace_half_activated(*recovery);
                 self.with(*recovery, |it| {
                     it.tried.push(why.clone());
+                    it.failed_rungs.insert(*rung);
                     it.rung = rung + 1;
                     it.progress = None;
                     it.cut = false;
@@ -115,6 +126,7 @@ impl State {
         }
         self.routing.acknowledged.clear();
         self.journal_lost = None;
+        self.forget_canaries();
         let repeatable: Vec<bool> = (self.components.iter())
             .map(|it| {
                 it.recovery.as_ref().and_then(|it| self.current_step(it)).is_some_and(|(_, step)| step.idempotent)
@@ -228,6 +240,7 @@ impl State {
         let Some((_, planned)) = self.current_step(found).filter(|_| running) else { return };
         let phase = planned.kind.phase();
         let touched = touched(&planned.kind);
+        self.on_control_used(at, step, &ended);
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         recovery.account(at, phase);
         if let Some(log) = recovery.steps.iter_mut().rev().find(|it| it.step == step) {
@@ -394,6 +407,9 @@ impl State {
                 self.set_pause(component.as_deref(), pause);
             }
             Command::Resume { component } => self.set_pause(component.as_deref(), None),
+            Command::Breaker { service, region, hold, reason } => {
+                self.on_said(by, service, region.as_deref(), *hold, reason);
+            }
             Command::Adopt { instance, .. } => {
                 if let Some(ix) = self.instance(instance) {
                     self.instances[ix.index()].displaced = false;

@@ -70,6 +70,10 @@ pub struct Recovery {
     pub aborted: Option<String>,
     /// The rung that is tried, or the next to try.
     pub rung: usize,
+    /// Rungs that failed: they don't come again.
+    pub failed_rungs: BTreeSet<usize>,
+    /// Rungs that were passed over only because a control plane is known to be down: they come again.
+    pub for_later: BTreeSet<usize>,
     /// How far the rung is; `None` between rungs.
     pub progress: Option<Progress>,
     /// Why rungs were passed over or failed.
@@ -170,6 +174,8 @@ impl Recovery {
             overrides: BTreeSet::new(),
             aborted: None,
             rung: 0,
+            failed_rungs: BTreeSet::new(),
+            for_later: BTreeSet::new(),
             progress: None,
             tried: Vec::new(),
             cut: false,

@@ -269,7 +269,16 @@ impl Compiler<'_> {
     /// the bound is gone, but a slow disk is no reason to give up.
     fn routing_step(&self, name: String, kind: StepKind) -> Step {
         let timeout = (self.plan.allowances.route_apply * 10).max(PATIENCE);
-        Step { name, kind, plane: Plane::Local, timeout, attempts: 2, idempotent: true, control: None, needs: Vec::new() }
+        Step {
+            name,
+            kind,
+            plane: Plane::Local,
+            timeout,
+            attempts: 2,
+            idempotent: true,
+            control: None,
+            needs: Vec::new(),
+        }
     }
 
     fn activate(&self, to: InstanceIx, steps: &mut Vec<Step>) {

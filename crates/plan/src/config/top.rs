@@ -1,8 +1,8 @@
 //! Lowering the file as a whole.
 
 use super::actions::notification;
-use super::controls;
 use super::components::{component, location, standby, witness};
+use super::controls;
 use super::fields::{self, At, Cx, Fields, items, named};
 use super::grammar::{ALLOWANCES, Kind, PLAN, SITE, TRAFFIC, VARIABLE};
 use super::operation;

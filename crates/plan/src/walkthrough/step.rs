@@ -27,6 +27,7 @@ impl Telling<'_> {
     pub(super) fn step(&self, at: usize) -> StepWalk {
         let step = &self.play.steps[at];
         let mut needs = self.needs(&step.kind);
+        needs.extend(step.control.map(|it| need("control plane", self.plan.control(it).label())));
         needs.extend(step.needs.iter().map(|it| self.prepared(*it)));
         StepWalk {
             number: at + 1,

@@ -51,7 +51,8 @@ static TRIES: [Field; 3] = [
 
 /// Which control plane an action needs.
 pub(super) static CONTROL_OF: [Field; 2] = [
-    field("service", Kind::Name, "whose plane that is; what is named alike is known to be down together").such_as("ec2"),
+    field("service", Kind::Name, "whose plane that is; what is named alike is known to be down together")
+        .such_as("ec2"),
     field("region", Kind::Text, "the region that this plane is run from")
         .derived("the instance's, or the site's for a plane that is not regional"),
 ];

@@ -1,8 +1,8 @@
 //! Operation: guards of the site, rules, evacuations, drills, who is told, further agents, what is prepared.
 
 use super::{Field, Kind, LOCATION, MESSENGER, PLACE, PROBE, Rule, Shape, field, words};
-use crate::config::controls::plane_words;
 use crate::agents::{AgentRole, StoreKind};
+use crate::config::controls::plane_words;
 use crate::drill::DrillKind;
 use crate::evacuation::Variant;
 use crate::observation::Scenario;
