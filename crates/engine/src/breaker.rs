@@ -6,6 +6,8 @@
 //! *half open*: one recovery tries. What opened it by failures alone is a guess, so it never keeps a component from
 //! its last rung: when nothing else is left, that rung is tried all the same.
 
+use std::time::Duration;
+
 use mainstay_plan::observation::Health;
 use mainstay_plan::strategy::Play;
 use mainstay_plan::{ControlIx, Time};
@@ -152,6 +154,9 @@ pub const fn transition(at: Position, signal: Signal) -> Option<Position> {
     }
 }
 
+/// Who has tried already waits so much longer, each time, so that the others come first.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
 /// What follows from the facts about a control plane, if they move its breaker.
 pub fn next(state: &State, ix: ControlIx, now: Time) -> Option<Body> {
     let control = &state.controls[ix.index()];
@@ -225,7 +230,9 @@ pub(crate) fn blocked(state: &State, recovery: &Recovery, play: &Play) -> Option
             Position::Closed | Position::HeldClosed => return None,
             Position::HalfOpen if control.by == Some(recovery.id) => return None,
             Position::HeldOpen => None,
-            Position::Open => control.until,
+            Position::Open => control
+                .until
+                .map(|it| it + A_MOMENT * control.tried.get(&recovery.component).map_or(0, |it| (*it).min(60))),
             Position::HalfOpen => Some(control.since + state.plan.control(ix).retry_after),
         };
         let is_guess = control.position != Position::HeldOpen && control.canary != Health::Down;

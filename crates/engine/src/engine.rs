@@ -307,27 +307,29 @@ impl Core {
         let expired: Vec<(Time, ComponentIx)> = self.timers.range(..=(now, ComponentIx(u32::MAX))).copied().collect();
         self.dirty.extend(expired.into_iter().map(|it| it.1));
         loop {
+            self.move_breakers(now, &mut decided);
             while let Some(component) = self.dirty.pop_first() {
                 for _ in 0..DECISIONS_A_TICK {
                     let Some(body) = decide::next(&self.state, component, now) else { break };
                     self.push(now, body, &mut decided);
+                    self.move_breakers(now, &mut decided);
                 }
                 self.dirty.remove(&component);
                 self.set_timer(component, now);
-            }
-            while let Some(control) = self.controls_dirty.pop_first() {
-                if let Some(body) = breaker::next(&self.state, control, now) {
-                    self.push(now, body, &mut decided);
-                }
-            }
-            if !self.dirty.is_empty() {
-                continue;
             }
             if !std::mem::take(&mut self.routes_dirty) {
                 return decided;
             }
             if let Some(body) = route::next(&self.state) {
                 self.push(now, body, &mut decided);
+            }
+        }
+    }
+
+    fn move_breakers(&mut self, now: Time, decided: &mut Vec<(u64, Record)>) {
+        while let Some(control) = self.controls_dirty.pop_first() {
+            if let Some(body) = breaker::next(&self.state, control, now) {
+                self.push(now, body, decided);
             }
         }
     }

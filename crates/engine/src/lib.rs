@@ -29,6 +29,7 @@ pub mod record;
 pub mod recover;
 pub mod replay;
 pub mod route;
+pub mod sentence;
 pub mod state;
 pub mod status;
 pub mod waiting;

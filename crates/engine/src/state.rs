@@ -116,6 +116,8 @@ pub struct Control {
     pub why: String,
     /// Who tries, where it is half open.
     pub by: Option<RecoveryId>,
+    /// Who has tried since it opened, and how often: they let the others go first.
+    pub tried: BTreeMap<ComponentIx, u32>,
     /// How often in a row a try has failed.
     pub reopened: u32,
     /// The verdict on its canary.
@@ -142,6 +144,7 @@ impl Control {
             until: None,
             why: String::new(),
             by: None,
+            tried: BTreeMap::new(),
             reopened: 0,
             canary: Health::Unknown,
             canary_since: Time::ZERO,
@@ -238,7 +241,7 @@ impl State {
         }
         for (old, was) in self.plan.controls.iter().zip(self.controls) {
             if let Some(ix) = next.plan.control_named(&old.service, &old.region) {
-                next.controls[ix.index()] = Control { canary: Health::Unknown, ..was };
+                next.controls[ix.index()] = Control { canary: Health::Unknown, tried: BTreeMap::new(), ..was };
             }
         }
         for (route, states) in self.plan.routes.iter().zip(self.routing.targets) {

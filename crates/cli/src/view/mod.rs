@@ -1,6 +1,5 @@
 //! What is shown of the agent's answers and of the journal. Pure: text from values, for a given look.
 
 pub(crate) mod recovery;
-pub(crate) mod sentence;
 pub(crate) mod status;
 pub(crate) mod walkthrough;

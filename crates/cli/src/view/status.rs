@@ -1,10 +1,10 @@
 //! The status as text.
 
 use mainstay_api::{Component, Instance, Pause, Recoverable, Status, Waiting};
+use mainstay_engine::sentence::short;
 
 use crate::clock::{age, span, utc_seconds};
 use crate::look::{Look, Table, Tone, labelled};
-use crate::view::sentence::short;
 
 /// Whether nobody has to look: it is not down and no recovery is open.
 pub(crate) fn is_well(component: &Component) -> bool {

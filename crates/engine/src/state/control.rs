@@ -47,6 +47,7 @@ impl State {
 
     pub(super) fn on_breaker(&mut self, at: Time, change: Change<'_>) {
         let Some(ix) = self.plan.control_named(change.service, change.region) else { return };
+        let tries = change.by.and_then(|it| self.open_recovery(it)).map(|it| it.component);
         let control = &mut self.controls[ix.index()];
         control.reopened = match (control.position, change.to) {
             (Position::HalfOpen, Position::Open) => control.reopened + 1,
@@ -56,6 +57,15 @@ impl State {
                 Position::Closed | Position::Open | Position::HalfOpen | Position::HeldOpen | Position::HeldClosed,
             ) => 0,
         };
+        match change.to {
+            Position::Closed | Position::HeldOpen | Position::HeldClosed => control.tried.clear(),
+            Position::HalfOpen => {
+                if let Some(component) = tries {
+                    *control.tried.entry(component).or_default() += 1;
+                }
+            }
+            Position::Open => {}
+        }
         if change.to != Position::HalfOpen {
             control.why = change.why.to_owned();
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, BufWriter, Write};
 
 use mainstay_engine::codec::{Encoded, decode};
+use mainstay_engine::sentence::Teller;
 use mainstay_store::Record;
 use mainstay_store::journal::RecordLine;
 
@@ -11,7 +12,6 @@ use super::{Cx, broken, open};
 use crate::clock;
 use crate::exit::{Answer, Failure, note};
 use crate::look::{Look, Tone, clean};
-use crate::view::sentence::Teller;
 
 const LAST: usize = 50;
 
@@ -44,7 +44,7 @@ impl Show {
         let reader = open(cx)?;
         let mut out = BufWriter::new(io::stdout().lock());
         let mut last = Last::new(self.last.or(self.from.is_none().then_some(LAST)));
-        let mut teller = Teller::default();
+        let mut teller = Teller::new(|at| clock::utc(at.as_nanos()), |it| clock::span(clock::nanos(it)));
         let mut told = Ok(());
         for record in reader.records(self.from.unwrap_or(1)) {
             let record = match record {

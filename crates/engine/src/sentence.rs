@@ -1,23 +1,32 @@
-//! A record as a sentence.
+//! A record as a sentence: in `journal show`, in the explanation of a decision, and in the timelines that test the engine.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use mainstay_engine::breaker::Position;
-use mainstay_engine::record::{Completion, Ended, Evidence, ReportedTarget, StepRef};
-use mainstay_engine::{Body, Command, Override};
+use mainstay_plan::Time;
 use mainstay_plan::routing::TargetState;
 
-use crate::clock::{span, utc};
+use crate::breaker::Position;
+use crate::record::{Completion, Ended, Evidence, ReportedTarget, StepRef};
+use crate::{Body, Command, Override};
 
-/// Tells records one after the other, and remembers what later ones speak of.
-#[derive(Debug, Default)]
-pub(crate) struct Teller {
+/// Tells records one after the other, and remembers what later ones speak of. How moments and durations look is the
+/// caller's business.
+#[derive(Debug)]
+pub struct Teller {
+    moment: fn(Time) -> String,
+    span: fn(Duration) -> String,
     steps: BTreeMap<StepRef, String>,
 }
 
 impl Teller {
+    /// Nothing was told yet.
+    pub fn new(moment: fn(Time) -> String, span: fn(Duration) -> String) -> Teller {
+        Teller { moment, span, steps: BTreeMap::new() }
+    }
+
     /// What a record says.
-    pub(crate) fn tell(&mut self, body: &Body) -> String {
+    pub fn tell(&mut self, body: &Body) -> String {
         if let Body::StepStarted { step, name, .. } = body {
             self.steps.insert(*step, name.clone());
         }
@@ -33,6 +42,10 @@ impl Teller {
         format!("{}: {name}{again}", step.recovery)
     }
 
+    fn nanos(&self, ns: u64) -> String {
+        (self.span)(Duration::from_nanos(ns))
+    }
+
     fn fact(&self, body: &Body) -> Option<String> {
         Some(match body {
             Body::AgentStarted { engine, version } => format!("agent {version} started (engine {engine})"),
@@ -42,19 +55,19 @@ impl Teller {
                 "{instance}: {} -> {} since {}{}",
                 from.word(),
                 to.word(),
-                utc(since.as_nanos()),
+                (self.moment)(*since),
                 shown_evidence(evidence)
             ),
             Body::OwnLateness { late_ns } => {
-                format!("we were late by {}: what was seen meanwhile is not believed", span(*late_ns))
+                format!("we were late by {}: what was seen meanwhile is not believed", self.nanos(*late_ns))
             }
             Body::WitnessesAnswered { component, answered, since } => format!(
                 "{component}: {} answered since {}, so our own path works",
                 answered.join(", "),
-                utc(since.as_nanos())
+                (self.moment)(*since)
             ),
             Body::PositionFrozen { instance, loss_ns: Some(loss) } => {
-                format!("{instance} would lose at most {}", span(*loss))
+                format!("{instance} would lose at most {}", self.nanos(*loss))
             }
             Body::PositionFrozen { instance, loss_ns: None } => {
                 format!("{instance} did not say how much it would lose")
@@ -72,12 +85,12 @@ impl Teller {
                 "traffic process {process} is ahead with epoch {epoch}, which holds from here on: {}",
                 shown_targets(targets)
             ),
-            Body::Commanded { command, by } => format!("{by}: {}", shown_command(command)),
+            Body::Commanded { command, by } => format!("{by}: {}", self.command(command)),
             Body::JournalLost { reason } => format!("the journal can't be written any more: {reason}"),
             Body::CanaryChanged { service, region, to, since, evidence } => format!(
                 "canary of {service} in {region}: {} since {}{}",
                 to.word(),
-                utc(since.as_nanos()),
+                (self.moment)(*since),
                 shown_evidence(std::slice::from_ref(evidence))
             ),
             Body::FailureDetected { .. }
@@ -100,7 +113,7 @@ impl Teller {
     fn decision(&self, body: &Body) -> Option<String> {
         Some(match body {
             Body::FailureDetected { component, instance, scenario, last_good, .. } => {
-                let good = last_good.map(|it| format!(", last good {}", utc(it.as_nanos()))).unwrap_or_default();
+                let good = last_good.map(|it| format!(", last good {}", (self.moment)(it))).unwrap_or_default();
                 format!("{component} failed on {instance}: {}{good}", scenario.word())
             }
             Body::Held { recovery, waiting } => format!("{recovery} waits: {waiting}"),
@@ -140,7 +153,7 @@ impl Teller {
                 let whole = phases_ns.iter().map(|it| it.1).sum();
                 match how {
                     Completion::ByRung { strategy, instance } => {
-                        format!("{recovery} completed by {} to {instance} in {}", strategy.word(), span(whole))
+                        format!("{recovery} completed by {} to {instance} in {}", strategy.word(), self.nanos(whole))
                     }
                     Completion::ByItself => format!("{recovery} completed: healthy again before anything was done"),
                 }
@@ -162,10 +175,39 @@ impl Teller {
             | Body::CanaryChanged { .. } => return None,
         })
     }
+
+    /// What an operator said.
+    fn command(&self, command: &Command) -> String {
+        let whom = |component: &Option<String>| component.clone().unwrap_or_else(|| "all components".to_owned());
+        match command {
+            Command::Recover { component, reason } => format!("recover {component}: {reason}"),
+            Command::Approve { recovery, overrides, outcome, reason } => {
+                let words: Vec<&str> = overrides.iter().map(|it: &Override| it.word()).collect();
+                let overruled =
+                    if words.is_empty() { String::new() } else { format!(", overruling {}", words.join(", ")) };
+                let outcome = match outcome {
+                    None => "",
+                    Some(true) => ", the step was done",
+                    Some(false) => ", the step was not done",
+                };
+                format!("approve {recovery}{overruled}{outcome}: {reason}")
+            }
+            Command::Abort { recovery, reason } => format!("abort {recovery}: {reason}"),
+            Command::Pause { component, until, reason } => {
+                format!("pause {} until {}: {reason}", whom(component), (self.moment)(*until))
+            }
+            Command::Resume { component } => format!("resume {}", whom(component)),
+            Command::Breaker { service, region, hold, reason } => {
+                let of = region.as_ref().map(|it| format!(" in {it}")).unwrap_or_default();
+                format!("breaker {service}{of} {}: {reason}", hold.word())
+            }
+            Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),
+        }
+    }
 }
 
 /// Enough of a hash to tell two apart.
-pub(crate) fn short(hash: &str) -> &str {
+pub fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 
@@ -196,31 +238,4 @@ fn shown_targets(targets: &[ReportedTarget]) -> String {
     let each: Vec<String> =
         by_route.iter().map(|(route, targets)| format!("{route} = {}", targets.join(", "))).collect();
     if each.is_empty() { "no routes".to_owned() } else { each.join("; ") }
-}
-
-fn shown_command(command: &Command) -> String {
-    let whom = |component: &Option<String>| component.clone().unwrap_or_else(|| "all components".to_owned());
-    match command {
-        Command::Recover { component, reason } => format!("recover {component}: {reason}"),
-        Command::Approve { recovery, overrides, outcome, reason } => {
-            let words: Vec<&str> = overrides.iter().map(|it: &Override| it.word()).collect();
-            let overruled = if words.is_empty() { String::new() } else { format!(", overruling {}", words.join(", ")) };
-            let outcome = match outcome {
-                None => "",
-                Some(true) => ", the step was done",
-                Some(false) => ", the step was not done",
-            };
-            format!("approve {recovery}{overruled}{outcome}: {reason}")
-        }
-        Command::Abort { recovery, reason } => format!("abort {recovery}: {reason}"),
-        Command::Pause { component, until, reason } => {
-            format!("pause {} until {}: {reason}", whom(component), utc(until.as_nanos()))
-        }
-        Command::Resume { component } => format!("resume {}", whom(component)),
-        Command::Breaker { service, region, hold, reason } => {
-            let of = region.as_ref().map(|it| format!(" in {it}")).unwrap_or_default();
-            format!("breaker {service}{of} {}: {reason}", hold.word())
-        }
-        Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),
-    }
 }

@@ -1,0 +1,78 @@
+//! Questions to the engine, as `mainstay status` and its relatives put them.
+
+use std::time::Duration;
+
+use mainstay_engine::Engine;
+use mainstay_engine::status::{self, Recoverable};
+use mainstay_plan::{ComponentIx, Time};
+
+use crate::show::{self, Names};
+
+/// The answer, one line or more.
+pub(crate) fn answer(engine: &Engine, question: &str, names: &Names, now: Time) -> Result<Vec<String>, String> {
+    match question.split_once(' ') {
+        None if question == "status" => {
+            let all = (0u32..).map(ComponentIx).take(engine.state().plan.components.len());
+            Ok(all.flat_map(|it| component(engine, it, now)).collect())
+        }
+        Some(("status", name)) => Ok(component(engine, named(engine, name)?, now)),
+        Some(("waiting", name)) => Ok(waiting(engine, named(engine, name)?)),
+        Some(("recoverable", name)) => Ok(vec![recoverable(engine, named(engine, name)?, now)]),
+        Some(("recovery", name)) => recovery(engine, names.journals(name).ok_or("no such recovery was opened")?, now),
+        _ => Err(format!(
+            "ask `status`, `status COMPONENT`, `waiting COMPONENT`, `recoverable COMPONENT` or `recovery R1`; not `{question}`"
+        )),
+    }
+}
+
+fn named(engine: &Engine, name: &str) -> Result<ComponentIx, String> {
+    engine.state().component(name).ok_or_else(|| format!("there is no component `{name}`"))
+}
+
+fn component(engine: &Engine, ix: ComponentIx, now: Time) -> Vec<String> {
+    let state = engine.state();
+    let planned = state.plan.component(ix);
+    let bound = state.components[ix.index()].bound;
+    let health = engine.soft().verdict(&state.plan, bound).word();
+    let mut lines = vec![format!("{} is {}, {health}", planned.name, state.plan.instance(bound).name)];
+    for instance in planned.instances.iter().filter(|it| **it != bound) {
+        let name = &state.plan.instance(*instance).name;
+        let health = state.instances[instance.index()].health.word();
+        lines.push(format!("    {name} is {}, {health}", state.standby_state(*instance).word()));
+    }
+    lines.extend(waiting(engine, ix).into_iter().filter(|it| !it.contains("waits for nothing")));
+    lines.push(format!("    {}", recoverable(engine, ix, now)));
+    lines
+}
+
+fn waiting(engine: &Engine, ix: ComponentIx) -> Vec<String> {
+    let name = &engine.state().plan.component(ix).name;
+    let Some((id, waiting, since)) = status::waiting(engine.state(), ix) else {
+        return vec![format!("{name} waits for nothing")];
+    };
+    let until = waiting.until().map(|it| format!(" (at {})", show::moment(it))).unwrap_or_default();
+    vec![
+        format!("{name}: {id} waits since {} [{}]: {waiting}", show::moment(since), waiting.code()),
+        format!("    until {}{until}; to overrule: {}", waiting.ends_when(), waiting.way_out(id)),
+    ]
+}
+
+fn recoverable(engine: &Engine, ix: ComponentIx, now: Time) -> String {
+    let name = &engine.state().plan.component(ix).name;
+    match &status::recoverable_now(engine, now)[ix.index()] {
+        Recoverable::By { strategy, to, .. } => format!("{name} would be recovered by {} to {to}", strategy.word()),
+        Recoverable::No { why } => format!("{name} would not be recovered: {why}"),
+    }
+}
+
+fn recovery(engine: &Engine, id: &str, now: Time) -> Result<Vec<String>, String> {
+    let all = status::recoveries(engine.state());
+    let found = all.into_iter().find(|it| it.id.to_string() == id).ok_or("it is not at hand any more")?;
+    let mut lines = vec![format!("{id} of {}: {}", found.component_name, found.status.word())];
+    lines.extend(found.tried.iter().map(|it| format!("    tried: {it}")));
+    let ended = found.ended.unwrap_or(now);
+    let whole: Duration = ended.since(found.last_good.unwrap_or(found.first_failed));
+    let phases: Vec<String> = found.phases.iter().map(|it| format!("{} {}", it.0.word(), show::span(*it.1))).collect();
+    lines.push(format!("    {} from the last good answer: {}", show::span(whole), phases.join(", ")));
+    Ok(lines)
+}

@@ -1,0 +1,276 @@
+//! One line of a timeline: a time, and what happens then. To add a sentence, add a variant, the words for it in
+//! [`parse`], and what it does in `world.rs`.
+
+use std::time::Duration;
+
+use mainstay_plan::action::Outcome;
+use mainstay_plan::observation::Answer;
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Nothing; what is here ends.
+    End,
+    /// What these answer from now on; `None`: the truth again.
+    Answers(Vec<Whom>, Option<Answer>),
+    /// How long these take to answer from now on.
+    Latency(Vec<Whom>, Duration),
+    /// How far a standby is behind from now on; `None`: it does not say.
+    Lag(String, Option<Duration>),
+    /// The path from the agent to everything outside its host breaks, or is whole again.
+    OwnPath { works: bool },
+    /// How actions end from now on, all or those on one instance; `None`: well again.
+    Actions(Option<String>, Option<Ends>),
+    /// How the next action ends.
+    NextAction(Ends),
+    /// How long actions take from now on.
+    ActionsTake(Duration),
+    /// The agent is killed, and started again after so long.
+    AgentKilled(Duration),
+    /// The agent is suspended for so long.
+    AgentSleeps(Duration),
+    /// Records are handed over, and do not become durable (or do again).
+    Disk { works: bool },
+    /// The journal can't be written any more.
+    JournalLost,
+    /// The agent is killed, and finds an empty journal when it is started again.
+    JournalGone(Duration),
+    /// The traffic process does not answer, or is there again with the table from its disk.
+    Traffic { answers: bool },
+    /// The traffic process refuses every table with this reason; `None`: no more.
+    TrafficRefuses(Option<String>),
+    /// How long the traffic process takes to serve a table.
+    TrafficTakes(Duration),
+    /// The traffic process says that it serves this: an epoch, and by route its targets with their states.
+    TrafficServes(u64, String),
+    /// The agent reads another plan: the file of that name, with changes.
+    NewPlan(String, Vec<(String, String)>),
+    /// An operator says something, in the words of the command line.
+    Operator(String),
+    /// A question to the engine; the answer comes out.
+    Ask(String),
+}
+
+/// Who is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// All probes of an instance or a witness, or what clients of `route NAME` get.
+    Name(String),
+    /// The nth probe of an instance, from 1.
+    Probe(usize, String),
+    /// Everything in a zone or region.
+    Zone(String),
+    Region(String),
+}
+
+/// How an action ends that does not end well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// The host says so. What it was to do did not happen.
+    With(Outcome),
+    /// The host never says.
+    Never,
+    /// Well, but it has changed nothing.
+    WithoutEffect,
+    /// The outcome is unknown, but it was done.
+    UnknownButDone(String),
+}
+
+/// A line like `3.0s  orders-db stops answering`.
+pub(crate) fn parse(text: &str) -> Result<(Duration, Line), String> {
+    let (at, what) = text.split_once(' ').ok_or("a line is a time and what happens then")?;
+    Ok((span(at)?, sentence(what.trim())?))
+}
+
+/// `150ms`, `3.0s`, `2m`, `1m30s`, `1h`.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    let no_time = || format!("`{text}` is no time; times are like 150ms, 3.0s, 2m, 1m30s, 1h");
+    let (mut millis, mut left) = (0.0, text);
+    while !left.is_empty() {
+        let unit_at = left.find(|it: char| it.is_ascii_alphabetic()).ok_or_else(no_time)?;
+        let number: f64 = left[..unit_at].parse().map_err(|_| no_time())?;
+        left = &left[unit_at..];
+        let next_at = left.find(|it: char| !it.is_ascii_alphabetic()).unwrap_or(left.len());
+        millis += number
+            * match &left[..next_at] {
+                "ms" => 1.0,
+                "s" => 1000.0,
+                "m" => 60_000.0,
+                "h" => 3_600_000.0,
+                _ => return Err(no_time()),
+            };
+        left = &left[next_at..];
+    }
+    // Whole milliseconds, so that the same text is the same time everywhere.
+    Ok(Duration::from_secs_f64(millis.round() / 1000.0))
+}
+
+fn sentence(text: &str) -> Result<Line, String> {
+    if let Some(rest) = text.strip_prefix("operator ") {
+        return Ok(Line::Operator(rest.to_owned()));
+    }
+    if let Some(rest) = text.strip_prefix("ask ") {
+        return Ok(Line::Ask(rest.to_owned()));
+    }
+    if let Some(line) = fixed(text) {
+        return Ok(line);
+    }
+    if let Some(line) = ours(text).or_else(|| actions(text)) {
+        return line;
+    }
+    about(text).unwrap_or_else(|| Err(format!("nobody knows what `{text}` means; see tests/timelines/README.md")))
+}
+
+/// Sentences without anything to fill in.
+fn fixed(text: &str) -> Option<Line> {
+    Some(match text {
+        "the end" => Line::End,
+        "our own path breaks" => Line::OwnPath { works: false },
+        "our own path is whole again" => Line::OwnPath { works: true },
+        "actions succeed" => Line::Actions(None, None),
+        "agent restarts" => Line::AgentKilled(Duration::from_millis(100)),
+        "disk stalls" => Line::Disk { works: false },
+        "disk works again" => Line::Disk { works: true },
+        "the journal is lost" => Line::JournalLost,
+        "traffic stops answering" => Line::Traffic { answers: false },
+        "traffic answers again" => Line::Traffic { answers: true },
+        "traffic takes tables again" => Line::TrafficRefuses(None),
+        _ => return None,
+    })
+}
+
+/// Sentences about our own parts.
+fn ours(text: &str) -> Option<Result<Line, String>> {
+    let after = |prefix: &str| text.strip_prefix(prefix);
+    Some(if let Some(time) = after("agent is killed for ") {
+        span(time).map(Line::AgentKilled)
+    } else if let Some(time) = after("agent is killed and its journal is gone, for ") {
+        span(time).map(Line::JournalGone)
+    } else if let Some(time) = after("agent sleeps ") {
+        span(time).map(Line::AgentSleeps)
+    } else if let Some(why) = after("traffic refuses tables: ") {
+        Ok(Line::TrafficRefuses(Some(why.to_owned())))
+    } else if let Some(time) = after("traffic acknowledges after ") {
+        span(time).map(Line::TrafficTakes)
+    } else if let Some(rest) = after("traffic serves epoch ") {
+        let parsed = rest.split_once(": ").and_then(|(epoch, targets)| Some((epoch.parse().ok()?, targets)));
+        parsed
+            .map(|(epoch, targets)| Line::TrafficServes(epoch, targets.to_owned()))
+            .ok_or_else(|| "like `traffic serves epoch 9: orders = orders-db fenced, orders-db-b serving`".to_owned())
+    } else if let Some(rest) = after("new plan ") {
+        new_plan(rest)
+    } else {
+        return None;
+    })
+}
+
+/// `new plan NAME`, or `new plan NAME with A => B`.
+fn new_plan(text: &str) -> Result<Line, String> {
+    let Some((name, change)) = text.split_once(" with ") else { return Ok(Line::NewPlan(text.to_owned(), Vec::new())) };
+    let (was, is) = change.split_once(" => ").ok_or("a change is like `cool_down: 10s => cool_down: 1h`")?;
+    Ok(Line::NewPlan(name.to_owned(), vec![(was.to_owned(), is.replace("\\n", "\n"))]))
+}
+
+fn actions(text: &str) -> Option<Result<Line, String>> {
+    if let Some(time) = text.strip_prefix("actions take ") {
+        return Some(span(time).map(Line::ActionsTake));
+    }
+    if let Some(how) = text.strip_prefix("next action ") {
+        return Some(ends(how, "fails", "is").map(Line::NextAction));
+    }
+    if let Some(rest) = text.strip_prefix("actions on ") {
+        let (name, how) = rest.split_once(' ')?;
+        return Some(match how {
+            "succeed" => Ok(Line::Actions(Some(name.to_owned()), None)),
+            _ => ends(how, "fail", "are").map(|it| Line::Actions(Some(name.to_owned()), Some(it))),
+        });
+    }
+    let how = text.strip_prefix("actions ")?;
+    Some(ends(how, "fail", "are").map(|it| Line::Actions(None, Some(it))))
+}
+
+fn ends(how: &str, fail: &str, are: &str) -> Result<Ends, String> {
+    if let Some(why) = how.strip_prefix(fail) {
+        let why = why.strip_prefix(": ").unwrap_or("it did not work");
+        return Ok(Ends::With(Outcome::Failed(why.to_owned())));
+    }
+    if let Some(rest) = how.strip_prefix(are).map(str::trim) {
+        match rest {
+            "unknown" => return Ok(Ends::With(Outcome::Unknown("no answer in time".to_owned()))),
+            "unknown but done" => return Ok(Ends::UnknownButDone("no answer in time".to_owned())),
+            _ => {}
+        }
+    }
+    match how.split_once(' ') {
+        Some(("never", _)) => Ok(Ends::Never),
+        Some(("change" | "changes", "nothing")) => Ok(Ends::WithoutEffect),
+        _ => Err(format!(
+            "actions `{fail}: TEXT`, `{are} unknown`, `{are} unknown but done`, `never end`, or `change nothing`; not `{how}`"
+        )),
+    }
+}
+
+/// Sentences about instances, witnesses and routes.
+fn about(text: &str) -> Option<Result<Line, String>> {
+    let verbs = [
+        " stops answering",
+        " stop answering",
+        " is silent",
+        " are silent",
+        " answers again",
+        " answer again",
+        " refuses",
+        " refuse",
+        " answers wrongly",
+        " answer wrongly",
+        " cannot be asked",
+        " answers after ",
+        " answer after ",
+        " lags ",
+        " does not say how far it lags",
+    ];
+    let (at, verb) = verbs.into_iter().filter_map(|it| Some((text.find(it)?, it))).min_by_key(|it| it.0)?;
+    let rest = text[at + verb.len()..].strip_prefix(": ").unwrap_or(&text[at + verb.len()..]);
+    let or = |default: &str| if rest.is_empty() { default.to_owned() } else { rest.to_owned() };
+    let whom = match whom(&text[..at]) {
+        Ok(whom) => whom,
+        Err(why) => return Some(Err(why)),
+    };
+    let one = || match whom.as_slice() {
+        [Whom::Name(name)] => Ok(name.clone()),
+        _ => Err("one instance lags".to_owned()),
+    };
+    Some(match verb.trim() {
+        "stops answering" | "stop answering" | "is silent" | "are silent" => {
+            Ok(Line::Answers(whom, Some(Answer::TimedOut)))
+        }
+        "answers again" | "answer again" => Ok(Line::Answers(whom, None)),
+        "refuses" | "refuse" => Ok(Line::Answers(whom, Some(Answer::Refused(or("connection refused"))))),
+        "answers wrongly" | "answer wrongly" => Ok(Line::Answers(whom, Some(Answer::Wrong(or("status 500"))))),
+        "cannot be asked" => Ok(Line::Answers(whom, Some(Answer::CouldNotAsk(or("no descriptor is left"))))),
+        "answers after" | "answer after" => span(rest).map(|it| Line::Latency(whom, it)),
+        "lags" => one().and_then(|it| Ok(Line::Lag(it, Some(span(rest)?)))),
+        "does not say how far it lags" => one().map(|it| Line::Lag(it, None)),
+        verb => Err(format!("`{verb}` has no meaning yet")),
+    })
+}
+
+/// `a`, `a, b and c`, `probe 2 of a`, `everything in zone z1`.
+fn whom(text: &str) -> Result<Vec<Whom>, String> {
+    let names = text.replace(" and ", ", ");
+    let each = names.split(", ").map(|it| {
+        let it = it.trim().strip_prefix("witness ").unwrap_or(it.trim());
+        if let Some(zone) = it.strip_prefix("everything in zone ") {
+            return Ok(Whom::Zone(zone.to_owned()));
+        }
+        if let Some(region) = it.strip_prefix("everything in region ") {
+            return Ok(Whom::Region(region.to_owned()));
+        }
+        if let Some((nth, name)) = it.strip_prefix("probe ").and_then(|it| it.split_once(" of ")) {
+            let nth = nth.parse().map_err(|_| format!("`{nth}` is no number of a probe"))?;
+            return Ok(Whom::Probe(nth, name.to_owned()));
+        }
+        Ok(Whom::Name(it.to_owned()))
+    });
+    each.collect()
+}

@@ -1,0 +1,62 @@
+//! What an operator says, in nearly the words of the command line: `approves R1 --override witnesses`.
+
+use std::time::Duration;
+
+use mainstay_engine::breaker::Hold;
+use mainstay_engine::{Command, Override, RecoveryId};
+use mainstay_plan::Time;
+
+use crate::line;
+use crate::show::Names;
+
+/// The words as a command. `because …` at the end is the reason.
+pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, String> {
+    let (text, reason) = text.split_once(" because ").unwrap_or((text, "the timeline says so"));
+    let reason = reason.to_owned();
+    let mut words = text.split_whitespace();
+    let verb = words.next().ok_or("an operator says something")?;
+    let rest: Vec<&str> = words.collect();
+    let recovery = || -> Result<RecoveryId, String> {
+        let name = rest.first().ok_or("which recovery?")?;
+        // One that was not opened yet has a number that no recovery has.
+        names.journals(name).map_or(Ok(RecoveryId(9_999_999)), str::parse)
+    };
+    let first = || rest.first().map(|it| (*it).to_owned()).ok_or_else(|| "whom?".to_owned());
+    let flag = |name: &str| -> Option<&str> { Some(rest[rest.iter().position(|it| *it == name)? + 1]) };
+    Ok(match verb {
+        "recovers" => Command::Recover { component: first()?, reason },
+        "approves" => {
+            let words = rest.iter().zip(rest.iter().skip(1)).filter(|it| *it.0 == "--override").map(|it| *it.1);
+            let overrides = words.map(guard).collect::<Result<_, _>>()?;
+            let outcome = match flag("--outcome") {
+                None => None,
+                Some("done") => Some(true),
+                Some("not-done") => Some(false),
+                Some(other) => return Err(format!("`{other}` is no outcome")),
+            };
+            Command::Approve { recovery: recovery()?, overrides, outcome, reason }
+        }
+        "aborts" => Command::Abort { recovery: recovery()?, reason },
+        "pauses" => {
+            let span: Duration = line::span(flag("for").ok_or("for how long?")?)?;
+            let component = Some(first()?).filter(|it| it != "for" && it != "everything");
+            Command::Pause { component, until: now + span, reason }
+        }
+        "resumes" => {
+            Command::Resume { component: rest.first().map(|it| (*it).to_owned()).filter(|it| it != "everything") }
+        }
+        "holds" => {
+            // `holds ec2 open in r1`, `holds ec2 auto`
+            let hold = rest.get(1).and_then(|word| Hold::ALL.into_iter().find(|it| it.word() == *word));
+            let region = flag("in").map(str::to_owned);
+            Command::Breaker { service: first()?, region, hold: hold.ok_or("open, closed or auto?")?, reason }
+        }
+        "adopts" => Command::Adopt { instance: first()?, reason },
+        _ => return Err(format!("an operator has no word `{verb}` yet; add it to operator.rs")),
+    })
+}
+
+fn guard(word: &str) -> Result<Override, String> {
+    let known = Override::ALL.into_iter().find(|it| it.word() == word);
+    known.ok_or_else(|| format!("there is no guard `{word}` to overrule"))
+}

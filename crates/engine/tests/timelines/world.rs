@@ -1,0 +1,467 @@
+//! A friendly world in virtual time: what is asked answers, what is done works, what is recorded lasts. Timelines overrule it
+//! line by line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_engine::codec::{Encoded, decode};
+use mainstay_engine::driver::{Driver, Todo};
+use mainstay_engine::effect::Order;
+use mainstay_engine::record::{ReportedTarget, StepRef};
+use mainstay_engine::state::LOCAL_PROCESS;
+use mainstay_engine::{Engine, Input, Record};
+use mainstay_plan::action::{Action, Outcome, ServiceOp};
+use mainstay_plan::component::Temperature;
+use mainstay_plan::location::{FailureDomain, Location};
+use mainstay_plan::observation::{Answer, Observation};
+use mainstay_plan::probe::Watches;
+use mainstay_plan::routing::{RoutingTable, TargetState};
+use mainstay_plan::strategy::Strategy;
+use mainstay_plan::{InstanceIx, Plan, ProbeIx, RouteIx, Time};
+
+use crate::line::Ends;
+
+/// How long things take unless a timeline says otherwise.
+const ANSWER: Duration = Duration::from_millis(5);
+const SYNC: Duration = Duration::from_millis(1);
+const APPLY: Duration = Duration::from_millis(1);
+const ACTION: Duration = Duration::from_millis(100);
+
+/// What came out of the engine, for the text.
+pub(crate) enum Came {
+    /// A record was handed over: its number, and what.
+    Record(u64, Box<Record>),
+    /// Something is to be done. Probes are not told.
+    Todo(Box<Todo>),
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Wake,
+    Answer(Observation),
+    Synced,
+    SecondFile(u64),
+    Done(Order),
+    Ended(StepRef, Outcome),
+    Applied(RoutingTable),
+    StartAgent,
+}
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) now: Time,
+    /// By instance, witness or `route NAME`: what it answers; absent: good.
+    pub(crate) answers: BTreeMap<String, Answer>,
+    /// The same of single probes, which goes before.
+    pub(crate) probe_answers: BTreeMap<ProbeIx, Answer>,
+    pub(crate) latency: BTreeMap<ProbeIx, Duration>,
+    pub(crate) lag: BTreeMap<String, Option<Duration>>,
+    pub(crate) own_path_broken: bool,
+    pub(crate) next_action: Option<Ends>,
+    pub(crate) actions: BTreeMap<Option<String>, Ends>,
+    pub(crate) action_takes: Duration,
+    pub(crate) disk_works: bool,
+    pub(crate) traffic_answers: bool,
+    pub(crate) traffic_refuses: Option<String>,
+    pub(crate) traffic_takes: Duration,
+    /// What the traffic process serves.
+    pub(crate) table: RoutingTable,
+    /// What came out, and when, until someone takes it.
+    pub(crate) came: Vec<(Time, Came)>,
+    queue: BTreeMap<(Time, u64), Event>,
+    ticket: u64,
+    wake: Option<(Time, u64)>,
+    driver: Option<Driver>,
+    durable: Vec<Encoded>,
+    unsynced: Vec<Encoded>,
+    syncing: bool,
+    in_flight: BTreeSet<ProbeIx>,
+    cancelled: BTreeSet<StepRef>,
+    journal_lost: bool,
+    /// While it sleeps: until then, and what it will find.
+    asleep: Option<(Time, Vec<Event>)>,
+}
+
+impl World {
+    /// Everything is well, and the agent starts at once.
+    pub(crate) fn new(plan: Plan, now: Time) -> World {
+        let plan = Arc::new(plan);
+        let mut world = World {
+            now,
+            answers: BTreeMap::new(),
+            probe_answers: BTreeMap::new(),
+            latency: BTreeMap::new(),
+            lag: BTreeMap::new(),
+            own_path_broken: false,
+            next_action: None,
+            actions: BTreeMap::new(),
+            action_takes: ACTION,
+            disk_works: true,
+            traffic_answers: true,
+            traffic_refuses: None,
+            traffic_takes: APPLY,
+            table: RoutingTable::empty(&plan.site.name),
+            came: Vec::new(),
+            queue: BTreeMap::new(),
+            ticket: 0,
+            wake: None,
+            driver: None,
+            durable: Vec::new(),
+            unsynced: Vec::new(),
+            syncing: false,
+            in_flight: BTreeSet::new(),
+            cancelled: BTreeSet::new(),
+            journal_lost: false,
+            asleep: None,
+            plan,
+        };
+        world.stop_the_cold();
+        world.at(Duration::ZERO, Event::StartAgent);
+        world
+    }
+
+    /// The engine of the agent that runs.
+    pub(crate) fn engine(&self) -> Option<&Engine> {
+        self.driver.as_ref().map(Driver::engine)
+    }
+
+    /// The records on the disk.
+    pub(crate) fn stored(&self) -> Vec<(u64, Encoded)> {
+        (1..).zip(self.durable.iter().cloned()).collect()
+    }
+
+    /// Lets time pass.
+    pub(crate) fn run_until(&mut self, until: Time) {
+        while let Some((&(at, ticket), _)) = self.queue.first_key_value()
+            && at <= until
+        {
+            let event = self.queue.remove(&(at, ticket)).expect("it was just seen");
+            self.now = at;
+            self.happen(event);
+        }
+        self.now = until;
+    }
+
+    /// Something comes in to the agent, if it runs. While it sleeps it comes in when it wakes up.
+    pub(crate) fn tell(&mut self, input: Input) {
+        self.turn(vec![input]);
+    }
+
+    /// The agent's process ends, and another starts later.
+    pub(crate) fn kill(&mut self, down_for: Duration) {
+        self.driver = None;
+        self.journal_lost = false;
+        self.unsynced.clear();
+        self.syncing = false;
+        self.in_flight.clear();
+        self.asleep = None;
+        // What the dead agent had asked for may still happen to the world, but nobody hears of it.
+        self.queue.retain(|_, event| matches!(event, Event::Applied(_) | Event::Done(_)));
+        self.at(down_for, Event::StartAgent);
+    }
+
+    /// The same, and its disk is empty.
+    pub(crate) fn lose_journal(&mut self, down_for: Duration) {
+        self.durable.clear();
+        self.kill(down_for);
+    }
+
+    /// The agent is suspended.
+    pub(crate) fn sleep(&mut self, span: Duration) {
+        self.asleep = Some((self.now + span, Vec::new()));
+        self.at(span, Event::Wake);
+    }
+
+    /// The journal can't be written any more: records go to the second file, which counts for this agent alone.
+    pub(crate) fn lose_disk(&mut self) {
+        let Some(driver) = &self.driver else { return };
+        let all = driver.engine().state().seq;
+        self.journal_lost = true;
+        self.unsynced.clear();
+        self.turn(vec![Input::JournalLost { reason: "the disk is gone".to_owned() }, Input::Recorded(all)]);
+    }
+
+    pub(crate) fn set_disk(&mut self, works: bool) {
+        self.disk_works = works;
+        self.sync();
+    }
+
+    pub(crate) fn set_traffic(&mut self, answers: bool) {
+        self.traffic_answers = answers;
+        if answers {
+            self.greet_traffic();
+        }
+    }
+
+    /// Takes another plan, as the agent does: one that the engine finds unfit is not used, and says why.
+    pub(crate) fn reload(&mut self, plan: Plan) -> Result<(), String> {
+        if let Some(engine) = self.engine() {
+            engine.check_plan(&plan).map_err(|it| it.to_string())?;
+        }
+        self.plan = Arc::new(plan);
+        self.stop_the_cold();
+        let plan = self.plan.clone();
+        self.tell(Input::NewPlan { plan, base_dir: "/".to_owned() });
+        Ok(())
+    }
+
+    fn stop_the_cold(&mut self) {
+        let cold = self.plan.instances.iter().filter(|it| it.temperature == Temperature::Cold);
+        for instance in cold {
+            let stopped = Answer::Refused("connection refused".to_owned());
+            self.answers.entry(instance.name.clone()).or_insert(stopped);
+        }
+    }
+
+    fn at(&mut self, after: Duration, event: Event) {
+        self.ticket += 1;
+        self.queue.insert((self.now + after, self.ticket), event);
+    }
+
+    fn happen(&mut self, event: Event) {
+        if let Some((until, found)) = &mut self.asleep {
+            let of_the_agent = !matches!(event, Event::StartAgent | Event::Synced | Event::Done(_) | Event::Applied(_));
+            if self.now < *until && of_the_agent {
+                found.push(event);
+                return;
+            }
+            if self.now >= *until {
+                let found = std::mem::take(found);
+                self.asleep = None;
+                for late in found {
+                    self.happen(late);
+                }
+            }
+        }
+        match event {
+            Event::Wake => self.turn(Vec::new()),
+            Event::Answer(observation) => {
+                if self.in_flight.remove(&observation.probe) {
+                    let answered = Observation { ended: self.now, ..observation };
+                    self.turn(vec![Input::Observation(answered)]);
+                }
+            }
+            Event::Synced if self.journal_lost => {}
+            Event::Synced => self.synced(),
+            Event::SecondFile(last) => self.turn(vec![Input::Recorded(last)]),
+            Event::Done(order) => self.change(&order),
+            Event::Ended(step, outcome) => {
+                if !self.cancelled.contains(&step) {
+                    self.turn(vec![Input::Outcome { step, outcome }]);
+                }
+            }
+            Event::Applied(table) => self.apply(table),
+            Event::StartAgent => self.start(),
+        }
+    }
+
+    fn start(&mut self) {
+        let records: Vec<Record> =
+            self.durable.iter().map(|it| decode(it).expect("what this engine wrote it can read")).collect();
+        let engine = Engine::new(self.plan.clone(), "/", "test", (1..).zip(&records), self.now);
+        self.driver = Some(Driver::new(engine));
+        if self.traffic_answers {
+            self.greet_traffic();
+        }
+        self.turn(Vec::new());
+    }
+
+    fn greet_traffic(&mut self) {
+        let (epoch, targets) = (self.table.epoch, ReportedTarget::all_of(&self.table));
+        self.tell(Input::TrafficServes { process: LOCAL_PROCESS.to_owned(), epoch, targets });
+    }
+
+    fn turn(&mut self, inputs: Vec<Input>) {
+        let Some(driver) = &mut self.driver else { return };
+        let turn = driver.turn(self.now, inputs);
+        let wake = driver.engine().next_wakeup();
+        let last = turn.first_seq + turn.append.len() as u64 - 1;
+        for (seq, encoded) in (turn.first_seq..).zip(&turn.append) {
+            let record = decode(encoded).expect("what this engine wrote it can read");
+            self.came.push((self.now, Came::Record(seq, Box::new(record))));
+        }
+        if self.journal_lost {
+            if !turn.append.is_empty() {
+                self.at(Duration::ZERO, Event::SecondFile(last));
+            }
+        } else {
+            self.unsynced.extend(turn.append);
+        }
+        self.sync();
+        for todo in turn.todo {
+            self.perform(todo);
+        }
+        self.wake_at(wake.map(|it| it.0));
+    }
+
+    fn sync(&mut self) {
+        if self.disk_works && !self.unsynced.is_empty() && !self.syncing {
+            self.syncing = true;
+            self.at(SYNC, Event::Synced);
+        }
+    }
+
+    fn synced(&mut self) {
+        self.syncing = false;
+        if self.disk_works {
+            self.durable.append(&mut self.unsynced);
+            self.turn(vec![Input::Recorded(self.durable.len() as u64)]);
+        }
+    }
+
+    /// The agent sleeps until one moment, and a new one replaces the old.
+    fn wake_at(&mut self, at: Option<Time>) {
+        if let Some(before) = self.wake.take() {
+            self.queue.remove(&before);
+        }
+        let Some(at) = at else { return };
+        self.at(at.since(self.now), Event::Wake);
+        self.wake = Some((self.now.max(at), self.ticket));
+    }
+
+    fn perform(&mut self, todo: Todo) {
+        match &todo {
+            Todo::Probe(probe) => return self.ask(*probe),
+            Todo::Act(order) => self.act(order),
+            Todo::Cancel(step) => {
+                self.cancelled.insert(*step);
+            }
+            Todo::Route(table) => {
+                if self.traffic_answers {
+                    self.at(self.traffic_takes, Event::Applied(table.clone()));
+                }
+            }
+            Todo::Notify(_) => {}
+        }
+        self.came.push((self.now, Came::Todo(Box::new(todo))));
+    }
+
+    fn apply(&mut self, table: RoutingTable) {
+        if !self.traffic_answers || table.epoch < self.table.epoch {
+            return;
+        }
+        let (process, epoch) = (LOCAL_PROCESS.to_owned(), table.epoch);
+        if let Some(reason) = self.traffic_refuses.clone() {
+            return self.tell(Input::RouteRefused { process, epoch, reason });
+        }
+        self.table = table;
+        self.tell(Input::RouteApplied { process, epoch });
+    }
+
+    fn ask(&mut self, ix: ProbeIx) {
+        let plan = self.plan.clone();
+        let probe = plan.probe(ix);
+        let answer = self.answer(ix);
+        let took = match &answer {
+            Answer::TimedOut => probe.timing.timeout,
+            Answer::Good | Answer::Refused(_) | Answer::Wrong(_) | Answer::CouldNotAsk(_) => {
+                self.latency.get(&ix).copied().unwrap_or(ANSWER)
+            }
+        };
+        // What takes longer than it may has not answered.
+        let (answer, took) =
+            if took > probe.timing.timeout { (Answer::TimedOut, probe.timing.timeout) } else { (answer, took) };
+        let says =
+            if answer == Answer::Good { probe.kind.reports_lag() } else { probe.kind.reports_lag_when_stopped() };
+        let lag = match probe.watches {
+            Watches::Instance(instance) if says => {
+                self.lag.get(&plan.instance(instance).name).copied().unwrap_or(Some(Duration::ZERO))
+            }
+            Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
+        };
+        let observation = Observation { probe: ix, started: self.now, ended: self.now + took, answer, lag };
+        self.in_flight.insert(ix);
+        self.at(took, Event::Answer(observation));
+    }
+
+    fn answer(&self, ix: ProbeIx) -> Answer {
+        if let Some(answer) = self.probe_answers.get(&ix) {
+            return answer.clone();
+        }
+        let plan = &self.plan;
+        let (name, location) = match plan.probe(ix).watches {
+            Watches::Instance(it) => (plan.instance(it).name.clone(), Some(&plan.instance(it).location)),
+            Watches::Witness(it) => (plan.witness(it).name.clone(), Some(&plan.witness(it).location)),
+            Watches::Control(it) => (crate::play::control_name(plan.control(it)), None),
+            Watches::Route(it) => (format!("route {}", plan.route(it).name), None),
+        };
+        let elsewhere = |it: &Location| !plan.site.location.shares(it, FailureDomain::Host);
+        if self.own_path_broken && location.is_some_and(elsewhere) {
+            return Answer::TimedOut;
+        }
+        match (self.answers.get(&name), plan.probe(ix).watches) {
+            (Some(answer), _) => answer.clone(),
+            (None, Watches::Route(route)) => self.behind(route),
+            (None, Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_)) => Answer::Good,
+        }
+    }
+
+    /// What a client of the route meets: the proxy goes on to the next target that it may try when one refuses.
+    fn behind(&self, route: RouteIx) -> Answer {
+        let refused = || Answer::Refused("connection refused".to_owned());
+        let name = &self.plan.route(route).name;
+        let Some(entry) = self.table.routes.iter().find(|it| it.name == *name && self.traffic_answers) else {
+            return refused();
+        };
+        let all_in = |state| entry.targets.iter().filter(move |it| it.state == state).map(|it| &it.instance);
+        let fails_open = !entry.exclusive && all_in(TargetState::Serving).next().is_none();
+        let open = all_in(if fails_open { TargetState::Down } else { TargetState::Serving });
+        let answers = open.map(|it| self.answers.get(it).cloned().unwrap_or(Answer::Good));
+        let mut tried = answers.skip_while(|it| matches!(it, Answer::Refused(_)));
+        tried.next().unwrap_or_else(refused)
+    }
+
+    fn act(&mut self, order: &Order) {
+        let named = self.actions.get(&Some(order.instance.clone())).or_else(|| self.actions.get(&None)).cloned();
+        let (outcome, done) = match self.next_action.take().or(named) {
+            None => (Some(Outcome::Done), true),
+            Some(Ends::With(outcome)) => (Some(outcome), false),
+            Some(Ends::Never) => (None, false),
+            Some(Ends::WithoutEffect) => (Some(Outcome::Done), false),
+            Some(Ends::UnknownButDone(why)) => (Some(Outcome::Unknown(why)), true),
+        };
+        let late = self.action_takes > order.timeout;
+        let (took, outcome) = match outcome {
+            Some(_) if late => (order.timeout, Some(Outcome::Unknown("no answer in time".to_owned()))),
+            outcome => (self.action_takes, outcome),
+        };
+        if done {
+            self.at(self.action_takes, Event::Done(order.clone()));
+        }
+        if let Some(outcome) = outcome {
+            self.at(took, Event::Ended(order.step, outcome));
+        }
+    }
+
+    /// What an action does to its server.
+    fn change(&mut self, order: &Order) {
+        let name = &order.instance;
+        let runs = match &order.action {
+            Action::Service { op: ServiceOp::Start | ServiceOp::Restart, .. } => true,
+            Action::Service { op: ServiceOp::Stop | ServiceOp::Kill, .. } => false,
+            Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => {
+                let builds_anew = matches!(
+                    self.strategy_of(order),
+                    Some(Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut)
+                );
+                let cold = |it: InstanceIx| self.plan.instance(it).temperature == Temperature::Cold;
+                if !builds_anew && !self.plan.instance_named(name).is_some_and(cold) {
+                    return;
+                }
+                true
+            }
+        };
+        if runs {
+            self.answers.remove(name);
+        } else {
+            self.answers.insert(name.clone(), Answer::Refused("connection refused".to_owned()));
+        }
+    }
+
+    fn strategy_of(&self, order: &Order) -> Option<Strategy> {
+        let recovery = self.engine()?.state().open_recovery(order.step.recovery)?;
+        Some(self.plan.component(recovery.component).ladder.get(order.step.rung)?.strategy)
+    }
+}
