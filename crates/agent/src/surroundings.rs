@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use mainstay_plan::Surroundings;
@@ -14,7 +15,18 @@ fn read(path: &Path) -> Result<String, String> {
     if fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
         return Err("it is no ordinary file".to_owned());
     }
-    fs::read_to_string(path).map_err(|error| error.to_string())
+    fs::read_to_string(path).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &io::Error) -> String {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the operating system's errors are not ours to list")]
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        ErrorKind::PermissionDenied => "there is no permission to read it".to_owned(),
+        ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// A value that is not text is as good as none.

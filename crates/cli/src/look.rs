@@ -3,7 +3,7 @@
 //! Nothing is said by colour alone. Text from outside is stripped of control characters here, so that what a probed
 //! server answers can't drive the terminal of whoever looks at it.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -14,6 +14,8 @@ const WIDTH: usize = 80;
 /// A last column that is left less room than this goes on a line of its own.
 const NARROW: usize = 24;
 const GAP: &str = "  ";
+/// How much of a long answer is written at once.
+const PIECE: usize = 64 << 10;
 
 /// What the reader's side can show.
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +83,10 @@ pub(crate) fn say(text: &str) -> Result<(), Failure> {
 
 /// Writes a value as JSON.
 pub(crate) fn say_json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).expect("our own types have only text for keys");
-    say(&(text + "\n"))
+    // Piece by piece: the proof of a large plan is hundreds of megabytes.
+    let mut out = BufWriter::with_capacity(PIECE, io::stdout().lock());
+    let written = serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from);
+    written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 
 /// Text without anything that would move a cursor.

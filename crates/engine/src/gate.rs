@@ -10,7 +10,7 @@ use crate::effect::{Effect, Notice, Order};
 use crate::outbox::notice;
 use crate::record::{Body, StepRef};
 use crate::route;
-use crate::state::{State, StepAt};
+use crate::state::State;
 
 /// Effects that wait for a record to be durable, in order.
 #[derive(Debug, Default)]
@@ -57,8 +57,8 @@ impl Gate {
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
             Body::RecoveryFailed { recovery, .. } => {
                 // An aborted recovery may leave an action running; whoever runs it ends it, if it still runs.
-                let last = state.history.iter().rev().find(|it| it.id == *recovery).and_then(|it| it.steps.last());
-                if let Some(log) = last.filter(|it| it.ended.is_none()) {
+                let ended = state.history.iter().rev().find(|it| it.id == *recovery);
+                for log in ended.iter().flat_map(|it| &it.steps).filter(|it| it.ended.is_none()) {
                     self.waiting.push_back((seq, Effect::Cancel(log.step)));
                 }
             }
@@ -97,21 +97,15 @@ impl Gate {
 }
 
 fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
-    let recovery = state.open_recovery(step.recovery)?;
-    let (_, planned) = state.current_step(recovery)?;
-    // A routing step that is converged when it begins ends in the same tick, and then the current step is the next one,
-    // which has a record and an order of its own.
-    let running = recovery.rung == step.rung
-        && recovery.progress.as_ref().is_some_and(|it| {
-            it.step == step.step && it.attempt == step.attempt && matches!(it.at, StepAt::Running { .. })
-        });
+    // A routing step that is converged when it begins ends in the same tick, and then does not run any more.
+    let planned = state.running(step)?;
     let (instance, action) = match &planned.kind {
         // A fence does not ask nicely: what does not answer may not obey either.
         StepKind::Stop { from, service } => (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }),
         StepKind::Act { on, action } => (*on, action.clone()),
         StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => return None,
     };
-    running.then(|| Order {
+    Some(Order {
         step,
         instance: state.plan.instance(instance).name.clone(),
         action,

@@ -308,11 +308,11 @@ impl Soft {
     }
 
     fn verified(&mut self, state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
-        let (_, step) = state.current_step(recovery)?;
-        let progress = recovery.progress.as_ref()?;
-        let (StepKind::Verify { probes }, StepAt::Running { since }) = (&step.kind, &progress.at) else { return None };
-        let step =
-            StepRef { recovery: recovery.id, rung: recovery.rung, step: progress.step, attempt: progress.attempt };
+        let (step, probes, since) =
+            state.open_steps(recovery).find_map(|(at, step, stand)| match (&step.kind, &stand.at) {
+                (StepKind::Verify { probes }, StepAt::Running { since }) => Some((at, probes, since)),
+                _ => None,
+            })?;
         let Some(verification) = self.verifying.get(&step) else {
             self.verifying.insert(step, Verification { since: *since, missing: probes.iter().copied().collect() });
             for probe in probes {
@@ -324,12 +324,7 @@ impl Soft {
     }
 
     fn forget_ended_verifications(&mut self, state: &State) {
-        let runs = |step: &StepRef| {
-            let recovery = state.open_recovery(step.recovery)?;
-            let progress = recovery.progress.as_ref()?;
-            Some(recovery.rung == step.rung && progress.step == step.step && progress.attempt == step.attempt)
-        };
-        let ended: Vec<StepRef> = self.verifying.keys().filter(|it| runs(it) != Some(true)).copied().collect();
+        let ended: Vec<StepRef> = self.verifying.keys().filter(|it| state.running(**it).is_none()).copied().collect();
         for step in ended {
             self.verifying.remove(&step);
         }

@@ -18,8 +18,8 @@ use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
 
 use crate::breaker::{Hold, Position};
-use crate::record::RecoveryId;
-pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog};
+use crate::record::{RecoveryId, StepRef};
+pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
 const HISTORY: usize = 256;
@@ -282,12 +282,30 @@ impl State {
         self.components[self.open.get(&id)?.index()].recovery.as_ref()
     }
 
-    /// The play of the rung that is tried, and its step.
-    pub fn current_step(&self, recovery: &Recovery) -> Option<(&Play, &Step)> {
+    /// The play of the rung that is tried.
+    pub fn play(&self, recovery: &Recovery) -> Option<&Play> {
         let progress = recovery.progress.as_ref()?;
-        let rung = self.plan.component(recovery.component).ladder.get(recovery.rung)?;
-        let play = rung.plays.get(&progress.from)?;
-        Some((play, play.steps.get(progress.step)?))
+        self.plan.component(recovery.component).ladder.get(recovery.rung)?.plays.get(&progress.from)
+    }
+
+    /// The steps that are to be done at the moment: those of the stage under way that are not done.
+    pub fn open_steps<'a>(
+        &'a self,
+        recovery: &'a Recovery,
+    ) -> impl Iterator<Item = (StepRef, &'a Step, &'a StepProgress)> {
+        let play = self.play(recovery);
+        let open = recovery.progress.iter().flat_map(Progress::open);
+        open.filter_map(move |(at, stand)| {
+            let step = StepRef { recovery: recovery.id, rung: recovery.rung, step: at, attempt: stand.attempt };
+            Some((step, play?.steps.get(at)?, stand))
+        })
+    }
+
+    /// The step, while this very try of it is being made.
+    pub fn running(&self, step: StepRef) -> Option<&Step> {
+        let recovery = self.open_recovery(step.recovery)?;
+        let runs = recovery.rung == step.rung && recovery.progress.as_ref()?.runs(step);
+        self.play(recovery)?.steps.get(step.step).filter(|_| runs)
     }
 
     /// What an instance is at the moment.

@@ -39,7 +39,8 @@ pub mod walkthrough;
 
 pub use assess::Assessment;
 pub use config::{
-    Compiled, SourceFile, Surroundings, Upgraded, compile, compile_in, effective, reference, schema, upgrade,
+    Compiled, SourceFile, Surroundings, Upgraded, compile, compile_in, effective, part_schema, reference, schema,
+    upgrade,
 };
 pub use finding::{Code, Finding, Severity, Span, explain};
 pub use plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};

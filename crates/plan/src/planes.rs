@@ -96,10 +96,18 @@ impl Row {
 }
 
 /// The rows that name an operation, in any service, and how each spells it. A name counts before a `*` that covers it. Case
-/// and punctuation count for nothing, so that `ec2:StartInstances` and `start-instances` are found too.
+/// and punctuation count for nothing, so that `ec2:StartInstances` and `start-instances` are found too; a service before the
+/// colon leaves only its own rows.
 pub fn find(operation: &str) -> Vec<(&'static Row, &'static str)> {
-    let wanted = folded(operation.rsplit(':').next().unwrap_or(operation));
-    let all = || rows().flat_map(|row| row.operations.iter().map(move |name| (row, *name)));
+    let (service, name) = operation.rsplit_once(':').unwrap_or(("", operation));
+    let wanted = folded(name);
+    // What nobody here calls a service by says nothing about whose operation it is.
+    let known = rows().any(|row| row.is_of(service));
+    let all = || {
+        rows()
+            .filter(|row| !known || row.is_of(service))
+            .flat_map(|row| row.operations.iter().map(move |name| (row, *name)))
+    };
     let exact: Vec<_> = all().filter(|(_, name)| folded(name) == wanted).collect();
     if !exact.is_empty() || wanted.is_empty() {
         return exact;

@@ -68,10 +68,18 @@ impl Rung {
 pub struct Play {
     /// The instance that the component is bound to afterwards: the same one for a restart.
     pub to: InstanceIx,
-    /// In this order. The last one verifies.
+    /// In the order of their stages. The last one verifies.
     pub steps: Vec<Step>,
     /// Set when the plan accepts two writers by name instead of a fence (`accept_risk: [two_writers]`).
     pub accepts_two_writers: bool,
+}
+
+impl Play {
+    /// The steps by stage: those of one stage are done at the same time, and the next stage begins when all of them are
+    /// done.
+    pub fn stages(&self) -> impl Iterator<Item = &[Step]> {
+        self.steps.chunk_by(|a, b| a.stage == b.stage)
+    }
 }
 
 /// One step of a play.
@@ -79,6 +87,8 @@ pub struct Play {
 pub struct Step {
     /// Readable and unique in its play: `cut traffic to orders-db`.
     pub name: String,
+    /// From 0. It begins when every step of the stage before is done.
+    pub stage: usize,
     /// What is done.
     pub kind: StepKind,
     /// What it needs to work.

@@ -70,6 +70,10 @@ fn wrong_files_are_told_what_is_wrong() {
         let (name, compiled) = (&case.name, case.compiled());
         let errors = compiled.findings.iter().any(|it| it.severity == Severity::Error);
         assert_eq!(errors, compiled.plan.is_none(), "{name}: a plan exactly when there is no error");
+        for finding in &compiled.findings {
+            let needs = finding.severity == Severity::Error;
+            assert!(!needs || finding.help.is_some(), "{name}: nobody is told what to change: {finding:?}");
+        }
         // What is said about these are warnings and notes, if anything.
         let holds = name.starts_with("weak-") || name == "sound";
         if errors == holds {

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod cases;
 #[expect(dead_code, reason = "where a mistake is to lead is not asked here")]
 mod mutants;
 mod sources;
@@ -12,9 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cases::cases;
 use jsonschema::Validator;
 use mainstay_plan::{
-    Code, Compiled, Finding, Plan, Severity, Surroundings, compile, compile_in, effective, reference, schema, starter,
+    Code, Compiled, Finding, Plan, Severity, Surroundings, compile, compile_in, effective, part_schema, reference,
+    schema, starter,
 };
 use mutants::{Mutant, mutants};
 use serde_json::Value;
@@ -33,6 +36,11 @@ fn files(path: &str) -> BTreeMap<String, String> {
 
 fn validator() -> Validator {
     jsonschema::draft7::new(&schema()).expect("the schema is a schema")
+}
+
+/// Of files that a plan includes.
+fn part_validator() -> Validator {
+    jsonschema::draft7::new(&part_schema()).expect("the schema is a schema")
 }
 
 /// As another reader of YAML sees it; `None` where it is not YAML to that one.
@@ -62,6 +70,7 @@ fn errors(compiled: &Compiled) -> Vec<Code> {
 #[test]
 fn the_schema_is_a_schema() {
     assert!(jsonschema::meta::is_valid(&schema()));
+    assert!(jsonschema::meta::is_valid(&part_schema()));
 }
 
 #[test]
@@ -70,10 +79,40 @@ fn the_schema_takes_every_sound_plan() {
     let mut plans = files("../../examples");
     plans.insert("starter".to_owned(), starter().to_owned());
     plans.insert("variables".to_owned(), FILLED_IN.to_owned());
-    for (name, text) in plans {
+    plans.extend(files("../../examples/five-hundred"));
+    let takes = |validator: &Validator, name: &str, text: &str| {
         let found: Vec<String> =
-            validator.iter_errors(&json(&text).unwrap()).map(|it| format!("{}: {it}", it.instance_path())).collect();
+            validator.iter_errors(&json(text).unwrap()).map(|it| format!("{}: {it}", it.instance_path())).collect();
         assert!(found.is_empty(), "{name}: {found:#?}");
+    };
+    plans.iter().for_each(|(name, text)| takes(&validator, name, text));
+    let parts = files("../../examples/five-hundred/teams");
+    assert_eq!(parts.len(), 10);
+    parts.iter().for_each(|(name, text)| takes(&part_validator(), name, text));
+    // Components may be missing where they may be in other files, and nowhere else.
+    let bare = json("version: 2\nsite: { name: s, region: eu }\n").unwrap();
+    assert!(!validator.is_valid(&bare));
+}
+
+/// Wrong plans of several files: each file is judged by the schema for what it is.
+#[test]
+fn the_schemas_know_a_plan_from_its_parts() {
+    let (plan, part) = (validator(), part_validator());
+    let (mut judged, mut refused) = (0, BTreeSet::new());
+    for case in cases().into_iter().filter(|it| it.folder.is_dir()) {
+        let codes = errors(&case.compiled());
+        let parts = files(&format!("tests/golden/wrong/{}", case.name));
+        for (file, value) in parts.iter().filter_map(|(file, text)| Some((file, json(text)?))) {
+            judged += 1;
+            if !(if file == "plan" { &plan } else { &part }).is_valid(&value) {
+                assert!(!codes.is_empty(), "{}/{file}: only the schema refuses it", case.name);
+                refused.insert(case.name.clone());
+            }
+        }
+    }
+    assert!(judged > 20, "{judged} files");
+    for name in ["include-as-text", "include-field-of-the-plan", "include-field-unknown", "include-not-a-mapping"] {
+        assert!(refused.contains(name), "{name} is taken");
     }
 }
 
@@ -393,6 +432,16 @@ fn every_version_that_ever_was_is_read() {
     let upgraded = compile("plan.yaml", &text, Path::new("/")).plan.unwrap();
     assert_eq!(bare(&upgraded), bare(&plan));
     assert!(format!("{:?}", plan.notifications).contains("${who}"));
+}
+
+#[test]
+fn a_version_that_is_not_known_is_not_upgraded() {
+    let newer = "version: 9\nsite: { name: s, region: eu }\n";
+    let found = mainstay_plan::upgrade("plan.yaml", newer, None).unwrap_err();
+    assert_eq!(found.iter().map(|it| (it.code, it.span.line)).collect::<Vec<_>>(), [(Code::Version, 1)]);
+    let part = "components: {}\n";
+    assert!(mainstay_plan::upgrade("part.yaml", part, Some("0")).is_err());
+    assert!(mainstay_plan::upgrade("part.yaml", part, Some("1")).is_ok());
 }
 
 #[test]

@@ -197,6 +197,7 @@ fn every_mistake_at_every_place_is_led_to() {
     });
     let (tried, errors) = found.iter().fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
     let lost: Vec<String> = found.into_iter().flat_map(|it| it.2).collect();
+    println!("{tried} mistakes tried, {errors} of them errors, {} not led to", lost.len());
     assert!(lost.is_empty(), "{} of {errors} mistakes are not led to:\n{}", lost.len(), lost.join("\n"));
     assert!(tried >= 10_000 && errors > tried / 2, "{errors} of {tried} are mistakes");
 }

@@ -94,6 +94,17 @@ fn our_rows_say_what_the_code_does() {
 }
 
 #[test]
+fn a_service_before_the_colon_is_heeded() {
+    let of = |operation: &str| find(operation).iter().map(|(row, _)| row.service).collect::<Vec<_>>();
+    assert_eq!(of("ec2:DescribeInstances"), ["EC2"]);
+    assert_eq!(of("EC2:start-instances"), ["EC2"]);
+    assert!(of("rds:DescribeDBInstances").is_empty(), "no row of RDS covers it");
+    assert!(of("rds:StartInstances").is_empty());
+    // The name of a service that nobody here knows.
+    assert_eq!(of("amazonec2:StartInstances"), ["EC2"]);
+}
+
+#[test]
 fn rows_are_sound() {
     let mut ended = BTreeSet::new();
     let mut seen = BTreeSet::new();

@@ -579,8 +579,7 @@ impl World {
     fn act(&mut self, order: Order) {
         self.checkers.acted(&order);
         let rung = self.rung_of(&order);
-        let state = self.engine().map(Engine::state);
-        let step = state.and_then(|it| it.current_step(it.open_recovery(order.step.recovery)?)).map(|(_, step)| step);
+        let step = self.engine().and_then(|it| it.state().running(order.step));
         // Whatever its own plane is: to start a cold standby needs one.
         let takes_over = matches!(rung, Some((_, _, Strategy::FailoverToStandby)));
         let is_stopped = is_cold(&self.plan, &order.instance) && self.servers[&order.instance] != Server::Up;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mainstay_plan::{Compiled, ComponentIx, Finding, Plan, Proof, SourceFile, sarif};
+use mainstay_plan::{Compiled, ComponentIx, Finding, Plan, Proof, Severity, SourceFile, sarif};
 use serde::Serialize;
 
 use super::Cx;
@@ -24,11 +24,12 @@ Examples:
   mainstay check --sarif mainstay.yaml > findings.sarif
   mainstay check --component orders-db mainstay.yaml
   mainstay check --print-effective mainstay.yaml
+  mainstay check --deny-warnings --no-proof mainstay.yaml
   generate-plan | mainstay check -
 
 Exit codes:
   0  there is a plan, perhaps with warnings
-  1  findings of severity error: there is no plan
+  1  findings of severity error: there is no plan; with `--deny-warnings` also warnings
   2  the file can't be read, or has no component of that name")]
 pub(crate) struct Check {
     /// The plan; `-` reads standard input
@@ -45,6 +46,9 @@ pub(crate) struct Check {
     /// Print the plan with everything filled in: defaults, included files, variables; secrets stay `${NAME}`
     #[arg(long, conflicts_with_all = ["json", "sarif", "no_proof"])]
     print_effective: bool,
+    /// Say no to warnings, too
+    #[arg(long, conflicts_with = "print_effective")]
+    deny_warnings: bool,
     /// Answer as JSON
     #[arg(long)]
     json: bool,
@@ -71,13 +75,13 @@ impl Check {
         let compiled = &checked.compiled;
         if self.sarif {
             say_json(&sarif(&relative(compiled), &compiled.findings))?;
-            return Ok(Answer::from(compiled.plan.is_some()));
+            return Ok(self.answer(compiled));
         }
         if self.json {
             let (valid, findings) = (compiled.plan.is_some(), compiled.findings.as_slice());
             let proof = compiled.plan.as_ref().map(Proof::of);
             say_json(&Report { file: &file.name, valid, findings, proof })?;
-            return Ok(Answer::from(valid));
+            return Ok(self.answer(compiled));
         }
         let Some(plan) = &compiled.plan else {
             say(&checked.refusal(cx.look.colour))?;
@@ -91,8 +95,14 @@ impl Check {
         let found = prefixed("; ", &checked.counts());
         let components = count(plan.components.len(), "component");
         let routes = count(plan.routes.len(), "route");
-        say(&format!("plan is valid: {components}, {routes}{found}\n"))?;
-        Ok(Answer::Yes)
+        let denied = if self.answer(compiled) == Answer::No { "; warnings are denied" } else { "" };
+        say(&format!("plan is valid: {components}, {routes}{found}{denied}\n"))?;
+        Ok(self.answer(compiled))
+    }
+
+    fn answer(&self, compiled: &Compiled) -> Answer {
+        let warned = compiled.findings.iter().any(|it| it.severity == Severity::Warning);
+        Answer::from(compiled.plan.is_some() && !(self.deny_warnings && warned))
     }
 
     fn named(&self, plan: &Plan) -> Result<Vec<ComponentIx>, Failure> {

@@ -2,6 +2,7 @@
 
 use mainstay_plan::action::Plane;
 use mainstay_plan::planes::{Row, find, rows};
+use mainstay_plan::strategy::Strategy;
 use serde::Serialize;
 
 use super::Cx;
@@ -63,7 +64,7 @@ impl Planes {
                 if found.is_empty() {
                     return Err(self.no_operation(operation, wanted));
                 }
-                let texts: Vec<String> = found.iter().map(|(row, name)| one(cx.look, row, name)).collect();
+                let texts: Vec<String> = found.iter().map(|(row, name)| one(cx.look, row, name, operation)).collect();
                 (found.into_iter().map(|(row, _)| row).collect(), texts.join("\n"))
             }
             None => {
@@ -86,7 +87,9 @@ impl Planes {
     fn no_operation(&self, operation: &str, wanted: impl Fn(&Row) -> bool) -> Failure {
         let among = if self.service.is_some() || self.plane.is_some() { " among these rows" } else { "" };
         let names = rows().filter(|row| wanted(row)).flat_map(|row| row.operations).copied();
+        let strategy = Strategy::ALL.iter().any(|it| it.word() == operation);
         let help = match nearest(operation, names) {
+            _ if strategy => "a strategy takes several steps: `mainstay plan FILE` names the plane of each".to_owned(),
             Some(name) => format!("the nearest name is `{name}`"),
             None => "by AWS's own rule, what creates, reads, updates, deletes or lists a resource runs on a control \
                      plane; `mainstay planes` prints what is known"
@@ -112,9 +115,15 @@ fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> Option<&'st
     near.filter(|(distance, _)| *distance <= slips).min_by_key(|(distance, _)| *distance).map(|(_, it)| it)
 }
 
-/// What is known about one operation.
-fn one(look: Look, row: &Row, name: &str) -> String {
-    let mut out = format!("{} of {}\n", look.paint(Tone::Strong, name), row.service);
+/// What is known about one operation. Many services have operations that begin like those for which a `*` stands.
+fn one(look: Look, row: &Row, name: &str, asked: &str) -> String {
+    let sure = !name.ends_with('*') || asked.contains(['*', ':']);
+    let name = look.paint(Tone::Strong, name);
+    let mut out = if sure {
+        format!("{name} of {}\n", row.service)
+    } else {
+        format!("{asked}, if it is of {}: {name}\n", row.service)
+    };
     let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 8, label, text));
     line("plane", &format!("{}: {}", row.plane.word(), meaning(row.plane)));
     if !row.homes.is_empty() {

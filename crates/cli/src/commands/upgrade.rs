@@ -65,11 +65,13 @@ impl Upgrade {
 
     /// All of it or nothing: beside the file first, then in its place.
     fn replace(&self, text: &str) -> io::Result<()> {
-        let mut beside = self.file.clone().into_os_string();
+        // Behind a link stands the file that is meant.
+        let file = fs::canonicalize(&self.file)?;
+        let mut beside = file.clone().into_os_string();
         beside.push(".upgraded");
-        let permissions = fs::metadata(&self.file)?.permissions();
+        let permissions = fs::metadata(&file)?.permissions();
         fs::write(&beside, text)?;
         fs::set_permissions(&beside, permissions)?;
-        fs::rename(&beside, &self.file)
+        fs::rename(&beside, &file)
     }
 }

@@ -38,6 +38,24 @@ fn a_wrong_plan_is_no() {
 }
 
 #[test]
+fn warnings_are_no_where_they_are_denied() {
+    let dir = tempfile::tempdir().expect("a directory");
+    assert_eq!(within(dir.path(), &["init", "sound.yaml"]).code, Some(0));
+    let sound = fs::read_to_string(dir.path().join("sound.yaml")).expect("it was written");
+    let weak = sound.replace("rto: 1m", "rto: 1s");
+    assert_ne!(weak, sound);
+    fs::write(dir.path().join("weak.yaml"), weak).expect("writes");
+    let code = |args: &[&str]| within(dir.path(), &[&["check"], args].concat()).code;
+    assert_eq!(code(&["weak.yaml"]), Some(0));
+    for how in ["--no-proof", "--json", "--sarif"] {
+        assert_eq!(code(&["--deny-warnings", how, "weak.yaml"]), Some(1), "{how}");
+        assert_eq!(code(&["--deny-warnings", how, "sound.yaml"]), Some(0), "{how}");
+    }
+    let said = within(dir.path(), &["check", "--deny-warnings", "--no-proof", "weak.yaml"]);
+    assert!(said.out.trim_end().ends_with("; warnings are denied"), "{}", said.out);
+}
+
+#[test]
 fn findings_are_sarif_where_that_is_wanted() {
     let dir = tempfile::tempdir().expect("a directory");
     let here = dir.path().canonicalize().expect("it is there");

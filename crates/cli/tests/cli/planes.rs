@@ -17,6 +17,12 @@ fn an_operation_is_looked_up() {
     assert_eq!((said.code, said.out.as_str()), (Some(1), ""));
     assert!(said.err.contains("runs on a control plane"), "{}", said.err);
     assert_eq!(planes(&["StartInstances", "--plane", "data"]).code, Some(1));
+    // Of whom an operation is that a `*` covers, nobody knows without the service's name.
+    let said = planes(&["DescribeDBInstances"]);
+    assert!(said.out.starts_with("DescribeDBInstances, if it is of EC2: Describe*\n"), "{}", said.out);
+    assert_eq!(planes(&["rds:DescribeDBInstances"]).code, Some(1));
+    let said = planes(&["restart_service"]);
+    assert!(said.err.contains("`mainstay plan FILE` names the plane of each"), "{}", said.err);
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
-use mainstay_plan::strategy::{Phase, StepKind};
+use mainstay_plan::strategy::{Phase, Step, StepKind};
 use mainstay_plan::{InstanceIx, Time};
 
 use super::control::Change;
-use super::{HISTORY, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog};
+use super::{ComponentState, HISTORY, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog, StepProgress};
 use crate::command::{Command, Override};
 use crate::record::{Body, Ended, Record, RecoveryId, ReportedTarget, StepRef};
 
@@ -127,23 +127,23 @@ impl State {
         self.routing.acknowledged.clear();
         self.journal_lost = None;
         self.forget_canaries();
-        let repeatable: Vec<bool> = (self.components.iter())
-            .map(|it| {
-                it.recovery.as_ref().and_then(|it| self.current_step(it)).is_some_and(|(_, step)| step.idempotent)
-            })
-            .collect();
-        for (component, repeatable) in self.components.iter_mut().zip(repeatable) {
+        let interrupted = |it: &ComponentState| {
+            let open = it.recovery.iter().flat_map(|it| self.open_steps(it));
+            let running = open.filter(|(.., stand)| matches!(stand.at, StepAt::Running { .. }));
+            running.map(|(at, step, _)| (at, step.idempotent)).collect()
+        };
+        let interrupted: Vec<Vec<(StepRef, bool)>> = self.components.iter().map(interrupted).collect();
+        for (component, interrupted) in self.components.iter_mut().zip(interrupted) {
             component.witnessed = None;
             let Some(recovery) = &mut component.recovery else { continue };
             recovery.seeing_anew = true;
             recovery.held = None;
-            let Some(progress) = &mut recovery.progress else { continue };
-            if let StepAt::Running { .. } = progress.at {
+            for (step, repeatable) in interrupted {
                 let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
-                if let Some(log) = recovery.steps.last_mut() {
-                    log.ended = Some((at, unknown.clone()));
+                recovery.log_end(step, at, unknown.clone());
+                if let Some(stand) = recovery.step_mut(step.step) {
+                    stand.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
                 }
-                progress.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
             }
         }
     }
@@ -196,18 +196,19 @@ impl State {
         let Some(ix) = self.open_recovery(id).map(|it| it.component) else { return };
         let component = &mut self.components[ix.index()];
         let from = component.bound;
+        let play = self.plan.component(ix).ladder.get(rung).and_then(|it| it.plays.get(&from));
         if let Some(recovery) = &mut component.recovery {
             recovery.status = RecoveryStatus::RecoveryInProgress;
             recovery.rung = rung;
             recovery.held = None;
-            recovery.progress = Some(Progress { from, step: 0, attempt: 0, failures: 0, round: 1, at: StepAt::Ready });
+            recovery.progress = play.map(|it| Progress::new(from, it));
         }
     }
 
     fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
         let Some(found) = self.open_recovery(step.recovery) else { return };
         let component = found.component;
-        let planned = self.current_step(found).map(|(_, step)| &step.kind);
+        let planned = self.play(found).and_then(|it| it.steps.get(step.step)).map(|it| &it.kind);
         let phase = planned.map_or(Phase::Act, StepKind::phase);
         let irreversible = planned.is_none_or(StepKind::is_irreversible);
         let cuts = matches!(planned, Some(StepKind::CutTraffic { .. }));
@@ -219,9 +220,9 @@ impl State {
         recovery.cut |= cuts;
         recovery.held = None;
         recovery.steps.push(StepLog { step, name: name.to_owned(), started: at, ended: None });
-        if let Some(progress) = &mut recovery.progress {
-            progress.attempt = step.attempt;
-            progress.at = StepAt::Running { since: at };
+        if let Some(stand) = recovery.step_mut(step.step) {
+            stand.attempt = step.attempt;
+            stand.at = StepAt::Running { since: at };
         }
         // A cold standby was down because it was stopped, which says nothing about it since its activation.
         if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
@@ -231,36 +232,22 @@ impl State {
     }
 
     fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
-        let Some(found) = self.open_recovery(step.recovery) else { return };
-        let component = found.component;
-        let running = found.rung == step.rung
-            && found.progress.as_ref().is_some_and(|it| {
-                it.step == step.step && it.attempt == step.attempt && matches!(it.at, StepAt::Running { .. })
-            });
-        let Some((_, planned)) = self.current_step(found).filter(|_| running) else { return };
+        let Some(planned) = self.running(step) else { return };
         let phase = planned.kind.phase();
         let touched = touched(&planned.kind);
         self.on_control_used(at, step, &ended);
+        let Some(component) = self.open.get(&step.recovery) else { return };
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         recovery.account(at, phase);
-        if let Some(log) = recovery.steps.iter_mut().rev().find(|it| it.step == step) {
-            log.ended = Some((at, ended.clone()));
-        }
-        let Some(progress) = &mut recovery.progress else { return };
-        progress.failures += u32::from(ended != Ended::Done);
-        match &ended {
-            Ended::Done => progress.advance(),
-            Ended::Failed(_) => {
-                progress.round += 1;
-                progress.at = StepAt::Ended(ended);
-            }
-            Ended::Unknown(_) => {
-                progress.at = StepAt::Ended(ended);
-                // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
-                for instance in touched {
-                    self.doubt(at, instance);
-                }
-            }
+        recovery.log_end(step, at, ended.clone());
+        let Some(stand) = recovery.step_mut(step.step) else { return };
+        stand.failures += u32::from(ended != Ended::Done);
+        stand.at = StepAt::Ended(ended.clone());
+        match ended {
+            Ended::Done => {}
+            Ended::Failed(_) => stand.round += 1,
+            // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
+            Ended::Unknown(_) => touched.into_iter().for_each(|it| self.doubt(at, it)),
         }
     }
 
@@ -278,18 +265,11 @@ impl State {
         if !self.routes_converged() || crate::route::desired(self) != self.routing.targets {
             return;
         }
-        let routing_step = |recovery: &Recovery| {
-            let (_, step) = self.current_step(recovery)?;
-            let waits = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
-            let progress = recovery.progress.as_ref()?;
-            (waits && matches!(progress.at, StepAt::Running { .. })).then_some(StepRef {
-                recovery: recovery.id,
-                rung: recovery.rung,
-                step: progress.step,
-                attempt: progress.attempt,
-            })
+        let waits = |(at, step, stand): (StepRef, &Step, &StepProgress)| {
+            let routing = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
+            (routing && matches!(stand.at, StepAt::Running { .. })).then_some(at)
         };
-        let done: Vec<StepRef> = self.open_recoveries().filter_map(routing_step).collect();
+        let done: Vec<StepRef> = self.open_recoveries().flat_map(|it| self.open_steps(it)).filter_map(waits).collect();
         for step in done {
             self.on_step_ended(at, step, Ended::Done);
         }
@@ -388,15 +368,8 @@ impl State {
             Command::Approve { recovery, overrides, outcome, .. } => self.with(*recovery, |it| {
                 it.approved = true;
                 it.overrides.extend(overrides);
-                if let (Some(done), Some(progress)) = (outcome, &mut it.progress)
-                    && let StepAt::Ended(Ended::Unknown(_)) = progress.at
-                {
-                    if *done {
-                        progress.advance();
-                    } else {
-                        progress.round += 1;
-                        progress.at = StepAt::Ready;
-                    }
+                if let Some(done) = outcome {
+                    it.say_outcome(*done);
                 }
             }),
             Command::Abort { recovery, reason } => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mainstay_plan::observation::Scenario;
-use mainstay_plan::strategy::Phase;
+use mainstay_plan::strategy::{Phase, Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::command::Override;
@@ -101,15 +101,22 @@ pub struct Recovery {
 pub struct Progress {
     /// The instance that the component was bound to when the rung began: selects the play.
     pub from: InstanceIx,
-    /// The step.
-    pub step: usize,
-    /// How often the step was begun.
+    /// By place in the play.
+    pub steps: Vec<StepProgress>,
+}
+
+/// How far one step is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepProgress {
+    /// Its stage in the play.
+    pub stage: usize,
+    /// How often it was begun.
     pub attempt: u32,
     /// How many tries ended without success.
     pub failures: u32,
     /// Grows with each try whose outcome is known, so that only a repeat after an unknown outcome has the same key.
     pub round: u32,
-    /// How the step stands.
+    /// How it stands.
     pub at: StepAt,
 }
 
@@ -123,7 +130,7 @@ pub enum StepAt {
         /// When.
         since: Time,
     },
-    /// It ended, not well.
+    /// Its last try ended so. Ended as done, it is over.
     Ended(Ended),
 }
 
@@ -141,12 +148,35 @@ pub struct StepLog {
 }
 
 impl Progress {
-    pub(super) fn advance(&mut self) {
-        self.step += 1;
-        self.attempt = 0;
-        self.failures = 0;
-        self.round = 1;
-        self.at = StepAt::Ready;
+    pub(super) fn new(from: InstanceIx, play: &Play) -> Progress {
+        let step =
+            |step: &Step| StepProgress { stage: step.stage, attempt: 0, failures: 0, round: 1, at: StepAt::Ready };
+        Progress { from, steps: play.steps.iter().map(step).collect() }
+    }
+
+    /// The stage that is being done; `None`: all steps are done.
+    pub fn stage(&self) -> Option<usize> {
+        self.steps.iter().filter(|it| !it.is_done()).map(|it| it.stage).min()
+    }
+
+    /// The steps of that stage that are not done, by place in the play.
+    pub fn open(&self) -> impl Iterator<Item = (usize, &StepProgress)> {
+        let stage = self.stage();
+        self.steps.iter().enumerate().filter(move |(_, it)| Some(it.stage) == stage && !it.is_done())
+    }
+
+    /// Whether this very try of a step is being made.
+    pub fn runs(&self, step: StepRef) -> bool {
+        self.steps
+            .get(step.step)
+            .is_some_and(|it| it.attempt == step.attempt && matches!(it.at, StepAt::Running { .. }))
+    }
+}
+
+impl StepProgress {
+    /// Whether it is over, and well.
+    pub fn is_done(&self) -> bool {
+        self.at == StepAt::Ended(Ended::Done)
     }
 }
 
@@ -210,6 +240,31 @@ impl Recovery {
         let phase = if self.steps.is_empty() { Phase::Decide } else { Phase::Converge };
         *phases.entry(phase).or_default() += at.since(self.mark);
         phases
+    }
+
+    pub(super) fn step_mut(&mut self, step: usize) -> Option<&mut StepProgress> {
+        self.progress.as_mut()?.steps.get_mut(step)
+    }
+
+    pub(super) fn log_end(&mut self, step: StepRef, at: Time, ended: Ended) {
+        if let Some(log) = self.steps.iter_mut().rev().find(|it| it.step == step) {
+            log.ended = Some((at, ended));
+        }
+    }
+
+    /// A person has looked, and says whether the step that nobody knew about was done.
+    pub(super) fn say_outcome(&mut self, done: bool) {
+        let Some((WaitingOn::OutcomeUnknown { step, .. }, _)) = &self.held else { return };
+        let step = step.step;
+        let Some(stand) = self.step_mut(step).filter(|it| matches!(it.at, StepAt::Ended(Ended::Unknown(_)))) else {
+            return;
+        };
+        if done {
+            stand.at = StepAt::Ended(Ended::Done);
+        } else {
+            stand.round += 1;
+            stand.at = StepAt::Ready;
+        }
     }
 
     pub(super) fn close(&mut self, at: Time, status: RecoveryStatus) {

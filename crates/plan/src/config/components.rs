@@ -74,7 +74,8 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
         cx.report(
             Finding::new(Code::Empty, *key_span, format!("{} has no probe", fields.what))
                 .label("at least one, please")
-                .reason("without a probe nobody learns that it failed, or that it is fit to take over"),
+                .reason("without a probe nobody learns that it failed, or that it is fit to take over")
+                .help("write for example `probes: [{ tcp: { address: \"10.0.1.10:5432\" } }]`"),
         );
     }
     let down_when = fields.number("down_when");
@@ -154,7 +155,25 @@ pub(super) fn location_at<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Location {
 
 /// Region, zone and host, which `fields` may hold beside others.
 pub(super) fn location(fields: &mut Fields<'_>) -> Location {
-    Location { region: fields.text("region").unwrap_or_default(), zone: fields.text("zone"), host: fields.text("host") }
+    Location {
+        region: fields.read("region", place).unwrap_or_default(),
+        zone: fields.read("zone", place),
+        host: fields.read("host", place),
+    }
+}
+
+/// The name of a region, a zone or a host. It stands in tables and in messages, on one line.
+fn place(cx: &Cx<'_>, node: &Node) -> Option<String> {
+    let name = fields::text(cx, node)?;
+    if name.chars().any(char::is_control) {
+        cx.report(
+            Finding::new(Code::BadName, node.span, format!("`{}` is no name of a place", name.escape_debug()))
+                .label("holds a line end or another control character")
+                .help("write it on one line"),
+        );
+        return None;
+    }
+    Some(name)
 }
 
 /// One series of backups: `NAME: {…}`.

@@ -78,6 +78,8 @@ impl Printer<'_> {
             }
             Presence::Default(text) => (text.to_owned(), "default"),
             Presence::Derived(words) => match self.derived.get(&(at, field.name)) {
+                // One that depends on whether another field is there, and on nothing else.
+                Some(text) if text == words => (text.clone(), "default"),
                 Some(text) => (text.clone(), words),
                 None => return,
             },

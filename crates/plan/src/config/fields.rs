@@ -600,7 +600,7 @@ pub(crate) fn argv(cx: &Cx<'_>, node: &Node) -> Option<Vec<String>> {
     }
     let list = items(cx, node)?;
     if list.is_empty() {
-        cx.report(Finding::new(Code::Empty, node.span, "this command is empty").label("no program to run"));
+        cx.report(no_program(node.span));
         return None;
     }
     let words: Vec<String> =
@@ -615,10 +615,16 @@ pub(crate) fn argv(cx: &Cx<'_>, node: &Node) -> Option<Vec<String>> {
         return None;
     }
     if words[0].trim().is_empty() && !list[0].is_unknown() {
-        cx.report(Finding::new(Code::Empty, list[0].span, "this command is empty").label("no program to run"));
+        cx.report(no_program(list[0].span));
         return None;
     }
     Some(words)
+}
+
+fn no_program(at: Span) -> Finding {
+    Finding::new(Code::Empty, at, "this command is empty")
+        .label("no program to run")
+        .help("write the program and its arguments: `[/usr/local/bin/PROGRAM, ARGUMENT]`")
 }
 
 /// A path; a relative one starts from the directory of its file.
@@ -659,35 +665,50 @@ pub(crate) fn number(cx: &Cx<'_>, node: &Node, range: std::ops::RangeInclusive<u
         let number = node.text().filter(|it| it.parse::<u32>().is_ok());
         cx.report(match number {
             Some(number) => finding.help(format!("write `{number}` without quotes")),
-            None => finding,
+            None => finding.help(format!("write a whole number from {} to {}", range.start(), range.end())),
         });
         return None;
     };
     match text.parse::<u32>() {
         Ok(number) if range.contains(&number) => Some(number),
-        Ok(_) => {
+        Ok(number) => {
+            let help = if number < *range.start() {
+                format!("write `{}` or more", range.start())
+            } else {
+                format!("write `{}` or less", range.end())
+            };
             cx.report(
                 Finding::new(
                     Code::BadNumber,
                     node.span,
                     format!("{text} is not between {} and {}", range.start(), range.end()),
                 )
-                .label(format!("between {} and {}, please", range.start(), range.end())),
+                .label(format!("between {} and {}, please", range.start(), range.end()))
+                .help(help),
             );
             None
         }
         Err(_) if text.parse::<f64>().is_ok() => {
             cx.report(
                 Finding::new(Code::BadNumber, node.span, format!("`{text}` is no number that can stand here"))
-                    .label(format!("a whole number from {} to {}", range.start(), range.end())),
+                    .label(format!("a whole number from {} to {}", range.start(), range.end()))
+                    .help(format!("write for example `{}`", whole(text, &range))),
             );
             None
         }
         Err(_) => {
-            wrong_type(cx, node, THIS, "a whole number");
+            let finding = not_type(cx, node, THIS, "a whole number");
+            cx.report(finding.help(format!("write a whole number from {} to {}", range.start(), range.end())));
             None
         }
     }
+}
+
+/// The whole number of a range that is nearest to what was written.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within the range before it is cast")]
+fn whole(text: &str, range: &std::ops::RangeInclusive<u32>) -> u32 {
+    let near = text.parse::<f64>().unwrap_or_default().round();
+    if near.is_nan() { *range.start() } else { near.clamp(f64::from(*range.start()), f64::from(*range.end())) as u32 }
 }
 
 fn parsed<T>(
@@ -720,6 +741,13 @@ pub(crate) fn duration(cx: &Cx<'_>, node: &Node) -> Option<Duration> {
     {
         let help = format!("write `{text}s` for seconds or `{text}ms` for milliseconds");
         return parsed(cx, node, Code::BadDuration, "duration", &help, scalar::duration);
+    }
+    if let Value::Scalar { text, .. } = &node.value
+        && let Some(whole) = scalar::without_blanks(text)
+    {
+        let help = format!("write `{whole}`");
+        let no_blanks = |_: &str| Err::<Duration, _>("a duration holds no blank".to_owned());
+        return parsed(cx, node, Code::BadDuration, "duration", &help, no_blanks);
     }
     parsed(cx, node, Code::BadDuration, "duration", help, scalar::duration)
 }

@@ -44,7 +44,7 @@ pub(crate) use link::Places;
 pub(crate) use outline::Outline;
 pub use reference::reference;
 pub use scalar::duration;
-pub use schema::schema;
+pub use schema::{part_schema, schema};
 use sha2::{Digest, Sha256};
 pub use source::{SourceFile, Surroundings};
 pub use tree::MAX_BYTES;

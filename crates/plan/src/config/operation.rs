@@ -129,7 +129,11 @@ pub(super) fn escalation_step<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawEscalati
     if let Some(entry) = listed
         && matches!(&entry.node.value, super::tree::Value::List(items) if items.is_empty())
     {
-        cx.report(Finding::new(Code::Empty, entry.key_span, "this step tells nobody").label("at least one, please"));
+        cx.report(
+            Finding::new(Code::Empty, entry.key_span, "this step tells nobody")
+                .label("at least one, please")
+                .help("name channels of `notifications`: `tell: [NAME]`, or remove the step"),
+        );
     }
     fields.finish();
     step

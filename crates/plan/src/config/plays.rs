@@ -71,8 +71,9 @@ impl Compiler<'_> {
                 attempts,
                 control: None,
                 needs: Vec::new(),
+                stage: 0,
             };
-            let steps = vec![step, self.verify(*ix)];
+            let steps = in_turn(vec![step, self.verify(*ix)]);
             plays.insert(*ix, Play { to: *ix, steps, accepts_two_writers: false });
         }
         if plays.is_empty() {
@@ -108,8 +109,9 @@ impl Compiler<'_> {
                 attempts: 1,
                 control: control_of(self.plan, run.plane, &run.whose, ix),
                 needs: needs.clone(),
+                stage: 0,
             };
-            Play { to: ix, steps: vec![step, self.verify(ix)], accepts_two_writers: false }
+            Play { to: ix, steps: in_turn(vec![step, self.verify(ix)]), accepts_two_writers: false }
         };
         Rung {
             strategy,
@@ -236,6 +238,7 @@ impl Compiler<'_> {
                         idempotent: true,
                         control: None,
                         needs: Vec::new(),
+                        stage: 0,
                     })
                 }
                 None => self.service_missing(self.name(from).span, &self.name(from).value, "stop, which is its fence"),
@@ -245,7 +248,7 @@ impl Compiler<'_> {
         let name = format!("hand over to {}", self.name(to).value);
         steps.push(self.routing_step(name, StepKind::TakeOver { to, routes }));
         steps.push(self.verify(to));
-        Play { to, steps, accepts_two_writers: accepts }
+        Play { to, steps: in_turn(steps), accepts_two_writers: accepts }
     }
 
     fn fence_in_reach(&self, from: InstanceIx, service: &Service) {
@@ -278,6 +281,7 @@ impl Compiler<'_> {
             idempotent: true,
             control: None,
             needs: Vec::new(),
+            stage: 0,
         }
     }
 
@@ -311,6 +315,7 @@ impl Compiler<'_> {
                 attempts: act.attempts,
                 control,
                 needs: needs(self.cx, self.plan, &act.needs),
+                stage: 0,
             });
         }
     }
@@ -355,8 +360,17 @@ impl StepKind {
             idempotent: true,
             control: None,
             needs: Vec::new(),
+            stage: 0,
         }
     }
+}
+
+/// Each step in a stage of its own.
+fn in_turn(mut steps: Vec<Step>) -> Vec<Step> {
+    for (stage, step) in steps.iter_mut().enumerate() {
+        step.stage = stage;
+    }
+    steps
 }
 
 fn service_word(service: &Service) -> String {

@@ -75,10 +75,10 @@ pub(super) fn unknown<'n>(cx: &Cx<'_>, name: &At<String>, what: &str, names: imp
     let few: Vec<String> = names.clone().take(6).map(|it| format!("`{it}`")).collect();
     cx.report(match cx.nearest(&name.value, names) {
         Some(near) => finding.label(format!("did you mean `{near}`?")).help(format!("write `{near}`")),
-        None if few.is_empty() => finding.label(format!("the plan has no {what}")),
+        None if few.is_empty() => finding.label(format!("the plan has no {what}")).help("add it, or remove this name"),
         None if few.len() == 1 => finding.label("unknown").help(format!("there is only {}", few[0])),
         None if few.len() < 6 => finding.label("unknown").help(format!("there are {}", in_words(&few, "and"))),
-        None => finding.label("unknown"),
+        None => finding.label("unknown").help(format!("there are {} and others", few.join(", "))),
     });
 }
 
@@ -104,6 +104,19 @@ pub(super) fn dependencies(cx: &Cx<'_>, plan: &mut Plan, depends: &[Vec<At<Strin
             match by_name.get(&name.value) {
                 Some(other) if !seen.insert(*other) => {}
                 Some(other) => plan.components[at].depends_on.push(*other),
+                None if plan
+                    .instance_named(&name.value)
+                    .is_some_and(|it| plan.instance(it).component.index() == at) =>
+                {
+                    cx.report(
+                        Finding::new(Code::UnknownReference, name.span, format!("`{}` is no component", name.value))
+                            .label("its own standby")
+                            .reason(
+                                "a component does not wait for its own standby: its ladder says when that takes over",
+                            )
+                            .help("remove it"),
+                    );
+                }
                 None => no_component(cx, plan, name),
             }
         }

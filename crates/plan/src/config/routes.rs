@@ -32,7 +32,8 @@ pub(super) fn route<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRoute {
     {
         cx.report(
             Finding::new(Code::Empty, listed.key_span, format!("{} has no target", fields.what))
-                .label("at least one, please"),
+                .label("at least one, please")
+                .help("write for example `targets: [{ component: orders-db, address: \"10.0.1.10:5432\" }]`"),
         );
     }
     let verify = fields.take("verify").map(|it| probes(cx, &it.node));
@@ -135,7 +136,8 @@ pub(super) fn listen(cx: &Cx<'_>, node: &Node) -> Option<SocketAddr> {
         cx.report(
             Finding::new(Code::BadAddress, node.span, "port 0 can't be listened on")
                 .label("choose a port")
-                .reason("it would be another port after every start, and clients would not find it"),
+                .reason("it would be another port after every start, and clients would not find it")
+                .help(format!("write the port that clients know: `{}`", SocketAddr::new(socket.ip(), 6432))),
         );
         return None;
     }

@@ -47,6 +47,13 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if total > LONGEST { Err("it is longer than ten years".to_owned()) } else { Ok(total) }
 }
 
+/// What `500 ms` is meant to be: a text that is a duration but for the blanks in it.
+pub(crate) fn without_blanks(text: &str) -> Option<String> {
+    let text = text.trim();
+    let whole: String = text.split_whitespace().collect();
+    (whole != text && duration(&whole).is_ok()).then_some(whole)
+}
+
 /// A duration as it would stand in a plan: `1m30s`. Parts below a millisecond are rounded up.
 pub(crate) fn show_duration(duration: Duration) -> String {
     let mut rest = duration.as_nanos().div_ceil(1_000_000);

@@ -8,15 +8,31 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::grammar::{Behind, Choice, Field, Kind, PLAN, Presence, Rule, Shape};
+use super::grammar::{Behind, Choice, Field, Kind, PART, PLAN, Presence, Rule, Shape};
 
 /// The JSON Schema of a plan, of the newest version.
 pub fn schema() -> Value {
+    let mut schema = whole(&PLAN, "Mainstay plan");
+    // They may all be in included files.
+    if let Some(required) = schema["required"].as_array_mut() {
+        required.retain(|it| it != "components");
+    }
+    schema["if"] = json!({ "not": { "required": ["include"] } });
+    schema["then"] = json!({ "required": ["components"] });
+    schema
+}
+
+/// The JSON Schema of a file that a plan includes, of the newest version.
+pub fn part_schema() -> Value {
+    whole(&PART, "part of a Mainstay plan")
+}
+
+fn whole(shape: &'static Shape, title: &str) -> Value {
     let mut definitions = Definitions::default();
-    let root = definitions.shape(&PLAN);
+    let root = definitions.shape(shape);
     let mut schema = Map::new();
     schema.insert("$schema".to_owned(), json!("http://json-schema.org/draft-07/schema#"));
-    schema.insert("title".to_owned(), json!("Mainstay plan"));
+    schema.insert("title".to_owned(), json!(title));
     if let Value::Object(root) = root {
         schema.extend(root);
     }
@@ -75,13 +91,19 @@ impl Definitions {
             let mut variants: Vec<Value> = Vec::new();
             let mut alone: Vec<&str> = Vec::new();
             for variant in choice.variants {
-                let (value, may_stand_alone) = match variant.behind {
+                let (mut value, may_stand_alone) = match variant.behind {
                     Behind::Nothing => (json!({ "type": "null" }), true),
                     Behind::Map(shape) => (self.refer(shape), shape.all().all(|it| it.presence != Presence::Needed)),
                     Behind::Value(kind) => (self.kind(kind), false),
                 };
                 if may_stand_alone {
                     alone.push(variant.word);
+                }
+                // What is a mapping says itself what it is.
+                match variant.behind {
+                    Behind::Nothing => value["description"] = json!("the word stands alone"),
+                    Behind::Value(kind) => value["description"] = json!(format!("{}.{}", choice.doc, unit(kind))),
+                    Behind::Map(_) => {}
                 }
                 variants.push(json!({
                     "type": "object",

@@ -102,6 +102,11 @@ pub(super) fn include(
             return false;
         }
         let Some(path) = files.first().map(|it| it.base_dir.join(&name)) else { return false };
+        if let Some(finding) = no_part(&name, span, &path, &files[0]) {
+            findings.extend(finding);
+            whole = false;
+            continue;
+        }
         if files.iter().skip(1).any(|it| Path::new(&it.name) == path) {
             findings.push(
                 Finding::new(Code::Include, span, format!("`{name}` is included twice"))
@@ -114,9 +119,13 @@ pub(super) fn include(
         let text = match (around.read)(&path) {
             Ok(text) => text,
             Err(why) => {
-                findings.push(Finding::new(Code::Include, span, format!("`{name}` can't be read")).label(why).help(
-                    format!("it was looked for as `{}`: relative paths start from the including file", path.display()),
-                ));
+                let help = if name.contains(['*', '?']) {
+                    "name each file: patterns are not expanded".to_owned()
+                } else {
+                    format!("it was looked for as `{}`: relative paths start from the including file", path.display())
+                };
+                findings
+                    .push(Finding::new(Code::Include, span, format!("`{name}` can't be read")).label(why).help(help));
                 whole = false;
                 continue;
             }
@@ -134,6 +143,30 @@ pub(super) fn include(
         }
     }
     whole
+}
+
+/// Whether a name is none of another file, and what there is to say about it.
+fn no_part(name: &str, span: Span, path: &Path, plan: &SourceFile) -> Option<Option<Finding>> {
+    // Reported where values are read.
+    if name.trim().is_empty() {
+        return Some(None);
+    }
+    if name.contains("${") {
+        let finding = Finding::new(Code::Include, span, format!("`{name}` holds a variable"))
+            .label("no variable is known here")
+            .reason("an included file may name variables itself, so files are read before variables are replaced")
+            .help("write the path out");
+        return Some(Some(finding));
+    }
+    let own = Path::new(&plan.name).file_name().map(|it| plan.base_dir.join(it));
+    if own.is_some_and(|it| it == path) {
+        let finding = Finding::new(Code::Include, span, "the plan includes itself")
+            .label("this same file")
+            .reason("everything in it would stand twice")
+            .help("remove it");
+        return Some(Some(finding));
+    }
+    None
 }
 
 /// Puts the sections of included files into the plan.

@@ -14,6 +14,10 @@ pub(super) fn syntax(places: &Places<'_>, error: &ScanError, open: &[usize]) -> 
     let at = places.byte(error.marker().index());
     let here = places.span(at, at);
     let info = error.info();
+    // The parser gives up on brackets in brackets before their levels are counted.
+    if info.contains("recursion limit") {
+        return tree::too_deep(stopped(places, at)).label("reading stopped here");
+    }
     if let Some(finding) = tab(places, here).or_else(|| quote(places, at, info)) {
         return finding;
     }

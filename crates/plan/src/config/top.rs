@@ -50,7 +50,8 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
         cx.report(
             Finding::new(Code::Empty, *key_span, "there is no component")
                 .label("at least one, please")
-                .reason("a plan without components recovers nothing"),
+                .reason("a plan without components recovers nothing")
+                .help("`mainstay init` writes a plan with one"),
         );
     }
     let file = File {
@@ -121,16 +122,35 @@ fn version(fields: &mut Fields<'_>) {
         .label("read as it was meant then")
         .help("`mainstay upgrade FILE` writes it in the newest version")
     } else {
-        Finding::new(Code::Version, text.span, format!("version `{}` is not known", text.value))
-            .label(format!("this Mainstay reads {NEWEST} and older"))
-            .help(format!("write `version: {NEWEST}`, or use the Mainstay that the file was written for"))
+        unknown_version(text.span, &text.value)
     });
+}
+
+/// Says that nobody here can read that version.
+pub(super) fn unknown_version(at: Span, version: &str) -> Finding {
+    Finding::new(Code::Version, at, format!("version `{version}` is not known"))
+        .label(format!("this Mainstay reads {NEWEST} and older"))
+        .help(format!("write `version: {NEWEST}`, or use the Mainstay that the file was written for"))
 }
 
 fn variable<'a>(cx: &'a Cx<'a>, entry: &'a Entry) {
     let mut fields =
         Fields::open(cx, Some(&entry.node), entry.key_span, format!("variable `{}`", entry.key), &VARIABLE);
-    let _ = (fields.text("env"), fields.read("default", fields::content), fields.flag("secret"));
+    let (default, secret) = (fields.place("default"), fields.place("secret"));
+    let _ = fields.text("env");
+    let known = fields.read("default", fields::content).is_some_and(|it| !it.is_empty());
+    if let (true, Some(default), Some(secret)) = (fields.flag("secret") && known, default, secret) {
+        cx.report(
+            Finding::new(
+                Code::SecretShown,
+                default,
+                format!("`{}` is a secret, and its default stands in the plan", entry.key),
+            )
+            .label("everybody who reads the plan or its journal knows it")
+            .other(secret, "this is a secret")
+            .help("remove the `default`; what starts the agent sets the variable"),
+        );
+    }
     fields.finish();
 }
 

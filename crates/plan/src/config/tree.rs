@@ -220,6 +220,12 @@ impl Open {
     }
 }
 
+/// No plan needs so many levels.
+pub(super) fn too_deep(at: Span) -> Finding {
+    Finding::new(Code::Limit, at, format!("lists and mappings nest deeper than {MAX_DEPTH}"))
+        .help("no part of a plan needs so many levels: look for what repeats without end")
+}
+
 /// How many entries are few.
 const FEW: usize = 32;
 
@@ -229,11 +235,11 @@ const FEW: usize = 32;
 pub(crate) fn parse(text: &str, file: u16, findings: &mut Vec<Finding>) -> Option<Node> {
     let places = Places::new(text, file);
     if text.len() > MAX_BYTES {
-        findings.push(Finding::new(
-            Code::Limit,
-            places.span(0, 0),
-            format!("the file has {} bytes, the limit is {MAX_BYTES}", text.len()),
-        ));
+        findings.push(
+            Finding::new(Code::Limit, places.span(0, 0), format!("the file has more than {} MiB", MAX_BYTES >> 20))
+                .label("no more than this is read")
+                .help("split what belongs to different sites into plans of their own"),
+        );
         return None;
     }
     let mut builder = Builder {
@@ -346,10 +352,7 @@ impl Builder<'_, '_> {
 
     fn begin(&mut self, open: Open, span: Span) -> bool {
         if self.open.len() >= MAX_DEPTH {
-            self.findings.push(
-                Finding::new(Code::Limit, span, format!("lists and mappings nest deeper than {MAX_DEPTH}"))
-                    .label("one level too many"),
-            );
+            self.findings.push(too_deep(span).label("one level too many"));
             return false;
         }
         self.open.push(open);
@@ -420,8 +423,11 @@ impl Builder<'_, '_> {
                         }
                         Value::Scalar { text, .. } => Some(text),
                         Value::Null | Value::List(_) | Value::Map(_) => {
-                            self.findings
-                                .push(Finding::new(Code::WrongType, span, "a key must be text").label("not text"));
+                            self.findings.push(
+                                Finding::new(Code::WrongType, span, "a key must be text")
+                                    .label("not text")
+                                    .help("write a name before the colon: `NAME: …`"),
+                            );
                             None
                         }
                     };

@@ -5,7 +5,7 @@
 //! knows the newest grammar only.
 
 use super::tree::{self, Entry, Node, Value};
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::{Code, Finding, Severity, Span};
 
 /// The version that lowering reads.
 pub(super) const NEWEST: &str = "2";
@@ -23,6 +23,12 @@ struct Edit {
 pub(super) fn version(root: &Node) -> Option<&str> {
     let Value::Map(entries) = &root.value else { return None };
     entries.iter().find(|it| it.key == "version").and_then(|it| it.node.text())
+}
+
+/// Where it says so; where it begins, if it does not.
+fn version_at(root: &Node) -> Span {
+    let Value::Map(entries) = &root.value else { return root.spot() };
+    entries.iter().find(|it| it.key == "version").map_or(root.spot(), |it| it.node.spot())
 }
 
 /// Makes a tree of version `from` one of the newest version.
@@ -56,6 +62,11 @@ pub fn upgrade(name: &str, text: &str, from: Option<&str>) -> Result<Upgraded, V
         return Err(findings);
     };
     let from = version(&root).or(from).unwrap_or(NEWEST).to_owned();
+    if from != NEWEST && !OLDER.contains(&from.as_str()) {
+        let mut finding = super::top::unknown_version(version_at(&root), &from);
+        name.clone_into(&mut finding.file);
+        return Err(vec![finding]);
+    }
     let includes = includes(&root);
     let mut edits = edits(&mut root, Some(&from), text);
     if edits.is_empty() {

@@ -100,9 +100,9 @@ fn reasons(proof: &Proof<'_>) -> Vec<(String, (usize, ComponentIx))> {
                 found[at].1.0 += 1;
                 continue;
             }
-            let why = match proof.reasons(&cell, none).into_iter().nth(nearest) {
-                Some(why) if !none.because.is_empty() => why,
-                Some(_) | None => "what it depends on is not recovered".to_owned(),
+            let why = match none.because.get(nearest) {
+                Some(why) => why.said(proof.plan).to_string(),
+                None => "what it depends on is not recovered".to_owned(),
             };
             kinds.push(kind);
             found.push((format!("{}: {why}", failure.word()), (1, ix)));

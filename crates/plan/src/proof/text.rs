@@ -2,6 +2,7 @@
 //!
 //! Lines hold at most 100 columns, as far as names let them.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::{Bound, Cell, Condition, DataLoss, NoRecovery, Proof, Recovery, RestsOn, Verdict};
@@ -14,7 +15,7 @@ const WIDTH: usize = 100;
 
 const COLUMNS: [&str; 6] = ["failure", "without", "recovery", "worst case", "rto", "data lost"];
 
-const FOOT: &str = "A condition that has no row changes nothing: it shares the row above it that is without “-”.\n";
+const FOOT: &str = "A condition that has no row changes nothing: for it holds the row “-” of the same failure.\n";
 
 /// What is said once for the whole plan: those cells have no rows.
 const FOR_ALL: &str = "Without the agent's host nobody decides, and the traffic process that runs there is gone too. Without the \
@@ -218,7 +219,7 @@ fn no_recovery(
 
 impl Proof<'_> {
     /// Why there is no recovery, in words: what the component itself lacks, then the dependencies that nothing recovers,
-    /// each with the first of its reasons.
+    /// each with the first of its reasons. What two rungs lack in the same words is said once.
     pub(crate) fn reasons(&self, cell: &Cell<'_>, none: &NoRecovery) -> Vec<String> {
         let own = none.because.iter().map(|it| it.said(self.plan).to_string());
         let name = |ix: ComponentIx| &self.plan.component(ix).name;
@@ -232,7 +233,8 @@ impl Proof<'_> {
             let why = why.map(|it| format!(": {it}")).unwrap_or_default();
             format!("it needs `{}`, which is not recovered{through}{why}", name(it.on))
         };
-        own.chain(none.dependencies.iter().map(dependency)).collect()
+        let mut seen = HashSet::new();
+        own.chain(none.dependencies.iter().map(dependency)).filter(|it| seen.insert(it.clone())).collect()
     }
 }
 

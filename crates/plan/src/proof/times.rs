@@ -108,12 +108,15 @@ impl Judge<'_> {
         attempt * step.attempts
     }
 
-    /// The time of a play that fails at the worst of its steps: those before it worked.
+    /// The time of a play that fails at the worst of its stages: those before it worked.
     pub(super) fn failing_play(&self, play: &Play) -> Duration {
         let (mut before, mut worst) = (Duration::ZERO, Duration::ZERO);
-        for step in &play.steps {
-            worst = worst.max(before + self.failing_time(step));
-            before += self.step_time(step);
+        for stage in play.stages() {
+            let slowest = |time: &dyn Fn(&Step) -> Duration| stage.iter().map(time).max().unwrap_or_default();
+            let works = slowest(&|it| self.step_time(it));
+            // Whoever runs beside the step that fails is waited for.
+            worst = worst.max(before + works.max(slowest(&|it| self.failing_time(it))));
+            before += works;
         }
         worst
     }
@@ -132,9 +135,11 @@ impl Judge<'_> {
     /// The bound without what routes add, and without dependencies. `to_see` are the instances that have to be seen
     /// anew if the agent restarts.
     pub(super) fn common(&self, play: &Play, tried: &Tried) -> Bound {
-        let phase = |phase: Phase| -> Duration {
-            play.steps.iter().filter(|it| it.kind.phase() == phase).map(|it| self.step_time(it)).sum()
-        };
+        // A stage takes as long as the slowest of its steps.
+        let slowest =
+            |stage: &[Step]| stage.iter().map(|it| (self.step_time(it), it.kind.phase())).max_by_key(|it| it.0);
+        let stages: Vec<(Duration, Phase)> = play.stages().filter_map(slowest).collect();
+        let phase = |phase: Phase| -> Duration { stages.iter().filter(|it| it.1 == phase).map(|it| it.0).sum() };
         let mut bound = Bound {
             detect: self.detect(self.home),
             decide: self.decide(),

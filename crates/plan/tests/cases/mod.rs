@@ -17,7 +17,7 @@ pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) text: String,
     /// Where the files that it includes are.
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Case {

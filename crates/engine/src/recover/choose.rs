@@ -1,0 +1,207 @@
+//! Which rung comes next: the first that is possible now, or why each is not.
+
+use std::collections::BTreeSet;
+
+use mainstay_plan::component::Temperature;
+use mainstay_plan::observation::Health;
+use mainstay_plan::policy::OnJournalLoss;
+use mainstay_plan::route::Sharing;
+use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy};
+use mainstay_plan::{InstanceIx, Time};
+
+use crate::breaker::{self, Blocked};
+use crate::command::Override;
+use crate::state::{Recovery, State};
+use crate::waiting::WaitingOn;
+
+/// Which rung comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// This one, or it is passed over with a reason.
+    Rung(Result<usize, Passed>),
+    /// None yet: something may still make one possible.
+    Wait(WaitingOn),
+    /// None is left.
+    Exhausted,
+}
+
+/// A rung that is passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Which.
+    pub rung: usize,
+    /// Its strategy.
+    pub strategy: Strategy,
+    /// Why.
+    pub why: String,
+    /// Only because a control plane is known to be down: it comes again.
+    pub for_later: bool,
+}
+
+/// Chooses the next rung. While nothing was tried yet, a ladder without a possible rung is a wait, not a failure: a standby
+/// may come back, an operator may accept the loss. Until then rungs that were passed over count again.
+pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
+    let ladder = &state.plan.component(recovery.component).ladder;
+    let untried = recovery.steps.is_empty();
+    let mut first_passed = None;
+    let (mut reasons, mut overrules) = (Vec::new(), BTreeSet::new());
+    let (mut blocked, mut put_off) = (Vec::new(), None);
+    for (rung, planned) in ladder.iter().enumerate() {
+        let comes = untried || rung >= recovery.rung;
+        if !(comes || recovery.for_later.contains(&rung)) || recovery.failed_rungs.contains(&rung) {
+            continue;
+        }
+        let found = possible(state, recovery, planned, now);
+        let is_blocked = matches!(found, Possible::Blocked(_));
+        let why = match found {
+            Possible::Blocked(by) => {
+                let why = by.why(state);
+                blocked.push((rung, by));
+                why
+            }
+            Possible::Yes if comes => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
+            // What was put off comes after everything else.
+            Possible::Yes => {
+                put_off.get_or_insert(rung);
+                continue;
+            }
+            Possible::No(why) => why,
+            Possible::Guarded(guard, why) => {
+                overrules.insert(guard);
+                why
+            }
+            Possible::Unseen(to) => match wait_to_see(state, to, now) {
+                Ok(waiting) => return first_passed.map_or(Choice::Wait(waiting), |it| Choice::Rung(Err(it))),
+                Err(why) => why,
+            },
+        };
+        reasons.push(format!("{}: {why}", planned.strategy.word()));
+        if rung >= recovery.rung && first_passed.is_none() {
+            first_passed = Some(Passed { rung, strategy: planned.strategy, why, for_later: is_blocked });
+        }
+    }
+    if let Some(last) = put_off.map(Ok).or_else(|| last_resort(state, &blocked)) {
+        return match (last, first_passed.filter(|_| !untried)) {
+            (_, Some(passed)) => Choice::Rung(Err(passed)),
+            (Ok(rung), None) => Choice::Rung(Ok(rung)),
+            (Err(waiting), None) => Choice::Wait(waiting),
+        };
+    }
+    if untried {
+        return Choice::Wait(WaitingOn::NoRungPossible { reasons, overrules: overrules.into_iter().collect() });
+    }
+    first_passed.map_or(Choice::Exhausted, |it| Choice::Rung(Err(it)))
+}
+
+/// What is left when nothing is possible but for control planes that are known to be down: a rung whose plane only failures
+/// speak against, or a wait.
+fn last_resort(state: &State, blocked: &[(usize, Blocked)]) -> Option<Result<usize, WaitingOn>> {
+    if let Some((rung, _)) = blocked.iter().find(|(_, it)| it.is_guess) {
+        return Some(Ok(*rung));
+    }
+    let soonest = blocked.iter().min_by_key(|(_, it)| (it.until.is_none(), it.until))?;
+    Some(Err(soonest.1.waiting(state)))
+}
+
+/// A standby that is not known (after a restart, say) is waited for as long as seeing it may take, and twice that, counted
+/// from when it ceased to be known: one that nobody could ask for an hour has had its time.
+fn wait_to_see(state: &State, to: InstanceIx, now: Time) -> Result<WaitingOn, String> {
+    let instance = state.plan.instance(to);
+    let patience = (instance.probes.iter())
+        .map(|it| state.plan.probe(*it).timing)
+        .map(|it| 2 * (it.interval + it.fall * it.fast_interval + it.timeout))
+        .max()
+        .unwrap_or_default();
+    let until = state.instances[to.index()].unseen_since + patience;
+    if until <= now {
+        return Err(format!("`{}` could not be observed for {patience:?}", instance.name));
+    }
+    Ok(WaitingOn::Observation { instance: instance.name.clone(), until: Some(until) })
+}
+
+enum Possible {
+    Yes,
+    /// This instance has to be seen first.
+    Unseen(InstanceIx),
+    No(String),
+    /// Not unless an operator overrules this.
+    Guarded(Override, String),
+    /// A control plane that it needs is known to be down.
+    Blocked(Blocked),
+}
+
+fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possible {
+    let bound = state.components[recovery.component.index()].bound;
+    let Some(play) = rung.plays.get(&bound) else {
+        return Possible::No(format!("there is no way from `{}`", state.plan.instance(bound).name));
+    };
+    let blocked = breaker::blocked(state, recovery, play).filter(|it| !it.is_due(now));
+    if play.to == bound {
+        return blocked.map_or(Possible::Yes, Possible::Blocked);
+    }
+    let to = &state.instances[play.to.index()];
+    let name = &state.plan.instance(play.to).name;
+    if to.displaced {
+        return Possible::No(format!("`{name}` was displaced and has not rejoined (mainstay adopt {name})"));
+    }
+    match to.health {
+        Health::Healthy => {}
+        // It is stopped, and answers nothing until its activation starts it.
+        Health::Down | Health::Unknown | Health::Suspect if is_started(state, play) => {}
+        Health::Down => return Possible::No(format!("`{name}` is down")),
+        Health::Unknown | Health::Suspect => return Possible::Unseen(play.to),
+    }
+    if let Some(why) = too_much_loss(state, recovery, play.to) {
+        return Possible::Guarded(Override::Rpo, why);
+    }
+    let exclusive = state
+        .plan
+        .component(recovery.component)
+        .routes
+        .iter()
+        .any(|it| state.plan.route(*it).sharing == Sharing::Exclusive)
+        || fence_of(play).is_some();
+    let refused =
+        state.plan.on_journal_loss != OnJournalLoss::Proceed && !recovery.overrides.contains(&Override::JournalLost);
+    if state.journal_lost.is_some() && exclusive && refused {
+        let why = "the journal can't be written, and a takeover without it is refused".to_owned();
+        return Possible::Guarded(Override::JournalLost, why);
+    }
+    blocked.map_or(Possible::Yes, Possible::Blocked)
+}
+
+/// Whether the takeover is by a cold standby, which its activation starts.
+pub(super) fn is_started(state: &State, play: &Play) -> bool {
+    let is_cold = state.plan.instance(play.to).temperature == Temperature::Cold;
+    is_cold && play.steps.iter().any(|it| acts_on(it, play.to))
+}
+
+pub(super) fn acts_on(step: &Step, instance: InstanceIx) -> bool {
+    matches!(step.kind, StepKind::Act { on, .. } if on == instance)
+}
+
+/// The RPO guard: unknown counts as too much.
+fn too_much_loss(state: &State, recovery: &Recovery, to: InstanceIx) -> Option<String> {
+    let rpo = state.plan.component(recovery.component).objectives.rpo?;
+    if recovery.overrides.contains(&Override::Rpo) {
+        return None;
+    }
+    let name = &state.plan.instance(to).name;
+    match state.instances[to.index()].frozen_loss.flatten() {
+        None => Some(format!("it is not known how far `{name}` lags behind, and the RPO is {rpo:?}")),
+        Some(loss) if loss > rpo => Some(format!("`{name}` may lag {loss:?} behind, more than the RPO of {rpo:?}")),
+        Some(_) => None,
+    }
+}
+
+/// The fence of a takeover, in words.
+pub(super) fn fence_of(play: &Play) -> Option<String> {
+    let names: Vec<&str> = (play.steps.iter())
+        .filter(|it| matches!(it.kind, StepKind::CutTraffic { .. } | StepKind::Stop { .. }))
+        .map(|it| it.name.as_str())
+        .collect();
+    if play.accepts_two_writers {
+        return Some("two_writers accepted by the plan".to_owned());
+    }
+    (!names.is_empty()).then(|| names.join(", "))
+}

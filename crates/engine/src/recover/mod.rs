@@ -1,0 +1,128 @@
+//! An open recovery moves along its ladder: choose a rung, do its steps stage by stage, verify, or go to the next.
+//!
+//! - [`choose`]: which rung.
+//! - [`steps`]: how the steps of a stage go.
+
+mod choose;
+mod steps;
+
+use std::time::Duration;
+
+use mainstay_plan::Time;
+use mainstay_plan::observation::Health;
+use mainstay_plan::strategy::{Play, Step, StepKind};
+
+use crate::breaker;
+use crate::decide::{completed_by_itself, hold, observation, phases};
+use crate::record::{Body, Completion, StepRef};
+use crate::state::{Recovery, State, StepAt};
+use crate::waiting::WaitingOn;
+use choose::fence_of;
+pub use choose::{Choice, Passed, choose};
+
+/// How long after a step's timeout the host may still say how it ended: it enforces the timeout itself, this only catches
+/// a host that says nothing at all.
+const HOST_GRACE: Duration = Duration::from_secs(2);
+
+/// The next decision about a recovery that was initiated.
+pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
+    if let Some(why) = &recovery.aborted {
+        return Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() });
+    }
+    let (Some(progress), Some(play)) = (&recovery.progress, state.play(recovery)) else {
+        return next_rung(state, recovery, now);
+    };
+    if progress.stage().is_none() {
+        return completed(state, recovery, play, now);
+    }
+    steps::next(state, recovery, progress, play, now)
+}
+
+/// When a running step has timed out.
+pub fn deadline(state: &State, recovery: &Recovery) -> Option<Time> {
+    running(state, recovery).map(|(_, until)| until).min()
+}
+
+/// What an open recovery waits for at the moment: a hold, or the step that is being done; of several, the one with the
+/// most time.
+pub fn waiting(state: &State, recovery: &Recovery) -> Option<(WaitingOn, Time)> {
+    if recovery.held.is_some() {
+        return recovery.held.clone();
+    }
+    let ((step, name, since), until) = running(state, recovery).max_by_key(|it| it.1)?;
+    Some((WaitingOn::Step { step, name: name.to_owned(), until }, since))
+}
+
+/// The steps that are being done, each with when it began and when it has timed out.
+fn running<'a>(state: &'a State, recovery: &'a Recovery) -> impl Iterator<Item = ((StepRef, &'a str, Time), Time)> {
+    state.open_steps(recovery).filter_map(|(at, step, stand)| match stand.at {
+        StepAt::Running { since } => Some(((at, step.name.as_str(), since), since + patience(step))),
+        StepAt::Ready | StepAt::Ended(_) => None,
+    })
+}
+
+fn patience(step: &Step) -> Duration {
+    match step.kind {
+        StepKind::Stop { .. } | StepKind::Act { .. } => step.timeout + HOST_GRACE,
+        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => step.timeout,
+    }
+}
+
+fn late(step: &Step) -> String {
+    match step.kind {
+        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => {
+            format!("not every traffic process acknowledged within {:?}", step.timeout)
+        }
+        StepKind::Verify { .. } => format!("no good answer within {:?}", step.timeout),
+        StepKind::Stop { .. } | StepKind::Act { .. } => {
+            format!("the host did not say how it ended within {:?}", patience(step))
+        }
+    }
+}
+
+fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
+    let bound = state.components[recovery.component.index()].bound;
+    match state.instances[bound.index()].health {
+        Health::Healthy if !recovery.irreversible => return Some(completed_by_itself(recovery, now)),
+        Health::Healthy | Health::Down => {}
+        Health::Unknown | Health::Suspect => return hold(recovery, observation(state, bound)),
+    }
+    match choose(state, recovery, now) {
+        Choice::Wait(waiting) => hold(recovery, waiting),
+        Choice::Exhausted => {
+            let why = format!("no rung is left: {}", recovery.tried.join("; "));
+            Some(Body::RecoveryFailed { recovery: recovery.id, why })
+        }
+        Choice::Rung(Err(passed)) => Some(Body::RungSkipped {
+            recovery: recovery.id,
+            rung: passed.rung,
+            strategy: passed.strategy,
+            why: passed.why,
+            for_later: passed.for_later,
+        }),
+        Choice::Rung(Ok(nth)) => {
+            let rung = &state.plan.component(recovery.component).ladder[nth];
+            let play = &rung.plays[&bound];
+            if let Some(tries) = breaker::lets_through(state, recovery, play, now) {
+                return Some(tries);
+            }
+            Some(Body::RungStarted {
+                recovery: recovery.id,
+                rung: nth,
+                strategy: rung.strategy,
+                to: state.plan.instance(play.to).name.clone(),
+                fence: fence_of(play),
+            })
+        }
+    }
+}
+
+fn completed(state: &State, recovery: &Recovery, play: &Play, now: Time) -> Option<Body> {
+    let rung = &state.plan.component(recovery.component).ladder[recovery.rung];
+    let to = play.to;
+    Some(Body::RecoveryCompleted {
+        recovery: recovery.id,
+        how: Completion::ByRung { strategy: rung.strategy, instance: state.plan.instance(to).name.clone() },
+        phases_ns: phases(recovery, now),
+    })
+}

@@ -1,0 +1,164 @@
+//! How the steps of a stage go: each begins when nothing has to be seen first, is done again when that is safe, and the
+//! rung fails when one of them has failed for good and none is being done any more.
+
+use mainstay_plan::Time;
+use mainstay_plan::observation::Health;
+use mainstay_plan::strategy::{Play, Step, StepKind};
+
+use super::choose::{acts_on, is_started};
+use super::{late, patience};
+use crate::decide::{completed_by_itself, hold, observation};
+use crate::guard::{journal, witnesses};
+use crate::record::{Body, Ended, StepRef};
+use crate::state::{Progress, Recovery, State, StepAt, StepProgress};
+use crate::waiting::WaitingOn;
+
+/// What is to be done about one step.
+enum Move {
+    /// Record this.
+    Record(Body),
+    /// Nothing yet.
+    Wait(WaitingOn),
+    /// It can't be done any more, and its rung can't.
+    Fail(String),
+}
+
+/// The rung that is tried, and its play.
+struct Stand<'a> {
+    state: &'a State,
+    recovery: &'a Recovery,
+    progress: &'a Progress,
+    play: &'a Play,
+    now: Time,
+}
+
+/// The next decision about the stage under way. What one step waits for holds no other step of its stage back; but when
+/// one has failed for good, no other is begun, and the rung ends once none is being done.
+pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, now: Time) -> Option<Body> {
+    let stand = Stand { state, recovery, progress, play, now };
+    let (mut record, mut wait, mut fail, mut is_running) = (None, None, None, false);
+    for (at, step, of_step) in state.open_steps(recovery) {
+        let next = match &of_step.at {
+            StepAt::Running { since } if *since + patience(step) <= now => {
+                return Some(Body::StepTimedOut { step: at, why: late(step) });
+            }
+            StepAt::Running { .. } => {
+                is_running = true;
+                continue;
+            }
+            StepAt::Ready => stand.begin(at, step),
+            StepAt::Ended(ended) => stand.after(at, step, of_step, ended),
+        };
+        match next {
+            Move::Record(body) => record = record.or(Some(body)),
+            Move::Wait(waiting) => wait = wait.or(Some(waiting)),
+            Move::Fail(why) => fail = fail.or(Some(why)),
+        }
+    }
+    if let Some(why) = fail {
+        return (!is_running).then_some(Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why });
+    }
+    record.or_else(|| wait.and_then(|it| hold(recovery, it)))
+}
+
+impl Stand<'_> {
+    /// Begins a step, unless something has to be seen first: nothing that can't be taken back is done on a guess.
+    fn begin(&self, at: StepRef, step: &Step) -> Move {
+        let Stand { state, recovery, progress, play, now } = *self;
+        let failed = &state.instances[progress.from.index()];
+        // Nothing was done yet; or what is to be done once more, because nobody knows whether it was done, has had its
+        // effect.
+        let again = play.to == progress.from && at.attempt > 0 && matches!(step.kind, StepKind::Act { .. });
+        if failed.health == Health::Healthy && (!recovery.irreversible || again) {
+            return Move::Record(completed_by_itself(recovery, now));
+        }
+        if step.kind.is_irreversible()
+            && let Some(instead) = self.objection()
+        {
+            return instead;
+        }
+        if let StepKind::TakeOver { to, .. } = &step.kind
+            && state.components[recovery.component.index()].bound != *to
+        {
+            return Move::Record(Body::Bound {
+                component: recovery.component_name.clone(),
+                instance: state.plan.instance(*to).name.clone(),
+                recovery: recovery.id,
+            });
+        }
+        let round = progress.steps[at.step].round;
+        let site = &state.plan.site.name;
+        Move::Record(Body::StepStarted {
+            step: StepRef { attempt: at.attempt + 1, ..at },
+            name: step.name.clone(),
+            key: format!("{site}/{}/{}/{}/{round}", at.recovery, at.rung + 1, at.step + 1),
+        })
+    }
+
+    /// What keeps a step that can't be taken back from being begun.
+    fn objection(&self) -> Option<Move> {
+        let Stand { state, recovery, progress, play, .. } = *self;
+        let failed = &state.instances[progress.from.index()];
+        if let Some(waiting) = journal(state, recovery) {
+            return Some(Move::Wait(waiting));
+        }
+        let bound = state.components[recovery.component.index()].bound;
+        if failed.health == Health::Down
+            && bound == progress.from
+            && let Some(waiting) = witnesses(state, recovery)
+        {
+            return Some(Move::Wait(waiting));
+        }
+        if failed.health == Health::Unknown && play.to != progress.from && !self.is_stopped() {
+            return Some(Move::Wait(observation(state, progress.from)));
+        }
+        if failed.health == Health::Healthy && bound == progress.from && self.was_stopped() {
+            let name = &state.plan.instance(progress.from).name;
+            return Some(Move::Fail(format!("`{name}` was stopped, and runs again")));
+        }
+        let is_started = play.to != progress.from && is_started(state, play);
+        match state.instances[play.to.index()].health {
+            Health::Unknown | Health::Suspect if is_started && !self.was_touched() => None,
+            Health::Unknown | Health::Suspect => Some(Move::Wait(observation(state, play.to))),
+            Health::Down if play.to != progress.from && !is_started => {
+                let name = &state.plan.instance(play.to).name;
+                Some(Move::Fail(format!("`{name}` went down before it could take over")))
+            }
+            Health::Down | Health::Healthy => None,
+        }
+    }
+
+    /// Whether something was done in this rung to the instance that takes over.
+    fn was_touched(&self) -> bool {
+        let act = |nth: usize| self.play.steps.get(nth).is_some_and(|it| acts_on(it, self.play.to));
+        self.recovery.steps.iter().any(|it| it.step.rung == self.recovery.rung && act(it.step.step))
+    }
+
+    fn was_stopped(&self) -> bool {
+        let mut steps = self.play.steps.iter().zip(&self.progress.steps);
+        steps.any(|(step, stand)| matches!(step.kind, StepKind::Stop { .. }) && stand.is_done())
+    }
+
+    /// Once a stop has been confirmed the old owner need not be seen again, unless we were away: someone may have started
+    /// it.
+    fn is_stopped(&self) -> bool {
+        self.was_stopped() && !self.recovery.seeing_anew
+    }
+
+    /// What follows a step that did not end well: the same step once more, under the rules of its beginning; a person; or
+    /// the end of the rung.
+    fn after(&self, at: StepRef, step: &Step, stand: &StepProgress, ended: &Ended) -> Move {
+        let (unknown, why) = match ended {
+            Ended::Done => unreachable!("a step that is done is not open"),
+            Ended::Failed(why) => (false, why),
+            Ended::Unknown(why) => (true, why),
+        };
+        if unknown && !step.idempotent {
+            return Move::Wait(WaitingOn::OutcomeUnknown { step: at, name: step.name.clone() });
+        }
+        if stand.failures < step.attempts {
+            return self.begin(at, step);
+        }
+        Move::Fail(format!("{}: {why}", step.name))
+    }
+}
