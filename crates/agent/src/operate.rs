@@ -299,8 +299,9 @@ impl Agent {
             Ask::Command { command, by, answer } => {
                 let checked = view::command(command, self.clock.now()).and_then(|command| {
                     let refused = |it: mainstay_engine::Refusal| api::Problem {
-                        code: "refused".to_owned(),
-                        message: it.to_string(),
+                        reason: Some(it.code().to_owned()),
+                        way_out: Some(it.way_out()),
+                        ..api::Problem::new("refused", it.to_string())
                     };
                     self.driver.engine().check_command(&command).map_err(refused).map(|()| command)
                 });

@@ -153,5 +153,5 @@ fn answer<T: serde::Serialize>(result: Result<T, Response>) -> Response {
 }
 
 fn problem(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(api::Problem { code: code.to_owned(), message: message.to_owned() })).into_response()
+    (status, Json(api::Problem::new(code, message.to_owned()))).into_response()
 }

@@ -124,6 +124,9 @@ impl Agent {
         let folded = records.iter().map(|(seq, record)| (*seq, record));
         let engine = Engine::new(plan.clone(), &file.base(), &options.version, folded, clock.now());
         engine.check_plan(&plan).map_err(StartError::Owner)?;
+        for it in &engine.state().misfits {
+            tracing::warn!("record {} of the journal changes nothing: {}", it.seq, it.what);
+        }
         let server = server::open(state_dir.path())?;
         hands.prepare(&plan);
         let launch = Launch {

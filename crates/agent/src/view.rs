@@ -236,7 +236,7 @@ fn step(state: &State, recovery: &Recovery, log: &StepLog) -> api::Step {
 
 /// An operator's command as the engine takes it.
 pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Problem> {
-    let bad = |message: String| api::Problem { code: "bad_request".to_owned(), message };
+    let bad = |message: String| api::Problem::new("bad_request", message);
     let recovery = |text: &str| text.parse::<RecoveryId>().map_err(bad);
     Ok(match asked {
         api::Command::Recover { component, reason } => Command::Recover { component, reason },

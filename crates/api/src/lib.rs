@@ -420,4 +420,17 @@ pub struct Problem {
     pub code: String,
     /// What, and what to do.
     pub message: String,
+    /// Of a command that was refused: why, stable, as `docs/recoveries.md` lists it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Of a command that was refused: the command that shows what could be said instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_out: Option<String>,
+}
+
+impl Problem {
+    /// A problem that is no refusal of a command.
+    pub fn new(code: &str, message: String) -> Problem {
+        Problem { code: code.to_owned(), message, reason: None, way_out: None }
+    }
 }

@@ -13,6 +13,7 @@ use mainstay_plan::strategy::Play;
 use mainstay_plan::{ControlIx, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::machine::{Illegal, Machine};
 use crate::record::{Body, RecoveryId};
 use crate::state::{Control, Recovery, State};
 use crate::waiting::WaitingOn;
@@ -111,45 +112,68 @@ impl Signal {
         Signal::Release,
     ];
 
-    /// The word for it in the table of transitions.
-    pub const fn word(self) -> &'static str {
+    /// The words for it in the table of transitions.
+    pub const fn words(self) -> &'static str {
         match self {
-            Signal::Failed => "failed",
-            Signal::Worked => "worked",
-            Signal::CanaryDown => "canary_down",
-            Signal::CanaryWell => "canary_well",
-            Signal::Due => "due",
-            Signal::HoldOpen => "hold_open",
-            Signal::HoldClosed => "hold_closed",
-            Signal::Release => "release",
+            Signal::Failed => "enough rungs failed, or the try did",
+            Signal::Worked => "an action worked",
+            Signal::CanaryDown => "the canary goes down",
+            Signal::CanaryWell => "the canary answers",
+            Signal::Due => "a recovery may try",
+            Signal::HoldOpen => "an operator holds it open",
+            Signal::HoldClosed => "an operator holds it closed",
+            Signal::Release => "an operator lets it go",
         }
     }
 }
 
-/// Where a signal leads; `None`: it changes nothing there.
-pub const fn transition(at: Position, signal: Signal) -> Option<Position> {
-    match (at, signal) {
-        (Position::Closed, Signal::Failed | Signal::CanaryDown) => Some(Position::Open),
-        (Position::Closed, Signal::Worked | Signal::CanaryWell | Signal::Due | Signal::Release) => None,
-        (Position::Open, Signal::Worked | Signal::CanaryWell) => Some(Position::Closed),
-        (Position::Open, Signal::Due) => Some(Position::HalfOpen),
-        (Position::Open, Signal::Failed | Signal::CanaryDown | Signal::Release) => None,
-        (Position::HalfOpen, Signal::Worked | Signal::CanaryWell) => Some(Position::Closed),
-        (Position::HalfOpen, Signal::Failed | Signal::CanaryDown) => Some(Position::Open),
-        // Whoever tried ended without having tried: another one does.
-        (Position::HalfOpen, Signal::Due) => Some(Position::HalfOpen),
-        (Position::HalfOpen, Signal::Release) => None,
-        (Position::HeldOpen | Position::HeldClosed, Signal::Release) => Some(Position::Closed),
-        (
-            Position::HeldOpen | Position::HeldClosed,
-            Signal::Failed | Signal::Worked | Signal::CanaryDown | Signal::CanaryWell | Signal::Due,
-        ) => None,
-        (Position::HeldOpen, Signal::HoldOpen) | (Position::HeldClosed, Signal::HoldClosed) => None,
-        (Position::Closed | Position::Open | Position::HalfOpen | Position::HeldClosed, Signal::HoldOpen) => {
-            Some(Position::HeldOpen)
-        }
-        (Position::Closed | Position::Open | Position::HalfOpen | Position::HeldOpen, Signal::HoldClosed) => {
-            Some(Position::HeldClosed)
+/// Whether actions that need a control plane are tried.
+#[derive(Debug)]
+pub struct Breaker;
+
+impl Machine for Breaker {
+    type State = Position;
+    type Input = Signal;
+
+    const NAME: &'static str = "breaker of a control plane";
+    const ABOUT: &'static str =
+        "One for each service and region that some action needs. What is open is passed over by ladders.";
+    const STATES: &'static [Position] = &Position::ALL;
+    const INPUTS: &'static [Signal] = &Signal::ALL;
+
+    fn state(state: Position) -> &'static str {
+        state.word()
+    }
+
+    fn input(input: Signal) -> &'static str {
+        input.words()
+    }
+
+    fn next(at: Position, signal: Signal) -> Result<Position, Illegal> {
+        match (at, signal) {
+            (Position::Closed, Signal::Failed | Signal::CanaryDown) => Ok(Position::Open),
+            (Position::Closed, Signal::Worked | Signal::CanaryWell | Signal::Release) => Ok(at),
+            (Position::Open, Signal::Worked | Signal::CanaryWell) => Ok(Position::Closed),
+            (Position::Open, Signal::Due) => Ok(Position::HalfOpen),
+            (Position::Open, Signal::Failed | Signal::CanaryDown | Signal::Release) => Ok(at),
+            (Position::HalfOpen, Signal::Worked | Signal::CanaryWell) => Ok(Position::Closed),
+            (Position::HalfOpen, Signal::Failed | Signal::CanaryDown) => Ok(Position::Open),
+            // Whoever tried ended without having tried: another one does.
+            (Position::HalfOpen, Signal::Due | Signal::Release) => Ok(at),
+            (Position::HeldOpen | Position::HeldClosed, Signal::Release) => Ok(Position::Closed),
+            (
+                Position::HeldOpen | Position::HeldClosed,
+                Signal::Failed | Signal::Worked | Signal::CanaryDown | Signal::CanaryWell,
+            ) => Ok(at),
+            (Position::Closed | Position::HeldOpen | Position::HeldClosed, Signal::Due) => Self::illegal(at, signal),
+            (
+                Position::Closed | Position::Open | Position::HalfOpen | Position::HeldOpen | Position::HeldClosed,
+                Signal::HoldOpen,
+            ) => Ok(Position::HeldOpen),
+            (
+                Position::Closed | Position::Open | Position::HalfOpen | Position::HeldOpen | Position::HeldClosed,
+                Signal::HoldClosed,
+            ) => Ok(Position::HeldClosed),
         }
     }
 }
@@ -161,7 +185,7 @@ const A_MOMENT: Duration = Duration::from_secs(1);
 pub fn next(state: &State, ix: ControlIx, now: Time) -> Option<Body> {
     let control = &state.controls[ix.index()];
     let (signal, why) = signal(state, ix, control)?;
-    let to = transition(control.position, signal)?;
+    let to = Breaker::next(control.position, signal).ok().filter(|it| *it != control.position)?;
     let planned = state.plan.control(ix);
     // Whoever fails again and again is asked less and less.
     let rest = planned.retry_after.saturating_mul(1 << control.reopened.min(4));
@@ -277,7 +301,7 @@ impl Blocked {
             service: planned.service.clone(),
             region: planned.region.clone(),
             from: control.position,
-            to: transition(control.position, Signal::Due)?,
+            to: Breaker::next(control.position, Signal::Due).ok()?,
             why: why.to_owned(),
             until: None,
             by: Some(recovery),

@@ -14,6 +14,7 @@ use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, Time};
 
 use crate::effect::Effect;
+use crate::machine::{Told, after};
 use crate::record::{Body, Ended, Evidence, StepRef};
 use crate::state::{Recovery, State, StepAt};
 
@@ -156,11 +157,7 @@ impl Soft {
             if let Watches::Instance(_) = probe.watches {
                 watch.failures = 0;
                 watch.first_failed = None;
-                watch.health = match watch.health {
-                    Health::Suspect => Health::Healthy,
-                    Health::Down => Health::Unknown,
-                    known @ (Health::Healthy | Health::Unknown) => known,
-                };
+                watch.health = after(watch.health, Told::Distrusted);
             }
         }
     }
@@ -169,7 +166,7 @@ impl Soft {
     pub fn look_again(&mut self, plan: &Plan, instance: InstanceIx, now: Time) {
         for probe in &plan.instance(instance).probes {
             let watch = &mut self.probes[probe.index()];
-            watch.health = Health::Unknown;
+            watch.health = after(watch.health, Told::LookAgain);
             watch.failures = 0;
             watch.goods = 0;
             watch.first_failed = None;
@@ -446,19 +443,17 @@ impl Watch {
             self.last_good = Some(ended);
             self.last_good_asked = Some(started);
             self.latency = Some(ended.since(started));
-            if self.health != Health::Down || self.goods >= timing.rise {
-                self.health = Health::Healthy;
-            }
+            let told = if self.goods >= timing.rise { Told::GoodEnough } else { Told::Good };
+            self.health = after(self.health, told);
         } else if answer.is_failure() {
             self.goods = 0;
             self.failures = self.failures.saturating_add(1);
             self.first_failed.get_or_insert(started);
             self.last_failed = Some(started);
-            if self.failures >= timing.fall {
-                self.health = Health::Down;
-            } else if self.health == Health::Healthy {
-                self.health = Health::Suspect;
-            }
+            let told = if self.failures >= timing.fall { Told::FailureEnough } else { Told::Failure };
+            self.health = after(self.health, told);
+        } else {
+            self.health = after(self.health, Told::CouldNotAsk);
         }
     }
 
@@ -469,7 +464,7 @@ impl Watch {
         let stale =
             matches!(self.last, Some((Answer::CouldNotAsk(_), _))) && told.is_none_or(|it| now.since(it) > limit);
         if stale {
-            self.health = Health::Unknown;
+            self.health = after(self.health, Told::Stale);
             self.failures = 0;
             self.goods = 0;
             self.first_failed = None;

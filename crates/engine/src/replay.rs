@@ -9,6 +9,7 @@ use mainstay_plan::{Plan, Time};
 use crate::codec::{DecodeError, Encoded, decode, encode};
 use crate::engine::Core;
 use crate::record::{Body, Record};
+use crate::state::Misfit;
 
 /// What a replay found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Replayed {
     pub decisions: u64,
     /// The versions of the engine that the journal names.
     pub engines: Vec<u32>,
+    /// Records that came where they can't come, the newest last: they changed nothing, then and now.
+    pub misfits: Vec<Misfit>,
 }
 
 /// Why a replay ended early.
@@ -105,6 +108,7 @@ pub fn replay(
         }
         found.decisions += 1;
     }
+    found.misfits = core.map(|it| it.state.misfits.into()).unwrap_or_default();
     Ok(found)
 }
 

@@ -18,11 +18,15 @@ use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
 
 use crate::breaker::{Hold, Position};
+use crate::machine::{Illegal, Standing};
 use crate::record::{RecoveryId, StepRef};
 pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
 const HISTORY: usize = 256;
+
+/// How many records that did not fit are kept at hand. There should be none.
+const MISFITS: usize = 16;
 
 /// Everything that lasts.
 #[derive(Clone, Debug)]
@@ -47,6 +51,8 @@ pub struct State {
     pub journal_lost: Option<String>,
     /// Recoveries that ended, the newest last.
     pub history: VecDeque<Recovery>,
+    /// Records that came where they can't come, the newest last: they changed nothing.
+    pub misfits: VecDeque<Misfit>,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
     open: BTreeMap<RecoveryId, ComponentIx>,
@@ -72,6 +78,15 @@ pub struct InstanceState {
     pub displaced: bool,
     /// What it would lose as a standby, frozen when the failure was seen: outer `None`: not frozen; inner `None`: unknown.
     pub frozen_loss: Option<Option<Duration>>,
+}
+
+/// A record that came where it can't come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The record's number.
+    pub seq: u64,
+    /// What could not come where.
+    pub what: Illegal,
 }
 
 impl InstanceState {
@@ -177,6 +192,8 @@ pub struct Routing {
     pub targets: Vec<Vec<TargetState>>,
     /// By process: the epoch that it acknowledged last. A process is absent until it was heard of since the agent started.
     pub acknowledged: BTreeMap<String, u64>,
+    /// By process: how it stands to the newest table. One that is absent is unheard.
+    pub standing: BTreeMap<String, Standing>,
     /// The newest refusal, until a table is applied.
     pub refused: Option<String>,
     /// The hash of the plan under which the newest table was published.
@@ -202,6 +219,7 @@ impl State {
             },
             journal_lost: None,
             history: VecDeque::new(),
+            misfits: VecDeque::new(),
             doubted: Vec::new(),
             open: BTreeMap::new(),
             unknown_owners: BTreeMap::new(),
@@ -220,8 +238,10 @@ impl State {
         next.paused = self.paused;
         next.journal_lost = self.journal_lost;
         next.history = self.history;
+        next.misfits = self.misfits;
         next.routing.epoch = self.routing.epoch;
         next.routing.acknowledged = self.routing.acknowledged;
+        next.routing.standing = self.routing.standing;
         for instance in &mut next.instances {
             instance.unseen_since = now;
         }
@@ -326,12 +346,17 @@ impl State {
 
     /// Whether every traffic process serves the newest table.
     pub fn routes_converged(&self) -> bool {
-        self.processes().all(|it| self.routing.acknowledged.get(it).is_some_and(|epoch| *epoch >= self.routing.epoch))
+        self.processes().all(|it| self.standing(it) == Standing::Serves)
     }
 
     /// Whether every traffic process has said what it serves since the agent started.
     pub fn traffic_was_heard(&self) -> bool {
-        self.processes().all(|it| self.routing.acknowledged.contains_key(it))
+        self.processes().all(|it| self.standing(it) != Standing::Unheard)
+    }
+
+    /// How a traffic process stands to the newest table.
+    pub fn standing(&self, process: &str) -> Standing {
+        self.routing.standing.get(process).copied().unwrap_or(Standing::Unheard)
     }
 
     /// The traffic processes that serve the plan's routes.

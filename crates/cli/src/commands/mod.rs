@@ -204,6 +204,24 @@ mod tests {
         }
     }
 
+    /// What people are told to type can be typed.
+    #[test]
+    fn every_way_out_is_a_command() {
+        let recovery = mainstay_engine::RecoveryId(17);
+        let waits = mainstay_engine::reasons::waits();
+        let refusals = mainstay_engine::reasons::refusals();
+        let ways = waits.iter().map(|it| it.way_out(recovery)).chain(refusals.iter().map(|it| it.way_out()));
+        for way_out in ways {
+            // `--outcome done|not-done` is one word out of two.
+            let (before, last) = way_out.rsplit_once(' ').unwrap_or(("", &way_out));
+            for last in last.split('|') {
+                let words = before.split(' ').chain([last]).filter(|it| !it.is_empty());
+                let parsed = command().try_get_matches_from(words);
+                assert!(parsed.is_ok(), "`{way_out}`: {}", parsed.expect_err("it is none"));
+            }
+        }
+    }
+
     #[test]
     fn every_command_shows_an_example() {
         fn walk(command: &clap::Command) {

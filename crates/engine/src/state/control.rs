@@ -79,7 +79,13 @@ impl State {
 
     pub(super) fn on_said(&mut self, by: &str, service: &str, region: Option<&str>, hold: Hold, reason: &str) {
         for (planned, control) in self.plan.controls.iter().zip(&mut self.controls) {
-            if planned.service == service && region.is_none_or(|it| it == planned.region) {
+            let is_held = matches!(control.position, Position::HeldOpen | Position::HeldClosed);
+            let is_so = match hold {
+                Hold::Open => control.position == Position::HeldOpen,
+                Hold::Closed => control.position == Position::HeldClosed,
+                Hold::Auto => !is_held,
+            };
+            if !is_so && planned.service == service && region.is_none_or(|it| it == planned.region) {
                 control.said = Some((hold, format!("{by} says so: {reason}")));
             }
         }

@@ -8,8 +8,12 @@ use mainstay_plan::strategy::{Phase, Step, StepKind};
 use mainstay_plan::{InstanceIx, Time};
 
 use super::control::Change;
-use super::{ComponentState, HISTORY, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog, StepProgress};
+use super::{
+    ComponentState, HISTORY, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog,
+    StepProgress,
+};
 use crate::command::{Command, Override};
+use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, TrafficProcess, TrafficWord};
 use crate::record::{Body, Ended, Record, RecoveryId, ReportedTarget, StepRef};
 
 impl State {
@@ -44,7 +48,11 @@ impl State {
             Body::StepEnded { step, ended } => self.on_step_ended(at, *step, ended.clone()),
             Body::StepTimedOut { step, why } => self.on_step_ended(at, *step, Ended::Unknown(why.clone())),
             Body::RouteApplied { process, epoch } => self.on_applied(at, process, *epoch),
-            Body::RouteRefused { reason, .. } => self.routing.refused = Some(reason.clone()),
+            Body::RouteRefused { process, epoch, reason } => {
+                let newest = *epoch >= self.routing.epoch;
+                self.hear(process, if newest { TrafficWord::RefusedNewest } else { TrafficWord::RefusedOlder });
+                self.routing.refused = Some(reason.clone());
+            }
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
             Body::Commanded { command, by } => self.on_command(command, by),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
@@ -61,23 +69,26 @@ impl State {
                     self.open.insert(RecoveryId(seq), ix);
                 }
             }
-            Body::Held { recovery, waiting } => self.with(*recovery, |it| it.held = Some((waiting.clone(), at))),
-            Body::RecoveryInitiated { recovery, .. } => self.with(*recovery, |it| {
-                it.status = RecoveryStatus::RecoveryInitiated;
-                it.held = None;
-            }),
-            Body::RungSkipped { recovery, rung, strategy, why, for_later } => self.with(*recovery, |it| {
-                if *for_later {
-                    it.for_later.insert(*rung);
-                }
-                it.tried.push(format!("{} passed over: {why}", strategy.word()));
-                it.rung = rung + 1;
-            }),
+            Body::Held { recovery, waiting } => {
+                self.moved(*recovery, RecoveryInput::Held, |it| it.held = Some((waiting.clone(), at)));
+            }
+            Body::RecoveryInitiated { recovery, .. } => {
+                self.moved(*recovery, RecoveryInput::Initiated, |it| it.held = None);
+            }
+            Body::RungSkipped { recovery, rung, strategy, why, for_later } => {
+                self.moved(*recovery, RecoveryInput::RungSkipped, |it| {
+                    if *for_later {
+                        it.for_later.insert(*rung);
+                    }
+                    it.tried.push(format!("{} passed over: {why}", strategy.word()));
+                    it.rung = rung + 1;
+                })
+            }
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
             Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
             Body::RungFailed { recovery, rung, why } => {
                 self.displace_half_activated(*recovery);
-                self.with(*recovery, |it| {
+                self.moved(*recovery, RecoveryInput::RungFailed, |it| {
                     it.tried.push(why.clone());
                     it.failed_rungs.insert(*rung);
                     it.rung = rung + 1;
@@ -101,12 +112,12 @@ impl State {
                 if let Some(bound) = bound.filter(|it| self.instances[it.index()].health == Health::Down) {
                     self.doubt(at, bound);
                 }
-                self.close(at, *recovery, RecoveryStatus::RecoveryCompleted);
+                self.close(at, *recovery, RecoveryInput::Completed);
             }
             Body::RecoveryFailed { recovery, why } => {
                 self.displace_half_activated(*recovery);
                 self.with(*recovery, |it| it.tried.push(why.clone()));
-                self.close(at, *recovery, RecoveryStatus::RecoveryFailed);
+                self.close(at, *recovery, RecoveryInput::Failed);
             }
         }
     }
@@ -118,6 +129,45 @@ impl State {
         }
     }
 
+    /// Moves a recovery on, and changes what goes with it. What can't come is noted, and changes nothing; of a recovery that
+    /// is not known any more nobody can say whether it could.
+    fn moved(&mut self, id: RecoveryId, input: RecoveryInput, change: impl FnOnce(&mut Recovery)) {
+        let open = self.open.get(&id).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let illegal = match open {
+            Some(recovery) => match RecoveryLife::next(recovery.status, input) {
+                Ok(next) => {
+                    recovery.status = next;
+                    change(recovery);
+                    return;
+                }
+                Err(illegal) => Some(illegal),
+            },
+            None => {
+                let ended = self.history.iter().rev().find(|it| it.id == id);
+                ended.and_then(|it| RecoveryLife::next(it.status, input).err())
+            }
+        };
+        self.note(illegal);
+    }
+
+    fn note(&mut self, misfit: Option<Illegal>) {
+        let Some(what) = misfit else { return };
+        if self.misfits.len() == MISFITS {
+            self.misfits.pop_front();
+        }
+        self.misfits.push_back(Misfit { seq: self.seq, what });
+    }
+
+    /// What a traffic process says, or what changes under it.
+    fn hear(&mut self, process: &str, word: TrafficWord) {
+        match TrafficProcess::next(self.standing(process), word) {
+            Ok(next) => {
+                self.routing.standing.insert(process.to_owned(), next);
+            }
+            Err(illegal) => self.note(Some(illegal)),
+        }
+    }
+
     fn forget_what_must_be_seen_anew(&mut self, at: Time) {
         for instance in &mut self.instances {
             instance.health = Health::Unknown;
@@ -125,6 +175,9 @@ impl State {
             instance.frozen_loss = None;
         }
         self.routing.acknowledged.clear();
+        for process in self.known_processes() {
+            self.hear(&process, TrafficWord::AgentStarted);
+        }
         self.journal_lost = None;
         self.forget_canaries();
         let interrupted = |it: &ComponentState| {
@@ -194,15 +247,14 @@ impl State {
 
     fn on_rung_started(&mut self, id: RecoveryId, rung: usize) {
         let Some(ix) = self.open_recovery(id).map(|it| it.component) else { return };
-        let component = &mut self.components[ix.index()];
-        let from = component.bound;
+        let from = self.components[ix.index()].bound;
         let play = self.plan.component(ix).ladder.get(rung).and_then(|it| it.plays.get(&from));
-        if let Some(recovery) = &mut component.recovery {
-            recovery.status = RecoveryStatus::RecoveryInProgress;
+        let progress = play.map(|it| Progress::new(from, it));
+        self.moved(id, RecoveryInput::RungStarted, |recovery| {
             recovery.rung = rung;
             recovery.held = None;
-            recovery.progress = play.map(|it| Progress::new(from, it));
-        }
+            recovery.progress = progress;
+        });
     }
 
     fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
@@ -253,7 +305,9 @@ impl State {
 
     fn on_applied(&mut self, at: Time, process: &str, epoch: u64) {
         self.routing.acknowledged.insert(process.to_owned(), epoch);
-        if epoch >= self.routing.epoch {
+        let newest = epoch >= self.routing.epoch;
+        self.hear(process, if newest { TrafficWord::AppliedNewest } else { TrafficWord::AppliedOlder });
+        if newest {
             self.routing.refused = None;
         }
         self.end_converged_routing_steps(at);
@@ -278,6 +332,10 @@ impl State {
     fn on_ahead(&mut self, process: &str, epoch: u64, targets: &[ReportedTarget]) {
         self.routing.epoch = epoch;
         self.routing.acknowledged.insert(process.to_owned(), epoch);
+        for known in self.known_processes().into_iter().filter(|it| it != process) {
+            self.hear(&known, TrafficWord::AnotherAhead);
+        }
+        self.hear(process, TrafficWord::Ahead);
         for target in targets {
             self.set_target(&target.route, &target.instance, target.state);
             let (Some(instance), Some(route)) =
@@ -303,9 +361,19 @@ impl State {
     fn on_published(&mut self, epoch: u64, targets: &[ReportedTarget]) {
         self.routing.epoch = epoch;
         self.routing.under.clone_from(&self.adopted);
+        for process in self.known_processes() {
+            self.hear(&process, TrafficWord::Published);
+        }
         for target in targets {
             self.set_target(&target.route, &target.instance, target.state);
         }
+    }
+
+    /// The traffic processes that were heard of, or will be.
+    fn known_processes(&self) -> Vec<String> {
+        let heard = self.routing.standing.keys().cloned();
+        let planned = self.processes().map(str::to_owned).filter(|it| !self.routing.standing.contains_key(it));
+        heard.chain(planned).collect()
     }
 
     pub(super) fn set_target(&mut self, route: &str, instance: &str, state: TargetState) {
@@ -402,11 +470,12 @@ impl State {
         }
     }
 
-    fn close(&mut self, at: Time, id: RecoveryId, status: RecoveryStatus) {
+    fn close(&mut self, at: Time, id: RecoveryId, how: RecoveryInput) {
+        self.moved(id, how, |_| {});
         let Some(ix) = self.open.remove(&id) else { return };
         let component = &mut self.components[ix.index()];
         let Some(mut recovery) = component.recovery.take() else { return };
-        recovery.close(at, status);
+        recovery.close(at);
         if recovery.status == RecoveryStatus::RecoveryFailed || !recovery.steps.is_empty() {
             component.last_ended = Some(at);
         }
@@ -423,7 +492,10 @@ impl State {
         for ix in std::mem::take(&mut self.open).into_values() {
             if let Some(mut recovery) = self.components[ix.index()].recovery.take() {
                 recovery.tried.push("the plan was replaced".to_owned());
-                recovery.close(now, RecoveryStatus::RecoveryFailed);
+                if let Ok(next) = RecoveryLife::next(recovery.status, RecoveryInput::PlanReplaced) {
+                    recovery.status = next;
+                }
+                recovery.close(now);
                 self.remember(recovery);
             }
         }

@@ -267,10 +267,9 @@ impl Recovery {
         }
     }
 
-    pub(super) fn close(&mut self, at: Time, status: RecoveryStatus) {
+    pub(super) fn close(&mut self, at: Time) {
         self.phases = self.phases_at(at);
         self.mark = self.mark.max(at);
-        self.status = status;
         self.ended = Some(at);
         self.held = None;
         self.cut = false;

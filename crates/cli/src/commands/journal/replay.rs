@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mainstay_engine::ENGINE_VERSION;
-use mainstay_engine::replay::{ReplayError, replay};
+use mainstay_engine::replay::{ReplayError, Replayed, replay};
 use mainstay_plan::{Surroundings, compile_in};
 use serde::Serialize;
 
@@ -40,6 +40,7 @@ struct Report {
     engines: Vec<u32>,
     this_engine: u32,
     differs: Option<Difference>,
+    misfits: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -70,11 +71,15 @@ impl Replay {
         if let Some(error) = unread {
             return Err(broken(&error));
         }
+        let misfits = |it: &Replayed| -> Vec<String> {
+            it.misfits.iter().map(|it| format!("record {} changes nothing: {}", it.seq, it.what)).collect()
+        };
         match replayed {
             Ok(it) if self.json => say_json(&Report {
                 same: true,
                 records: it.records,
                 decisions: it.decisions,
+                misfits: misfits(&it),
                 engines: it.engines,
                 this_engine: ENGINE_VERSION,
                 differs: None,
@@ -88,6 +93,7 @@ impl Replay {
                     it.records,
                     if versions.is_empty() { "unknown".to_owned() } else { versions.join(", ") },
                 ))?;
+                say(&misfits(&it).iter().map(|it| format!("{it}\n")).collect::<String>())?;
             }
             Err(ReplayError::Differs { seq, then, now }) if self.json => {
                 say_json(&Report {
@@ -97,6 +103,7 @@ impl Replay {
                     engines: Vec::new(),
                     this_engine: ENGINE_VERSION,
                     differs: Some(Difference { seq, then, now }),
+                    misfits: Vec::new(),
                 })?;
                 return Ok(Answer::No);
             }

@@ -1,0 +1,77 @@
+//! Every reason for not acting, one of each: what tests walk, so that none is without a code, an age and a way out.
+//!
+//! Each list is a chain: a `match` that names, for each kind, the next one. A new kind does not compile before it has its place
+//! in the chain.
+
+use mainstay_plan::Time;
+
+use crate::command::{Override, Refusal};
+use crate::record::{RecoveryId, StepRef};
+use crate::waiting::WaitingOn;
+
+/// One of each [`WaitingOn`].
+pub fn waits() -> Vec<WaitingOn> {
+    chain(WaitingOn::Witnesses { need: 1, of: vec!["gateway".to_owned()] }, wait_after)
+}
+
+fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
+    let until = Time::from_millis(60_000);
+    let step = StepRef { recovery: RecoveryId(17), rung: 0, step: 1, attempt: 1 };
+    Some(match it {
+        WaitingOn::Witnesses { .. } => WaitingOn::Paused {
+            component: Some("orders-db".to_owned()),
+            until,
+            by: "ada".to_owned(),
+            reason: "disks are being replaced".to_owned(),
+        },
+        WaitingOn::Paused { .. } => WaitingOn::Traffic {},
+        WaitingOn::Traffic {} => WaitingOn::Dependency { component: "orders-db".to_owned() },
+        WaitingOn::Dependency { .. } => WaitingOn::ObserveMode {},
+        WaitingOn::ObserveMode {} => WaitingOn::CoolDown { until },
+        WaitingOn::CoolDown { .. } => WaitingOn::Approval { expires: Some(until) },
+        WaitingOn::Approval { .. } => WaitingOn::JournalLost {},
+        WaitingOn::JournalLost {} => WaitingOn::NoRungPossible {
+            reasons: vec!["failover_to_standby: `orders-db-b` may lag 7s behind".to_owned()],
+            overrules: vec![Override::Rpo],
+        },
+        WaitingOn::NoRungPossible { .. } => {
+            WaitingOn::Observation { instance: "orders-db-b".to_owned(), until: Some(until) }
+        }
+        WaitingOn::Observation { .. } => WaitingOn::OutcomeUnknown { step, name: "activate orders-db-b".to_owned() },
+        WaitingOn::OutcomeUnknown { .. } => WaitingOn::Step { step, name: "activate orders-db-b".to_owned(), until },
+        WaitingOn::Step { .. } => WaitingOn::ControlPlane {
+            service: "ec2".to_owned(),
+            region: "us-east-1".to_owned(),
+            why: "regional control of ec2 in us-east-1 is known to be down: its canary timed out".to_owned(),
+            until: Some(until),
+        },
+        WaitingOn::ControlPlane { .. } => return None,
+    })
+}
+
+/// One of each [`Refusal`].
+pub fn refusals() -> Vec<Refusal> {
+    let first = Refusal::Unknown { what: "component", name: "payments".to_owned(), known: "orders-db".to_owned() };
+    chain(first, refusal_after)
+}
+
+fn refusal_after(it: &Refusal) -> Option<Refusal> {
+    let component = "orders-db".to_owned();
+    let recovery = RecoveryId(17);
+    Some(match it {
+        Refusal::Unknown { .. } => Refusal::NotDown { component, health: "healthy" },
+        Refusal::NotDown { .. } => Refusal::NotOpen { recovery },
+        Refusal::NotOpen { .. } => Refusal::NotWaiting { recovery, waiting: "verify".to_owned() },
+        Refusal::NotWaiting { .. } => Refusal::OwnerMissing { component, owner: "orders-db-b".to_owned() },
+        Refusal::OwnerMissing { .. } => Refusal::NotPaused,
+        Refusal::NotPaused => Refusal::NotDisplaced { instance: "orders-db-b".to_owned(), state: "standby" },
+        Refusal::NotDisplaced { .. } => return None,
+    })
+}
+
+/// A chain that comes back to where it was would never end.
+const LONGEST: usize = 200;
+
+fn chain<T: Clone>(first: T, after: impl Fn(&T) -> Option<T>) -> Vec<T> {
+    std::iter::successors(Some(first), after).take(LONGEST).collect()
+}
