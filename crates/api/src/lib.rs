@@ -281,8 +281,14 @@ pub struct Recovery {
     pub component: String,
     /// The instance that failed.
     pub failed: String,
-    /// `instance_failure`, …
+    /// `instance_failure`, …; `planned` where nothing failed.
     pub scenario: String,
+    /// Who wanted it and why, where it was planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned: Option<String>,
+    /// For how long clients could not write, where it was planned and got so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_ns: Option<u64>,
     /// `failure_detected`, `recovery_initiated`, `recovery_in_progress`, `recovery_completed`, `recovery_failed`.
     pub status: String,
     /// When it was recognised.
@@ -385,6 +391,24 @@ pub enum Command {
     Resume {
         /// `None`: of all components.
         component: Option<String>,
+    },
+    /// Move a component to another of its instances, as planned.
+    Switch {
+        /// The component.
+        component: String,
+        /// The instance that shall be it.
+        to: String,
+        /// Whether that is waited for until it is in step.
+        graceful: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Move a component back to the instance that it began with, as planned.
+    Failback {
+        /// The component.
+        component: String,
+        /// Why.
+        reason: String,
     },
     /// Say by hand whether actions that need a control plane are tried.
     Breaker {

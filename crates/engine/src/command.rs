@@ -51,6 +51,25 @@ pub enum Command {
         /// `None`: the pause of all components.
         component: Option<String>,
     },
+    /// Move a component to another of its instances, as planned. While a graceful move runs, an ungraceful one to the same
+    /// instance lets it go on without waiting until that is in step.
+    Switch {
+        /// The component.
+        component: String,
+        /// The instance that shall be it.
+        to: String,
+        /// Whether that is waited for until it is in step.
+        graceful: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Move a component back to the instance that it began with, as planned.
+    Failback {
+        /// The component.
+        component: String,
+        /// Why.
+        reason: String,
+    },
     /// Say by hand whether actions that need a control plane are tried.
     Breaker {
         /// The service.
@@ -158,6 +177,16 @@ pub enum Refusal {
         /// The instance that it is bound to.
         owner: String,
     },
+    /// A planned move is not possible now.
+    #[error("`{component}` can't be switched to `{to}` now: {missing}; see `mainstay status {component}`")]
+    NotWhole {
+        /// The component.
+        component: String,
+        /// The instance.
+        to: String,
+        /// What is missing.
+        missing: String,
+    },
     /// Nothing is paused.
     #[error("nothing is paused there; see `mainstay status`")]
     NotPaused,
@@ -180,6 +209,7 @@ impl Refusal {
             Refusal::NotOpen { .. } => "not_open",
             Refusal::NotWaiting { .. } => "not_waiting",
             Refusal::OwnerMissing { .. } => "owner_missing",
+            Refusal::NotWhole { .. } => "not_whole",
             Refusal::NotPaused => "not_paused",
             Refusal::NotDisplaced { .. } => "not_displaced",
         }
@@ -191,6 +221,7 @@ impl Refusal {
             Refusal::Unknown { .. } | Refusal::NotDown { .. } | Refusal::NotPaused | Refusal::NotDisplaced { .. } => {
                 "mainstay status".to_owned()
             }
+            Refusal::NotWhole { component, .. } => format!("mainstay status {component}"),
             Refusal::NotOpen { .. } => "mainstay recoveries".to_owned(),
             Refusal::NotWaiting { recovery, .. } => format!("mainstay recoveries show {recovery}"),
             Refusal::OwnerMissing { .. } => "mainstay journal show --kind bound".to_owned(),

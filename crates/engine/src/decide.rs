@@ -7,12 +7,14 @@ use crate::guard;
 use crate::record::{Body, Completion, PhaseName};
 use crate::recover::{self, Choice};
 use crate::state::{Recovery, RecoveryStatus, State};
+use crate::switch;
 use crate::waiting::WaitingOn;
 
 /// The next decision about a component, or `None` when there is nothing to decide now.
 pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
     let Some(recovery) = &state.components[component.index()].recovery else {
-        return rejoin(state, component).or_else(|| detect(state, component));
+        return (rejoin(state, component).or_else(|| detect(state, component)))
+            .or_else(|| switch::begin(state, component, now));
     };
     match recovery.status {
         RecoveryStatus::FailureDetected => initiate(state, recovery, now),
@@ -23,7 +25,9 @@ pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
 
 /// When [`next`] could say something else although no fact came in.
 pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Time> {
-    let recovery = state.components[component.index()].recovery.as_ref()?;
+    let Some(recovery) = &state.components[component.index()].recovery else {
+        return switch::goes_back_at(state, component).filter(|it| *it > now);
+    };
     let held = recovery.held.as_ref().and_then(|(waiting, _)| waiting.until());
     [held, recover::deadline(state, recovery)].into_iter().flatten().filter(|it| *it > now).min()
 }
@@ -31,12 +35,10 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
 fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
     use mainstay_plan::component::Rejoin;
     let planned = state.plan.component(component);
-    if planned.rejoin == Rejoin::ByHand {
-        return None;
-    }
     let back = planned.instances.iter().copied().find(|it| {
         let instance = &state.instances[it.index()];
-        instance.displaced && instance.health == Health::Healthy
+        let may = planned.rejoin == Rejoin::WhenHealthy || instance.in_order;
+        may && instance.displaced && instance.health == Health::Healthy
     })?;
     Some(Body::Rejoined { instance: state.plan.instance(back).name.clone() })
 }

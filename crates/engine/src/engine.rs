@@ -199,7 +199,30 @@ impl Engine {
 
     /// Whether a command would be taken.
     pub fn check_command(&self, command: &Command) -> Result<(), Refusal> {
-        crate::status::check_command(&self.core.state, command)
+        let state = &self.core.state;
+        crate::status::check_command(state, command)?;
+        let (component, to, graceful) = match command {
+            Command::Switch { component, to, graceful, .. } => (component, state.instance(to), *graceful),
+            Command::Failback { component, .. } => {
+                let original = state.component(component).map(|it| state.plan.component(it).original());
+                (component, original, true)
+            }
+            Command::Recover { .. }
+            | Command::Approve { .. }
+            | Command::Abort { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Breaker { .. }
+            | Command::Adopt { .. } => return Ok(()),
+        };
+        let Some(to) = to.filter(|_| graceful) else { return Ok(()) };
+        match self.soft.far_behind(&state.plan, to) {
+            None => Ok(()),
+            Some(missing) => {
+                let to = state.plan.instance(to).name.clone();
+                Err(Refusal::NotWhole { component: component.clone(), to, missing })
+            }
+        }
     }
 
     fn record(&mut self, now: Time, fact: Body, effects: &mut Vec<Effect>) {
@@ -387,6 +410,9 @@ impl Core {
             | Body::TablePublished { .. }
             | Body::BreakerChanged { .. } => Concerned::Open,
             Body::CanaryChanged { .. } => Concerned::Nobody,
+            Body::InStepChanged { instance: name, .. } => instance(name),
+            Body::SwitchStarted { component: name, .. } => component(name),
+            Body::SwitchUndone { recovery: id, .. } => recovery(*id),
             Body::HealthChanged { instance: name, .. }
             | Body::PositionFrozen { instance: name, .. }
             | Body::Rejoined { instance: name } => instance(name),

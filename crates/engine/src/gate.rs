@@ -55,6 +55,13 @@ impl Gate {
             }
             Body::TablePublished { .. } => self.send_table(state),
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
+            Body::SwitchUndone { recovery, .. } => {
+                // Whatever of it still runs must not go on beside its undoing.
+                let last = state.open_recovery(*recovery).and_then(|it| it.steps.last());
+                if let Some(log) = last.filter(|it| it.ended.is_none()) {
+                    self.waiting.push_back((seq, Effect::Cancel(log.step)));
+                }
+            }
             Body::RecoveryFailed { recovery, .. } => {
                 // An aborted recovery may leave an action running; whoever runs it ends it, if it still runs.
                 let ended = state.history.iter().rev().find(|it| it.id == *recovery);
@@ -76,6 +83,8 @@ impl Gate {
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
             | Body::CanaryChanged { .. }
+            | Body::InStepChanged { .. }
+            | Body::SwitchStarted { .. }
             | Body::BreakerChanged { .. }
             | Body::FailureDetected { .. }
             | Body::Held { .. }
@@ -103,7 +112,10 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
         // A fence does not ask nicely: what does not answer may not obey either.
         StepKind::Stop { from, service } => (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }),
         StepKind::Act { on, action } => (*on, action.clone()),
-        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => return None,
+        StepKind::CutTraffic { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::Verify { .. } => return None,
     };
     Some(Order {
         step,

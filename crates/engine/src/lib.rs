@@ -34,6 +34,7 @@ pub mod route;
 pub mod sentence;
 pub mod state;
 pub mod status;
+pub mod switch;
 pub mod waiting;
 
 pub use command::{Command, Override, Refusal};

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use mainstay_plan::component::Failback;
 use mainstay_plan::observation::{Answer, Health, Observation};
 use mainstay_plan::probe::{ProbeTiming, Watches};
 use mainstay_plan::strategy::StepKind;
@@ -17,9 +18,13 @@ use crate::effect::Effect;
 use crate::machine::{Told, after};
 use crate::record::{Body, Ended, Evidence, StepRef};
 use crate::state::{Recovery, State, StepAt};
+use crate::switch::NEARLY;
 
 /// How many lag samples of an instance are kept.
 const SAMPLES: usize = 32;
+
+/// How often whoever is to be in step is asked: nobody can write meanwhile.
+const CATCHING: Duration = Duration::from_millis(200);
 
 /// A probe whose answer has not come this long after its timeout was lost by whoever asked, and is asked again.
 const LOST_AFTER: Duration = Duration::from_secs(5);
@@ -36,6 +41,8 @@ pub struct Soft {
     touched: BTreeSet<InstanceIx>,
     /// Canaries that were asked since the last look.
     asked: BTreeSet<ControlIx>,
+    /// Instances that a planned move waits for: they are asked more often.
+    catching: BTreeSet<InstanceIx>,
     /// Questions from before this were numbered by another plan.
     since: Time,
     /// Failures asked before this are not believed.
@@ -87,6 +94,7 @@ impl Soft {
             samples: plan.instances.iter().map(|_| VecDeque::new()).collect(),
             touched: BTreeSet::new(),
             asked: BTreeSet::new(),
+            catching: BTreeSet::new(),
             since: now,
             believe_since: Time::ZERO,
             verifying: BTreeMap::new(),
@@ -178,7 +186,9 @@ impl Soft {
 
     /// Changes of health since the last call, as facts.
     pub fn health_changes(&mut self, state: &State) -> Vec<Body> {
-        std::mem::take(&mut self.touched).into_iter().filter_map(|it| self.health_change(state, it)).collect()
+        let touched = std::mem::take(&mut self.touched);
+        let of = |it| self.health_change(state, it).into_iter().chain(self.in_step_change(state, it));
+        touched.into_iter().flat_map(of).collect()
     }
 
     /// Changes of the verdict on canaries since the last call, as facts.
@@ -253,6 +263,7 @@ impl Soft {
                 facts.extend(self.positions(state, *component, bound.since));
             }
             if let Some(recovery) = &open.recovery {
+                facts.extend(self.caught_up(state, recovery, now));
                 facts.extend(self.verified(state, recovery, now));
             }
         }
@@ -302,6 +313,55 @@ impl Soft {
     /// What a takeover by `instance` would lose at most if its component failed at `failed`; `None`: it has not said.
     pub(crate) fn loss(&self, instance: InstanceIx, failed: Time) -> Option<Duration> {
         self.samples[instance.index()].iter().map(|(asked, lag)| *lag + failed.since(*asked)).min()
+    }
+
+    /// Why a standby is too far behind for a planned move, if it is; who reports no lag is not asked.
+    pub(crate) fn far_behind(&self, plan: &Plan, instance: InstanceIx) -> Option<String> {
+        let planned = plan.instance(instance);
+        if !planned.reports_lag {
+            return None;
+        }
+        let most = plan.component(planned.component).switch_lag();
+        match self.samples[instance.index()].back() {
+            None => Some(format!("`{}` has not said how far it lags behind", planned.name)),
+            Some((_, lag)) if *lag > most => {
+                Some(format!("`{}` lags {lag:?} behind, more than {most:?}", planned.name))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Whether the original, to which its component goes back by itself, is nearly in step; a fact where that changes.
+    fn in_step_change(&self, state: &State, instance: InstanceIx) -> Option<Body> {
+        let planned = state.plan.instance(instance);
+        let component = state.plan.component(planned.component);
+        let bound = state.components[planned.component.index()].bound;
+        if component.failback == Failback::Never || component.original() != instance || bound == instance {
+            return None;
+        }
+        let known = !planned.reports_lag || self.samples[instance.index()].back().is_some_and(|it| it.1 <= NEARLY);
+        let in_step = known && self.verdict(&state.plan, instance) == Health::Healthy;
+        let changed = in_step != state.instances[instance.index()].in_step;
+        changed.then(|| Body::InStepChanged { instance: planned.name.clone(), in_step })
+    }
+
+    /// Whether the new owner of a planned move is in step: it lags behind nothing, asked after traffic was cut.
+    fn caught_up(&mut self, state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
+        let (step, to, since) =
+            state.open_steps(recovery).find_map(|(at, step, stand)| match (&step.kind, &stand.at) {
+                (StepKind::CatchUp { to, .. }, StepAt::Running { since }) => Some((at, *to, *since)),
+                _ => None,
+            })?;
+        if self.catching.insert(to) {
+            for probe in &state.plan.instance(to).probes {
+                self.ask_now(*probe, now);
+            }
+        }
+        let in_step = self.samples[to.index()].iter().any(|(asked, lag)| *asked >= since && lag.is_zero());
+        in_step.then(|| {
+            self.catching.remove(&to);
+            Body::StepEnded { step, ended: Ended::Done }
+        })
     }
 
     fn verified(&mut self, state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
@@ -398,7 +458,9 @@ impl Soft {
         let timing = plan.probe(probe).timing;
         let watch = &mut self.probes[probe.index()];
         let again = std::mem::take(&mut watch.ask_again);
-        let spacing = if watch.in_doubt() { timing.fast_interval } else { timing.interval };
+        let awaited = matches!(plan.probe(probe).watches, Watches::Instance(it) if self.catching.contains(&it));
+        let usual = if watch.in_doubt() { timing.fast_interval } else { timing.interval };
+        let spacing = if awaited { usual.min(CATCHING) } else { usual };
         let at = if again { now } else { now.max(started + spacing) };
         self.schedule(probe, at);
     }

@@ -10,6 +10,12 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         Body::FailureDetected { component, instance, scenario, .. } => {
             Some((NoticeLevel::Warning, format!("{component}: {} of `{instance}` detected", scenario.word())))
         }
+        Body::SwitchStarted { component, to, by, reason, .. } => {
+            Some((NoticeLevel::Info, format!("{component}: planned switch to `{to}` by {by}: {reason}")))
+        }
+        Body::SwitchUndone { recovery, why } => {
+            Some((NoticeLevel::Warning, format!("{recovery} is undone, the old owner is made active again: {why}")))
+        }
         Body::Held { recovery, waiting } => {
             let text = format!("{recovery} waits: {waiting}; to overrule: {}", waiting.way_out(*recovery));
             Some((NoticeLevel::Warning, text))
@@ -20,6 +26,7 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
                 Completion::ByRung { strategy, instance } => {
                     format!("{recovery} completed by {}: `{instance}` serves", strategy.word())
                 }
+                Completion::Switched { instance } => format!("{recovery} completed as planned: `{instance}` serves"),
                 Completion::ByItself => format!("{recovery} closed: healthy again without us"),
             },
         )),
@@ -60,6 +67,7 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         | Body::Bound { .. }
         | Body::Rejoined { .. }
         | Body::TablePublished { .. }
+        | Body::InStepChanged { .. }
         | Body::CanaryChanged { .. } => None,
     }
 }

@@ -63,7 +63,10 @@ fn refusal_after(it: &Refusal) -> Option<Refusal> {
         Refusal::NotDown { .. } => Refusal::NotOpen { recovery },
         Refusal::NotOpen { .. } => Refusal::NotWaiting { recovery, waiting: "verify".to_owned() },
         Refusal::NotWaiting { .. } => Refusal::OwnerMissing { component, owner: "orders-db-b".to_owned() },
-        Refusal::OwnerMissing { .. } => Refusal::NotPaused,
+        Refusal::OwnerMissing { .. } => {
+            Refusal::NotWhole { component, to: "orders-db-b".to_owned(), missing: "`orders-db-b` is down".to_owned() }
+        }
+        Refusal::NotWhole { .. } => Refusal::NotPaused,
         Refusal::NotPaused => Refusal::NotDisplaced { instance: "orders-db-b".to_owned(), state: "standby" },
         Refusal::NotDisplaced { .. } => return None,
     })

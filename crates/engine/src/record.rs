@@ -122,6 +122,11 @@ pub enum Completion {
         /// The instance that is the component now.
         instance: String,
     },
+    /// As it was planned.
+    Switched {
+        /// The instance that is the component now.
+        instance: String,
+    },
     /// The component was healthy again before anything was done.
     ByItself,
 }
@@ -239,6 +244,13 @@ pub enum Body {
         /// Why.
         reason: String,
     },
+    /// Whether an instance to which its component may go back is nearly in step.
+    InStepChanged {
+        /// The instance.
+        instance: String,
+        /// Whether it is.
+        in_step: bool,
+    },
     /// The verdict on a control plane's canary changed.
     CanaryChanged {
         /// The service.
@@ -271,6 +283,28 @@ pub enum Body {
         /// The end of the last good observation before it: where the clock of the objectives starts.
         #[serde(with = "crate::codec::optional_time_nanos")]
         last_good: Option<Time>,
+    },
+    /// A planned move begins; this opens a recovery, named after this record.
+    SwitchStarted {
+        /// The component.
+        component: String,
+        /// The instance that hands over.
+        from: String,
+        /// The instance that takes over.
+        to: String,
+        /// Who wants it.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Whether the new owner is waited for until it is in step.
+        graceful: bool,
+    },
+    /// A planned move failed after something was done to an instance: the old owner is made active again.
+    SwitchUndone {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        why: String,
     },
     /// The recovery waits, and for what.
     Held {
@@ -421,6 +455,9 @@ impl Body {
             Body::Commanded { .. } => "commanded",
             Body::JournalLost { .. } => "journal_lost",
             Body::CanaryChanged { .. } => "canary_changed",
+            Body::InStepChanged { .. } => "in_step_changed",
+            Body::SwitchStarted { .. } => "switch_started",
+            Body::SwitchUndone { .. } => "switch_undone",
             Body::FailureDetected { .. } => "failure_detected",
             Body::Held { .. } => "held",
             Body::RecoveryInitiated { .. } => "recovery_initiated",
@@ -454,8 +491,11 @@ impl Body {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::InStepChanged { .. }
             | Body::CanaryChanged { .. } => true,
             Body::FailureDetected { .. }
+            | Body::SwitchStarted { .. }
+            | Body::SwitchUndone { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }

@@ -87,6 +87,8 @@ impl Teller {
             ),
             Body::Commanded { command, by } => format!("{by}: {}", self.command(command)),
             Body::JournalLost { reason } => format!("the journal can't be written any more: {reason}"),
+            Body::InStepChanged { instance, in_step: true } => format!("{instance} is nearly in step"),
+            Body::InStepChanged { instance, in_step: false } => format!("{instance} is not in step"),
             Body::CanaryChanged { service, region, to, since, evidence } => format!(
                 "canary of {service} in {region}: {} since {}{}",
                 to.word(),
@@ -94,6 +96,8 @@ impl Teller {
                 shown_evidence(std::slice::from_ref(evidence))
             ),
             Body::FailureDetected { .. }
+            | Body::SwitchStarted { .. }
+            | Body::SwitchUndone { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }
@@ -115,6 +119,13 @@ impl Teller {
             Body::FailureDetected { component, instance, scenario, last_good, .. } => {
                 let good = last_good.map(|it| format!(", last good {}", (self.moment)(it))).unwrap_or_default();
                 format!("{component} failed on {instance}: {}{good}", scenario.word())
+            }
+            Body::SwitchStarted { component, from, to, by, reason, graceful } => {
+                let way = if *graceful { "" } else { ", without waiting until it is in step" };
+                format!("planned switch of {component} from {from} to {to} by {by}{way}: {reason}")
+            }
+            Body::SwitchUndone { recovery, why } => {
+                format!("{recovery}: undone, the old owner is made active again: {why}")
             }
             Body::Held { recovery, waiting } => format!("{recovery} waits: {waiting}"),
             Body::RecoveryInitiated { recovery, overruled } if overruled.is_empty() => {
@@ -155,6 +166,9 @@ impl Teller {
                     Completion::ByRung { strategy, instance } => {
                         format!("{recovery} completed by {} to {instance} in {}", strategy.word(), self.nanos(whole))
                     }
+                    Completion::Switched { instance } => {
+                        format!("{recovery} completed: {instance} has taken over as planned in {}", self.nanos(whole))
+                    }
                     Completion::ByItself => format!("{recovery} completed: healthy again before anything was done"),
                 }
             }
@@ -172,6 +186,7 @@ impl Teller {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::InStepChanged { .. }
             | Body::CanaryChanged { .. } => return None,
         })
     }
@@ -197,6 +212,11 @@ impl Teller {
                 format!("pause {} until {}: {reason}", whom(component), (self.moment)(*until))
             }
             Command::Resume { component } => format!("resume {}", whom(component)),
+            Command::Switch { component, to, graceful, reason } => {
+                let way = if *graceful { "" } else { ", ungraceful" };
+                format!("switch {component} to {to}{way}: {reason}")
+            }
+            Command::Failback { component, reason } => format!("failback {component}: {reason}"),
             Command::Breaker { service, region, hold, reason } => {
                 let of = region.as_ref().map(|it| format!(" in {it}")).unwrap_or_default();
                 format!("breaker {service}{of} {}: {reason}", hold.word())

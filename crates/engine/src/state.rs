@@ -6,6 +6,7 @@
 mod control;
 mod fold;
 mod recovery;
+mod switch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
 use crate::breaker::{Hold, Position};
 use crate::machine::{Illegal, Standing};
 use crate::record::{RecoveryId, StepRef};
-pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress};
+pub use recovery::{Cause, Planned, Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
 const HISTORY: usize = 256;
@@ -76,6 +77,12 @@ pub struct InstanceState {
     pub partly_answering: bool,
     /// Whether it was displaced by a takeover and has not rejoined.
     pub displaced: bool,
+    /// Whether it handed over in order and was told so: its data did not diverge, and it rejoins once it is healthy.
+    pub in_order: bool,
+    /// Since when it is healthy, and not displaced.
+    pub whole_since: Time,
+    /// Whether it is nearly in step, where its component may go back to it by itself.
+    pub in_step: bool,
     /// What it would lose as a standby, frozen when the failure was seen: outer `None`: not frozen; inner `None`: unknown.
     pub frozen_loss: Option<Option<Duration>>,
 }
@@ -98,6 +105,9 @@ impl InstanceState {
             last_good: None,
             partly_answering: false,
             displaced: false,
+            in_order: false,
+            whole_since: Time::ZERO,
+            in_step: false,
             frozen_loss: None,
         }
     }
@@ -112,6 +122,10 @@ pub struct ComponentState {
     pub recovery: Option<Recovery>,
     /// When the last recovery that did something ended.
     pub last_ended: Option<Time>,
+    /// A planned move that was asked for, until it begins.
+    pub asked: Option<Asked>,
+    /// When a planned move ended last.
+    pub moved: Option<Time>,
     /// Witnesses have answered since this failed observation.
     pub witnessed: Option<Time>,
     /// Its pause, if there is one.
@@ -172,6 +186,19 @@ impl Control {
     }
 }
 
+/// A planned move that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The instance that shall be the component.
+    pub to: InstanceIx,
+    /// Who asked.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Whether the new owner is waited for until it is in step.
+    pub graceful: bool,
+}
+
 /// Recoveries are held back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
@@ -204,8 +231,15 @@ impl State {
     /// The state before the first record.
     pub fn new(plan: Arc<Plan>) -> State {
         let names = Names::of(&plan);
-        let component =
-            |bound| ComponentState { bound, recovery: None, last_ended: None, witnessed: None, paused: None };
+        let component = |bound| ComponentState {
+            bound,
+            recovery: None,
+            last_ended: None,
+            asked: None,
+            moved: None,
+            witnessed: None,
+            paused: None,
+        };
         State {
             seq: 0,
             adopted: None,
@@ -248,6 +282,7 @@ impl State {
         for (old, was) in self.plan.instances.iter().zip(&self.instances) {
             if let Some(ix) = next.instance(&old.name) {
                 next.instances[ix.index()].displaced = was.displaced;
+                next.instances[ix.index()].in_order = was.in_order;
             }
         }
         for (old, was) in self.plan.components.iter().zip(self.components) {
@@ -257,6 +292,7 @@ impl State {
             let component = &mut next.components[ix.index()];
             component.bound = is_one_of_them.unwrap_or(component.bound);
             component.last_ended = was.last_ended;
+            component.moved = was.moved;
             component.paused = was.paused;
         }
         for (old, was) in self.plan.controls.iter().zip(self.controls) {
@@ -305,7 +341,12 @@ impl State {
     /// The play of the rung that is tried.
     pub fn play(&self, recovery: &Recovery) -> Option<&Play> {
         let progress = recovery.progress.as_ref()?;
-        self.plan.component(recovery.component).ladder.get(recovery.rung)?.plays.get(&progress.from)
+        let component = self.plan.component(recovery.component);
+        if let Some(planned) = recovery.planned() {
+            let switch = component.switch(progress.from, planned.to)?;
+            return Some(if planned.back { &switch.back } else { &switch.play });
+        }
+        component.ladder.get(recovery.rung)?.plays.get(&progress.from)
     }
 
     /// The steps that are to be done at the moment: those of the stage under way that are not done.

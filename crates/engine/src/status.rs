@@ -4,7 +4,7 @@
 use mainstay_plan::control::ControlPlane;
 use mainstay_plan::observation::Health;
 use mainstay_plan::strategy::Strategy;
-use mainstay_plan::{ComponentIx, Time};
+use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::command::{Command, Refusal};
 use crate::engine::Engine;
@@ -12,6 +12,7 @@ use crate::guard;
 use crate::record::RecoveryId;
 use crate::recover::{self, Choice};
 use crate::state::{Recovery, State};
+use crate::switch;
 use crate::waiting::WaitingOn;
 
 /// Whether a component could be recovered at this moment.
@@ -112,6 +113,15 @@ pub(crate) fn check_command(state: &State, command: &Command) -> Result<(), Refu
             };
             if paused { Ok(()) } else { Err(Refusal::NotPaused) }
         }
+        Command::Switch { component, to, graceful, .. } => {
+            let ix = component_named(state, component)?;
+            let to = one_of(state, ix, to)?;
+            switch::check(state, ix, to, *graceful)
+        }
+        Command::Failback { component, .. } => {
+            let ix = component_named(state, component)?;
+            switch::check(state, ix, state.plan.component(ix).original(), true)
+        }
         Command::Breaker { service, region, .. } => {
             let all = &state.plan.controls;
             let fits = |it: &ControlPlane| it.service == *service && region.as_ref().is_none_or(|r| *r == it.region);
@@ -137,6 +147,16 @@ pub(crate) fn check_command(state: &State, command: &Command) -> Result<(), Refu
             }
         }
     }
+}
+
+/// The instance of that name that the component can be.
+fn one_of(state: &State, component: ComponentIx, name: &str) -> Result<InstanceIx, Refusal> {
+    let all = &state.plan.component(component).instances;
+    state.instance(name).filter(|it| all.contains(it)).ok_or_else(|| Refusal::Unknown {
+        what: "instance",
+        name: name.to_owned(),
+        known: all.iter().map(|it| state.plan.instance(*it).name.as_str()).collect::<Vec<_>>().join(", "),
+    })
 }
 
 fn component_named(state: &State, name: &str) -> Result<ComponentIx, Refusal> {

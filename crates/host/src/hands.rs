@@ -185,6 +185,7 @@ fn actions(plan: &Plan) -> impl Iterator<Item = (&str, &Action)> {
             StepKind::CutTraffic { .. }
             | StepKind::Stop { .. }
             | StepKind::TakeOver { .. }
+            | StepKind::CatchUp { .. }
             | StepKind::Verify { .. } => None,
         })
     })

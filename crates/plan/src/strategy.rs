@@ -123,6 +123,13 @@ pub enum StepKind {
         /// How it is controlled.
         service: Service,
     },
+    /// Wait until `to` has everything that `from` ever acknowledged: it says so, asked after the cut.
+    CatchUp {
+        /// The new owner.
+        to: InstanceIx,
+        /// The old owner.
+        from: InstanceIx,
+    },
     /// Do something to an instance: restart it, promote it.
     Act {
         /// To which.
@@ -148,7 +155,7 @@ impl StepKind {
     /// Which part of the time to recover it is counted as.
     pub const fn phase(&self) -> Phase {
         match self {
-            StepKind::CutTraffic { .. } | StepKind::Stop { .. } => Phase::Fence,
+            StepKind::CutTraffic { .. } | StepKind::CatchUp { .. } | StepKind::Stop { .. } => Phase::Fence,
             StepKind::Act { .. } | StepKind::TakeOver { .. } => Phase::Act,
             StepKind::Verify { .. } => Phase::Converge,
         }
@@ -158,7 +165,7 @@ impl StepKind {
     pub const fn is_irreversible(&self) -> bool {
         match self {
             StepKind::Act { .. } | StepKind::TakeOver { .. } | StepKind::Stop { .. } => true,
-            StepKind::CutTraffic { .. } | StepKind::Verify { .. } => false,
+            StepKind::CutTraffic { .. } | StepKind::CatchUp { .. } | StepKind::Verify { .. } => false,
         }
     }
 }

@@ -628,6 +628,9 @@ impl World {
     /// The rung that an order belongs to.
     fn rung_of(&self, order: &Order) -> Option<(ComponentIx, usize, Strategy)> {
         let recovery = self.engine()?.state().open_recovery(order.step.recovery)?;
+        if recovery.planned().is_some() {
+            return Some((recovery.component, usize::MAX, Strategy::FailoverToStandby));
+        }
         let rung = self.plan.component(recovery.component).ladder.get(order.step.rung)?;
         Some((recovery.component, order.step.rung, rung.strategy))
     }

@@ -8,6 +8,7 @@ mod breaker;
 mod check;
 mod completions;
 mod explain;
+mod failback;
 mod init;
 pub(crate) mod journal;
 mod man;
@@ -20,6 +21,7 @@ mod resume;
 pub(crate) mod run;
 mod schema;
 mod status;
+mod switch;
 pub(crate) mod traffic;
 mod upgrade;
 mod watch;
@@ -87,6 +89,8 @@ enum Command {
     Pause(pause::Pause),
     Resume(resume::Resume),
     Adopt(adopt::Adopt),
+    Switch(switch::Switch),
+    Failback(failback::Failback),
     Breaker(breaker::Breaker),
     Journal(journal::Journal),
     Completions(completions::Completions),
@@ -98,7 +102,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries"]),
-    ("Act", &["recover", "approve", "abort", "pause", "resume", "adopt", "breaker"]),
+    ("Act", &["recover", "switch", "failback", "approve", "abort", "pause", "resume", "adopt", "breaker"]),
     ("Prove", &["journal"]),
     ("More", &["completions", "man", "help"]),
 ];
@@ -129,6 +133,8 @@ impl Cli {
             Command::Pause(it) => it.run(&cx),
             Command::Resume(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
+            Command::Switch(it) => it.run(&cx),
+            Command::Failback(it) => it.run(&cx),
             Command::Breaker(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),
             Command::Completions(it) => it.run(),

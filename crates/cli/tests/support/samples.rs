@@ -140,6 +140,8 @@ pub(crate) fn recovery() -> Recovery {
         component: "orders-db".to_owned(),
         failed: "orders-db".to_owned(),
         scenario: "instance_failure".to_owned(),
+        planned: None,
+        stopped_ns: None,
         status: "recovery_completed".to_owned(),
         detected_ns: start + 2_600_000_000,
         last_good_ns: Some(start),

@@ -16,6 +16,7 @@ use crate::breaker;
 use crate::decide::{completed_by_itself, hold, observation, phases};
 use crate::record::{Body, Completion, StepRef};
 use crate::state::{Recovery, State, StepAt};
+use crate::switch;
 use crate::waiting::WaitingOn;
 use choose::fence_of;
 pub use choose::{Choice, Passed, choose};
@@ -27,12 +28,21 @@ const HOST_GRACE: Duration = Duration::from_secs(2);
 /// The next decision about a recovery that was initiated.
 pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     if let Some(why) = &recovery.aborted {
-        return Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() });
+        return Some(match recovery.planned() {
+            Some(planned) => switch::aborted(state, recovery, planned, why),
+            None => Body::RecoveryFailed { recovery: recovery.id, why: why.clone() },
+        });
     }
     let (Some(progress), Some(play)) = (&recovery.progress, state.play(recovery)) else {
-        return next_rung(state, recovery, now);
+        return match recovery.planned() {
+            Some(planned) => switch::next(state, recovery, planned),
+            None => next_rung(state, recovery, now),
+        };
     };
     if progress.stage().is_none() {
+        if let Some(planned) = recovery.planned() {
+            return Some(switch::completed(state, recovery, planned, play, now));
+        }
         return completed(state, recovery, play, now);
     }
     steps::next(state, recovery, progress, play, now)
@@ -64,7 +74,10 @@ fn running<'a>(state: &'a State, recovery: &'a Recovery) -> impl Iterator<Item =
 fn patience(step: &Step) -> Duration {
     match step.kind {
         StepKind::Stop { .. } | StepKind::Act { .. } => step.timeout + HOST_GRACE,
-        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => step.timeout,
+        StepKind::CutTraffic { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::Verify { .. } => step.timeout,
     }
 }
 
@@ -73,6 +86,7 @@ fn late(step: &Step) -> String {
         StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => {
             format!("not every traffic process acknowledged within {:?}", step.timeout)
         }
+        StepKind::CatchUp { .. } => format!("it was not in step within {:?}", step.timeout),
         StepKind::Verify { .. } => format!("no good answer within {:?}", step.timeout),
         StepKind::Stop { .. } | StepKind::Act { .. } => {
             format!("the host did not say how it ended within {:?}", patience(step))

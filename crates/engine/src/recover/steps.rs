@@ -42,6 +42,11 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
             StepAt::Running { since } if *since + patience(step) <= now => {
                 return Some(Body::StepTimedOut { step: at, why: late(step) });
             }
+            // Whoever died can't be caught up with: its failure is recovered as one.
+            StepAt::Running { .. } if stand.waits_for_the_dead(step) => {
+                let why = "the old owner went down before it had handed over".to_owned();
+                return Some(Body::StepTimedOut { step: at, why });
+            }
             StepAt::Running { .. } => {
                 is_running = true;
                 continue;
@@ -69,7 +74,8 @@ impl Stand<'_> {
         // Nothing was done yet; or what is to be done once more, because nobody knows whether it was done, has had its
         // effect.
         let again = play.to == progress.from && at.attempt > 0 && matches!(step.kind, StepKind::Act { .. });
-        if failed.health == Health::Healthy && (!recovery.irreversible || again) {
+        let is_failure = recovery.planned().is_none();
+        if is_failure && failed.health == Health::Healthy && (!recovery.irreversible || again) {
             return Move::Record(completed_by_itself(recovery, now));
         }
         if step.kind.is_irreversible()
@@ -103,13 +109,18 @@ impl Stand<'_> {
             return Some(Move::Wait(waiting));
         }
         let bound = state.components[recovery.component.index()].bound;
-        if failed.health == Health::Down
+        if recovery.planned().is_none()
+            && failed.health == Health::Down
             && bound == progress.from
             && let Some(waiting) = witnesses(state, recovery)
         {
             return Some(Move::Wait(waiting));
         }
-        if failed.health == Health::Unknown && play.to != progress.from && !self.is_stopped() {
+        if recovery.planned().is_none()
+            && failed.health == Health::Unknown
+            && play.to != progress.from
+            && !self.is_stopped()
+        {
             return Some(Move::Wait(observation(state, progress.from)));
         }
         if failed.health == Health::Healthy && bound == progress.from && self.was_stopped() {
@@ -126,6 +137,10 @@ impl Stand<'_> {
             }
             Health::Down | Health::Healthy => None,
         }
+    }
+
+    fn waits_for_the_dead(&self, step: &Step) -> bool {
+        matches!(step.kind, StepKind::CatchUp { from, .. } if self.state.instances[from.index()].health == Health::Down)
     }
 
     /// Whether something was done in this rung to the instance that takes over.

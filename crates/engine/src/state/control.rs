@@ -10,10 +10,8 @@ use crate::record::{Ended, Evidence, RecoveryId, StepRef};
 impl State {
     /// The control plane that a step needs.
     pub(crate) fn control_of(&self, step: StepRef) -> Option<ControlIx> {
-        let recovery = self.open_recovery(step.recovery)?;
-        let from = recovery.progress.as_ref()?.from;
-        let rung = self.plan.component(recovery.component).ladder.get(step.rung)?;
-        rung.plays.get(&from)?.steps.get(step.step)?.control
+        let recovery = self.open_recovery(step.recovery).filter(|it| it.rung == step.rung)?;
+        self.play(recovery)?.steps.get(step.step)?.control
     }
 
     /// What the end of a step says about its control plane. A canary that answers knows better.

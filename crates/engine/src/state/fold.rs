@@ -8,6 +8,7 @@ use mainstay_plan::strategy::{Phase, Step, StepKind};
 use mainstay_plan::{InstanceIx, Time};
 
 use super::control::Change;
+use super::switch::Started;
 use super::{
     ComponentState, HISTORY, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog,
     StepProgress,
@@ -54,7 +55,7 @@ impl State {
                 self.routing.refused = Some(reason.clone());
             }
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
-            Body::Commanded { command, by } => self.on_command(command, by),
+            Body::Commanded { command, by } => self.on_command(at, command, by),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
             Body::CanaryChanged { service, region, to, since, evidence } => {
                 self.on_canary(service, region, *to, *since, evidence);
@@ -65,8 +66,21 @@ impl State {
             Body::FailureDetected { component, instance, scenario, first_failed, last_good } => {
                 if let Some(ix) = self.component(component) {
                     let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
+                    self.components[ix.index()].asked = None;
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
+                }
+            }
+            Body::SwitchStarted { component, from, to, by, reason, graceful } => {
+                let started = Started { component, from, to, by, reason, graceful: *graceful };
+                self.on_switch_started(at, RecoveryId(seq), &started);
+            }
+            Body::SwitchUndone { recovery, why } => self.on_switch_undone(at, *recovery, why),
+            Body::InStepChanged { instance, in_step } => {
+                if let Some(ix) = self.instance(instance) {
+                    let instance = &mut self.instances[ix.index()];
+                    instance.in_step = *in_step;
+                    instance.whole_since = instance.whole_since.max(at);
                 }
             }
             Body::Held { recovery, waiting } => {
@@ -97,10 +111,10 @@ impl State {
                     it.held = None;
                 });
             }
-            Body::Bound { component, instance, .. } => self.on_bound(component, instance),
+            Body::Bound { component, instance, .. } => self.on_bound(at, component, instance),
             Body::Rejoined { instance } => {
                 if let Some(ix) = self.instance(instance) {
-                    self.instances[ix.index()].displaced = false;
+                    self.rejoin(at, ix);
                 }
             }
             Body::TablePublished { epoch, targets } => self.on_published(*epoch, targets),
@@ -131,7 +145,7 @@ impl State {
 
     /// Moves a recovery on, and changes what goes with it. What can't come is noted, and changes nothing; of a recovery that
     /// is not known any more nobody can say whether it could.
-    fn moved(&mut self, id: RecoveryId, input: RecoveryInput, change: impl FnOnce(&mut Recovery)) {
+    pub(super) fn moved(&mut self, id: RecoveryId, input: RecoveryInput, change: impl FnOnce(&mut Recovery)) {
         let open = self.open.get(&id).and_then(|it| self.components[it.index()].recovery.as_mut());
         let illegal = match open {
             Some(recovery) => match RecoveryLife::next(recovery.status, input) {
@@ -217,7 +231,7 @@ impl State {
         }
     }
 
-    fn doubt(&mut self, at: Time, ix: InstanceIx) {
+    pub(super) fn doubt(&mut self, at: Time, ix: InstanceIx) {
         let instance = &mut self.instances[ix.index()];
         instance.health = Health::Unknown;
         instance.unseen_since = at;
@@ -227,6 +241,9 @@ impl State {
     fn on_health(&mut self, at: Time, name: &str, to: Health, since: Time, last_good: Option<Time>, partly: bool) {
         let Some(ix) = self.instance(name) else { return };
         let instance = &mut self.instances[ix.index()];
+        if to == Health::Healthy && instance.health != Health::Healthy {
+            instance.whole_since = at;
+        }
         instance.health = to;
         instance.since = since;
         if to == Health::Unknown {
@@ -386,7 +403,7 @@ impl State {
         }
     }
 
-    fn on_bound(&mut self, component: &str, instance: &str) {
+    fn on_bound(&mut self, at: Time, component: &str, instance: &str) {
         let Some(component) = self.component(component) else { return };
         let known = self.instance(instance).filter(|it| self.plan.instance(*it).component == component);
         let Some(instance) = known else {
@@ -397,8 +414,10 @@ impl State {
         let before = std::mem::replace(&mut self.components[component.index()].bound, instance);
         if before != instance {
             self.instances[before.index()].displaced = true;
+            self.hand_over_in_order(at, component, before);
         }
         self.instances[instance.index()].displaced = false;
+        self.instances[instance.index()].in_order = false;
         if let Some(recovery) = &mut self.components[component.index()].recovery {
             recovery.cut = false;
         }
@@ -406,11 +425,16 @@ impl State {
 
     /// A standby that was activated, or may have been, and did not take over is no standby any more: it may have a history
     /// of its own.
-    fn displace_half_activated(&mut self, id: RecoveryId) {
+    fn rejoin(&mut self, at: Time, ix: InstanceIx) {
+        let instance = &mut self.instances[ix.index()];
+        instance.displaced = false;
+        instance.in_order = false;
+        instance.whole_since = at;
+    }
+
+    pub(super) fn displace_half_activated(&mut self, id: RecoveryId) {
         let Some(recovery) = self.open_recovery(id) else { return };
-        let Some(progress) = &recovery.progress else { return };
-        let rung = self.plan.component(recovery.component).ladder.get(recovery.rung);
-        let Some(play) = rung.and_then(|it| it.plays.get(&progress.from)) else { return };
+        let Some(play) = self.play(recovery) else { return };
         let bound = self.components[recovery.component.index()].bound;
         let activates = |log: &StepLog| {
             let kind = play.steps.get(log.step.step).map(|it| &it.kind);
@@ -424,7 +448,7 @@ impl State {
         }
     }
 
-    fn on_command(&mut self, command: &Command, by: &str) {
+    fn on_command(&mut self, at: Time, command: &Command, by: &str) {
         match command {
             Command::Recover { component, .. } => {
                 let Some(ix) = self.component(component) else { return };
@@ -448,12 +472,16 @@ impl State {
                 self.set_pause(component.as_deref(), pause);
             }
             Command::Resume { component } => self.set_pause(component.as_deref(), None),
+            Command::Switch { component, to, graceful, reason } => {
+                self.on_asked(at, component, Some(to), *graceful, by, reason);
+            }
+            Command::Failback { component, reason } => self.on_asked(at, component, None, true, by, reason),
             Command::Breaker { service, region, hold, reason } => {
                 self.on_said(by, service, region.as_deref(), *hold, reason);
             }
             Command::Adopt { instance, .. } => {
                 if let Some(ix) = self.instance(instance) {
-                    self.instances[ix.index()].displaced = false;
+                    self.rejoin(at, ix);
                 }
             }
         }
@@ -476,7 +504,10 @@ impl State {
         let component = &mut self.components[ix.index()];
         let Some(mut recovery) = component.recovery.take() else { return };
         recovery.close(at);
-        if recovery.status == RecoveryStatus::RecoveryFailed || !recovery.steps.is_empty() {
+        if recovery.planned().is_some() {
+            // What was planned holds no later recovery back.
+            component.moved = Some(at);
+        } else if recovery.status == RecoveryStatus::RecoveryFailed || !recovery.steps.is_empty() {
             component.last_ended = Some(at);
         }
         component.witnessed = None;
@@ -514,6 +545,9 @@ fn touched(kind: &StepKind) -> Vec<InstanceIx> {
     match kind {
         StepKind::Stop { from, .. } => vec![*from],
         StepKind::Act { on, .. } => vec![*on],
-        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => Vec::new(),
+        StepKind::CutTraffic { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::Verify { .. } => Vec::new(),
     }
 }

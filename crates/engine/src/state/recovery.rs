@@ -50,6 +50,8 @@ pub struct Recovery {
     pub component_name: String,
     /// The name of the instance that failed.
     pub failed: String,
+    /// Why there is a recovery.
+    pub cause: Cause,
     /// What failed, classified.
     pub scenario: Scenario,
     /// When it was recognised.
@@ -94,6 +96,30 @@ pub struct Recovery {
     pub ended: Option<Time>,
     /// How it was completed.
     pub completion: Option<Completion>,
+}
+
+/// Why there is a recovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Something failed.
+    Failure,
+    /// Someone wants it so.
+    Planned(Planned),
+}
+
+/// A planned move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The instance that takes over.
+    pub to: InstanceIx,
+    /// Who wants it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Whether the new owner is waited for until it is in step.
+    pub graceful: bool,
+    /// Whether it is being undone.
+    pub back: bool,
 }
 
 /// How far the rung that is tried is.
@@ -181,6 +207,21 @@ impl StepProgress {
 }
 
 impl Recovery {
+    /// The planned move that it is, if it is one.
+    pub fn planned(&self) -> Option<&Planned> {
+        match &self.cause {
+            Cause::Planned(planned) => Some(planned),
+            Cause::Failure => None,
+        }
+    }
+
+    pub(super) fn planned_mut(&mut self) -> Option<&mut Planned> {
+        match &mut self.cause {
+            Cause::Planned(planned) => Some(planned),
+            Cause::Failure => None,
+        }
+    }
+
     pub(super) fn open(
         component: ComponentIx,
         component_name: &str,
@@ -194,6 +235,7 @@ impl Recovery {
             component,
             component_name: component_name.to_owned(),
             failed: failed.to_owned(),
+            cause: Cause::Failure,
             scenario,
             opened: Time::ZERO,
             first_failed,

@@ -45,6 +45,11 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
         "resumes" => {
             Command::Resume { component: rest.first().map(|it| (*it).to_owned()).filter(|it| it != "everything") }
         }
+        "switches" => {
+            let to = flag("to").ok_or("to which instance?")?.to_owned();
+            Command::Switch { component: first()?, to, graceful: !rest.contains(&"--ungraceful"), reason }
+        }
+        "fails" => Command::Failback { component: flag("back").ok_or("fails back what?")?.to_owned(), reason },
         "holds" => {
             // `holds ec2 open in r1`, `holds ec2 auto`
             let hold = rest.get(1).and_then(|word| Hold::ALL.into_iter().find(|it| it.word() == *word));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::controls;
 use super::fields::{At, Cx};
@@ -12,11 +13,13 @@ use super::raw::{File, RawAct, RawComponent, RawFence, RawInstance, RawProbe, Ra
 use super::references::{dependencies, standby_owners, witness_rules};
 use super::routes::NOWHERE;
 use super::rules;
+use super::switches;
 use crate::action::Service;
 use crate::component::{Component, Instance, Witness, WitnessRule};
 use crate::finding::Span;
 use crate::policy::SiteGuards;
 use crate::probe::{Address, Probe, ProbeKind, ProbeTiming, Watches};
+use crate::strategy::Rung;
 use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 
 /// Where the nouns of a plan stand in its file.
@@ -44,6 +47,9 @@ pub(crate) struct Linked {
 pub(super) struct Parts {
     pub(super) services: Vec<Option<Service>>,
     pub(super) activate: Vec<Vec<RawAct>>,
+    pub(super) demote: Vec<Vec<RawAct>>,
+    /// How long a switchover's catching up and verifying may take, by component.
+    pub(super) switch_times: Vec<(Duration, Duration)>,
     pub(super) names: Vec<At<String>>,
     pub(super) fences: Vec<Option<(RawFence, Span)>>,
     pub(super) route_places: Vec<Span>,
@@ -110,7 +116,10 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     };
     for (at, ladder) in ladders.into_iter().enumerate() {
         let component = ComponentIx(index(at));
-        let rungs = ladder.iter().map(|rung| plays::rung(cx, &plan, &parts, &instances, component, rung)).collect();
+        let rungs: Vec<Rung> =
+            ladder.iter().map(|rung| plays::rung(cx, &plan, &parts, &instances, component, rung)).collect();
+        let switches = switches::switches(cx, &plan, &parts, component, &ladder, &rungs);
+        plan.components[at].switches = switches;
         plan.components[at].ladder = rungs;
     }
     Linked { plan, places }
@@ -196,7 +205,10 @@ fn component(
         routes: Vec::new(),
         rejoin: raw.rejoin,
         backups: raw.backups,
+        switches: Vec::new(),
+        failback: raw.failback,
     });
+    parts.switch_times.push((raw.catch_up, raw.switch_verify));
     Waiting { ladder: raw.ladder, witnesses: raw.witnesses, depends_on: raw.depends_on }
 }
 
@@ -228,6 +240,7 @@ fn instance(plan: &mut Plan, parts: &mut Parts, component: ComponentIx, raw: Raw
     });
     parts.services.push(raw.service);
     parts.activate.push(raw.activate);
+    parts.demote.push(raw.demote);
     parts.names.push(raw.name);
     ix
 }

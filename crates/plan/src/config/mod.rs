@@ -29,6 +29,7 @@ pub(crate) mod scalar;
 mod schema;
 mod source;
 mod suggest;
+mod switches;
 mod syntax;
 mod top;
 mod tree;

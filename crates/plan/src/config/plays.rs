@@ -8,7 +8,7 @@ use super::controls::control_of;
 use super::fields::{At, Cx};
 use super::link::Parts;
 use super::link_operation::needs;
-use super::raw::{ActKind, RawFence, RawHow, RawRun, RawRung};
+use super::raw::{ActKind, RawAct, RawFence, RawHow, RawRun, RawRung};
 use super::references::unknown;
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::finding::{Code, Finding, Span};
@@ -20,12 +20,12 @@ use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 /// For acknowledgements, at least.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-struct Compiler<'a> {
-    cx: &'a Cx<'a>,
-    plan: &'a Plan,
-    parts: &'a Parts,
-    component: ComponentIx,
-    rung: &'a RawRung,
+pub(super) struct Compiler<'a> {
+    pub(super) cx: &'a Cx<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) parts: &'a Parts,
+    pub(super) component: ComponentIx,
+    pub(super) rung: &'a RawRung,
 }
 
 /// One rung with all its plays.
@@ -53,7 +53,7 @@ impl Compiler<'_> {
         &self.plan.component(self.component).instances
     }
 
-    fn name(&self, ix: InstanceIx) -> &At<String> {
+    pub(super) fn name(&self, ix: InstanceIx) -> &At<String> {
         &self.parts.names[ix.index()]
     }
 
@@ -270,7 +270,7 @@ impl Compiler<'_> {
 
     /// A step that the traffic processes must acknowledge. It is given far more than they are allowed: past the allowance
     /// the bound is gone, but a slow disk is no reason to give up.
-    fn routing_step(&self, name: String, kind: StepKind) -> Step {
+    pub(super) fn routing_step(&self, name: String, kind: StepKind) -> Step {
         let timeout = (self.plan.allowances.route_apply * 10).max(PATIENCE);
         Step {
             name,
@@ -286,9 +286,14 @@ impl Compiler<'_> {
     }
 
     fn activate(&self, to: InstanceIx, steps: &mut Vec<Step>) {
+        self.acts("activate", to, &self.parts.activate[to.index()], steps);
+    }
+
+    /// The owner's own actions on an instance, each a step.
+    pub(super) fn acts(&self, verb: &str, to: InstanceIx, acts: &[RawAct], steps: &mut Vec<Step>) {
         let name = &self.name(to).value;
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-        for act in &self.parts.activate[to.index()] {
+        for act in acts {
             let (action, what) = match &act.what {
                 ActKind::OwnService(op) => match &self.parts.services[to.index()] {
                     Some(service) => (
@@ -307,7 +312,7 @@ impl Compiler<'_> {
             let again = if *count > 1 { format!(" ({count})") } else { String::new() };
             let control = control_of(self.plan, action.plane(), &act.whose, to);
             steps.push(Step {
-                name: format!("activate {name}: {what}{again}"),
+                name: format!("{verb} {name}: {what}{again}"),
                 plane: action.plane(),
                 idempotent: action.is_idempotent(),
                 kind: StepKind::Act { on: to, action },
@@ -326,7 +331,7 @@ impl Compiler<'_> {
 
     /// Asked through the routes. Where those say little (a shared route may answer from another target, our proxy accepts
     /// before it knows its target) or nothing, the instance is asked too.
-    fn verify_probes(&self, to: InstanceIx) -> Vec<ProbeIx> {
+    pub(super) fn verify_probes(&self, to: InstanceIx) -> Vec<ProbeIx> {
         let mut probes = Vec::new();
         let mut enough = false;
         for ix in &self.plan.component(self.component).routes {
@@ -350,7 +355,7 @@ impl Compiler<'_> {
 }
 
 impl StepKind {
-    fn into_step(self, timeout: Duration) -> Step {
+    pub(super) fn into_step(self, timeout: Duration) -> Step {
         Step {
             name: "verify".to_owned(),
             kind: self,
@@ -366,7 +371,7 @@ impl StepKind {
 }
 
 /// Each step in a stage of its own.
-fn in_turn(mut steps: Vec<Step>) -> Vec<Step> {
+pub(super) fn in_turn(mut steps: Vec<Step>) -> Vec<Step> {
     for (stage, step) in steps.iter_mut().enumerate() {
         step.stage = stage;
     }

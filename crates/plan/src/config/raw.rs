@@ -10,7 +10,7 @@ use super::rules::RawRule;
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::agents::{Agent, Coordination};
 use crate::backup::Backup;
-use crate::component::{ComponentKind, Constraint, Criticality, Objectives, Rejoin, Temperature};
+use crate::component::{ComponentKind, Constraint, Criticality, Failback, Objectives, Rejoin, Temperature};
 use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::Span;
@@ -63,6 +63,7 @@ pub(crate) struct RawInstance {
     pub(crate) probes: Vec<RawProbe>,
     pub(crate) down_when: usize,
     pub(crate) activate: Vec<RawAct>,
+    pub(crate) demote: Vec<RawAct>,
     pub(crate) shares: Vec<SharedPart>,
     pub(crate) capacity: u32,
 }
@@ -91,6 +92,9 @@ pub(crate) struct RawComponent {
     pub(crate) depends_on: Vec<At<String>>,
     pub(crate) witnesses: Option<RawWitnessRule>,
     pub(crate) rejoin: Rejoin,
+    pub(crate) catch_up: Duration,
+    pub(crate) switch_verify: Duration,
+    pub(crate) failback: Failback,
     pub(crate) guards: Guards,
     pub(crate) backups: Vec<Backup>,
     pub(crate) ladder: Vec<RawRung>,

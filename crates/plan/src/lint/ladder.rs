@@ -35,6 +35,7 @@ impl<'r> Deed<'r> {
             | StepKind::CutTraffic { .. }
             | StepKind::Stop { .. }
             | StepKind::TakeOver { .. }
+            | StepKind::CatchUp { .. }
             | StepKind::Verify { .. } => None,
         });
         Some(Deed { strategy: rung.strategy, to: play.to, backup: rung.backup, commands: commands.collect() })
@@ -102,6 +103,7 @@ pub(super) fn hands(plan: &Plan, component: ComponentIx, places: &Places, findin
         | StepKind::Stop { .. }
         | StepKind::CutTraffic { .. }
         | StepKind::TakeOver { .. }
+        | StepKind::CatchUp { .. }
         | StepKind::Verify { .. } => None,
     });
     let mut found = BTreeMap::new();

@@ -356,7 +356,11 @@ impl<'a> Judge<'a> {
                     losses.push(Loss::new(Reason::VerifiesTooBriefly(at, needs), Change::VerifyLonger(at, needs)));
                 }
             }
-            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => {}
+            StepKind::Stop { .. }
+            | StepKind::Act { .. }
+            | StepKind::CutTraffic { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::CatchUp { .. } => {}
         }
     }
 
@@ -616,7 +620,7 @@ impl<'a> Judge<'a> {
             StepKind::CutTraffic { .. } if !play.accepts_two_writers => once(RestsOn::TrafficProcess),
             StepKind::Stop { .. } => once(RestsOn::SeenStopped(at)),
             StepKind::Act { .. } => once(RestsOn::Action(at)),
-            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => {}
+            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::CatchUp { .. } => {}
             StepKind::Verify { probes } if without_dns => {
                 let homes = &self.plan.instance(self.home).probes;
                 let tos = &self.plan.instance(play.to).probes;
@@ -662,9 +666,11 @@ fn service_of(step: &Step) -> Option<(InstanceIx, &Service)> {
     match &step.kind {
         StepKind::Stop { from, service } => Some((*from, service)),
         StepKind::Act { on, action: Action::Service { service, .. } } => Some((*on, service)),
-        StepKind::Act { .. } | StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => {
-            None
-        }
+        StepKind::Act { .. }
+        | StepKind::CutTraffic { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::Verify { .. } => None,
     }
 }
 
@@ -678,7 +684,10 @@ fn runs_a_command(step: &Step) -> bool {
             Action::Command { .. } => true,
             Action::TriggerFile { .. } | Action::Webhook { .. } => false,
         },
-        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => false,
+        StepKind::CutTraffic { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::Verify { .. } => false,
     }
 }
 

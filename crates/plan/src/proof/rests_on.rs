@@ -119,7 +119,10 @@ impl RestsOn {
             | RestsOn::CommandWithoutDns(at) => match &at.of(plan).kind {
                 StepKind::Act { on, .. } => Some(&plan.instance(*on).location),
                 StepKind::Stop { from, .. } => Some(&plan.instance(*from).location),
-                StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => None,
+                StepKind::CutTraffic { .. }
+                | StepKind::TakeOver { .. }
+                | StepKind::CatchUp { .. }
+                | StepKind::Verify { .. } => None,
             },
             RestsOn::Prepared(at) => Some(&plan.prepared[*at as usize].location),
             RestsOn::Backup(of, at, place) => {
@@ -168,6 +171,7 @@ impl fmt::Display for Said<'_, RestsOn> {
                 StepKind::Act { .. }
                 | StepKind::CutTraffic { .. }
                 | StepKind::TakeOver { .. }
+                | StepKind::CatchUp { .. }
                 | StepKind::Verify { .. } => f.write_str(&at.of(plan).name),
             },
             RestsOn::Prepared(at) => {

@@ -74,7 +74,10 @@ impl Judge<'_> {
     fn step_time(&self, step: &Step) -> Duration {
         match &step.kind {
             StepKind::Stop { .. } | StepKind::Act { .. } => self.one_attempt(step) * step.attempts,
-            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => self.one_attempt(step),
+            StepKind::CutTraffic { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Verify { .. } => self.one_attempt(step),
         }
     }
 
@@ -83,7 +86,9 @@ impl Judge<'_> {
         match &step.kind {
             StepKind::TakeOver { routes, .. } if routes.is_empty() => allowed.journal_sync,
             StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => allowed.journal_sync + allowed.route_apply,
-            StepKind::Stop { .. } | StepKind::Act { .. } => allowed.journal_sync + step.timeout,
+            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::CatchUp { .. } => {
+                allowed.journal_sync + step.timeout
+            }
             StepKind::Verify { probes } => self.verify_time(probes),
         }
     }
@@ -102,7 +107,7 @@ impl Judge<'_> {
             StepKind::Stop { from, .. } => *from,
             StepKind::Act { on, .. } => *on,
             StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => return self.one_attempt(step),
-            StepKind::Verify { .. } => return step.timeout,
+            StepKind::Verify { .. } | StepKind::CatchUp { .. } => return step.timeout,
         };
         let attempt = self.one_attempt(step) + self.look_again(on) + self.witnesses_beyond_doubt();
         attempt * step.attempts
@@ -124,7 +129,7 @@ impl Judge<'_> {
     /// The longest that one attempt at a step of it takes, whether it works or not.
     pub(super) fn longest_attempt(&self, play: &Play) -> Duration {
         let longest = |it: &Step| match &it.kind {
-            StepKind::Verify { .. } => it.timeout,
+            StepKind::Verify { .. } | StepKind::CatchUp { .. } => it.timeout,
             StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Stop { .. } | StepKind::Act { .. } => {
                 self.one_attempt(it)
             }

@@ -68,6 +68,9 @@ impl Telling<'_> {
             }
             StepKind::Stop { from, service } => self.of_service(*from, ServiceOp::Kill, service),
             StepKind::Act { on, action } => self.of_action(*on, action),
+            StepKind::CatchUp { to, .. } => {
+                vec![need("lag", format!("{} says that it lags 0s, asked after the cut", self.placed(*to)))]
+            }
             StepKind::Verify { probes } => probes.iter().map(|it| self.asked(*it)).collect(),
         }
     }
@@ -169,7 +172,7 @@ impl Telling<'_> {
                 all.extend(routes.iter().map(|it| self.handed_over(self.plan.route(*it), *to)));
                 all
             }
-            StepKind::Verify { .. } => vec!["nothing".to_owned()],
+            StepKind::CatchUp { .. } | StepKind::Verify { .. } => vec!["nothing".to_owned()],
         }
     }
 
@@ -246,7 +249,7 @@ impl Telling<'_> {
                 );
                 undo("person", how)
             }
-            StepKind::Verify { .. } => undo("nothing", "nothing to take back".to_owned()),
+            StepKind::CatchUp { .. } | StepKind::Verify { .. } => undo("nothing", "nothing to take back".to_owned()),
         }
     }
 }
@@ -257,6 +260,7 @@ const fn kind(kind: &StepKind) -> &'static str {
         StepKind::Stop { .. } => "stop",
         StepKind::Act { .. } => "act",
         StepKind::TakeOver { .. } => "take_over",
+        StepKind::CatchUp { .. } => "catch_up",
         StepKind::Verify { .. } => "verify",
     }
 }
