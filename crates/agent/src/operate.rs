@@ -293,7 +293,7 @@ impl Agent {
                 let _ = answer.send(self.status());
             }
             Ask::Recoveries(answer) => {
-                let recoveries = view::recoveries(self.driver.engine().state());
+                let recoveries = view::recoveries(self.driver.engine().state(), self.clock.now());
                 let _ = answer.send(api::Recoveries { now_ns: self.clock.now().as_nanos(), recoveries });
             }
             Ask::Command { command, by, answer } => {
@@ -303,7 +303,7 @@ impl Agent {
                         way_out: Some(it.way_out()),
                         ..api::Problem::new("refused", it.to_string())
                     };
-                    self.driver.engine().check_command(&command).map_err(refused).map(|()| command)
+                    self.driver.engine().check_command(&command, &by).map_err(refused).map(|()| command)
                 });
                 match checked {
                     Ok(command) => {

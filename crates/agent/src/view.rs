@@ -36,6 +36,9 @@ fn component(engine: &Engine, ix: ComponentIx, can: Recoverable, now: Time) -> a
         bound_to: state.plan.instance(lasting.bound).name.clone(),
         instances: planned.instances.iter().map(|it| instance(engine, *it)).collect(),
         waiting,
+        approved_in_advance: (lasting.advance.iter().filter(|(_, it)| it.until > now))
+            .map(|(by, it)| api::Pause { until_ns: it.until.as_nanos(), by: by.clone(), reason: it.reason.clone() })
+            .collect(),
         paused: lasting.paused.as_ref().filter(|it| it.until > now).map(pause),
         recoverable: match can {
             Recoverable::By { strategy, to, .. } => api::Recoverable::By { strategy: strategy.word().to_owned(), to },
@@ -168,11 +171,11 @@ fn waiting(id: RecoveryId, waiting: &WaitingOn, since: Time) -> api::Waiting {
 }
 
 /// Recoveries, the newest first.
-pub(crate) fn recoveries(state: &State) -> Vec<api::Recovery> {
-    status::recoveries(state).into_iter().map(|it| recovery(state, it)).collect()
+pub(crate) fn recoveries(state: &State, now: Time) -> Vec<api::Recovery> {
+    status::recoveries(state).into_iter().map(|it| recovery(state, it, now)).collect()
 }
 
-fn recovery(state: &State, recovery: &Recovery) -> api::Recovery {
+fn recovery(state: &State, recovery: &Recovery, now: Time) -> api::Recovery {
     let phase = |phase| recovery.phases.get(&phase).copied().map_or(0, nanos);
     let completed = recovery.status == RecoveryStatus::RecoveryCompleted;
     let open = recovery.ended.is_none();
@@ -210,6 +213,11 @@ fn recovery(state: &State, recovery: &Recovery) -> api::Recovery {
             act_ns: phase(Phase::Act),
             converge_ns: phase(Phase::Converge),
         },
+        rto_ns: recovery.budget.map(nanos),
+        spent_ns: nanos(recovery.ended.unwrap_or(now).since(began)),
+        plan: recovery.plan.clone(),
+        approved_by: recovery.approved_by.iter().cloned().collect(),
+        paused: recovery.paused.as_ref().map(|(by, reason)| format!("by {by}: {reason}")),
         tried: recovery.tried.clone(),
         steps: recovery.steps.iter().map(|it| step(state, recovery, it)).collect(),
         waiting: open.then(waits).flatten().map(|(on, since)| waiting(recovery.id, &on, since)),
@@ -271,6 +279,16 @@ pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Pr
             Command::Approve { recovery: recovery(&id)?, overrides, outcome, reason }
         }
         api::Command::Abort { recovery: id, reason } => Command::Abort { recovery: recovery(&id)?, reason },
+        api::Command::ApproveInAdvance { component, for_ns, reason } => {
+            Command::ApproveInAdvance { component, until: now + Duration::from_nanos(for_ns), reason }
+        }
+        api::Command::Revoke { component } => Command::Revoke { component },
+        api::Command::PauseRecovery { recovery: id, reason } => {
+            Command::PauseRecovery { recovery: recovery(&id)?, reason }
+        }
+        api::Command::ResumeRecovery { recovery: id } => Command::ResumeRecovery { recovery: recovery(&id)? },
+        api::Command::Skip { recovery: id, reason } => Command::Skip { recovery: recovery(&id)?, reason },
+        api::Command::Retry { recovery: id, reason } => Command::Retry { recovery: recovery(&id)?, reason },
         api::Command::Pause { component, for_ns, reason } => {
             Command::Pause { component, until: now + Duration::from_nanos(for_ns), reason }
         }

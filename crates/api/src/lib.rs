@@ -186,6 +186,9 @@ pub struct Component {
     pub waiting: Option<Waiting>,
     /// Its own pause.
     pub paused: Option<Pause>,
+    /// Who approved its next recovery in advance, until when, and why.
+    #[serde(default)]
+    pub approved_in_advance: Vec<Pause>,
     /// Whether it could be recovered at this moment.
     pub recoverable: Recoverable,
     /// What is promised.
@@ -307,6 +310,21 @@ pub struct Recovery {
     pub time_to_recover_ns: Option<u64>,
     /// The five parts of it.
     pub phases: Phases,
+    /// The recovery time objective for what failed, if there is one.
+    #[serde(default)]
+    pub rto_ns: Option<u64>,
+    /// How much of it is spent: from the last good observation to its end, or to the moment of the answer.
+    #[serde(default)]
+    pub spent_ns: u64,
+    /// The hash of the plan under which it is recovered.
+    #[serde(default)]
+    pub plan: String,
+    /// Who approved it.
+    #[serde(default)]
+    pub approved_by: Vec<String>,
+    /// Who holds it before its next step, and why.
+    #[serde(default)]
+    pub paused: Option<String>,
     /// Why rungs were passed over or failed.
     pub tried: Vec<String>,
     /// Everything that was begun.
@@ -373,6 +391,46 @@ pub enum Command {
     },
     /// End a recovery where it stands.
     Abort {
+        /// The recovery, `r17`.
+        recovery: String,
+        /// Why.
+        reason: String,
+    },
+    /// Approve the next recovery of a component, should one be needed while nobody can be asked.
+    ApproveInAdvance {
+        /// The component.
+        component: String,
+        /// For how long it counts.
+        for_ns: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Take approvals in advance back.
+    Revoke {
+        /// The component.
+        component: String,
+    },
+    /// Hold one recovery before its next step.
+    PauseRecovery {
+        /// The recovery, `r17`.
+        recovery: String,
+        /// Why.
+        reason: String,
+    },
+    /// Let it go on.
+    ResumeRecovery {
+        /// The recovery, `r17`.
+        recovery: String,
+    },
+    /// Go on without what a recovery waits for.
+    Skip {
+        /// The recovery, `r17`.
+        recovery: String,
+        /// Why.
+        reason: String,
+    },
+    /// Try again, at once.
+    Retry {
         /// The recovery, `r17`.
         recovery: String,
         /// Why.

@@ -81,6 +81,47 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Hold one recovery before its next step.
+    PauseRecovery {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        reason: String,
+    },
+    /// Let it go on.
+    ResumeRecovery {
+        /// The recovery.
+        recovery: RecoveryId,
+    },
+    /// Go on without what a recovery waits for: an undo that did not work, a manual step, or the rung.
+    Skip {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        reason: String,
+    },
+    /// Try again, at once: a step, an undo, or the whole ladder of a recovery that failed.
+    Retry {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        reason: String,
+    },
+    /// Approve the next recovery of a component, should one be needed while nobody can be asked.
+    ApproveInAdvance {
+        /// The component.
+        component: String,
+        /// It counts until then.
+        #[serde(with = "time_nanos")]
+        until: Time,
+        /// Why.
+        reason: String,
+    },
+    /// Take approvals in advance back.
+    Revoke {
+        /// The component.
+        component: String,
+    },
     /// Take a displaced instance as a standby again.
     Adopt {
         /// The instance.
@@ -96,6 +137,8 @@ pub enum Command {
 pub enum Override {
     /// Act although too few witnesses answered.
     Witnesses,
+    /// Act although it is not known yet whether more failed than this instance.
+    Correlation,
     /// Act although what it depends on is not healthy.
     Dependency,
     /// Act although the mode is `observe`.
@@ -110,8 +153,9 @@ pub enum Override {
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 6] = [
+    pub const ALL: [Override; 7] = [
         Override::Witnesses,
+        Override::Correlation,
         Override::Dependency,
         Override::ObserveMode,
         Override::CoolDown,
@@ -123,6 +167,7 @@ impl Override {
     pub const fn word(self) -> &'static str {
         match self {
             Override::Witnesses => "witnesses",
+            Override::Correlation => "correlation",
             Override::Dependency => "dependency",
             Override::ObserveMode => "observe-mode",
             Override::CoolDown => "cool-down",
@@ -187,6 +232,50 @@ pub enum Refusal {
         /// What is missing.
         missing: String,
     },
+    /// Another role is asked for.
+    #[error("`{by}` may not answer this: it takes the role `{role}`, which {who} (`people` in the plan)")]
+    NotAllowed {
+        /// Who asked.
+        by: String,
+        /// The role.
+        role: String,
+        /// Who has it.
+        who: String,
+    },
+    /// The same person again.
+    #[error("`{by}` has approved {recovery} already; {need} different people must, and {given} did")]
+    ApprovedAlready {
+        /// Who asked.
+        by: String,
+        /// The recovery.
+        recovery: RecoveryId,
+        /// How many are needed.
+        need: u32,
+        /// How many there are.
+        given: usize,
+    },
+    /// The component's recoveries ask nobody.
+    #[error("recoveries of `{component}` ask for no approval, so there is none to give")]
+    NoApprovalAsked {
+        /// The component.
+        component: String,
+    },
+    /// There is no approval in advance.
+    #[error("nobody has approved a recovery of `{component}` in advance; see `mainstay status`")]
+    NothingToRevoke {
+        /// The component.
+        component: String,
+    },
+    /// The recovery has nothing of the kind.
+    #[error("recovery {recovery} has nothing to {verb} now: {waiting}")]
+    NothingTo {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// `skip`, `retry`, `resume`.
+        verb: &'static str,
+        /// What it waits for, and what helps.
+        waiting: String,
+    },
     /// Nothing is paused.
     #[error("nothing is paused there; see `mainstay status`")]
     NotPaused,
@@ -212,6 +301,11 @@ impl Refusal {
             Refusal::NotWhole { .. } => "not_whole",
             Refusal::NotPaused => "not_paused",
             Refusal::NotDisplaced { .. } => "not_displaced",
+            Refusal::NotAllowed { .. } => "not_allowed",
+            Refusal::ApprovedAlready { .. } => "approved_already",
+            Refusal::NoApprovalAsked { .. } => "no_approval_asked",
+            Refusal::NothingToRevoke { .. } => "nothing_to_revoke",
+            Refusal::NothingTo { .. } => "nothing_to_do",
         }
     }
 
@@ -222,6 +316,12 @@ impl Refusal {
                 "mainstay status".to_owned()
             }
             Refusal::NotWhole { component, .. } => format!("mainstay status {component}"),
+            Refusal::NotAllowed { .. } | Refusal::NoApprovalAsked { .. } | Refusal::NothingToRevoke { .. } => {
+                "mainstay status".to_owned()
+            }
+            Refusal::ApprovedAlready { recovery, .. } | Refusal::NothingTo { recovery, .. } => {
+                format!("mainstay recoveries show {recovery}")
+            }
             Refusal::NotOpen { .. } => "mainstay recoveries".to_owned(),
             Refusal::NotWaiting { recovery, .. } => format!("mainstay recoveries show {recovery}"),
             Refusal::OwnerMissing { .. } => "mainstay journal show --kind bound".to_owned(),

@@ -1,11 +1,14 @@
 //! From facts to verdicts: what failed, and whether its recovery begins, waits, or has become needless.
 
-use mainstay_plan::observation::{Health, Scenario};
+use std::time::Duration;
+
+use mainstay_plan::observation::Health;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::guard;
 use crate::record::{Body, Completion, PhaseName};
 use crate::recover::{self, Choice};
+use crate::scenario;
 use crate::state::{Recovery, RecoveryStatus, State};
 use crate::switch;
 use crate::waiting::WaitingOn;
@@ -16,11 +19,35 @@ pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
         return (rejoin(state, component).or_else(|| detect(state, component)))
             .or_else(|| switch::begin(state, component, now));
     };
-    match recovery.status {
+    if let (Some(budget), Some(due)) = (recovery.budget, recovery.due())
+        && due < now
+        && !recovery.over_budget
+    {
+        let rto_ns = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
+        return Some(Body::BudgetExceeded { recovery: recovery.id, rto_ns });
+    }
+    let next = match recovery.status {
         RecoveryStatus::FailureDetected => initiate(state, recovery, now),
         RecoveryStatus::RecoveryInitiated | RecoveryStatus::RecoveryInProgress => recover::next(state, recovery, now),
         RecoveryStatus::RecoveryCompleted | RecoveryStatus::RecoveryFailed => None,
+    }?;
+    match &recovery.paused {
+        Some((by, reason)) if recovery.aborted.is_none() && begins_something(&next) => {
+            hold(recovery, WaitingOn::RecoveryPaused { by: by.clone(), reason: reason.clone() })
+        }
+        Some(_) | None => Some(next),
     }
+}
+
+/// Whether a decision about a recovery leads on, so that a pause of the recovery holds it back.
+const fn begins_something(decision: &Body) -> bool {
+    !matches!(
+        decision,
+        Body::StepTimedOut { .. }
+            | Body::RecoveryCompleted { .. }
+            | Body::RecoveryFailed { .. }
+            | Body::RungFailed { .. }
+    )
 }
 
 /// When [`next`] could say something else although no fact came in.
@@ -29,7 +56,9 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
         return switch::goes_back_at(state, component).filter(|it| *it > now);
     };
     let held = recovery.held.as_ref().and_then(|(waiting, _)| waiting.until());
-    [held, recover::deadline(state, recovery)].into_iter().flatten().filter(|it| *it > now).min()
+    // A moment that is over for good must not be waited for again, so the budget ends just after its last moment.
+    let due = recovery.due().filter(|_| !recovery.over_budget).map(|it| it + Duration::from_nanos(1));
+    [held, due, recover::deadline(state, recovery)].into_iter().flatten().filter(|it| *it > now).min()
 }
 
 fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
@@ -46,12 +75,19 @@ fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
 fn detect(state: &State, component: ComponentIx) -> Option<Body> {
     let bound = state.components[component.index()].bound;
     let instance = &state.instances[bound.index()];
-    (instance.health == Health::Down).then(|| Body::FailureDetected {
+    if instance.health != Health::Down {
+        return None;
+    }
+    let (scenario, incident, evidence) = scenario::explain(state, component);
+    Some(Body::FailureDetected {
         component: state.plan.component(component).name.clone(),
         instance: state.plan.instance(bound).name.clone(),
-        scenario: if instance.partly_answering { Scenario::ServiceFailure } else { Scenario::InstanceFailure },
+        scenario,
         first_failed: instance.since,
         last_good: instance.last_good,
+        plan: state.adopted.clone().unwrap_or_default(),
+        evidence,
+        incident,
     })
 }
 
@@ -66,18 +102,30 @@ fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, component.bound)),
     }
     if let Some(waiting) = guard::first(state, recovery, now) {
-        if let WaitingOn::Approval { expires: Some(at) } = waiting
+        if let WaitingOn::Approval { expires: Some(at), .. } = waiting
             && at <= now
         {
-            let why = "nobody approved it before the question expired".to_owned();
+            let why = match waiting {
+                WaitingOn::Approval { need: 2.., .. } => "too few people approved it before the question expired",
+                _ => "nobody approved it before the question expired",
+            };
+            let why = why.to_owned();
             return Some(Body::RecoveryFailed { recovery: recovery.id, why });
         }
         return hold(recovery, waiting);
+    }
+    if let Some((WaitingOn::Correlation { .. }, _)) = recovery.held
+        && recovery.incident.is_none()
+        && !recovery.classified
+    {
+        let (scenario, _, evidence) = scenario::explain(state, recovery.component);
+        return Some(Body::Classified { recovery: recovery.id, scenario, evidence });
     }
     match recover::choose(state, recovery, now) {
         Choice::Rung(_) | Choice::Exhausted => Some(Body::RecoveryInitiated {
             recovery: recovery.id,
             overruled: recovery.overrides.iter().map(|it| it.word().to_owned()).collect(),
+            approval: guard::approved(state, recovery, now),
         }),
         Choice::Wait(waiting) => hold(recovery, waiting),
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstay_plan::action::Outcome;
-use mainstay_plan::{ComponentIx, ControlIx, Plan, Time};
+use mainstay_plan::{ComponentIx, ControlIx, DomainIx, Plan, Time};
 
 use crate::command::{Command, Refusal};
 use crate::effect::Effect;
@@ -12,7 +12,9 @@ use crate::gate::Gate;
 use crate::input::Input;
 use crate::observe::Soft;
 use crate::record::{Body, Ended, Record, ReportedTarget};
+use crate::scenario::{self, Question};
 use crate::state::State;
+use crate::state::concerned::Concerned;
 use crate::{ENGINE_VERSION, breaker, decide, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
@@ -90,7 +92,7 @@ impl Engine {
     pub fn fold(&mut self, now: Time, input: Input) {
         let fact = match input {
             Input::Observation(observation) => {
-                self.soft.take(&self.core.state.plan, now, observation);
+                self.soft.take(&self.core.state, now, observation);
                 return;
             }
             Input::Recorded(seq) => {
@@ -197,10 +199,10 @@ impl Engine {
         }
     }
 
-    /// Whether a command would be taken.
-    pub fn check_command(&self, command: &Command) -> Result<(), Refusal> {
+    /// Whether a command of that person would be taken.
+    pub fn check_command(&self, command: &Command, by: &str) -> Result<(), Refusal> {
         let state = &self.core.state;
-        crate::status::check_command(state, command)?;
+        crate::status::check_command(state, command, by)?;
         let (component, to, graceful) = match command {
             Command::Switch { component, to, graceful, .. } => (component, state.instance(to), *graceful),
             Command::Failback { component, .. } => {
@@ -212,6 +214,12 @@ impl Engine {
             | Command::Abort { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
+            | Command::PauseRecovery { .. }
+            | Command::ResumeRecovery { .. }
+            | Command::Skip { .. }
+            | Command::Retry { .. }
+            | Command::ApproveInAdvance { .. }
+            | Command::Revoke { .. }
             | Command::Breaker { .. }
             | Command::Adopt { .. } => return Ok(()),
         };
@@ -265,6 +273,10 @@ pub(crate) struct Core {
     pub(crate) state: State,
     dirty: BTreeSet<ComponentIx>,
     controls_dirty: BTreeSet<ControlIx>,
+    dirty_domains: BTreeSet<DomainIx>,
+    /// Components that wait for the word of a domain, by when they failed.
+    asking: BTreeSet<(DomainIx, Time, ComponentIx)>,
+    asking_of: BTreeMap<ComponentIx, (DomainIx, Time)>,
     routes_dirty: bool,
     pub(crate) timers: BTreeSet<(Time, ComponentIx)>,
     timer_of: BTreeMap<ComponentIx, Time>,
@@ -283,6 +295,9 @@ impl Core {
             state: State::new(plan),
             dirty: BTreeSet::new(),
             controls_dirty: BTreeSet::new(),
+            dirty_domains: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            asking_of: BTreeMap::new(),
             routes_dirty: true,
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
@@ -303,7 +318,7 @@ impl Core {
     /// Folds a record under the next number, and notes what it may change.
     pub(crate) fn take(&mut self, record: &Record) -> u64 {
         let seq = self.state.seq + 1;
-        let concerned = self.concerned(&record.body);
+        let concerned = self.state.concerned(&record.body);
         self.note_controls(&record.body);
         self.state.apply(seq, record);
         match concerned {
@@ -311,7 +326,9 @@ impl Core {
             Concerned::Component(component) => {
                 self.dirty.insert(component);
                 self.dirty.extend(&self.dependents[component.index()]);
+                self.look_at_domains_of(component);
             }
+            Concerned::Domain(domain) => self.on_domain(domain, &record.body),
             Concerned::Open => self.dirty.extend(self.state.open_recoveries().map(|it| it.component)),
             Concerned::Nobody => {}
         }
@@ -328,10 +345,12 @@ impl Core {
     pub(crate) fn decide(&mut self, now: Time) -> Vec<(u64, Record)> {
         let mut decided = Vec::new();
         let expired: Vec<(Time, ComponentIx)> = self.timers.range(..=(now, ComponentIx(u32::MAX))).copied().collect();
-        self.dirty.extend(expired.into_iter().map(|it| it.1));
+        for (_, component) in expired {
+            self.dirty.insert(component);
+            self.look_at_domains_of(component);
+        }
         loop {
-            self.move_breakers(now, &mut decided);
-            while let Some(component) = self.dirty.pop_first() {
+            while let Some(component) = self.next_dirty(now, &mut decided) {
                 for _ in 0..DECISIONS_A_TICK {
                     let Some(body) = decide::next(&self.state, component, now) else { break };
                     self.push(now, body, &mut decided);
@@ -339,6 +358,7 @@ impl Core {
                 }
                 self.dirty.remove(&component);
                 self.set_timer(component, now);
+                self.note_question(component, now);
             }
             if !std::mem::take(&mut self.routes_dirty) {
                 return decided;
@@ -370,6 +390,59 @@ impl Core {
         }
     }
 
+    /// Domains come first: what is lost with its zone is looked at as part of that.
+    fn next_dirty(&mut self, now: Time, decided: &mut Vec<(u64, Record)>) -> Option<ComponentIx> {
+        self.move_breakers(now, decided);
+        while let Some(domain) = self.dirty_domains.pop_first() {
+            if let Some(body) = scenario::next(&self.state, domain, now) {
+                self.push(now, body, decided);
+            }
+            if scenario::is_settled(&self.state, domain) {
+                self.ask_again(domain, Time::MAX);
+            }
+        }
+        self.dirty.pop_first()
+    }
+
+    fn look_at_domains_of(&mut self, component: ComponentIx) {
+        for instance in &self.state.plan.component(component).instances {
+            self.dirty_domains.extend(self.state.topology.place(*instance).domains());
+        }
+    }
+
+    /// Whoever waits for a domain, and failed before something there answered, can go on; an incident concerns all that is
+    /// recovered there.
+    fn on_domain(&mut self, ix: DomainIx, body: &Body) {
+        let answered = self.state.domains[ix.index()].answered;
+        let parent = self.state.topology.domain(ix).parent;
+        for domain in [Some(ix), parent].into_iter().flatten() {
+            self.dirty_domains.insert(domain);
+            self.ask_again(domain, answered);
+        }
+        if matches!(body, Body::IncidentOpened { .. } | Body::IncidentEnded { .. }) {
+            self.dirty_domains.extend(&self.state.topology.domain(ix).parts);
+            self.dirty.extend(self.state.open_in(ix));
+        }
+    }
+
+    fn ask_again(&mut self, domain: DomainIx, failed_by: Time) {
+        let those = (domain, Time::ZERO, ComponentIx(0))..=(domain, failed_by, ComponentIx(u32::MAX));
+        self.dirty.extend(self.asking.range(those).map(|it| it.2));
+    }
+
+    fn note_question(&mut self, component: ComponentIx, now: Time) {
+        if let Some((domain, since)) = self.asking_of.remove(&component) {
+            self.asking.remove(&(domain, since, component));
+        }
+        if self.state.components[component.index()].recovery.is_some()
+            && let Some(Question::Lives(domain)) = scenario::question(&self.state, component, now)
+        {
+            let since = self.state.instances[self.state.components[component.index()].bound.index()].since;
+            self.asking.insert((domain, since, component));
+            self.asking_of.insert(component, (domain, since));
+        }
+    }
+
     fn push(&mut self, now: Time, body: Body, decided: &mut Vec<(u64, Record)>) {
         let record = Record { at: now, body };
         decided.push((self.take(&record), record));
@@ -387,55 +460,6 @@ impl Core {
 
     fn all_dirty(&mut self) {
         self.dirty.extend((0u32..).map(ComponentIx).take(self.state.components.len()));
+        self.dirty_domains.extend((0u32..).map(DomainIx).take(self.state.domains.len()));
     }
-
-    fn concerned(&self, body: &Body) -> Concerned {
-        let state = &self.state;
-        let component = |name: &str| state.component(name).map_or(Concerned::Nobody, Concerned::Component);
-        let instance = |name: &str| {
-            let of = |it| Concerned::Component(state.plan.instance(it).component);
-            state.instance(name).map_or(Concerned::Nobody, of)
-        };
-        let recovery = |id| state.open_recovery(id).map_or(Concerned::Nobody, |it| Concerned::Component(it.component));
-        match body {
-            Body::AgentStarted { .. }
-            | Body::AgentStopped { .. }
-            | Body::PlanAdopted { .. }
-            | Body::OwnLateness { .. }
-            | Body::TrafficAhead { .. }
-            | Body::Commanded { .. }
-            | Body::JournalLost { .. } => Concerned::All,
-            Body::RouteApplied { .. }
-            | Body::RouteRefused { .. }
-            | Body::TablePublished { .. }
-            | Body::BreakerChanged { .. } => Concerned::Open,
-            Body::CanaryChanged { .. } => Concerned::Nobody,
-            Body::InStepChanged { instance: name, .. } => instance(name),
-            Body::SwitchStarted { component: name, .. } => component(name),
-            Body::SwitchUndone { recovery: id, .. } => recovery(*id),
-            Body::HealthChanged { instance: name, .. }
-            | Body::PositionFrozen { instance: name, .. }
-            | Body::Rejoined { instance: name } => instance(name),
-            Body::WitnessesAnswered { component: name, .. }
-            | Body::FailureDetected { component: name, .. }
-            | Body::Bound { component: name, .. } => component(name),
-            Body::StepEnded { step, .. } | Body::StepStarted { step, .. } | Body::StepTimedOut { step, .. } => {
-                recovery(step.recovery)
-            }
-            Body::Held { recovery: id, .. }
-            | Body::RecoveryInitiated { recovery: id, .. }
-            | Body::RungSkipped { recovery: id, .. }
-            | Body::RungStarted { recovery: id, .. }
-            | Body::RungFailed { recovery: id, .. }
-            | Body::RecoveryCompleted { recovery: id, .. }
-            | Body::RecoveryFailed { recovery: id, .. } => recovery(*id),
-        }
-    }
-}
-
-enum Concerned {
-    All,
-    Component(ComponentIx),
-    Open,
-    Nobody,
 }

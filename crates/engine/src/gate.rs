@@ -48,19 +48,25 @@ impl Gate {
     /// Derives what a record justifies. `state` has folded it already.
     pub(crate) fn justify(&mut self, seq: u64, body: &Body, state: &State) {
         match body {
-            Body::StepStarted { step, key, .. } => {
+            Body::StepStarted { step, key, .. } | Body::UndoStarted { step, key, .. } => {
                 if let Some(order) = order(state, *step, key) {
                     self.waiting.push_back((seq, Effect::Act(order)));
                 }
             }
             Body::TablePublished { .. } => self.send_table(state),
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
-            Body::SwitchUndone { recovery, .. } => {
-                // Whatever of it still runs must not go on beside its undoing.
-                let last = state.open_recovery(*recovery).and_then(|it| it.steps.last());
-                if let Some(log) = last.filter(|it| it.ended.is_none()) {
-                    self.waiting.push_back((seq, Effect::Cancel(log.step)));
-                }
+            // What was being done when it was given up is not waited for.
+            Body::RollbackStarted { recovery, .. } | Body::SwitchUndone { recovery, .. } => {
+                let open = state.open_recovery(*recovery);
+                let given_up = open.iter().flat_map(|it| &it.steps).filter(|it| it.given_up);
+                self.waiting.extend(given_up.map(|it| (seq, Effect::Cancel(it.step))));
+            }
+            Body::RungFailed { recovery, rung, .. } => {
+                // A rung that is given up, because what it works on is lost, may leave actions running.
+                let closed = || state.history.iter().rev().find(|it| it.id == *recovery);
+                let steps = state.open_recovery(*recovery).or_else(closed).map(|it| it.steps.as_slice());
+                let running = steps.unwrap_or_default().iter().filter(|it| it.step.rung == *rung && it.ended.is_none());
+                self.waiting.extend(running.map(|it| (seq, Effect::Cancel(it.step))));
             }
             Body::RecoveryFailed { recovery, .. } => {
                 // An aborted recovery may leave an action running; whoever runs it ends it, if it still runs.
@@ -75,6 +81,8 @@ impl Gate {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::NeighbourAnswered { .. }
+            | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
@@ -87,16 +95,20 @@ impl Gate {
             | Body::SwitchStarted { .. }
             | Body::BreakerChanged { .. }
             | Body::FailureDetected { .. }
+            | Body::Classified { .. }
+            | Body::IncidentOpened { .. }
+            | Body::IncidentEnded { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }
             | Body::RungStarted { .. }
-            | Body::RungFailed { .. }
+            | Body::RetryScheduled { .. }
+            | Body::BudgetExceeded { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::RecoveryCompleted { .. } => {}
         }
-        if let Some((level, text)) = notice(body) {
+        if let Some((level, text)) = notice(state, body) {
             self.waiting.push_back((
                 seq,
                 Effect::Notify(Notice { key: format!("{}/{seq}", state.plan.site.name), level, text }),
@@ -107,21 +119,26 @@ impl Gate {
 
 fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
     // A routing step that is converged when it begins ends in the same tick, and then does not run any more.
-    let planned = state.running(step)?;
-    let (instance, action) = match &planned.kind {
-        // A fence does not ask nicely: what does not answer may not obey either.
-        StepKind::Stop { from, service } => (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }),
-        StepKind::Act { on, action } => (*on, action.clone()),
-        StepKind::CutTraffic { .. }
-        | StepKind::TakeOver { .. }
-        | StepKind::CatchUp { .. }
-        | StepKind::Verify { .. } => return None,
+    let (planned, undoes) = match state.running(step) {
+        Some(planned) => (planned, None),
+        None => state.undoing(step).and_then(|it| Some((it, Some(it.undo.as_ref()?))))?,
     };
-    Some(Order {
-        step,
-        instance: state.plan.instance(instance).name.clone(),
-        action,
-        key: key.to_owned(),
-        timeout: planned.timeout,
-    })
+    let (instance, action, timeout) = match (&planned.kind, undoes) {
+        // A fence does not ask nicely: what does not answer may not obey either.
+        (StepKind::Stop { from, service }, None) => {
+            (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }, planned.timeout)
+        }
+        (StepKind::Act { on, action }, None) => (*on, action.clone(), planned.timeout),
+        (StepKind::Act { on, .. }, Some(undo)) => (*on, undo.action.clone(), undo.timeout),
+        (StepKind::Stop { .. }, Some(_))
+        | (
+            StepKind::CutTraffic { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Manual { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. },
+            _,
+        ) => return None,
+    };
+    Some(Order { step, instance: state.plan.instance(instance).name.clone(), action, key: key.to_owned(), timeout })
 }

@@ -1,11 +1,15 @@
 //! What may hold a recovery back, in the order in which a careful person would ask: may we be the broken part, did someone ask
 //! us to keep still, does something else have to come first, how far may we go alone, and is it too soon?
 
+use std::collections::BTreeSet;
+
 use mainstay_plan::Time;
 use mainstay_plan::observation::Health;
 use mainstay_plan::policy::{Mode, OnJournalLoss};
+use mainstay_plan::strategy::OnExpiry;
 
 use crate::command::Override;
+use crate::scenario;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
 
@@ -41,6 +45,9 @@ pub fn first(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn>
     if let Some(waiting) = witnesses(state, recovery) {
         return Some(waiting);
     }
+    if let Some(waiting) = scenario::correlation(state, recovery, now) {
+        return Some(waiting);
+    }
     let on_routes = !planned.routes.is_empty() && !overruled(Override::JournalLost);
     if on_routes && state.routing.epoch == 0 && !state.traffic_was_heard() {
         return Some(WaitingOn::Traffic {});
@@ -66,7 +73,68 @@ pub fn first(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn>
     if let Some(until) = cool.filter(|_| !overruled(Override::CoolDown)) {
         return Some(WaitingOn::CoolDown { until });
     }
-    let expires = planned.guards.approval.map(|it| recovery.opened + it.expires);
-    let asks = expires.is_some() || state.plan.mode == Mode::Recommend;
-    (asks && !recovery.approved).then_some(WaitingOn::Approval { expires })
+    approval(state, recovery, now)
+}
+
+/// Whether too few people have approved it, and the plan does not say that their silence means yes.
+fn approval(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
+    let asked = Asked::of(state, recovery)?;
+    let given = asked.given(state, recovery, now);
+    let silent = asked.expires.is_some_and(|it| it <= now) && asked.on_expiry == OnExpiry::Proceed;
+    (given.len() < asked.need as usize && !silent).then_some(WaitingOn::Approval {
+        expires: asked.expires,
+        need: asked.need,
+        given,
+        role: asked.role.map(str::to_owned),
+    })
+}
+
+/// How the approval was had, for the record; `None`: nobody was asked.
+pub(crate) fn approved(state: &State, recovery: &Recovery, now: Time) -> Option<String> {
+    let asked = Asked::of(state, recovery)?;
+    let given = asked.given(state, recovery, now);
+    if given.len() < asked.need as usize {
+        return Some("nobody answered in time, and the plan goes on then".to_owned());
+    }
+    let advance = &state.components[recovery.component.index()].advance;
+    let said = |by: &String| match advance.get(by).filter(|_| !recovery.approved_by.contains(by)) {
+        Some(it) => format!("{by} in advance ({})", it.reason),
+        None => by.clone(),
+    };
+    Some(format!("approved by {}", given.iter().map(said).collect::<Vec<_>>().join(", ")))
+}
+
+/// What is asked of people before a recovery begins.
+pub(crate) struct Asked<'a> {
+    expires: Option<Time>,
+    /// How many different people must approve.
+    pub(crate) need: u32,
+    /// The role that it takes.
+    pub(crate) role: Option<&'a str>,
+    on_expiry: OnExpiry,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn of(state: &'a State, recovery: &Recovery) -> Option<Asked<'a>> {
+        match &state.plan.component(recovery.component).guards.approval {
+            Some(approval) => Some(Asked {
+                expires: Some(recovery.opened + approval.expires),
+                need: approval.quorum,
+                role: approval.role.as_deref(),
+                on_expiry: approval.on_expiry,
+            }),
+            None if state.plan.mode == Mode::Recommend => {
+                Some(Asked { expires: None, need: 1, role: None, on_expiry: OnExpiry::Fail })
+            }
+            None => None,
+        }
+    }
+
+    /// Who has approved it, now or in advance. Each person counts once, and only with the role.
+    pub(crate) fn given(&self, state: &State, recovery: &Recovery, now: Time) -> Vec<String> {
+        let advance = &state.components[recovery.component.index()].advance;
+        let in_advance = advance.iter().filter(|(_, it)| it.until > now).map(|(by, _)| by);
+        let all: BTreeSet<&String> = recovery.approved_by.iter().chain(in_advance).collect();
+        all.into_iter().filter(|it| state.plan.may(it, self.role)).cloned().collect()
+    }
 }

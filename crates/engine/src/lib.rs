@@ -6,7 +6,7 @@
 //! How a tick flows, each stage in its own file:
 //!
 //! - [`observe`]: soft state (single observations, the probe schedule) becomes *facts*: records of what was seen.
-//! - [`decide`]: facts become verdicts: what failed, and whether a [`guard`] holds the recovery back.
+//! - [`decide`]: facts become verdicts: what failed (by [`scenario`]), and whether a [`guard`] holds the recovery back.
 //! - [`recover`]: an open recovery moves along its ladder, step by step.
 //! - [`route`]: the routing table that follows from bindings and fences is published under a new epoch.
 //!
@@ -31,6 +31,7 @@ pub mod record;
 pub mod recover;
 pub mod replay;
 pub mod route;
+pub mod scenario;
 pub mod sentence;
 pub mod state;
 pub mod status;
@@ -41,8 +42,8 @@ pub use command::{Command, Override, Refusal};
 pub use effect::Effect;
 pub use engine::{Engine, WakeReason};
 pub use input::Input;
-pub use record::{Body, Record, RecoveryId};
+pub use record::{Body, IncidentId, Record, RecoveryId};
 pub use waiting::WaitingOn;
 
 /// The version of the deciding code, named in the journal: a replay with another version may decide otherwise.
-pub const ENGINE_VERSION: u32 = 1;
+pub const ENGINE_VERSION: u32 = 2;

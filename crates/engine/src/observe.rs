@@ -17,6 +17,7 @@ use mainstay_plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, Time};
 use crate::effect::Effect;
 use crate::machine::{Told, after};
 use crate::record::{Body, Ended, Evidence, StepRef};
+use crate::scenario::{self, Question};
 use crate::state::{Recovery, State, StepAt};
 use crate::switch::NEARLY;
 
@@ -25,6 +26,8 @@ const SAMPLES: usize = 32;
 
 /// How often whoever is to be in step is asked: nobody can write meanwhile.
 const CATCHING: Duration = Duration::from_millis(200);
+/// How many of the witnesses in a zone or region are asked about it.
+const WITNESSES: usize = 4;
 
 /// A probe whose answer has not come this long after its timeout was lost by whoever asked, and is asked again.
 const LOST_AFTER: Duration = Duration::from_secs(5);
@@ -49,6 +52,8 @@ pub struct Soft {
     believe_since: Time,
     /// Verifications under way.
     verifying: BTreeMap<StepRef, Verification>,
+    /// By zone or region: the last good answer from there, by when it was asked.
+    heard: Vec<Option<(Time, ProbeIx)>>,
 }
 
 /// What one probe says.
@@ -98,6 +103,7 @@ impl Soft {
             since: now,
             believe_since: Time::ZERO,
             verifying: BTreeMap::new(),
+            heard: Vec::new(),
         };
         for (probe, ix) in plan.probes.iter().zip((0u32..).map(ProbeIx)) {
             match probe.watches {
@@ -119,7 +125,8 @@ impl Soft {
     }
 
     /// Takes an answer in.
-    pub fn take(&mut self, plan: &Plan, now: Time, observation: Observation) {
+    pub fn take(&mut self, state: &State, now: Time, observation: Observation) {
+        let plan = &*state.plan;
         let Some(probe) = plan.probes.get(observation.probe.index()).filter(|_| observation.started >= self.since)
         else {
             return;
@@ -145,6 +152,7 @@ impl Soft {
         }
         if answer == Answer::Good {
             self.count_verification(observation.probe, observation.started);
+            self.hear(state, observation.probe, observation.started);
         }
         self.reschedule(plan, observation.probe, observation.started, now);
         if let Watches::Control(control) = probe.watches {
@@ -154,6 +162,7 @@ impl Soft {
             self.touched.insert(instance);
             if answer.is_failure() {
                 self.ask_witnesses(plan, instance, now);
+                self.ask_around(state, instance, now);
             }
         }
     }
@@ -254,6 +263,7 @@ impl Soft {
     /// Facts that an open failure waits for: that the witnesses answered, how far standbys were, that clients are served.
     pub fn answers_awaited(&mut self, state: &State, components: &BTreeSet<ComponentIx>, now: Time) -> Vec<Body> {
         let mut facts = Vec::new();
+        let mut told = BTreeSet::new();
         self.forget_ended_verifications(state);
         for component in components {
             let open = &state.components[component.index()];
@@ -261,6 +271,7 @@ impl Soft {
             if bound.health == Health::Down {
                 facts.extend(self.witnesses_answered(state, *component, bound.since));
                 facts.extend(self.positions(state, *component, bound.since));
+                facts.extend(self.surroundings(state, *component, now, &mut told));
             }
             if let Some(recovery) = &open.recovery {
                 facts.extend(self.caught_up(state, recovery, now));
@@ -443,6 +454,101 @@ impl Soft {
                 }
             }
         }
+    }
+
+    /// Whom the failure of an instance may be shared with: whoever lives near it, and what its component depends on. They
+    /// are asked at once, so that what fell with it is seen as soon.
+    fn ask_around(&mut self, state: &State, instance: InstanceIx, now: Time) {
+        let plan = &*state.plan;
+        let failed = plan.instance(instance).probes.iter().filter_map(|it| self.probes[it.index()].first_failed).max();
+        let Some(since) = failed.filter(|_| !plan.allowances.correlation.is_zero()) else { return };
+        let topology = &*state.topology;
+        let planned = plan.instance(instance);
+        let near = topology.zone_neighbours(instance).iter().chain(topology.region_neighbours(instance));
+        let needed = plan.component(planned.component).depends_on.iter().map(|it| &state.components[it.index()].bound);
+        for other in near.chain(needed) {
+            for probe in &plan.instance(*other).probes {
+                self.ask_after(*probe, since, now);
+            }
+        }
+        for domain in topology.place(instance).domains().map(|it| topology.domain(it)).filter(|it| it.is_told_apart) {
+            for witness in domain.witnesses.iter().take(WITNESSES) {
+                self.ask_after(plan.witness(*witness).probe, since, now);
+            }
+        }
+    }
+
+    /// Asks a probe, unless it was asked since.
+    fn ask_after(&mut self, probe: ProbeIx, since: Time, now: Time) {
+        let watch = &mut self.probes[probe.index()];
+        if watch.last_good_asked.max(watch.last_failed).is_some_and(|it| it >= since) {
+            return;
+        }
+        if watch.in_flight.is_some_and(|it| it < since) {
+            watch.ask_again = true;
+        } else if watch.in_flight.is_none() {
+            self.ask_now(probe, now);
+        }
+    }
+
+    fn hear(&mut self, state: &State, probe: ProbeIx, asked: Time) {
+        let place = match state.plan.probe(probe).watches {
+            Watches::Instance(instance) => state.topology.place(instance),
+            Watches::Witness(witness) => state.topology.place_of_witness(witness),
+            Watches::Route(_) | Watches::Control(_) => return,
+        };
+        self.heard.resize(state.domains.len(), None);
+        for domain in place.domains() {
+            let last = &mut self.heard[domain.index()];
+            if last.is_none_or(|it| it.0 < asked) {
+                *last = Some((asked, probe));
+            }
+        }
+    }
+
+    /// That something near a failed instance lives, or that what its component depends on is well: whichever is in question.
+    fn surroundings(
+        &self,
+        state: &State,
+        component: ComponentIx,
+        now: Time,
+        told: &mut BTreeSet<String>,
+    ) -> Option<Body> {
+        let since = state.instances[state.components[component.index()].bound.index()].since;
+        match scenario::question(state, component, now)? {
+            Question::Lives(domain) => {
+                let (asked, probe) = self.heard.get(domain.index()).copied().flatten().filter(|it| it.0 >= since)?;
+                let probe = state.plan.probe(probe);
+                let place = match probe.watches {
+                    Watches::Instance(instance) => state.topology.place(instance),
+                    Watches::Witness(witness) => state.topology.place_of_witness(witness),
+                    Watches::Route(_) | Watches::Control(_) => return None,
+                };
+                let from = state.topology.domain(place.zone.unwrap_or(place.region));
+                told.insert(probe.name.clone()).then(|| Body::NeighbourAnswered {
+                    region: from.region.clone(),
+                    zone: from.zone.clone(),
+                    by: probe.name.clone(),
+                    asked,
+                })
+            }
+            Question::Well(instance) => {
+                let planned = state.plan.instance(instance);
+                let asked = self.well_as_of(state, instance).filter(|it| *it >= since)?;
+                told.insert(planned.name.clone())
+                    .then(|| Body::DependencyAnswered { instance: planned.name.clone(), asked })
+            }
+        }
+    }
+
+    /// The newest moment as of which so many of its probes were good that it can't go down by failures from before.
+    fn well_as_of(&self, state: &State, instance: InstanceIx) -> Option<Time> {
+        let planned = state.plan.instance(instance);
+        let need = (planned.probes.len() + 1).saturating_sub(planned.down_when);
+        let mut goods: Vec<Time> =
+            planned.probes.iter().filter_map(|it| self.probes[it.index()].last_good_asked).collect();
+        goods.sort_unstable_by(|a, b| b.cmp(a));
+        goods.get(need.saturating_sub(1)).copied()
     }
 
     fn ask_now(&mut self, probe: ProbeIx, now: Time) {

@@ -1,14 +1,20 @@
 //! What people are told: which records are worth a line, how loud, and in which words.
 
 use crate::breaker::Position;
-use crate::effect::NoticeLevel;
-use crate::record::{Body, Completion};
+use mainstay_plan::observation::Scenario;
 
-/// What a record tells people, if it tells them anything.
-pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
+use crate::effect::NoticeLevel;
+use crate::record::{Body, Completion, RecoveryId};
+use crate::scenario;
+use crate::state::State;
+use crate::waiting::WaitingOn;
+
+/// What a record tells people, if it tells them anything. They hear of a failure once it is known what failed, and of a lost
+/// zone once rather than of each that lived there.
+pub(crate) fn notice(state: &State, body: &Body) -> Option<(NoticeLevel, String)> {
     match body {
-        Body::FailureDetected { component, instance, scenario, .. } => {
-            Some((NoticeLevel::Warning, format!("{component}: {} of `{instance}` detected", scenario.word())))
+        Body::FailureDetected { incident: Some(_), .. } | Body::Held { waiting: WaitingOn::Correlation { .. }, .. } => {
+            None
         }
         Body::SwitchStarted { component, to, by, reason, .. } => {
             Some((NoticeLevel::Info, format!("{component}: planned switch to `{to}` by {by}: {reason}")))
@@ -16,6 +22,21 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         Body::SwitchUndone { recovery, why } => {
             Some((NoticeLevel::Warning, format!("{recovery} is undone, the old owner is made active again: {why}")))
         }
+        Body::FailureDetected { component, instance, scenario, .. } => {
+            let recovery = state.components[state.component(component)?.index()].recovery.as_ref()?;
+            let open = scenario::correlation(state, recovery, recovery.opened).is_some();
+            (!open).then(|| detected(component, instance, *scenario))
+        }
+        Body::Classified { recovery, scenario, .. } => {
+            let recovery = state.open_recovery(*recovery)?;
+            Some(detected(&recovery.component_name, &recovery.failed, *scenario))
+        }
+        Body::IncidentOpened { scenario, region, zone, evidence, .. } => {
+            let what = zone.as_ref().map_or_else(|| region.clone(), |zone| format!("{region}/{zone}"));
+            Some((NoticeLevel::Error, format!("{what} is lost ({}): {}", scenario.word(), evidence.join("; "))))
+        }
+        Body::IncidentEnded { incident, why } => Some((NoticeLevel::Info, format!("{incident} is over: {why}"))),
+        Body::RecoveryCompleted { recovery, .. } if is_in_incident(state, *recovery) => None,
         Body::Held { recovery, waiting } => {
             let text = format!("{recovery} waits: {waiting}; to overrule: {}", waiting.way_out(*recovery));
             Some((NoticeLevel::Warning, text))
@@ -30,6 +51,13 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
                 Completion::ByItself => format!("{recovery} closed: healthy again without us"),
             },
         )),
+        Body::BudgetExceeded { recovery, rto_ns } => {
+            let rto = std::time::Duration::from_nanos(*rto_ns);
+            Some((NoticeLevel::Error, format!("{recovery} takes longer than the objective of {rto:?}; it goes on")))
+        }
+        Body::RollbackStarted { recovery, why, .. } => {
+            Some((NoticeLevel::Warning, format!("{recovery} takes back what it did: {why}")))
+        }
         Body::RecoveryFailed { recovery, why } => Some((NoticeLevel::Error, format!("{recovery} failed: {why}"))),
         Body::BreakerChanged { service, region, to, why, .. } => match to {
             Position::Open | Position::HeldOpen => {
@@ -53,6 +81,8 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         | Body::HealthChanged { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
+        | Body::NeighbourAnswered { .. }
+        | Body::DependencyAnswered { .. }
         | Body::PositionFrozen { .. }
         | Body::StepEnded { .. }
         | Body::RouteApplied { .. }
@@ -63,6 +93,8 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         | Body::RungStarted { .. }
         | Body::StepStarted { .. }
         | Body::StepTimedOut { .. }
+        | Body::RetryScheduled { .. }
+        | Body::UndoStarted { .. }
         | Body::RungFailed { .. }
         | Body::Bound { .. }
         | Body::Rejoined { .. }
@@ -70,4 +102,13 @@ pub(crate) fn notice(body: &Body) -> Option<(NoticeLevel, String)> {
         | Body::InStepChanged { .. }
         | Body::CanaryChanged { .. } => None,
     }
+}
+
+fn detected(component: &str, instance: &str, scenario: Scenario) -> (NoticeLevel, String) {
+    (NoticeLevel::Warning, format!("{component}: {} of `{instance}` detected", scenario.word()))
+}
+
+fn is_in_incident(state: &State, id: RecoveryId) -> bool {
+    let closed = || state.history.iter().rev().find(|it| it.id == id);
+    state.open_recovery(id).or_else(closed).is_some_and(|it| it.incident.is_some())
 }

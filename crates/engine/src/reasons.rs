@@ -25,10 +25,16 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
             reason: "disks are being replaced".to_owned(),
         },
         WaitingOn::Paused { .. } => WaitingOn::Traffic {},
-        WaitingOn::Traffic {} => WaitingOn::Dependency { component: "orders-db".to_owned() },
+        WaitingOn::Traffic {} => WaitingOn::Correlation { of: "berlin/hall-2".to_owned(), until },
+        WaitingOn::Correlation { .. } => WaitingOn::Dependency { component: "orders-db".to_owned() },
         WaitingOn::Dependency { .. } => WaitingOn::ObserveMode {},
         WaitingOn::ObserveMode {} => WaitingOn::CoolDown { until },
-        WaitingOn::CoolDown { .. } => WaitingOn::Approval { expires: Some(until) },
+        WaitingOn::CoolDown { .. } => WaitingOn::Approval {
+            expires: Some(until),
+            need: 2,
+            given: vec!["ada".to_owned()],
+            role: Some("dba".to_owned()),
+        },
         WaitingOn::Approval { .. } => WaitingOn::JournalLost {},
         WaitingOn::JournalLost {} => WaitingOn::NoRungPossible {
             reasons: vec!["failover_to_standby: `orders-db-b` may lag 7s behind".to_owned()],
@@ -39,7 +45,23 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
         }
         WaitingOn::Observation { .. } => WaitingOn::OutcomeUnknown { step, name: "activate orders-db-b".to_owned() },
         WaitingOn::OutcomeUnknown { .. } => WaitingOn::Step { step, name: "activate orders-db-b".to_owned(), until },
-        WaitingOn::Step { .. } => WaitingOn::ControlPlane {
+        WaitingOn::Step { .. } => {
+            WaitingOn::RecoveryPaused { by: "ada".to_owned(), reason: "the disk is looked at first".to_owned() }
+        }
+        WaitingOn::RecoveryPaused { .. } => WaitingOn::Manual {
+            step,
+            name: "activate orders-db-b: by hand".to_owned(),
+            ask: "move the licence".to_owned(),
+            role: Some("dba".to_owned()),
+            until,
+        },
+        WaitingOn::Manual { .. } => WaitingOn::Retry { step, name: "activate orders-db-b".to_owned(), until },
+        WaitingOn::Retry { .. } => WaitingOn::UndoFailed {
+            step,
+            name: "undo activate orders-db-b: run demote".to_owned(),
+            why: "exit status 1".to_owned(),
+        },
+        WaitingOn::UndoFailed { .. } => WaitingOn::ControlPlane {
             service: "ec2".to_owned(),
             region: "us-east-1".to_owned(),
             why: "regional control of ec2 in us-east-1 is known to be down: its canary timed out".to_owned(),
@@ -68,7 +90,16 @@ fn refusal_after(it: &Refusal) -> Option<Refusal> {
         }
         Refusal::NotWhole { .. } => Refusal::NotPaused,
         Refusal::NotPaused => Refusal::NotDisplaced { instance: "orders-db-b".to_owned(), state: "standby" },
-        Refusal::NotDisplaced { .. } => return None,
+        Refusal::NotDisplaced { .. } => {
+            Refusal::NotAllowed { by: "bob".to_owned(), role: "dba".to_owned(), who: "ada has".to_owned() }
+        }
+        Refusal::NotAllowed { .. } => Refusal::ApprovedAlready { by: "ada".to_owned(), recovery, need: 2, given: 1 },
+        Refusal::ApprovedAlready { .. } => Refusal::NoApprovalAsked { component },
+        Refusal::NoApprovalAsked { .. } => Refusal::NothingToRevoke { component },
+        Refusal::NothingToRevoke { .. } => {
+            Refusal::NothingTo { recovery, verb: "skip", waiting: "it goes on by itself".to_owned() }
+        }
+        Refusal::NothingTo { .. } => return None,
     })
 }
 

@@ -47,6 +47,17 @@ impl FromStr for RecoveryId {
     }
 }
 
+/// Names an incident, a zone or a region that is lost: the sequence number of the record that opened it, written `i17`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IncidentId(pub u64);
+
+impl fmt::Display for IncidentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "i{}", self.0)
+    }
+}
+
 /// One step of one recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StepRef {
@@ -192,6 +203,27 @@ pub enum Body {
         #[serde(with = "time_nanos")]
         since: Time,
     },
+    /// Something in a zone or region answered since a failure there: it is not lost.
+    NeighbourAnswered {
+        /// Its region.
+        region: String,
+        /// Its zone, where one is stated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+        /// What answered: the probe's name.
+        by: String,
+        /// When it was asked.
+        #[serde(with = "time_nanos")]
+        asked: Time,
+    },
+    /// What a failed component depends on was well after it had failed.
+    DependencyAnswered {
+        /// The instance.
+        instance: String,
+        /// When it was asked.
+        #[serde(with = "time_nanos")]
+        asked: Time,
+    },
     /// How much a standby would lose at most, frozen when the failure was seen.
     PositionFrozen {
         /// The standby.
@@ -283,6 +315,49 @@ pub enum Body {
         /// The end of the last good observation before it: where the clock of the objectives starts.
         #[serde(with = "crate::codec::optional_time_nanos")]
         last_good: Option<Time>,
+        /// The hash of the plan under which it is recovered.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        plan: String,
+        /// Why it was classified so, as far as it was known.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        evidence: Vec<String>,
+        /// The incident that it belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        incident: Option<IncidentId>,
+    },
+    /// What failed is known now, after waiting for the word of its neighbours.
+    Classified {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// What failed.
+        #[serde(with = "scenario_word")]
+        scenario: Scenario,
+        /// Why it is called so.
+        evidence: Vec<String>,
+    },
+    /// A zone or a region is lost; this opens an incident, named after this record. The open recoveries of what lived there
+    /// are merged into it.
+    IncidentOpened {
+        /// Which of the two.
+        #[serde(with = "scenario_word")]
+        scenario: Scenario,
+        /// The region.
+        region: String,
+        /// The zone; `None`: the whole region.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+        /// When the first failed observation was asked.
+        #[serde(with = "time_nanos")]
+        first_failed: Time,
+        /// Why it is called lost.
+        evidence: Vec<String>,
+    },
+    /// What was lost lives again.
+    IncidentEnded {
+        /// The incident.
+        incident: IncidentId,
+        /// Why.
+        why: String,
     },
     /// A planned move begins; this opens a recovery, named after this record.
     SwitchStarted {
@@ -319,6 +394,9 @@ pub enum Body {
         recovery: RecoveryId,
         /// Guards that an operator overruled.
         overruled: Vec<String>,
+        /// How the approval was had, where one was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<String>,
     },
     /// A rung is not possible now and is passed over.
     RungSkipped {
@@ -357,6 +435,42 @@ pub enum Body {
         name: String,
         /// What the callee sees: the same again when the outcome of the try before is unknown.
         key: String,
+        /// What takes it back, if that has to be: known before it is done.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undo: Option<String>,
+    },
+    /// A step is tried again, but not at once.
+    RetryScheduled {
+        /// The try that did not succeed.
+        step: StepRef,
+        /// When it is tried again.
+        #[serde(with = "time_nanos")]
+        at: Time,
+    },
+    /// A rung failed, or was aborted, before the hand-over: what it did is undone, the last step first.
+    RollbackStarted {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// The rung.
+        rung: usize,
+        /// Why.
+        why: String,
+    },
+    /// The intent to undo a step. It is done only once this is durable.
+    UndoStarted {
+        /// The step, with a try of its own.
+        step: StepRef,
+        /// What is done.
+        name: String,
+        /// What the callee sees.
+        key: String,
+    },
+    /// The recovery has taken longer than the objective for it. It goes on.
+    BudgetExceeded {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// The recovery time objective.
+        rto_ns: u64,
     },
     /// A step did not end within its time.
     StepTimedOut {
@@ -447,6 +561,8 @@ impl Body {
             Body::HealthChanged { .. } => "health_changed",
             Body::OwnLateness { .. } => "own_lateness",
             Body::WitnessesAnswered { .. } => "witnesses_answered",
+            Body::NeighbourAnswered { .. } => "neighbour_answered",
+            Body::DependencyAnswered { .. } => "dependency_answered",
             Body::PositionFrozen { .. } => "position_frozen",
             Body::StepEnded { .. } => "step_ended",
             Body::RouteApplied { .. } => "route_applied",
@@ -459,12 +575,19 @@ impl Body {
             Body::SwitchStarted { .. } => "switch_started",
             Body::SwitchUndone { .. } => "switch_undone",
             Body::FailureDetected { .. } => "failure_detected",
+            Body::Classified { .. } => "classified",
+            Body::IncidentOpened { .. } => "incident_opened",
+            Body::IncidentEnded { .. } => "incident_ended",
             Body::Held { .. } => "held",
             Body::RecoveryInitiated { .. } => "recovery_initiated",
             Body::RungSkipped { .. } => "rung_skipped",
             Body::RungStarted { .. } => "rung_started",
             Body::StepStarted { .. } => "step_started",
             Body::StepTimedOut { .. } => "step_timed_out",
+            Body::RetryScheduled { .. } => "retry_scheduled",
+            Body::RollbackStarted { .. } => "rollback_started",
+            Body::UndoStarted { .. } => "undo_started",
+            Body::BudgetExceeded { .. } => "budget_exceeded",
             Body::RungFailed { .. } => "rung_failed",
             Body::Bound { .. } => "bound",
             Body::Rejoined { .. } => "rejoined",
@@ -484,6 +607,8 @@ impl Body {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::NeighbourAnswered { .. }
+            | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
@@ -496,12 +621,19 @@ impl Body {
             Body::FailureDetected { .. }
             | Body::SwitchStarted { .. }
             | Body::SwitchUndone { .. }
+            | Body::Classified { .. }
+            | Body::IncidentOpened { .. }
+            | Body::IncidentEnded { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }
             | Body::RungStarted { .. }
             | Body::StepStarted { .. }
             | Body::StepTimedOut { .. }
+            | Body::RetryScheduled { .. }
+            | Body::RollbackStarted { .. }
+            | Body::UndoStarted { .. }
+            | Body::BudgetExceeded { .. }
             | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }

@@ -27,7 +27,7 @@ impl Teller {
 
     /// What a record says.
     pub fn tell(&mut self, body: &Body) -> String {
-        if let Body::StepStarted { step, name, .. } = body {
+        if let Body::StepStarted { step, name, .. } | Body::UndoStarted { step, name, .. } = body {
             self.steps.insert(*step, name.clone());
         }
         self.fact(body).or_else(|| self.decision(body)).unwrap_or_default()
@@ -66,6 +66,13 @@ impl Teller {
                 answered.join(", "),
                 (self.moment)(*since)
             ),
+            Body::NeighbourAnswered { region, zone, by, asked } => {
+                let place = zone.as_ref().map_or_else(|| region.clone(), |zone| format!("{region}/{zone}"));
+                format!("{place} lives: {by} answered what was asked at {}", (self.moment)(*asked))
+            }
+            Body::DependencyAnswered { instance, asked } => {
+                format!("{instance} was well when it was asked at {}", (self.moment)(*asked))
+            }
             Body::PositionFrozen { instance, loss_ns: Some(loss) } => {
                 format!("{instance} would lose at most {}", self.nanos(*loss))
             }
@@ -98,12 +105,19 @@ impl Teller {
             Body::FailureDetected { .. }
             | Body::SwitchStarted { .. }
             | Body::SwitchUndone { .. }
+            | Body::Classified { .. }
+            | Body::IncidentOpened { .. }
+            | Body::IncidentEnded { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }
             | Body::RungStarted { .. }
             | Body::StepStarted { .. }
             | Body::StepTimedOut { .. }
+            | Body::RetryScheduled { .. }
+            | Body::RollbackStarted { .. }
+            | Body::UndoStarted { .. }
+            | Body::BudgetExceeded { .. }
             | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
@@ -127,12 +141,21 @@ impl Teller {
             Body::SwitchUndone { recovery, why } => {
                 format!("{recovery}: undone, the old owner is made active again: {why}")
             }
-            Body::Held { recovery, waiting } => format!("{recovery} waits: {waiting}"),
-            Body::RecoveryInitiated { recovery, overruled } if overruled.is_empty() => {
-                format!("{recovery} begins: the guards let it pass")
+            Body::Classified { recovery, scenario, evidence } => {
+                format!("{recovery} is {}: {}", scenario.word(), evidence.join("; "))
             }
-            Body::RecoveryInitiated { recovery, overruled } => {
-                format!("{recovery} begins: an operator overruled {}", overruled.join(", "))
+            Body::IncidentOpened { scenario, region, zone, evidence, .. } => {
+                let place = zone.as_ref().map_or_else(|| region.clone(), |zone| format!("{region}/{zone}"));
+                format!("{place} is lost ({}): {}", scenario.word(), evidence.join("; "))
+            }
+            Body::IncidentEnded { incident, why } => format!("{incident} is over: {why}"),
+            Body::Held { recovery, waiting } => format!("{recovery} waits: {waiting}"),
+            Body::RecoveryInitiated { recovery, overruled, approval } => {
+                let approved = approval.as_ref().map(|it| format!(", {it}")).unwrap_or_default();
+                match overruled.as_slice() {
+                    [] => format!("{recovery} begins: the guards let it pass{approved}"),
+                    all => format!("{recovery} begins: an operator overruled {}{approved}", all.join(", ")),
+                }
             }
             Body::RungSkipped { recovery, rung, strategy, why, .. } => {
                 format!("{recovery}: rung {} ({}) passed over: {why}", rung + 1, strategy.word())
@@ -141,7 +164,18 @@ impl Teller {
                 let fence = fence.as_ref().map(|it| format!(", fence: {it}")).unwrap_or_default();
                 format!("{recovery}: rung {} ({}) to {to}{fence}", rung + 1, strategy.word())
             }
-            Body::StepStarted { step, .. } => format!("{} ...", self.step(step)),
+            Body::StepStarted { step, undo, .. } => {
+                let undo = undo.as_ref().map(|it| format!(" (its undo: {it})")).unwrap_or_default();
+                format!("{} ...{undo}", self.step(step))
+            }
+            Body::UndoStarted { step, name, .. } => format!("{}: {name} ...", step.recovery),
+            Body::RetryScheduled { step, at } => format!("{}: again at {}", self.step(step), (self.moment)(*at)),
+            Body::RollbackStarted { recovery, rung, why } => {
+                format!("{recovery}: rung {} is taken back: {why}", rung + 1)
+            }
+            Body::BudgetExceeded { recovery, rto_ns } => {
+                format!("{recovery} takes longer than the objective of {}", self.nanos(*rto_ns))
+            }
             Body::StepTimedOut { step, why } => format!("{}: timed out: {why}", self.step(step)),
             Body::RungFailed { recovery, rung, why } => format!("{recovery}: rung {} failed: {why}", rung + 1),
             Body::Bound { component, instance, recovery } => {
@@ -179,6 +213,8 @@ impl Teller {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::NeighbourAnswered { .. }
+            | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
@@ -221,6 +257,14 @@ impl Teller {
                 let of = region.as_ref().map(|it| format!(" in {it}")).unwrap_or_default();
                 format!("breaker {service}{of} {}: {reason}", hold.word())
             }
+            Command::PauseRecovery { recovery, reason } => format!("pause {recovery}: {reason}"),
+            Command::ResumeRecovery { recovery } => format!("resume {recovery}"),
+            Command::Skip { recovery, reason } => format!("skip what {recovery} waits for: {reason}"),
+            Command::Retry { recovery, reason } => format!("retry {recovery}: {reason}"),
+            Command::ApproveInAdvance { component, until, reason } => {
+                format!("approve in advance until {} a recovery of {component}: {reason}", (self.moment)(*until))
+            }
+            Command::Revoke { component } => format!("revoke approvals in advance of {component}"),
             Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),
         }
     }

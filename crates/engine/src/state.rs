@@ -3,7 +3,9 @@
 //! Decisions read this and the time, and nothing else. [`State::apply`] is the only way to change it, so that the state
 //! after a restart is the state before it.
 
+pub(crate) mod concerned;
 mod control;
+mod domains;
 mod fold;
 mod recovery;
 mod switch;
@@ -16,12 +18,13 @@ use mainstay_plan::component::{StandbyState, Temperature};
 use mainstay_plan::observation::{Health, Scenario};
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
-use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
+use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
 use crate::breaker::{Hold, Position};
 use crate::machine::{Illegal, Standing};
-use crate::record::{RecoveryId, StepRef};
-pub use recovery::{Cause, Planned, Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress};
+use crate::record::{IncidentId, RecoveryId, StepRef};
+pub use domains::{Burst, DomainState, Incident};
+pub use recovery::{Cause, Planned, Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress, UndoAt};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
 const HISTORY: usize = 256;
@@ -38,6 +41,12 @@ pub struct State {
     pub seq: u64,
     /// The hash of the plan that the journal adopted last.
     pub adopted: Option<String>,
+    /// The zones and regions of the plan.
+    pub topology: Arc<Topology>,
+    /// By [`DomainIx`](mainstay_plan::DomainIx).
+    pub domains: Vec<DomainState>,
+    /// Zones and regions that are lost.
+    pub incidents: BTreeMap<IncidentId, Incident>,
     /// By [`InstanceIx`].
     pub instances: Vec<InstanceState>,
     /// By [`ComponentIx`].
@@ -56,6 +65,7 @@ pub struct State {
     pub misfits: VecDeque<Misfit>,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
+    standings: Vec<domains::Standing>,
     open: BTreeMap<RecoveryId, ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
@@ -69,6 +79,10 @@ pub struct InstanceState {
     pub health: Health,
     /// When the first of the answers behind the verdict was asked.
     pub since: Time,
+    /// When it was found down, the last time.
+    pub down_at: Time,
+    /// It was well as of then, when something that depends on it had failed.
+    pub answered: Time,
     /// Since when nothing is known of it, while that is so.
     pub unseen_since: Time,
     /// The end of the last good observation before a `Down`.
@@ -101,6 +115,8 @@ impl InstanceState {
         InstanceState {
             health: Health::Unknown,
             since: Time::ZERO,
+            down_at: Time::ZERO,
+            answered: Time::ZERO,
             unseen_since: Time::ZERO,
             last_good: None,
             partly_answering: false,
@@ -130,6 +146,17 @@ pub struct ComponentState {
     pub witnessed: Option<Time>,
     /// Its pause, if there is one.
     pub paused: Option<Pause>,
+    /// Who approved its next recovery in advance.
+    pub advance: BTreeMap<String, Advance>,
+}
+
+/// An approval in advance. It is used up by the first recovery that needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// It counts until then.
+    pub until: Time,
+    /// Why.
+    pub reason: String,
 }
 
 /// What lasts about a control plane.
@@ -239,8 +266,10 @@ impl State {
             moved: None,
             witnessed: None,
             paused: None,
+            advance: BTreeMap::new(),
         };
-        State {
+        let topology = Arc::new(Topology::of(&plan));
+        let mut state = State {
             seq: 0,
             adopted: None,
             instances: plan.instances.iter().map(|_| InstanceState::unseen()).collect(),
@@ -255,11 +284,17 @@ impl State {
             history: VecDeque::new(),
             misfits: VecDeque::new(),
             doubted: Vec::new(),
+            domains: vec![DomainState::default(); topology.domains.len()],
+            incidents: BTreeMap::new(),
+            standings: vec![domains::Standing::default(); plan.instances.len()],
+            topology,
             open: BTreeMap::new(),
             unknown_owners: BTreeMap::new(),
             names,
             plan,
-        }
+        };
+        state.recount_all();
+        state
     }
 
     /// The same facts under another plan: what has the same name keeps its binding, its fences and its pauses. Health has to
@@ -294,6 +329,7 @@ impl State {
             component.last_ended = was.last_ended;
             component.moved = was.moved;
             component.paused = was.paused;
+            component.advance = was.advance;
         }
         for (old, was) in self.plan.controls.iter().zip(self.controls) {
             if let Some(ix) = next.plan.control_named(&old.service, &old.region) {
@@ -305,6 +341,7 @@ impl State {
                 next.set_target(&route.name, &self.plan.instance(target.instance).name, state);
             }
         }
+        next.recount_all();
         next
     }
 
@@ -369,6 +406,13 @@ impl State {
         self.play(recovery)?.steps.get(step.step).filter(|_| runs)
     }
 
+    /// The step, while this very try of its undo is being made.
+    pub fn undoing(&self, step: StepRef) -> Option<&Step> {
+        let recovery = self.open_recovery(step.recovery)?;
+        let undoes = recovery.rung == step.rung && recovery.progress.as_ref()?.undoes(step);
+        self.play(recovery)?.steps.get(step.step).filter(|_| undoes)
+    }
+
     /// What an instance is at the moment.
     pub fn standby_state(&self, ix: InstanceIx) -> StandbyState {
         let instance = &self.instances[ix.index()];
@@ -405,7 +449,7 @@ impl State {
         (!self.plan.routes.is_empty()).then_some(LOCAL_PROCESS).into_iter()
     }
 
-    /// Lets `component` have just failed, with its witnesses answering and its standbys as far behind as `loss` says, asks
+    /// Lets `component` have just failed, alone, with its witnesses answering and its standbys as far behind as `loss` says, asks
     /// `question`, and puts everything back.
     pub(crate) fn with_failed<T>(
         &mut self,
@@ -418,6 +462,16 @@ impl State {
         let planned = plan.component(component);
         let before = self.components[component.index()].clone();
         let instances: Vec<_> = planned.instances.iter().map(|it| self.instances[it.index()].clone()).collect();
+        let place = self.topology.place(before.bound);
+        let domains: Vec<_> = place.domains().map(|it| (it, self.domains[it.index()].answered)).collect();
+        for (domain, _) in &domains {
+            self.domains[domain.index()].answered = now;
+        }
+        let well: Vec<_> = planned.depends_on.iter().map(|it| self.components[it.index()].bound).collect();
+        let well: Vec<_> = well.into_iter().map(|it| (it, self.instances[it.index()].answered)).collect();
+        for (instance, _) in &well {
+            self.instances[instance.index()].answered = now;
+        }
         for instance in &planned.instances {
             self.instances[instance.index()].frozen_loss.get_or_insert_with(|| loss(*instance));
         }
@@ -434,6 +488,12 @@ impl State {
         self.components[component.index()] = before;
         for (instance, was) in planned.instances.iter().zip(instances) {
             self.instances[instance.index()] = was;
+        }
+        for (domain, was) in domains {
+            self.domains[domain.index()].answered = was;
+        }
+        for (instance, was) in well {
+            self.instances[instance.index()].answered = was;
         }
         answer
     }

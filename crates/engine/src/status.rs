@@ -3,15 +3,16 @@
 
 use mainstay_plan::control::ControlPlane;
 use mainstay_plan::observation::Health;
+use mainstay_plan::policy::Mode;
 use mainstay_plan::strategy::Strategy;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::command::{Command, Refusal};
 use crate::engine::Engine;
 use crate::guard;
-use crate::record::RecoveryId;
+use crate::record::{Ended, RecoveryId};
 use crate::recover::{self, Choice};
-use crate::state::{Recovery, State};
+use crate::state::{Recovery, RecoveryStatus, State, StepAt};
 use crate::switch;
 use crate::waiting::WaitingOn;
 
@@ -78,7 +79,7 @@ pub fn recoveries(state: &State) -> Vec<&Recovery> {
 }
 
 /// Whether a command would be taken.
-pub(crate) fn check_command(state: &State, command: &Command) -> Result<(), Refusal> {
+pub(crate) fn check_command(state: &State, command: &Command, by: &str) -> Result<(), Refusal> {
     match command {
         Command::Recover { component, .. } => {
             let ix = component_named(state, component)?;
@@ -90,12 +91,23 @@ pub(crate) fn check_command(state: &State, command: &Command) -> Result<(), Refu
                 Err(Refusal::NotDown { component: component.clone(), health: health.word() })
             }
         }
-        Command::Approve { recovery, outcome, .. } => {
+        Command::Approve { recovery, overrides, outcome, .. } => {
             let open = state.open_recovery(*recovery).ok_or(Refusal::NotOpen { recovery: *recovery })?;
             let unknown = matches!(open.held, Some((WaitingOn::OutcomeUnknown { .. }, _)));
+            if let Some((_, role)) = state.asked_by_hand(open) {
+                return may(state, by, role.as_deref());
+            }
             if outcome.is_some() && !unknown {
-                let waiting = recover::waiting(state, open).map_or_else(|| "nothing".to_owned(), |it| it.0.to_string());
-                return Err(Refusal::NotWaiting { recovery: *recovery, waiting });
+                return Err(Refusal::NotWaiting { recovery: *recovery, waiting: waits_for(state, open) });
+            }
+            let Some(asked) = guard::Asked::of(state, open) else { return Ok(()) };
+            if open.status != RecoveryStatus::FailureDetected {
+                return Ok(());
+            }
+            may(state, by, asked.role)?;
+            if asked.need > 1 && open.approved_by.contains(by) && overrides.is_empty() {
+                let (need, given) = (asked.need, open.approved_by.len());
+                return Err(Refusal::ApprovedAlready { by: by.to_owned(), recovery: *recovery, need, given });
             }
             Ok(())
         }
@@ -133,6 +145,38 @@ pub(crate) fn check_command(state: &State, command: &Command) -> Result<(), Refu
             let what = "control plane";
             all.iter().any(fits).then_some(()).ok_or_else(|| Refusal::Unknown { what, name, known: known() })
         }
+        Command::PauseRecovery { recovery, .. } => {
+            state.open_recovery(*recovery).map(|_| ()).ok_or(Refusal::NotOpen { recovery: *recovery })
+        }
+        Command::ResumeRecovery { recovery } => {
+            let open = state.open_recovery(*recovery).ok_or(Refusal::NotOpen { recovery: *recovery })?;
+            open.paused.is_some().then_some(()).ok_or_else(|| nothing_to(state, open, "resume"))
+        }
+        Command::Skip { recovery, .. } => {
+            let open = state.open_recovery(*recovery).ok_or(Refusal::NotOpen { recovery: *recovery })?;
+            if let Some((_, role)) = state.asked_by_hand(open) {
+                return may(state, by, role.as_deref());
+            }
+            let under_way = open.progress.as_ref().is_some_and(|it| it.rollback.is_none());
+            let next = matches!(open.held, Some((WaitingOn::Observation { until: Some(_), .. }, _)));
+            let begun = open.status != RecoveryStatus::FailureDetected;
+            let fits = begun && (open.stuck_undo().is_some() || under_way || next);
+            fits.then_some(()).ok_or_else(|| nothing_to(state, open, "skip"))
+        }
+        Command::Retry { recovery, .. } => check_retry(state, *recovery),
+        Command::ApproveInAdvance { component, .. } => {
+            let ix = component_named(state, component)?;
+            let approval = &state.plan.component(ix).guards.approval;
+            if approval.is_none() && state.plan.mode != Mode::Recommend {
+                return Err(Refusal::NoApprovalAsked { component: component.clone() });
+            }
+            may(state, by, approval.as_ref().and_then(|it| it.role.as_deref()))
+        }
+        Command::Revoke { component } => {
+            let ix = component_named(state, component)?;
+            let none = state.components[ix.index()].advance.is_empty();
+            if none { Err(Refusal::NothingToRevoke { component: component.clone() }) } else { Ok(()) }
+        }
         Command::Adopt { instance, .. } => {
             let known = || state.plan.instances.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
             let ix = state.instance(instance).ok_or_else(|| Refusal::Unknown {
@@ -157,6 +201,54 @@ fn one_of(state: &State, component: ComponentIx, name: &str) -> Result<InstanceI
         name: name.to_owned(),
         known: all.iter().map(|it| state.plan.instance(*it).name.as_str()).collect::<Vec<_>>().join(", "),
     })
+}
+
+/// Whether that person may answer what asks for `role`.
+fn may(state: &State, by: &str, role: Option<&str>) -> Result<(), Refusal> {
+    let Some(role) = role.filter(|it| !state.plan.may(by, Some(it))) else { return Ok(()) };
+    let has = |it: &&mainstay_plan::policy::Person| it.roles.iter().any(|it| it == role);
+    let names: Vec<&str> = state.plan.people.iter().filter(has).map(|it| it.name.as_str()).collect();
+    let who = match names.as_slice() {
+        [] => "nobody has".to_owned(),
+        [one] => format!("{one} has"),
+        all => format!("{} have", all.join(", ")),
+    };
+    Err(Refusal::NotAllowed { by: by.to_owned(), role: role.to_owned(), who })
+}
+
+fn waits_for(state: &State, recovery: &Recovery) -> String {
+    recover::waiting(state, recovery).map_or_else(|| "nothing".to_owned(), |it| it.0.to_string())
+}
+
+fn nothing_to(state: &State, recovery: &Recovery, verb: &'static str) -> Refusal {
+    let waiting = recover::waiting(state, recovery)
+        .map_or_else(|| "it goes on by itself".to_owned(), |(it, _)| format!("{it} ({})", it.way_out(recovery.id)));
+    Refusal::NothingTo { recovery: recovery.id, verb, waiting }
+}
+
+/// A step that waits for its next try, or whose outcome nobody knows; an undo that did not work; or a recovery that failed
+/// while what it was for still fails.
+fn check_retry(state: &State, id: RecoveryId) -> Result<(), Refusal> {
+    if let Some(open) = state.open_recovery(id) {
+        let waits = state.open_steps(open).any(|(.., stand)| match stand.at {
+            StepAt::Waiting { .. } | StepAt::Ended(Ended::Unknown(_)) => true,
+            StepAt::Ready | StepAt::Running { .. } | StepAt::Ended(Ended::Done | Ended::Failed(_)) => false,
+        });
+        let fits = open.stuck_undo().is_some() || waits;
+        return fits.then_some(()).ok_or_else(|| nothing_to(state, open, "retry"));
+    }
+    let failed = state.history.iter().find(|it| it.id == id && it.status == RecoveryStatus::RecoveryFailed);
+    let Some(failed) = failed else { return Err(Refusal::NotOpen { recovery: id }) };
+    let open = state.components.get(failed.component.index()).and_then(|it| it.recovery.as_ref());
+    match open {
+        Some(open)
+            if open.status == RecoveryStatus::FailureDetected && open.component_name == failed.component_name =>
+        {
+            Ok(())
+        }
+        Some(open) => Err(nothing_to(state, open, "retry")),
+        None => Err(Refusal::NotDown { component: failed.component_name.clone(), health: "not being recovered" }),
+    }
 }
 
 fn component_named(state: &State, name: &str) -> Result<ComponentIx, Refusal> {

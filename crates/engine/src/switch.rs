@@ -157,13 +157,16 @@ pub(crate) fn next(state: &State, recovery: &Recovery, planned: &Planned) -> Opt
     Some(Body::RecoveryFailed { recovery: id, why: format!("{why}; traffic is back and nothing was changed") })
 }
 
-/// What follows an operator's abort.
-pub(crate) fn aborted(state: &State, recovery: &Recovery, planned: &Planned, why: &str) -> Body {
+/// A planned move that is aborted after something was done to an instance does not end there: the old owner is made active
+/// again.
+pub(crate) fn instead(state: &State, recovery: &Recovery, decided: Body) -> Body {
+    let Some(planned) = recovery.planned() else { return decided };
     let bound = state.components[recovery.component.index()].bound;
-    if recovery.irreversible && !planned.back && bound != planned.to {
-        return Body::SwitchUndone { recovery: recovery.id, why: why.to_owned() };
+    let goes_back = recovery.irreversible && !planned.back && bound != planned.to;
+    match decided {
+        Body::RecoveryFailed { recovery, why } if goes_back => Body::SwitchUndone { recovery, why },
+        other => other,
     }
-    Body::RecoveryFailed { recovery: recovery.id, why: why.to_owned() }
 }
 
 /// The end of the last step.

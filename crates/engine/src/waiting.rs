@@ -38,6 +38,14 @@ pub enum WaitingOn {
     /// The journal knows of no routing table, and a traffic process has not said yet whether it has one: the journal may be
     /// new, and someone else the owner.
     Traffic {},
+    /// It is not known yet whether more failed than this instance: its neighbours, or what it depends on, were asked.
+    Correlation {
+        /// Whose word is awaited: a zone, a region, or an instance that it depends on.
+        of: String,
+        /// After this it counts as a failure of its own.
+        #[serde(with = "time_nanos")]
+        until: Time,
+    },
     /// What it depends on is being recovered first.
     Dependency {
         /// The component that it depends on.
@@ -53,9 +61,59 @@ pub enum WaitingOn {
     },
     /// A person must approve.
     Approval {
-        /// After this the recovery has failed; `None`: the question stands for ever (mode `recommend`).
+        /// When the question expires; `None`: it stands for ever (mode `recommend`).
         #[serde(with = "crate::codec::optional_time_nanos")]
         expires: Option<Time>,
+        /// How many different people must.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        need: u32,
+        /// Who did.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        given: Vec<String>,
+        /// The role that it takes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<String>,
+    },
+    /// An operator has paused this recovery before its next step.
+    RecoveryPaused {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// A person is asked to do something.
+    Manual {
+        /// The step.
+        step: StepRef,
+        /// Its name.
+        name: String,
+        /// What is asked.
+        ask: String,
+        /// The role that it takes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<String>,
+        /// After this the plan says what becomes of it.
+        #[serde(with = "time_nanos")]
+        until: Time,
+    },
+    /// A step is tried again, but not at once.
+    Retry {
+        /// The step.
+        step: StepRef,
+        /// Its name.
+        name: String,
+        /// When.
+        #[serde(with = "time_nanos")]
+        until: Time,
+    },
+    /// What a rung did could not be undone, or it is not known.
+    UndoFailed {
+        /// The step.
+        step: StepRef,
+        /// What was to be done.
+        name: String,
+        /// Why it was not.
+        why: String,
     },
     /// The journal can't be written, and the plan does not let this go on without it.
     JournalLost {},
@@ -106,6 +164,15 @@ pub enum WaitingOn {
     },
 }
 
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_one(need: &u32) -> bool {
+    *need == 1
+}
+
 impl WaitingOn {
     /// Stable, for scripts.
     pub const fn code(&self) -> &'static str {
@@ -113,6 +180,7 @@ impl WaitingOn {
             WaitingOn::Witnesses { .. } => "witnesses",
             WaitingOn::Paused { .. } => "paused",
             WaitingOn::Traffic {} => "traffic",
+            WaitingOn::Correlation { .. } => "correlation",
             WaitingOn::Dependency { .. } => "dependency",
             WaitingOn::ObserveMode {} => "observe_mode",
             WaitingOn::CoolDown { .. } => "cool_down",
@@ -123,16 +191,23 @@ impl WaitingOn {
             WaitingOn::Observation { .. } => "observation",
             WaitingOn::OutcomeUnknown { .. } => "outcome_unknown",
             WaitingOn::Step { .. } => "step",
+            WaitingOn::RecoveryPaused { .. } => "recovery_paused",
+            WaitingOn::Manual { .. } => "manual",
+            WaitingOn::Retry { .. } => "retry",
+            WaitingOn::UndoFailed { .. } => "undo_failed",
         }
     }
 
     /// When the wait ends by itself, if time ends it.
     pub const fn until(&self) -> Option<Time> {
         match self {
-            WaitingOn::Paused { until, .. } | WaitingOn::CoolDown { until } | WaitingOn::Step { until, .. } => {
-                Some(*until)
-            }
-            WaitingOn::Approval { expires: until }
+            WaitingOn::Paused { until, .. }
+            | WaitingOn::Correlation { until, .. }
+            | WaitingOn::CoolDown { until }
+            | WaitingOn::Manual { until, .. }
+            | WaitingOn::Retry { until, .. }
+            | WaitingOn::Step { until, .. } => Some(*until),
+            WaitingOn::Approval { expires: until, .. }
             | WaitingOn::Observation { until, .. }
             | WaitingOn::ControlPlane { until, .. } => *until,
             WaitingOn::Witnesses { .. }
@@ -141,6 +216,8 @@ impl WaitingOn {
             | WaitingOn::ObserveMode {}
             | WaitingOn::JournalLost {}
             | WaitingOn::NoRungPossible { .. }
+            | WaitingOn::RecoveryPaused { .. }
+            | WaitingOn::UndoFailed { .. }
             | WaitingOn::OutcomeUnknown { .. } => None,
         }
     }
@@ -151,11 +228,31 @@ impl WaitingOn {
             WaitingOn::Witnesses { need, of } => format!("{need} of {} answer a new question", of.join(", ")),
             WaitingOn::Paused { .. } => "the pause expires or is ended".to_owned(),
             WaitingOn::Traffic {} => "every traffic process says what it serves".to_owned(),
+            WaitingOn::Correlation { of, .. } => format!("`{of}` answers or is down, or the window is over"),
             WaitingOn::Dependency { component } => format!("`{component}` is healthy"),
             WaitingOn::ObserveMode {} => "the plan's mode is `act` or `recommend`".to_owned(),
             WaitingOn::CoolDown { .. } => "the cool-down is over".to_owned(),
-            WaitingOn::Approval { expires: Some(_) } => "someone approves it, or the question expires".to_owned(),
-            WaitingOn::Approval { expires: None } => "someone approves it".to_owned(),
+            WaitingOn::Approval { expires, need, given, role } => {
+                let left = (*need as usize).saturating_sub(given.len());
+                let who = role.as_ref().map(|it| format!(" with the role `{it}`")).unwrap_or_default();
+                let who = match (left, given.is_empty()) {
+                    (..=1, true) if who.is_empty() => "someone approves it".to_owned(),
+                    (..=1, true) => format!("someone{who} approves it"),
+                    (..=1, false) => format!("one more person{who} approves it"),
+                    (left, true) => format!("{left} different people{who} approve it"),
+                    (left, false) => format!("{left} more people{who} approve it"),
+                };
+                if expires.is_some() { format!("{who}, or the question expires") } else { who }
+            }
+            WaitingOn::RecoveryPaused { .. } => "someone resumes it".to_owned(),
+            WaitingOn::Manual { role: None, .. } => "someone says that it is done, or the time is over".to_owned(),
+            WaitingOn::Manual { role: Some(role), .. } => {
+                format!("someone with the role `{role}` says that it is done, or the time is over")
+            }
+            WaitingOn::Retry { .. } => "the time has come".to_owned(),
+            WaitingOn::UndoFailed { .. } => {
+                "someone has undone it by hand and says so, or lets it be tried again".to_owned()
+            }
             WaitingOn::JournalLost {} => "the agent is started again with a journal that can be written".to_owned(),
             WaitingOn::NoRungPossible { .. } => "a rung becomes possible, or the component is healthy again".to_owned(),
             WaitingOn::ControlPlane { until: Some(_), .. } => "it works again, or is tried again".to_owned(),
@@ -172,6 +269,7 @@ impl WaitingOn {
             WaitingOn::Witnesses { .. } => format!("mainstay approve {recovery} --override witnesses"),
             WaitingOn::Paused { component: Some(component), .. } => format!("mainstay resume {component}"),
             WaitingOn::Paused { component: None, .. } => "mainstay resume".to_owned(),
+            WaitingOn::Correlation { .. } => format!("mainstay approve {recovery} --override correlation"),
             WaitingOn::Dependency { .. } => format!("mainstay approve {recovery} --override dependency"),
             WaitingOn::ObserveMode {} => format!("mainstay approve {recovery} --override observe-mode"),
             WaitingOn::CoolDown { .. } => format!("mainstay approve {recovery} --override cool-down"),
@@ -188,6 +286,10 @@ impl WaitingOn {
             WaitingOn::ControlPlane { service, region, .. } => {
                 format!("mainstay breaker {service} closed --region {region}")
             }
+            WaitingOn::RecoveryPaused { .. } => format!("mainstay resume {recovery}"),
+            WaitingOn::Manual { .. } => format!("mainstay approve {recovery}"),
+            WaitingOn::Retry { .. } => format!("mainstay retry {recovery}"),
+            WaitingOn::UndoFailed { .. } => format!("mainstay skip {recovery} --reason \"undone by hand\""),
             WaitingOn::Observation { .. } | WaitingOn::Step { .. } => format!("mainstay abort {recovery}"),
         }
     }
@@ -208,10 +310,26 @@ impl fmt::Display for WaitingOn {
             WaitingOn::Traffic {} => {
                 write!(f, "the journal is new and the traffic process was not heard: another instance may be the owner")
             }
+            WaitingOn::Correlation { of, .. } => write!(f, "it is not known yet whether `{of}` failed with it"),
             WaitingOn::Dependency { component } => write!(f, "it depends on `{component}`, which is not healthy"),
             WaitingOn::ObserveMode {} => write!(f, "the plan's mode is `observe`: nothing is ever done"),
             WaitingOn::CoolDown { .. } => write!(f, "the recovery before ended less than the cool-down ago"),
-            WaitingOn::Approval { .. } => write!(f, "a person must approve it"),
+            WaitingOn::Approval { need: 1, role: None, .. } => write!(f, "a person must approve it"),
+            WaitingOn::Approval { need: 1, role: Some(role), .. } => {
+                write!(f, "a person with the role `{role}` must approve it")
+            }
+            WaitingOn::Approval { need, given, .. } => {
+                write!(f, "{need} different people must approve it")?;
+                if given.is_empty() { Ok(()) } else { write!(f, ", and {} did", given.join(", ")) }
+            }
+            WaitingOn::RecoveryPaused { by, reason } => {
+                write!(f, "paused before its next step by {by}: {reason}")
+            }
+            WaitingOn::Manual { ask, .. } => write!(f, "a person is asked: {ask}"),
+            WaitingOn::Retry { name, .. } => write!(f, "`{name}` did not succeed, and is tried again later"),
+            WaitingOn::UndoFailed { name, why, .. } => {
+                write!(f, "an operator is needed: `{name}` was not undone: {why}")
+            }
             WaitingOn::JournalLost {} => {
                 write!(f, "the journal can't be written, and a takeover without it is refused")
             }

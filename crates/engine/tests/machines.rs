@@ -110,6 +110,9 @@ fn a_record_that_does_not_fit_is_noted_and_changes_nothing() {
             scenario: Scenario::InstanceFailure,
             first_failed: Time::from_millis(900),
             last_good: None,
+            evidence: Vec::new(),
+            incident: None,
+            plan: String::new(),
         },
     );
     fold(&mut state, Body::RungFailed { recovery, rung: 0, why: "nothing was begun".to_owned() });

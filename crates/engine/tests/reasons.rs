@@ -57,6 +57,9 @@ fn every_wait_has_an_age() {
         scenario: Scenario::InstanceFailure,
         first_failed: Time::from_millis(900),
         last_good: None,
+        evidence: Vec::new(),
+        incident: None,
+        plan: String::new(),
     };
     let mut state = State::new(Arc::new(plan));
     state.apply(1, &Record { at: Time::from_millis(1000), body: detected });

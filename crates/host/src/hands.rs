@@ -8,7 +8,7 @@ use mainstay_plan::action::{Action, Outcome};
 use mainstay_plan::notification::NotificationChannel;
 use mainstay_plan::observation::{Answer, Observation};
 use mainstay_plan::routing::TrafficReport;
-use mainstay_plan::strategy::StepKind;
+use mainstay_plan::strategy::{Step, StepKind};
 use mainstay_plan::{Plan, ProbeIx};
 use mainstay_providers::{Order, Providers};
 use tokio::sync::{Semaphore, mpsc};
@@ -180,15 +180,22 @@ impl Hands {
 fn actions(plan: &Plan) -> impl Iterator<Item = (&str, &Action)> {
     plan.components.iter().flat_map(|component| {
         let steps = component.ladder.iter().flat_map(|rung| rung.plays.values()).flat_map(|play| &play.steps);
-        steps.filter_map(|step| match &step.kind {
-            StepKind::Act { action, .. } => Some((component.name.as_str(), action)),
-            StepKind::CutTraffic { .. }
-            | StepKind::Stop { .. }
-            | StepKind::TakeOver { .. }
-            | StepKind::CatchUp { .. }
-            | StepKind::Verify { .. } => None,
-        })
+        steps.flat_map(of).map(|action| (component.name.as_str(), action))
     })
+}
+
+/// What a step does to the world, and what would undo it.
+fn of(step: &Step) -> impl Iterator<Item = &Action> {
+    let action = match &step.kind {
+        StepKind::Act { action, .. } => Some(action),
+        StepKind::CutTraffic { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::Stop { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::Manual { .. }
+        | StepKind::Verify { .. } => None,
+    };
+    action.into_iter().chain(step.undo.iter().map(|it| &it.action))
 }
 
 /// The channel's action with the text where its kind takes it: a command in `MAINSTAY_MESSAGE`, a webhook as its body

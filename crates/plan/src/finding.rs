@@ -364,6 +364,14 @@ codes! {
 
     ControlUnused "MS0580" Warning "a control plane that nothing needs"
         "its canary is asked all the time, and no recovery depends on the answer"
+    NeverRetried "MS0540" Warning "a wait between attempts that does nothing"
+        "whoever reads it believes that it is tried more gently than it is"
+    NobodyMay "MS0541" Error "a role that too few people have"
+        "the question could never be answered, and it would be found out during an outage"
+    NothingBefore "MS0542" Warning "an action that begins with nothing"
+        "whoever reads it believes that two things are done at the same time"
+    PreconditionMoot "MS0543" Warning "a precondition that says nothing, or never holds"
+        "a rung that is never tried looks like a recovery, and is none"
 }
 
 /// The page of a code, in Markdown. `code` may be written in any case (`ms0102`); `None` if there is no such code.

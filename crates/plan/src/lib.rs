@@ -35,6 +35,7 @@ pub mod sarif;
 mod starter;
 pub mod strategy;
 pub mod time;
+pub mod topology;
 pub mod walkthrough;
 
 pub use assess::Assessment;
@@ -49,4 +50,5 @@ pub use render::render;
 pub use sarif::sarif;
 pub use starter::starter;
 pub use time::Time;
+pub use topology::{DomainIx, Topology};
 pub use walkthrough::Walkthrough;

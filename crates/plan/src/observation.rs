@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::location::FailureDomain;
 use crate::{ProbeIx, Time};
 
 /// The answer of one run of one probe, stamped where it ran.
@@ -112,6 +113,15 @@ impl Scenario {
         Scenario::AvailabilityZoneFailure,
         Scenario::RegionFailure,
     ];
+
+    /// What is lost with it.
+    pub const fn domain(self) -> FailureDomain {
+        match self {
+            Scenario::InstanceFailure | Scenario::ServiceFailure => FailureDomain::Instance,
+            Scenario::AvailabilityZoneFailure => FailureDomain::Zone,
+            Scenario::RegionFailure => FailureDomain::Region,
+        }
+    }
 
     /// The word for it everywhere.
     pub const fn word(self) -> &'static str {

@@ -11,7 +11,7 @@ use crate::control::ControlPlane;
 use crate::drill::Drill;
 use crate::evacuation::Evacuation;
 use crate::notification::{EscalationStep, NotificationChannel};
-use crate::policy::{Allowances, Mode, OnJournalLoss, Site, SiteGuards};
+use crate::policy::{Allowances, Mode, OnJournalLoss, Person, Site, SiteGuards};
 use crate::prepared::Prepared;
 use crate::probe::Probe;
 use crate::route::Route;
@@ -107,6 +107,8 @@ pub struct Plan {
     pub drills: Vec<Drill>,
     /// Agents beside the one that decides, by name.
     pub agents: Vec<Agent>,
+    /// Who may approve what, by name.
+    pub people: Vec<Person>,
     /// Where several deciding agents agree.
     pub coordination: Option<Coordination>,
 }
@@ -152,6 +154,15 @@ impl Plan {
     pub fn out_of_reach(&self, ix: InstanceIx, service: &Service) -> Option<&str> {
         let (there, here) = (self.instance(ix).location.host.as_deref()?, self.site.location.host.as_deref()?);
         (service.is_of_this_machine() && there != here).then_some(there)
+    }
+
+    /// Whether that person may do what `role` may; everybody may where no role is asked for.
+    pub fn may(&self, person: &str, role: Option<&str>) -> bool {
+        let has = |role: &str| {
+            let known = self.people.iter().find(|it| it.name == person);
+            known.is_some_and(|it| it.roles.iter().any(|it| it == role))
+        };
+        role.is_none_or(has)
     }
 
     /// The component of that name.

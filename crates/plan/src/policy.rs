@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::location::Location;
+use crate::strategy::OnExpiry;
 
 /// How far Mainstay goes by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,10 +40,25 @@ pub struct Guards {
 }
 
 /// A person must approve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Approval {
-    /// After this the recovery has failed, and says so.
+    /// How long the question stands.
     pub expires: Duration,
+    /// How many different people must approve, at least 1.
+    pub quorum: u32,
+    /// Who may; `None`: anyone who may speak to the agent.
+    pub role: Option<String>,
+    /// What becomes of the recovery when too few approved in time.
+    pub on_expiry: OnExpiry,
+}
+
+/// Somebody who may speak to the agent, and what they may do there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The name, as the machine of the agent knows the user.
+    pub name: String,
+    /// What they may do.
+    pub roles: Vec<String>,
 }
 
 /// What happens when the journal can't be written any more.
@@ -93,6 +109,9 @@ pub struct Allowances {
     pub agent_restart: Duration,
     /// For a process that is ended by force, which is how a fence stops an old owner, to be seen stopped.
     pub forced_stop: Duration,
+    /// How long a failure may wait for the word of its neighbours, before it is taken for one of its instance alone. Zero asks
+    /// nobody.
+    pub correlation: Duration,
 }
 
 /// What holds back recoveries of the whole site. `None`: that guard is not there.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::action::{Action, Plane, Service};
-use crate::{ControlIx, InstanceIx, ProbeIx, RouteIx};
+use crate::observation::Health;
+use crate::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
 /// A way to recover a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,12 +55,42 @@ pub struct Rung {
     pub plays: BTreeMap<InstanceIx, Play>,
     /// The backup that it restores, by place in the component's list, where the plan names one.
     pub backup: Option<usize>,
+    /// What must hold when it is its turn; otherwise it is passed over.
+    pub only_if: Vec<Precondition>,
+}
+
+/// What must hold before a rung is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Precondition {
+    /// Of whom.
+    pub of: Whom,
+    /// `Healthy` or `Down`.
+    pub health: Health,
+}
+
+/// A component, whichever instance it is bound to, or one instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whom {
+    /// Whichever instance is the component at the moment.
+    Component(ComponentIx),
+    /// A standby, whatever role it has.
+    Instance(InstanceIx),
 }
 
 impl Rung {
     /// The worst plane of its steps, over all its plays.
     pub fn plane(&self) -> Plane {
         self.plays.values().flat_map(|play| &play.steps).map(|step| step.plane).max().unwrap_or(Plane::Local)
+    }
+}
+
+impl Whom {
+    /// Its name in the plan.
+    pub fn name(self, plan: &Plan) -> &str {
+        match self {
+            Whom::Component(ix) => &plan.component(ix).name,
+            Whom::Instance(ix) => &plan.instance(ix).name,
+        }
     }
 }
 
@@ -97,12 +128,73 @@ pub struct Step {
     pub timeout: Duration,
     /// How often it may be tried, at least 1.
     pub attempts: u32,
+    /// How long it waits between two attempts; `None`: not at all.
+    pub back_off: Option<BackOff>,
+    /// What takes it back, if its rung fails before the hand-over.
+    pub undo: Option<Undo>,
     /// Whether it may be done again when it is not known whether it was done.
     pub idempotent: bool,
     /// The control plane that it needs, where it needs one.
     pub control: Option<ControlIx>,
     /// What must be prepared for it, by place in [`Plan::prepared`](crate::Plan::prepared).
     pub needs: Vec<usize>,
+}
+
+/// How long to wait after a try that did not succeed: twice as long each time, up to a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackOff {
+    /// After the first one, at most.
+    pub first: Duration,
+    /// After any, at most.
+    pub at_most: Duration,
+}
+
+impl BackOff {
+    /// The longest wait after so many tries without success; who waits takes between half of it and all of it.
+    pub fn after(&self, failures: u32) -> Duration {
+        let doubled = 2u32.checked_pow(failures.saturating_sub(1)).and_then(|it| self.first.checked_mul(it));
+        doubled.map_or(self.at_most, |it| it.min(self.at_most))
+    }
+
+    /// The longest that all waits of a step with so many attempts take.
+    pub fn whole(&self, attempts: u32) -> Duration {
+        (1..attempts).map(|it| self.after(it)).sum()
+    }
+}
+
+/// What takes a step back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undo {
+    /// Readable: `run /usr/local/bin/demote`.
+    pub name: String,
+    /// What is done.
+    pub action: Action,
+    /// After this its outcome is unknown.
+    pub timeout: Duration,
+    /// What must be prepared for it, by place in [`Plan::prepared`](crate::Plan::prepared).
+    pub needs: Vec<usize>,
+}
+
+/// What becomes of a question that nobody answered in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OnExpiry {
+    /// `fail`: as if the answer had been no.
+    Fail,
+    /// `proceed`: as if it had been yes.
+    Proceed,
+}
+
+impl OnExpiry {
+    /// Both.
+    pub const ALL: [OnExpiry; 2] = [OnExpiry::Fail, OnExpiry::Proceed];
+
+    /// The word for it everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            OnExpiry::Fail => "fail",
+            OnExpiry::Proceed => "proceed",
+        }
+    }
 }
 
 /// What a step does.
@@ -137,6 +229,15 @@ pub enum StepKind {
         /// What.
         action: Action,
     },
+    /// Ask people to do something, and wait until one of them says that it is done.
+    Manual {
+        /// What they are asked to do.
+        ask: String,
+        /// Who may say so; `None`: anyone who may speak to the agent.
+        role: Option<String>,
+        /// What becomes of it when nobody says anything in time.
+        on_expiry: OnExpiry,
+    },
     /// Make `to` the component: bind it and point these routes (there may be none) at it, in one table.
     TakeOver {
         /// The new owner.
@@ -156,7 +257,7 @@ impl StepKind {
     pub const fn phase(&self) -> Phase {
         match self {
             StepKind::CutTraffic { .. } | StepKind::CatchUp { .. } | StepKind::Stop { .. } => Phase::Fence,
-            StepKind::Act { .. } | StepKind::TakeOver { .. } => Phase::Act,
+            StepKind::Act { .. } | StepKind::TakeOver { .. } | StepKind::Manual { .. } => Phase::Act,
             StepKind::Verify { .. } => Phase::Converge,
         }
     }
@@ -164,7 +265,7 @@ impl StepKind {
     /// Whether it can't be taken back, so that nothing may be left to guess before it.
     pub const fn is_irreversible(&self) -> bool {
         match self {
-            StepKind::Act { .. } | StepKind::TakeOver { .. } | StepKind::Stop { .. } => true,
+            StepKind::Act { .. } | StepKind::TakeOver { .. } | StepKind::Stop { .. } | StepKind::Manual { .. } => true,
             StepKind::CutTraffic { .. } | StepKind::CatchUp { .. } | StepKind::Verify { .. } => false,
         }
     }

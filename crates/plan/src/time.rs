@@ -13,6 +13,9 @@ use std::time::Duration;
 pub struct Time(u64);
 
 impl Time {
+    /// The end of the timeline, the year 2554.
+    pub const MAX: Time = Time(u64::MAX);
+
     /// The beginning of the timeline.
     pub const ZERO: Time = Time(0);
 

@@ -90,6 +90,20 @@ impl Edited<'_> {
                 self.instance(*ix)["service"] = json!({ "start": ["up"], "stop": ["down"], "status": ["is-up"] });
             }
             Change::MakeIdempotent(at) => self.step(at)["idempotent"] = json!(true),
+            Change::DropUndo(at) => {
+                map(self.step(at)).remove("undo");
+            }
+            Change::DropPrecondition(ix, rung, nth) => {
+                let precondition = self.plan.component(*ix).ladder[*rung as usize].only_if[*nth as usize];
+                let name = precondition.of.name(self.plan).to_owned();
+                let ladder = &mut self.component(*ix)["recovery"][*rung as usize];
+                let inner = map(ladder).values_mut().next().unwrap();
+                for list in ["healthy", "down"].into_iter() {
+                    if let Some(list) = inner["only_if"].get_mut(list).and_then(Value::as_array_mut) {
+                        list.retain(|it| *it != json!(name));
+                    }
+                }
+            }
             Change::WithoutControl(at) => self.step(at)["plane"] = json!("data"),
             Change::VerifyLonger(at, needs) => {
                 let ladder = &mut self.component(at.component)["recovery"][at.rung as usize];

@@ -42,7 +42,7 @@ pub struct Checkers {
     /// Component → the instance that took over last.
     bound: BTreeMap<String, String>,
     /// Non-idempotent actions that were done and not seen to fail.
-    once: BTreeSet<(RecoveryId, usize, usize)>,
+    once: BTreeSet<(RecoveryId, usize, usize, bool)>,
     highest_order: u64,
     served: u64,
     frozen: BTreeMap<String, Option<u64>>,
@@ -133,11 +133,15 @@ impl Checkers {
             Body::Bound { component, instance, .. } => {
                 self.bound.insert(component.clone(), instance.clone());
             }
-            Body::StepStarted { step, .. } => {
+            Body::StepStarted { step, .. } | Body::UndoStarted { step, .. } => {
                 self.begun.insert(*step, seq);
             }
             Body::StepEnded { step, ended: Ended::Failed(_) } => {
-                self.once.remove(&(step.recovery, step.rung, step.step));
+                self.once.retain(|it| (it.0, it.1, it.2) != (step.recovery, step.rung, step.step));
+            }
+            // An operator knows what may be done once more.
+            Body::Commanded { command: Command::Retry { recovery, .. }, .. } => {
+                self.once.retain(|it| it.0 != *recovery);
             }
             Body::TablePublished { epoch, .. } => {
                 self.published.insert(*epoch);
@@ -156,9 +160,17 @@ impl Checkers {
             | Body::InStepChanged { .. }
             | Body::SwitchUndone { .. }
             | Body::BreakerChanged { .. }
+            | Body::NeighbourAnswered { .. }
+            | Body::DependencyAnswered { .. }
+            | Body::Classified { .. }
+            | Body::IncidentOpened { .. }
+            | Body::IncidentEnded { .. }
             | Body::Held { .. }
             | Body::RungSkipped { .. }
             | Body::StepTimedOut { .. }
+            | Body::RetryScheduled { .. }
+            | Body::RollbackStarted { .. }
+            | Body::BudgetExceeded { .. }
             | Body::RungFailed { .. }
             | Body::Rejoined { .. } => {}
         }
@@ -195,7 +207,8 @@ impl Checkers {
             };
         }
         if !order.action.is_idempotent() {
-            let step = (order.step.recovery, order.step.rung, order.step.step);
+            let undoes = order.key.contains("/undo/");
+            let step = (order.step.recovery, order.step.rung, order.step.step, undoes);
             assert!(self.once.insert(step), "S7: {step:?} is done twice and may be done only once");
         }
     }

@@ -288,7 +288,7 @@ impl World {
             Event::Fault(fault) => self.suffer(fault),
             Event::Say(command) => {
                 let driver = self.driver.as_ref().expect("an operator speaks to a running agent");
-                driver.engine().check_command(&command).expect("the test says something acceptable");
+                driver.engine().check_command(&command, "operator").expect("the test says something acceptable");
                 self.turn(vec![Input::Command { command, by: "operator".to_owned() }]);
             }
         }

@@ -264,7 +264,7 @@ fn recommend_mode_waits_for_a_person() {
     let mut world = world(&format!("mode: recommend\n{DATABASE}"));
     fails(&mut world, Server::Dead);
     world.run_for(millis(10_000));
-    assert_eq!(waiting(&world), Some(WaitingOn::Approval { expires: None }));
+    assert_eq!(waiting(&world), Some(WaitingOn::Approval { expires: None, need: 1, given: Vec::new(), role: None }));
     let id = open(&world);
     world.say(Duration::ZERO, approve(id, &[], None));
     world.run_for(millis(2000));
@@ -277,7 +277,7 @@ fn an_approval_that_nobody_gives_expires() {
     let mut world = world(&text);
     fails(&mut world, Server::Dead);
     world.run_for(millis(10_000));
-    assert!(matches!(waiting(&world), Some(WaitingOn::Approval { expires: Some(_) })));
+    assert!(matches!(waiting(&world), Some(WaitingOn::Approval { expires: Some(_), .. })));
     world.run_for(millis(20_000));
     let all = recoveries(&world);
     assert_eq!(all[1].status, RecoveryStatus::RecoveryFailed);

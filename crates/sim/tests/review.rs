@@ -376,7 +376,6 @@ fn what_depends_on_a_component_that_waits_waits_for_it() {
 }
 
 #[test]
-#[ignore = "there is no correlation window: a dependency that is suspect does not hold what depends on it back"]
 fn what_fails_together_with_its_dependency_waits_for_it() {
     for after in (0..400).step_by(50) {
         assert_eq!(

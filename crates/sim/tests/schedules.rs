@@ -199,7 +199,7 @@ fn operator(dice: &mut Dice, world: &World) -> Option<Command> {
         4 => Command::Resume { component: dice.pick(&of) },
         _ => Command::Adopt { instance: dice.pick(&state.plan.instances).name, reason: reason() },
     };
-    engine.check_command(&command).ok().map(|()| command)
+    engine.check_command(&command, "operator").ok().map(|()| command)
 }
 
 #[test]

@@ -18,8 +18,10 @@ mod planes;
 mod recover;
 mod recoveries;
 mod resume;
+mod retry;
 pub(crate) mod run;
 mod schema;
+mod skip;
 mod status;
 mod switch;
 pub(crate) mod traffic;
@@ -88,6 +90,8 @@ enum Command {
     Abort(abort::Abort),
     Pause(pause::Pause),
     Resume(resume::Resume),
+    Skip(skip::Skip),
+    Retry(retry::Retry),
     Adopt(adopt::Adopt),
     Switch(switch::Switch),
     Failback(failback::Failback),
@@ -102,7 +106,10 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries"]),
-    ("Act", &["recover", "switch", "failback", "approve", "abort", "pause", "resume", "adopt", "breaker"]),
+    (
+        "Act",
+        &["recover", "switch", "failback", "approve", "abort", "pause", "resume", "skip", "retry", "adopt", "breaker"],
+    ),
     ("Prove", &["journal"]),
     ("More", &["completions", "man", "help"]),
 ];
@@ -132,6 +139,8 @@ impl Cli {
             Command::Abort(it) => it.run(&cx),
             Command::Pause(it) => it.run(&cx),
             Command::Resume(it) => it.run(&cx),
+            Command::Skip(it) => it.run(&cx),
+            Command::Retry(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
             Command::Switch(it) => it.run(&cx),
             Command::Failback(it) => it.run(&cx),

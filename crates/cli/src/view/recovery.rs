@@ -61,6 +61,18 @@ pub(crate) fn timeline(it: &Recovery, look: Look) -> String {
     if let Some(took) = it.time_to_recover_ns {
         line("took", &format!("{} from the last good answer", span(took)));
     }
+    if let Some(rto) = it.rto_ns {
+        line("budget", &budget(rto, it.spent_ns, it.ended_ns.is_some()));
+    }
+    if !it.approved_by.is_empty() {
+        line("approved", &format!("by {}", it.approved_by.join(", ")));
+    }
+    if let Some(paused) = &it.paused {
+        line("paused", &format!("before its next step {paused}; `mainstay resume {}` ends it", it.id));
+    }
+    if !it.plan.is_empty() {
+        line("plan", it.plan.get(..12).unwrap_or(&it.plan));
+    }
     if it.strategy.is_some() || it.completed.is_some() {
         line("how", &how(it));
     }
@@ -81,6 +93,13 @@ pub(crate) fn timeline(it: &Recovery, look: Look) -> String {
         out.push_str(&steps(&it.steps, start, look));
     }
     out
+}
+
+/// How much of the objective is spent, and how much is left.
+fn budget(rto: u64, spent: u64, over: bool) -> String {
+    let (rest, word) = if spent <= rto { (rto - spent, "left") } else { (spent - rto, "over") };
+    let tense = if over { "were" } else { "are" };
+    format!("{} of {} {tense} spent, {} {word}", span(spent), span(rto), span(rest))
 }
 
 /// Each phase where it lies within the whole; a phase too short to be seen is a dot.

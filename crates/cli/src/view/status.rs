@@ -214,6 +214,10 @@ fn below(it: &Component, now: u64, look: Look) -> String {
         line("until", &format!("{ends_when}{by}"));
         line("to overrule", way_out);
     }
+    for advance in &it.approved_in_advance {
+        let end = format!("`mainstay approve {} --revoke` takes it back", it.name);
+        line("approved", &format!("in advance {}; {end}", shown_pause(advance)));
+    }
     if let Some(pause) = &it.paused {
         line("paused", &format!("{}; `mainstay resume {}` ends it", shown_pause(pause), it.name));
     }

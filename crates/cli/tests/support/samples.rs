@@ -82,6 +82,7 @@ fn database() -> Component {
             instance("orders-db-b", "standby", "us-east-1b", probe("orders-db-b/http", "healthy", "good", 0)),
         ],
         waiting: Some(waiting()),
+        approved_in_advance: Vec::new(),
         paused: None,
         recoverable: Recoverable::By { strategy: "failover_to_standby".to_owned(), to: "orders-db-b".to_owned() },
         rto_ns: Some(30 * SECOND),
@@ -112,6 +113,7 @@ fn cache() -> Component {
         bound_to: "session-cache-a".to_owned(),
         instances: Vec::new(),
         waiting: None,
+        approved_in_advance: Vec::new(),
         paused: Some(Pause {
             until_ns: NOW + 1800 * SECOND,
             by: "uid 1000".to_owned(),
@@ -157,6 +159,11 @@ pub(crate) fn recovery() -> Recovery {
             act_ns: 1_400_000_000,
             converge_ns: 230_000_000,
         },
+        rto_ns: Some(30_000_000_000),
+        spent_ns: 4_250_000_000,
+        plan: String::new(),
+        approved_by: Vec::new(),
+        paused: None,
         tried: vec!["rung 1 (restart_service): the host does not answer".to_owned()],
         steps: vec![
             step("cut traffic to orders-db", Some("local"), 1, 2612, Some(8), "done", ""),

@@ -6,11 +6,12 @@ use mainstay_plan::component::Temperature;
 use mainstay_plan::observation::Health;
 use mainstay_plan::policy::OnJournalLoss;
 use mainstay_plan::route::Sharing;
-use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy};
+use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy, Whom};
 use mainstay_plan::{InstanceIx, Time};
 
 use crate::breaker::{self, Blocked};
 use crate::command::Override;
+use crate::scenario;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
 
@@ -51,9 +52,16 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
         if !(comes || recovery.for_later.contains(&rung)) || recovery.failed_rungs.contains(&rung) {
             continue;
         }
+        let given_up = recovery.given_up.contains(&rung);
         let found = possible(state, recovery, planned, now);
         let is_blocked = matches!(found, Possible::Blocked(_));
         let why = match found {
+            _ if given_up => "given up by hand".to_owned(),
+            Possible::Yes | Possible::Unseen(_) if let Some(why) = &recovery.skip => {
+                let (why, for_later) = (why.clone(), false);
+                let given_up = Passed { rung, strategy: planned.strategy, why, for_later };
+                return Choice::Rung(Err(first_passed.unwrap_or(given_up)));
+            }
             Possible::Blocked(by) => {
                 let why = by.why(state);
                 blocked.push((rung, by));
@@ -136,6 +144,23 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
         return Possible::No(format!("there is no way from `{}`", state.plan.instance(bound).name));
     };
     let blocked = breaker::blocked(state, recovery, play).filter(|it| !it.is_due(now));
+    if let Some(why) = scenario::out_of_place(state, play.to) {
+        return Possible::No(why);
+    }
+    for it in &rung.only_if {
+        let instance = match it.of {
+            Whom::Component(ix) => state.components[ix.index()].bound,
+            Whom::Instance(ix) => ix,
+        };
+        match state.instances[instance.index()].health {
+            health if health == it.health => {}
+            Health::Unknown | Health::Suspect => return Possible::Unseen(instance),
+            health @ (Health::Healthy | Health::Down) => {
+                let name = it.of.name(&state.plan);
+                return Possible::No(format!("only if `{name}` is {}, and it is {}", it.health.word(), health.word()));
+            }
+        }
+    }
     if play.to == bound {
         return blocked.map_or(Possible::Yes, Possible::Blocked);
     }

@@ -2,19 +2,22 @@
 //!
 //! - [`choose`]: which rung.
 //! - [`steps`]: how the steps of a stage go.
+//! - [`undo`]: how a rung that failed is taken back.
 
 mod choose;
 mod steps;
+mod undo;
 
 use std::time::Duration;
 
 use mainstay_plan::Time;
 use mainstay_plan::observation::Health;
-use mainstay_plan::strategy::{Play, Step, StepKind};
+use mainstay_plan::strategy::{OnExpiry, Play, Step, StepKind};
 
 use crate::breaker;
 use crate::decide::{completed_by_itself, hold, observation, phases};
 use crate::record::{Body, Completion, StepRef};
+use crate::scenario;
 use crate::state::{Recovery, State, StepAt};
 use crate::switch;
 use crate::waiting::WaitingOn;
@@ -27,18 +30,25 @@ const HOST_GRACE: Duration = Duration::from_secs(2);
 
 /// The next decision about a recovery that was initiated.
 pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
-    if let Some(why) = &recovery.aborted {
-        return Some(match recovery.planned() {
-            Some(planned) => switch::aborted(state, recovery, planned, why),
-            None => Body::RecoveryFailed { recovery: recovery.id, why: why.clone() },
-        });
-    }
     let (Some(progress), Some(play)) = (&recovery.progress, state.play(recovery)) else {
-        return match recovery.planned() {
-            Some(planned) => switch::next(state, recovery, planned),
-            None => next_rung(state, recovery, now),
+        return match &recovery.aborted {
+            Some(why) => Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() }),
+            None => match recovery.planned() {
+                Some(planned) => switch::next(state, recovery, planned),
+                None => next_rung(state, recovery, now),
+            },
         };
     };
+    if progress.rollback.is_some() {
+        return undo::next(state, recovery, progress, play, now).map(|it| switch::instead(state, recovery, it));
+    }
+    if let Some(why) = &recovery.aborted {
+        let end = undo::end(state, recovery, progress, play, why);
+        return Some(switch::instead(state, recovery, end));
+    }
+    if let Some(why) = scenario::out_of_place(state, play.to).filter(|_| play.to == progress.from) {
+        return Some(undo::end(state, recovery, progress, play, &why));
+    }
     if progress.stage().is_none() {
         if let Some(planned) = recovery.planned() {
             return Some(switch::completed(state, recovery, planned, play, now));
@@ -48,26 +58,44 @@ pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     steps::next(state, recovery, progress, play, now)
 }
 
-/// When a running step has timed out.
+/// When a step that is being done has timed out, or one that waits begins again.
 pub fn deadline(state: &State, recovery: &Recovery) -> Option<Time> {
-    running(state, recovery).map(|(_, until)| until).min()
+    let undone = undo::deadline(state, recovery);
+    open(state, recovery).map(|it| it.until).chain(undone).min()
 }
 
-/// What an open recovery waits for at the moment: a hold, or the step that is being done; of several, the one with the
-/// most time.
+/// What an open recovery waits for at the moment: a hold, or what is being done; of several steps, the one with the most
+/// time.
 pub fn waiting(state: &State, recovery: &Recovery) -> Option<(WaitingOn, Time)> {
     if recovery.held.is_some() {
         return recovery.held.clone();
     }
-    let ((step, name, since), until) = running(state, recovery).max_by_key(|it| it.1)?;
-    Some((WaitingOn::Step { step, name: name.to_owned(), until }, since))
+    if let Some(undone) = undo::waiting(state, recovery) {
+        return Some(undone);
+    }
+    let Open { step, name, since, until, waits } = open(state, recovery).max_by_key(|it| it.until)?;
+    let name = name.to_owned();
+    let waiting = if waits { WaitingOn::Retry { step, name, until } } else { WaitingOn::Step { step, name, until } };
+    Some((waiting, since))
 }
 
-/// The steps that are being done, each with when it began and when it has timed out.
-fn running<'a>(state: &'a State, recovery: &'a Recovery) -> impl Iterator<Item = ((StepRef, &'a str, Time), Time)> {
-    state.open_steps(recovery).filter_map(|(at, step, stand)| match stand.at {
-        StepAt::Running { since } => Some(((at, step.name.as_str(), since), since + patience(step))),
-        StepAt::Ready | StepAt::Ended(_) => None,
+/// A step that is being done, or waits to be begun again.
+struct Open<'a> {
+    step: StepRef,
+    name: &'a str,
+    since: Time,
+    until: Time,
+    waits: bool,
+}
+
+fn open<'a>(state: &'a State, recovery: &'a Recovery) -> impl Iterator<Item = Open<'a>> {
+    state.open_steps(recovery).filter_map(|(at, step, stand)| {
+        let (since, until, waits) = match stand.at {
+            StepAt::Running { since } => (since, since + patience(step), false),
+            StepAt::Waiting { until } => (recovery.mark, until, true),
+            StepAt::Ready | StepAt::Ended(_) => return None,
+        };
+        Some(Open { step: at, name: &step.name, since, until, waits })
     })
 }
 
@@ -75,8 +103,9 @@ fn patience(step: &Step) -> Duration {
     match step.kind {
         StepKind::Stop { .. } | StepKind::Act { .. } => step.timeout + HOST_GRACE,
         StepKind::CutTraffic { .. }
-        | StepKind::TakeOver { .. }
         | StepKind::CatchUp { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::Manual { .. }
         | StepKind::Verify { .. } => step.timeout,
     }
 }
@@ -88,6 +117,12 @@ fn late(step: &Step) -> String {
         }
         StepKind::CatchUp { .. } => format!("it was not in step within {:?}", step.timeout),
         StepKind::Verify { .. } => format!("no good answer within {:?}", step.timeout),
+        StepKind::Manual { on_expiry: OnExpiry::Fail, .. } => {
+            format!("nobody said within {:?} that it is done", step.timeout)
+        }
+        StepKind::Manual { on_expiry: OnExpiry::Proceed, .. } => {
+            format!("nobody said within {:?} that it is done; the plan goes on then", step.timeout)
+        }
         StepKind::Stop { .. } | StepKind::Act { .. } => {
             format!("the host did not say how it ended within {:?}", patience(step))
         }

@@ -1,12 +1,16 @@
 //! How the steps of a stage go: each begins when nothing has to be seen first, is done again when that is safe, and the
 //! rung fails when one of them has failed for good and none is being done any more.
 
+use std::time::Duration;
+
 use mainstay_plan::Time;
 use mainstay_plan::observation::Health;
 use mainstay_plan::strategy::{Play, Step, StepKind};
 
 use super::choose::{acts_on, is_started};
-use super::{late, patience};
+use super::{late, patience, undo};
+use sha2::{Digest, Sha256};
+
 use crate::decide::{completed_by_itself, hold, observation};
 use crate::guard::{journal, witnesses};
 use crate::record::{Body, Ended, StepRef};
@@ -36,7 +40,7 @@ struct Stand<'a> {
 /// one has failed for good, no other is begun, and the rung ends once none is being done.
 pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, now: Time) -> Option<Body> {
     let stand = Stand { state, recovery, progress, play, now };
-    let (mut record, mut wait, mut fail, mut is_running) = (None, None, None, false);
+    let (mut record, mut wait, mut fail, mut is_running) = (None, None, recovery.skip.clone(), false);
     for (at, step, of_step) in state.open_steps(recovery) {
         let next = match &of_step.at {
             StepAt::Running { since } if *since + patience(step) <= now => {
@@ -47,11 +51,15 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
                 let why = "the old owner went down before it had handed over".to_owned();
                 return Some(Body::StepTimedOut { step: at, why });
             }
-            StepAt::Running { .. } => {
+            StepAt::Running { since } => {
                 is_running = true;
-                continue;
+                match asked(at, step, *since) {
+                    Some(waiting) => Move::Wait(waiting),
+                    None => continue,
+                }
             }
-            StepAt::Ready => stand.begin(at, step),
+            StepAt::Waiting { until } if *until > now => continue,
+            StepAt::Waiting { .. } | StepAt::Ready => stand.begin(at, step),
             StepAt::Ended(ended) => stand.after(at, step, of_step, ended),
         };
         match next {
@@ -61,9 +69,37 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
         }
     }
     if let Some(why) = fail {
-        return (!is_running).then_some(Body::RungFailed { recovery: recovery.id, rung: recovery.rung, why });
+        return (!is_running).then(|| undo::end(state, recovery, progress, play, &why));
     }
     record.or_else(|| wait.and_then(|it| hold(recovery, it)))
+}
+
+/// What a person is asked to do, while that is so.
+fn asked(at: StepRef, step: &Step, since: Time) -> Option<WaitingOn> {
+    match &step.kind {
+        StepKind::Manual { ask, role, .. } => Some(WaitingOn::Manual {
+            step: at,
+            name: step.name.clone(),
+            ask: ask.clone(),
+            role: role.clone(),
+            until: since + patience(step),
+        }),
+        StepKind::CutTraffic { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::Stop { .. }
+        | StepKind::Act { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::Verify { .. } => None,
+    }
+}
+
+/// Between half of the wait and all of it, so that what failed together is not tried again together. It looks like chance
+/// and is none: the same try always waits as long.
+fn jittered(wait: Duration, site: &str, at: StepRef) -> Duration {
+    let seed = format!("{site}/{}/{}/{}/{}", at.recovery, at.rung, at.step, at.attempt);
+    let hash = Sha256::digest(seed.as_bytes());
+    let share = u32::from(u16::from_be_bytes([hash[0], hash[1]]));
+    wait / 2 + wait / 2 * share / u32::from(u16::MAX)
 }
 
 impl Stand<'_> {
@@ -98,6 +134,7 @@ impl Stand<'_> {
             step: StepRef { attempt: at.attempt + 1, ..at },
             name: step.name.clone(),
             key: format!("{site}/{}/{}/{}/{round}", at.recovery, at.rung + 1, at.step + 1),
+            undo: step.undo.as_ref().map(|it| it.name.clone()),
         })
     }
 
@@ -172,7 +209,13 @@ impl Stand<'_> {
             return Move::Wait(WaitingOn::OutcomeUnknown { step: at, name: step.name.clone() });
         }
         if stand.failures < step.attempts {
-            return self.begin(at, step);
+            return match &step.back_off {
+                None => self.begin(at, step),
+                Some(back_off) => {
+                    let wait = jittered(back_off.after(stand.failures), &self.state.plan.site.name, at);
+                    Move::Record(Body::RetryScheduled { step: at, at: self.now + wait })
+                }
+            };
         }
         Move::Fail(format!("{}: {why}", step.name))
     }

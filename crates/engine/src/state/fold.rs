@@ -4,22 +4,33 @@ use std::time::Duration;
 
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
-use mainstay_plan::strategy::{Phase, Step, StepKind};
+use mainstay_plan::strategy::{OnExpiry, Phase, Step, StepKind};
 use mainstay_plan::{InstanceIx, Time};
 
+use super::concerned::Concerned;
 use super::control::Change;
 use super::switch::Started;
 use super::{
-    ComponentState, HISTORY, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus, State, StepAt, StepLog,
-    StepProgress,
+    Advance, ComponentState, HISTORY, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus, State, StepAt,
+    StepLog, StepProgress, UndoAt,
 };
 use crate::command::{Command, Override};
 use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, TrafficProcess, TrafficWord};
-use crate::record::{Body, Ended, Record, RecoveryId, ReportedTarget, StepRef};
+use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
 
 impl State {
     /// Folds a record in. Names that the plan does not know are passed over: they belong to a plan before.
     pub fn apply(&mut self, seq: u64, record: &Record) {
+        let concerned = self.concerned(&record.body);
+        self.fold(seq, record);
+        match concerned {
+            Concerned::All => self.recount_all(),
+            Concerned::Component(component) => self.recount(component),
+            Concerned::Open | Concerned::Domain(_) | Concerned::Nobody => {}
+        }
+    }
+
+    fn fold(&mut self, seq: u64, record: &Record) {
         self.seq = seq;
         let at = record.at;
         match &record.body {
@@ -41,13 +52,22 @@ impl State {
                     self.components[ix.index()].witnessed = Some(*since);
                 }
             }
+            Body::NeighbourAnswered { region, zone, by, asked } => {
+                self.on_answered(region, zone.as_deref(), by, *asked)
+            }
+            Body::DependencyAnswered { instance, asked } => {
+                if let Some(ix) = self.instance(instance) {
+                    let answered = &mut self.instances[ix.index()].answered;
+                    *answered = (*answered).max(*asked);
+                }
+            }
             Body::PositionFrozen { instance, loss_ns } => {
                 if let Some(ix) = self.instance(instance) {
                     self.instances[ix.index()].frozen_loss = Some(loss_ns.map(Duration::from_nanos));
                 }
             }
             Body::StepEnded { step, ended } => self.on_step_ended(at, *step, ended.clone()),
-            Body::StepTimedOut { step, why } => self.on_step_ended(at, *step, Ended::Unknown(why.clone())),
+            Body::StepTimedOut { step, why } => self.on_step_timed_out(at, *step, why),
             Body::RouteApplied { process, epoch } => self.on_applied(at, process, *epoch),
             Body::RouteRefused { process, epoch, reason } => {
                 let newest = *epoch >= self.routing.epoch;
@@ -63,9 +83,21 @@ impl State {
             Body::BreakerChanged { service, region, to, why, until, by, .. } => {
                 self.on_breaker(at, Change { service, region, to: *to, why, until: *until, by: *by });
             }
-            Body::FailureDetected { component, instance, scenario, first_failed, last_good } => {
+            Body::FailureDetected {
+                component,
+                instance,
+                scenario,
+                first_failed,
+                last_good,
+                evidence,
+                incident,
+                plan,
+            } => {
                 if let Some(ix) = self.component(component) {
                     let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
+                    let budget = self.plan.component(ix).objectives.rto_for(scenario.domain());
+                    let (evidence, incident, plan) = (evidence.clone(), *incident, plan.clone());
+                    let opened = Recovery { evidence, incident, plan, budget, ..opened };
                     self.components[ix.index()].asked = None;
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
@@ -83,10 +115,27 @@ impl State {
                     instance.whole_since = instance.whole_since.max(at);
                 }
             }
+            Body::Classified { recovery, scenario, evidence } => self.with(*recovery, |it| {
+                it.scenario = *scenario;
+                it.evidence.clone_from(evidence);
+                it.classified = true;
+                it.held = None;
+            }),
+            Body::IncidentOpened { scenario, region, zone, first_failed, evidence } => {
+                if let Some(domain) = self.topology.named(region, zone.as_deref()) {
+                    self.on_incident_opened(at, IncidentId(seq), *scenario, domain, *first_failed, evidence);
+                }
+            }
+            Body::IncidentEnded { incident, .. } => self.on_incident_ended(*incident),
             Body::Held { recovery, waiting } => {
                 self.moved(*recovery, RecoveryInput::Held, |it| it.held = Some((waiting.clone(), at)));
             }
-            Body::RecoveryInitiated { recovery, .. } => {
+            Body::RecoveryInitiated { recovery, approval, .. } => {
+                if approval.is_some()
+                    && let Some(ix) = self.open.get(recovery)
+                {
+                    self.components[ix.index()].advance.clear();
+                }
                 self.moved(*recovery, RecoveryInput::Initiated, |it| it.held = None);
             }
             Body::RungSkipped { recovery, rung, strategy, why, for_later } => {
@@ -96,10 +145,23 @@ impl State {
                     }
                     it.tried.push(format!("{} passed over: {why}", strategy.word()));
                     it.rung = rung + 1;
-                })
+                    if it.skip.as_ref() == Some(why) {
+                        it.skip = None;
+                        it.given_up.insert(*rung);
+                    }
+                });
             }
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
             Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
+            Body::RetryScheduled { step, at: until } => self.with(step.recovery, |it| {
+                it.held = None;
+                if let Some(stand) = it.step_mut(step.step) {
+                    stand.at = StepAt::Waiting { until: *until };
+                }
+            }),
+            Body::RollbackStarted { recovery, why, .. } => self.on_rollback_started(at, *recovery, why),
+            Body::UndoStarted { step, name, .. } => self.on_undo_started(at, *step, name),
+            Body::BudgetExceeded { recovery, .. } => self.with(*recovery, |it| it.over_budget = true),
             Body::RungFailed { recovery, rung, why } => {
                 self.displace_half_activated(*recovery);
                 self.moved(*recovery, RecoveryInput::RungFailed, |it| {
@@ -109,6 +171,9 @@ impl State {
                     it.progress = None;
                     it.cut = false;
                     it.held = None;
+                    if it.skip.take().is_some() {
+                        it.given_up.insert(*rung);
+                    }
                 });
             }
             Body::Bound { component, instance, .. } => self.on_bound(at, component, instance),
@@ -188,6 +253,9 @@ impl State {
             instance.unseen_since = at;
             instance.frozen_loss = None;
         }
+        for domain in &mut self.domains {
+            domain.burst = None;
+        }
         self.routing.acknowledged.clear();
         for process in self.known_processes() {
             self.hear(&process, TrafficWord::AgentStarted);
@@ -197,10 +265,19 @@ impl State {
         let interrupted = |it: &ComponentState| {
             let open = it.recovery.iter().flat_map(|it| self.open_steps(it));
             let running = open.filter(|(.., stand)| matches!(stand.at, StepAt::Running { .. }));
-            running.map(|(at, step, _)| (at, step.idempotent)).collect()
+            // People go on with what they were asked to do.
+            let ours = running.filter(|(_, step, _)| !matches!(step.kind, StepKind::Manual { .. }));
+            ours.map(|(at, step, _)| (at, step.idempotent)).collect()
         };
+        let undone = |it: &ComponentState| {
+            let recovery = it.recovery.as_ref()?;
+            let at = recovery.progress.as_ref()?.to_undo()?;
+            let undo = self.play(recovery)?.steps.get(at)?.undo.as_ref()?;
+            Some((at, undo.action.is_idempotent()))
+        };
+        let undone: Vec<Option<(usize, bool)>> = self.components.iter().map(undone).collect();
         let interrupted: Vec<Vec<(StepRef, bool)>> = self.components.iter().map(interrupted).collect();
-        for (component, interrupted) in self.components.iter_mut().zip(interrupted) {
+        for ((component, interrupted), undone) in self.components.iter_mut().zip(interrupted).zip(undone) {
             component.witnessed = None;
             let Some(recovery) = &mut component.recovery else { continue };
             recovery.seeing_anew = true;
@@ -210,7 +287,13 @@ impl State {
                 recovery.log_end(step, at, unknown.clone());
                 if let Some(stand) = recovery.step_mut(step.step) {
                     stand.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
+                    if let UndoAt::Registered { doubtful } = &mut stand.undo {
+                        *doubtful = true;
+                    }
                 }
+            }
+            if let Some((step, repeatable)) = undone {
+                recovery.undo_interrupted(at, step, repeatable);
             }
         }
     }
@@ -252,6 +335,7 @@ impl State {
         if to == Health::Down {
             instance.last_good = last_good;
             instance.partly_answering = partly;
+            instance.down_at = at;
             // How far the standbys were at an earlier failure says nothing about this one.
             let component = self.plan.instance(ix).component;
             if self.components[component.index()].bound == ix {
@@ -259,6 +343,11 @@ impl State {
                     self.instances[standby.index()].frozen_loss = None;
                 }
             }
+        }
+        match to {
+            Health::Down => self.note_failure(at, ix, since),
+            Health::Healthy => self.note_life(ix),
+            Health::Suspect | Health::Unknown => {}
         }
     }
 
@@ -277,7 +366,9 @@ impl State {
     fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
         let Some(found) = self.open_recovery(step.recovery) else { return };
         let component = found.component;
-        let planned = self.play(found).and_then(|it| it.steps.get(step.step)).map(|it| &it.kind);
+        let planned = self.play(found).and_then(|it| it.steps.get(step.step));
+        let has_undo = planned.is_some_and(|it| it.undo.is_some());
+        let planned = planned.map(|it| &it.kind);
         let phase = planned.map_or(Phase::Act, StepKind::phase);
         let irreversible = planned.is_none_or(StepKind::is_irreversible);
         let cuts = matches!(planned, Some(StepKind::CutTraffic { .. }));
@@ -286,12 +377,15 @@ impl State {
         let first = recovery.steps.is_empty();
         recovery.account(at, if first { Phase::Decide } else { phase });
         recovery.irreversible |= irreversible;
-        recovery.cut |= cuts;
+        recovery.cut = (recovery.cut || cuts) && takes_over.is_none();
         recovery.held = None;
-        recovery.steps.push(StepLog { step, name: name.to_owned(), started: at, ended: None });
+        recovery.steps.push(StepLog::begun(step, name, at));
         if let Some(stand) = recovery.step_mut(step.step) {
             stand.attempt = step.attempt;
             stand.at = StepAt::Running { since: at };
+            if has_undo && stand.undo == UndoAt::Nothing {
+                stand.undo = UndoAt::Registered { doubtful: false };
+            }
         }
         // A cold standby was down because it was stopped, which says nothing about it since its activation.
         if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
@@ -301,6 +395,10 @@ impl State {
     }
 
     fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
+        if self.undoing(step).is_some() {
+            self.on_undo_ended(at, step, ended);
+            return;
+        }
         let Some(planned) = self.running(step) else { return };
         let phase = planned.kind.phase();
         let touched = touched(&planned.kind);
@@ -309,15 +407,90 @@ impl State {
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         recovery.account(at, phase);
         recovery.log_end(step, at, ended.clone());
+        recovery.held = None;
         let Some(stand) = recovery.step_mut(step.step) else { return };
         stand.failures += u32::from(ended != Ended::Done);
         stand.at = StepAt::Ended(ended.clone());
-        match ended {
-            Ended::Done => {}
-            Ended::Failed(_) => stand.round += 1,
-            // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
-            Ended::Unknown(_) => touched.into_iter().for_each(|it| self.doubt(at, it)),
+        match (ended, &mut stand.undo) {
+            (Ended::Done, _) => {}
+            (Ended::Failed(_), undo) => {
+                stand.round += 1;
+                // It was not done, so there is nothing to undo, unless a try before may have done it.
+                if *undo == (UndoAt::Registered { doubtful: false }) {
+                    *undo = UndoAt::Nothing;
+                }
+            }
+            (Ended::Unknown(_), undo) => {
+                if let UndoAt::Registered { doubtful } = undo {
+                    *doubtful = true;
+                }
+                // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
+                touched.into_iter().for_each(|it| self.doubt(at, it));
+            }
         }
+    }
+
+    /// A step whose time is over. People are asked once, and the plan says what their silence means.
+    fn on_step_timed_out(&mut self, at: Time, step: StepRef, why: &str) {
+        let on_expiry = self.running(step).and_then(|it| match it.kind {
+            StepKind::Manual { on_expiry, .. } => Some(on_expiry),
+            StepKind::CutTraffic { .. }
+            | StepKind::Stop { .. }
+            | StepKind::Act { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. } => None,
+        });
+        let ended = match on_expiry {
+            None => Ended::Unknown(why.to_owned()),
+            Some(OnExpiry::Fail) => Ended::Failed(why.to_owned()),
+            Some(OnExpiry::Proceed) => Ended::Done,
+        };
+        self.on_step_ended(at, step, ended);
+    }
+
+    /// What is being done is given up; nobody knows whether it was done, so it is undone too.
+    fn on_rollback_started(&mut self, at: Time, id: RecoveryId, why: &str) {
+        let Some(recovery) = self.open_recovery(id) else { return };
+        let running = self.open_steps(recovery).filter(|(.., stand)| matches!(stand.at, StepAt::Running { .. }));
+        let running: Vec<StepRef> = running.map(|it| it.0).collect();
+        for step in running {
+            self.on_step_ended(at, step, Ended::Unknown("it was given up".to_owned()));
+            self.with(id, |it| it.give_up(step));
+        }
+        self.with(id, |it| {
+            it.held = None;
+            if let Some(progress) = &mut it.progress {
+                progress.rollback = Some(why.to_owned());
+            }
+        });
+    }
+
+    fn on_undo_started(&mut self, at: Time, step: StepRef, name: &str) {
+        self.with(step.recovery, |it| {
+            it.account(at, Phase::Act);
+            it.held = None;
+            it.steps.push(StepLog::begun(step, name, at));
+            if let Some(stand) = it.step_mut(step.step) {
+                stand.attempt = step.attempt;
+                stand.undo = UndoAt::Running { since: at };
+            }
+        });
+    }
+
+    /// Whatever was undone has to be seen anew.
+    fn on_undo_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
+        let touched = self.undoing(step).map(|it| touched(&it.kind)).unwrap_or_default();
+        self.with(step.recovery, |it| {
+            it.account(at, Phase::Act);
+            it.log_end(step, at, ended.clone());
+            it.held = None;
+            if let Some(stand) = it.step_mut(step.step) {
+                stand.round += u32::from(matches!(ended, Ended::Failed(_)));
+                stand.undo = UndoAt::Ended(ended.clone());
+            }
+        });
+        touched.into_iter().for_each(|it| self.doubt(at, it));
     }
 
     fn on_applied(&mut self, at: Time, process: &str, epoch: u64) {
@@ -423,8 +596,6 @@ impl State {
         }
     }
 
-    /// A standby that was activated, or may have been, and did not take over is no standby any more: it may have a history
-    /// of its own.
     fn rejoin(&mut self, at: Time, ix: InstanceIx) {
         let instance = &mut self.instances[ix.index()];
         instance.displaced = false;
@@ -432,14 +603,17 @@ impl State {
         instance.whole_since = at;
     }
 
+    /// A standby that was activated, or may have been, and did not take over is no standby any more: it may have a history
+    /// of its own.
     pub(super) fn displace_half_activated(&mut self, id: RecoveryId) {
         let Some(recovery) = self.open_recovery(id) else { return };
-        let Some(play) = self.play(recovery) else { return };
+        let (Some(play), Some(progress)) = (self.play(recovery), &recovery.progress) else { return };
         let bound = self.components[recovery.component.index()].bound;
         let activates = |log: &StepLog| {
             let kind = play.steps.get(log.step.step).map(|it| &it.kind);
             matches!(kind, Some(StepKind::Act { on, .. }) if *on != bound)
                 && log.step.rung == recovery.rung
+                && progress.steps.get(log.step.step).is_some_and(|it| it.undo != UndoAt::Ended(Ended::Done))
                 && !matches!(log.ended, Some((_, Ended::Failed(_))))
         };
         let to = play.to;
@@ -454,16 +628,23 @@ impl State {
                 let Some(ix) = self.component(component) else { return };
                 if let Some(open) = &mut self.components[ix.index()].recovery {
                     open.overrides.insert(Override::CoolDown);
-                    open.approved = true;
+                    open.approved_by.insert(by.to_owned());
                 }
             }
-            Command::Approve { recovery, overrides, outcome, .. } => self.with(*recovery, |it| {
-                it.approved = true;
-                it.overrides.extend(overrides);
-                if let Some(done) = outcome {
-                    it.say_outcome(*done);
+            Command::Approve { recovery, overrides, outcome, reason } => {
+                self.with(*recovery, |it| {
+                    it.approved_by.insert(by.to_owned());
+                    it.overrides.extend(overrides);
+                    if let Some(done) = outcome {
+                        it.say_outcome(*done);
+                    }
+                });
+                let asked = self.open_recovery(*recovery).and_then(|it| self.asked_by_hand(it));
+                if let Some((step, _)) = asked.filter(|(_, role)| self.plan.may(by, role.as_deref())) {
+                    let no = || Ended::Failed(format!("{by} says that it is not done: {reason}"));
+                    self.on_step_ended(at, step, if *outcome == Some(false) { no() } else { Ended::Done });
                 }
-            }),
+            }
             Command::Abort { recovery, reason } => {
                 self.with(*recovery, |it| it.aborted = Some(format!("aborted by {by}: {reason}")));
             }
@@ -479,11 +660,67 @@ impl State {
             Command::Breaker { service, region, hold, reason } => {
                 self.on_said(by, service, region.as_deref(), *hold, reason);
             }
+            Command::PauseRecovery { recovery, reason } => {
+                self.with(*recovery, |it| it.paused = Some((by.to_owned(), reason.clone())));
+            }
+            Command::ResumeRecovery { recovery } => self.with(*recovery, |it| {
+                it.paused = None;
+                it.held = None;
+            }),
+            Command::Skip { recovery, reason } => {
+                let asked = self.open_recovery(*recovery).and_then(|it| self.asked_by_hand(it));
+                match asked {
+                    Some((step, _)) => self.on_step_ended(at, step, Ended::Done),
+                    None => self.with(*recovery, |it| it.skip(format!("skipped by {by}: {reason}"))),
+                }
+            }
+            Command::Retry { recovery, .. } => self.on_retry(*recovery, by),
+            Command::ApproveInAdvance { component, until, reason } => {
+                if let Some(ix) = self.component(component) {
+                    let advance = Advance { until: *until, reason: reason.clone() };
+                    self.components[ix.index()].advance.insert(by.to_owned(), advance);
+                }
+            }
+            Command::Revoke { component } => {
+                if let Some(ix) = self.component(component) {
+                    self.components[ix.index()].advance.clear();
+                }
+            }
             Command::Adopt { instance, .. } => {
                 if let Some(ix) = self.instance(instance) {
                     self.rejoin(at, ix);
                 }
             }
+        }
+    }
+
+    /// The step that a person was asked to do, and the role that it takes to say that it is done.
+    pub(crate) fn asked_by_hand(&self, recovery: &Recovery) -> Option<(StepRef, Option<String>)> {
+        self.open_steps(recovery).find_map(|(at, step, stand)| match (&step.kind, &stand.at) {
+            (StepKind::Manual { role, .. }, StepAt::Running { .. }) => Some((at, role.clone())),
+            (
+                StepKind::Manual { .. }
+                | StepKind::CutTraffic { .. }
+                | StepKind::Stop { .. }
+                | StepKind::Act { .. }
+                | StepKind::CatchUp { .. }
+                | StepKind::TakeOver { .. }
+                | StepKind::Verify { .. },
+                _,
+            ) => None,
+        })
+    }
+
+    /// A recovery that failed is tried again by the one that was opened after it.
+    fn on_retry(&mut self, id: RecoveryId, by: &str) {
+        if self.open_recovery(id).is_some() {
+            self.with(id, Recovery::retry);
+            return;
+        }
+        let Some(ix) = self.history.iter().find(|it| it.id == id).map(|it| it.component) else { return };
+        if let Some(open) = &mut self.components[ix.index()].recovery {
+            open.overrides.insert(Override::CoolDown);
+            open.approved_by.insert(by.to_owned());
         }
     }
 
@@ -520,6 +757,9 @@ impl State {
     /// Steps belong to the plan under which they were begun, so open recoveries end with it. What still fails is detected
     /// anew.
     pub(super) fn end_all_open(&mut self, now: Time) {
+        for incident in self.incidents.keys().copied().collect::<Vec<_>>() {
+            self.on_incident_ended(incident);
+        }
         for ix in std::mem::take(&mut self.open).into_values() {
             if let Some(mut recovery) = self.components[ix.index()].recovery.take() {
                 recovery.tried.push("the plan was replaced".to_owned());
@@ -546,8 +786,9 @@ fn touched(kind: &StepKind) -> Vec<InstanceIx> {
         StepKind::Stop { from, .. } => vec![*from],
         StepKind::Act { on, .. } => vec![*on],
         StepKind::CutTraffic { .. }
-        | StepKind::TakeOver { .. }
         | StepKind::CatchUp { .. }
+        | StepKind::Manual { .. }
+        | StepKind::TakeOver { .. }
         | StepKind::Verify { .. } => Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use mainstay_plan::strategy::{Phase, Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::command::Override;
-use crate::record::{Completion, Ended, RecoveryId, StepRef};
+use crate::record::{Completion, Ended, IncidentId, RecoveryId, StepRef};
 use crate::waiting::WaitingOn;
 
 /// How far a recovery is.
@@ -54,6 +54,12 @@ pub struct Recovery {
     pub cause: Cause,
     /// What failed, classified.
     pub scenario: Scenario,
+    /// Why it is classified so.
+    pub evidence: Vec<String>,
+    /// Whether its neighbours were waited for, and what failed is settled.
+    pub classified: bool,
+    /// The incident that it belongs to.
+    pub incident: Option<IncidentId>,
     /// When it was recognised.
     pub opened: Time,
     /// When the first failed observation was asked.
@@ -64,8 +70,20 @@ pub struct Recovery {
     pub status: RecoveryStatus,
     /// What it waits for, and since when.
     pub held: Option<(WaitingOn, Time)>,
-    /// Whether a person approved it.
-    pub approved: bool,
+    /// The hash of the plan under which it is recovered.
+    pub plan: String,
+    /// What it may take: the objective for what failed, counted from the last good observation.
+    pub budget: Option<Duration>,
+    /// Whether it was said that it takes longer.
+    pub over_budget: bool,
+    /// Who approved it.
+    pub approved_by: BTreeSet<String>,
+    /// Who holds it before its next step, and why.
+    pub paused: Option<(String, String)>,
+    /// Who gives the rung up, and why, until that has happened.
+    pub skip: Option<String>,
+    /// Rungs that were given up by hand.
+    pub given_up: BTreeSet<usize>,
     /// Guards that a person overruled.
     pub overrides: BTreeSet<Override>,
     /// Who ended it by hand, and why.
@@ -129,6 +147,8 @@ pub struct Progress {
     pub from: InstanceIx,
     /// By place in the play.
     pub steps: Vec<StepProgress>,
+    /// Set once what was done is being undone: why.
+    pub rollback: Option<String>,
 }
 
 /// How far one step is.
@@ -144,6 +164,27 @@ pub struct StepProgress {
     pub round: u32,
     /// How it stands.
     pub at: StepAt,
+    /// How its undo stands.
+    pub undo: UndoAt,
+}
+
+/// How the undo of a step stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UndoAt {
+    /// There is none, or nothing was done that it would undo.
+    Nothing,
+    /// It is undone if the rung fails.
+    Registered {
+        /// Whether a try ended unknown: then it may have been done, whatever a later one says.
+        doubtful: bool,
+    },
+    /// It is being undone.
+    Running {
+        /// Since when.
+        since: Time,
+    },
+    /// Undoing it ended so.
+    Ended(Ended),
 }
 
 /// How a step stands.
@@ -155,6 +196,11 @@ pub enum StepAt {
     Running {
         /// When.
         since: Time,
+    },
+    /// To be begun again then, not before.
+    Waiting {
+        /// When.
+        until: Time,
     },
     /// Its last try ended so. Ended as done, it is over.
     Ended(Ended),
@@ -171,13 +217,21 @@ pub struct StepLog {
     pub started: Time,
     /// When it ended, and how.
     pub ended: Option<(Time, Ended)>,
+    /// Whether its outcome was not waited for.
+    pub given_up: bool,
 }
 
 impl Progress {
     pub(super) fn new(from: InstanceIx, play: &Play) -> Progress {
-        let step =
-            |step: &Step| StepProgress { stage: step.stage, attempt: 0, failures: 0, round: 1, at: StepAt::Ready };
-        Progress { from, steps: play.steps.iter().map(step).collect() }
+        let step = |step: &Step| StepProgress {
+            stage: step.stage,
+            attempt: 0,
+            failures: 0,
+            round: 1,
+            at: StepAt::Ready,
+            undo: UndoAt::Nothing,
+        };
+        Progress { from, steps: play.steps.iter().map(step).collect(), rollback: None }
     }
 
     /// The stage that is being done; `None`: all steps are done.
@@ -196,6 +250,29 @@ impl Progress {
         self.steps
             .get(step.step)
             .is_some_and(|it| it.attempt == step.attempt && matches!(it.at, StepAt::Running { .. }))
+    }
+
+    /// Whether this very try of an undo is being made.
+    pub fn undoes(&self, step: StepRef) -> bool {
+        self.steps
+            .get(step.step)
+            .is_some_and(|it| it.attempt == step.attempt && matches!(it.undo, UndoAt::Running { .. }))
+    }
+
+    /// The step to undo next: the last one that is not undone yet.
+    pub fn to_undo(&self) -> Option<usize> {
+        self.steps.iter().rposition(|it| match &it.undo {
+            UndoAt::Nothing | UndoAt::Ended(Ended::Done) => false,
+            UndoAt::Registered { .. }
+            | UndoAt::Running { .. }
+            | UndoAt::Ended(Ended::Failed(_) | Ended::Unknown(_)) => true,
+        })
+    }
+}
+
+impl StepLog {
+    pub(super) fn begun(step: StepRef, name: &str, started: Time) -> StepLog {
+        StepLog { step, name: name.to_owned(), started, ended: None, given_up: false }
     }
 }
 
@@ -237,12 +314,21 @@ impl Recovery {
             failed: failed.to_owned(),
             cause: Cause::Failure,
             scenario,
+            evidence: Vec::new(),
+            classified: false,
+            incident: None,
             opened: Time::ZERO,
             first_failed,
             last_good,
             status: RecoveryStatus::FailureDetected,
             held: None,
-            approved: false,
+            plan: String::new(),
+            budget: None,
+            over_budget: false,
+            approved_by: BTreeSet::new(),
+            paused: None,
+            skip: None,
+            given_up: BTreeSet::new(),
             overrides: BTreeSet::new(),
             aborted: None,
             rung: 0,
@@ -268,6 +354,16 @@ impl Recovery {
         self
     }
 
+    /// Where the clock of its objective starts.
+    pub fn began(&self) -> Time {
+        self.last_good.unwrap_or(self.first_failed)
+    }
+
+    /// When its budget is spent.
+    pub fn due(&self) -> Option<Time> {
+        self.budget.map(|it| self.began() + it)
+    }
+
     /// Counts the time since the last mark as `phase`, unless a restart made us look again: that is detection.
     pub(super) fn account(&mut self, at: Time, phase: Phase) {
         let phase = if std::mem::take(&mut self.seeing_anew) { Phase::Detect } else { phase };
@@ -288,6 +384,25 @@ impl Recovery {
         self.progress.as_mut()?.steps.get_mut(step)
     }
 
+    pub(super) fn give_up(&mut self, step: StepRef) {
+        if let Some(log) = self.steps.iter_mut().rev().find(|it| it.step == step) {
+            log.given_up = true;
+        }
+    }
+
+    /// The agent was away while a step was being undone.
+    pub(super) fn undo_interrupted(&mut self, at: Time, step: usize, repeatable: bool) {
+        let Some(stand) = self.step_mut(step).filter(|it| matches!(it.undo, UndoAt::Running { .. })) else { return };
+        let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
+        stand.undo = match repeatable {
+            true => UndoAt::Registered { doubtful: true },
+            false => UndoAt::Ended(unknown.clone()),
+        };
+        if let Some(log) = self.steps.last_mut() {
+            log.ended = Some((at, unknown));
+        }
+    }
+
     pub(super) fn log_end(&mut self, step: StepRef, at: Time, ended: Ended) {
         if let Some(log) = self.steps.iter_mut().rev().find(|it| it.step == step) {
             log.ended = Some((at, ended));
@@ -306,7 +421,42 @@ impl Recovery {
         } else {
             stand.round += 1;
             stand.at = StepAt::Ready;
+            stand.undo = UndoAt::Nothing;
         }
+    }
+
+    /// Goes on without what it waits for.
+    pub(super) fn skip(&mut self, why: String) {
+        let stuck = self.stuck_undo();
+        if let Some(stand) = stuck.and_then(|it| self.step_mut(it)) {
+            stand.undo = UndoAt::Ended(Ended::Done);
+        } else {
+            self.skip = Some(why);
+        }
+        self.held = None;
+    }
+
+    /// Tries again what did not succeed, at once.
+    pub(super) fn retry(&mut self) {
+        let stuck = self.stuck_undo();
+        if let Some(stand) = stuck.and_then(|it| self.step_mut(it)) {
+            stand.undo = UndoAt::Registered { doubtful: true };
+        } else {
+            for stand in self.progress.iter_mut().flat_map(|it| &mut it.steps) {
+                match stand.at {
+                    StepAt::Waiting { .. } | StepAt::Ended(Ended::Unknown(_)) => stand.at = StepAt::Ready,
+                    StepAt::Ready | StepAt::Running { .. } | StepAt::Ended(Ended::Done | Ended::Failed(_)) => {}
+                }
+            }
+        }
+        self.held = None;
+    }
+
+    /// The undo that did not work, and that somebody has to look at.
+    pub fn stuck_undo(&self) -> Option<usize> {
+        let progress = self.progress.as_ref().filter(|it| it.rollback.is_some())?;
+        let at = progress.to_undo()?;
+        matches!(progress.steps[at].undo, UndoAt::Ended(_)).then_some(at)
     }
 
     pub(super) fn close(&mut self, at: Time) {

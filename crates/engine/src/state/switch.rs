@@ -99,17 +99,23 @@ impl State {
         let Some(ix) = self.open_recovery(id).map(|it| it.component) else { return };
         let bound = self.components[ix.index()].bound;
         let Some(to) = self.open_recovery(id).and_then(Recovery::planned).map(|it| it.to) else { return };
-        let progress = self.plan.component(ix).switch(bound, to).map(|it| Progress::new(bound, &it.back));
+        let switch = self.plan.component(ix).switch(bound, to);
+        let cuts =
+            switch.is_some_and(|it| it.play.steps.iter().any(|it| matches!(it.kind, StepKind::CutTraffic { .. })));
+        let progress = switch.map(|it| Progress::new(bound, &it.back));
         self.moved(id, RecoveryInput::RungStarted, |it| {
-            if let Some(log) = it.steps.last_mut().filter(|log| log.ended.is_none()) {
+            for log in it.steps.iter_mut().filter(|log| log.ended.is_none()) {
                 log.ended = Some((at, Ended::Unknown("taken back".to_owned())));
+                log.given_up = true;
             }
             if it.tried.is_empty() {
                 it.tried.push(why.to_owned());
             }
             it.aborted = None;
-            it.rung += 1;
+            it.rung = 1;
             it.progress = progress;
+            // Until it is active again, clients would meet a standby.
+            it.cut = cuts;
             it.held = None;
             if let Some(planned) = it.planned_mut() {
                 planned.back = true;

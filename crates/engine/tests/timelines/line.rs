@@ -46,7 +46,7 @@ pub(crate) enum Line {
     /// The agent reads another plan: the file of that name, with changes.
     NewPlan(String, Vec<(String, String)>),
     /// An operator says something, in the words of the command line.
-    Operator(String),
+    Operator(String, String),
     /// A question to the engine; the answer comes out.
     Ask(String),
 }
@@ -107,7 +107,10 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
 
 fn sentence(text: &str) -> Result<Line, String> {
     if let Some(rest) = text.strip_prefix("operator ") {
-        return Ok(Line::Operator(rest.to_owned()));
+        return Ok(Line::Operator("operator".to_owned(), rest.to_owned()));
+    }
+    if let Some((who, rest)) = text.split_once(" says: ") {
+        return Ok(Line::Operator(who.to_owned(), rest.to_owned()));
     }
     if let Some(rest) = text.strip_prefix("ask ") {
         return Ok(Line::Ask(rest.to_owned()));

@@ -36,6 +36,15 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
             };
             Command::Approve { recovery: recovery()?, overrides, outcome, reason }
         }
+        "approves-in-advance" => {
+            let span: Duration = line::span(flag("for").ok_or("for how long?")?)?;
+            Command::ApproveInAdvance { component: first()?, until: now + span, reason }
+        }
+        "revokes" => Command::Revoke { component: first()? },
+        "skips" => Command::Skip { recovery: recovery()?, reason },
+        "retries" => Command::Retry { recovery: recovery()?, reason },
+        "holds" => Command::PauseRecovery { recovery: recovery()?, reason },
+        "lets-go" => Command::ResumeRecovery { recovery: recovery()? },
         "aborts" => Command::Abort { recovery: recovery()?, reason },
         "pauses" => {
             let span: Duration = line::span(flag("for").ok_or("for how long?")?)?;
@@ -50,8 +59,8 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
             Command::Switch { component: first()?, to, graceful: !rest.contains(&"--ungraceful"), reason }
         }
         "fails" => Command::Failback { component: flag("back").ok_or("fails back what?")?.to_owned(), reason },
-        "holds" => {
-            // `holds ec2 open in r1`, `holds ec2 auto`
+        "breaks" => {
+            // `breaks ec2 open in r1`, `breaks ec2 auto`
             let hold = rest.get(1).and_then(|word| Hold::ALL.into_iter().find(|it| it.word() == *word));
             let region = flag("in").map(str::to_owned);
             Command::Breaker { service: first()?, region, hold: hold.ok_or("open, closed or auto?")?, reason }

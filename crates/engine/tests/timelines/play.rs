@@ -117,13 +117,13 @@ impl Player {
                     self.say(nth, format!("the plan is refused: {why}"));
                 }
             }
-            Line::Operator(words) => {
+            Line::Operator(by, words) => {
                 let command = operator::command(words, &self.names, world.now)?;
                 let engine = world.engine().ok_or("no agent runs that could be spoken to")?;
-                if let Err(refusal) = engine.check_command(&command) {
+                if let Err(refusal) = engine.check_command(&command, by) {
                     self.say(nth, format!("refused: {refusal}"));
                 } else {
-                    world.tell(Input::Command { command, by: "operator".to_owned() });
+                    world.tell(Input::Command { command, by: by.clone() });
                 }
             }
             Line::Ask(question) => {

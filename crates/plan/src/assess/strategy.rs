@@ -461,6 +461,7 @@ fn must_be_started(component: &Component, standby: InstanceIx) -> bool {
         | StepKind::Stop { .. }
         | StepKind::TakeOver { .. }
         | StepKind::CatchUp { .. }
+        | StepKind::Manual { .. }
         | StepKind::Verify { .. } => false,
     })
 }

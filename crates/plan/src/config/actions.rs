@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::controls::{self, RawWhere};
 use super::fields::{self, At, Cx, Fields, choose, items};
-use super::grammar::{ACTION, MESSENGER, NOTIFICATION, SERVICE};
-use super::raw::{ActKind, RawAct, RawChannel};
+use super::grammar::{ACTION, MESSENGER, NOTIFICATION, RETRY, SERVICE, UNDO};
+use super::raw::{ActKind, RawAct, RawChannel, RawUndo};
 use super::scalar;
 use super::tree::{Entry, Node, Value};
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::finding::{Code, Finding, Span};
+use crate::strategy::{BackOff, OnExpiry};
 
 /// A list of actions.
 pub(super) fn acts<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawAct> {
@@ -19,27 +20,95 @@ pub(super) fn acts<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawAct> {
 
 fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
     let chosen = choose(cx, node, &ACTION)?;
-    let mut fields = Fields::behind(cx, &chosen, format!("this {} action", chosen.word));
-    let what = match chosen.word {
+    let what =
+        if chosen.word == "manual" { "this manual step".to_owned() } else { format!("this {} action", chosen.word) };
+    let mut fields = Fields::behind(cx, &chosen, what);
+    let together = fields.flag("with_previous");
+    let with_previous = fields.key_place("with_previous").filter(|_| together);
+    if chosen.word == "manual" {
+        let ask = fields.text("ask");
+        let role = fields.read("role", fields::at_text);
+        let on_expiry = fields.word("on_expiry", &OnExpiry::ALL, OnExpiry::word).unwrap_or(OnExpiry::Fail);
+        let timeout = fields.duration("expires");
+        fields.finish();
+        let what = ActKind::Manual { ask: ask?, role, on_expiry };
+        let needs = Vec::new();
+        return Some(RawAct {
+            at: chosen.at,
+            what,
+            timeout,
+            attempts: 1,
+            retry: None,
+            undo: None,
+            with_previous,
+            needs,
+            whose: RawWhere::default(),
+        });
+    }
+    let what = deed(&mut fields, chosen.word);
+    let plane = match &what {
+        Some(ActKind::Other(action)) => Some(action.plane()),
+        Some(ActKind::OwnService(_) | ActKind::Manual { .. }) | None => None,
+    };
+    let whose = match chosen.word {
+        "command" | "webhook" => controls::needed(&mut fields, plane.unwrap_or(Plane::RegionalControl)),
+        _ => RawWhere::default(),
+    };
+    let timeout = fields.duration("timeout");
+    let attempts = fields.number("attempts");
+    let retry = retry(&mut fields, attempts);
+    let undo = fields.read("undo", undo);
+    let needs = fields.read("needs", fields::names).unwrap_or_default();
+    fields.finish();
+    Some(RawAct { at: chosen.at, what: what?, timeout, attempts, retry, undo, with_previous, needs, whose })
+}
+
+/// What is done, by the word of the action.
+fn deed(fields: &mut Fields<'_>, word: &str) -> Option<ActKind> {
+    match word {
         "service" => fields.word("op", &ServiceOp::ALL, ServiceOp::word).map(ActKind::OwnService),
-        "command" => command(&mut fields).map(ActKind::Other),
+        "command" => command(fields).map(ActKind::Other),
         "trigger_file" => {
             let path = fields.read("path", fields::path);
             let content = fields.read("content", fields::content).unwrap_or_default();
             path.map(|path| ActKind::Other(Action::TriggerFile { path, content }))
         }
-        _ => webhook(&mut fields).map(ActKind::Other),
-    };
+        _ => webhook(fields).map(ActKind::Other),
+    }
+}
+
+/// How long to wait between attempts.
+pub(super) fn retry(fields: &mut Fields<'_>, attempts: u32) -> Option<BackOff> {
+    let cx = fields.cx;
+    let entry = fields.take("retry")?;
+    let mut inner = Fields::open(cx, Some(&entry.node), entry.key_span, "this retry", &RETRY);
+    let (first, at_most) = (inner.duration("first"), inner.duration("at_most"));
+    inner.finish();
+    if attempts == 1 {
+        cx.report(
+            Finding::new(Code::NeverRetried, entry.key_span, "it is tried once, so it never waits between attempts")
+                .label("has no effect")
+                .help("add `attempts: 3`, or remove `retry`"),
+        );
+    } else if first > at_most {
+        cx.report(
+            Finding::new(Code::NeverRetried, entry.key_span, "the first wait is longer than the longest")
+                .label("every wait is as long as `at_most` says")
+                .help(format!("write `first: {}` or less", scalar::show_duration(at_most))),
+        );
+    }
+    Some(BackOff { first, at_most })
+}
+
+/// What takes an action back.
+pub(super) fn undo<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawUndo> {
+    let chosen = choose(cx, node, &UNDO)?;
+    let mut fields = Fields::behind(cx, &chosen, format!("this {} undo", chosen.word));
+    let what = deed(&mut fields, chosen.word);
     let timeout = fields.duration("timeout");
-    let attempts = fields.number("attempts");
     let needs = fields.read("needs", fields::names).unwrap_or_default();
-    let whose = match (chosen.word, &what) {
-        ("command" | "webhook", Some(ActKind::Other(action))) => controls::needed(&mut fields, action.plane()),
-        ("command" | "webhook", _) => controls::needed(&mut fields, Plane::RegionalControl),
-        (_, Some(_) | None) => RawWhere::default(),
-    };
     fields.finish();
-    Some(RawAct { at: chosen.at, what: what?, timeout, attempts, needs, whose })
+    Some(RawUndo { at: chosen.at, what: what?, timeout, needs })
 }
 
 fn command(fields: &mut Fields<'_>) -> Option<Action> {

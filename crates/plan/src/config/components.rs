@@ -1,10 +1,10 @@
 //! Lowering components, standbys and witnesses.
 
-use super::actions::{acts, plane, service, unread_service};
+use super::actions::{acts, plane, retry, service, undo, unread_service};
 use super::fields::{self, At, Cx, Fields, choose, items, named};
 use super::grammar::{
-    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, FAILBACK, GUARDS, LOCATION, OBJECTIVES, SHARED, STANDBY,
-    STRATEGY, SWITCH, WITNESS, WITNESS_RULE,
+    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, FAILBACK, GUARDS, LOCATION, OBJECTIVES, PRECONDITIONS,
+    SHARED, STANDBY, STRATEGY, SWITCH, WITNESS, WITNESS_RULE,
 };
 use super::probes::{probe, probes};
 use super::raw::{RawComponent, RawHow, RawInstance, RawRun, RawRung, RawWitness, RawWitnessRule};
@@ -17,8 +17,9 @@ use crate::component::{
 };
 use crate::finding::{Code, Finding, Span};
 use crate::location::{Location, SharedKind, SharedPart};
+use crate::observation::Health;
 use crate::policy::{Approval, Guards};
-use crate::strategy::Strategy;
+use crate::strategy::{OnExpiry, Strategy};
 
 /// One component: `NAME: {…}`.
 pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
@@ -37,7 +38,7 @@ pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
     let failback = fields.read("failback", failback).unwrap_or_default();
     let backups = fields.take("backups").map(|it| named(cx, &it.node, "backup")).unwrap_or_default();
     let backups = backups.iter().map(|it| backup(cx, it)).collect();
-    let guards = guards(cx, fields.take("guards"), entry.key_span);
+    let (guards, approval_role) = guards(cx, fields.take("guards"), entry.key_span);
     let ladder = fields
         .read("recovery", items)
         .map(|rungs| rungs.iter().filter_map(|it| rung(cx, it)).collect())
@@ -56,6 +57,7 @@ pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
         switch_verify,
         failback,
         guards,
+        approval_role,
         backups,
         ladder,
     }
@@ -257,18 +259,25 @@ fn failback<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<Failback> {
     Some(Failback::WhenWhole { stable_for })
 }
 
-fn guards<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>, at: Span) -> Guards {
+fn guards<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>, at: Span) -> (Guards, Option<Span>) {
+    let mut role = None;
     let at = entry.map_or(at, |it| it.key_span);
     let mut fields = Fields::open(cx, entry.map(|it| &it.node), at, "these guards", &GUARDS);
     let cool_down = fields.duration("cool_down");
     let approval = fields.take("approval").map(|it| {
         let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "this approval", &APPROVAL);
-        let expires = inner.duration("expires");
+        let approval = Approval {
+            expires: inner.duration("expires"),
+            quorum: inner.number("quorum"),
+            role: inner.text("role"),
+            on_expiry: inner.word("on_expiry", &OnExpiry::ALL, OnExpiry::word).unwrap_or(OnExpiry::Fail),
+        };
+        role = inner.place("role");
         inner.finish();
-        Approval { expires }
+        approval
     });
     fields.finish();
-    Guards { cool_down, approval }
+    (Guards { cool_down, approval }, role)
 }
 
 fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
@@ -277,7 +286,8 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
     let mut fields = Fields::behind(cx, &chosen, format!("`{}`", chosen.word));
     let how = match strategy {
         Strategy::RestartService => {
-            RawHow::Restart { timeout: fields.duration("timeout"), attempts: fields.number("attempts") }
+            let (timeout, attempts) = (fields.duration("timeout"), fields.number("attempts"));
+            RawHow::Restart { timeout, attempts, retry: retry(&mut fields, attempts) }
         }
         Strategy::FailoverToStandby => {
             let standby = fields.read("standby", fields::at_text);
@@ -295,11 +305,23 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
         Strategy::ReplaceInstance | Strategy::ScaleOut => RawHow::Run { strategy, backup: None, run: run(&mut fields) },
     };
     let verify_within = fields.duration("verify_within");
+    let only_if = fields.take("only_if").map(|it| only_if(cx, it)).unwrap_or_default();
     fields.finish();
-    Some(RawRung { at: chosen.at, how, verify_within })
+    Some(RawRung { at: chosen.at, how, verify_within, only_if })
 }
 
-fn run(fields: &mut Fields<'_>) -> RawRun {
+/// What must hold before a rung is tried.
+fn only_if<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Vec<(At<String>, Health)> {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "these preconditions", &PRECONDITIONS);
+    let mut all = Vec::new();
+    for (name, health) in [("healthy", Health::Healthy), ("down", Health::Down)] {
+        all.extend(fields.read(name, fields::names).unwrap_or_default().into_iter().map(|it| (it, health)));
+    }
+    fields.finish();
+    all
+}
+
+fn run<'a>(fields: &mut Fields<'a>) -> RawRun {
     let plane = plane(fields);
     RawRun {
         argv: fields.read("run", fields::argv).unwrap_or_default(),
@@ -308,6 +330,7 @@ fn run(fields: &mut Fields<'_>) -> RawRun {
         whose: super::controls::needed(fields, plane),
         idempotent: fields.flag("idempotent"),
         needs: fields.read("needs", fields::names).unwrap_or_default(),
+        undo: fields.read("undo", undo),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::controls;
 use super::fields::{At, Cx};
-use super::link_operation::{Known, operation, prepared};
+use super::link_operation::{Known, operation, prepared, role_is_held};
 use super::link_routes::{listeners, route};
 use super::plays;
 use super::raw::{File, RawAct, RawComponent, RawFence, RawInstance, RawProbe, RawRung, RawWitness, RawWitnessRule};
@@ -85,7 +85,9 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     let mut plan = skeleton(&mut file);
     plan.prepared = prepared(cx, std::mem::take(&mut file.prepared));
     let (mut ladders, mut rules, mut depends) = (Vec::new(), Vec::new(), Vec::new());
+    let mut roles = Vec::new();
     for (at, raw) in std::mem::take(&mut file.components).into_iter().enumerate() {
+        roles.push(raw.approval_role);
         let own = standbys.remove(&at).unwrap_or_default();
         let waiting = component(&mut plan, &mut parts, ComponentIx(index(at)), raw, own);
         ladders.push(waiting.ladder);
@@ -103,6 +105,12 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     witness_rules(cx, &mut plan, rules, &places);
     listeners(cx, &file.routes, file.dns_listen.as_ref(), file.beacon_listen.as_ref());
     operation(cx, &mut plan, &mut file, &known);
+    for (component, at) in plan.components.iter().zip(roles) {
+        let approval = component.guards.approval.as_ref();
+        if let (Some((role, need)), Some(at)) = (approval.and_then(|it| Some((it.role.as_ref()?, it.quorum))), at) {
+            role_is_held(cx, &plan, role, at, need);
+        }
+    }
     for (at, raw) in std::mem::take(&mut file.routes).into_iter().enumerate() {
         route(cx, &mut plan, &mut parts, &instances, RouteIx(index(at)), raw);
     }
@@ -166,6 +174,7 @@ fn skeleton(file: &mut File) -> Plan {
         evacuations: Vec::new(),
         drills: Vec::new(),
         agents: Vec::new(),
+        people: Vec::new(),
         coordination: None,
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn operation(cx: &Cx<'_>, plan: &mut Plan, file: &mut File, known: &K
     let components: HashMap<String, ComponentIx> =
         plan.components.iter().enumerate().map(|(at, it)| (it.name.clone(), ComponentIx(index(at)))).collect();
     plan.guards = file.guards;
+    plan.people = std::mem::take(&mut file.people);
     plan.agents = std::mem::take(&mut file.agents);
     plan.agents.sort_by(|a, b| a.name.cmp(&b.name));
     plan.coordination = file.coordination.take();
@@ -68,6 +69,29 @@ pub(super) fn needs(cx: &Cx<'_>, plan: &Plan, names: &[At<String>]) -> Vec<usize
         }
     }
     found
+}
+
+/// Says it if a role is asked for that too few people have.
+pub(super) fn role_is_held(cx: &Cx<'_>, plan: &Plan, role: &str, at: Span, need: u32) {
+    let has = |person: &&crate::policy::Person| person.roles.iter().any(|it| it == role);
+    let held = plan.people.iter().filter(has).count();
+    if held >= need as usize {
+        return;
+    }
+    let message = match held {
+        0 => format!("nobody has the role `{role}`"),
+        held => format!(
+            "{need} people with the role `{role}` must approve, and {held} {} it",
+            if held == 1 { "has" } else { "have" }
+        ),
+    };
+    let roles = plan.people.iter().flat_map(|it| &it.roles).map(String::as_str);
+    let near = cx.nearest(role, roles).filter(|_| held == 0).map(|it| format!("did you mean `{it}`?"));
+    cx.report(
+        Finding::new(Code::NobodyMay, at, message)
+            .label(near.unwrap_or_else(|| "can't be answered".to_owned()))
+            .help(format!("add to `people`: `NAME: {{ roles: [{role}] }}`, by the user's name on the agent's machine")),
+    );
 }
 
 /// The rules of a route.

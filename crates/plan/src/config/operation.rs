@@ -3,7 +3,7 @@
 use super::components::{location, location_at};
 use super::fields::{self, At, Cx, Fields, items};
 use super::grammar::{
-    AGENT, BLAST_RADIUS, CACHE_ENTRY, COORDINATION, CREDENTIAL, DRILL, ESCALATION_STEP, EVACUATED, EVACUATION,
+    AGENT, BLAST_RADIUS, CACHE_ENTRY, COORDINATION, CREDENTIAL, DRILL, ESCALATION_STEP, EVACUATED, EVACUATION, PERSON,
     SITE_GUARDS, STORM_BRAKE, ZONE_CAPACITY,
 };
 use super::raw::{RawDrill, RawEscalation, RawEvacuated, RawEvacuation};
@@ -13,7 +13,7 @@ use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::{Code, Finding, Span};
 use crate::location::Location;
-use crate::policy::{BlastRadius, SiteGuards, StormBrake};
+use crate::policy::{BlastRadius, Person, SiteGuards, StormBrake};
 use crate::prepared::{Prepared, PreparedKind};
 
 /// Credentials and cache entries; they live with the agent, unless they say otherwise.
@@ -137,6 +137,14 @@ pub(super) fn escalation_step<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawEscalati
     }
     fields.finish();
     step
+}
+
+/// One person: `NAME: {…}`.
+pub(super) fn person<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Person {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("person `{}`", entry.key), &PERSON);
+    let roles = fields.read("roles", fields::names).unwrap_or_default();
+    fields.finish();
+    Person { name: entry.key.to_string(), roles: roles.into_iter().map(|it| it.value).collect() }
 }
 
 /// One further agent: `NAME: {…}`.

@@ -7,14 +7,14 @@ use std::time::Duration;
 use super::controls::control_of;
 use super::fields::{At, Cx};
 use super::link::Parts;
-use super::link_operation::needs;
-use super::raw::{ActKind, RawAct, RawFence, RawHow, RawRun, RawRung};
+use super::link_operation::{needs, role_is_held};
+use super::raw::{ActKind, RawAct, RawFence, RawHow, RawRun, RawRung, RawUndo};
 use super::references::unknown;
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::finding::{Code, Finding, Span};
 use crate::probe::ProbeKind;
 use crate::route::Sharing;
-use crate::strategy::{Play, Rung, Step, StepKind, Strategy};
+use crate::strategy::{BackOff, Play, Precondition, Rung, Step, StepKind, Strategy, Undo, Whom};
 use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
 /// For acknowledgements, at least.
@@ -38,14 +38,16 @@ pub(super) fn rung(
     rung: &RawRung,
 ) -> Rung {
     let compiler = Compiler { cx, plan, parts, component, rung };
-    match &rung.how {
-        RawHow::Restart { timeout, attempts } => compiler.restart(*timeout, *attempts),
+    let only_if = compiler.only_if(instances);
+    let compiled = match &rung.how {
+        RawHow::Restart { timeout, attempts, retry } => compiler.restart(*timeout, *attempts, *retry),
         RawHow::Failover { standby, fence, accept } => {
             let standby = standby.as_ref().and_then(|it| instances.get(&it.value)).copied();
             compiler.failover(standby, *fence, accept.is_some())
         }
         RawHow::Run { strategy, backup, run } => compiler.run(*strategy, backup.as_ref(), run),
-    }
+    };
+    Rung { only_if, ..compiled }
 }
 
 impl Compiler<'_> {
@@ -57,7 +59,7 @@ impl Compiler<'_> {
         &self.parts.names[ix.index()]
     }
 
-    fn restart(&self, timeout: Duration, attempts: u32) -> Rung {
+    fn restart(&self, timeout: Duration, attempts: u32, back_off: Option<BackOff>) -> Rung {
         let mut plays = BTreeMap::new();
         for ix in self.instances() {
             let Some(service) = &self.parts.services[ix.index()] else { continue };
@@ -70,6 +72,8 @@ impl Compiler<'_> {
                 timeout,
                 attempts,
                 control: None,
+                back_off,
+                undo: None,
                 needs: Vec::new(),
                 stage: 0,
             };
@@ -80,7 +84,7 @@ impl Compiler<'_> {
             let name = &self.plan.component(self.component).name;
             self.service_missing(self.rung.at, name, "restart");
         }
-        Rung { strategy: Strategy::RestartService, plays, backup: None }
+        Rung { strategy: Strategy::RestartService, plays, backup: None, only_if: Vec::new() }
     }
 
     fn service_missing(&self, span: Span, instance: &str, verb: &str) {
@@ -108,6 +112,8 @@ impl Compiler<'_> {
                 timeout: run.timeout,
                 attempts: 1,
                 control: control_of(self.plan, run.plane, &run.whose, ix),
+                back_off: None,
+                undo: run.undo.as_ref().and_then(|it| self.undo(ix, it)),
                 needs: needs.clone(),
                 stage: 0,
             };
@@ -117,6 +123,7 @@ impl Compiler<'_> {
             strategy,
             plays: self.instances().iter().map(|ix| (*ix, play(*ix))).collect(),
             backup: backup.and_then(|it| self.backup(it)),
+            only_if: Vec::new(),
         }
     }
 
@@ -131,7 +138,8 @@ impl Compiler<'_> {
     }
 
     fn failover(&self, standby: Option<InstanceIx>, fence: Option<Span>, accepts: bool) -> Rung {
-        let mut rung = Rung { strategy: Strategy::FailoverToStandby, plays: BTreeMap::new(), backup: None };
+        let mut rung =
+            Rung { strategy: Strategy::FailoverToStandby, plays: BTreeMap::new(), backup: None, only_if: Vec::new() };
         let component = self.plan.component(self.component);
         let Some(standby) = standby.filter(|it| component.instances.contains(it)) else { return rung };
         let stop = self.fenced_by_stop(fence, accepts);
@@ -235,6 +243,8 @@ impl Compiler<'_> {
                         plane: Plane::Local,
                         timeout: self.plan.allowances.forced_stop,
                         attempts: 1,
+                        back_off: None,
+                        undo: None,
                         idempotent: true,
                         control: None,
                         needs: Vec::new(),
@@ -280,6 +290,8 @@ impl Compiler<'_> {
             attempts: 2,
             idempotent: true,
             control: None,
+            back_off: None,
+            undo: None,
             needs: Vec::new(),
             stage: 0,
         }
@@ -293,36 +305,110 @@ impl Compiler<'_> {
     pub(super) fn acts(&self, verb: &str, to: InstanceIx, acts: &[RawAct], steps: &mut Vec<Step>) {
         let name = &self.name(to).value;
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-        for act in acts {
-            let (action, what) = match &act.what {
-                ActKind::OwnService(op) => match &self.parts.services[to.index()] {
-                    Some(service) => (
-                        Action::Service { op: *op, service: service.clone() },
-                        format!("{} {}", op.word(), service_word(service)),
-                    ),
-                    None => {
-                        self.service_missing(act.at, name, op.word());
-                        continue;
-                    }
-                },
-                ActKind::Other(action) => (action.clone(), action_word(action)),
-            };
+        for (nth, act) in acts.iter().enumerate() {
+            let Some((kind, what)) = self.deed(to, act.at, &act.what) else { continue };
             let count = seen.entry(what.clone()).or_insert(0);
             *count += 1;
             let again = if *count > 1 { format!(" ({count})") } else { String::new() };
-            let control = control_of(self.plan, action.plane(), &act.whose, to);
+            let (plane, idempotent) = match &kind {
+                StepKind::Act { action, .. } => (action.plane(), action.is_idempotent()),
+                StepKind::CutTraffic { .. }
+                | StepKind::Stop { .. }
+                | StepKind::Manual { .. }
+                | StepKind::CatchUp { .. }
+                | StepKind::TakeOver { .. }
+                | StepKind::Verify { .. } => (Plane::Local, true),
+            };
+            if let Some(span) = act.with_previous.filter(|_| nth == 0) {
+                self.cx.report(
+                    Finding::new(Code::NothingBefore, span, "nothing stands before it that it could begin with")
+                        .label("has no effect")
+                        .help("remove it, or move it to the action that begins together with this one"),
+                );
+            }
             steps.push(Step {
                 name: format!("{verb} {name}: {what}{again}"),
-                plane: action.plane(),
-                idempotent: action.is_idempotent(),
-                kind: StepKind::Act { on: to, action },
+                control: control_of(self.plan, plane, &act.whose, to),
+                // Set apart from its neighbours by `in_turn`, unless it begins with the one before it.
+                stage: usize::from(act.with_previous.is_some() && nth > 0),
+                plane,
+                idempotent,
+                kind,
                 timeout: act.timeout,
                 attempts: act.attempts,
-                control,
+                back_off: act.retry,
+                undo: act.undo.as_ref().and_then(|it| self.undo(to, it)),
                 needs: needs(self.cx, self.plan, &act.needs),
-                stage: 0,
             });
         }
+    }
+
+    /// What is done to `to`, and its name.
+    fn deed(&self, to: InstanceIx, at: Span, what: &ActKind) -> Option<(StepKind, String)> {
+        let (action, word) = match what {
+            ActKind::OwnService(op) => match &self.parts.services[to.index()] {
+                Some(service) => (
+                    Action::Service { op: *op, service: service.clone() },
+                    format!("{} {}", op.word(), service_word(service)),
+                ),
+                None => {
+                    self.service_missing(at, &self.name(to).value, op.word());
+                    return None;
+                }
+            },
+            ActKind::Other(action) => (action.clone(), action_word(action)),
+            ActKind::Manual { ask, role, on_expiry } => {
+                if let Some(role) = role {
+                    role_is_held(self.cx, self.plan, &role.value, role.span, 1);
+                }
+                let role = role.as_ref().map(|it| it.value.clone());
+                let kind = StepKind::Manual { ask: ask.clone(), role, on_expiry: *on_expiry };
+                return Some((kind, "by hand".to_owned()));
+            }
+        };
+        Some((StepKind::Act { on: to, action }, word))
+    }
+
+    fn undo(&self, to: InstanceIx, undo: &RawUndo) -> Option<Undo> {
+        let (kind, name) = self.deed(to, undo.at, &undo.what)?;
+        match kind {
+            StepKind::Act { action, .. } => {
+                Some(Undo { name, action, timeout: undo.timeout, needs: needs(self.cx, self.plan, &undo.needs) })
+            }
+            StepKind::CutTraffic { .. }
+            | StepKind::Stop { .. }
+            | StepKind::Manual { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. } => None,
+        }
+    }
+
+    /// Names of a component stand for whichever instance it is bound to, names of a standby for itself.
+    fn only_if(&self, instances: &HashMap<String, InstanceIx>) -> Vec<Precondition> {
+        let mut all: Vec<Precondition> = Vec::new();
+        for (name, health) in &self.rung.only_if {
+            let Some(ix) = instances.get(&name.value).copied() else {
+                let all = self.plan.instances.iter().map(|it| it.name.as_str());
+                unknown(self.cx, name, "component or standby", all);
+                continue;
+            };
+            let component = self.plan.instance(ix).component;
+            let is_itself = self.plan.component(component).original() == ix;
+            let of = if is_itself { Whom::Component(component) } else { Whom::Instance(ix) };
+            if of == Whom::Component(self.component) {
+                let message = format!("`{}` is down whenever this rung is tried", name.value);
+                let help = "name what else must be healthy or down, or remove it";
+                let finding = Finding::new(Code::PreconditionMoot, name.span, message).label("says nothing").help(help);
+                self.cx.report(finding);
+            } else if all.iter().any(|it| it.of == of && it.health != *health) {
+                let message = format!("`{}` can't be both healthy and down", name.value);
+                let finding = Finding::new(Code::PreconditionMoot, name.span, message);
+                self.cx.report(finding.label("never holds").help("remove one of the two"));
+            }
+            all.push(Precondition { of, health: *health });
+        }
+        all
     }
 
     fn verify(&self, to: InstanceIx) -> Step {
@@ -362,6 +448,8 @@ impl StepKind {
             plane: Plane::Data,
             timeout,
             attempts: 1,
+            back_off: None,
+            undo: None,
             idempotent: true,
             control: None,
             needs: Vec::new(),
@@ -370,9 +458,12 @@ impl StepKind {
     }
 }
 
-/// Each step in a stage of its own.
+/// Each step in a stage of its own, unless its stage says 1: then it begins with the one before it.
 pub(super) fn in_turn(mut steps: Vec<Step>) -> Vec<Step> {
-    for (stage, step) in steps.iter_mut().enumerate() {
+    let mut stage = 0;
+    for (nth, step) in steps.iter_mut().enumerate() {
+        let together = step.stage > 0;
+        stage += usize::from(nth > 0 && !together);
         step.stage = stage;
     }
     steps

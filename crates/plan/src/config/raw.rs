@@ -15,11 +15,12 @@ use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::Span;
 use crate::location::{Location, SharedPart};
-use crate::policy::{Allowances, Guards, Mode, OnJournalLoss, Site, SiteGuards};
+use crate::observation::Health;
+use crate::policy::{Allowances, Guards, Mode, OnJournalLoss, Person, Site, SiteGuards};
 use crate::prepared::Prepared;
 use crate::probe::{ProbeKind, ProbeTiming};
 use crate::route::{DnsFront, OnSilence, Poll, ProxyFront};
-use crate::strategy::Strategy;
+use crate::strategy::{BackOff, OnExpiry, Strategy};
 
 pub(crate) struct File {
     pub(crate) site: Site,
@@ -42,6 +43,7 @@ pub(crate) struct File {
     pub(crate) rules: Vec<RawRule>,
     pub(crate) evacuations: Vec<RawEvacuation>,
     pub(crate) drills: Vec<RawDrill>,
+    pub(crate) people: Vec<Person>,
     pub(crate) agents: Vec<Agent>,
     pub(crate) coordination: Option<Coordination>,
     /// What is checked and not acted on, with its place.
@@ -73,6 +75,10 @@ pub(crate) struct RawAct {
     pub(crate) what: ActKind,
     pub(crate) timeout: Duration,
     pub(crate) attempts: u32,
+    pub(crate) retry: Option<BackOff>,
+    pub(crate) undo: Option<RawUndo>,
+    /// Where it says that it begins with the one before it.
+    pub(crate) with_previous: Option<Span>,
     pub(crate) needs: Vec<At<String>>,
     pub(crate) whose: RawWhere,
 }
@@ -81,6 +87,18 @@ pub(crate) enum ActKind {
     /// On the service of the instance that is activated.
     OwnService(ServiceOp),
     Other(Action),
+    Manual {
+        ask: String,
+        role: Option<At<String>>,
+        on_expiry: OnExpiry,
+    },
+}
+
+pub(crate) struct RawUndo {
+    pub(crate) at: Span,
+    pub(crate) what: ActKind,
+    pub(crate) timeout: Duration,
+    pub(crate) needs: Vec<At<String>>,
 }
 
 pub(crate) struct RawComponent {
@@ -96,6 +114,8 @@ pub(crate) struct RawComponent {
     pub(crate) switch_verify: Duration,
     pub(crate) failback: Failback,
     pub(crate) guards: Guards,
+    /// Where its approval names a role.
+    pub(crate) approval_role: Option<Span>,
     pub(crate) backups: Vec<Backup>,
     pub(crate) ladder: Vec<RawRung>,
 }
@@ -110,10 +130,12 @@ pub(crate) struct RawRung {
     pub(crate) at: Span,
     pub(crate) how: RawHow,
     pub(crate) verify_within: Duration,
+    /// Names of what must be healthy or down.
+    pub(crate) only_if: Vec<(At<String>, Health)>,
 }
 
 pub(crate) enum RawHow {
-    Restart { timeout: Duration, attempts: u32 },
+    Restart { timeout: Duration, attempts: u32, retry: Option<BackOff> },
     Failover { standby: Option<At<String>>, fence: Option<Span>, accept: Option<Span> },
     Run { strategy: Strategy, backup: Option<At<String>>, run: RawRun },
 }
@@ -125,6 +147,7 @@ pub(crate) struct RawRun {
     pub(crate) idempotent: bool,
     pub(crate) needs: Vec<At<String>>,
     pub(crate) whose: RawWhere,
+    pub(crate) undo: Option<RawUndo>,
 }
 
 pub(crate) struct RawWitness {

@@ -57,8 +57,13 @@ impl Compiler<'_> {
                 StepKind::Verify { .. } => steps.push(self.verified(to, verify_within)),
                 StepKind::CutTraffic { .. }
                 | StepKind::CatchUp { .. }
+                | StepKind::Manual { .. }
                 | StepKind::Act { .. }
-                | StepKind::TakeOver { .. } => steps.push(step.clone()),
+                | StepKind::TakeOver { .. } => {
+                    // As `in_turn` wants it: whether it begins with the one before it.
+                    let together = at > 0 && takeover.steps[at - 1].stage == step.stage;
+                    steps.push(Step { stage: usize::from(together), ..step.clone() });
+                }
             }
         }
         let play = Play { steps: in_turn(steps), ..takeover.clone() };

@@ -84,6 +84,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
             .read("escalation", items)
             .map(|it| it.iter().map(|it| operation::escalation_step(cx, it)).collect())
             .unwrap_or_default(),
+        people: section(&mut fields, "people").iter().map(|it| operation::person(cx, it)).collect(),
         agents: section(&mut fields, "agents").iter().map(|it| operation::agent(cx, it)).collect(),
         coordination: fields.take("coordination").and_then(|it| operation::coordination(cx, it)),
         idle: IDLE.into_iter().filter_map(|name| Some(At { value: name, span: fields.key_place(name)? })).collect(),
@@ -175,6 +176,7 @@ fn allowances<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>) -> Allowances {
         route_apply: fields.duration("route_apply"),
         agent_restart: fields.duration("agent_restart"),
         forced_stop: fields.duration("forced_stop"),
+        correlation: fields.duration("correlation"),
     };
     fields.finish();
     allowances

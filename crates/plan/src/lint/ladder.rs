@@ -34,6 +34,7 @@ impl<'r> Deed<'r> {
             StepKind::Act { .. }
             | StepKind::CutTraffic { .. }
             | StepKind::Stop { .. }
+            | StepKind::Manual { .. }
             | StepKind::TakeOver { .. }
             | StepKind::CatchUp { .. }
             | StepKind::Verify { .. } => None,
@@ -101,6 +102,7 @@ pub(super) fn hands(plan: &Plan, component: ComponentIx, places: &Places, findin
         StepKind::Act { on, action: Action::Service { service, .. } } => Some((*on, service)),
         StepKind::Act { .. }
         | StepKind::Stop { .. }
+        | StepKind::Manual { .. }
         | StepKind::CutTraffic { .. }
         | StepKind::TakeOver { .. }
         | StepKind::CatchUp { .. }

@@ -97,7 +97,7 @@ fn escalation(reading: &Reading<'_>) -> Option<Finding> {
 }
 
 fn late_approval(reading: &Reading<'_>, ix: ComponentIx, component: &Component) -> Option<Finding> {
-    let (approval, rto) = (component.guards.approval?, component.objectives.rto?);
+    let (approval, rto) = (component.guards.approval.as_ref()?, component.objectives.rto?);
     if approval.expires <= rto {
         return None;
     }

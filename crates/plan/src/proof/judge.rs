@@ -13,11 +13,12 @@ use crate::action::{Action, Plane, Service};
 use crate::component::{Component, Temperature, Witness};
 use crate::config::scalar;
 use crate::location::{FailureDomain, Location};
+use crate::observation::Health;
 use crate::policy::Mode;
 use crate::probe::{Address, Probe, ProbeKind};
 use crate::route::Sharing;
-use crate::strategy::{Play, Rung, Step, StepKind, Strategy};
-use crate::{ComponentIx, InstanceIx, Plan, RouteIx};
+use crate::strategy::{OnExpiry, Play, Rung, Step, StepKind, Strategy, Whom};
+use crate::{ComponentIx, DomainIx, InstanceIx, Plan, RouteIx, Topology};
 
 /// Whether a probe gets an answer under a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,11 +63,14 @@ pub(super) struct Tried {
     blocked: Vec<Loss>,
     /// The first rung that left more behind than time.
     first_trace: Option<usize>,
+    /// The zone or region that is known to be lost.
+    known_lost: Option<DomainIx>,
 }
 
 #[derive(Debug)]
 pub(super) struct Judge<'a> {
     pub(super) plan: &'a Plan,
+    pub(super) topology: &'a Topology,
     pub(super) ix: ComponentIx,
     pub(super) component: &'a Component,
     /// The instance that fails.
@@ -76,9 +80,14 @@ pub(super) struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(plan: &'a Plan, ix: ComponentIx, failure: FailureDomain, condition: Condition) -> Judge<'a> {
+    pub(super) fn new(
+        (plan, topology): (&'a Plan, &'a Topology),
+        ix: ComponentIx,
+        failure: FailureDomain,
+        condition: Condition,
+    ) -> Judge<'a> {
         let component = plan.component(ix);
-        Judge { plan, ix, component, home: component.original(), failure, condition }
+        Judge { plan, topology, ix, component, home: component.original(), failure, condition }
     }
 
     /// The answer, as if everything that the component depends on were there.
@@ -91,6 +100,7 @@ impl<'a> Judge<'a> {
             bindings: vec![self.home],
             blocked: Vec::new(),
             first_trace: None,
+            known_lost: self.known_lost(),
         };
         let mut lost: Vec<(usize, Vec<Loss>)> = Vec::new();
         for (at, rung) in self.component.ladder.iter().enumerate() {
@@ -169,7 +179,7 @@ impl<'a> Judge<'a> {
         self.plan.instance(instance).shares.iter().position(|it| parts.contains(it))
     }
 
-    fn is_in_reach(&self, location: &Location) -> bool {
+    pub(super) fn is_in_reach(&self, location: &Location) -> bool {
         self.condition != Condition::AgentsPathGone || self.plan.site.location.shares(location, FailureDomain::Host)
     }
 
@@ -229,6 +239,7 @@ impl<'a> Judge<'a> {
         if play.to != bound {
             self.standby_losses(play, rung.strategy, &mut losses);
         }
+        self.precondition_losses(at, rung, &mut losses);
         if rung.strategy == Strategy::RestoreFromBackup {
             losses.extend(self.backup_loss(at, rung));
         }
@@ -358,9 +369,27 @@ impl<'a> Judge<'a> {
             }
             StepKind::Stop { .. }
             | StepKind::Act { .. }
+            | StepKind::Manual { .. }
+            | StepKind::CatchUp { .. }
             | StepKind::CutTraffic { .. }
-            | StepKind::TakeOver { .. }
-            | StepKind::CatchUp { .. } => {}
+            | StepKind::TakeOver { .. } => {}
+        }
+    }
+
+    /// Preconditions of a rung that need not hold when this fails: what must be healthy may be lost, what must be down is
+    /// known to be so only where it is lost.
+    fn precondition_losses(&self, at: usize, rung: &Rung, losses: &mut Vec<Loss>) {
+        for (nth, it) in rung.only_if.iter().enumerate() {
+            let instance = match it.of {
+                Whom::Component(ix) => self.plan.component(ix).original(),
+                Whom::Instance(ix) => ix,
+            };
+            let lost = self.in_lost_domain(&self.plan.instance(instance).location);
+            if lost == (it.health == Health::Healthy) {
+                let small = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+                let why = Reason::Unmet(self.ix, small(at), small(nth));
+                losses.push(Loss::new(why, Change::DropPrecondition(self.ix, small(at), small(nth))));
+            }
         }
     }
 
@@ -417,7 +446,13 @@ impl<'a> Judge<'a> {
         let passed_over = losses
             .iter()
             .any(|it| matches!(it.why, Reason::LagUnknown(_) | Reason::LagStopped(_) | Reason::NeverStarted(_)));
-        let plays = || tried.bindings.iter().filter_map(|it| Some((*it, rung.plays.get(it)?)));
+        // What is in a zone that is known to be lost is not even tried.
+        let known =
+            |to: InstanceIx| tried.known_lost.is_some_and(|it| self.topology.place(to).domains().any(|at| at == it));
+        let plays = || {
+            let of = tried.bindings.iter().filter_map(|it| Some((*it, rung.plays.get(it)?)));
+            of.filter(|(_, play)| !known(play.to))
+        };
         if passed_over || plays().next().is_none() {
             return;
         }
@@ -432,10 +467,15 @@ impl<'a> Judge<'a> {
         }
         for (bound, play) in plays() {
             tried.seen.push(play.to);
-            for (nth, step) in play.steps.iter().enumerate().filter(|(_, step)| !step.idempotent) {
-                debug_assert!(matches!(step.kind, StepKind::Act { .. }), "everything else may be repeated");
-                let step = self.at(at, bound, nth);
-                blocked.push(Loss::new(Reason::Waits(step), Change::MakeIdempotent(step)));
+            for (nth, step) in play.steps.iter().enumerate() {
+                let at = self.at(at, bound, nth);
+                if !step.idempotent {
+                    debug_assert!(matches!(step.kind, StepKind::Act { .. }), "everything else may be repeated");
+                    blocked.push(Loss::new(Reason::Waits(at), Change::MakeIdempotent(at)));
+                }
+                if step.undo.is_some() {
+                    blocked.push(Loss::new(Reason::UndoWaits(at), Change::DropUndo(at)));
+                }
             }
             if play.to != bound && !ends_before_takeover(losses) && !bindings.contains(&play.to) {
                 bindings.push(play.to);
@@ -524,7 +564,7 @@ impl<'a> Judge<'a> {
 
     fn recovery(&self, at: usize, rung: &Rung, tried: &Tried) -> Recovery {
         let plays = tried.bindings.iter().filter_map(|it| rung.plays.get(it));
-        let bound = plays.map(|it| self.common(it, tried)).max_by_key(Bound::total).unwrap_or_default();
+        let bound = plays.map(|it| self.common(it, rung, tried)).max_by_key(Bound::total).unwrap_or_default();
         let play = &rung.plays[&self.home];
         let routes: Vec<Option<RouteIx>> = match self.component.routes.as_slice() {
             [] => vec![None],
@@ -568,6 +608,7 @@ impl<'a> Judge<'a> {
             list.extend(rpo.map(|it| RestsOn::StandbyLag(play.to, it.saturating_sub(self.age_of_lag(play.to)))));
         }
         let rule = &self.component.witnesses;
+        list.extend(rung.only_if.iter().map(|it| RestsOn::Precondition(*it)));
         if rule.need > 0 {
             list.push(RestsOn::Witnesses(self.ix, u32::try_from(rule.need).unwrap_or(u32::MAX)));
         }
@@ -620,7 +661,11 @@ impl<'a> Judge<'a> {
             StepKind::CutTraffic { .. } if !play.accepts_two_writers => once(RestsOn::TrafficProcess),
             StepKind::Stop { .. } => once(RestsOn::SeenStopped(at)),
             StepKind::Act { .. } => once(RestsOn::Action(at)),
-            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::CatchUp { .. } => {}
+            StepKind::Manual { on_expiry: OnExpiry::Fail, .. } => once(RestsOn::Person(at)),
+            StepKind::Manual { on_expiry: OnExpiry::Proceed, .. }
+            | StepKind::CutTraffic { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::TakeOver { .. } => {}
             StepKind::Verify { probes } if without_dns => {
                 let homes = &self.plan.instance(self.home).probes;
                 let tos = &self.plan.instance(play.to).probes;
@@ -667,9 +712,10 @@ fn service_of(step: &Step) -> Option<(InstanceIx, &Service)> {
         StepKind::Stop { from, service } => Some((*from, service)),
         StepKind::Act { on, action: Action::Service { service, .. } } => Some((*on, service)),
         StepKind::Act { .. }
+        | StepKind::Manual { .. }
+        | StepKind::CatchUp { .. }
         | StepKind::CutTraffic { .. }
         | StepKind::TakeOver { .. }
-        | StepKind::CatchUp { .. }
         | StepKind::Verify { .. } => None,
     }
 }
@@ -684,9 +730,10 @@ fn runs_a_command(step: &Step) -> bool {
             Action::Command { .. } => true,
             Action::TriggerFile { .. } | Action::Webhook { .. } => false,
         },
-        StepKind::CutTraffic { .. }
-        | StepKind::TakeOver { .. }
+        StepKind::Manual { .. }
         | StepKind::CatchUp { .. }
+        | StepKind::CutTraffic { .. }
+        | StepKind::TakeOver { .. }
         | StepKind::Verify { .. } => false,
     }
 }
@@ -723,6 +770,8 @@ fn ends_before_takeover(losses: &[Loss]) -> bool {
         | Reason::LagTooSeldom(..)
         | Reason::NotIdempotent(_)
         | Reason::Waits(_)
+        | Reason::Unmet(..)
+        | Reason::UndoWaits(_)
         | Reason::OutOfReach(_)
         | Reason::VerifiesByName(_)
         | Reason::VerifiesTooBriefly(..)

@@ -55,6 +55,10 @@ pub enum Change {
     UseAddressIn(StepAt),
     /// Let this step verify for longer than this.
     VerifyLonger(StepAt, Duration),
+    /// Drop this precondition (by place) of this rung.
+    DropPrecondition(ComponentIx, u32, u32),
+    /// Drop the undo of this step.
+    DropUndo(StepAt),
     /// Nothing within the plan: this version has nothing for it.
     NotInThisVersion(Condition),
 }
@@ -84,6 +88,8 @@ impl Change {
             Change::UseAddress(_) => "use_address",
             Change::UseAddressIn(_) => "use_address_in",
             Change::VerifyLonger(..) => "verify_longer",
+            Change::DropPrecondition(..) => "drop_precondition",
+            Change::DropUndo(_) => "drop_undo",
             Change::NotInThisVersion(_) => "not_in_this_version",
         }
     }
@@ -224,6 +230,12 @@ impl fmt::Display for Said<'_, Change> {
                 let more = show_duration(*needs + Duration::from_millis(1));
                 write!(f, "give `{strategy}` of `{}` at least `verify_within: {more}`", of(at.component))
             }
+            Change::DropPrecondition(ix, rung, nth) => {
+                let rung = &plan.component(*ix).ladder[*rung as usize];
+                let name = rung.only_if[*nth as usize].of.name(plan);
+                write!(f, "take `{name}` out of `only_if` of `{}`", rung.strategy.word())
+            }
+            Change::DropUndo(at) => write!(f, "let `{}` stay done: no `undo`", step(at)),
             Change::NotInThisVersion(Condition::AgentsPathGone) => {
                 f.write_str("none within the plan: acting on what nobody else confirms is not done, by design")
             }

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::judge::{Judge, may_differ};
 use super::{Condition, NoRecovery, OfComponent, Recovery, RestsOn, Unrecovered, Verdict};
 use crate::location::FailureDomain;
-use crate::{ComponentIx, Plan};
+use crate::{ComponentIx, Plan, Topology};
 
 /// The cells of all components under these conditions; the first is [`Condition::None`]. Cells under others repeat it.
 pub(super) fn all(plan: &Plan, conditions: &[Condition]) -> Vec<OfComponent> {
     let mut prover = Prover {
         plan,
+        topology: Topology::of(plan),
         done: vec![None; plan.components.len()],
         marks: vec![0; plan.components.len()],
         mark: 0,
@@ -58,6 +59,7 @@ fn dependencies_first(plan: &Plan) -> Vec<ComponentIx> {
 
 struct Prover<'p> {
     plan: &'p Plan,
+    topology: Topology,
     done: Vec<Option<OfComponent>>,
     /// Components that the walk numbered so has met.
     marks: Vec<u32>,
@@ -73,15 +75,18 @@ impl Prover<'_> {
         let mut of = OfComponent { verdicts: Vec::new(), cells: Default::default() };
         for failure in FailureDomain::ALL {
             let needed = self.lost_dependencies(ix, failure);
-            let own = Judge::new(self.plan, ix, failure, Condition::None).verdict();
+            let own = Judge::new((self.plan, &self.topology), ix, failure, Condition::None).verdict();
             for condition in Condition::ALL {
                 let same = !differs[condition.at()];
                 let repeats = condition == Condition::CoordinationStoreGone || !conditions.contains(&condition);
                 let cell = if condition != Condition::None && (repeats || (same && needed.is_empty())) {
                     of.cells[failure as usize][Condition::None.at()]
                 } else {
-                    let verdict =
-                        if same { own.clone() } else { Judge::new(self.plan, ix, failure, condition).verdict() };
+                    let verdict = if same {
+                        own.clone()
+                    } else {
+                        Judge::new((self.plan, &self.topology), ix, failure, condition).verdict()
+                    };
                     of.intern(self.with_dependencies(verdict, &needed, failure, condition))
                 };
                 of.cells[failure as usize][condition.at()] = cell;
@@ -98,7 +103,7 @@ impl Prover<'_> {
         if component.depends_on.is_empty() || failure == FailureDomain::Instance || self.is_alone(ix, failure) {
             return Vec::new();
         }
-        let judge = Judge::new(self.plan, ix, failure, Condition::None);
+        let judge = Judge::new((self.plan, &self.topology), ix, failure, Condition::None);
         self.mark += 1;
         let mut found = Vec::new();
         let mut open: Vec<ComponentIx> = component.depends_on.iter().rev().copied().collect();

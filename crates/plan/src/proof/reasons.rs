@@ -109,6 +109,10 @@ pub enum Reason {
     BackupLost(ComponentIx, u32),
     /// The plan does not say where the backup is.
     BackupUnplaced,
+    /// A precondition (by place in the rung's list) does not hold then.
+    Unmet(ComponentIx, u32, u32),
+    /// An earlier rung's step is undone first, and it is not known that this works.
+    UndoWaits(StepAt),
 }
 
 impl Because {
@@ -236,6 +240,15 @@ impl fmt::Display for Said<'_, Because> {
                 write!(f, "no place of backup `{}` survives", plan.component(of).backups[at as usize].name)
             }
             Reason::BackupUnplaced => f.write_str("the plan does not say where its backup is"),
+            Reason::Unmet(of, rung, nth) => {
+                let precondition = &plan.component(of).ladder[rung as usize].only_if[nth as usize];
+                write!(f, "it is tried only if `{}` is {}", precondition.of.name(plan), precondition.health.word())
+            }
+            Reason::UndoWaits(at) => write!(
+                f,
+                "`{}` is tried before and undone; if that does not work, it waits for a person",
+                step(at)
+            ),
         }
     }
 }
@@ -254,8 +267,9 @@ fn host_of(plan: &Plan, at: StepAt) -> &str {
         StepKind::Stop { from, .. } => *from,
         StepKind::Act { on, .. } => *on,
         StepKind::CutTraffic { .. }
-        | StepKind::TakeOver { .. }
         | StepKind::CatchUp { .. }
+        | StepKind::Manual { .. }
+        | StepKind::TakeOver { .. }
         | StepKind::Verify { .. } => at.from,
     };
     plan.instance(on).location.host.as_deref().unwrap_or("its host")

@@ -7,7 +7,7 @@ use super::{Said, StepAt};
 use crate::config::scalar::show_duration;
 use crate::location::Location;
 use crate::prepared::PreparedKind;
-use crate::strategy::StepKind;
+use crate::strategy::{Precondition, StepKind};
 use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
 /// One thing that a recovery rests on.
@@ -53,6 +53,10 @@ pub enum RestsOn {
     TwoWriters,
     /// A component that is recovered first.
     Dependency(ComponentIx),
+    /// A person who does something in time.
+    Person(StepAt),
+    /// What must hold before the rung is tried, by place in its list.
+    Precondition(Precondition),
 }
 
 impl RestsOn {
@@ -79,6 +83,8 @@ impl RestsOn {
             RestsOn::CommandWithoutDns(_) | RestsOn::ProbeWithoutDns(_) => "no_dns_needed",
             RestsOn::TwoWriters => "two_writers",
             RestsOn::Dependency(_) => "dependency",
+            RestsOn::Person(_) => "person",
+            RestsOn::Precondition(_) => "precondition",
         }
     }
 
@@ -88,8 +94,10 @@ impl RestsOn {
             RestsOn::Standby(ix) | RestsOn::StandbyLag(ix, _) => Some(&plan.instance(*ix).name),
             RestsOn::Action(at)
             | RestsOn::SeenStopped(at)
+            | RestsOn::Person(at)
             | RestsOn::UnnamedBackup(at)
             | RestsOn::CommandWithoutDns(at) => Some(&at.of(plan).name),
+            RestsOn::Precondition(it) => Some(it.of.name(plan)),
             RestsOn::Prepared(at) => Some(&plan.prepared[*at as usize].name),
             RestsOn::Backup(of, at, _) => Some(&plan.component(*of).backups[*at as usize].name),
             RestsOn::Proxy(route)
@@ -120,8 +128,9 @@ impl RestsOn {
                 StepKind::Act { on, .. } => Some(&plan.instance(*on).location),
                 StepKind::Stop { from, .. } => Some(&plan.instance(*from).location),
                 StepKind::CutTraffic { .. }
-                | StepKind::TakeOver { .. }
+                | StepKind::Manual { .. }
                 | StepKind::CatchUp { .. }
+                | StepKind::TakeOver { .. }
                 | StepKind::Verify { .. } => None,
             },
             RestsOn::Prepared(at) => Some(&plan.prepared[*at as usize].location),
@@ -131,6 +140,8 @@ impl RestsOn {
             RestsOn::Dependency(on) => Some(&plan.instance(plan.component(*on).original()).location),
             RestsOn::ModeAct
             | RestsOn::Approval
+            | RestsOn::Person(_)
+            | RestsOn::Precondition(_)
             | RestsOn::Witnesses(..)
             | RestsOn::DnsName(_)
             | RestsOn::Poller(_)
@@ -170,10 +181,23 @@ impl fmt::Display for Said<'_, RestsOn> {
                 StepKind::Stop { service, .. } => write!(f, "{}, seen stopped on its host", service.label()),
                 StepKind::Act { .. }
                 | StepKind::CutTraffic { .. }
-                | StepKind::TakeOver { .. }
+                | StepKind::Manual { .. }
                 | StepKind::CatchUp { .. }
+                | StepKind::TakeOver { .. }
                 | StepKind::Verify { .. } => f.write_str(&at.of(plan).name),
             },
+            RestsOn::Person(at) => match &at.of(plan).kind {
+                StepKind::Manual { ask, .. } => {
+                    write!(f, "a person within {}: {ask}", show_duration(at.of(plan).timeout))
+                }
+                StepKind::Act { .. }
+                | StepKind::Stop { .. }
+                | StepKind::CatchUp { .. }
+                | StepKind::CutTraffic { .. }
+                | StepKind::TakeOver { .. }
+                | StepKind::Verify { .. } => f.write_str(&at.of(plan).name),
+            },
+            RestsOn::Precondition(it) => write!(f, "{} being {}", it.of.name(plan), it.health.word()),
             RestsOn::Prepared(at) => {
                 let it = &plan.prepared[*at as usize];
                 write!(f, "{} {} in {}", it.kind.word(), it.name, it.location)?;

@@ -4,20 +4,32 @@ use std::time::Duration;
 
 use super::judge::{Asked, Judge, Tried};
 use super::{Bound, Condition};
+use crate::component::Instance;
+use crate::location::FailureDomain;
 use crate::probe::Probe;
 use crate::route::Sharing;
-use crate::strategy::{Phase, Play, Step, StepKind};
-use crate::{InstanceIx, ProbeIx, RouteIx};
+use crate::strategy::{Phase, Play, Rung, Step, StepKind, Whom};
+use crate::{DomainIx, InstanceIx, ProbeIx, RouteIx, Topology};
 
 /// From the first failed answer to the last that is needed, both counted at their start.
 pub(super) fn doubt(probe: &Probe) -> Duration {
     probe.timing.fast_interval * (probe.timing.fall - 1)
 }
 
+/// What a step waits between its attempts at most.
+fn waits(step: &Step) -> Duration {
+    step.back_off.map_or(Duration::ZERO, |it| it.whole(step.attempts))
+}
+
 /// The `k`-th smallest, from 1; the largest if there are fewer.
 fn kth(mut times: Vec<Duration>, k: usize) -> Duration {
     times.sort_unstable();
     times.get(k.saturating_sub(1)).or(times.last()).copied().unwrap_or_default()
+}
+
+/// The `k`-th, from 1; `None` if there are fewer.
+fn kth_of(times: &[Duration], k: usize) -> Option<Duration> {
+    times.get(k.saturating_sub(1)).copied()
 }
 
 impl Judge<'_> {
@@ -64,19 +76,123 @@ impl Judge<'_> {
         slowest.saturating_sub(self.patience(self.home))
     }
 
-    /// One sync for the decision, and the witnesses.
+    /// One sync for the decision, the witnesses, and the neighbours' word.
     pub(super) fn decide(&self) -> Duration {
-        self.plan.allowances.journal_sync + self.witnesses_beyond_doubt()
+        self.plan.allowances.journal_sync + self.witnesses_beyond_doubt().max(self.correlation_beyond_doubt())
+    }
+
+    /// How long it may take until it is known what failed with the instance. Whoever is there answers the second question at
+    /// the latest, as a witness does; whoever is lost is waited for until the window ends.
+    fn correlation_beyond_doubt(&self) -> Duration {
+        let window = self.plan.allowances.correlation;
+        let domains = self.domains_beyond_doubt(window);
+        let needed = self.component.depends_on.iter().map(|it| self.plan.component(*it).original());
+        let answers = needed.filter(|it| !self.plan.instance(*it).probes.is_empty()).map(|it| {
+            let well =
+                self.answer_of(it, |times, of| kth_of(times, (of.probes.len() + 1).saturating_sub(of.down_when)));
+            well.or_else(|| self.down_beyond_doubt(it)).unwrap_or(window)
+        });
+        answers.max().unwrap_or_default().max(domains).min(window)
+    }
+
+    fn domains_beyond_doubt(&self, window: Duration) -> Duration {
+        let place = self.topology.place(self.home);
+        let silent = |domain: DomainIx| {
+            let all = self.all_down_beyond_doubt(domain);
+            all.filter(|_| self.topology.domain(domain).witnesses.is_empty()).unwrap_or(window)
+        };
+        let first = |asked: &[InstanceIx], domain: DomainIx| {
+            let instances = asked.iter().filter_map(|it| self.answer_of(*it, |times, _| times.first().copied()));
+            let witnesses = self.topology.domain(domain).witnesses.iter().map(|it| self.plan.witness(*it));
+            let witnesses = witnesses.filter(|it| self.witness_answers(it));
+            let witnesses = witnesses.map(|it| self.beyond_doubt(self.plan.probe(it.probe)));
+            instances.chain(witnesses).min()
+        };
+        let zone = place.zone.filter(|it| self.topology.domain(*it).is_told_apart);
+        let of_zone = zone.map(|it| first(self.topology.zone_neighbours(self.home), it));
+        if let Some(Some(lives)) = of_zone {
+            return lives;
+        }
+        let region = Some(place.region).filter(|it| self.topology.domain(*it).is_told_apart);
+        let of_region = region.map(|it| first(self.topology.region_neighbours(self.home), it));
+        // What is lost is known when all of it is down.
+        let zone_is_lost = zone.map(silent).unwrap_or_default();
+        let region_says = match of_region {
+            Some(Some(lives)) => lives,
+            Some(None) => region.map(silent).unwrap_or_default(),
+            None => Duration::ZERO,
+        };
+        zone_is_lost.max(region_says)
+    }
+
+    /// When everything in a lost domain is seen down, counted as the answers are. `None`: nobody can say, because it is too
+    /// large to be asked at once, or because something in it is not lost or can't be asked.
+    fn all_down_beyond_doubt(&self, domain: DomainIx) -> Option<Duration> {
+        let members = &self.topology.domain(domain).members;
+        if members.len() > Topology::ASKED_AT_ONCE {
+            return None;
+        }
+        let runs = members.iter().copied().filter(|it| self.topology.runs(*it));
+        runs.map(|it| self.down_beyond_doubt(it)).collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// When another lost instance is seen down: it is asked at once, or once more when an answer was on its way.
+    fn down_beyond_doubt(&self, instance: InstanceIx) -> Option<Duration> {
+        let mut probes = self.plan.instance(instance).probes.iter().map(|it| self.plan.probe(*it));
+        let told = self.is_lost(instance) && probes.all(|it| self.asked(it) != Asked::NotByName);
+        let slowest = || self.slowest_needed(instance, |it| doubt(it) + it.timing.timeout * 2);
+        told.then(|| slowest().saturating_sub(self.patience(self.home)))
+    }
+
+    /// The zone or region that is known to be lost before anything is done: all of it is seen down while its failure is
+    /// waited for.
+    pub(super) fn known_lost(&self) -> Option<DomainIx> {
+        let window = self.plan.allowances.correlation;
+        let place = self.topology.place(self.home);
+        let far = match self.failure {
+            FailureDomain::Instance | FailureDomain::Host => return None,
+            FailureDomain::Zone => None,
+            FailureDomain::Region => Some(place.region),
+        };
+        let told = |it: &DomainIx| {
+            let domain = self.topology.domain(*it);
+            let lost = self.all_down_beyond_doubt(*it).is_some_and(|it| it < window);
+            domain.is_told_apart && lost
+        };
+        far.into_iter().chain(place.zone).find(told)
+    }
+
+    /// When the answers of an instance are there, the first first, counted from the earliest moment at which the failed one
+    /// can be down. `None`: it says nothing.
+    fn answer_of(
+        &self,
+        instance: InstanceIx,
+        of: impl Fn(&[Duration], &Instance) -> Option<Duration>,
+    ) -> Option<Duration> {
+        let planned = self.plan.instance(instance);
+        if self.is_lost(instance) || !self.is_in_reach(&planned.location) {
+            return None;
+        }
+        let probes = planned.probes.iter().map(|it| self.plan.probe(*it));
+        let mut times: Vec<Duration> =
+            probes.filter(|it| self.asked(it) == Asked::Answered).map(|it| self.beyond_doubt(it)).collect();
+        times.sort_unstable();
+        of(&times, planned)
+    }
+
+    fn beyond_doubt(&self, probe: &Probe) -> Duration {
+        (probe.timing.timeout * 2).saturating_sub(self.patience(self.home))
     }
 
     /// The time of a step that works. Each step but the last follows a record that must be on the disk first; probes
     /// wait for none.
     fn step_time(&self, step: &Step) -> Duration {
         match &step.kind {
-            StepKind::Stop { .. } | StepKind::Act { .. } => self.one_attempt(step) * step.attempts,
-            StepKind::CutTraffic { .. }
-            | StepKind::TakeOver { .. }
+            StepKind::Stop { .. } | StepKind::Act { .. } => self.one_attempt(step) * step.attempts + waits(step),
+            StepKind::Manual { .. }
             | StepKind::CatchUp { .. }
+            | StepKind::CutTraffic { .. }
+            | StepKind::TakeOver { .. }
             | StepKind::Verify { .. } => self.one_attempt(step),
         }
     }
@@ -86,7 +202,7 @@ impl Judge<'_> {
         match &step.kind {
             StepKind::TakeOver { routes, .. } if routes.is_empty() => allowed.journal_sync,
             StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => allowed.journal_sync + allowed.route_apply,
-            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::CatchUp { .. } => {
+            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::CatchUp { .. } | StepKind::Manual { .. } => {
                 allowed.journal_sync + step.timeout
             }
             StepKind::Verify { probes } => self.verify_time(probes),
@@ -106,11 +222,13 @@ impl Judge<'_> {
         let on = match &step.kind {
             StepKind::Stop { from, .. } => *from,
             StepKind::Act { on, .. } => *on,
-            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => return self.one_attempt(step),
+            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Manual { .. } => {
+                return self.one_attempt(step);
+            }
             StepKind::Verify { .. } | StepKind::CatchUp { .. } => return step.timeout,
         };
         let attempt = self.one_attempt(step) + self.look_again(on) + self.witnesses_beyond_doubt();
-        attempt * step.attempts
+        attempt * step.attempts + waits(step)
     }
 
     /// The time of a play that fails at the worst of its stages: those before it worked.
@@ -120,26 +238,35 @@ impl Judge<'_> {
             let slowest = |time: &dyn Fn(&Step) -> Duration| stage.iter().map(time).max().unwrap_or_default();
             let works = slowest(&|it| self.step_time(it));
             // Whoever runs beside the step that fails is waited for.
-            worst = worst.max(before + works.max(slowest(&|it| self.failing_time(it))));
+            let undone = || -> Duration { play.steps.iter().map(|it| self.undo_time(it)).sum() };
+            worst = worst.max(before + works.max(slowest(&|it| self.failing_time(it))) + undone());
             before += works;
         }
         worst
     }
 
+    /// The time of taking a step back.
+    fn undo_time(&self, step: &Step) -> Duration {
+        step.undo.as_ref().map_or(Duration::ZERO, |it| self.plan.allowances.journal_sync + it.timeout)
+    }
+
     /// The longest that one attempt at a step of it takes, whether it works or not.
     pub(super) fn longest_attempt(&self, play: &Play) -> Duration {
         let longest = |it: &Step| match &it.kind {
-            StepKind::Verify { .. } | StepKind::CatchUp { .. } => it.timeout,
-            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Stop { .. } | StepKind::Act { .. } => {
-                self.one_attempt(it)
-            }
+            StepKind::Verify { .. } => it.timeout,
+            StepKind::CutTraffic { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Stop { .. }
+            | StepKind::Manual { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Act { .. } => self.one_attempt(it).max(self.undo_time(it)),
         };
         play.steps.iter().map(longest).max().unwrap_or_default()
     }
 
     /// The bound without what routes add, and without dependencies. `to_see` are the instances that have to be seen
     /// anew if the agent restarts.
-    pub(super) fn common(&self, play: &Play, tried: &Tried) -> Bound {
+    pub(super) fn common(&self, play: &Play, rung: &Rung, tried: &Tried) -> Bound {
         // A stage takes as long as the slowest of its steps.
         let slowest =
             |stage: &[Step]| stage.iter().map(|it| (self.step_time(it), it.kind.phase())).max_by_key(|it| it.0);
@@ -155,15 +282,19 @@ impl Judge<'_> {
             converge: phase(Phase::Converge),
         };
         if self.condition == Condition::AgentRestarts {
-            self.add_restart(&mut bound, play, tried);
+            self.add_restart(&mut bound, play, rung, tried);
         }
         bound
     }
 
     /// A restart costs its time, seeing anew, deciding anew, and the attempt that it fell into: that one is made again.
-    fn add_restart(&self, bound: &mut Bound, play: &Play, tried: &Tried) {
-        let seen = tried.seen.iter().chain([&self.home, &play.to]);
-        let look_again = seen.map(|it| self.look_again(*it)).max().unwrap_or_default();
+    fn add_restart(&self, bound: &mut Bound, play: &Play, rung: &Rung, tried: &Tried) {
+        let asked_for = rung.only_if.iter().map(|it| match it.of {
+            Whom::Component(ix) => self.plan.component(ix).original(),
+            Whom::Instance(ix) => ix,
+        });
+        let seen = tried.seen.iter().copied().chain([self.home, play.to]).chain(asked_for);
+        let look_again = seen.map(|it| self.look_again(it)).max().unwrap_or_default();
         bound.detect += self.plan.allowances.agent_restart + look_again;
         bound.decide *= 2;
         let longest = play.steps.iter().max_by_key(|it| self.one_attempt(it));

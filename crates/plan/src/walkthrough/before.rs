@@ -7,7 +7,7 @@ use crate::config::scalar::show_duration;
 use crate::plan::Plan;
 use crate::policy::{Mode, OnJournalLoss};
 use crate::route::Sharing;
-use crate::strategy::{Play, StepKind};
+use crate::strategy::{OnExpiry, Play, StepKind};
 
 /// What is asked before a recovery of `component` begins.
 pub(super) fn guards(plan: &Plan, component: &Component) -> Vec<Guard> {
@@ -43,8 +43,18 @@ pub(super) fn guards(plan: &Plan, component: &Component) -> Vec<Guard> {
         );
         add("cool_down", must, overrule("cool-down"));
     }
-    if let Some(approval) = component.guards.approval {
-        let must = format!("a person approves it within {}; after that it has failed", show_duration(approval.expires));
+    if let Some(approval) = &component.guards.approval {
+        let who = match (approval.quorum, &approval.role) {
+            (1, None) => "a person approves".to_owned(),
+            (1, Some(role)) => format!("a person with the role `{role}` approves"),
+            (more, None) => format!("{more} different people approve"),
+            (more, Some(role)) => format!("{more} different people with the role `{role}` approve"),
+        };
+        let after = match approval.on_expiry {
+            OnExpiry::Fail => "it has failed",
+            OnExpiry::Proceed => "it goes on",
+        };
+        let must = format!("{who} it within {}; after that {after}", show_duration(approval.expires));
         add("approval", must, Some("mainstay approve rN".to_owned()));
     } else if plan.mode == Mode::Recommend {
         let must = "a person approves it: the mode is `recommend`".to_owned();

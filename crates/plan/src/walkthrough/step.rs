@@ -8,7 +8,7 @@ use crate::config::scalar::show_duration;
 use crate::plan::Plan;
 use crate::prepared::PreparedKind;
 use crate::route::{Route, Sharing};
-use crate::strategy::{Play, Step, StepKind};
+use crate::strategy::{OnExpiry, Play, Step, StepKind};
 use crate::{InstanceIx, ProbeIx, RouteIx};
 
 /// A play that is told.
@@ -39,7 +39,7 @@ impl Telling<'_> {
             attempts: step.attempts,
             needs,
             changes: self.changes(&step.kind),
-            undo: self.undo(&step.kind),
+            undo: self.undone(step),
             idempotent: step.idempotent,
             repeat: repeat(step),
             irreversible: step.kind.is_irreversible(),
@@ -70,6 +70,14 @@ impl Telling<'_> {
             StepKind::Act { on, action } => self.of_action(*on, action),
             StepKind::CatchUp { to, .. } => {
                 vec![need("lag", format!("{} says that it lags 0s, asked after the cut", self.placed(*to)))]
+            }
+            StepKind::Manual { role, .. } => {
+                let who = role.as_ref().map_or("anyone who may speak to the agent".to_owned(), |role| {
+                    let has = |it: &&crate::policy::Person| it.roles.contains(role);
+                    let names: Vec<&str> = self.plan.people.iter().filter(has).map(|it| it.name.as_str()).collect();
+                    format!("one of {} ({role})", names.join(", "))
+                });
+                vec![need("person", format!("{who} says `mainstay approve rN`"))]
             }
             StepKind::Verify { probes } => probes.iter().map(|it| self.asked(*it)).collect(),
         }
@@ -172,6 +180,13 @@ impl Telling<'_> {
                 all.extend(routes.iter().map(|it| self.handed_over(self.plan.route(*it), *to)));
                 all
             }
+            StepKind::Manual { ask, on_expiry, .. } => {
+                let else_what = match on_expiry {
+                    OnExpiry::Fail => "if nobody says so in time, the step has failed",
+                    OnExpiry::Proceed => "if nobody says so in time, it goes on as if it were done",
+                };
+                vec![format!("a person does this: {ask}"), else_what.to_owned()]
+            }
             StepKind::CatchUp { .. } | StepKind::Verify { .. } => vec!["nothing".to_owned()],
         }
     }
@@ -216,6 +231,32 @@ impl Telling<'_> {
         vec![change]
     }
 
+    fn undone(&self, step: &Step) -> Undo {
+        let Some(undo) = &step.undo else { return self.undo(&step.kind) };
+        let on = match &step.kind {
+            StepKind::Act { on, .. } => *on,
+            StepKind::CutTraffic { .. }
+            | StepKind::Stop { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Manual { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. } => self.bound,
+        };
+        let what = match &undo.action {
+            Action::Service { op, .. } => format!("{} of {}", op.word(), self.name(on)),
+            Action::Command { argv, .. } => command(argv),
+            Action::TriggerFile { path, .. } => format!("write {}", path.display()),
+            Action::Webhook { method, url, .. } => format!("{method} {url}"),
+        };
+        let within = show_duration(undo.timeout);
+        let when = if self.play.to == self.bound { "" } else { " before the hand-over" };
+        let how = format!(
+            "by itself, if the rung fails or is aborted{when}: {what}, within {within}; a person is asked if that does not \
+             work"
+        );
+        Undo { by: "mainstay", how }
+    }
+
     fn undo(&self, kind: &StepKind) -> Undo {
         let undo = |by, how: String| Undo { by, how };
         match kind {
@@ -249,6 +290,7 @@ impl Telling<'_> {
                 );
                 undo("person", how)
             }
+            StepKind::Manual { .. } => undo("person", "not by itself".to_owned()),
             StepKind::CatchUp { .. } | StepKind::Verify { .. } => undo("nothing", "nothing to take back".to_owned()),
         }
     }
@@ -261,6 +303,7 @@ const fn kind(kind: &StepKind) -> &'static str {
         StepKind::Act { .. } => "act",
         StepKind::TakeOver { .. } => "take_over",
         StepKind::CatchUp { .. } => "catch_up",
+        StepKind::Manual { .. } => "manual",
         StepKind::Verify { .. } => "verify",
     }
 }

@@ -70,6 +70,8 @@ pub(crate) struct Played {
     pub(crate) completed: Option<(usize, Duration)>,
     /// Whether the clients of all its routes are served.
     pub(crate) served: bool,
+    /// Whether the clients of all that it depends on are served, it among them.
+    pub(crate) needs_served: bool,
     /// Whether it began before something that it depends on was seen down.
     pub(crate) ahead: bool,
 }
@@ -216,6 +218,7 @@ impl Stage<'_> {
         }
         world.run_for(Duration::from_secs(5));
         played.served = (plan.component(self.cell.component).routes.iter()).all(|it| self.is_served(&world, *it));
+        played.needs_served = self.needs_are_served(&world);
         played.ahead = self.began_ahead(&world);
         seen.insert(key, played);
         (played, Some(world))
@@ -253,7 +256,7 @@ impl Stage<'_> {
         let by_rung = |it: &&mainstay_engine::state::Recovery| {
             it.status == RecoveryStatus::RecoveryCompleted
                 && match it.completion {
-                    Some(Completion::ByRung { .. }) => true,
+                    Some(Completion::ByRung { .. } | Completion::Switched { .. }) => true,
                     Some(Completion::ByItself) => it.irreversible,
                     None => false,
                 }
@@ -270,6 +273,31 @@ impl Stage<'_> {
             return up(&self.plan.instance(self.home).name);
         }
         world.open_to_clients(ix).into_iter().any(up)
+    }
+
+    fn needs_are_served(&self, world: &World) -> bool {
+        let mut open = self.plan.component(self.cell.component).depends_on.clone();
+        let mut seen = BTreeSet::new();
+        while let Some(next) = open.pop() {
+            if !seen.insert(next) {
+                continue;
+            }
+            let component = self.plan.component(next);
+            let home = component.original();
+            let served = |it: &RouteIx| {
+                let route = self.plan.route(*it);
+                let by_name_alone = route.dns.is_some() && route.proxy.is_none();
+                if self.cell.condition == Condition::DnsGone && by_name_alone {
+                    return world.servers[&self.plan.instance(home).name] == Server::Up;
+                }
+                self.is_served(world, *it)
+            };
+            if !component.routes.iter().all(served) {
+                return false;
+            }
+            open.extend(&component.depends_on);
+        }
+        true
     }
 
     /// Nothing waits for a dependency that was not seen down yet.
@@ -319,6 +347,7 @@ pub(crate) fn may_be_lucky(none: &NoRecovery) -> bool {
             it,
             Reason::NotIdempotent(_)
                 | Reason::Waits(_)
+                | Reason::UndoWaits(_)
                 | Reason::LagTooSeldom(..)
                 | Reason::OutOfReach(_)
                 | Reason::VerifiesTooBriefly(..)

@@ -2,6 +2,7 @@
 
 use super::{Choice, Field, Kind, Rule, Shape, field, variant, words};
 use crate::action::{Plane, ServiceOp};
+use crate::strategy::OnExpiry;
 
 pub(crate) static SERVICE: Shape = Shape {
     name: "service",
@@ -39,13 +40,19 @@ pub(crate) static ACTION: Choice = Choice {
         variant("command", &COMMAND),
         variant("trigger_file", &TRIGGER_FILE),
         variant("webhook", &WEBHOOK),
+        variant("manual", &MANUAL),
     ],
 };
 
 /// What every action has.
-static TRIES: [Field; 3] = [
+static TRIES: [Field; 6] = [
     field("timeout", Kind::Positive, "for one attempt").or("10s"),
     field("attempts", Kind::Number(1, 100), "how often it is tried").or("1"),
+    field("retry", Kind::Map(&RETRY), "how long it waits between attempts; without it, it does not wait")
+        .such_as("{ first: 1s, at_most: 10s }"),
+    field("undo", Kind::One(&UNDO), "what takes it back, if the rung fails or is aborted before the hand-over")
+        .such_as("{ command: { run: [/usr/local/bin/demote, db-2], idempotent: true } }"),
+    WITH_PREVIOUS,
     field("needs", Kind::Refs("credential or cache entry"), "what must be prepared for it").such_as("[promote-key]"),
 ];
 
@@ -55,6 +62,82 @@ pub(super) static CONTROL_OF: [Field; 2] = [
         .such_as("ec2"),
     field("region", Kind::Text, "the region that this plane is run from")
         .derived("the instance's, or the site's for a plane that is not regional"),
+];
+
+const WITH_PREVIOUS: Field =
+    field("with_previous", Kind::Flag, "whether it begins together with the one before it, and not after it")
+        .or("false");
+
+pub(crate) static RETRY: Shape = Shape {
+    name: "retry",
+    doc: "how long it waits after an attempt without success: twice as long each time, less up to half of it by chance",
+    fields: &[&[
+        field("first", Kind::Positive, "after the first attempt, at most").or("1s"),
+        field("at_most", Kind::Positive, "after any attempt, at most").or("30s"),
+    ]],
+    rules: &[],
+};
+
+/// What takes an action back.
+pub(crate) static UNDO: Choice = Choice {
+    name: "undo",
+    doc: "what takes a step back; it is done once, the last step first, and a person is asked if it does not work",
+    variants: &[
+        variant("service", &SERVICE_UNDO),
+        variant("command", &COMMAND_UNDO),
+        variant("trigger_file", &TRIGGER_UNDO),
+        variant("webhook", &WEBHOOK_UNDO),
+    ],
+};
+
+static UNDO_FIELDS: [Field; 2] = [
+    field("timeout", Kind::Positive, "after this nobody knows whether it was done").or("10s"),
+    field("needs", Kind::Refs("credential or cache entry"), "what must be prepared for it").such_as("[promote-key]"),
+];
+
+static SERVICE_UNDO: Shape = Shape {
+    name: "service undo",
+    doc: "done when the instance's own service is seen in that state",
+    fields: &[&[field("op", Kind::Word(words!(ServiceOp)), "what to do").needed("stop")], &UNDO_FIELDS],
+    rules: &[],
+};
+
+static COMMAND_UNDO: Shape = Shape {
+    name: "command undo",
+    doc: "done when the command exits with 0",
+    fields: &[&COMMAND_FIELDS, &UNDO_FIELDS],
+    rules: &[],
+};
+
+static TRIGGER_UNDO: Shape = Shape {
+    name: "trigger file undo",
+    doc: "done when the file is written and on the disk",
+    fields: &[&TRIGGER_FIELDS, &UNDO_FIELDS],
+    rules: &[],
+};
+
+static WEBHOOK_UNDO: Shape = Shape {
+    name: "webhook undo",
+    doc: "done when the answer is 200 to 299",
+    fields: &[&WEBHOOK_FIELDS, &UNDO_FIELDS],
+    rules: &[],
+};
+
+static MANUAL: Shape = Shape {
+    name: "manual step",
+    doc: "done when a person says so with `mainstay approve rN`; they are told what to do",
+    fields: &[&MANUAL_FIELDS],
+    rules: &[],
+};
+
+static MANUAL_FIELDS: [Field; 5] = [
+    field("ask", Kind::Text, "what they are asked to do").needed("move the licence to db-2 in the vendor's portal"),
+    field("role", Kind::Ref("role"), "who may say that it is done: a role of `people`; anyone, if it is not said")
+        .such_as("dba"),
+    field("expires", Kind::Positive, "how long they have").needed("15m"),
+    field("on_expiry", Kind::Word(words!(OnExpiry)), "what becomes of the step if nobody says anything in time")
+        .or("fail"),
+    WITH_PREVIOUS,
 ];
 
 static SERVICE_ACTION: Shape = Shape {

@@ -1,9 +1,12 @@
 //! Components, standbys, witnesses: what is watched and recovered.
 
 use super::actions::CONTROL_OF;
-use super::{ACTION, Behind, Choice, Field, Kind, LOCATION, PROBE, SERVICE, Shape, Variant, field, variant, words};
+use super::{
+    ACTION, Behind, Choice, Field, Kind, LOCATION, PROBE, RETRY, SERVICE, Shape, UNDO, Variant, field, variant, words,
+};
 use crate::action::Plane;
 use crate::component::{ComponentKind, ConstraintKind, Criticality, Rejoin, Temperature};
+use crate::strategy::OnExpiry;
 
 pub(crate) static COMPONENT: Shape = Shape {
     name: "component",
@@ -176,7 +179,20 @@ pub(crate) static APPROVAL: Shape = Shape {
     name: "approval",
     doc: "a person must approve with `mainstay approve`",
     fields: &[&[
-        field("expires", Kind::Positive, "how long the question stands; then the recovery has failed").needed("15m")
+        field("expires", Kind::Positive, "how long the question stands").needed("15m"),
+        field("quorum", Kind::Number(1, 100), "how many different people must approve").or("1"),
+        field(
+            "role",
+            Kind::Ref("role"),
+            "who may: a role of `people`; anyone who may speak to the agent, if it is not said",
+        )
+        .such_as("dba"),
+        field(
+            "on_expiry",
+            Kind::Word(words!(OnExpiry)),
+            "whether the recovery fails or goes on if too few approved in time",
+        )
+        .or("fail"),
     ]],
     rules: &[],
 };
@@ -232,22 +248,38 @@ static VERIFY_LATER: [Field; 1] =
     [field("verify_within", Kind::Positive, "how long the last step waits for a good answer from the client's side")
         .or("1m")];
 
-static RESTART: Shape = Shape {
-    name: "restart_service",
-    doc: "restarts the service of the instance that failed",
-    fields: &[&RESTART_FIELDS, &VERIFY_SOON],
+static ONLY_IF: [Field; 1] =
+    [field("only_if", Kind::Map(&PRECONDITIONS), "what must hold when it is its turn; otherwise it is passed over")
+        .such_as("{ healthy: [storage] }")];
+
+pub(crate) static PRECONDITIONS: Shape = Shape {
+    name: "preconditions",
+    doc: "what must hold before a rung is tried, as far as health is known then; not known is not held",
+    fields: &[&[
+        field("healthy", Kind::Refs("component or standby"), "these are healthy").such_as("[storage]"),
+        field("down", Kind::Refs("component or standby"), "these are down").such_as("[orders-db-b]"),
+    ]],
     rules: &[],
 };
 
-static RESTART_FIELDS: [Field; 2] = [
+static RESTART: Shape = Shape {
+    name: "restart_service",
+    doc: "restarts the service of the instance that failed",
+    fields: &[&RESTART_FIELDS, &ONLY_IF, &VERIFY_SOON],
+    rules: &[],
+};
+
+static RESTART_FIELDS: [Field; 3] = [
     field("timeout", Kind::Positive, "for one attempt").or("30s"),
     field("attempts", Kind::Number(1, 100), "how often it is tried").or("1"),
+    field("retry", Kind::Map(&RETRY), "how long it waits between attempts; without it, it does not wait")
+        .such_as("{ first: 1s, at_most: 10s }"),
 ];
 
 static FAILOVER: Shape = Shape {
     name: "failover_to_standby",
     doc: "fences the old owner, activates the standby, hands the routes over and verifies",
-    fields: &[&FAILOVER_FIELDS, &VERIFY_SOON],
+    fields: &[&FAILOVER_FIELDS, &ONLY_IF, &VERIFY_SOON],
     rules: &[],
 };
 
@@ -262,7 +294,7 @@ static FAILOVER_FIELDS: [Field; 3] = [
 static RESTORE: Shape = Shape {
     name: "restore_from_backup",
     doc: "runs your command, which restores a backup, then verifies the same instance",
-    fields: &[&RESTORE_FIELDS, &RUN_FIELDS, &CONTROL_OF, &VERIFY_LATER],
+    fields: &[&RESTORE_FIELDS, &RUN_FIELDS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
     rules: &[],
 };
 
@@ -272,23 +304,25 @@ static RESTORE_FIELDS: [Field; 1] =
 static REPLACE: Shape = Shape {
     name: "replace_instance",
     doc: "runs your command, which makes a new instance, then verifies it at the same address",
-    fields: &[&RUN_FIELDS, &CONTROL_OF, &VERIFY_LATER],
+    fields: &[&RUN_FIELDS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
     rules: &[],
 };
 
 static SCALE_OUT: Shape = Shape {
     name: "scale_out",
     doc: "runs your command, which adds capacity, then verifies the same instance",
-    fields: &[&RUN_FIELDS, &CONTROL_OF, &VERIFY_LATER],
+    fields: &[&RUN_FIELDS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
     rules: &[],
 };
 
-static RUN_FIELDS: [Field; 5] = [
+static RUN_FIELDS: [Field; 6] = [
     field("run", Kind::Argv, "the program and its arguments; no shell").needed("[/usr/local/bin/restore, --latest]"),
     field("timeout", Kind::Positive, "for the command").or("30m"),
     field("plane", Kind::Word(words!(Plane)), "what the command needs to work").or("regional_control"),
     field("idempotent", Kind::Flag, "whether running it twice does no more than once").or("false"),
     field("needs", Kind::Refs("credential or cache entry"), "what must be prepared for it").such_as("[restore-key]"),
+    field("undo", Kind::One(&UNDO), "what takes it back, if it is done and does not help")
+        .such_as("{ command: { run: [/usr/local/bin/remove-new], idempotent: true } }"),
 ];
 
 pub(crate) static WITNESS: Shape = Shape {

@@ -113,6 +113,18 @@ pub(crate) static BLAST_RADIUS: Shape = Shape {
     rules: &[],
 };
 
+pub(crate) static PERSON: Shape = Shape {
+    name: "person",
+    doc: "somebody who may speak to the agent",
+    fields: &[&[field(
+        "roles",
+        Kind::Refs("role"),
+        "what they may do, in your words: approvals and manual steps ask for them",
+    )
+    .needed("[dba]")]],
+    rules: &[],
+};
+
 pub(crate) static RULE: Shape = Shape {
     name: "rule",
     doc: "a decision rule of your own: observations that mean a scenario",

@@ -1,7 +1,7 @@
 //! The plan as a whole, and where it runs.
 
 use super::{
-    AGENT, CACHE_ENTRY, CONTROL_PLANE, COORDINATION, DRILL, ESCALATION_STEP, EVACUATION, SITE_GUARDS, VARIABLE,
+    AGENT, CACHE_ENTRY, CONTROL_PLANE, COORDINATION, DRILL, ESCALATION_STEP, EVACUATION, PERSON, SITE_GUARDS, VARIABLE,
 };
 use super::{
     COMPONENT, CREDENTIAL, Field, Kind, NOTIFICATION, Presence, ROUTE, RULE, STANDBY, Shape, WITNESS, field, words,
@@ -29,7 +29,7 @@ static PLAN_OWN: [Field; 8] = [
 ];
 
 /// What an included file may hold, too.
-static SECTIONS: [Field; 16] = [
+static SECTIONS: [Field; 17] = [
     field("variables", Kind::Named(&VARIABLE), "what is taken from the environment, by name, and used as `${NAME}`"),
     field("components", Kind::Named(&COMPONENT), "what is bound to one location").needed("{ orders-db: { … } }"),
     field("standbys", Kind::Named(&STANDBY), "what can take over"),
@@ -44,6 +44,7 @@ static SECTIONS: [Field; 16] = [
     field("drills", Kind::Named(&DRILL), "rehearsals, and how often they are due"),
     field("notifications", Kind::Named(&NOTIFICATION), "who is told, and how"),
     field("escalation", Kind::List(&ESCALATION_STEP), "who is told next when nobody answers"),
+    field("people", Kind::Named(&PERSON), "who may approve what, by the name of the user on the agent's machine"),
     field("agents", Kind::Named(&AGENT), "agents beside the one that decides"),
     field("coordination", Kind::Map(&COORDINATION), "where leases live when several agents may decide"),
 ];
@@ -60,7 +61,7 @@ static PART_OWN: [Field; 1] =
     [field("version", Kind::Version, "of this grammar; the including file's, if it is not said")];
 
 /// The sections, none of which must be in every file.
-static PART_SECTIONS: [Field; 16] = {
+static PART_SECTIONS: [Field; 17] = {
     let mut sections = SECTIONS;
     sections[1].presence = Presence::Optional;
     sections
@@ -95,7 +96,7 @@ pub(crate) static ALLOWANCES: Shape = Shape {
     rules: &[],
 };
 
-static ALLOWANCE_FIELDS: [Field; 5] = [
+static ALLOWANCE_FIELDS: [Field; 6] = [
     field("lateness", Kind::Positive, "how late the agent may notice something before it takes itself for broken")
         .or("250ms"),
     field("journal_sync", Kind::Positive, "one sync of the journal to the disk").or("100ms"),
@@ -103,6 +104,12 @@ static ALLOWANCE_FIELDS: [Field; 5] = [
     field("agent_restart", Kind::Positive, "for whoever supervises the agent to start it again").or("5s"),
     field("forced_stop", Kind::Positive, "for a killed process to be seen gone: the time limit of a `stop` fence")
         .or("5s"),
+    field(
+        "correlation",
+        Kind::Duration,
+        "how long a failure may wait until its neighbours and what it depends on say whether they failed with it; `0s` asks nobody",
+    )
+    .or("2s"),
 ];
 
 pub(crate) static TRAFFIC: Shape = Shape {

@@ -1,0 +1,80 @@
+//! Whom a record concerns: what has to be counted anew, and looked at again.
+
+use mainstay_plan::{ComponentIx, DomainIx};
+
+use super::State;
+use crate::record::Body;
+
+/// Whom a record concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Concerned {
+    /// Everybody.
+    All,
+    /// A component, and what depends on it.
+    Component(ComponentIx),
+    /// A zone or region, and whoever waits for its word.
+    Domain(DomainIx),
+    /// All components with an open recovery.
+    Open,
+    /// Nobody.
+    Nobody,
+}
+
+impl State {
+    pub(crate) fn concerned(&self, body: &Body) -> Concerned {
+        let state = self;
+        let component = |name: &str| state.component(name).map_or(Concerned::Nobody, Concerned::Component);
+        let instance = |name: &str| {
+            let of = |it| Concerned::Component(state.plan.instance(it).component);
+            state.instance(name).map_or(Concerned::Nobody, of)
+        };
+        let recovery = |id| state.open_recovery(id).map_or(Concerned::Nobody, |it| Concerned::Component(it.component));
+        let domain = |region: &str, zone: Option<&str>| {
+            state.topology.named(region, zone).map_or(Concerned::Nobody, Concerned::Domain)
+        };
+        match body {
+            Body::AgentStarted { .. }
+            | Body::AgentStopped { .. }
+            | Body::PlanAdopted { .. }
+            | Body::OwnLateness { .. }
+            | Body::TrafficAhead { .. }
+            | Body::Commanded { .. }
+            | Body::JournalLost { .. } => Concerned::All,
+            Body::RouteApplied { .. }
+            | Body::RouteRefused { .. }
+            | Body::TablePublished { .. }
+            | Body::BreakerChanged { .. } => Concerned::Open,
+            Body::CanaryChanged { .. } => Concerned::Nobody,
+            Body::NeighbourAnswered { region, zone, .. } => domain(region, zone.as_deref()),
+            Body::IncidentOpened { region, zone, .. } => domain(region, zone.as_deref()),
+            Body::IncidentEnded { incident, .. } => {
+                state.incidents.get(incident).map_or(Concerned::Nobody, |it| Concerned::Domain(it.domain))
+            }
+            Body::HealthChanged { instance: name, .. }
+            | Body::InStepChanged { instance: name, .. }
+            | Body::DependencyAnswered { instance: name, .. }
+            | Body::PositionFrozen { instance: name, .. }
+            | Body::Rejoined { instance: name } => instance(name),
+            Body::WitnessesAnswered { component: name, .. }
+            | Body::FailureDetected { component: name, .. }
+            | Body::SwitchStarted { component: name, .. }
+            | Body::Bound { component: name, .. } => component(name),
+            Body::StepEnded { step, .. }
+            | Body::StepStarted { step, .. }
+            | Body::UndoStarted { step, .. }
+            | Body::RetryScheduled { step, .. }
+            | Body::StepTimedOut { step, .. } => recovery(step.recovery),
+            Body::Classified { recovery: id, .. }
+            | Body::Held { recovery: id, .. }
+            | Body::RecoveryInitiated { recovery: id, .. }
+            | Body::RungSkipped { recovery: id, .. }
+            | Body::RungStarted { recovery: id, .. }
+            | Body::RungFailed { recovery: id, .. }
+            | Body::RollbackStarted { recovery: id, .. }
+            | Body::SwitchUndone { recovery: id, .. }
+            | Body::BudgetExceeded { recovery: id, .. }
+            | Body::RecoveryCompleted { recovery: id, .. }
+            | Body::RecoveryFailed { recovery: id, .. } => recovery(*id),
+        }
+    }
+}

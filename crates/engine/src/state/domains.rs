@@ -1,0 +1,212 @@
+//! What lasts about zones and regions: how many of their instances are down, whether something there answered, and the
+//! incident that they are in. Counted as records are folded, so that asking costs the same whatever lives there.
+
+use mainstay_plan::component::Temperature;
+use mainstay_plan::observation::{Health, Scenario};
+use mainstay_plan::{ComponentIx, DomainIx, InstanceIx, Time};
+
+use super::State;
+use crate::record::IncidentId;
+
+/// What lasts about a zone or a region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DomainState {
+    /// Instances that answer while all is well: those that run, and are no displaced owners of before.
+    pub expected: u32,
+    /// Of these: down.
+    pub down: u32,
+    /// Of these: not known.
+    pub unknown: u32,
+    /// Instances that are healthy, whatever they are.
+    pub healthy: u32,
+    /// Something there answered a question that was asked then.
+    pub answered: Time,
+    /// What did.
+    pub answered_by: String,
+    /// Failures there that came close together, the newest of them.
+    pub burst: Option<Burst>,
+    /// The incident that it is lost in: its own, or its region's.
+    pub incident: Option<IncidentId>,
+}
+
+/// Failures that came close together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// When the first failed answer of the first was asked.
+    pub first: Time,
+    /// The same of the last.
+    pub newest: Time,
+    /// When the first of them was seen down.
+    pub started: Time,
+    /// Whether they are on two hosts at least.
+    pub two_hosts: bool,
+    /// Whether they are in two zones at least.
+    pub two_zones: bool,
+    instance: InstanceIx,
+    zone: Option<DomainIx>,
+}
+
+/// A zone or a region that is lost, or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// Its name.
+    pub id: IncidentId,
+    /// What it is.
+    pub scenario: Scenario,
+    /// What is lost.
+    pub domain: DomainIx,
+    /// When it was recognised.
+    pub opened: Time,
+    /// When the first failed observation was asked.
+    pub first_failed: Time,
+    /// Why it was called so.
+    pub evidence: Vec<String>,
+}
+
+/// What an instance adds to the counts of its domains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    expected: bool,
+    down: bool,
+    unknown: bool,
+    healthy: bool,
+}
+
+impl State {
+    fn counted_as(&self, ix: InstanceIx) -> Standing {
+        let (instance, planned) = (&self.instances[ix.index()], self.plan.instance(ix));
+        let bound = self.components[planned.component.index()].bound == ix;
+        let runs = !planned.probes.is_empty() && (bound || planned.temperature != Temperature::Cold);
+        let expected = runs && !instance.displaced;
+        Standing {
+            expected,
+            down: expected && instance.health == Health::Down,
+            unknown: expected && instance.health == Health::Unknown,
+            healthy: instance.health == Health::Healthy,
+        }
+    }
+
+    /// Counts the instances of a component anew.
+    pub(super) fn recount(&mut self, component: ComponentIx) {
+        let plan = self.plan.clone();
+        for ix in &plan.component(component).instances {
+            let now = self.counted_as(*ix);
+            let before = std::mem::replace(&mut self.standings[ix.index()], now);
+            if now == before {
+                continue;
+            }
+            for domain in self.topology.place(*ix).domains() {
+                let domain = &mut self.domains[domain.index()];
+                let change = |count: &mut u32, was: bool, is: bool| {
+                    *count = (*count + u32::from(is)).saturating_sub(u32::from(was));
+                };
+                change(&mut domain.expected, before.expected, now.expected);
+                change(&mut domain.down, before.down, now.down);
+                change(&mut domain.unknown, before.unknown, now.unknown);
+                change(&mut domain.healthy, before.healthy, now.healthy);
+            }
+        }
+    }
+
+    /// Counts everything anew.
+    pub(super) fn recount_all(&mut self) {
+        for component in (0u32..).map(ComponentIx).take(self.components.len()) {
+            self.recount(component);
+        }
+    }
+
+    /// An instance went down: alone, or with others that went down a moment ago.
+    pub(super) fn note_failure(&mut self, at: Time, ix: InstanceIx, since: Time) {
+        let plan = self.plan.clone();
+        let window = plan.allowances.correlation;
+        let place = self.topology.place(ix);
+        for domain in place.domains() {
+            let domain = &mut self.domains[domain.index()];
+            let fresh = Burst {
+                first: since,
+                newest: since,
+                started: at,
+                two_hosts: false,
+                two_zones: false,
+                instance: ix,
+                zone: place.zone,
+            };
+            match &mut domain.burst {
+                Some(burst) if since + window < burst.first => {}
+                Some(burst) if since <= burst.newest + window => {
+                    let host = |it: InstanceIx| plan.instance(it).location.host.as_ref();
+                    let same = host(ix).is_some() && host(ix) == host(burst.instance);
+                    burst.two_hosts |= ix != burst.instance && !same;
+                    burst.two_zones |= place.zone.is_some() && burst.zone.is_some() && place.zone != burst.zone;
+                    burst.zone = burst.zone.or(place.zone);
+                    burst.first = burst.first.min(since);
+                    burst.newest = burst.newest.max(since);
+                }
+                Some(_) | None => domain.burst = Some(fresh),
+            }
+        }
+    }
+
+    /// An instance is healthy: what failed there before has another cause than what fails next.
+    pub(super) fn note_life(&mut self, ix: InstanceIx) {
+        for domain in self.topology.place(ix).domains() {
+            self.domains[domain.index()].burst = None;
+        }
+    }
+
+    pub(super) fn on_answered(&mut self, region: &str, zone: Option<&str>, by: &str, asked: Time) {
+        let domains = [self.topology.named(region, zone), self.topology.named(region, None)];
+        for domain in domains.into_iter().flatten() {
+            let domain = &mut self.domains[domain.index()];
+            if asked > domain.answered {
+                domain.answered = asked;
+                by.clone_into(&mut domain.answered_by);
+            }
+        }
+    }
+
+    pub(super) fn on_incident_opened(
+        &mut self,
+        at: Time,
+        id: IncidentId,
+        scenario: Scenario,
+        domain: DomainIx,
+        first_failed: Time,
+        evidence: &[String],
+    ) {
+        let opened = Incident { id, scenario, domain, opened: at, first_failed, evidence: evidence.to_vec() };
+        let topology = self.topology.clone();
+        for part in topology.domain(domain).parts.iter().chain([&domain]) {
+            let before = self.domains[part.index()].incident.replace(id);
+            // A region takes the incidents of its zones over.
+            if let Some(before) = before {
+                self.incidents.remove(&before);
+            }
+        }
+        self.incidents.insert(id, opened);
+        let merged: Vec<ComponentIx> = self.open_in(domain).collect();
+        for component in merged {
+            if let Some(recovery) = &mut self.components[component.index()].recovery {
+                recovery.incident = Some(id);
+                recovery.scenario = scenario;
+            }
+        }
+    }
+
+    pub(super) fn on_incident_ended(&mut self, id: IncidentId) {
+        self.incidents.remove(&id);
+        for domain in self.domains.iter_mut().filter(|it| it.incident == Some(id)) {
+            domain.incident = None;
+            domain.burst = None;
+        }
+    }
+
+    /// Components with an open recovery whose instance lives there.
+    pub(crate) fn open_in(&self, domain: DomainIx) -> impl Iterator<Item = ComponentIx> {
+        let there = move |it: &ComponentIx| {
+            let bound = self.components[it.index()].bound;
+            self.topology.place(bound).domains().any(|it| it == domain)
+        };
+        self.open.values().copied().filter(there)
+    }
+}
