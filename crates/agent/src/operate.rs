@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use mainstay_api as api;
 use mainstay_engine::Input;
+use mainstay_engine::NoticeId;
 use mainstay_engine::driver::{Driver, Todo, Turn};
-use mainstay_engine::effect::{Notice, NoticeLevel};
+use mainstay_engine::effect::{Line, NoticeLevel, Telling};
 use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_host::{Clock, Hands, Job, Launch, Report, TrafficLink};
@@ -58,6 +59,8 @@ pub struct Agent {
     started: Time,
     times_late: u64,
     tickets: BTreeMap<u64, StepRef>,
+    /// Messages on their way: over which channel, of which notice, and which of its messages.
+    tellings: BTreeMap<u64, (String, NoticeId, u32)>,
     next_ticket: u64,
     outcomes: u64,
     /// Operators who wait for their command to be durable.
@@ -116,6 +119,7 @@ impl Agent {
             version: parts.version,
             times_late: 0,
             tickets: BTreeMap::new(),
+            tellings: BTreeMap::new(),
             next_ticket: 1,
             outcomes: 0,
             askers: BTreeMap::new(),
@@ -173,8 +177,7 @@ impl Agent {
         match todo {
             Todo::Probe(probe) => self.hands.probe(&self.plan, probe),
             Todo::Act(order) => {
-                let ticket = self.next_ticket;
-                self.next_ticket += 1;
+                let ticket = self.ticket();
                 self.tickets.insert(ticket, order.step);
                 tracing::info!(instance = order.instance, key = order.key, "acting");
                 self.hands.act(Job { ticket, action: order.action, key: order.key, timeout: order.timeout });
@@ -191,21 +194,26 @@ impl Agent {
                     traffic.serve(table);
                 }
             }
-            Todo::Notify(notice) => self.notify(&notice),
+            Todo::Log(line) => log(&line),
+            Todo::Notify(telling) => self.notify(telling),
         }
     }
 
-    fn notify(&self, notice: &Notice) {
-        match notice.level {
-            NoticeLevel::Info => tracing::info!("{}", notice.text),
-            NoticeLevel::Warning => tracing::warn!("{}", notice.text),
-            NoticeLevel::Error => tracing::error!("{}", notice.text),
-        }
+    const fn ticket(&mut self) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        ticket
+    }
+
+    fn notify(&mut self, telling: Telling) {
+        let Telling { channel, notice, nth, key, text, .. } = telling;
+        // A plan that was read meanwhile may have no such channel, and then the engine has forgotten the message, too.
+        let Some(carrier) = self.plan.notifications.iter().find(|it| it.name == channel).cloned() else { return };
         let (seq, hash) = self.ledger.head();
-        let text = format!("[{}] {} (journal {seq}:{hash})", self.plan.site.name, notice.text);
-        for channel in &self.plan.notifications {
-            self.hands.tell(channel, notice.key.clone(), &text);
-        }
+        let text = format!("[{}] {text} (journal {seq}:{hash})", self.plan.site.name);
+        let ticket = self.ticket();
+        self.tellings.insert(ticket, (channel, notice, nth));
+        self.hands.tell(&carrier, ticket, key, &text);
     }
 
     fn on_journal(&mut self, event: Event) {
@@ -261,6 +269,11 @@ impl Agent {
                     inputs.push(Input::Outcome { step, outcome });
                 }
             }
+            Report::Told { ticket, outcome } => {
+                if let Some((channel, notice, nth)) = self.tellings.remove(&ticket) {
+                    inputs.push(Input::Told { channel, notice, nth, outcome });
+                }
+            }
             Report::TrafficServes(report) => {
                 self.traffic_lost = None;
                 let targets = ReportedTarget::all_of(&report.table);
@@ -291,6 +304,9 @@ impl Agent {
         match ask {
             Ask::Status(answer) => {
                 let _ = answer.send(self.status());
+            }
+            Ask::Notices(answer) => {
+                let _ = answer.send(view::notices(self.driver.engine().state(), self.clock.now()));
             }
             Ask::Recoveries(answer) => {
                 let recoveries = view::recoveries(self.driver.engine().state(), self.clock.now());
@@ -342,6 +358,7 @@ impl Agent {
             paused: state.paused.as_ref().filter(|it| it.until > now).map(view::pause),
             components: view::components(engine, now),
             control_planes: view::control_planes(engine),
+            notices: view::notice_count(state),
             trouble: self.unprepared.iter().cloned().chain(self.ledger.trouble()).collect(),
         }
     }
@@ -399,5 +416,13 @@ impl Agent {
         pid.map(|pid| {
             format!("traffic process {pid} keeps serving; to end it: mainstay traffic --stop --state {state_dir}")
         })
+    }
+}
+
+fn log(line: &Line) {
+    match line.level {
+        NoticeLevel::Info => tracing::info!("{}", line.text),
+        NoticeLevel::Warning => tracing::warn!("{}", line.text),
+        NoticeLevel::Error => tracing::error!("{}", line.text),
     }
 }

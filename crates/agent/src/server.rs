@@ -26,6 +26,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) enum Ask {
     Status(oneshot::Sender<api::Status>),
     Recoveries(oneshot::Sender<api::Recoveries>),
+    Notices(oneshot::Sender<api::Notices>),
     Command { command: api::Command, by: String, answer: oneshot::Sender<Result<u64, api::Problem>> },
 }
 
@@ -65,6 +66,7 @@ pub(crate) fn open(state_dir: &Path) -> Result<Server, ServerError> {
     let router = Router::new()
         .route(api::STATUS, get(status))
         .route(api::RECOVERIES, get(recoveries))
+        .route(api::NOTICES, get(notices))
         .route("/v1/recoveries/{id}", get(recovery))
         .route(api::COMMANDS, post(command))
         .fallback(|| async {
@@ -99,6 +101,10 @@ async fn status(State(asks): Loop) -> Response {
 
 async fn recoveries(State(asks): Loop) -> Response {
     answer(ask(&asks, Ask::Recoveries).await)
+}
+
+async fn notices(State(asks): Loop) -> Response {
+    answer(ask(&asks, Ask::Notices).await)
 }
 
 async fn recovery(State(asks): Loop, UrlPath(id): UrlPath<String>) -> Response {

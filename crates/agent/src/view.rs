@@ -6,10 +6,12 @@ use mainstay_api as api;
 use mainstay_engine::breaker::Hold;
 use mainstay_engine::command::{Command, Override};
 use mainstay_engine::record::{Completion, Ended, RecoveryId};
+use mainstay_engine::state::notices::Notice;
 use mainstay_engine::state::{Control, Pause, Recovery, RecoveryStatus, State, StepLog};
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_engine::{Engine, WaitingOn};
 use mainstay_plan::control::ControlPlane;
+use mainstay_plan::notification::{NoticeLevel, NotificationChannel};
 use mainstay_plan::route::Route;
 use mainstay_plan::routing::{TargetState, TrafficReport};
 use mainstay_plan::strategy::{Phase, StepKind};
@@ -263,6 +265,60 @@ fn step(state: &State, recovery: &Recovery, log: &StepLog) -> api::Step {
     }
 }
 
+/// What people should know, the newest first, and how each channel is.
+pub(crate) fn notices(state: &State, now: Time) -> api::Notices {
+    let channel = |planned: &NotificationChannel| {
+        let tray = state.notices.tray(&planned.name);
+        api::Channel {
+            name: planned.name.clone(),
+            waiting: tray.map_or(0, |it| it.messages.len()),
+            failures: tray.map_or(0, |it| it.failures),
+            trouble: tray.and_then(|it| it.trouble.clone()),
+            again_ns: tray.and_then(|it| it.again).map(Time::as_nanos),
+            dropped: tray.map_or(0, |it| it.dropped),
+        }
+    };
+    api::Notices {
+        now_ns: now.as_nanos(),
+        notices: state.notices.all().map(|it| notice(state, it)).collect(),
+        channels: state.plan.notifications.iter().map(channel).collect(),
+    }
+}
+
+fn notice(state: &State, notice: &Notice) -> api::Notice {
+    let waits = |channel: &str| {
+        state.notices.tray(channel).is_some_and(|it| it.messages.iter().any(|it| it.notice == notice.id))
+    };
+    api::Notice {
+        id: notice.id.to_string(),
+        about: notice.topic.to_string(),
+        level: notice.level.word().to_owned(),
+        text: notice.text.clone(),
+        opened_ns: notice.opened.as_nanos(),
+        over_ns: notice.over.map(Time::as_nanos),
+        acknowledged: notice.acknowledged.as_ref().map(|it| api::Acknowledged {
+            by: it.by.clone(),
+            at_ns: it.at.as_nanos(),
+            reason: it.reason.clone(),
+        }),
+        recoveries: notice.recoveries.iter().map(ToString::to_string).collect(),
+        messages: notice.messages,
+        escalated: notice.escalated,
+        told: notice.told.keys().map(|it| api::ToldOver { channel: it.clone(), arrived: !waits(it) }).collect(),
+    }
+}
+
+/// How many notices stand, for the overview.
+pub(crate) fn notice_count(state: &State) -> api::NoticeCount {
+    let unseen = |it: &&Notice| it.acknowledged.is_none() && it.level > NoticeLevel::Info;
+    let late = |it: &&NotificationChannel| state.notices.tray(&it.name).is_some_and(|it| it.failures > 0);
+    api::NoticeCount {
+        standing: state.notices.standing().count(),
+        unseen: state.notices.standing().filter(unseen).count(),
+        failing: state.plan.notifications.iter().filter(late).map(|it| it.name.clone()).collect(),
+    }
+}
+
 /// An operator's command as the engine takes it.
 pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Problem> {
     let bad = |message: String| api::Problem::new("bad_request", message);
@@ -301,6 +357,7 @@ pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Pr
             Command::Breaker { service, region, hold, reason }
         }
         api::Command::Adopt { instance, reason } => Command::Adopt { instance, reason },
+        api::Command::Acknowledge { what, reason } => Command::Acknowledge { what, reason },
     })
 }
 

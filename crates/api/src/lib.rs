@@ -10,6 +10,7 @@
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/recoveries` | [`Recoveries`], the newest first |
 //! | `GET /v1/recoveries/r17` | [`Recovery`] |
+//! | `GET /v1/notices` | [`Notices`], the newest first |
 //! | `POST /v1/commands` with a [`Command`] | [`Accepted`], once it is durable |
 //!
 //! Whatever goes wrong is answered with a status of 400 or more and a [`Problem`].
@@ -23,6 +24,8 @@ pub const SOCKET: &str = "agent.sock";
 pub const STATUS: &str = "/v1/status";
 /// Where recoveries are asked.
 pub const RECOVERIES: &str = "/v1/recoveries";
+/// Where notices are asked.
+pub const NOTICES: &str = "/v1/notices";
 /// Where commands are given.
 pub const COMMANDS: &str = "/v1/commands";
 
@@ -53,6 +56,9 @@ pub struct Status {
     /// What actions need beside hosts, and whether it is known to be down.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub control_planes: Vec<ControlPlane>,
+    /// What people should know; see `GET /v1/notices`.
+    #[serde(default)]
+    pub notices: NoticeCount,
     /// What is wrong with the agent itself, as sentences; empty when nothing is.
     pub trouble: Vec<String>,
 }
@@ -264,6 +270,92 @@ pub enum Recoverable {
         /// Why.
         why: String,
     },
+}
+
+/// How many notices stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeCount {
+    /// All that stand.
+    pub standing: usize,
+    /// Those of them that nobody has acknowledged, and that somebody should look at.
+    pub unseen: usize,
+    /// The channels that carry nothing at the moment.
+    pub failing: Vec<String>,
+}
+
+/// What people should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notices {
+    /// The moment of the answer.
+    pub now_ns: Nanos,
+    /// The newest first.
+    pub notices: Vec<Notice>,
+    /// In the order of the plan.
+    pub channels: Vec<Channel>,
+}
+
+/// Something that people should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// `n17`: the number of the record that opened it.
+    pub id: String,
+    /// A component, or what else it is about.
+    pub about: String,
+    /// `info`, `warning` or `error`: the loudest that it was.
+    pub level: String,
+    /// The newest of it.
+    pub text: String,
+    /// When it was opened.
+    pub opened_ns: Nanos,
+    /// When it was over.
+    pub over_ns: Option<Nanos>,
+    /// Who has seen it.
+    pub acknowledged: Option<Acknowledged>,
+    /// The recoveries that it tells of.
+    pub recoveries: Vec<String>,
+    /// How many messages were made of it.
+    pub messages: u32,
+    /// How many steps of the escalation were taken.
+    pub escalated: usize,
+    /// Who was told.
+    pub told: Vec<ToldOver>,
+}
+
+/// A person has seen a notice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at_ns: Nanos,
+    /// What they said.
+    pub reason: String,
+}
+
+/// A channel that a notice was given to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldOver {
+    /// The channel.
+    pub channel: String,
+    /// Whether all of it has arrived.
+    pub arrived: bool,
+}
+
+/// A notification channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Its name.
+    pub name: String,
+    /// Messages that have not arrived.
+    pub waiting: usize,
+    /// How often it failed in a row.
+    pub failures: u32,
+    /// Why it failed last.
+    pub trouble: Option<String>,
+    /// When it is tried again.
+    pub again_ns: Option<Nanos>,
+    /// Messages that gave way to newer ones because too many waited.
+    pub dropped: u64,
 }
 
 /// Recoveries.
@@ -484,6 +576,13 @@ pub enum Command {
         /// The instance.
         instance: String,
         /// Why.
+        reason: String,
+    },
+    /// A person has seen it.
+    Acknowledge {
+        /// A notice (`n17`), a recovery (`r17`), or a component.
+        what: String,
+        /// Why, or what is done about it.
         reason: String,
     },
 }

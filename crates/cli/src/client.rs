@@ -11,7 +11,9 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use mainstay_api::{Accepted, COMMANDS, Command, Problem, RECOVERIES, Recoveries, Recovery, SOCKET, STATUS, Status};
+use mainstay_api::{
+    Accepted, COMMANDS, Command, NOTICES, Notices, Problem, RECOVERIES, Recoveries, Recovery, SOCKET, STATUS, Status,
+};
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
@@ -56,6 +58,10 @@ impl Client {
 
     pub(crate) async fn ask_recoveries(&self) -> Result<Recoveries, Failure> {
         self.ask(Method::GET, RECOVERIES, Bytes::new()).await
+    }
+
+    pub(crate) fn notices(&self) -> Result<Notices, Failure> {
+        runtime()?.block_on(self.ask(Method::GET, NOTICES, Bytes::new()))
     }
 
     pub(crate) fn recovery(&self, id: &str) -> Result<Recovery, Failure> {

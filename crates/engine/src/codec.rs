@@ -161,3 +161,12 @@ by_word!(
         mainstay_plan::strategy::Phase::Converge,
     ]
 );
+by_word!(
+    level_word,
+    mainstay_plan::notification::NoticeLevel,
+    [
+        mainstay_plan::notification::NoticeLevel::Info,
+        mainstay_plan::notification::NoticeLevel::Warning,
+        mainstay_plan::notification::NoticeLevel::Error,
+    ]
+);

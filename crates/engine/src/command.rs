@@ -129,6 +129,13 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// A person has seen it: it is neither repeated nor escalated any more.
+    Acknowledge {
+        /// A notice (`n17`), a recovery (`r17`), or a component.
+        what: String,
+        /// Why, or what is done about it.
+        reason: String,
+    },
 }
 
 /// A guard that an operator can overrule for one recovery.
@@ -279,6 +286,12 @@ pub enum Refusal {
     /// Nothing is paused.
     #[error("nothing is paused there; see `mainstay status`")]
     NotPaused,
+    /// Nothing of that name stands.
+    #[error("there is nothing to acknowledge about `{what}`; `mainstay notices` lists what stands")]
+    NothingStands {
+        /// What was meant.
+        what: String,
+    },
     /// The instance is not displaced.
     #[error("`{instance}` is {state}, there is nothing to adopt")]
     NotDisplaced {
@@ -301,6 +314,7 @@ impl Refusal {
             Refusal::NotWhole { .. } => "not_whole",
             Refusal::NotPaused => "not_paused",
             Refusal::NotDisplaced { .. } => "not_displaced",
+            Refusal::NothingStands { .. } => "nothing_stands",
             Refusal::NotAllowed { .. } => "not_allowed",
             Refusal::ApprovedAlready { .. } => "approved_already",
             Refusal::NoApprovalAsked { .. } => "no_approval_asked",
@@ -323,6 +337,7 @@ impl Refusal {
                 format!("mainstay recoveries show {recovery}")
             }
             Refusal::NotOpen { .. } => "mainstay recoveries".to_owned(),
+            Refusal::NothingStands { .. } => "mainstay notices".to_owned(),
             Refusal::NotWaiting { recovery, .. } => format!("mainstay recoveries show {recovery}"),
             Refusal::OwnerMissing { .. } => "mainstay journal show --kind bound".to_owned(),
         }

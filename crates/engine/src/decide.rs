@@ -102,14 +102,11 @@ fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, component.bound)),
     }
     if let Some(waiting) = guard::first(state, recovery, now) {
-        if let WaitingOn::Approval { expires: Some(at), .. } = waiting
+        if let WaitingOn::Approval { expires: Some(at), need, .. } = waiting
             && at <= now
         {
-            let why = match waiting {
-                WaitingOn::Approval { need: 2.., .. } => "too few people approved it before the question expired",
-                _ => "nobody approved it before the question expired",
-            };
-            let why = why.to_owned();
+            let whoever = if need > 1 { "too few people" } else { "nobody" };
+            let why = format!("{whoever} approved it before the question expired");
             return Some(Body::RecoveryFailed { recovery: recovery.id, why });
         }
         return hold(recovery, waiting);

@@ -4,7 +4,7 @@
 use mainstay_plan::Time;
 
 use crate::codec::{Encoded, encode};
-use crate::effect::{Effect, Notice, Order};
+use crate::effect::{Effect, Line, Order, Telling};
 use crate::engine::Engine;
 use crate::input::Input;
 use crate::record::StepRef;
@@ -41,8 +41,10 @@ pub enum Todo {
     Cancel(StepRef),
     /// Serve this table.
     Route(RoutingTable),
+    /// Write this into the log.
+    Log(Line),
     /// Tell people.
-    Notify(Notice),
+    Notify(Telling),
 }
 
 impl Driver {
@@ -66,7 +68,8 @@ impl Driver {
                 Effect::Act(order) => turn.todo.push(Todo::Act(order)),
                 Effect::Cancel(step) => turn.todo.push(Todo::Cancel(step)),
                 Effect::Route(table) => turn.todo.push(Todo::Route(table)),
-                Effect::Notify(notice) => turn.todo.push(Todo::Notify(notice)),
+                Effect::Log(line) => turn.todo.push(Todo::Log(line)),
+                Effect::Notify(telling) => turn.todo.push(Todo::Notify(telling)),
             }
         }
         turn

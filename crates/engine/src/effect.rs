@@ -6,7 +6,9 @@ use mainstay_plan::ProbeIx;
 use mainstay_plan::action::Action;
 use mainstay_plan::routing::RoutingTable;
 
-use crate::record::{Record, StepRef};
+pub use mainstay_plan::notification::NoticeLevel;
+
+use crate::record::{NoticeId, Record, StepRef};
 
 /// One effect. `Record` and `Probe` are emitted at once; all others only after the record that justifies them is known
 /// to be durable.
@@ -22,8 +24,10 @@ pub enum Effect {
     Cancel(StepRef),
     /// Serve this table; acknowledgements come back by process.
     Route(RoutingTable),
+    /// Write this into the log.
+    Log(Line),
     /// Tell people.
-    Notify(Notice),
+    Notify(Telling),
 }
 
 /// One action to perform.
@@ -41,10 +45,16 @@ pub struct Order {
     pub timeout: Duration,
 }
 
-/// Something that people are told.
+/// One message over one channel. What became of it comes back as [`crate::Input::Told`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Unique: the sequence number of the record behind it.
+pub struct Telling {
+    /// The channel.
+    pub channel: String,
+    /// The notice.
+    pub notice: NoticeId,
+    /// Which of its messages.
+    pub nth: u32,
+    /// Unique, and the same again when it is not known whether it arrived.
     pub key: String,
     /// How loud.
     pub level: NoticeLevel,
@@ -52,13 +62,11 @@ pub struct Notice {
     pub text: String,
 }
 
-/// How loud a notice is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NoticeLevel {
-    /// For the record.
-    Info,
-    /// Someone should look.
-    Warning,
-    /// Something is broken and Mainstay can't mend it.
-    Error,
+/// A line for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// How loud.
+    pub level: NoticeLevel,
+    /// What.
+    pub text: String,
 }

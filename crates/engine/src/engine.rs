@@ -15,7 +15,7 @@ use crate::record::{Body, Ended, Record, ReportedTarget};
 use crate::scenario::{self, Question};
 use crate::state::State;
 use crate::state::concerned::Concerned;
-use crate::{ENGINE_VERSION, breaker, decide, route};
+use crate::{ENGINE_VERSION, breaker, decide, outbox, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
 /// whatever needs more is a loop, and goes on at the next tick rather than never ending this one.
@@ -53,6 +53,8 @@ pub enum WakeReason {
     ProbeDue,
     /// A wait or a step of this component ends.
     Deadline(ComponentIx),
+    /// People are to be told something, or a channel is tried again.
+    NoticeDue,
 }
 
 #[derive(Debug)]
@@ -104,18 +106,19 @@ impl Engine {
                 return;
             }
             Input::TrafficServes { process, epoch, targets } => self.on_traffic(process, epoch, targets),
-            Input::Outcome { step, outcome } => Body::StepEnded {
-                step,
-                ended: match outcome {
-                    Outcome::Done => Ended::Done,
-                    Outcome::Failed(why) => Ended::Failed(why),
-                    Outcome::Unknown(why) => Ended::Unknown(why),
-                },
-            },
+            Input::Outcome { step, outcome } => Body::StepEnded { step, ended: ended(outcome) },
             Input::RouteApplied { process, epoch } => Body::RouteApplied { process, epoch },
             Input::RouteRefused { process, epoch, reason } => Body::RouteRefused { process, epoch, reason },
             Input::Command { command, by } => Body::Commanded { command, by },
             Input::JournalLost { reason } => Body::JournalLost { reason },
+            Input::Told { channel, notice, nth, outcome } => {
+                // What is not on its way any more was answered before, or belongs to a plan before.
+                let given_out = self.core.state.notices.given_out(&channel);
+                if given_out.is_none_or(|it| (it.notice, it.nth) != (notice, nth)) {
+                    return;
+                }
+                Body::Told { channel, notice, nth, ended: ended(outcome) }
+            }
             Input::Stopping { reason } => Body::AgentStopped { reason },
         };
         self.inbox.push(Pending::Fact(fact));
@@ -178,7 +181,8 @@ impl Engine {
     pub fn next_wakeup(&self) -> Option<(Time, WakeReason)> {
         let probe = self.soft.next_due().map(|at| (at, WakeReason::ProbeDue));
         let deadline = self.core.timers.first().map(|(at, component)| (*at, WakeReason::Deadline(*component)));
-        [probe, deadline].into_iter().flatten().min()
+        let notice = outbox::next_time(&self.core.state).map(|at| (at, WakeReason::NoticeDue));
+        [probe, deadline, notice].into_iter().flatten().min()
     }
 
     /// What lasts.
@@ -220,6 +224,7 @@ impl Engine {
             | Command::Retry { .. }
             | Command::ApproveInAdvance { .. }
             | Command::Revoke { .. }
+            | Command::Acknowledge { .. }
             | Command::Breaker { .. }
             | Command::Adopt { .. } => return Ok(()),
         };
@@ -263,6 +268,14 @@ impl Engine {
         for instance in std::mem::take(&mut self.core.state.doubted) {
             self.soft.look_again(&self.core.state.plan, instance, now);
         }
+    }
+}
+
+fn ended(outcome: Outcome) -> Ended {
+    match outcome {
+        Outcome::Done => Ended::Done,
+        Outcome::Failed(why) => Ended::Failed(why),
+        Outcome::Unknown(why) => Ended::Unknown(why),
     }
 }
 
@@ -331,9 +344,18 @@ impl Core {
             Concerned::Domain(domain) => self.on_domain(domain, &record.body),
             Concerned::Open => self.dirty.extend(self.state.open_recoveries().map(|it| it.component)),
             Concerned::Nobody => {}
+            Concerned::Outbox => return seq,
         }
         self.routes_dirty = true;
         seq
+    }
+
+    /// The component that a record is about, if it is about one.
+    pub(crate) fn component_of(&self, body: &Body) -> Option<ComponentIx> {
+        match self.state.concerned(body) {
+            Concerned::Component(component) => Some(component),
+            Concerned::All | Concerned::Domain(_) | Concerned::Open | Concerned::Nobody | Concerned::Outbox => None,
+        }
     }
 
     /// Components with a failure that something is awaited for.
@@ -361,12 +383,17 @@ impl Core {
                 self.note_question(component, now);
             }
             if !std::mem::take(&mut self.routes_dirty) {
-                return decided;
+                break;
             }
             if let Some(body) = route::next(&self.state) {
                 self.push(now, body, &mut decided);
             }
         }
+        // People are told last: nothing that restores service waits for it.
+        while let Some(body) = outbox::next(&self.state, now) {
+            self.push(now, body, &mut decided);
+        }
+        decided
     }
 
     fn move_breakers(&mut self, now: Time, decided: &mut Vec<(u64, Record)>) {

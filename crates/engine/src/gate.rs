@@ -6,11 +6,12 @@ use std::collections::VecDeque;
 use mainstay_plan::action::{Action, ServiceOp};
 use mainstay_plan::strategy::StepKind;
 
-use crate::effect::{Effect, Notice, Order};
-use crate::outbox::notice;
+use crate::effect::{Effect, Line, Order, Telling};
+use crate::outbox;
 use crate::record::{Body, StepRef};
 use crate::route;
 use crate::state::State;
+use crate::state::notices::Message;
 
 /// Effects that wait for a record to be durable, in order.
 #[derive(Debug, Default)]
@@ -75,8 +76,25 @@ impl Gate {
                     self.waiting.push_back((seq, Effect::Cancel(log.step)));
                 }
             }
-            Body::AgentStarted { .. }
-            | Body::AgentStopped { .. }
+            Body::AgentStarted { .. } => {
+                for (channel, message) in state.notices.under_way() {
+                    self.waiting.push_back((seq, Effect::Notify(telling(state, channel, message))));
+                }
+            }
+            Body::NoticeSent { notice, nth, to, .. } => {
+                for channel in to {
+                    let given_out = state.notices.given_out(channel);
+                    if let Some(message) = given_out.filter(|it| (it.notice, it.nth) == (*notice, *nth)) {
+                        self.waiting.push_back((seq, Effect::Notify(telling(state, channel, message))));
+                    }
+                }
+            }
+            Body::Told { channel, .. } | Body::NoticeResent { channel, .. } => {
+                if let Some(message) = state.notices.given_out(channel) {
+                    self.waiting.push_back((seq, Effect::Notify(telling(state, channel, message))));
+                }
+            }
+            Body::AgentStopped { .. }
             | Body::PlanAdopted { .. }
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
@@ -108,12 +126,20 @@ impl Gate {
             | Body::Rejoined { .. }
             | Body::RecoveryCompleted { .. } => {}
         }
-        if let Some((level, text)) = notice(state, body) {
-            self.waiting.push_back((
-                seq,
-                Effect::Notify(Notice { key: format!("{}/{seq}", state.plan.site.name), level, text }),
-            ));
+        if let Some((level, text)) = outbox::line(state, body) {
+            self.waiting.push_back((seq, Effect::Log(Line { level, text })));
         }
+    }
+}
+
+fn telling(state: &State, channel: &str, message: &Message) -> Telling {
+    Telling {
+        channel: channel.to_owned(),
+        notice: message.notice,
+        nth: message.nth,
+        key: message.key(&state.plan.site.name),
+        level: message.level,
+        text: message.text.clone(),
     }
 }
 

@@ -34,46 +34,59 @@ pub(crate) fn journal(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
     (state.journal_lost.is_some() && holds).then_some(WaitingOn::JournalLost {})
 }
 
+/// A guard: what it has against a recovery now.
+pub(crate) type Guard = fn(&State, &Recovery, Time) -> Option<WaitingOn>;
+
+/// All guards, by the code of their waits, in the order in which they are asked.
+pub(crate) const ALL: [(&str, Guard); 9] = [
+    ("journal_lost", |state, recovery, _| journal(state, recovery)),
+    ("witnesses", |state, recovery, _| witnesses(state, recovery)),
+    ("correlation", scenario::correlation),
+    ("traffic", traffic),
+    ("paused", pause),
+    ("dependency", dependency),
+    ("observe_mode", observe_mode),
+    ("cool_down", cool_down),
+    ("approval", approval),
+];
+
 /// The first guard that holds a recovery back now.
 pub fn first(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
-    let overruled = |it: Override| recovery.overrides.contains(&it);
-    let component = &state.components[recovery.component.index()];
-    let planned = state.plan.component(recovery.component);
-    if let Some(waiting) = journal(state, recovery) {
-        return Some(waiting);
-    }
-    if let Some(waiting) = witnesses(state, recovery) {
-        return Some(waiting);
-    }
-    if let Some(waiting) = scenario::correlation(state, recovery, now) {
-        return Some(waiting);
-    }
-    let on_routes = !planned.routes.is_empty() && !overruled(Override::JournalLost);
-    if on_routes && state.routing.epoch == 0 && !state.traffic_was_heard() {
-        return Some(WaitingOn::Traffic {});
-    }
-    let pauses = [(None, &state.paused), (Some(&planned.name), &component.paused)];
-    for (of, pause) in pauses {
-        if let Some(pause) = pause.as_ref().filter(|it| it.until > now) {
-            let (by, reason) = (pause.by.clone(), pause.reason.clone());
-            return Some(WaitingOn::Paused { component: of.cloned(), until: pause.until, by, reason });
-        }
-    }
-    let dependency = planned.depends_on.iter().copied().find(|it| {
+    ALL.iter().find_map(|(_, guard)| guard(state, recovery, now))
+}
+
+fn traffic(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
+    let has_routes = !state.plan.component(recovery.component).routes.is_empty();
+    let matters = has_routes && !recovery.overrides.contains(&Override::JournalLost);
+    (matters && state.routing.epoch == 0 && !state.traffic_was_heard()).then_some(WaitingOn::Traffic {})
+}
+
+fn pause(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
+    let name = &state.plan.component(recovery.component).name;
+    let pauses = [(None, &state.paused), (Some(name), &state.components[recovery.component.index()].paused)];
+    let (of, pause) = pauses.into_iter().find_map(|(of, it)| Some((of, it.as_ref().filter(|it| it.until > now)?)))?;
+    let (by, reason) = (pause.by.clone(), pause.reason.clone());
+    Some(WaitingOn::Paused { component: of.cloned(), until: pause.until, by, reason })
+}
+
+fn dependency(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
+    let missing = state.plan.component(recovery.component).depends_on.iter().copied().find(|it| {
         let on = &state.components[it.index()];
         on.recovery.is_some() || state.instances[on.bound.index()].health == Health::Down
     });
-    if let Some(on) = dependency.filter(|_| !overruled(Override::Dependency)) {
-        return Some(WaitingOn::Dependency { component: state.plan.component(on).name.clone() });
-    }
-    if state.plan.mode == Mode::Observe && !overruled(Override::ObserveMode) {
-        return Some(WaitingOn::ObserveMode {});
-    }
-    let cool = component.last_ended.map(|it| it + planned.guards.cool_down).filter(|it| *it > now);
-    if let Some(until) = cool.filter(|_| !overruled(Override::CoolDown)) {
-        return Some(WaitingOn::CoolDown { until });
-    }
-    approval(state, recovery, now)
+    let on = missing.filter(|_| !recovery.overrides.contains(&Override::Dependency))?;
+    Some(WaitingOn::Dependency { component: state.plan.component(on).name.clone() })
+}
+
+fn observe_mode(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
+    let observes = state.plan.mode == Mode::Observe && !recovery.overrides.contains(&Override::ObserveMode);
+    observes.then_some(WaitingOn::ObserveMode {})
+}
+
+fn cool_down(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
+    let long = state.plan.component(recovery.component).guards.cool_down;
+    let until = state.components[recovery.component.index()].last_ended.map(|it| it + long).filter(|it| *it > now)?;
+    (!recovery.overrides.contains(&Override::CoolDown)).then_some(WaitingOn::CoolDown { until })
 }
 
 /// Whether too few people have approved it, and the plan does not say that their silence means yes.

@@ -7,7 +7,7 @@ use mainstay_plan::action::Outcome;
 use mainstay_plan::observation::Observation;
 
 use crate::command::Command;
-use crate::record::{ReportedTarget, StepRef};
+use crate::record::{NoticeId, ReportedTarget, StepRef};
 
 /// One fact from outside.
 #[derive(Clone, Debug)]
@@ -66,6 +66,17 @@ pub enum Input {
     JournalLost {
         /// Why.
         reason: String,
+    },
+    /// A channel said what became of a message.
+    Told {
+        /// The channel.
+        channel: String,
+        /// The notice.
+        notice: NoticeId,
+        /// Which of its messages.
+        nth: u32,
+        /// Done: it has arrived.
+        outcome: Outcome,
     },
     /// The agent is about to end in order.
     Stopping {

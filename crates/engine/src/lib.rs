@@ -20,6 +20,7 @@ pub mod decide;
 pub mod driver;
 pub mod effect;
 pub mod engine;
+pub mod explain;
 mod gate;
 pub mod guard;
 pub mod input;
@@ -42,7 +43,7 @@ pub use command::{Command, Override, Refusal};
 pub use effect::Effect;
 pub use engine::{Engine, WakeReason};
 pub use input::Input;
-pub use record::{Body, IncidentId, Record, RecoveryId};
+pub use record::{Body, IncidentId, NoticeId, Record, RecoveryId};
 pub use waiting::WaitingOn;
 
 /// The version of the deciding code, named in the journal: a replay with another version may decide otherwise.

@@ -1,17 +1,150 @@
-//! What people are told: which records are worth a line, how loud, and in which words.
+//! What people are told: which records are worth a line, how loud, in which words, and to which notice the line belongs.
+//! Whoever adds a kind of record says it here.
+//!
+//! The board itself is [`crate::state::notices`]; what is told, repeated and escalated is decided here, like everything
+//! else from the state and the time alone, and is recorded before anybody is told.
+
+use mainstay_plan::Time;
+use mainstay_plan::notification::NoticeLevel;
+use mainstay_plan::observation::{Health, Scenario};
 
 use crate::breaker::Position;
-use mainstay_plan::observation::Scenario;
-
-use crate::effect::NoticeLevel;
-use crate::record::{Body, Completion, RecoveryId};
+use crate::record::{Body, Completion, IncidentId, RecoveryId};
 use crate::scenario;
 use crate::state::State;
+use crate::state::notices::{About, Draft, Fate, Stage, Topic};
 use crate::waiting::WaitingOn;
 
-/// What a record tells people, if it tells them anything. They hear of a failure once it is known what failed, and of a lost
+/// The next message that is due, or the next channel that is tried again.
+pub(crate) fn next(state: &State, now: Time) -> Option<Body> {
+    if let Some((at, notice)) = state.notices.first_due()
+        && at <= now
+    {
+        let Draft { nth, escalated, level, text, to } = state.notices.draft(&state.plan, notice, now)?;
+        return Some(Body::NoticeSent { notice, nth, escalated, level, text, to });
+    }
+    let (_, channel, message) = state.notices.first_again().filter(|it| it.0 <= now)?;
+    Some(Body::NoticeResent { channel: channel.to_owned(), notice: message.notice, nth: message.nth })
+}
+
+/// When [`next`] could say something although no fact came in.
+pub(crate) fn next_time(state: &State) -> Option<Time> {
+    [state.notices.first_due().map(|it| it.0), state.notices.first_again().map(|it| it.0)].into_iter().flatten().min()
+}
+
+/// What a record is about, if it is about something that people should know: asked before it is folded. What it says is
+/// [`line`], and where that says nothing, what stands here.
+pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
+    let says = |topic, stage, text: String| {
+        Some(About { topic, stage, recovery: None, fate: None, says: Some((NoticeLevel::Info, text)) })
+    };
+    let of = |topic, stage| Some(About { topic, stage, recovery: None, fate: None, says: None });
+    match body {
+        Body::FailureDetected { component, incident, .. } => {
+            let recovery = Some(RecoveryId(state.seq));
+            let (topic, fate) = (topic(state, component, *incident), Some((component.clone(), Fate::UnderWay)));
+            Some(About { topic, stage: Stage::Stands, recovery, fate, says: None })
+        }
+        Body::SwitchStarted { component, .. } => Some(About {
+            topic: Topic::Component(component.clone()),
+            stage: Stage::Stands,
+            recovery: Some(RecoveryId(state.seq)),
+            fate: Some((component.clone(), Fate::UnderWay)),
+            says: None,
+        }),
+        Body::Classified { recovery, .. }
+        | Body::SwitchUndone { recovery, .. }
+        | Body::Held { recovery, .. }
+        | Body::RollbackStarted { recovery, .. }
+        | Body::BudgetExceeded { recovery, .. } => of_recovery(state, *recovery, Stage::Stands, Fate::UnderWay),
+        Body::RecoveryCompleted { recovery, .. } => {
+            let about = of_recovery(state, *recovery, Stage::Over, Fate::Whole)?;
+            let says = Some((NoticeLevel::Info, format!("{recovery} completed")));
+            Some(if about.stage == Stage::Over { About { says, ..about } } else { about })
+        }
+        Body::RecoveryFailed { recovery, .. } => {
+            let component = state.open_recovery(*recovery)?.component;
+            let bound = state.components[component.index()].bound;
+            let whole = state.instances[bound.index()].health == Health::Healthy;
+            of_recovery(state, *recovery, if whole { Stage::Over } else { Stage::Stands }, Fate::Failed)
+        }
+        Body::HealthChanged { instance, to: Health::Healthy, .. } => whole_again(state, instance),
+        Body::IncidentOpened { .. } => of(Topic::Incident(IncidentId(state.seq)), Stage::Stands),
+        Body::IncidentEnded { incident, .. } => of(Topic::Incident(*incident), Stage::Over),
+        Body::JournalLost { .. } => of(Topic::Journal, Stage::Stands),
+        Body::AgentStarted { .. } if state.journal_lost.is_some() => {
+            let text = "an agent was started, with a journal that can be written".to_owned();
+            says(Topic::Journal, Stage::Over, text)
+        }
+        Body::TrafficAhead { process, .. } => of(Topic::Traffic(process.clone()), Stage::Once),
+        Body::RouteRefused { process, .. } => of(Topic::Traffic(process.clone()), Stage::Stands),
+        Body::RouteApplied { process, epoch } if state.routing.refused.is_some() && *epoch >= state.routing.epoch => {
+            let text = format!("traffic process `{process}` serves the newest table");
+            says(Topic::Traffic(process.clone()), Stage::Over, text)
+        }
+        Body::AgentStarted { .. }
+        | Body::AgentStopped { .. }
+        | Body::PlanAdopted { .. }
+        | Body::HealthChanged { .. }
+        | Body::OwnLateness { .. }
+        | Body::WitnessesAnswered { .. }
+        | Body::NeighbourAnswered { .. }
+        | Body::DependencyAnswered { .. }
+        | Body::PositionFrozen { .. }
+        | Body::StepEnded { .. }
+        | Body::RouteApplied { .. }
+        | Body::Commanded { .. }
+        | Body::RecoveryInitiated { .. }
+        | Body::RungSkipped { .. }
+        | Body::RungStarted { .. }
+        | Body::StepStarted { .. }
+        | Body::StepTimedOut { .. }
+        | Body::RetryScheduled { .. }
+        | Body::UndoStarted { .. }
+        | Body::RungFailed { .. }
+        | Body::Bound { .. }
+        | Body::Rejoined { .. }
+        | Body::TablePublished { .. }
+        | Body::InStepChanged { .. }
+        | Body::CanaryChanged { .. }
+        | Body::BreakerChanged { .. }
+        | Body::NoticeSent { .. }
+        | Body::NoticeResent { .. }
+        | Body::Told { .. } => None,
+    }
+}
+
+/// What is lost with its zone is told of with the zone, as long as that stands.
+fn topic(state: &State, component: &str, incident: Option<IncidentId>) -> Topic {
+    let incident = incident.map(Topic::Incident).filter(|it| state.notices.stands(it));
+    incident.unwrap_or_else(|| Topic::Component(component.to_owned()))
+}
+
+fn of_recovery(state: &State, id: RecoveryId, stage: Stage, fate: Fate) -> Option<About> {
+    let recovery = state.open_recovery(id)?;
+    let topic = topic(state, &recovery.component_name, recovery.incident);
+    // The incident stands although one of its components is whole.
+    let stage = if matches!(topic, Topic::Incident(_)) { Stage::Stands } else { stage };
+    Some(About { topic, stage, recovery: Some(id), fate: Some((recovery.component_name.clone(), fate)), says: None })
+}
+
+/// A component whose recovery failed, and that is healthy nevertheless.
+fn whole_again(state: &State, instance: &str) -> Option<About> {
+    let ix = state.instance(instance)?;
+    let component = state.plan.instance(ix).component;
+    let lasting = &state.components[component.index()];
+    let topic = Topic::Component(state.plan.component(component).name.clone());
+    if lasting.recovery.is_some() || lasting.bound != ix || !state.notices.stands(&topic) {
+        return None;
+    }
+    let text = format!("{topic}: `{instance}` is healthy again");
+    let says = Some((NoticeLevel::Info, text));
+    Some(About { topic, stage: Stage::Over, recovery: None, fate: None, says })
+}
+
+/// A record as a line for people and for the log, if it is worth one: asked once it is folded. They hear of a failure once it is known what failed, and of a lost
 /// zone once rather than of each that lived there.
-pub(crate) fn notice(state: &State, body: &Body) -> Option<(NoticeLevel, String)> {
+pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> {
     match body {
         Body::FailureDetected { incident: Some(_), .. } | Body::Held { waiting: WaitingOn::Correlation { .. }, .. } => {
             None
@@ -75,6 +208,10 @@ pub(crate) fn notice(state: &State, body: &Body) -> Option<(NoticeLevel, String)
                 "traffic process `{process}` serves epoch {epoch}, later than this journal knows: taken over as it is"
             ),
         )),
+        Body::RouteRefused { process, epoch, reason } => Some((
+            NoticeLevel::Error,
+            format!("traffic process `{process}` refused the table of epoch {epoch}: {reason}"),
+        )),
         Body::AgentStarted { .. }
         | Body::AgentStopped { .. }
         | Body::PlanAdopted { .. }
@@ -86,7 +223,6 @@ pub(crate) fn notice(state: &State, body: &Body) -> Option<(NoticeLevel, String)
         | Body::PositionFrozen { .. }
         | Body::StepEnded { .. }
         | Body::RouteApplied { .. }
-        | Body::RouteRefused { .. }
         | Body::Commanded { .. }
         | Body::RecoveryInitiated { .. }
         | Body::RungSkipped { .. }
@@ -100,7 +236,10 @@ pub(crate) fn notice(state: &State, body: &Body) -> Option<(NoticeLevel, String)
         | Body::Rejoined { .. }
         | Body::TablePublished { .. }
         | Body::InStepChanged { .. }
-        | Body::CanaryChanged { .. } => None,
+        | Body::CanaryChanged { .. }
+        | Body::NoticeSent { .. }
+        | Body::NoticeResent { .. }
+        | Body::Told { .. } => None,
     }
 }
 

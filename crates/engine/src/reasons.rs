@@ -99,7 +99,8 @@ fn refusal_after(it: &Refusal) -> Option<Refusal> {
         Refusal::NothingToRevoke { .. } => {
             Refusal::NothingTo { recovery, verb: "skip", waiting: "it goes on by itself".to_owned() }
         }
-        Refusal::NothingTo { .. } => return None,
+        Refusal::NothingTo { .. } => Refusal::NothingStands { what: "n17".to_owned() },
+        Refusal::NothingStands { .. } => return None,
     })
 }
 

@@ -7,13 +7,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use mainstay_plan::Time;
+use mainstay_plan::notification::NoticeLevel;
 use mainstay_plan::observation::{Health, Scenario};
 use mainstay_plan::routing::{RouteEntry, RoutingTable, TargetEntry, TargetState};
 use mainstay_plan::strategy::{Phase, Strategy};
 use serde::{Deserialize, Serialize};
 
 use crate::breaker::Position;
-use crate::codec::{health_word, phase_word, scenario_word, strategy_word, time_nanos};
+use crate::codec::{health_word, level_word, phase_word, scenario_word, strategy_word, time_nanos};
 use crate::command::Command;
 use crate::waiting::WaitingOn;
 
@@ -44,6 +45,28 @@ impl FromStr for RecoveryId {
         text.strip_prefix('r').and_then(|digits| digits.parse().ok()).map(RecoveryId).ok_or_else(|| {
             format!("`{text}` is not a recovery; recoveries are named r1, r2, … (see `mainstay recoveries`)")
         })
+    }
+}
+
+/// Names a notice: the sequence number of the record that opened it, written `n17`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NoticeId(pub u64);
+
+impl fmt::Display for NoticeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
+impl FromStr for NoticeId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<NoticeId, String> {
+        text.strip_prefix('n')
+            .and_then(|digits| digits.parse().ok())
+            .map(NoticeId)
+            .ok_or_else(|| format!("`{text}` is not a notice; notices are named n1, n2, … (see `mainstay notices`)"))
     }
 }
 
@@ -298,6 +321,17 @@ pub enum Body {
         /// What it answered.
         evidence: Evidence,
     },
+    /// A channel said what became of a message.
+    Told {
+        /// The channel.
+        channel: String,
+        /// The notice.
+        notice: NoticeId,
+        /// Which of its messages.
+        nth: u32,
+        /// What became of it.
+        ended: Ended,
+    },
 
     // Decisions.
     /// A failure was recognised; this opens a recovery, named after this record.
@@ -544,6 +578,31 @@ pub enum Body {
         /// Why.
         why: String,
     },
+    /// People are told something: each channel carries it until it says that it has arrived.
+    NoticeSent {
+        /// The notice.
+        notice: NoticeId,
+        /// Which of its messages, from 1.
+        nth: u32,
+        /// How many steps of the escalation are taken with it.
+        escalated: usize,
+        /// How loud.
+        #[serde(with = "level_word")]
+        level: NoticeLevel,
+        /// The words.
+        text: String,
+        /// The channels.
+        to: Vec<String>,
+    },
+    /// A channel that failed, or of which nothing was heard, is tried again.
+    NoticeResent {
+        /// The channel.
+        channel: String,
+        /// The notice.
+        notice: NoticeId,
+        /// Which of its messages.
+        nth: u32,
+    },
 }
 
 /// A phase by its word.
@@ -574,6 +633,7 @@ impl Body {
             Body::InStepChanged { .. } => "in_step_changed",
             Body::SwitchStarted { .. } => "switch_started",
             Body::SwitchUndone { .. } => "switch_undone",
+            Body::Told { .. } => "told",
             Body::FailureDetected { .. } => "failure_detected",
             Body::Classified { .. } => "classified",
             Body::IncidentOpened { .. } => "incident_opened",
@@ -595,6 +655,8 @@ impl Body {
             Body::BreakerChanged { .. } => "breaker_changed",
             Body::RecoveryCompleted { .. } => "recovery_completed",
             Body::RecoveryFailed { .. } => "recovery_failed",
+            Body::NoticeSent { .. } => "notice_sent",
+            Body::NoticeResent { .. } => "notice_resent",
         }
     }
 
@@ -617,7 +679,8 @@ impl Body {
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
             | Body::InStepChanged { .. }
-            | Body::CanaryChanged { .. } => true,
+            | Body::CanaryChanged { .. }
+            | Body::Told { .. } => true,
             Body::FailureDetected { .. }
             | Body::SwitchStarted { .. }
             | Body::SwitchUndone { .. }
@@ -640,7 +703,9 @@ impl Body {
             | Body::TablePublished { .. }
             | Body::BreakerChanged { .. }
             | Body::RecoveryCompleted { .. }
-            | Body::RecoveryFailed { .. } => false,
+            | Body::RecoveryFailed { .. }
+            | Body::NoticeSent { .. }
+            | Body::NoticeResent { .. } => false,
         }
     }
 }

@@ -25,6 +25,16 @@ impl Teller {
         Teller { moment, span, steps: BTreeMap::new() }
     }
 
+    /// A moment, as this teller shows it.
+    pub fn moment(&self, at: Time) -> String {
+        (self.moment)(at)
+    }
+
+    /// A duration, as this teller shows it.
+    pub fn span(&self, span: Duration) -> String {
+        (self.span)(span)
+    }
+
     /// What a record says.
     pub fn tell(&mut self, body: &Body) -> String {
         if let Body::StepStarted { step, name, .. } | Body::UndoStarted { step, name, .. } = body {
@@ -102,6 +112,14 @@ impl Teller {
                 (self.moment)(*since),
                 shown_evidence(std::slice::from_ref(evidence))
             ),
+            Body::Told { channel, notice, nth, ended } => {
+                let message = format!("{notice}, message {nth}, over {channel}");
+                match ended {
+                    Ended::Done => format!("{message}: arrived"),
+                    Ended::Failed(why) => format!("{message}: did not arrive: {why}"),
+                    Ended::Unknown(why) => format!("{message}: unknown whether it arrived: {why}"),
+                }
+            }
             Body::FailureDetected { .. }
             | Body::SwitchStarted { .. }
             | Body::SwitchUndone { .. }
@@ -124,7 +142,9 @@ impl Teller {
             | Body::TablePublished { .. }
             | Body::BreakerChanged { .. }
             | Body::RecoveryCompleted { .. }
-            | Body::RecoveryFailed { .. } => return None,
+            | Body::RecoveryFailed { .. }
+            | Body::NoticeSent { .. }
+            | Body::NoticeResent { .. } => return None,
         })
     }
 
@@ -207,6 +227,12 @@ impl Teller {
                 }
             }
             Body::RecoveryFailed { recovery, why } => format!("{recovery} failed: {why}"),
+            Body::NoticeSent { level, text, to, .. } => {
+                format!("tell {} ({}): {text}", to.join(", "), level.word())
+            }
+            Body::NoticeResent { channel, notice, nth } => {
+                format!("{notice}, message {nth}, over {channel}: tried again")
+            }
             Body::AgentStarted { .. }
             | Body::AgentStopped { .. }
             | Body::PlanAdopted { .. }
@@ -223,7 +249,8 @@ impl Teller {
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
             | Body::InStepChanged { .. }
-            | Body::CanaryChanged { .. } => return None,
+            | Body::CanaryChanged { .. }
+            | Body::Told { .. } => return None,
         })
     }
 
@@ -266,6 +293,7 @@ impl Teller {
             }
             Command::Revoke { component } => format!("revoke approvals in advance of {component}"),
             Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),
+            Command::Acknowledge { what, reason } => format!("acknowledge {what}: {reason}"),
         }
     }
 }
@@ -284,7 +312,7 @@ fn shown_evidence(evidence: &[Evidence]) -> String {
 }
 
 /// As the status calls it too.
-const fn target_word(state: TargetState) -> &'static str {
+pub const fn target_word(state: TargetState) -> &'static str {
     match state {
         TargetState::Serving => "serving",
         TargetState::Standby => "standby",

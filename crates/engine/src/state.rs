@@ -7,6 +7,7 @@ pub(crate) mod concerned;
 mod control;
 mod domains;
 mod fold;
+pub mod notices;
 mod recovery;
 mod switch;
 
@@ -24,6 +25,7 @@ use crate::breaker::{Hold, Position};
 use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
 pub use domains::{Burst, DomainState, Incident};
+use notices::Notices;
 pub use recovery::{Cause, Planned, Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress, UndoAt};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
@@ -61,6 +63,8 @@ pub struct State {
     pub journal_lost: Option<String>,
     /// Recoveries that ended, the newest last.
     pub history: VecDeque<Recovery>,
+    /// What people should know, and what they were told.
+    pub notices: Notices,
     /// Records that came where they can't come, the newest last: they changed nothing.
     pub misfits: VecDeque<Misfit>,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
@@ -282,6 +286,7 @@ impl State {
             },
             journal_lost: None,
             history: VecDeque::new(),
+            notices: Notices::default(),
             misfits: VecDeque::new(),
             doubted: Vec::new(),
             domains: vec![DomainState::default(); topology.domains.len()],
@@ -307,6 +312,8 @@ impl State {
         next.paused = self.paused;
         next.journal_lost = self.journal_lost;
         next.history = self.history;
+        next.notices = self.notices;
+        next.notices.under_another_plan(&next.plan, now);
         next.misfits = self.misfits;
         next.routing.epoch = self.routing.epoch;
         next.routing.acknowledged = self.routing.acknowledged;

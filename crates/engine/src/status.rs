@@ -145,6 +145,10 @@ pub(crate) fn check_command(state: &State, command: &Command, by: &str) -> Resul
             let what = "control plane";
             all.iter().any(fits).then_some(()).ok_or_else(|| Refusal::Unknown { what, name, known: known() })
         }
+        Command::Acknowledge { what, .. } => {
+            let stands = !state.notices.meant(what).is_empty();
+            if stands { Ok(()) } else { Err(Refusal::NothingStands { what: what.clone() }) }
+        }
         Command::PauseRecovery { recovery, .. } => {
             state.open_recovery(*recovery).map(|_| ()).ok_or(Refusal::NotOpen { recovery: *recovery })
         }

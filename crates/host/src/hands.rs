@@ -35,6 +35,13 @@ pub enum Report {
         /// How.
         outcome: Outcome,
     },
+    /// A channel said what became of a message.
+    Told {
+        /// Its ticket.
+        ticket: u64,
+        /// What.
+        outcome: Outcome,
+    },
     /// The connection to the traffic process is new; this is what it serves.
     TrafficServes(Box<TrafficReport>),
     /// The traffic process serves this epoch, and it is on its disk.
@@ -155,19 +162,21 @@ impl Hands {
         }
     }
 
-    /// Tells people, as well as it goes: a channel that fails is logged and holds nothing up.
-    pub fn tell(&self, channel: &NotificationChannel, key: String, text: &str) {
-        let providers = self.providers.clone();
+    /// Tells people over a channel; what became of that is reported under `ticket`.
+    pub fn tell(&self, channel: &NotificationChannel, ticket: u64, key: String, text: &str) {
+        let hands = self.clone();
         let name = channel.name.clone();
         let action = with_message(&channel.action, text);
         tokio::spawn(async move {
             let order = Order { idempotency_key: key, timeout: NOTICE_TIMEOUT };
-            match providers.act(&action, &order).await {
+            let outcome = hands.providers.act(&action, &order).await;
+            match &outcome {
                 Outcome::Done => {}
                 Outcome::Failed(why) | Outcome::Unknown(why) => {
-                    tracing::warn!(channel = name, why, "a notification may not have arrived");
+                    tracing::warn!(channel = name, why, "a notification may not have arrived; it is tried again");
                 }
             }
+            hands.report(Report::Told { ticket, outcome }).await;
         });
     }
 

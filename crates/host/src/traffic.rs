@@ -384,7 +384,11 @@ mod tests {
                     break;
                 }
                 Report::TrafficRefused { reason, .. } | Report::TrafficLost { reason } => told.push(reason),
-                Report::TrafficStands(_) | Report::Observed(_) | Report::Ended { .. } | Report::Unprepared { .. } => {}
+                Report::TrafficStands(_)
+                | Report::Observed(_)
+                | Report::Ended { .. }
+                | Report::Told { .. }
+                | Report::Unprepared { .. } => {}
             }
         }
         told

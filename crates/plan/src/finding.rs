@@ -362,8 +362,6 @@ codes! {
     RungOrder "MS0534" Note "a rung in the wrong place"
         "a ladder is climbed from the first rung to the last, so the order decides what is tried at all"
 
-    ControlUnused "MS0580" Warning "a control plane that nothing needs"
-        "its canary is asked all the time, and no recovery depends on the answer"
     NeverRetried "MS0540" Warning "a wait between attempts that does nothing"
         "whoever reads it believes that it is tried more gently than it is"
     NobodyMay "MS0541" Error "a role that too few people have"
@@ -372,6 +370,24 @@ codes! {
         "whoever reads it believes that two things are done at the same time"
     PreconditionMoot "MS0543" Warning "a precondition that says nothing, or never holds"
         "a rung that is never tried looks like a recovery, and is none"
+
+    ControlUnused "MS0580" Warning "a control plane that nothing needs"
+        "its canary is asked all the time, and no recovery depends on the answer"
+
+    LeaseTooShort "MS0590" Error "a lease that is over before it is renewed"
+        "an agent that was stopped must find that its lease is over before another agent gets it"
+    LeaseOneTry "MS0591" Warning "a lease that is lost with one answer"
+        "a store that does not answer once, which happens, ends it"
+    NoCoordination "MS0592" Warning "agents that can't agree, or one that need not"
+        "who may decide has to be settled before the failure, not during it"
+    ObserverNeed "MS0593" Warning "more observers asked for than there are agents"
+        "the recovery will wait for ever, or for a person"
+    AloneExclusive "MS0594" Warning "two agents may act on what is exclusive"
+        "an agent that can't reach the store can't know that no other one acts"
+    HeardNothing "MS0595" Warning "a channel that is never told anything"
+        "whoever reads the plan under stress counts on it"
+    QuietQuestion "MS0596" Warning "a question that is asked while nobody is told"
+        "quiet times hold the question back, and it expires in the meantime"
 }
 
 /// The page of a code, in Markdown. `code` may be written in any case (`ms0102`); `None` if there is no such code.

@@ -10,7 +10,7 @@ use crate::component::{Component, Instance, Witness};
 use crate::control::ControlPlane;
 use crate::drill::Drill;
 use crate::evacuation::Evacuation;
-use crate::notification::{EscalationStep, NotificationChannel};
+use crate::notification::{EscalationStep, NotificationChannel, QuietTime};
 use crate::policy::{Allowances, Mode, OnJournalLoss, Person, Site, SiteGuards};
 use crate::prepared::Prepared;
 use crate::probe::Probe;
@@ -95,6 +95,8 @@ pub struct Plan {
     pub notifications: Vec<NotificationChannel>,
     /// Who is told next when nobody answers, the first first.
     pub escalation: Vec<EscalationStep>,
+    /// When people are left in peace, unless it is loud.
+    pub quiet: Vec<QuietTime>,
     /// What holds back recoveries of the whole site.
     pub guards: SiteGuards,
     /// What actions need, by name.

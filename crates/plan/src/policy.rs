@@ -37,6 +37,8 @@ pub struct Guards {
     pub cool_down: Duration,
     /// Whether a person must approve, and for how long the question stands.
     pub approval: Option<Approval>,
+    /// How many agents must see it down, the deciding one among them. `None`: the deciding one is enough.
+    pub observers: Option<u32>,
 }
 
 /// A person must approve.

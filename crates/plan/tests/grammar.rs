@@ -393,7 +393,10 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 9] = [
+const IN_NO_EXAMPLE: [&str; 12] = [
+    // A plan has one answer to it; MS0594 warns of the last.
+    "coordination.alone: hold",
+    "coordination.alone: proceed",
     // A site has one store; the other two are written alike.
     "coordination.store: etcd",
     "coordination.store: postgresql",
@@ -405,6 +408,8 @@ const IN_NO_EXAMPLE: [&str; 9] = [
     "plan.mode: recommend",
     // The number in quotes, which is read as well.
     "plan.version: 2",
+    // Who is left in peace when something is broken?
+    "quiet time.holds: error",
     // A fence stops the old owner; as a step of an activation neither is of use to what is being activated.
     "service action.op: kill",
     "service action.op: stop",

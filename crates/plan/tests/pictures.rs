@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use mainstay_plan::agents::{Agent, AgentRole, Coordination, StoreKind};
+use mainstay_plan::agents::{Agent, AgentRole, Alone, Coordination, Lease, StoreKind};
 use mainstay_plan::backup::{Backup, BackupCopy};
 use mainstay_plan::component::Temperature;
 use mainstay_plan::location::{Location, SharedKind, SharedPart};
@@ -74,7 +74,13 @@ fn everything() -> Plan {
         Agent { name: "fourth".to_owned(), location: location("r1", "z9", Some("ops-4")), role: AgentRole::Successor },
         Agent { name: "arm".to_owned(), location: location("r1", "z0", Some("h0")), role: AgentRole::Hands },
     ];
-    plan.coordination = Some(Coordination { store: StoreKind::Etcd, location: location("r3", "z1", None) });
+    let second = std::time::Duration::from_secs(1);
+    plan.coordination = Some(Coordination {
+        store: StoreKind::Etcd,
+        location: location("r3", "z1", None),
+        lease: Lease { renew: second, expires: 5 * second, drift: second },
+        alone: Alone::Hold,
+    });
     // A route to two components at once.
     let target = |it: &RouteTarget, instance| RouteTarget { instance, address: it.address, weight: 1 };
     let first = &plan.routes[0];

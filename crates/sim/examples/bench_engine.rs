@@ -64,7 +64,7 @@ fn turn(driver: &mut Driver, now: Time, inputs: Vec<Input>, seq: &mut u64) -> Ve
         let turn = driver.turn(now, std::mem::take(&mut inputs));
         due.extend(turn.todo.into_iter().filter_map(|it| match it {
             Todo::Probe(probe) => Some(probe),
-            Todo::Act(_) | Todo::Cancel(_) | Todo::Route(_) | Todo::Notify(_) => None,
+            Todo::Act(_) | Todo::Cancel(_) | Todo::Route(_) | Todo::Log(_) | Todo::Notify(_) => None,
         }));
         if turn.append.is_empty() {
             return due;

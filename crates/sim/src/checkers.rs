@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_engine::codec::Encoded;
 use mainstay_engine::command::{Command, Override};
-use mainstay_engine::effect::Order;
+use mainstay_engine::effect::{Order, Telling};
 use mainstay_engine::record::{Ended, StepRef};
 use mainstay_engine::replay::{Replayed, replay};
-use mainstay_engine::{Body, Record, RecoveryId};
+use mainstay_engine::{Body, NoticeId, Record, RecoveryId};
 use mainstay_plan::Plan;
 use mainstay_plan::action::Action;
 use mainstay_plan::observation::Health;
@@ -43,6 +43,8 @@ pub struct Checkers {
     bound: BTreeMap<String, String>,
     /// Non-idempotent actions that were done and not seen to fail.
     once: BTreeSet<(RecoveryId, usize, usize, bool)>,
+    /// Messages whose record is durable.
+    messages: BTreeSet<(NoticeId, u32)>,
     highest_order: u64,
     served: u64,
     frozen: BTreeMap<String, Option<u64>>,
@@ -92,6 +94,7 @@ impl Checkers {
         self.begun.clear();
         self.published.clear();
         self.once.clear();
+        self.messages.clear();
     }
 
     /// An operator knows that the step of a recovery that may be done only once was not done.
@@ -172,7 +175,14 @@ impl Checkers {
             | Body::RollbackStarted { .. }
             | Body::BudgetExceeded { .. }
             | Body::RungFailed { .. }
-            | Body::Rejoined { .. } => {}
+            | Body::Rejoined { .. }
+            | Body::Told { .. } => {}
+            Body::NoticeSent { notice, nth, .. } => {
+                self.messages.insert((*notice, *nth));
+            }
+            Body::NoticeResent { notice, nth, .. } => {
+                assert!(self.messages.contains(&(*notice, *nth)), "{notice}/{nth} is sent again and never was");
+            }
         }
     }
 
@@ -211,6 +221,12 @@ impl Checkers {
             let step = (order.step.recovery, order.step.rung, order.step.step, undoes);
             assert!(self.once.insert(step), "S7: {step:?} is done twice and may be done only once");
         }
+    }
+
+    /// People are told something.
+    pub fn told(&self, telling: &Telling) {
+        let message = (telling.notice, telling.nth);
+        assert!(self.messages.contains(&message), "S2: {message:?} is told before its record is durable");
     }
 
     /// A table is sent to the traffic process.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mainstay_engine::codec::{Encoded, decode};
 use mainstay_engine::driver::{Driver, Todo};
-use mainstay_engine::effect::{Notice, Order};
+use mainstay_engine::effect::{Line, Order, Telling};
 use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Command, Engine, Input, Record};
@@ -67,14 +67,35 @@ enum Event {
     Effect(String, Server),
     ActionEnded(StepRef, Outcome),
     Applied(RoutingTable),
+    /// A message reaches somebody, whoever hears of it.
+    Arrives(Box<Telling>),
+    /// The host says what became of a message.
+    Told(Box<Input>),
     StartAgent,
     Fault(Fault),
     Say(Command),
 }
 
+/// How long a message takes, and how long whoever carries it waits for an answer.
+const CARRIED_IN: Duration = Duration::from_millis(50);
+const CARRIER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a notification channel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// It carries.
+    Works,
+    /// It refuses.
+    Fails,
+    /// It accepts and never answers.
+    Hangs,
+}
+
 /// Something that happens to the world.
 #[derive(Clone, Debug)]
 pub enum Fault {
+    /// A notification channel changes.
+    Channel(String, Carrier),
     /// A server changes.
     Server(String, Server),
     /// The path from the agent to everything outside its own machine breaks, or is whole again.
@@ -114,8 +135,11 @@ pub struct World {
     pub lag: BTreeMap<String, Duration>,
     /// Every action that was really done: its key, and what.
     pub done: Vec<(String, String)>,
-    /// Everything that people were told.
-    pub told: Vec<Notice>,
+    /// Everything that was written into the log for people.
+    pub told: Vec<Line>,
+    /// Everything that reached somebody over a channel, whether the agent heard of that or not.
+    pub arrived: Vec<Telling>,
+    channels: BTreeMap<String, Carrier>,
     /// What the traffic process serves.
     pub table: RoutingTable,
     /// Checked after every step.
@@ -158,6 +182,8 @@ impl World {
             lag: plan.instances.iter().map(|it| (it.name.clone(), Duration::ZERO)).collect(),
             done: Vec::new(),
             told: Vec::new(),
+            arrived: Vec::new(),
+            channels: BTreeMap::new(),
             table: RoutingTable::empty(&plan.site.name),
             checkers: Checkers::new(&plan),
             queue: BTreeMap::new(),
@@ -249,8 +275,10 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         if let Some(until) = self.frozen_until {
-            let concerns_agent =
-                !matches!(event, Event::Fault(_) | Event::StartAgent | Event::Synced | Event::Effect(..));
+            let concerns_agent = !matches!(
+                event,
+                Event::Fault(_) | Event::StartAgent | Event::Synced | Event::Effect(..) | Event::Arrives(_)
+            );
             if self.now < until && concerns_agent {
                 self.late.push(event);
                 return;
@@ -284,6 +312,8 @@ impl World {
                 self.turn(vec![Input::Outcome { step, outcome }]);
             }
             Event::Applied(table) => self.apply(table),
+            Event::Arrives(telling) => self.arrived.push(*telling),
+            Event::Told(input) => self.turn(vec![*input]),
             Event::StartAgent => self.start(),
             Event::Fault(fault) => self.suffer(fault),
             Event::Say(command) => {
@@ -298,6 +328,9 @@ impl World {
         match fault {
             Fault::Server(name, state) => {
                 self.servers.insert(name, state);
+            }
+            Fault::Channel(name, carrier) => {
+                self.channels.insert(name, carrier);
             }
             Fault::OwnPath(broken) => self.own_path_broken = broken,
             Fault::Traffic(up) => {
@@ -401,7 +434,7 @@ impl World {
         self.late.clear();
         // What the dead agent had asked for may still happen to the world, but nobody hears of it.
         self.queue.retain(|_, event| {
-            matches!(event, Event::Fault(_) | Event::Say(_) | Event::Applied(_) | Event::Effect(..))
+            matches!(event, Event::Fault(_) | Event::Say(_) | Event::Applied(_) | Event::Effect(..) | Event::Arrives(_))
         });
         self.at(down_for, Event::StartAgent);
     }
@@ -479,8 +512,23 @@ impl World {
                     self.at(self.pace.apply(&self.plan), Event::Applied(table));
                 }
             }
-            Todo::Notify(notice) => self.told.push(notice),
+            Todo::Log(line) => self.told.push(line),
+            Todo::Notify(telling) => self.carry(telling),
         }
+    }
+
+    fn carry(&mut self, telling: Telling) {
+        self.checkers.told(&telling);
+        let (took, outcome) = match self.channels.get(&telling.channel).copied().unwrap_or(Carrier::Works) {
+            Carrier::Works => (CARRIED_IN, Outcome::Done),
+            Carrier::Fails => (CARRIED_IN, Outcome::Failed("connection refused".to_owned())),
+            Carrier::Hangs => (CARRIER_TIMEOUT, Outcome::Unknown("no answer in time".to_owned())),
+        };
+        if outcome == Outcome::Done {
+            self.at(took, Event::Arrives(Box::new(telling.clone())));
+        }
+        let Telling { channel, notice, nth, .. } = telling;
+        self.at(took, Event::Told(Box::new(Input::Told { channel, notice, nth, outcome })));
     }
 
     fn apply(&mut self, table: RoutingTable) {

@@ -15,7 +15,7 @@ use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::{ComponentIx, Plan};
 use mainstay_sim::checkers::replays;
-use mainstay_sim::world::Fault;
+use mainstay_sim::world::{Carrier, Fault};
 use mainstay_sim::{Server, World};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and the same on every machine.
@@ -125,7 +125,10 @@ fn meddle(seed: u64, text: &str) {
     world.run_for(Duration::from_secs(3));
     let names: Vec<String> = world.servers.keys().cloned().collect();
     let (mut lost, mut changed) = (false, false);
+    // Dice of their own: schedules without channels stay what they are.
+    let mut carriers = Dice(seed ^ 0x0071_CE00);
     for _ in 0..=dice.below(12) {
+        break_a_channel(&mut carriers, &mut world);
         match dice.below(16) {
             0..=3 => {
                 let how = dice.pick(&[Server::Dead, Server::Hung, Server::Up]);
@@ -168,6 +171,7 @@ fn meddle(seed: u64, text: &str) {
     world.fault(Duration::ZERO, Fault::OwnPath(false));
     world.fault(Duration::ZERO, Fault::Traffic(true));
     world.run_for(Duration::from_secs(200));
+    everybody_is_told(&mut world);
 
     somebody_serves(&world);
     let state = world.engine().expect("the agent runs").state();
@@ -182,6 +186,38 @@ fn meddle(seed: u64, text: &str) {
     }
 }
 
+fn break_a_channel(dice: &mut Dice, world: &mut World) {
+    let channels: Vec<String> = world.plan.notifications.iter().map(|it| it.name.clone()).collect();
+    if !channels.is_empty() {
+        let how = dice.pick(&[Carrier::Fails, Carrier::Hangs, Carrier::Works]);
+        world.fault(dice.millis(3000), Fault::Channel(dice.pick(&channels), how));
+    }
+}
+
+/// Once the channels carry again, nothing is left that has not arrived.
+fn everybody_is_told(world: &mut World) {
+    let channels: Vec<String> = world.plan.notifications.iter().map(|it| it.name.clone()).collect();
+    if channels.is_empty() {
+        return;
+    }
+    for channel in &channels {
+        world.fault(Duration::ZERO, Fault::Channel(channel.clone(), Carrier::Works));
+    }
+    for _ in 0..7 {
+        let notices = &world.engine().expect("the agent runs").state().notices;
+        if channels.iter().all(|it| notices.tray(it).is_none_or(|it| it.messages.is_empty())) {
+            break;
+        }
+        world.run_for(Duration::from_secs(100));
+    }
+    let notices = &world.engine().expect("the agent runs").state().notices;
+    for channel in &channels {
+        let waiting = notices.tray(channel).map_or(0, |it| it.messages.len());
+        assert_eq!(waiting, 0, "{channel} has not told everything");
+    }
+    assert_eq!(notices.standing().map(|it| it.text.as_str()).collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
 /// Something that an operator may say at this moment, if the dice find it.
 fn operator(dice: &mut Dice, world: &World) -> Option<Command> {
     let engine = world.engine()?;
@@ -191,6 +227,11 @@ fn operator(dice: &mut Dice, world: &World) -> Option<Command> {
     let component = state.plan.components[0].name.clone();
     let of = [None, Some(component.clone())];
     let overrides = [Override::CoolDown, Override::Dependency].into_iter().filter(|_| dice.below(2) == 0).collect();
+    // Only where somebody is told, so that other schedules stay what they are.
+    if !state.plan.notifications.is_empty() && dice.below(4) == 0 {
+        let command = Command::Acknowledge { what: component, reason: reason() };
+        return engine.check_command(&command, "operator").ok().map(|()| command);
+    }
     let command = match dice.below(6) {
         0 => Command::Recover { component, reason: reason() },
         1 => Command::Approve { recovery: open?, overrides, outcome: None, reason: reason() },
@@ -215,6 +256,22 @@ fn a_file_server_behind_dns() {
 #[test]
 fn a_database_and_people() {
     explore(include_str!("plans/database.yaml"), meddle);
+}
+
+#[test]
+fn a_database_and_people_who_are_told() {
+    let people = "
+notifications:
+  on-call: { send: { webhook: { url: \"https://alerts.example.com/hook\" } }, levels: [warning, error], repeat: 20s }
+  lead: { send: { command: { run: [call] } }, levels: [] }
+  log-book: { send: { command: { run: [log-book] } } }
+escalation:
+  - { after: 5s, tell: [lead] }
+  - { after: 1m, tell: [lead, on-call] }
+quiet:
+  - { from: \"00:10\", until: \"00:17\" }
+";
+    explore(&format!("{}{people}", include_str!("plans/database.yaml")), meddle);
 }
 
 #[test]

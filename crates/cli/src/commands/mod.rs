@@ -1,6 +1,7 @@
 //! The commands, one file each. A new one is a module, a variant and an arm here, and its name in [`GROUPS`].
 
 mod abort;
+mod acknowledge;
 mod adopt;
 mod approve;
 mod assess;
@@ -12,6 +13,7 @@ mod failback;
 mod init;
 pub(crate) mod journal;
 mod man;
+mod notices;
 mod pause;
 mod plan;
 mod planes;
@@ -85,6 +87,7 @@ enum Command {
     Status(status::Status),
     Watch(watch::Watch),
     Recoveries(recoveries::Recoveries),
+    Notices(notices::Notices),
     Recover(recover::Recover),
     Approve(approve::Approve),
     Abort(abort::Abort),
@@ -96,6 +99,7 @@ enum Command {
     Switch(switch::Switch),
     Failback(failback::Failback),
     Breaker(breaker::Breaker),
+    Acknowledge(acknowledge::Acknowledge),
     Journal(journal::Journal),
     Completions(completions::Completions),
     Man(man::Man),
@@ -105,10 +109,23 @@ enum Command {
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
-    ("Look", &["status", "watch", "recoveries"]),
+    ("Look", &["status", "watch", "recoveries", "notices"]),
     (
         "Act",
-        &["recover", "switch", "failback", "approve", "abort", "pause", "resume", "skip", "retry", "adopt", "breaker"],
+        &[
+            "recover",
+            "switch",
+            "failback",
+            "approve",
+            "abort",
+            "pause",
+            "resume",
+            "skip",
+            "retry",
+            "adopt",
+            "acknowledge",
+            "breaker",
+        ],
     ),
     ("Prove", &["journal"]),
     ("More", &["completions", "man", "help"]),
@@ -123,7 +140,7 @@ impl Cli {
             Command::Check(it) => it.run(&cx),
             Command::Plan(it) => it.run(&cx),
             Command::Assess(it) => it.run(),
-            Command::Explain(it) => it.run(),
+            Command::Explain(it) => it.run(&cx),
             Command::Schema(it) => it.run(),
             Command::Upgrade(it) => it.run(),
             Command::Planes(it) => it.run(&cx),
@@ -134,6 +151,7 @@ impl Cli {
             Command::Status(it) => it.run(&cx),
             Command::Watch(it) => it.run(&cx),
             Command::Recoveries(it) => it.run(&cx),
+            Command::Notices(it) => it.run(&cx),
             Command::Recover(it) => it.run(&cx),
             Command::Approve(it) => it.run(&cx),
             Command::Abort(it) => it.run(&cx),
@@ -145,6 +163,7 @@ impl Cli {
             Command::Switch(it) => it.run(&cx),
             Command::Failback(it) => it.run(&cx),
             Command::Breaker(it) => it.run(&cx),
+            Command::Acknowledge(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),
             Command::Completions(it) => it.run(),
             Command::Man(it) => it.run(),

@@ -1,5 +1,7 @@
 //! What is shown of the agent's answers and of the journal. Pure: text from values, for a given look.
 
+pub(crate) mod explanation;
+pub(crate) mod notice;
 pub(crate) mod recovery;
 pub(crate) mod status;
 pub(crate) mod walkthrough;

@@ -1,6 +1,6 @@
 //! The status as text.
 
-use mainstay_api::{Component, Instance, Pause, Recoverable, Status, Waiting};
+use mainstay_api::{Component, Instance, NoticeCount, Pause, Recoverable, Status, Waiting};
 use mainstay_engine::sentence::short;
 
 use crate::clock::{age, span, utc_seconds};
@@ -179,14 +179,25 @@ fn header(status: &Status, look: Look) -> String {
     if let Some(pause) = &status.paused {
         line("paused", &format!("{}; `mainstay resume` ends it", shown_pause(pause)));
     }
+    if status.notices.standing > 0 {
+        line("notices", &notices(&status.notices));
+    }
     let journal = &status.journal;
     let waits = journal.waiting.iter().map(|it| format!("the journal waits: {it}"));
     let lost = journal.lost.iter().map(|it| format!("the journal can't be written any more: {it}"));
     let traffic = status.traffic.iter().flat_map(|it| it.trouble.iter().cloned());
-    for trouble in status.trouble.iter().cloned().chain(lost).chain(waits).chain(traffic) {
+    let channels =
+        status.notices.failing.iter().map(|it| format!("nobody is told over `{it}`: see `mainstay notices`"));
+    for trouble in status.trouble.iter().cloned().chain(lost).chain(waits).chain(traffic).chain(channels) {
         line("trouble", &trouble);
     }
     out
+}
+
+fn notices(count: &NoticeCount) -> String {
+    let standing = if count.standing == 1 { "1 stands".to_owned() } else { format!("{} stand", count.standing) };
+    let unseen = if count.unseen > 0 { format!(", {} not acknowledged", count.unseen) } else { String::new() };
+    format!("{standing}{unseen}; see `mainstay notices`")
 }
 
 fn tone(health: &str) -> Tone {

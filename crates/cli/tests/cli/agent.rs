@@ -87,7 +87,7 @@ fn operators_are_heard() {
     let (dir, requests) = agent(200, json(&Accepted { seq: 57 }));
     let text = |it: &str| it.to_owned();
     let no_reason = || text("no reason given");
-    let orders: [(&[&str], Command); 7] = [
+    let orders: [(&[&str], Command); 8] = [
         (
             &["recover", "db", "--reason", "new disk"],
             Command::Recover { component: text("db"), reason: text("new disk") },
@@ -112,6 +112,10 @@ fn operators_are_heard() {
         ),
         (&["resume"], Command::Resume { component: None }),
         (&["adopt", "db-a"], Command::Adopt { instance: text("db-a"), reason: no_reason() }),
+        (
+            &["acknowledge", "n7", "--reason", "on my way"],
+            Command::Acknowledge { what: text("n7"), reason: text("on my way") },
+        ),
     ];
     for (args, command) in orders {
         let said = on(dir.path(), args);

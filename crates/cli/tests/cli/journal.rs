@@ -17,7 +17,7 @@ use super::on;
 const PLAN: &str = include_str!("../../../sim/tests/plans/database.yaml");
 
 /// What a takeover leaves behind.
-fn takeover() -> Vec<Entry> {
+pub(super) fn takeover() -> Vec<Entry> {
     let plan = compile("plan.yaml", PLAN, Path::new("/")).plan.expect("the plan is sound");
     let mut world = World::new(plan);
     world.run_for(Duration::from_secs(3));
@@ -33,7 +33,7 @@ fn takeover() -> Vec<Entry> {
     world.stored().into_iter().map(|(_, it)| entry(it)).collect()
 }
 
-fn journal(entries: Vec<Entry>) -> TempDir {
+pub(super) fn journal(entries: Vec<Entry>) -> TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     let options = Options { reserve_bytes: 0, ..Options::default() };
     let (journal, _) = Journal::open(dir.path(), options, |_| {}).expect("opens");

@@ -3,6 +3,7 @@
 mod agent;
 mod assess;
 mod check;
+mod explain;
 #[path = "../support/golden.rs"]
 mod golden;
 mod help;

@@ -1,8 +1,8 @@
 //! An outage as the agent tells it: the primary is down, its recovery waits for a witness.
 
 use mainstay_api::{
-    Agent, Component, ControlPlane, Instance, Journal, Pause, Phases, PlanInForce, Probe, Recoverable, Recovery, Route,
-    Status, Step, Target, Traffic, Waiting,
+    Agent, Component, ControlPlane, Instance, Journal, NoticeCount, Pause, Phases, PlanInForce, Probe, Recoverable,
+    Recovery, Route, Status, Step, Target, Traffic, Waiting,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -41,6 +41,7 @@ pub(crate) fn status() -> Status {
             why: Some("canary control/ec2/us-east-1 timed out".to_owned()),
             canary: Some("down".to_owned()),
         }],
+        notices: NoticeCount { standing: 2, unseen: 1, failing: vec!["on-call".to_owned()] },
         trouble: vec!["the machine was suspended for 3s at 03:01".to_owned()],
     }
 }

@@ -111,6 +111,35 @@ fn last_resort(state: &State, blocked: &[(usize, Blocked)]) -> Option<Result<usi
     Some(Err(soonest.1.waiting(state)))
 }
 
+/// A rung, and why it is not possible now, if it is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Judged {
+    pub(crate) rung: usize,
+    pub(crate) strategy: Strategy,
+    pub(crate) to: Option<String>,
+    pub(crate) why: Option<String>,
+}
+
+/// Every rung of the ladder as [`choose`] weighs it, for people.
+pub(crate) fn judged(state: &State, recovery: &Recovery, now: Time) -> Vec<Judged> {
+    let bound = state.components[recovery.component.index()].bound;
+    let judge = |(rung, planned): (usize, &Rung)| Judged {
+        rung,
+        strategy: planned.strategy,
+        to: planned.plays.get(&bound).map(|it| state.plan.instance(it.to).name.clone()),
+        why: match possible(state, recovery, planned, now) {
+            Possible::Yes => None,
+            Possible::Blocked(by) => Some(by.why(state)),
+            Possible::No(why) | Possible::Guarded(_, why) => Some(why),
+            Possible::Unseen(to) => Some(match wait_to_see(state, to, now) {
+                Ok(waiting) => waiting.to_string(),
+                Err(why) => why,
+            }),
+        },
+    };
+    state.plan.component(recovery.component).ladder.iter().enumerate().map(judge).collect()
+}
+
 /// A standby that is not known (after a restart, say) is waited for as long as seeing it may take, and twice that, counted
 /// from when it ceased to be known: one that nobody could ask for an hour has had its time.
 fn wait_to_see(state: &State, to: InstanceIx, now: Time) -> Result<WaitingOn, String> {
@@ -153,8 +182,8 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
             Whom::Instance(ix) => ix,
         };
         match state.instances[instance.index()].health {
-            health if health == it.health => {}
             Health::Unknown | Health::Suspect => return Possible::Unseen(instance),
+            health @ (Health::Healthy | Health::Down) if health == it.health => {}
             health @ (Health::Healthy | Health::Down) => {
                 let name = it.of.name(&state.plan);
                 return Possible::No(format!("only if `{name}` is {}, and it is {}", it.health.word(), health.word()));

@@ -18,6 +18,8 @@ pub(crate) enum Concerned {
     Open,
     /// Nobody.
     Nobody,
+    /// Nobody, and no route either: people are told.
+    Outbox,
 }
 
 impl State {
@@ -40,6 +42,7 @@ impl State {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. } => Concerned::All,
+            Body::Told { .. } | Body::NoticeSent { .. } | Body::NoticeResent { .. } => Concerned::Outbox,
             Body::RouteApplied { .. }
             | Body::RouteRefused { .. }
             | Body::TablePublished { .. }

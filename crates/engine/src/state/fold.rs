@@ -9,6 +9,7 @@ use mainstay_plan::{InstanceIx, Time};
 
 use super::concerned::Concerned;
 use super::control::Change;
+use super::notices::Draft;
 use super::switch::Started;
 use super::{
     Advance, ComponentState, HISTORY, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus, State, StepAt,
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::command::{Command, Override};
 use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, TrafficProcess, TrafficWord};
+use crate::outbox;
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
 
 impl State {
@@ -26,19 +28,24 @@ impl State {
         match concerned {
             Concerned::All => self.recount_all(),
             Concerned::Component(component) => self.recount(component),
-            Concerned::Open | Concerned::Domain(_) | Concerned::Nobody => {}
+            Concerned::Open | Concerned::Domain(_) | Concerned::Nobody | Concerned::Outbox => {}
         }
     }
 
     fn fold(&mut self, seq: u64, record: &Record) {
         self.seq = seq;
         let at = record.at;
+        let about = outbox::about(self, &record.body);
         match &record.body {
-            Body::AgentStarted { .. } => self.forget_what_must_be_seen_anew(at),
+            Body::AgentStarted { .. } => {
+                self.forget_what_must_be_seen_anew(at);
+                self.notices.started_again(at);
+            }
             Body::AgentStopped { .. } => {}
             Body::PlanAdopted { hash, .. } => {
                 if self.adopted.as_ref().is_some_and(|it| it != hash) {
                     self.end_all_open(at);
+                    self.notices.under_another_plan(&self.plan, at);
                 }
                 self.adopted = Some(hash.clone());
             }
@@ -76,6 +83,15 @@ impl State {
             }
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
             Body::Commanded { command, by } => self.on_command(at, command, by),
+            Body::Told { channel, notice, nth, ended } => {
+                self.notices.told(&self.plan, at, channel, *notice, *nth, ended);
+            }
+            Body::NoticeSent { notice, nth, escalated, level, text, to } => {
+                let (nth, escalated, level) = (*nth, *escalated, *level);
+                let draft = Draft { nth, escalated, level, text: text.clone(), to: to.clone() };
+                self.notices.sent(&self.plan, at, *notice, &draft);
+            }
+            Body::NoticeResent { channel, .. } => self.notices.resent(at, channel),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
             Body::CanaryChanged { service, region, to, since, evidence } => {
                 self.on_canary(service, region, *to, *since, evidence);
@@ -198,6 +214,23 @@ impl State {
                 self.with(*recovery, |it| it.tried.push(why.clone()));
                 self.close(at, *recovery, RecoveryInput::Failed);
             }
+        }
+        if let Some(about) = about {
+            let line = outbox::line(self, &record.body);
+            self.notices.happened(&self.plan, seq, at, about, line);
+        }
+        if let Body::IncidentOpened { .. } = &record.body {
+            self.merge_notices(at, IncidentId(seq));
+        }
+    }
+
+    fn merge_notices(&mut self, at: Time, incident: IncidentId) {
+        let merged: Vec<(String, RecoveryId)> = (self.open_recoveries())
+            .filter(|it| it.incident == Some(incident))
+            .map(|it| (it.component_name.clone(), it.id))
+            .collect();
+        for (component, recovery) in merged {
+            self.notices.merge(&self.plan, at, incident, &component, recovery);
         }
     }
 
@@ -660,6 +693,7 @@ impl State {
             Command::Breaker { service, region, hold, reason } => {
                 self.on_said(by, service, region.as_deref(), *hold, reason);
             }
+            Command::Acknowledge { what, reason } => self.notices.acknowledged(&self.plan, at, what, by, reason),
             Command::PauseRecovery { recovery, reason } => {
                 self.with(*recovery, |it| it.paused = Some((by.to_owned(), reason.clone())));
             }

@@ -15,18 +15,39 @@ pub(crate) fn answer(engine: &Engine, question: &str, names: &Names, now: Time) 
             let all = (0u32..).map(ComponentIx).take(engine.state().plan.components.len());
             Ok(all.flat_map(|it| component(engine, it, now)).collect())
         }
+        None if question == "notices" => Ok(notices(engine)),
         Some(("status", name)) => Ok(component(engine, named(engine, name)?, now)),
         Some(("waiting", name)) => Ok(waiting(engine, named(engine, name)?)),
         Some(("recoverable", name)) => Ok(vec![recoverable(engine, named(engine, name)?, now)]),
         Some(("recovery", name)) => recovery(engine, names.journals(name).ok_or("no such recovery was opened")?, now),
         _ => Err(format!(
-            "ask `status`, `status COMPONENT`, `waiting COMPONENT`, `recoverable COMPONENT` or `recovery R1`; not `{question}`"
+            "ask `notices`, `status`, `status COMPONENT`, `waiting COMPONENT`, `recoverable COMPONENT` or `recovery R1`; not `{question}`"
         )),
     }
 }
 
 fn named(engine: &Engine, name: &str) -> Result<ComponentIx, String> {
     engine.state().component(name).ok_or_else(|| format!("there is no component `{name}`"))
+}
+
+fn notices(engine: &Engine) -> Vec<String> {
+    let state = engine.state();
+    let mut lines = Vec::new();
+    for notice in state.notices.all() {
+        let over = notice.over.map_or("stands".to_owned(), |at| format!("over since {}", show::moment(at)));
+        let seen = notice.acknowledged.as_ref().map_or("nobody".to_owned(), |it| it.by.clone());
+        let (level, opened) = (notice.level.word(), show::moment(notice.opened));
+        lines.push(format!("{} [{level}] about {}, opened {opened}, {over}, seen by {seen}", notice.id, notice.topic));
+        lines.push(format!("    {}", notice.text));
+    }
+    for channel in &state.plan.notifications {
+        let Some(tray) = state.notices.tray(&channel.name) else { continue };
+        let trouble = tray.trouble.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+        let again = tray.again.map(|it| format!(", tried again at {}", show::moment(it))).unwrap_or_default();
+        let (waiting, failures) = (tray.messages.len(), tray.failures);
+        lines.push(format!("{}: {waiting} waiting, {failures} failures in a row{trouble}{again}", channel.name));
+    }
+    if lines.is_empty() { vec!["nobody has to know anything".to_owned()] } else { lines }
 }
 
 fn component(engine: &Engine, ix: ComponentIx, now: Time) -> Vec<String> {

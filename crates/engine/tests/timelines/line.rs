@@ -25,6 +25,8 @@ pub(crate) enum Line {
     NextAction(Ends),
     /// How long actions take from now on.
     ActionsTake(Duration),
+    /// How messages over a channel end from now on; `None`: well again.
+    Channel(String, Option<Ends>),
     /// The agent is killed, and started again after so long.
     AgentKilled(Duration),
     /// The agent is suspended for so long.
@@ -155,6 +157,8 @@ fn ours(text: &str) -> Option<Result<Line, String>> {
         Ok(Line::TrafficRefuses(Some(why.to_owned())))
     } else if let Some(time) = after("traffic acknowledges after ") {
         span(time).map(Line::TrafficTakes)
+    } else if let Some(rest) = after("channel ") {
+        channel(rest)
     } else if let Some(rest) = after("traffic serves epoch ") {
         let parsed = rest.split_once(": ").and_then(|(epoch, targets)| Some((epoch.parse().ok()?, targets)));
         parsed
@@ -165,6 +169,17 @@ fn ours(text: &str) -> Option<Result<Line, String>> {
     } else {
         return None;
     })
+}
+
+/// `channel NAME fails: TEXT`, `channel NAME never answers`, `channel NAME works again`.
+fn channel(text: &str) -> Result<Line, String> {
+    let (name, how) = text.split_once(' ').ok_or("which channel?")?;
+    let ends = match how {
+        "works again" => None,
+        "never answers" => Some(Ends::Never),
+        _ => Some(ends(how, "fails", "is")?),
+    };
+    Ok(Line::Channel(name.to_owned(), ends))
 }
 
 /// `new plan NAME`, or `new plan NAME with A => B`.

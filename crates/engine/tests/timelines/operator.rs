@@ -65,6 +65,10 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
             let region = flag("in").map(str::to_owned);
             Command::Breaker { service: first()?, region, hold: hold.ok_or("open, closed or auto?")?, reason }
         }
+        "acknowledges" => {
+            let what = first()?;
+            Command::Acknowledge { what: names.journals(&what).map_or(what, str::to_owned), reason }
+        }
         "adopts" => Command::Adopt { instance: first()?, reason },
         _ => return Err(format!("an operator has no word `{verb}` yet; add it to operator.rs")),
     })

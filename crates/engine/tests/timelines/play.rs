@@ -1,19 +1,23 @@
 //! Plays a timeline: lets time pass from line to line, does what each says, and collects what comes out.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mainstay_engine::Input;
-use mainstay_engine::codec::decode;
+use mainstay_engine::codec::{Encoded, decode};
+use mainstay_engine::explain::{Answer as Says, explain};
 use mainstay_engine::record::ReportedTarget;
 use mainstay_engine::replay::replay;
+use mainstay_engine::sentence::Teller;
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_plan::control::ControlPlane;
 use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::Watches;
 use mainstay_plan::routing::TargetState;
-use mainstay_plan::{ProbeIx, Time};
+use mainstay_plan::{Plan, ProbeIx, Time};
 
-use crate::line::{Line, Whom};
+use crate::line::{Ends, Line, Whom};
 use crate::script::{self, Output, Script};
 use crate::show::{self, Names};
 use crate::world::World;
@@ -99,6 +103,17 @@ impl Player {
             }
             Line::NextAction(ends) => world.next_action = Some(ends.clone()),
             Line::ActionsTake(span) => world.action_takes = *span,
+            Line::Channel(name, ends) => {
+                world.plan.notifications.iter().find(|it| it.name == *name).ok_or("there is no such channel")?;
+                match ends {
+                    None => world.channels.remove(name),
+                    Some(Ends::With(outcome)) => world.channels.insert(name.clone(), Some(outcome.clone())),
+                    Some(Ends::Never) => world.channels.insert(name.clone(), None),
+                    Some(Ends::WithoutEffect | Ends::UnknownButDone(_)) => {
+                        return Err("it fails, or never answers".to_owned());
+                    }
+                };
+            }
             Line::AgentKilled(span) => world.kill(*span),
             Line::AgentSleeps(span) => world.sleep(*span),
             Line::Disk { works } => world.set_disk(*works),
@@ -139,11 +154,42 @@ impl Player {
     /// What was decided follows from what was recorded, and from nothing else.
     fn replay(&self) -> Result<(), String> {
         let stored = self.world.stored();
+        let compiled = RefCell::new(BTreeMap::<String, Plan>::new());
+        let compile = |text: &str, base_dir: &str| {
+            let known = compiled.borrow().get(text).cloned();
+            known.or_else(|| {
+                let plan = script::compile(text, base_dir).ok()?;
+                compiled.borrow_mut().insert(text.to_owned(), plan.clone());
+                Some(plan)
+            })
+        };
         let decisions = stored.iter().filter(|it| !decode(&it.1).expect("it was read before").body.is_fact()).count();
-        let replayed = replay(stored, |text, base_dir| script::compile(text, base_dir).ok())
-            .map_err(|why| format!("the journal replays to something else: {why}"))?;
+        let replayed =
+            replay(stored.clone(), compile).map_err(|why| format!("the journal replays to something else: {why}"))?;
         if replayed.decisions != decisions as u64 {
             return Err(format!("{decisions} decisions are in the journal, {} were made again", replayed.decisions));
+        }
+        self.explain(&stored, compile)
+    }
+
+    /// Every tenth decision, and those about what holds a recovery back, can be explained, and is decided the same once more.
+    fn explain(&self, stored: &[(u64, Encoded)], compile: impl Fn(&str, &str) -> Option<Plan>) -> Result<(), String> {
+        for (seq, encoded) in stored {
+            let chosen =
+                matches!(encoded.kind.as_str(), "held" | "recovery_initiated" | "rung_started") || seq % 10 == 0;
+            if !chosen {
+                continue;
+            }
+            let teller = Teller::new(show::moment, show::span);
+            let why = explain(stored.iter().cloned(), &compile, *seq, teller)
+                .map_err(|why| format!("record {seq} can't be explained: {why}"))?;
+            if let Some(instead) = why.again.instead {
+                return Err(format!("record {seq} is explained as something else: {instead}"));
+            }
+            let objections = why.guards.iter().filter(|it| it.answer == Says::Objected).count();
+            if encoded.kind == "recovery_initiated" && objections > 0 {
+                return Err(format!("record {seq}: it began, and a guard is said to have objected"));
+            }
         }
         Ok(())
     }

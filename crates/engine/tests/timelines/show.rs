@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use mainstay_engine::Body;
 use mainstay_engine::driver::Todo;
-use mainstay_engine::effect::NoticeLevel;
 use mainstay_engine::sentence::Teller;
 use mainstay_plan::Time;
 use mainstay_plan::action::Action;
@@ -20,11 +19,13 @@ pub(crate) struct Names {
     /// What the journal calls it → what the timeline does.
     names: BTreeMap<String, String>,
     recoveries: u32,
+    incidents: u32,
+    notices: u32,
 }
 
 impl Names {
     pub(crate) fn new() -> Names {
-        Names { teller: Teller::new(moment, span), names: BTreeMap::new(), recoveries: 0 }
+        Names { teller: Teller::new(moment, span), names: BTreeMap::new(), recoveries: 0, incidents: 0, notices: 0 }
     }
 
     /// The sentence, if there is something to say.
@@ -36,8 +37,21 @@ impl Names {
                     self.recoveries += 1;
                     self.names.insert(format!("r{seq}"), format!("R{}", self.recoveries));
                 }
+                let loses = matches!(record.body, Body::IncidentOpened { .. });
+                if loses {
+                    self.incidents += 1;
+                    self.names.insert(format!("i{seq}"), format!("I{}", self.incidents));
+                }
+                if let Body::NoticeSent { notice, .. } = &record.body
+                    && !self.names.contains_key(&notice.to_string())
+                {
+                    self.notices += 1;
+                    self.names.insert(notice.to_string(), format!("N{}", self.notices));
+                }
                 let text = self.teller.tell(&record.body);
-                if opens {
+                if loses {
+                    format!("I{} opened: {text}", self.incidents)
+                } else if opens {
                     format!("R{} opened: {text}", self.recoveries)
                 } else if matches!(record.body, Body::PlanAdopted { .. }) {
                     // Whichever plan it is, it is the one that the timeline names.
@@ -90,14 +104,8 @@ fn order(todo: &Todo) -> Option<String> {
         }
         Todo::Cancel(step) => format!("act: stop doing step {} of rung {}", step.step + 1, step.rung + 1),
         Todo::Route(table) => format!("route: serve epoch {}", table.epoch),
-        Todo::Notify(notice) => {
-            let level = match notice.level {
-                NoticeLevel::Info => "info",
-                NoticeLevel::Warning => "warning",
-                NoticeLevel::Error => "error",
-            };
-            format!("notify {level}: {}", notice.text)
-        }
+        Todo::Log(line) => format!("notify {}: {}", line.level.word(), line.text),
+        Todo::Notify(telling) => format!("over {}: {}, message {}", telling.channel, telling.notice, telling.nth),
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mainstay_engine::codec::{Encoded, decode};
 use mainstay_engine::driver::{Driver, Todo};
-use mainstay_engine::effect::Order;
+use mainstay_engine::effect::{Order, Telling};
 use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Engine, Input, Record};
@@ -27,6 +27,8 @@ const ANSWER: Duration = Duration::from_millis(5);
 const SYNC: Duration = Duration::from_millis(1);
 const APPLY: Duration = Duration::from_millis(1);
 const ACTION: Duration = Duration::from_millis(100);
+const CARRY: Duration = Duration::from_millis(50);
+const CARRIER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What came out of the engine, for the text.
 pub(crate) enum Came {
@@ -44,6 +46,7 @@ enum Event {
     SecondFile(u64),
     Done(Order),
     Ended(StepRef, Outcome),
+    Told(Box<Input>),
     Applied(RoutingTable),
     StartAgent,
 }
@@ -62,6 +65,8 @@ pub(crate) struct World {
     pub(crate) next_action: Option<Ends>,
     pub(crate) actions: BTreeMap<Option<String>, Ends>,
     pub(crate) action_takes: Duration,
+    /// How messages over a channel end, if not well; `None`: it never answers.
+    pub(crate) channels: BTreeMap<String, Option<Outcome>>,
     pub(crate) disk_works: bool,
     pub(crate) traffic_answers: bool,
     pub(crate) traffic_refuses: Option<String>,
@@ -77,7 +82,6 @@ pub(crate) struct World {
     durable: Vec<Encoded>,
     unsynced: Vec<Encoded>,
     syncing: bool,
-    in_flight: BTreeSet<ProbeIx>,
     cancelled: BTreeSet<StepRef>,
     journal_lost: bool,
     /// While it sleeps: until then, and what it will find.
@@ -98,6 +102,7 @@ impl World {
             next_action: None,
             actions: BTreeMap::new(),
             action_takes: ACTION,
+            channels: BTreeMap::new(),
             disk_works: true,
             traffic_answers: true,
             traffic_refuses: None,
@@ -111,7 +116,6 @@ impl World {
             durable: Vec::new(),
             unsynced: Vec::new(),
             syncing: false,
-            in_flight: BTreeSet::new(),
             cancelled: BTreeSet::new(),
             journal_lost: false,
             asleep: None,
@@ -155,7 +159,6 @@ impl World {
         self.journal_lost = false;
         self.unsynced.clear();
         self.syncing = false;
-        self.in_flight.clear();
         self.asleep = None;
         // What the dead agent had asked for may still happen to the world, but nobody hears of it.
         self.queue.retain(|_, event| matches!(event, Event::Applied(_) | Event::Done(_)));
@@ -238,10 +241,8 @@ impl World {
         match event {
             Event::Wake => self.turn(Vec::new()),
             Event::Answer(observation) => {
-                if self.in_flight.remove(&observation.probe) {
-                    let answered = Observation { ended: self.now, ..observation };
-                    self.turn(vec![Input::Observation(answered)]);
-                }
+                let answered = Observation { ended: self.now, ..observation };
+                self.turn(vec![Input::Observation(answered)]);
             }
             Event::Synced if self.journal_lost => {}
             Event::Synced => self.synced(),
@@ -252,6 +253,7 @@ impl World {
                     self.turn(vec![Input::Outcome { step, outcome }]);
                 }
             }
+            Event::Told(input) => self.turn(vec![*input]),
             Event::Applied(table) => self.apply(table),
             Event::StartAgent => self.start(),
         }
@@ -333,9 +335,20 @@ impl World {
                     self.at(self.traffic_takes, Event::Applied(table.clone()));
                 }
             }
-            Todo::Notify(_) => {}
+            Todo::Log(_) => {}
+            Todo::Notify(telling) => self.carry(telling),
         }
         self.came.push((self.now, Came::Todo(Box::new(todo))));
+    }
+
+    fn carry(&mut self, telling: &Telling) {
+        let (channel, notice, nth) = (telling.channel.clone(), telling.notice, telling.nth);
+        let (took, outcome) = match self.channels.get(&channel) {
+            None => (CARRY, Outcome::Done),
+            Some(Some(outcome)) => (CARRY, outcome.clone()),
+            Some(None) => (CARRIER_TIMEOUT, Outcome::Unknown("no answer in time".to_owned())),
+        };
+        self.at(took, Event::Told(Box::new(Input::Told { channel, notice, nth, outcome })));
     }
 
     fn apply(&mut self, table: RoutingTable) {
@@ -372,7 +385,6 @@ impl World {
             Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
         };
         let observation = Observation { probe: ix, started: self.now, ended: self.now + took, answer, lag };
-        self.in_flight.insert(ix);
         self.at(took, Event::Answer(observation));
     }
 

@@ -1,12 +1,12 @@
-//! Lowering actions, services and notifications.
+//! Lowering actions, services and messengers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::controls::{self, RawWhere};
-use super::fields::{self, At, Cx, Fields, choose, items};
-use super::grammar::{ACTION, MESSENGER, NOTIFICATION, RETRY, SERVICE, UNDO};
-use super::raw::{ActKind, RawAct, RawChannel, RawUndo};
+use super::fields::{self, Cx, Fields, choose, items};
+use super::grammar::{ACTION, MESSENGER, RETRY, SERVICE, UNDO};
+use super::raw::{ActKind, RawAct, RawUndo};
 use super::scalar;
 use super::tree::{Entry, Node, Value};
 use crate::action::{Action, Plane, Service, ServiceOp};
@@ -278,17 +278,8 @@ pub(super) fn unread_service() -> Service {
 /// How long a stop in order may take, where the plan does not say.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// Who is told: `NAME: { send: {…} }`.
-pub(super) fn notification<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawChannel {
-    let what = format!("notification `{}`", entry.key);
-    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, what, &NOTIFICATION);
-    let action = fields.read("send", messenger);
-    let location = fields.take("location").map(|it| super::components::location_at(cx, it));
-    fields.finish();
-    RawChannel { name: At { value: entry.key.to_string(), span: entry.key_span }, action, location }
-}
-
-fn messenger<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<Action> {
+/// What carries a notice.
+pub(super) fn messenger<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<Action> {
     let chosen = choose(cx, node, &MESSENGER)?;
     let mut fields = Fields::behind(cx, &chosen, format!("this {}", chosen.word));
     let action = match chosen.word {

@@ -3,8 +3,8 @@
 use super::actions::{acts, plane, retry, service, undo, unread_service};
 use super::fields::{self, At, Cx, Fields, choose, items, named};
 use super::grammar::{
-    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, FAILBACK, GUARDS, LOCATION, OBJECTIVES, PRECONDITIONS,
-    SHARED, STANDBY, STRATEGY, SWITCH, WITNESS, WITNESS_RULE,
+    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, FAILBACK, GUARDS, LOCATION, OBJECTIVES, OBSERVERS,
+    PRECONDITIONS, SHARED, STANDBY, STRATEGY, SWITCH, WITNESS, WITNESS_RULE,
 };
 use super::probes::{probe, probes};
 use super::raw::{RawComponent, RawHow, RawInstance, RawRun, RawRung, RawWitness, RawWitnessRule};
@@ -276,8 +276,14 @@ fn guards<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>, at: Span) -> (Guards, Op
         inner.finish();
         approval
     });
+    let observers = fields.take("observers").map(|it| {
+        let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "these observers", &OBSERVERS);
+        let need = inner.number("need");
+        inner.finish();
+        need
+    });
     fields.finish();
-    (Guards { cool_down, approval }, role)
+    (Guards { cool_down, approval, observers }, role)
 }
 
 fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
@@ -300,9 +306,11 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
         }
         Strategy::RestoreFromBackup => {
             let backup = fields.read("backup", fields::at_text);
-            RawHow::Run { strategy, backup, run: run(&mut fields) }
+            RawHow::Run { strategy, backup, run: Box::new(run(&mut fields)) }
         }
-        Strategy::ReplaceInstance | Strategy::ScaleOut => RawHow::Run { strategy, backup: None, run: run(&mut fields) },
+        Strategy::ReplaceInstance | Strategy::ScaleOut => {
+            RawHow::Run { strategy, backup: None, run: Box::new(run(&mut fields)) }
+        }
     };
     let verify_within = fields.duration("verify_within");
     let only_if = fields.take("only_if").map(|it| only_if(cx, it)).unwrap_or_default();

@@ -168,6 +168,7 @@ fn skeleton(file: &mut File) -> Plan {
         routes: Vec::new(),
         notifications: Vec::new(),
         escalation: Vec::new(),
+        quiet: Vec::new(),
         guards: SiteGuards::default(),
         prepared: Vec::new(),
         rules: Vec::new(),

@@ -29,11 +29,18 @@ pub(super) fn operation(cx: &Cx<'_>, plan: &mut Plan, file: &mut File, known: &K
     plan.evacuations = evacuations(cx, plan, &components, known, std::mem::take(&mut file.evacuations));
     let channels = std::mem::take(&mut file.notifications);
     plan.escalation = escalation(cx, &channels, std::mem::take(&mut file.escalation));
+    plan.quiet = std::mem::take(&mut file.quiet);
     plan.notifications = channels.into_iter().filter_map(channel).collect();
 }
 
 fn channel(raw: RawChannel) -> Option<NotificationChannel> {
-    Some(NotificationChannel { name: raw.name.value, action: raw.action?, location: raw.location })
+    Some(NotificationChannel {
+        name: raw.name.value,
+        action: raw.action?,
+        location: raw.location,
+        levels: raw.levels,
+        repeat: raw.repeat,
+    })
 }
 
 /// What actions need, by name.

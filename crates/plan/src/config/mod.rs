@@ -16,6 +16,7 @@ pub(crate) mod grammar;
 mod link;
 mod link_operation;
 mod link_routes;
+mod notifications;
 mod operation;
 mod outline;
 mod plays;

@@ -1,14 +1,17 @@
-//! Lowering guards of the site, rules, evacuations, drills, escalation, further agents, and what is prepared.
+//! Lowering guards of the site, rules, evacuations, drills, further agents, and what is prepared.
+
+use std::time::Duration;
 
 use super::components::{location, location_at};
 use super::fields::{self, At, Cx, Fields, items};
 use super::grammar::{
-    AGENT, BLAST_RADIUS, CACHE_ENTRY, COORDINATION, CREDENTIAL, DRILL, ESCALATION_STEP, EVACUATED, EVACUATION, PERSON,
+    AGENT, BLAST_RADIUS, CACHE_ENTRY, COORDINATION, CREDENTIAL, DRILL, EVACUATED, EVACUATION, LEASE, PERSON,
     SITE_GUARDS, STORM_BRAKE, ZONE_CAPACITY,
 };
-use super::raw::{RawDrill, RawEscalation, RawEvacuated, RawEvacuation};
+use super::raw::{RawDrill, RawEvacuated, RawEvacuation};
+use super::scalar::show_duration;
 use super::tree::{Entry, Node};
-use crate::agents::{Agent, AgentRole, Coordination, StoreKind};
+use crate::agents::{Agent, AgentRole, Alone, Coordination, Lease, StoreKind};
 use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::{Code, Finding, Span};
@@ -118,27 +121,6 @@ pub(super) fn drill<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawDrill {
     drill
 }
 
-pub(super) fn escalation_step<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawEscalation {
-    let mut fields = Fields::open(cx, Some(node), node.spot(), "this step of the escalation", &ESCALATION_STEP);
-    let listed = fields.take("tell");
-    let step = RawEscalation {
-        at: node.spot(),
-        after: fields.duration("after"),
-        tell: listed.and_then(|it| fields::names(cx, &it.node)).unwrap_or_default(),
-    };
-    if let Some(entry) = listed
-        && matches!(&entry.node.value, super::tree::Value::List(items) if items.is_empty())
-    {
-        cx.report(
-            Finding::new(Code::Empty, entry.key_span, "this step tells nobody")
-                .label("at least one, please")
-                .help("name channels of `notifications`: `tell: [NAME]`, or remove the step"),
-        );
-    }
-    fields.finish();
-    step
-}
-
 /// One person: `NAME: {…}`.
 pub(super) fn person<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Person {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("person `{}`", entry.key), &PERSON);
@@ -156,10 +138,45 @@ pub(super) fn agent<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Agent {
     Agent { name: entry.key.to_string(), location, role }
 }
 
-pub(super) fn coordination<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Option<Coordination> {
+pub(super) fn coordination<'a>(cx: &'a Cx<'a>, entry: &'a Entry, lateness: Duration) -> Option<Coordination> {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "the coordination", &COORDINATION);
     let store = fields.word("store", &StoreKind::ALL, StoreKind::word);
     let location = fields.take("location").map(|it| location_at(cx, it));
+    let leased = fields.take("lease");
+    let lease = lease(cx, leased, entry.key_span, lateness);
+    let alone = fields.word("alone", &Alone::ALL, Alone::word).unwrap_or(Alone::Hold);
     fields.finish();
-    Some(Coordination { store: store?, location: location? })
+    Some(Coordination { store: store?, location: location?, lease, alone })
+}
+
+/// An agent that was stopped must be awake, and find that its lease is over, before anybody else gets it.
+fn lease<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>, at: Span, lateness: Duration) -> Lease {
+    let at = entry.map_or(at, |it| it.key_span);
+    let mut fields = Fields::open(cx, entry.map(|it| &it.node), at, "this lease", &LEASE);
+    let lease =
+        Lease { renew: fields.duration("renew"), expires: fields.duration("expires"), drift: fields.duration("drift") };
+    let span = fields.place("expires").unwrap_or(at);
+    fields.finish();
+    let (renew, expires, drift) = (lease.renew, lease.expires, lease.drift);
+    let takes = renew + lateness + drift;
+    let sum = || {
+        let parts = [("renew", renew), ("the allowance lateness", lateness), ("drift", drift)];
+        parts.map(|(name, it)| format!("{name} {}", show_duration(it))).join(" + ")
+    };
+    if takes >= expires {
+        let message = format!("a lease of {} is over before it is renewed", show_duration(expires));
+        cx.report(
+            Finding::new(Code::LeaseTooShort, span, message)
+                .label(format!("{} are {}", sum(), show_duration(takes)))
+                .help(format!("write more than {}: `expires: {}`", show_duration(takes), show_duration(takes * 2))),
+        );
+    } else if takes + renew >= expires {
+        let message = format!("a lease of {} is lost with one answer", show_duration(expires));
+        cx.report(
+            Finding::new(Code::LeaseOneTry, span, message)
+                .label("too short for a second try")
+                .help(format!("let two tries fit: `expires: {}`", show_duration((takes + renew) * 3 / 2))),
+        );
+    }
+    lease
 }

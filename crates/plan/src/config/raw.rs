@@ -15,6 +15,7 @@ use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::Span;
 use crate::location::{Location, SharedPart};
+use crate::notification::{NoticeLevel, QuietTime};
 use crate::observation::Health;
 use crate::policy::{Allowances, Guards, Mode, OnJournalLoss, Person, Site, SiteGuards};
 use crate::prepared::Prepared;
@@ -38,6 +39,7 @@ pub(crate) struct File {
     pub(crate) controls: Vec<RawControl>,
     pub(crate) notifications: Vec<RawChannel>,
     pub(crate) escalation: Vec<RawEscalation>,
+    pub(crate) quiet: Vec<QuietTime>,
     pub(crate) guards: SiteGuards,
     pub(crate) prepared: Vec<(Prepared, Span)>,
     pub(crate) rules: Vec<RawRule>,
@@ -137,7 +139,7 @@ pub(crate) struct RawRung {
 pub(crate) enum RawHow {
     Restart { timeout: Duration, attempts: u32, retry: Option<BackOff> },
     Failover { standby: Option<At<String>>, fence: Option<Span>, accept: Option<Span> },
-    Run { strategy: Strategy, backup: Option<At<String>>, run: RawRun },
+    Run { strategy: Strategy, backup: Option<At<String>>, run: Box<RawRun> },
 }
 
 pub(crate) struct RawRun {
@@ -205,6 +207,8 @@ pub(crate) struct RawChannel {
     pub(crate) name: At<String>,
     pub(crate) action: Option<Action>,
     pub(crate) location: Option<Location>,
+    pub(crate) levels: Vec<NoticeLevel>,
+    pub(crate) repeat: Option<Duration>,
 }
 
 pub(crate) struct RawEscalation {

@@ -102,6 +102,8 @@ impl Page {
             Kind::Duration => "duration".to_owned(),
             Kind::Positive => "duration > 0".to_owned(),
             Kind::Ttl => "duration, whole seconds".to_owned(),
+            Kind::TimeOfDay => "time of day".to_owned(),
+            Kind::UtcOffset => "offset from UTC".to_owned(),
             Kind::Percent => "percent".to_owned(),
             Kind::HostPort => "`HOST:PORT`".to_owned(),
             Kind::Socket => "`IP:PORT`".to_owned(),

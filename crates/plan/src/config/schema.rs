@@ -150,6 +150,8 @@ impl Definitions {
             Kind::Flag => filled_in(&json!({ "type": "boolean" })),
             Kind::Number(least, most) => filled_in(&json!({ "type": "integer", "minimum": least, "maximum": most })),
             Kind::Duration | Kind::Ttl => text(DURATION),
+            Kind::TimeOfDay => text(r"^([01]\d|2[0-3]):[0-5]\d$"),
+            Kind::UtcOffset => text(r"^[+-](0\d|1[0-3]):[0-5]\d$|^[+-]14:00$"),
             Kind::Positive => text(ABOVE_ZERO),
             Kind::Percent => json!({ "anyOf": [
                 { "type": "number", "exclusiveMinimum": 0, "maximum": 100 },
@@ -214,6 +216,8 @@ const fn unit(kind: Kind) -> &'static str {
     match kind {
         Kind::Duration | Kind::Positive => " A duration with units: `250ms`, `1m30s`, `2h`, `7d`.",
         Kind::Ttl => " A duration in whole seconds: `5s`.",
+        Kind::TimeOfDay => " Hours and minutes: `\"22:00\"`.",
+        Kind::UtcOffset => " A sign, hours and minutes: `\"+01:00\"`.",
         Kind::Percent => " In percent.",
         Kind::Path => " A relative path starts from the file that it stands in.",
         Kind::Argv => " A list: no shell takes it apart.",
@@ -249,6 +253,10 @@ fn typed(text: &str) -> Value {
         "true" => json!(true),
         "false" => json!(false),
         "{}" => json!({}),
+        _ if text.starts_with('[') => {
+            let words = text.trim_matches(['[', ']']).split(", ").filter(|it| !it.is_empty());
+            json!(words.collect::<Vec<_>>())
+        }
         _ => match text.parse::<u64>() {
             Ok(number) => json!(number),
             Err(_) => json!(text.trim_matches('"')),

@@ -1,10 +1,10 @@
 //! Lowering the file as a whole.
 
-use super::actions::notification;
 use super::components::{component, location, standby, witness};
 use super::controls;
 use super::fields::{self, At, Cx, Fields, items, named};
 use super::grammar::{ALLOWANCES, Kind, PLAN, SITE, TRAFFIC, VARIABLE};
+use super::notifications::{self, notification};
 use super::operation;
 use super::raw::File;
 use super::routes::{listen, route};
@@ -82,11 +82,15 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
         notifications: section(&mut fields, "notifications").iter().map(|it| notification(cx, it)).collect(),
         escalation: fields
             .read("escalation", items)
-            .map(|it| it.iter().map(|it| operation::escalation_step(cx, it)).collect())
+            .map(|it| it.iter().map(|it| notifications::escalation_step(cx, it)).collect())
+            .unwrap_or_default(),
+        quiet: fields
+            .read("quiet", items)
+            .map(|it| it.iter().filter_map(|it| notifications::quiet_time(cx, it)).collect())
             .unwrap_or_default(),
         people: section(&mut fields, "people").iter().map(|it| operation::person(cx, it)).collect(),
         agents: section(&mut fields, "agents").iter().map(|it| operation::agent(cx, it)).collect(),
-        coordination: fields.take("coordination").and_then(|it| operation::coordination(cx, it)),
+        coordination: fields.take("coordination").and_then(|it| operation::coordination(cx, it, allowances.lateness)),
         idle: IDLE.into_iter().filter_map(|name| Some(At { value: name, span: fields.key_place(name)? })).collect(),
         site,
     };
@@ -95,7 +99,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
 }
 
 /// Sections that are checked and proved, and that the agent does not act on.
-const IDLE: [&str; 8] = ["rules", "evacuations", "drills", "escalation", "guards", "agents", "coordination", "cache"];
+const IDLE: [&str; 7] = ["rules", "evacuations", "drills", "guards", "agents", "coordination", "cache"];
 
 /// The entries of a mapping from names to things.
 fn section<'a>(fields: &mut Fields<'a>, name: &'static str) -> &'a [Entry] {

@@ -4,6 +4,7 @@
 //! Every finding names the numbers and a change that can be pasted. Where two of them would say the same, the one that is
 //! nearer to the cause speaks. All of it takes a time that is linear in the plan.
 
+mod agents;
 mod backups;
 mod evacuations;
 mod ladder;
@@ -76,6 +77,7 @@ pub(crate) fn lint(plan: &Plan, places: &Places, outline: &Outline) -> Vec<Findi
     witnesses::lint(&reading, &mut findings);
     ladder::lint(&reading, &mut findings);
     people::lint(&reading, &mut findings);
+    agents::lint(&reading, &mut findings);
     shared_fate::lint(&reading, &mut findings);
     evacuations::lint(&reading, &mut findings);
     findings

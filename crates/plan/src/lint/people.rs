@@ -8,6 +8,7 @@ use crate::ComponentIx;
 use crate::component::{Component, Criticality};
 use crate::config::scalar::show_duration;
 use crate::finding::{Code, Finding};
+use crate::notification::{NoticeLevel, QuietTime};
 use crate::policy::Mode;
 
 const CHANNEL: &str = "add `notifications: { on-call: { send: { webhook: { url: \"https://ALERTS/hook\" } } } }`";
@@ -19,6 +20,8 @@ pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
     } else {
         findings.extend(channels_with_the_zone(reading));
         findings.extend(escalation(reading));
+        findings.extend(heard_nothing(reading));
+        findings.extend(quiet_questions(reading));
     }
     for (ix, component) in reading.components() {
         findings.extend(late_approval(reading, ix, component));
@@ -93,6 +96,42 @@ fn escalation(reading: &Reading<'_>) -> Option<Finding> {
         .label("nobody else is told when nobody answers")
         .reason("whoever did not answer the first notice may not be able to answer the next one either")
         .help("add a step that tells somebody else: `- { after: 15m, tell: [ANOTHER] }`"),
+    )
+}
+
+/// Channels that want nothing by themselves and that no escalation tells.
+fn heard_nothing(reading: &Reading<'_>) -> Vec<Finding> {
+    let escalated: BTreeSet<usize> = reading.plan.escalation.iter().flat_map(|it| it.tell.iter().copied()).collect();
+    let deaf = reading.plan.notifications.iter().enumerate();
+    deaf.filter(|(at, it)| it.levels.is_empty() && !escalated.contains(at))
+        .map(|(_, it)| {
+            let at = reading.outline.at(&["notifications", &it.name, "levels"]);
+            Finding::new(Code::HeardNothing, at, format!("`{}` is never told anything", it.name))
+                .label("wants no level, and no escalation tells it")
+                .help(format!("name it in an escalation: `- {{ after: 15m, tell: [{}] }}`; or give it levels", it.name))
+        })
+        .collect()
+}
+
+/// A question to a person that may be asked, and expire, while nobody is told.
+fn quiet_questions(reading: &Reading<'_>) -> Option<Finding> {
+    let holds = |it: &&QuietTime| it.holds.contains(&NoticeLevel::Warning);
+    let (nth, quiet) =
+        reading.plan.quiet.iter().enumerate().filter(|(_, it)| holds(it)).max_by_key(|(_, it)| it.length())?;
+    let asks = |it: &&Component| it.guards.approval.as_ref().is_some_and(|it| it.expires < quiet.length());
+    let component = reading.components().map(|(_, it)| it).find(asks)?;
+    let expires = component.guards.approval.as_ref().map(|it| it.expires).unwrap_or_default();
+    let message = format!(
+        "a question about `{}` stands for {}, and may be held back for {}",
+        component.name,
+        show_duration(expires),
+        show_duration(quiet.length())
+    );
+    Some(
+        Finding::new(Code::QuietQuestion, reading.outline.at(&["quiet", &nth.to_string()]), message)
+            .label("asked in this time, nobody hears of it before it expires")
+            .other(reading.at(component, &["guards", "approval", "expires"]), "then the recovery has failed")
+            .help("let warnings through: `holds: [info]`; or let the question stand until the morning"),
     )
 }
 

@@ -49,7 +49,7 @@ impl Journal {
     }
 }
 
-fn open(cx: &Cx) -> Result<Reader, Failure> {
+pub(crate) fn open(cx: &Cx) -> Result<Reader, Failure> {
     Reader::open(&cx.state).map_err(|error| {
         let failure = Failure::unreachable(causes(&error));
         match error {
@@ -66,7 +66,7 @@ fn open(cx: &Cx) -> Result<Reader, Failure> {
 }
 
 /// A record on the way can't be trusted.
-fn broken(error: &ChainError) -> Failure {
+pub(crate) fn broken(error: &ChainError) -> Failure {
     let text = format!("the journal is broken: {}", causes(error));
     match error {
         ChainError::Unreadable { .. } => Failure::unreachable(text).help("the disk, or the file, is damaged"),

@@ -170,10 +170,18 @@ pub(crate) static GUARDS: Shape = Shape {
     rules: &[],
 };
 
-static GUARD_FIELDS: [Field; 2] = [
+static GUARD_FIELDS: [Field; 3] = [
     field("cool_down", Kind::Duration, "from the end of one recovery to the beginning of the next").or("10m"),
     field("approval", Kind::Map(&APPROVAL), "a person must approve").such_as("{ expires: 15m }"),
+    field("observers", Kind::Map(&OBSERVERS), "how many agents must see it down").such_as("{ need: 2 }"),
 ];
+
+pub(crate) static OBSERVERS: Shape = Shape {
+    name: "observers",
+    doc: "several agents must see it down, and none of them healthy",
+    fields: &[&[field("need", Kind::Number(2, 100), "how many agents, the one that decides among them").needed("2")]],
+    rules: &[],
+};
 
 pub(crate) static APPROVAL: Shape = Shape {
     name: "approval",

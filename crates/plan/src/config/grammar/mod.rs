@@ -128,6 +128,10 @@ pub(crate) enum Kind {
     Positive,
     /// Whole seconds up to a day.
     Ttl,
+    /// Hours and minutes of the clock on the wall.
+    TimeOfDay,
+    /// How far a clock is ahead of UTC.
+    UtcOffset,
     /// A percentage with up to four digits behind the point.
     Percent,
     /// A host (address or name) and a port.

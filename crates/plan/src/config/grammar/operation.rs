@@ -1,10 +1,11 @@
 //! Operation: guards of the site, rules, evacuations, drills, who is told, further agents, what is prepared.
 
 use super::{Field, Kind, LOCATION, MESSENGER, PLACE, PROBE, Rule, Shape, field, words};
-use crate::agents::{AgentRole, StoreKind};
+use crate::agents::{AgentRole, Alone, StoreKind};
 use crate::config::controls::plane_words;
 use crate::drill::DrillKind;
 use crate::evacuation::Variant;
+use crate::notification::NoticeLevel;
 use crate::observation::Scenario;
 
 pub(crate) static VARIABLE: Shape = Shape {
@@ -212,10 +213,32 @@ pub(crate) static NOTIFICATION: Shape = Shape {
     rules: &[],
 };
 
-static NOTIFICATION_FIELDS: [Field; 2] = [
+static NOTIFICATION_FIELDS: [Field; 4] = [
     field("send", Kind::One(&MESSENGER), "what carries it")
         .needed("{ webhook: { url: \"https://alerts.example.com/hook\" } }"),
     field("location", Kind::Map(&LOCATION), "where what carries it lives").such_as("{ region: potsdam }"),
+    field(
+        "levels",
+        Kind::Words(words!(NoticeLevel)),
+        "what it is told by itself; `[]`: nothing, unless an escalation tells it",
+    )
+    .or("[info, warning, error]"),
+    field("repeat", Kind::Positive, "after how long what still stands is said again, until somebody acknowledges it")
+        .such_as("30m"),
+];
+
+pub(crate) static QUIET: Shape = Shape {
+    name: "quiet time",
+    doc: "a part of each day in which only what is loud is told; what was held back is told when it ends",
+    fields: &[&QUIET_FIELDS],
+    rules: &[],
+};
+
+static QUIET_FIELDS: [Field; 4] = [
+    field("from", Kind::TimeOfDay, "when it begins, as the clock on the wall shows it").needed("\"22:00\""),
+    field("until", Kind::TimeOfDay, "when it ends; not after `from`: on the next day").needed("\"07:00\""),
+    field("offset", Kind::UtcOffset, "how far that clock is ahead of UTC; it knows no summer time").or("\"+00:00\""),
+    field("holds", Kind::Words(words!(NoticeLevel)), "what is held back").or("[info, warning]"),
 ];
 
 pub(crate) static ESCALATION_STEP: Shape = Shape {
@@ -240,8 +263,24 @@ pub(crate) static COORDINATION: Shape = Shape {
     rules: &[],
 };
 
-static COORDINATION_OWN: [Field; 2] = [
+static COORDINATION_OWN: [Field; 4] = [
     field("store", Kind::Word(words!(StoreKind)), "what keeps them").needed("etcd"),
     field("location", Kind::Map(&LOCATION), "where it lives: for a replicated store what takes all of it down")
         .needed("{ region: berlin }"),
+    field("lease", Kind::Map(&LEASE), "how long an agent may decide without asking again").or("{}"),
+    field("alone", Kind::Word(words!(Alone)), "what an agent may still do when the store can't be reached").or("hold"),
+];
+
+pub(crate) static LEASE: Shape = Shape {
+    name: "lease",
+    doc: "how long an agent may decide without asking again; `renew`, the allowance `lateness` and `drift` together are less than `expires`",
+    fields: &[&LEASE_FIELDS],
+    rules: &[],
+};
+
+static LEASE_FIELDS: [Field; 3] = [
+    field("renew", Kind::Positive, "how often the agent that decides asks for it again").or("2s"),
+    field("expires", Kind::Positive, "how long it lasts from when it was asked for").or("10s"),
+    field("drift", Kind::Duration, "how much the clocks of the agent and of the store may drift apart meanwhile")
+        .or("500ms"),
 ];

@@ -1,7 +1,8 @@
 //! The plan as a whole, and where it runs.
 
 use super::{
-    AGENT, CACHE_ENTRY, CONTROL_PLANE, COORDINATION, DRILL, ESCALATION_STEP, EVACUATION, PERSON, SITE_GUARDS, VARIABLE,
+    AGENT, CACHE_ENTRY, CONTROL_PLANE, COORDINATION, DRILL, ESCALATION_STEP, EVACUATION, PERSON, QUIET, SITE_GUARDS,
+    VARIABLE,
 };
 use super::{
     COMPONENT, CREDENTIAL, Field, Kind, NOTIFICATION, Presence, ROUTE, RULE, STANDBY, Shape, WITNESS, field, words,
@@ -29,7 +30,7 @@ static PLAN_OWN: [Field; 8] = [
 ];
 
 /// What an included file may hold, too.
-static SECTIONS: [Field; 17] = [
+static SECTIONS: [Field; 18] = [
     field("variables", Kind::Named(&VARIABLE), "what is taken from the environment, by name, and used as `${NAME}`"),
     field("components", Kind::Named(&COMPONENT), "what is bound to one location").needed("{ orders-db: { … } }"),
     field("standbys", Kind::Named(&STANDBY), "what can take over"),
@@ -44,6 +45,7 @@ static SECTIONS: [Field; 17] = [
     field("drills", Kind::Named(&DRILL), "rehearsals, and how often they are due"),
     field("notifications", Kind::Named(&NOTIFICATION), "who is told, and how"),
     field("escalation", Kind::List(&ESCALATION_STEP), "who is told next when nobody answers"),
+    field("quiet", Kind::List(&QUIET), "when people are left in peace, unless it is loud"),
     field("people", Kind::Named(&PERSON), "who may approve what, by the name of the user on the agent's machine"),
     field("agents", Kind::Named(&AGENT), "agents beside the one that decides"),
     field("coordination", Kind::Map(&COORDINATION), "where leases live when several agents may decide"),
@@ -61,7 +63,7 @@ static PART_OWN: [Field; 1] =
     [field("version", Kind::Version, "of this grammar; the including file's, if it is not said")];
 
 /// The sections, none of which must be in every file.
-static PART_SECTIONS: [Field; 17] = {
+static PART_SECTIONS: [Field; 18] = {
     let mut sections = SECTIONS;
     sections[1].presence = Presence::Optional;
     sections
