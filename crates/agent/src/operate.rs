@@ -194,6 +194,8 @@ impl Agent {
                     traffic.serve(table);
                 }
             }
+            // No network carries leases yet, so that no agent asks for one.
+            Todo::AskLease => {}
             Todo::Log(line) => log(&line),
             Todo::Notify(telling) => self.notify(telling),
         }
@@ -356,6 +358,7 @@ impl Agent {
             journal: api::Journal { seq, hash, waiting: self.ledger.waiting.clone(), lost: self.ledger.lost.clone() },
             traffic: view::traffic(state, self.traffic_report.as_deref(), self.traffic_lost.as_deref()),
             paused: state.paused.as_ref().filter(|it| it.until > now).map(view::pause),
+            incidents: view::incidents(state),
             components: view::components(engine, now),
             control_planes: view::control_planes(engine),
             notices: view::notice_count(state),

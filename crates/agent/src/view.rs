@@ -7,7 +7,7 @@ use mainstay_engine::breaker::Hold;
 use mainstay_engine::command::{Command, Override};
 use mainstay_engine::record::{Completion, Ended, RecoveryId};
 use mainstay_engine::state::notices::Notice;
-use mainstay_engine::state::{Control, Pause, Recovery, RecoveryStatus, State, StepLog};
+use mainstay_engine::state::{Control, Incident, Pause, Recovery, RecoveryStatus, State, StepLog};
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_engine::{Engine, WaitingOn};
 use mainstay_plan::control::ControlPlane;
@@ -87,6 +87,19 @@ fn probe(engine: &Engine, ix: ProbeIx) -> api::Probe {
         latency_ns: watch.latency.map(nanos),
         failures: watch.failures,
     }
+}
+
+/// Zones and regions that are lost.
+pub(crate) fn incidents(state: &State) -> Vec<api::Incident> {
+    let incident = |it: &Incident| api::Incident {
+        id: it.id.to_string(),
+        scenario: it.scenario.word().to_owned(),
+        lost: state.topology.domain(it.domain).name(),
+        opened_ns: it.opened.as_nanos(),
+        evidence: it.evidence.clone(),
+        open: state.open_recoveries().filter(|open| open.incident == Some(it.id)).count(),
+    };
+    state.incidents.values().map(incident).collect()
 }
 
 /// The traffic process and its routes.
@@ -200,6 +213,8 @@ fn recovery(state: &State, recovery: &Recovery, now: Time) -> api::Recovery {
         scenario: recovery.planned().map_or(recovery.scenario.word(), |_| "planned").to_owned(),
         planned: recovery.planned().map(|it| format!("by {}: {}", it.by, it.reason)),
         stopped_ns: recovery.planned().and_then(|_| stopped(state, recovery)).map(nanos),
+        evidence: recovery.evidence.clone(),
+        incident: recovery.incident.map(|it| it.to_string()),
         status: recovery.status.word().to_owned(),
         detected_ns: recovery.opened.as_nanos(),
         last_good_ns: recovery.last_good.map(Time::as_nanos),

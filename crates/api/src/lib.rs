@@ -51,6 +51,9 @@ pub struct Status {
     pub traffic: Option<Traffic>,
     /// The pause of everything, if there is one.
     pub paused: Option<Pause>,
+    /// Zones and regions that are lost.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
     /// In the order of the plan.
     pub components: Vec<Component>,
     /// What actions need beside hosts, and whether it is known to be down.
@@ -61,6 +64,23 @@ pub struct Status {
     pub notices: NoticeCount,
     /// What is wrong with the agent itself, as sentences; empty when nothing is.
     pub trouble: Vec<String>,
+}
+
+/// A zone or a region that is lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// `i17`: the number of the record that opened it.
+    pub id: String,
+    /// `availability_zone_failure` or `region_failure`.
+    pub scenario: String,
+    /// What is lost: `berlin/hall-1`.
+    pub lost: String,
+    /// When it was recognised.
+    pub opened_ns: Nanos,
+    /// Why it is called lost.
+    pub evidence: Vec<String>,
+    /// How many recoveries in it are open.
+    pub open: usize,
 }
 
 /// The agent.
@@ -384,6 +404,12 @@ pub struct Recovery {
     /// For how long clients could not write, where it was planned and got so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_ns: Option<u64>,
+    /// Why it is classified so.
+    #[serde(default)]
+    pub evidence: Vec<String>,
+    /// The incident that it belongs to.
+    #[serde(default)]
+    pub incident: Option<String>,
     /// `failure_detected`, `recovery_initiated`, `recovery_in_progress`, `recovery_completed`, `recovery_failed`.
     pub status: String,
     /// When it was recognised.
@@ -474,7 +500,7 @@ pub enum Command {
     Approve {
         /// The recovery, `r17`.
         recovery: String,
-        /// Guards that are overruled: `witnesses`, `dependency`, `observe-mode`, `cool-down`, `journal-lost`, `rpo`.
+        /// Guards that are overruled: `witnesses`, `dependency`, `observe-mode`, `cool-down`, `journal-lost`, `rpo`, `lease`, `observers`.
         overrides: Vec<String>,
         /// Whether the step whose outcome is unknown was done.
         outcome: Option<bool>,

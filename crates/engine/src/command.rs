@@ -146,6 +146,10 @@ pub enum Override {
     Witnesses,
     /// Act although it is not known yet whether more failed than this instance.
     Correlation,
+    /// Act although others of the evacuation are before it.
+    Turn,
+    /// Take over although the evacuation says that there is no room.
+    Capacity,
     /// Act although what it depends on is not healthy.
     Dependency,
     /// Act although the mode is `observe`.
@@ -156,18 +160,26 @@ pub enum Override {
     JournalLost,
     /// Accept that more data may be lost than the objective says.
     Rpo,
+    /// Act although another agent may have the lease.
+    Lease,
+    /// Act although too few agents see it down.
+    Observers,
 }
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 7] = [
+    pub const ALL: [Override; 11] = [
         Override::Witnesses,
         Override::Correlation,
+        Override::Turn,
+        Override::Capacity,
         Override::Dependency,
         Override::ObserveMode,
         Override::CoolDown,
         Override::JournalLost,
         Override::Rpo,
+        Override::Lease,
+        Override::Observers,
     ];
 
     /// The word for it on the command line.
@@ -175,11 +187,15 @@ impl Override {
         match self {
             Override::Witnesses => "witnesses",
             Override::Correlation => "correlation",
+            Override::Turn => "turn",
+            Override::Capacity => "capacity",
             Override::Dependency => "dependency",
             Override::ObserveMode => "observe-mode",
             Override::CoolDown => "cool-down",
             Override::JournalLost => "journal-lost",
             Override::Rpo => "rpo",
+            Override::Lease => "lease",
+            Override::Observers => "observers",
         }
     }
 }

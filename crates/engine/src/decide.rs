@@ -6,6 +6,7 @@ use mainstay_plan::observation::Health;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::guard;
+use crate::lease::Role;
 use crate::record::{Body, Completion, PhaseName};
 use crate::recover::{self, Choice};
 use crate::scenario;
@@ -16,6 +17,10 @@ use crate::waiting::WaitingOn;
 /// The next decision about a component, or `None` when there is nothing to decide now.
 pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
     let Some(recovery) = &state.components[component.index()].recovery else {
+        // Whoever has the lease recovers it, and says so.
+        if state.leadership.role == Role::Follower {
+            return None;
+        }
         return (rejoin(state, component).or_else(|| detect(state, component)))
             .or_else(|| switch::begin(state, component, now));
     };
@@ -31,6 +36,12 @@ pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
         RecoveryStatus::RecoveryInitiated | RecoveryStatus::RecoveryInProgress => recover::next(state, recovery, now),
         RecoveryStatus::RecoveryCompleted | RecoveryStatus::RecoveryFailed => None,
     }?;
+    if begins_something(&next)
+        && recovery.aborted.is_none()
+        && let Some(waiting) = guard::lease(state, recovery, now)
+    {
+        return hold(recovery, waiting);
+    }
     match &recovery.paused {
         Some((by, reason)) if recovery.aborted.is_none() && begins_something(&next) => {
             hold(recovery, WaitingOn::RecoveryPaused { by: by.clone(), reason: reason.clone() })

@@ -8,14 +8,16 @@ use mainstay_plan::{ComponentIx, ControlIx, DomainIx, Plan, Time};
 
 use crate::command::{Command, Refusal};
 use crate::effect::Effect;
+use crate::evacuation::Rank;
 use crate::gate::Gate;
 use crate::input::Input;
+use crate::lease::{May, Tenure};
 use crate::observe::Soft;
 use crate::record::{Body, Ended, Record, ReportedTarget};
 use crate::scenario::{self, Question};
 use crate::state::State;
 use crate::state::concerned::Concerned;
-use crate::{ENGINE_VERSION, breaker, decide, outbox, route};
+use crate::{ENGINE_VERSION, breaker, decide, lease, outbox, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
 /// whatever needs more is a loop, and goes on at the next tick rather than never ending this one.
@@ -42,6 +44,7 @@ pub struct Engine {
     soft: Soft,
     gate: Gate,
     inbox: Vec<Pending>,
+    tenure: Tenure,
     /// When the last tick asked to be called again: being called much later means that we were late.
     wake_by: Option<Time>,
 }
@@ -55,6 +58,8 @@ pub enum WakeReason {
     Deadline(ComponentIx),
     /// People are to be told something, or a channel is tried again.
     NoticeDue,
+    /// The lease is to be renewed, or laid down.
+    Lease,
 }
 
 #[derive(Debug)]
@@ -80,14 +85,30 @@ impl Engine {
         core.state.doubted.clear();
         let adopt = (core.state.adopted.as_deref() != Some(plan.hash.as_str()))
             .then(|| Pending::NewPlan(plan.clone(), base_dir.to_owned()));
-        let started = Pending::Fact(Body::AgentStarted { engine: ENGINE_VERSION, version: version.to_owned() });
+        let (engine, version) = (ENGINE_VERSION, version.to_owned());
+        let started = Pending::Fact(Body::AgentStarted { engine, version, coordinated: false });
         Engine {
+            tenure: Tenure::new(core.state.leadership.clone(), now),
             gate: Gate::new(core.state.seq),
             core,
             soft: Soft::new(&plan, now),
             inbox: adopt.into_iter().chain([started]).collect(),
             wake_by: None,
         }
+    }
+
+    /// This agent asks a store who may decide, as the plan's `coordination` says. Without a call of this it is the only one
+    /// that decides. Call it before the first tick.
+    #[must_use]
+    pub fn coordinated(mut self) -> Engine {
+        let coordinates = self.core.state.plan.coordination.is_some();
+        for pending in &mut self.inbox {
+            if let Pending::Fact(Body::AgentStarted { coordinated, .. }) = pending {
+                *coordinated = coordinates;
+            }
+        }
+        self.tenure.start(coordinates);
+        self
     }
 
     /// Takes in a fact; never decides.
@@ -119,6 +140,30 @@ impl Engine {
                 }
                 Body::Told { channel, notice, nth, ended: ended(outcome) }
             }
+            Input::LeaseGranted { epoch, asked } => {
+                let changed = self.tenure.granted(&self.core.state.plan, now, epoch, asked);
+                self.inbox.extend(changed.map(Pending::Fact));
+                return;
+            }
+            Input::LeaseHeld { by, epoch } => {
+                let changed = self.tenure.held(&by, epoch);
+                self.inbox.extend(changed.map(Pending::Fact));
+                return;
+            }
+            Input::StoreGone { reason } => {
+                let changed = self.tenure.store_gone(&reason);
+                self.inbox.extend(changed.map(Pending::Fact));
+                return;
+            }
+            Input::PeerObserved { agent, instance, health, asked } => {
+                self.soft.take_peer(&self.core.state, agent, &instance, health, asked);
+                return;
+            }
+            Input::PeerOrder { from, epoch, what } => {
+                let (taken, changed) = self.tenure.seen(epoch, &format!("an order of {from}"));
+                self.inbox.extend(changed.map(Pending::Fact));
+                Body::PeerOrder { from, epoch, what, taken }
+            }
             Input::Stopping { reason } => Body::AgentStopped { reason },
         };
         self.inbox.push(Pending::Fact(fact));
@@ -133,9 +178,12 @@ impl Engine {
         let mut ours = route::published(state);
         ours.sort_by(|a, b| (&a.route, &a.instance).cmp(&(&b.route, &b.instance)));
         if epoch > state.routing.epoch || (epoch > 0 && epoch == state.routing.epoch && targets != ours) {
+            let what = format!("the table that traffic process `{process}` serves");
+            let (_, changed) = self.tenure.seen(lease::of_table(epoch), &what);
+            self.inbox.extend(changed.map(Pending::Fact));
             return Body::TrafficAhead { process, epoch, targets };
         }
-        if state.routing.epoch > 0 {
+        if state.routing.epoch > 0 && state.leadership.may(&state.plan) != May::Nothing {
             self.gate.send_table(state);
         }
         let done = if epoch == state.routing.epoch { epoch.saturating_sub(1) } else { epoch };
@@ -145,6 +193,8 @@ impl Engine {
     /// Decides, and says what is to be done. `now` must not be before the last call's.
     pub fn tick(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.notice_lateness(now);
+        let over = self.tenure.look(&self.core.state.plan, now);
+        self.inbox.extend(over.map(Pending::Fact));
         for pending in std::mem::take(&mut self.inbox) {
             match pending {
                 Pending::Fact(fact) => self.record(now, fact, effects),
@@ -173,6 +223,9 @@ impl Engine {
             self.record(now, fact, effects);
         }
         self.gate.release(effects);
+        if self.tenure.asks(&self.core.state.plan, now) {
+            effects.push(Effect::AskLease);
+        }
         self.soft.emit_due(&self.core.state.plan, now, effects);
         self.wake_by = self.next_wakeup().map(|it| it.0);
     }
@@ -182,7 +235,8 @@ impl Engine {
         let probe = self.soft.next_due().map(|at| (at, WakeReason::ProbeDue));
         let deadline = self.core.timers.first().map(|(at, component)| (*at, WakeReason::Deadline(*component)));
         let notice = outbox::next_time(&self.core.state).map(|at| (at, WakeReason::NoticeDue));
-        [probe, deadline, notice].into_iter().flatten().min()
+        let lease = self.tenure.wakes(&self.core.state.plan).map(|at| (at, WakeReason::Lease));
+        [probe, deadline, notice, lease].into_iter().flatten().min()
     }
 
     /// What lasts.
@@ -287,6 +341,9 @@ pub(crate) struct Core {
     dirty: BTreeSet<ComponentIx>,
     controls_dirty: BTreeSet<ControlIx>,
     dirty_domains: BTreeSet<DomainIx>,
+    /// Components that could begin to be recovered as part of an evacuation.
+    in_turn: BTreeSet<(Rank, ComponentIx)>,
+    everybody_was_asked: bool,
     /// Components that wait for the word of a domain, by when they failed.
     asking: BTreeSet<(DomainIx, Time, ComponentIx)>,
     asking_of: BTreeMap<ComponentIx, (DomainIx, Time)>,
@@ -309,6 +366,8 @@ impl Core {
             dirty: BTreeSet::new(),
             controls_dirty: BTreeSet::new(),
             dirty_domains: BTreeSet::new(),
+            in_turn: BTreeSet::new(),
+            everybody_was_asked: false,
             asking: BTreeSet::new(),
             asking_of: BTreeMap::new(),
             routes_dirty: true,
@@ -346,6 +405,11 @@ impl Core {
             Concerned::Nobody => {}
             Concerned::Outbox => return seq,
         }
+        self.dirty.extend(self.state.next_in_turn());
+        if std::mem::take(&mut self.state.room_freed) {
+            self.dirty
+                .extend(self.state.open_recoveries().filter(|it| !it.evacuations.is_empty()).map(|it| it.component));
+        }
         self.routes_dirty = true;
         seq
     }
@@ -375,6 +439,9 @@ impl Core {
             while let Some(component) = self.next_dirty(now, &mut decided) {
                 for _ in 0..DECISIONS_A_TICK {
                     let Some(body) = decide::next(&self.state, component, now) else { break };
+                    if self.goes_in_turn(component, &body) {
+                        break;
+                    }
                     self.push(now, body, &mut decided);
                     self.move_breakers(now, &mut decided);
                 }
@@ -428,7 +495,22 @@ impl Core {
                 self.ask_again(domain, Time::MAX);
             }
         }
+        if self.dirty.is_empty() {
+            self.everybody_was_asked = true;
+            return self.in_turn.pop_first().map(|it| it.1);
+        }
+        self.everybody_was_asked = false;
         self.dirty.pop_first()
+    }
+
+    /// Who begins in an evacuation is settled when everybody who could has been looked at.
+    fn goes_in_turn(&mut self, component: ComponentIx, body: &Body) -> bool {
+        if self.everybody_was_asked || !matches!(body, Body::RecoveryInitiated { .. }) {
+            return false;
+        }
+        let rank = self.state.rank(component);
+        self.in_turn.extend(rank.map(|it| (it, component)));
+        rank.is_some()
     }
 
     fn look_at_domains_of(&mut self, component: ComponentIx) {

@@ -10,11 +10,13 @@ use crate::breaker::Breaker;
 
 mod probe;
 mod recovery;
+mod step;
 mod traffic;
 
 pub(crate) use probe::after;
 pub use probe::{ProbeHealth, Told};
 pub use recovery::{RecoveryInput, RecoveryLife};
+pub use step::{StepInput, StepLife, StepState};
 pub use traffic::{Standing, TrafficProcess, TrafficWord};
 
 /// A state machine.
@@ -89,5 +91,12 @@ impl Table {
 
 /// Every machine of the engine.
 pub fn all() -> Vec<Table> {
-    vec![Table::of::<RecoveryLife>(), Table::of::<ProbeHealth>(), Table::of::<TrafficProcess>(), Table::of::<Breaker>()]
+    vec![
+        Table::of::<RecoveryLife>(),
+        Table::of::<StepLife>(),
+        Table::of::<ProbeHealth>(),
+        Table::of::<TrafficProcess>(),
+        Table::of::<crate::lease::LeaseMachine>(),
+        Table::of::<Breaker>(),
+    ]
 }

@@ -15,11 +15,15 @@ use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, Time};
 
 use crate::effect::Effect;
+use crate::lease::Role;
 use crate::machine::{Told, after};
 use crate::record::{Body, Ended, Evidence, StepRef};
 use crate::scenario::{self, Question};
-use crate::state::{Recovery, State, StepAt};
+use crate::state::{Observed, Recovery, State, StepAt};
 use crate::switch::NEARLY;
+
+/// What another agent saw longer ago than that says nothing about now.
+const PEERS_FRESH: Duration = Duration::from_secs(10);
 
 /// How many lag samples of an instance are kept.
 const SAMPLES: usize = 32;
@@ -50,6 +54,8 @@ pub struct Soft {
     since: Time,
     /// Failures asked before this are not believed.
     believe_since: Time,
+    /// What other agents said last, by instance and agent.
+    peers: BTreeMap<(InstanceIx, String), (Health, Time)>,
     /// Verifications under way.
     verifying: BTreeMap<StepRef, Verification>,
     /// By zone or region: the last good answer from there, by when it was asked.
@@ -102,6 +108,7 @@ impl Soft {
             catching: BTreeSet::new(),
             since: now,
             believe_since: Time::ZERO,
+            peers: BTreeMap::new(),
             verifying: BTreeMap::new(),
             heard: Vec::new(),
         };
@@ -270,6 +277,7 @@ impl Soft {
             let bound = &state.instances[open.bound.index()];
             if bound.health == Health::Down {
                 facts.extend(self.witnesses_answered(state, *component, bound.since));
+                facts.extend(self.observers_answered(state, *component, bound.since, now));
                 facts.extend(self.positions(state, *component, bound.since));
                 facts.extend(self.surroundings(state, *component, now, &mut told));
             }
@@ -302,6 +310,36 @@ impl Soft {
             answered,
             since,
         })
+    }
+
+    /// Takes in what another agent of the plan sees.
+    pub fn take_peer(&mut self, state: &State, agent: String, instance: &str, health: Health, asked: Time) {
+        let Some(ix) = state.instance(instance) else { return };
+        if state.plan.agents.iter().any(|it| it.name == agent) {
+            let newest = self.peers.entry((ix, agent)).or_insert((health, asked));
+            if asked >= newest.1 {
+                *newest = (health, asked);
+            }
+        }
+    }
+
+    /// What the other agents see of what is down here: who sees it down too, and who sees it healthy.
+    fn observers_answered(&self, state: &State, component: ComponentIx, since: Time, now: Time) -> Option<Body> {
+        let planned = state.plan.component(component);
+        if planned.guards.observers.is_none() || state.leadership.role == Role::Sole {
+            return None;
+        }
+        let lasting = &state.components[component.index()];
+        let of_it = (lasting.bound, String::new())..(InstanceIx(lasting.bound.0 + 1), String::new());
+        let fresh = |it: &(&(InstanceIx, String), &(Health, Time))| it.1.1 >= since && now.since(it.1.1) <= PEERS_FRESH;
+        let who = |health: Health| -> Vec<String> {
+            let seen = self.peers.range(of_it.clone()).filter(fresh).filter(|it| it.1.0 == health);
+            seen.map(|it| it.0.1.clone()).collect()
+        };
+        let (down, healthy) = (who(Health::Down), who(Health::Healthy));
+        let observed = Observed { since, down: down.clone(), healthy: healthy.clone() };
+        let known = lasting.observed.as_ref().map_or(down.is_empty() && healthy.is_empty(), |it| *it == observed);
+        (!known).then(|| Body::ObserversAnswered { component: planned.name.clone(), down, healthy, since })
     }
 
     /// The loss that a takeover would mean, bounded by the samples around the failure: one from before it may have grown

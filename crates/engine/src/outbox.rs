@@ -76,6 +76,10 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             let text = "an agent was started, with a journal that can be written".to_owned();
             says(Topic::Journal, Stage::Over, text)
         }
+        Body::LeaseChanged { role, .. } => {
+            of(Topic::Lease, if role.leads_or_follows() { Stage::Over } else { Stage::Stands })
+        }
+        Body::PeerOrder { taken: false, .. } => of(Topic::Lease, Stage::Once),
         Body::TrafficAhead { process, .. } => of(Topic::Traffic(process.clone()), Stage::Once),
         Body::RouteRefused { process, .. } => of(Topic::Traffic(process.clone()), Stage::Stands),
         Body::RouteApplied { process, epoch } if state.routing.refused.is_some() && *epoch >= state.routing.epoch => {
@@ -88,6 +92,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::HealthChanged { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
+        | Body::ObserversAnswered { .. }
         | Body::NeighbourAnswered { .. }
         | Body::DependencyAnswered { .. }
         | Body::PositionFrozen { .. }
@@ -110,6 +115,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::BreakerChanged { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
+        | Body::PeerOrder { .. }
         | Body::Told { .. } => None,
     }
 }
@@ -146,9 +152,8 @@ fn whole_again(state: &State, instance: &str) -> Option<About> {
 /// zone once rather than of each that lived there.
 pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> {
     match body {
-        Body::FailureDetected { incident: Some(_), .. } | Body::Held { waiting: WaitingOn::Correlation { .. }, .. } => {
-            None
-        }
+        Body::FailureDetected { incident: Some(_), .. }
+        | Body::Held { waiting: WaitingOn::Correlation { .. } | WaitingOn::Turn { .. }, .. } => None,
         Body::SwitchStarted { component, to, by, reason, .. } => {
             Some((NoticeLevel::Info, format!("{component}: planned switch to `{to}` by {by}: {reason}")))
         }
@@ -170,6 +175,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         }
         Body::IncidentEnded { incident, why } => Some((NoticeLevel::Info, format!("{incident} is over: {why}"))),
         Body::RecoveryCompleted { recovery, .. } if is_in_incident(state, *recovery) => None,
+        Body::Held { recovery, waiting: WaitingOn::Dependency { .. } } if is_in_incident(state, *recovery) => None,
         Body::Held { recovery, waiting } => {
             let text = format!("{recovery} waits: {waiting}; to overrule: {}", waiting.way_out(*recovery));
             Some((NoticeLevel::Warning, text))
@@ -208,6 +214,13 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
                 "traffic process `{process}` serves epoch {epoch}, later than this journal knows: taken over as it is"
             ),
         )),
+        Body::LeaseChanged { role, epoch, why, .. } => {
+            let level = if role.leads_or_follows() { NoticeLevel::Info } else { NoticeLevel::Warning };
+            Some((level, format!("this agent is {} from here on, epoch {epoch}: {why}", role.word())))
+        }
+        Body::PeerOrder { from, epoch, what, taken: false } => {
+            Some((NoticeLevel::Warning, format!("an order of {from} was refused, its epoch {epoch} is over: {what}")))
+        }
         Body::RouteRefused { process, epoch, reason } => Some((
             NoticeLevel::Error,
             format!("traffic process `{process}` refused the table of epoch {epoch}: {reason}"),
@@ -218,6 +231,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::HealthChanged { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
+        | Body::ObserversAnswered { .. }
         | Body::NeighbourAnswered { .. }
         | Body::DependencyAnswered { .. }
         | Body::PositionFrozen { .. }
@@ -239,6 +253,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::CanaryChanged { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
+        | Body::PeerOrder { .. }
         | Body::Told { .. } => None,
     }
 }

@@ -26,7 +26,8 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
         },
         WaitingOn::Paused { .. } => WaitingOn::Traffic {},
         WaitingOn::Traffic {} => WaitingOn::Correlation { of: "berlin/hall-2".to_owned(), until },
-        WaitingOn::Correlation { .. } => WaitingOn::Dependency { component: "orders-db".to_owned() },
+        WaitingOn::Correlation { .. } => WaitingOn::Turn { evacuation: "hall-2".to_owned(), at_once: 10 },
+        WaitingOn::Turn { .. } => WaitingOn::Dependency { component: "orders-db".to_owned() },
         WaitingOn::Dependency { .. } => WaitingOn::ObserveMode {},
         WaitingOn::ObserveMode {} => WaitingOn::CoolDown { until },
         WaitingOn::CoolDown { .. } => WaitingOn::Approval {
@@ -38,7 +39,7 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
         WaitingOn::Approval { .. } => WaitingOn::JournalLost {},
         WaitingOn::JournalLost {} => WaitingOn::NoRungPossible {
             reasons: vec!["failover_to_standby: `orders-db-b` may lag 7s behind".to_owned()],
-            overrules: vec![Override::Rpo],
+            overrules: vec![Override::Capacity, Override::Rpo],
         },
         WaitingOn::NoRungPossible { .. } => {
             WaitingOn::Observation { instance: "orders-db-b".to_owned(), until: Some(until) }
@@ -61,7 +62,9 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
             name: "undo activate orders-db-b: run demote".to_owned(),
             why: "exit status 1".to_owned(),
         },
-        WaitingOn::UndoFailed { .. } => WaitingOn::ControlPlane {
+        WaitingOn::UndoFailed { .. } => WaitingOn::Lease { leader: Some("ops-2".to_owned()), alone: false },
+        WaitingOn::Lease { .. } => WaitingOn::Observers { need: 2, have: 1, of: 3, healthy: vec!["ops-2".to_owned()] },
+        WaitingOn::Observers { .. } => WaitingOn::ControlPlane {
             service: "ec2".to_owned(),
             region: "us-east-1".to_owned(),
             why: "regional control of ec2 in us-east-1 is known to be down: its canary timed out".to_owned(),

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::breaker::Position;
 use crate::codec::{health_word, level_word, phase_word, scenario_word, strategy_word, time_nanos};
 use crate::command::Command;
+use crate::lease::Role;
 use crate::waiting::WaitingOn;
 
 /// One record: what, and when on the agent's timeline.
@@ -177,6 +178,31 @@ pub enum Body {
         engine: u32,
         /// The version of the program.
         version: String,
+        /// Whether it asks a store for the lease, because other agents may decide, too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        coordinated: bool,
+    },
+    /// What this agent is among the others changed.
+    LeaseChanged {
+        /// What it is from here on.
+        role: Role,
+        /// The highest epoch that was seen; its own while it leads.
+        epoch: u64,
+        /// Who holds the lease, if another one does.
+        leader: Option<String>,
+        /// Why.
+        why: String,
+    },
+    /// An order of another agent that decides. One that carries an epoch which is over is refused.
+    PeerOrder {
+        /// The agent.
+        from: String,
+        /// The epoch that it acts under.
+        epoch: u64,
+        /// What is to be done.
+        what: String,
+        /// Whether it was taken.
+        taken: bool,
     },
     /// An agent ended in order.
     AgentStopped {
@@ -246,6 +272,18 @@ pub enum Body {
         /// When it was asked.
         #[serde(with = "time_nanos")]
         asked: Time,
+    },
+    /// What the other agents see of a component that is down here.
+    ObserversAnswered {
+        /// The component.
+        component: String,
+        /// Who sees it down, too.
+        down: Vec<String>,
+        /// Who sees it healthy.
+        healthy: Vec<String>,
+        /// When the first failed observation was asked here.
+        #[serde(with = "time_nanos")]
+        since: Time,
     },
     /// How much a standby would lose at most, frozen when the failure was seen.
     PositionFrozen {
@@ -616,10 +654,13 @@ impl Body {
         match self {
             Body::AgentStarted { .. } => "agent_started",
             Body::AgentStopped { .. } => "agent_stopped",
+            Body::LeaseChanged { .. } => "lease_changed",
+            Body::PeerOrder { .. } => "peer_order",
             Body::PlanAdopted { .. } => "plan_adopted",
             Body::HealthChanged { .. } => "health_changed",
             Body::OwnLateness { .. } => "own_lateness",
             Body::WitnessesAnswered { .. } => "witnesses_answered",
+            Body::ObserversAnswered { .. } => "observers_answered",
             Body::NeighbourAnswered { .. } => "neighbour_answered",
             Body::DependencyAnswered { .. } => "dependency_answered",
             Body::PositionFrozen { .. } => "position_frozen",
@@ -669,6 +710,7 @@ impl Body {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::ObserversAnswered { .. }
             | Body::NeighbourAnswered { .. }
             | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
@@ -680,7 +722,9 @@ impl Body {
             | Body::JournalLost { .. }
             | Body::InStepChanged { .. }
             | Body::CanaryChanged { .. }
-            | Body::Told { .. } => true,
+            | Body::Told { .. }
+            | Body::LeaseChanged { .. }
+            | Body::PeerOrder { .. } => true,
             Body::FailureDetected { .. }
             | Body::SwitchStarted { .. }
             | Body::SwitchUndone { .. }

@@ -48,7 +48,12 @@ impl Teller {
             Some(name) => name.clone(),
             None => format!("step {} of rung {}", step.step + 1, step.rung + 1),
         };
-        let again = if step.attempt > 1 { format!(" (attempt {})", step.attempt) } else { String::new() };
+        // An undo has a try of its own, whatever the step had before.
+        let again = if step.attempt > 1 && !name.starts_with("undo ") {
+            format!(" (attempt {})", step.attempt)
+        } else {
+            String::new()
+        };
         format!("{}: {name}{again}", step.recovery)
     }
 
@@ -58,7 +63,17 @@ impl Teller {
 
     fn fact(&self, body: &Body) -> Option<String> {
         Some(match body {
-            Body::AgentStarted { engine, version } => format!("agent {version} started (engine {engine})"),
+            Body::AgentStarted { engine, version, coordinated } => {
+                let among = if *coordinated { ", one of several" } else { "" };
+                format!("agent {version} started (engine {engine}){among}")
+            }
+            Body::LeaseChanged { role, epoch, why, .. } => {
+                format!("{} from here on, epoch {epoch}: {why}", role.word())
+            }
+            Body::PeerOrder { from, epoch, what, taken } => {
+                let became = if *taken { "taken" } else { "refused, the epoch is over" };
+                format!("{from} orders under epoch {epoch}: {what}: {became}")
+            }
             Body::AgentStopped { reason } => format!("agent stopped: {reason}"),
             Body::PlanAdopted { hash, .. } => format!("plan {} adopted", short(hash)),
             Body::HealthChanged { instance, from, to, since, evidence, .. } => format!(
@@ -82,6 +97,10 @@ impl Teller {
             }
             Body::DependencyAnswered { instance, asked } => {
                 format!("{instance} was well when it was asked at {}", (self.moment)(*asked))
+            }
+            Body::ObserversAnswered { component, down, healthy, .. } => {
+                let who = |it: &[String]| if it.is_empty() { "nobody".to_owned() } else { it.join(", ") };
+                format!("{component}: {} see it down too, {} healthy", who(down), who(healthy))
             }
             Body::PositionFrozen { instance, loss_ns: Some(loss) } => {
                 format!("{instance} would lose at most {}", self.nanos(*loss))
@@ -239,6 +258,7 @@ impl Teller {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::ObserversAnswered { .. }
             | Body::NeighbourAnswered { .. }
             | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
@@ -250,7 +270,9 @@ impl Teller {
             | Body::JournalLost { .. }
             | Body::InStepChanged { .. }
             | Body::CanaryChanged { .. }
-            | Body::Told { .. } => return None,
+            | Body::Told { .. }
+            | Body::LeaseChanged { .. }
+            | Body::PeerOrder { .. } => return None,
         })
     }
 

@@ -22,6 +22,8 @@ use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
 use crate::breaker::{Hold, Position};
+use crate::evacuation::{Orders, Queue, Seat};
+use crate::lease::Leadership;
 use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
 pub use domains::{Burst, DomainState, Incident};
@@ -63,6 +65,8 @@ pub struct State {
     pub journal_lost: Option<String>,
     /// Recoveries that ended, the newest last.
     pub history: VecDeque<Recovery>,
+    /// What this agent is among others.
+    pub leadership: Leadership,
     /// What people should know, and what they were told.
     pub notices: Notices,
     /// Records that came where they can't come, the newest last: they changed nothing.
@@ -70,6 +74,14 @@ pub struct State {
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
     standings: Vec<domains::Standing>,
+    pub(crate) orders: Arc<Orders>,
+    /// By place in the plan's list of evacuations.
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) seats: BTreeMap<ComponentIx, Seat>,
+    /// Evacuations in which something moved since somebody asked.
+    pub(crate) queues_moved: BTreeSet<usize>,
+    /// Whether some zone has more room than before.
+    pub(crate) room_freed: bool,
     open: BTreeMap<RecoveryId, ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
@@ -133,6 +145,17 @@ impl InstanceState {
     }
 }
 
+/// What other agents see of a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// When the first failed observation of it was asked here.
+    pub since: Time,
+    /// Who sees it down, too.
+    pub down: Vec<String>,
+    /// Who sees it healthy.
+    pub healthy: Vec<String>,
+}
+
 /// What lasts about a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComponentState {
@@ -148,6 +171,8 @@ pub struct ComponentState {
     pub moved: Option<Time>,
     /// Witnesses have answered since this failed observation.
     pub witnessed: Option<Time>,
+    /// What other agents see of its failure.
+    pub observed: Option<Observed>,
     /// Its pause, if there is one.
     pub paused: Option<Pause>,
     /// Who approved its next recovery in advance.
@@ -269,6 +294,7 @@ impl State {
             asked: None,
             moved: None,
             witnessed: None,
+            observed: None,
             paused: None,
             advance: BTreeMap::new(),
         };
@@ -286,11 +312,17 @@ impl State {
             },
             journal_lost: None,
             history: VecDeque::new(),
+            leadership: Leadership::default(),
             notices: Notices::default(),
             misfits: VecDeque::new(),
             doubted: Vec::new(),
             domains: vec![DomainState::default(); topology.domains.len()],
             incidents: BTreeMap::new(),
+            orders: Arc::new(Orders::of(&plan)),
+            queues: vec![Queue::default(); plan.evacuations.len()],
+            seats: BTreeMap::new(),
+            queues_moved: BTreeSet::new(),
+            room_freed: false,
             standings: vec![domains::Standing::default(); plan.instances.len()],
             topology,
             open: BTreeMap::new(),
@@ -312,6 +344,7 @@ impl State {
         next.paused = self.paused;
         next.journal_lost = self.journal_lost;
         next.history = self.history;
+        next.leadership = self.leadership;
         next.notices = self.notices;
         next.notices.under_another_plan(&next.plan, now);
         next.misfits = self.misfits;

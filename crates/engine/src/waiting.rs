@@ -46,6 +46,13 @@ pub enum WaitingOn {
         #[serde(with = "time_nanos")]
         until: Time,
     },
+    /// It is part of an evacuation, and others go first.
+    Turn {
+        /// The evacuation.
+        evacuation: String,
+        /// How many go at the same time.
+        at_once: u32,
+    },
     /// What it depends on is being recovered first.
     Dependency {
         /// The component that it depends on.
@@ -152,6 +159,24 @@ pub enum WaitingOn {
         /// Its name.
         name: String,
     },
+    /// Too few agents see it down, or one sees it healthy.
+    Observers {
+        /// How many must see it down.
+        need: usize,
+        /// How many do, this one among them.
+        have: usize,
+        /// How many agents there are.
+        of: usize,
+        /// Who sees it healthy.
+        healthy: Vec<String>,
+    },
+    /// Another agent may decide, and this one does not hold the lease.
+    Lease {
+        /// Who holds it, if that is known.
+        leader: Option<String>,
+        /// Whether the store can't be reached.
+        alone: bool,
+    },
     /// A step is being done.
     Step {
         /// The step.
@@ -181,6 +206,7 @@ impl WaitingOn {
             WaitingOn::Paused { .. } => "paused",
             WaitingOn::Traffic {} => "traffic",
             WaitingOn::Correlation { .. } => "correlation",
+            WaitingOn::Turn { .. } => "turn",
             WaitingOn::Dependency { .. } => "dependency",
             WaitingOn::ObserveMode {} => "observe_mode",
             WaitingOn::CoolDown { .. } => "cool_down",
@@ -190,6 +216,8 @@ impl WaitingOn {
             WaitingOn::ControlPlane { .. } => "control_plane",
             WaitingOn::Observation { .. } => "observation",
             WaitingOn::OutcomeUnknown { .. } => "outcome_unknown",
+            WaitingOn::Observers { .. } => "observers",
+            WaitingOn::Lease { .. } => "lease",
             WaitingOn::Step { .. } => "step",
             WaitingOn::RecoveryPaused { .. } => "recovery_paused",
             WaitingOn::Manual { .. } => "manual",
@@ -212,12 +240,15 @@ impl WaitingOn {
             | WaitingOn::ControlPlane { until, .. } => *until,
             WaitingOn::Witnesses { .. }
             | WaitingOn::Traffic {}
+            | WaitingOn::Turn { .. }
             | WaitingOn::Dependency { .. }
             | WaitingOn::ObserveMode {}
             | WaitingOn::JournalLost {}
             | WaitingOn::NoRungPossible { .. }
             | WaitingOn::RecoveryPaused { .. }
             | WaitingOn::UndoFailed { .. }
+            | WaitingOn::Lease { .. }
+            | WaitingOn::Observers { .. }
             | WaitingOn::OutcomeUnknown { .. } => None,
         }
     }
@@ -228,6 +259,7 @@ impl WaitingOn {
             WaitingOn::Witnesses { need, of } => format!("{need} of {} answer a new question", of.join(", ")),
             WaitingOn::Paused { .. } => "the pause expires or is ended".to_owned(),
             WaitingOn::Traffic {} => "every traffic process says what it serves".to_owned(),
+            WaitingOn::Turn { .. } => "a recovery before it ends, or can't go on".to_owned(),
             WaitingOn::Correlation { of, .. } => format!("`{of}` answers or is down, or the window is over"),
             WaitingOn::Dependency { component } => format!("`{component}` is healthy"),
             WaitingOn::ObserveMode {} => "the plan's mode is `act` or `recommend`".to_owned(),
@@ -259,6 +291,8 @@ impl WaitingOn {
             WaitingOn::ControlPlane { until: None, .. } => "someone lets it be tried".to_owned(),
             WaitingOn::Observation { instance, .. } => format!("`{instance}` has been observed"),
             WaitingOn::OutcomeUnknown { .. } => "someone says whether the step was done".to_owned(),
+            WaitingOn::Observers { need, .. } => format!("{need} agents see it down, and none healthy"),
+            WaitingOn::Lease { .. } => "this agent is granted the lease, or the component is healthy again".to_owned(),
             WaitingOn::Step { .. } => "the step ends".to_owned(),
         }
     }
@@ -270,7 +304,10 @@ impl WaitingOn {
             WaitingOn::Paused { component: Some(component), .. } => format!("mainstay resume {component}"),
             WaitingOn::Paused { component: None, .. } => "mainstay resume".to_owned(),
             WaitingOn::Correlation { .. } => format!("mainstay approve {recovery} --override correlation"),
+            WaitingOn::Turn { .. } => format!("mainstay approve {recovery} --override turn"),
             WaitingOn::Dependency { .. } => format!("mainstay approve {recovery} --override dependency"),
+            WaitingOn::Observers { .. } => format!("mainstay approve {recovery} --override observers"),
+            WaitingOn::Lease { .. } => format!("mainstay approve {recovery} --override lease"),
             WaitingOn::ObserveMode {} => format!("mainstay approve {recovery} --override observe-mode"),
             WaitingOn::CoolDown { .. } => format!("mainstay approve {recovery} --override cool-down"),
             WaitingOn::Approval { .. } => format!("mainstay approve {recovery}"),
@@ -310,6 +347,9 @@ impl fmt::Display for WaitingOn {
             WaitingOn::Traffic {} => {
                 write!(f, "the journal is new and the traffic process was not heard: another instance may be the owner")
             }
+            WaitingOn::Turn { evacuation, at_once } => {
+                write!(f, "the evacuation `{evacuation}` lets {at_once} go at the same time, and others are before it")
+            }
             WaitingOn::Correlation { of, .. } => write!(f, "it is not known yet whether `{of}` failed with it"),
             WaitingOn::Dependency { component } => write!(f, "it depends on `{component}`, which is not healthy"),
             WaitingOn::ObserveMode {} => write!(f, "the plan's mode is `observe`: nothing is ever done"),
@@ -339,6 +379,15 @@ impl fmt::Display for WaitingOn {
             WaitingOn::OutcomeUnknown { name, .. } => {
                 write!(f, "it is not known whether `{name}` was done, and it may be done only once")
             }
+            WaitingOn::Observers { need, have, of, healthy } if healthy.is_empty() => {
+                write!(f, "{have} of {of} agents see it down, and {need} must")
+            }
+            WaitingOn::Observers { healthy, .. } => write!(f, "{} see it healthy", healthy.join(", ")),
+            WaitingOn::Lease { leader: Some(leader), .. } => write!(f, "`{leader}` holds the lease, and decides"),
+            WaitingOn::Lease { leader: None, alone: true } => {
+                write!(f, "the coordination store can't be reached: another agent may act")
+            }
+            WaitingOn::Lease { leader: None, alone: false } => write!(f, "this agent does not hold the lease"),
             WaitingOn::Step { name, .. } => write!(f, "{name}"),
         }
     }

@@ -176,6 +176,9 @@ impl Checkers {
             | Body::BudgetExceeded { .. }
             | Body::RungFailed { .. }
             | Body::Rejoined { .. }
+            | Body::LeaseChanged { .. }
+            | Body::ObserversAnswered { .. }
+            | Body::PeerOrder { .. }
             | Body::Told { .. } => {}
             Body::NoticeSent { notice, nth, .. } => {
                 self.messages.insert((*notice, *nth));
@@ -282,7 +285,10 @@ impl Checkers {
 /// S10: the journal replays to the same decisions.
 pub fn replays(stored: impl IntoIterator<Item = (u64, Encoded)>, plan: &Plan) -> Replayed {
     match replay(stored, |_, _| Some(plan.clone())) {
-        Ok(replayed) => replayed,
+        Ok(replayed) => {
+            assert!(replayed.misfits.is_empty(), "S10: records came where they can't come: {:?}", replayed.misfits);
+            replayed
+        }
         Err(error) => panic!("S10: {error}"),
     }
 }

@@ -158,6 +158,9 @@ pub struct World {
     late: Vec<Event>,
     crash: Option<Crash>,
     fake_outcome: Option<Outcome>,
+    /// What becomes of the action of a record: `None`: nobody ever says; and whether it is done.
+    scripted: BTreeMap<u64, (Option<Outcome>, bool)>,
+    broken_commands: BTreeSet<String>,
     cannot_ask: BTreeSet<String>,
     journal_lost: bool,
     crashes: u32,
@@ -200,6 +203,8 @@ impl World {
             late: Vec::new(),
             crash: None,
             fake_outcome: None,
+            scripted: BTreeMap::new(),
+            broken_commands: BTreeSet::new(),
             cannot_ask: BTreeSet::new(),
             journal_lost: false,
             crashes: 0,
@@ -215,6 +220,21 @@ impl World {
     /// Kills the agent at a moment that comes by itself.
     pub fn crash_at(&mut self, crash: Crash) {
         self.crash = Some(crash);
+    }
+
+    /// The action that this record (`step_started`) justifies ends so, and is done or not.
+    pub fn outcome_of(&mut self, seq: u64, outcome: Outcome, is_done: bool) {
+        self.scripted.insert(seq, (Some(outcome), is_done));
+    }
+
+    /// Nobody ever says how the action that this record justifies ended, and it is not done.
+    pub fn never_ends(&mut self, seq: u64) {
+        self.scripted.insert(seq, (None, false));
+    }
+
+    /// A command with this program fails from now on, and so does what is done to a service by it.
+    pub fn breaks_command(&mut self, program: &str) {
+        self.broken_commands.insert(program.to_owned());
     }
 
     /// How often the agent was killed by [`World::crash_at`].
@@ -512,6 +532,8 @@ impl World {
                     self.at(self.pace.apply(&self.plan), Event::Applied(table));
                 }
             }
+            // One agent alone asks no store.
+            Todo::AskLease => {}
             Todo::Log(line) => self.told.push(line),
             Todo::Notify(telling) => self.carry(telling),
         }
@@ -655,7 +677,22 @@ impl World {
                 Some((_, _, Strategy::RestartService | Strategy::FailoverToStandby)) | None => None,
             },
         };
-        self.done.push((order.key.clone(), what));
+        if let Some((outcome, is_done)) = self.checkers.begun_at(order.step).and_then(|it| self.scripted.remove(&it)) {
+            if is_done {
+                self.done.push((order.key.clone(), what));
+                if let Some(effect) = effect {
+                    self.at(Duration::ZERO, Event::Effect(order.instance.clone(), effect));
+                }
+            }
+            if let Some(outcome) = outcome {
+                self.at(self.pace.action(order.timeout), Event::ActionEnded(order.step, outcome));
+            }
+            return;
+        }
+        if !self.is_broken(&order.action) {
+            self.done.push((order.key.clone(), what));
+        }
+        let broken = broken || self.is_broken(&order.action);
         if broken {
             let (outcome, took) = if self.broken.hangs {
                 (Outcome::Unknown("no answer in time".to_owned()), order.timeout)
@@ -671,6 +708,17 @@ impl World {
         }
         let outcome = self.fake_outcome.take().unwrap_or(Outcome::Done);
         self.at(took, Event::ActionEnded(order.step, outcome));
+    }
+
+    fn is_broken(&self, action: &Action) -> bool {
+        let program = match action {
+            Action::Command { argv, .. } => argv.first(),
+            Action::Service { service: mainstay_plan::action::Service::Declared { start, .. }, op } => {
+                start.first().filter(|_| matches!(op, ServiceOp::Start | ServiceOp::Restart))
+            }
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
+        };
+        program.is_some_and(|it| self.broken_commands.contains(it))
     }
 
     /// The rung that an order belongs to.

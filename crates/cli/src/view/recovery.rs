@@ -53,6 +53,12 @@ pub(crate) fn timeline(it: &Recovery, look: Look) -> String {
     if let Some(stopped) = it.stopped_ns {
         line("no writes", &format!("{} from the cut to the hand-over", span(stopped)));
     }
+    if let Some(incident) = &it.incident {
+        line("part of", incident);
+    }
+    if !it.evidence.is_empty() {
+        line("because", &it.evidence.join("; "));
+    }
     line("last good", &it.last_good_ns.map_or("never seen".to_owned(), utc));
     line("detected", &utc(it.detected_ns));
     if let Some(ended) = it.ended_ns {

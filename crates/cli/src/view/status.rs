@@ -179,6 +179,13 @@ fn header(status: &Status, look: Look) -> String {
     if let Some(pause) = &status.paused {
         line("paused", &format!("{}; `mainstay resume` ends it", shown_pause(pause)));
     }
+    for it in &status.incidents {
+        let lost = look.paint(Tone::Bad, &format!("{} ({})", it.lost, it.id));
+        let since = age(status.now_ns, it.opened_ns);
+        let open =
+            if it.open == 1 { "1 recovery is open".to_owned() } else { format!("{} recoveries are open", it.open) };
+        line("lost", &format!("{lost} since {since}, {open}: {}", it.evidence.join("; ")));
+    }
     if status.notices.standing > 0 {
         line("notices", &notices(&status.notices));
     }

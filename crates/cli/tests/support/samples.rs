@@ -30,6 +30,7 @@ pub(crate) fn status() -> Status {
             trouble: Vec::new(),
         }),
         paused: None,
+        incidents: Vec::new(),
         components: vec![database(), cache()],
         control_planes: vec![ControlPlane {
             service: "ec2".to_owned(),
@@ -145,6 +146,8 @@ pub(crate) fn recovery() -> Recovery {
         scenario: "instance_failure".to_owned(),
         planned: None,
         stopped_ns: None,
+        evidence: vec!["us-east-1/us-east-1a lives: `shop-app/http` answered".to_owned()],
+        incident: None,
         status: "recovery_completed".to_owned(),
         detected_ns: start + 2_600_000_000,
         last_good_ns: Some(start),

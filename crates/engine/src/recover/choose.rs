@@ -11,9 +11,9 @@ use mainstay_plan::{InstanceIx, Time};
 
 use crate::breaker::{self, Blocked};
 use crate::command::Override;
-use crate::scenario;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
+use crate::{evacuation, scenario};
 
 /// Which rung comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,6 +204,9 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
         Health::Down | Health::Unknown | Health::Suspect if is_started(state, play) => {}
         Health::Down => return Possible::No(format!("`{name}` is down")),
         Health::Unknown | Health::Suspect => return Possible::Unseen(play.to),
+    }
+    if let Some(why) = evacuation::no_room(state, recovery, play.to) {
+        return Possible::Guarded(Override::Capacity, why);
     }
     if let Some(why) = too_much_loss(state, recovery, play.to) {
         return Possible::Guarded(Override::Rpo, why);

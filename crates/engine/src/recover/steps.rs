@@ -12,7 +12,7 @@ use super::{late, patience, undo};
 use sha2::{Digest, Sha256};
 
 use crate::decide::{completed_by_itself, hold, observation};
-use crate::guard::{journal, witnesses};
+use crate::guard::{journal, observers, witnesses};
 use crate::record::{Body, Ended, StepRef};
 use crate::state::{Progress, Recovery, State, StepAt, StepProgress};
 use crate::waiting::WaitingOn;
@@ -149,7 +149,7 @@ impl Stand<'_> {
         if recovery.planned().is_none()
             && failed.health == Health::Down
             && bound == progress.from
-            && let Some(waiting) = witnesses(state, recovery)
+            && let Some(waiting) = witnesses(state, recovery).or_else(|| observers(state, recovery))
         {
             return Some(Move::Wait(waiting));
         }

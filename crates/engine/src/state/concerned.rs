@@ -38,10 +38,12 @@ impl State {
             Body::AgentStarted { .. }
             | Body::AgentStopped { .. }
             | Body::PlanAdopted { .. }
+            | Body::LeaseChanged { .. }
             | Body::OwnLateness { .. }
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. } => Concerned::All,
+            Body::PeerOrder { .. } => Concerned::Nobody,
             Body::Told { .. } | Body::NoticeSent { .. } | Body::NoticeResent { .. } => Concerned::Outbox,
             Body::RouteApplied { .. }
             | Body::RouteRefused { .. }
@@ -59,6 +61,7 @@ impl State {
             | Body::PositionFrozen { instance: name, .. }
             | Body::Rejoined { instance: name } => instance(name),
             Body::WitnessesAnswered { component: name, .. }
+            | Body::ObserversAnswered { component: name, .. }
             | Body::FailureDetected { component: name, .. }
             | Body::SwitchStarted { component: name, .. }
             | Body::Bound { component: name, .. } => component(name),

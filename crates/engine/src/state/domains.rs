@@ -6,6 +6,7 @@ use mainstay_plan::observation::{Health, Scenario};
 use mainstay_plan::{ComponentIx, DomainIx, InstanceIx, Time};
 
 use super::State;
+use crate::evacuation;
 use crate::record::IncidentId;
 
 /// What lasts about a zone or a region.
@@ -19,6 +20,8 @@ pub struct DomainState {
     pub unknown: u32,
     /// Instances that are healthy, whatever they are.
     pub healthy: u32,
+    /// How much of its capacity is taken: by what is active there, or is about to be.
+    pub active: u64,
     /// Something there answered a question that was asked then.
     pub answered: Time,
     /// What did.
@@ -70,6 +73,7 @@ pub(super) struct Standing {
     down: bool,
     unknown: bool,
     healthy: bool,
+    active: bool,
 }
 
 impl State {
@@ -83,7 +87,13 @@ impl State {
             down: expected && instance.health == Health::Down,
             unknown: expected && instance.health == Health::Unknown,
             healthy: instance.health == Health::Healthy,
+            active: bound || self.is_taken_over_by(ix),
         }
+    }
+
+    fn is_taken_over_by(&self, ix: InstanceIx) -> bool {
+        let recovery = self.components[self.plan.instance(ix).component.index()].recovery.as_ref();
+        recovery.and_then(|it| self.play(it)).is_some_and(|it| it.to == ix)
     }
 
     /// Counts the instances of a component anew.
@@ -104,6 +114,10 @@ impl State {
                 change(&mut domain.down, before.down, now.down);
                 change(&mut domain.unknown, before.unknown, now.unknown);
                 change(&mut domain.healthy, before.healthy, now.healthy);
+                let units = u64::from(plan.instance(*ix).capacity);
+                let (was, is) = (u64::from(before.active) * units, u64::from(now.active) * units);
+                domain.active = (domain.active + is).saturating_sub(was);
+                self.room_freed |= is < was && !plan.evacuations.is_empty();
             }
         }
     }
@@ -190,7 +204,19 @@ impl State {
                 recovery.incident = Some(id);
                 recovery.scenario = scenario;
             }
+            self.join_evacuations(component);
+            self.reseat(component);
         }
+    }
+
+    /// A recovery that belongs to an incident takes part in what the plan says about the loss of that.
+    pub(super) fn join_evacuations(&mut self, component: ComponentIx) {
+        let bound = self.components[component.index()].bound;
+        let Some(recovery) = &mut self.components[component.index()].recovery else { return };
+        let Some(incident) = recovery.incident.and_then(|it| self.incidents.get(&it)) else { return };
+        let lost = self.topology.domain(incident.domain);
+        let home = &self.plan.instance(bound).location;
+        recovery.evacuations = evacuation::of(&self.plan, (&lost.region, lost.zone.as_deref()), home);
     }
 
     pub(super) fn on_incident_ended(&mut self, id: IncidentId) {

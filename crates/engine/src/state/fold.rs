@@ -5,18 +5,19 @@ use std::time::Duration;
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{OnExpiry, Phase, Step, StepKind};
-use mainstay_plan::{InstanceIx, Time};
+use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use super::concerned::Concerned;
 use super::control::Change;
 use super::notices::Draft;
 use super::switch::Started;
 use super::{
-    Advance, ComponentState, HISTORY, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus, State, StepAt,
-    StepLog, StepProgress, UndoAt,
+    Advance, ComponentState, HISTORY, MISFITS, Misfit, Observed, Pause, Progress, Recovery, RecoveryStatus, State,
+    StepAt, StepLog, StepProgress, UndoAt,
 };
 use crate::command::{Command, Override};
-use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, TrafficProcess, TrafficWord};
+use crate::lease::{Leadership, Role};
+use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess, TrafficWord};
 use crate::outbox;
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
 
@@ -26,8 +27,15 @@ impl State {
         let concerned = self.concerned(&record.body);
         self.fold(seq, record);
         match concerned {
-            Concerned::All => self.recount_all(),
-            Concerned::Component(component) => self.recount(component),
+            Concerned::All => {
+                self.recount_all();
+                let open: Vec<ComponentIx> = self.open.values().chain(self.seats.keys()).copied().collect();
+                open.into_iter().for_each(|it| self.reseat(it));
+            }
+            Concerned::Component(component) => {
+                self.recount(component);
+                self.reseat(component);
+            }
             Concerned::Open | Concerned::Domain(_) | Concerned::Nobody | Concerned::Outbox => {}
         }
     }
@@ -37,11 +45,19 @@ impl State {
         let at = record.at;
         let about = outbox::about(self, &record.body);
         match &record.body {
-            Body::AgentStarted { .. } => {
+            Body::AgentStarted { coordinated, .. } => {
+                let role = if *coordinated { Role::Candidate } else { Role::Sole };
+                self.leadership = Leadership { role, since: at, leader: None, epoch: self.leadership.epoch };
                 self.forget_what_must_be_seen_anew(at);
                 self.notices.started_again(at);
             }
             Body::AgentStopped { .. } => {}
+            Body::LeaseChanged { role, epoch, leader, .. } => self.on_lease(at, *role, *epoch, leader.as_ref()),
+            Body::PeerOrder { epoch, taken, .. } => {
+                if *taken {
+                    self.leadership.epoch = self.leadership.epoch.max(*epoch);
+                }
+            }
             Body::PlanAdopted { hash, .. } => {
                 if self.adopted.as_ref().is_some_and(|it| it != hash) {
                     self.end_all_open(at);
@@ -57,6 +73,12 @@ impl State {
             Body::WitnessesAnswered { component, since, .. } => {
                 if let Some(ix) = self.component(component) {
                     self.components[ix.index()].witnessed = Some(*since);
+                }
+            }
+            Body::ObserversAnswered { component, down, healthy, since } => {
+                if let Some(ix) = self.component(component) {
+                    let observed = Observed { since: *since, down: down.clone(), healthy: healthy.clone() };
+                    self.components[ix.index()].observed = Some(observed);
                 }
             }
             Body::NeighbourAnswered { region, zone, by, asked } => {
@@ -117,6 +139,7 @@ impl State {
                     self.components[ix.index()].asked = None;
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
+                    self.join_evacuations(ix);
                 }
             }
             Body::SwitchStarted { component, from, to, by, reason, graceful } => {
@@ -169,12 +192,10 @@ impl State {
             }
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
             Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
-            Body::RetryScheduled { step, at: until } => self.with(step.recovery, |it| {
-                it.held = None;
-                if let Some(stand) = it.step_mut(step.step) {
-                    stand.at = StepAt::Waiting { until: *until };
-                }
-            }),
+            Body::RetryScheduled { step, at: until } => {
+                self.step_moved(*step, StepInput::RetryScheduled, StepAt::Waiting { until: *until });
+                self.with(step.recovery, |it| it.held = None);
+            }
             Body::RollbackStarted { recovery, why, .. } => self.on_rollback_started(at, *recovery, why),
             Body::UndoStarted { step, name, .. } => self.on_undo_started(at, *step, name),
             Body::BudgetExceeded { recovery, .. } => self.with(*recovery, |it| it.over_budget = true),
@@ -262,6 +283,15 @@ impl State {
         self.note(illegal);
     }
 
+    /// Moves a step on. Whether it could come, as far as it is known: a step of another plan is nobody's.
+    fn step_moved(&mut self, step: StepRef, input: StepInput, to: StepAt) -> bool {
+        let open = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let moved = open.and_then(|it| it.step_mut(step.step)).map(|it| it.moved(input, to));
+        let illegal = moved.and_then(Result::err);
+        self.note(illegal);
+        illegal.is_none()
+    }
+
     fn note(&mut self, misfit: Option<Illegal>) {
         let Some(what) = misfit else { return };
         if self.misfits.len() == MISFITS {
@@ -295,6 +325,22 @@ impl State {
         }
         self.journal_lost = None;
         self.forget_canaries();
+        self.interrupt_steps(at, "the agent ended before the outcome was known");
+    }
+
+    /// Before something is done under another lease, whatever a recovery rests on is seen anew: others may have acted.
+    fn on_lease(&mut self, at: Time, role: Role, epoch: u64, leader: Option<&String>) {
+        let acted = self.leadership.may(&self.plan);
+        let epoch = self.leadership.epoch.max(epoch);
+        self.leadership = Leadership { role, epoch, leader: leader.cloned(), since: at };
+        if acted != self.leadership.may(&self.plan) || role == Role::Leader {
+            self.interrupt_steps(at, "the lease was lost before the outcome was known");
+            self.doubt_failures(at);
+        }
+    }
+
+    /// What is being done ends as unknown, and is done again where that does no harm.
+    fn interrupt_steps(&mut self, at: Time, why: &str) {
         let interrupted = |it: &ComponentState| {
             let open = it.recovery.iter().flat_map(|it| self.open_steps(it));
             let running = open.filter(|(.., stand)| matches!(stand.at, StepAt::Running { .. }));
@@ -312,14 +358,19 @@ impl State {
         let interrupted: Vec<Vec<(StepRef, bool)>> = self.components.iter().map(interrupted).collect();
         for ((component, interrupted), undone) in self.components.iter_mut().zip(interrupted).zip(undone) {
             component.witnessed = None;
+            component.observed = None;
             let Some(recovery) = &mut component.recovery else { continue };
             recovery.seeing_anew = true;
             recovery.held = None;
             for (step, repeatable) in interrupted {
-                let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
+                let unknown = Ended::Unknown(why.to_owned());
                 recovery.log_end(step, at, unknown.clone());
                 if let Some(stand) = recovery.step_mut(step.step) {
-                    stand.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
+                    let (input, to) = match repeatable {
+                        true => (StepInput::InterruptedRepeatable, StepAt::Ready),
+                        false => (StepInput::Interrupted, StepAt::Ended(unknown)),
+                    };
+                    stand.moved(input, to).expect("only what runs is interrupted");
                     if let UndoAt::Registered { doubtful } = &mut stand.undo {
                         *doubtful = true;
                     }
@@ -344,6 +395,7 @@ impl State {
         }
         for component in &mut self.components {
             component.witnessed = None;
+            component.observed = None;
         }
     }
 
@@ -397,6 +449,9 @@ impl State {
     }
 
     fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
+        if !self.step_moved(step, StepInput::Started, StepAt::Running { since: at }) {
+            return;
+        }
         let Some(found) = self.open_recovery(step.recovery) else { return };
         let component = found.component;
         let planned = self.play(found).and_then(|it| it.steps.get(step.step));
@@ -415,7 +470,6 @@ impl State {
         recovery.steps.push(StepLog::begun(step, name, at));
         if let Some(stand) = recovery.step_mut(step.step) {
             stand.attempt = step.attempt;
-            stand.at = StepAt::Running { since: at };
             if has_undo && stand.undo == UndoAt::Nothing {
                 stand.undo = UndoAt::Registered { doubtful: false };
             }
@@ -424,7 +478,7 @@ impl State {
         if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
             self.doubt(at, to);
         }
-        self.end_converged_routing_steps(at);
+        self.end_converged_routing_steps(at, Some(component));
     }
 
     fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
@@ -441,9 +495,15 @@ impl State {
         recovery.account(at, phase);
         recovery.log_end(step, at, ended.clone());
         recovery.held = None;
-        let Some(stand) = recovery.step_mut(step.step) else { return };
+        let input = match &ended {
+            Ended::Done => StepInput::Done,
+            Ended::Failed(_) => StepInput::Failed,
+            Ended::Unknown(_) => StepInput::Unknown,
+        };
+        self.step_moved(step, input, StepAt::Ended(ended.clone()));
+        let stand = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let Some(stand) = stand.and_then(|it| it.step_mut(step.step)) else { return };
         stand.failures += u32::from(ended != Ended::Done);
-        stand.at = StepAt::Ended(ended.clone());
         match (ended, &mut stand.undo) {
             (Ended::Done, _) => {}
             (Ended::Failed(_), undo) => {
@@ -533,23 +593,38 @@ impl State {
         if newest {
             self.routing.refused = None;
         }
-        self.end_converged_routing_steps(at);
+        self.end_converged_routing_steps(at, None);
     }
 
-    /// Routing steps have no outcome of their own: they are done when every process serves the table that bindings and
-    /// fences ask for.
-    fn end_converged_routing_steps(&mut self, at: Time) {
-        if !self.routes_converged() || crate::route::desired(self) != self.routing.targets {
+    /// Routing steps have no outcome of their own: they are done when every process serves a table in which their routes are
+    /// as bindings and fences ask for.
+    fn end_converged_routing_steps(&mut self, at: Time, of: Option<ComponentIx>) {
+        if !self.routes_converged() {
             return;
         }
-        let waits = |(at, step, stand): (StepRef, &Step, &StepProgress)| {
-            let routing = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
-            (routing && matches!(stand.at, StepAt::Running { .. })).then_some(at)
+        let converged = |it| self.open_steps(it).filter_map(|it| self.is_converged(it)).collect::<Vec<_>>();
+        let done: Vec<StepRef> = match of {
+            Some(component) => self.components[component.index()].recovery.iter().flat_map(converged).collect(),
+            None => self.open_recoveries().flat_map(converged).collect(),
         };
-        let done: Vec<StepRef> = self.open_recoveries().flat_map(|it| self.open_steps(it)).filter_map(waits).collect();
         for step in done {
             self.on_step_ended(at, step, Ended::Done);
         }
+    }
+
+    fn is_converged(&self, (at, step, stand): (StepRef, &Step, &StepProgress)) -> Option<StepRef> {
+        let routes = match &step.kind {
+            StepKind::CutTraffic { routes, .. } | StepKind::TakeOver { routes, .. } => routes,
+            StepKind::Stop { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Act { .. }
+            | StepKind::Manual { .. }
+            | StepKind::Verify { .. } => {
+                return None;
+            }
+        };
+        let served = || routes.iter().all(|it| crate::route::is_as_desired(self, *it));
+        (matches!(stand.at, StepAt::Running { .. }) && served()).then_some(at)
     }
 
     fn on_ahead(&mut self, process: &str, epoch: u64, targets: &[ReportedTarget]) {
@@ -782,6 +857,7 @@ impl State {
             component.last_ended = Some(at);
         }
         component.witnessed = None;
+        component.observed = None;
         for instance in &self.plan.component(ix).instances {
             self.instances[instance.index()].frozen_loss = None;
         }

@@ -42,6 +42,8 @@ pub enum Topic {
     Component(String),
     /// A zone or a region that is lost, and all that lived there.
     Incident(IncidentId),
+    /// Who of several agents decides.
+    Lease,
     /// The journal.
     Journal,
     /// A traffic process.
@@ -53,6 +55,7 @@ impl fmt::Display for Topic {
         match self {
             Topic::Component(name) => write!(f, "{name}"),
             Topic::Incident(id) => write!(f, "{id}"),
+            Topic::Lease => write!(f, "lease"),
             Topic::Journal => write!(f, "journal"),
             Topic::Traffic(process) => write!(f, "traffic process {process}"),
         }

@@ -8,6 +8,7 @@ use mainstay_plan::strategy::{Phase, Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::command::Override;
+use crate::machine::{Illegal, Machine, StepInput, StepLife, StepState};
 use crate::record::{Completion, Ended, IncidentId, RecoveryId, StepRef};
 use crate::waiting::WaitingOn;
 
@@ -60,6 +61,8 @@ pub struct Recovery {
     pub classified: bool,
     /// The incident that it belongs to.
     pub incident: Option<IncidentId>,
+    /// The evacuations of the plan that it is part of, by place in the plan's list.
+    pub evacuations: Vec<usize>,
     /// When it was recognised.
     pub opened: Time,
     /// When the first failed observation was asked.
@@ -276,7 +279,29 @@ impl StepLog {
     }
 }
 
+impl StepAt {
+    /// Where that is in the life of a step.
+    pub const fn state(&self) -> StepState {
+        match self {
+            StepAt::Ready => StepState::Ready,
+            StepAt::Running { .. } => StepState::Running,
+            StepAt::Waiting { .. } => StepState::Waiting,
+            StepAt::Ended(Ended::Done) => StepState::Done,
+            StepAt::Ended(Ended::Failed(_)) => StepState::Failed,
+            StepAt::Ended(Ended::Unknown(_)) => StepState::Unknown,
+        }
+    }
+}
+
 impl StepProgress {
+    /// Moves on to `to`, where `input` leads, or says that it can't come now.
+    pub(super) fn moved(&mut self, input: StepInput, to: StepAt) -> Result<(), Illegal> {
+        let next = StepLife::next(self.at.state(), input)?;
+        debug_assert_eq!(next, to.state(), "an input leads to one state");
+        self.at = to;
+        Ok(())
+    }
+
     /// Whether it is over, and well.
     pub fn is_done(&self) -> bool {
         self.at == StepAt::Ended(Ended::Done)
@@ -317,6 +342,7 @@ impl Recovery {
             evidence: Vec::new(),
             classified: false,
             incident: None,
+            evacuations: Vec::new(),
             opened: Time::ZERO,
             first_failed,
             last_good,
@@ -413,14 +439,13 @@ impl Recovery {
     pub(super) fn say_outcome(&mut self, done: bool) {
         let Some((WaitingOn::OutcomeUnknown { step, .. }, _)) = &self.held else { return };
         let step = step.step;
-        let Some(stand) = self.step_mut(step).filter(|it| matches!(it.at, StepAt::Ended(Ended::Unknown(_)))) else {
-            return;
+        let Some(stand) = self.step_mut(step) else { return };
+        let (input, to) = match done {
+            true => (StepInput::SaidDone, StepAt::Ended(Ended::Done)),
+            false => (StepInput::SaidNotDone, StepAt::Ready),
         };
-        if done {
-            stand.at = StepAt::Ended(Ended::Done);
-        } else {
+        if stand.moved(input, to).is_ok() && !done {
             stand.round += 1;
-            stand.at = StepAt::Ready;
             stand.undo = UndoAt::Nothing;
         }
     }
@@ -443,9 +468,8 @@ impl Recovery {
             stand.undo = UndoAt::Registered { doubtful: true };
         } else {
             for stand in self.progress.iter_mut().flat_map(|it| &mut it.steps) {
-                match stand.at {
-                    StepAt::Waiting { .. } | StepAt::Ended(Ended::Unknown(_)) => stand.at = StepAt::Ready,
-                    StepAt::Ready | StepAt::Running { .. } | StepAt::Ended(Ended::Done | Ended::Failed(_)) => {}
+                if StepLife::next(stand.at.state(), StepInput::Retried) == Ok(StepState::Ready) {
+                    stand.at = StepAt::Ready;
                 }
             }
         }

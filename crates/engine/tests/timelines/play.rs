@@ -166,6 +166,9 @@ impl Player {
         let decisions = stored.iter().filter(|it| !decode(&it.1).expect("it was read before").body.is_fact()).count();
         let replayed =
             replay(stored.clone(), compile).map_err(|why| format!("the journal replays to something else: {why}"))?;
+        if let Some(misfit) = replayed.misfits.first() {
+            return Err(format!("record {} came where it can't come: {}", misfit.seq, misfit.what));
+        }
         if replayed.decisions != decisions as u64 {
             return Err(format!("{decisions} decisions are in the journal, {} were made again", replayed.decisions));
         }

@@ -335,7 +335,7 @@ impl World {
                     self.at(self.traffic_takes, Event::Applied(table.clone()));
                 }
             }
-            Todo::Log(_) => {}
+            Todo::Log(_) | Todo::AskLease => {}
             Todo::Notify(telling) => self.carry(telling),
         }
         self.came.push((self.now, Came::Todo(Box::new(todo))));
