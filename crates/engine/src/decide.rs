@@ -78,7 +78,7 @@ fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
     let back = planned.instances.iter().copied().find(|it| {
         let instance = &state.instances[it.index()];
         let may = planned.rejoin == Rejoin::WhenHealthy || instance.in_order;
-        may && instance.displaced && instance.health == Health::Healthy
+        may && instance.displaced && state.is_whole(*it)
     })?;
     Some(Body::Rejoined { instance: state.plan.instance(back).name.clone() })
 }
@@ -86,20 +86,38 @@ fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
 fn detect(state: &State, component: ComponentIx) -> Option<Body> {
     let bound = state.components[component.index()].bound;
     let instance = &state.instances[bound.index()];
-    if instance.health != Health::Down {
-        return None;
+    let (component_name, instance_name) =
+        (state.plan.component(component).name.clone(), state.plan.instance(bound).name.clone());
+    let plan = state.adopted.clone().unwrap_or_default();
+    match instance.health {
+        Health::Down => {
+            let (scenario, incident, evidence) = scenario::explain(state, component);
+            Some(Body::FailureDetected {
+                component: component_name,
+                instance: instance_name,
+                scenario,
+                first_failed: instance.since,
+                last_good: instance.last_good,
+                plan,
+                rule: None,
+                evidence,
+                incident,
+            })
+        }
+        Health::Healthy | Health::Suspect => state.accuser(bound).map(|accuser| Body::FailureDetected {
+            component: component_name,
+            instance: instance_name,
+            scenario: accuser.then,
+            first_failed: accuser.since,
+            last_good: None,
+            plan,
+            rule: Some(accuser.rule.clone()),
+            evidence: accuser.terms.iter().map(ToString::to_string).collect(),
+            incident: None,
+        }),
+        // Whatever a rule says, unknown is never down.
+        Health::Unknown => None,
     }
-    let (scenario, incident, evidence) = scenario::explain(state, component);
-    Some(Body::FailureDetected {
-        component: state.plan.component(component).name.clone(),
-        instance: state.plan.instance(bound).name.clone(),
-        scenario,
-        first_failed: instance.since,
-        last_good: instance.last_good,
-        plan: state.adopted.clone().unwrap_or_default(),
-        evidence,
-        incident,
-    })
 }
 
 fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
@@ -108,8 +126,8 @@ fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         return Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() });
     }
     match state.instances[component.bound.index()].health {
-        Health::Healthy => return Some(completed_by_itself(recovery, now)),
-        Health::Down => {}
+        Health::Healthy if state.is_whole(component.bound) => return Some(completed_by_itself(recovery, now)),
+        Health::Healthy | Health::Down => {}
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, component.bound)),
     }
     if let Some(waiting) = guard::first(state, recovery, now) {

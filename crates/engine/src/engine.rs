@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstay_plan::action::Outcome;
-use mainstay_plan::{ComponentIx, ControlIx, DomainIx, Plan, Time};
+use mainstay_plan::{ComponentIx, ControlIx, DomainIx, InstanceIx, Plan, Time};
 
 use crate::command::{Command, Refusal};
 use crate::effect::Effect;
@@ -14,6 +14,7 @@ use crate::input::Input;
 use crate::lease::{May, Tenure};
 use crate::observe::Soft;
 use crate::record::{Body, Ended, Record, ReportedTarget};
+use crate::rules::{Present, Rules};
 use crate::scenario::{self, Question};
 use crate::state::State;
 use crate::state::concerned::Concerned;
@@ -42,6 +43,7 @@ const DECISIONS_A_TICK: usize = 256;
 pub struct Engine {
     core: Core,
     soft: Soft,
+    rules: Rules,
     gate: Gate,
     inbox: Vec<Pending>,
     tenure: Tenure,
@@ -54,6 +56,8 @@ pub struct Engine {
 pub enum WakeReason {
     /// A probe is due.
     ProbeDue,
+    /// A rule may become true, or cease to be.
+    RuleDue,
     /// A wait or a step of this component ends.
     Deadline(ComponentIx),
     /// People are to be told something, or a channel is tried again.
@@ -82,7 +86,7 @@ impl Engine {
         for (seq, record) in records {
             core.state.apply(seq, record);
         }
-        core.state.doubted.clear();
+        core.state.forget_notes();
         let adopt = (core.state.adopted.as_deref() != Some(plan.hash.as_str()))
             .then(|| Pending::NewPlan(plan.clone(), base_dir.to_owned()));
         let (engine, version) = (ENGINE_VERSION, version.to_owned());
@@ -92,6 +96,7 @@ impl Engine {
             gate: Gate::new(core.state.seq),
             core,
             soft: Soft::new(&plan, now),
+            rules: Rules::new(&plan, now),
             inbox: adopt.into_iter().chain([started]).collect(),
             wake_by: None,
         }
@@ -115,7 +120,10 @@ impl Engine {
     pub fn fold(&mut self, now: Time, input: Input) {
         let fact = match input {
             Input::Observation(observation) => {
-                self.soft.take(&self.core.state, now, observation);
+                let probe = observation.probe;
+                if let Some(taken) = self.soft.take(&self.core.state, now, observation) {
+                    self.rules.answered(probe, &taken);
+                }
                 return;
             }
             Input::Recorded(seq) => {
@@ -202,12 +210,17 @@ impl Engine {
             }
         }
         self.look_again_at_the_doubted(now);
-        for fact in self.soft.health_changes(&self.core.state) {
+        let seen = self.soft.seen();
+        for fact in self.soft.health_changes(&self.core.state, &seen) {
             self.record(now, fact, effects);
         }
         for fact in self.soft.canary_changes(&self.core.state) {
             self.record(now, fact, effects);
         }
+        for fact in self.soft.impairments(&self.core.state) {
+            self.record(now, fact, effects);
+        }
+        self.look_at_rules(now, &seen, effects);
         let awaiting = self.core.awaiting();
         for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
             self.record(now, fact, effects);
@@ -217,6 +230,7 @@ impl Engine {
             effects.push(Effect::Record(record));
         }
         self.look_again_at_the_doubted(now);
+        self.note_what_was_done(now);
         // A verification that began in this tick is asked in this tick.
         let awaiting = self.core.awaiting();
         for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
@@ -234,9 +248,10 @@ impl Engine {
     pub fn next_wakeup(&self) -> Option<(Time, WakeReason)> {
         let probe = self.soft.next_due().map(|at| (at, WakeReason::ProbeDue));
         let deadline = self.core.timers.first().map(|(at, component)| (*at, WakeReason::Deadline(*component)));
+        let rule = self.rules.next_due().map(|at| (at, WakeReason::RuleDue));
         let notice = outbox::next_time(&self.core.state).map(|at| (at, WakeReason::NoticeDue));
         let lease = self.tenure.wakes(&self.core.state.plan).map(|at| (at, WakeReason::Lease));
-        [probe, deadline, notice, lease].into_iter().flatten().min()
+        [probe, rule, deadline, notice, lease].into_iter().flatten().min()
     }
 
     /// What lasts.
@@ -304,6 +319,7 @@ impl Engine {
         if self.core.state.plan.hash != plan.hash {
             self.core.replace_plan(plan.clone(), now);
             self.soft = Soft::new(&plan, now);
+            self.rules = Rules::new(&plan, now);
         }
         self.record(now, fact, effects);
     }
@@ -313,6 +329,7 @@ impl Engine {
         let late = now.since(by);
         if late > self.core.state.plan.allowances.lateness {
             self.soft.distrust(&self.core.state, now);
+            self.rules.distrust(now);
             let late_ns = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
             self.inbox.push(Pending::Fact(Body::OwnLateness { late_ns }));
         }
@@ -322,6 +339,36 @@ impl Engine {
         for instance in std::mem::take(&mut self.core.state.doubted) {
             self.soft.look_again(&self.core.state.plan, instance, now);
         }
+    }
+
+    /// What was done to an instance makes worthless what rules remember of it; a component that is another instance now is
+    /// looked at anew.
+    fn note_what_was_done(&mut self, now: Time) {
+        for instance in std::mem::take(&mut self.core.state.acted_on) {
+            self.rules.forget(&self.core.state.plan, instance, now);
+        }
+        for component in std::mem::take(&mut self.core.state.rebound) {
+            self.rules.rebound(component, now);
+        }
+    }
+
+    /// Rules that fired or ceased. The witnesses of whom a rule accuses are asked at once, as after a failed answer.
+    fn look_at_rules(&mut self, now: Time, seen: &BTreeSet<InstanceIx>, effects: &mut Vec<Effect>) {
+        self.note_what_was_done(now);
+        for fact in self.rules.facts(&self.core.state, &self.soft, seen, now) {
+            let fired = if let Body::RuleFired { rule, .. } = &fact { self.core.state.rule(rule) } else { None };
+            self.record(now, fact, effects);
+            if let Some(fired) = fired.and_then(|it| self.core.state.fired(it))
+                && let Some(accused) = fired.accused
+            {
+                self.soft.ask_witnesses_since(&self.core.state.plan, accused, fired.since, now);
+            }
+        }
+    }
+
+    /// Every rule as it is at the moment.
+    pub fn present_rules(&self, now: Time) -> Vec<Present> {
+        self.rules.present(&self.core.state, &self.soft, now)
     }
 }
 

@@ -124,6 +124,10 @@ impl Gate {
             | Body::InStepChanged { .. }
             | Body::SwitchStarted { .. }
             | Body::BreakerChanged { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
+            | Body::RuleFired { .. }
+            | Body::RuleCleared { .. }
             | Body::FailureDetected { .. }
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }

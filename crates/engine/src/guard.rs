@@ -20,7 +20,7 @@ use crate::{evacuation, scenario};
 pub(crate) fn witnesses(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
     let component = &state.components[recovery.component.index()];
     let rule = &state.plan.component(recovery.component).witnesses;
-    let since = state.instances[component.bound.index()].since;
+    let since = state.failing_since(recovery.component).unwrap_or(state.instances[component.bound.index()].since);
     let witnessed = component.witnessed.is_some_and(|it| it >= since);
     let missing = rule.need > 0 && !witnessed && !recovery.overrides.contains(&Override::Witnesses);
     missing.then(|| WaitingOn::Witnesses {

@@ -9,7 +9,7 @@ use mainstay_plan::notification::NoticeLevel;
 use mainstay_plan::observation::{Health, Scenario};
 
 use crate::breaker::Position;
-use crate::record::{Body, Completion, IncidentId, RecoveryId};
+use crate::record::{Body, Completion, IncidentId, RecoveryId, TermValue};
 use crate::scenario;
 use crate::state::State;
 use crate::state::notices::{About, Draft, Fate, Stage, Topic};
@@ -81,6 +81,11 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         }
         Body::PeerOrder { taken: false, .. } => of(Topic::Lease, Stage::Once),
         Body::TrafficAhead { process, .. } => of(Topic::Traffic(process.clone()), Stage::Once),
+        // Nobody has to answer: what follows from a rule has a topic of its own.
+        Body::Impaired { instance, .. } | Body::ImpairmentEnded { instance, .. } => {
+            of(Topic::Instance(instance.clone()), Stage::Once)
+        }
+        Body::RuleFired { rule, .. } => of(Topic::Rule(rule.clone()), Stage::Once),
         Body::RouteRefused { process, .. } => of(Topic::Traffic(process.clone()), Stage::Stands),
         Body::RouteApplied { process, epoch } if state.routing.refused.is_some() && *epoch >= state.routing.epoch => {
             let text = format!("traffic process `{process}` serves the newest table");
@@ -90,6 +95,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::AgentStopped { .. }
         | Body::PlanAdopted { .. }
         | Body::HealthChanged { .. }
+        | Body::RuleCleared { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
         | Body::ObserversAnswered { .. }
@@ -152,6 +158,20 @@ fn whole_again(state: &State, instance: &str) -> Option<About> {
 /// zone once rather than of each that lived there.
 pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> {
     match body {
+        Body::FailureDetected { component, instance, scenario, rule: Some(rule), .. } => {
+            let text = format!("{component}: {} of `{instance}` detected by rule `{rule}`", scenario.word());
+            Some((NoticeLevel::Warning, text))
+        }
+        Body::Impaired { instance, how, evidence } => {
+            let text = format!("`{instance}` is impaired ({}): {evidence}; nothing is done about it", how.word());
+            Some((NoticeLevel::Warning, text))
+        }
+        Body::ImpairmentEnded { instance, how } => {
+            Some((NoticeLevel::Info, format!("`{instance}` is not impaired any more ({})", how.word())))
+        }
+        Body::RuleFired { rule, terms, .. } => {
+            Some((NoticeLevel::Warning, format!("rule `{rule}` is true: {}", TermValue::list(terms))))
+        }
         Body::FailureDetected { incident: Some(_), .. }
         | Body::Held { waiting: WaitingOn::Correlation { .. } | WaitingOn::Turn { .. }, .. } => None,
         Body::SwitchStarted { component, to, by, reason, .. } => {
@@ -238,6 +258,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::StepEnded { .. }
         | Body::RouteApplied { .. }
         | Body::Commanded { .. }
+        | Body::RuleCleared { .. }
         | Body::RecoveryInitiated { .. }
         | Body::RungSkipped { .. }
         | Body::RungStarted { .. }

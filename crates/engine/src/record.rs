@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::breaker::Position;
 use crate::codec::{health_word, level_word, phase_word, scenario_word, strategy_word, time_nanos};
 use crate::command::Command;
+use crate::gray::Impairment;
 use crate::lease::Role;
 use crate::waiting::WaitingOn;
 
@@ -107,6 +108,29 @@ pub struct Evidence {
     /// When the first of them was asked.
     #[serde(with = "time_nanos")]
     pub since: Time,
+}
+
+/// A term of a rule, and its value when the rule fired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TermValue {
+    /// As the rule's owner wrote it.
+    pub term: String,
+    /// `not known` where nobody has measured it.
+    pub value: String,
+}
+
+impl TermValue {
+    /// `TERM = VALUE` of each.
+    pub fn list(terms: &[TermValue]) -> String {
+        terms.iter().map(TermValue::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `TERM = VALUE`
+impl fmt::Display for TermValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.term, self.value)
+    }
 }
 
 /// The owner of a route as a traffic process reports it.
@@ -359,6 +383,37 @@ pub enum Body {
         /// What it answered.
         evidence: Evidence,
     },
+    /// An instance is neither whole nor down.
+    Impaired {
+        /// The instance.
+        instance: String,
+        /// How.
+        how: Impairment,
+        /// What was seen.
+        evidence: String,
+    },
+    /// It is not so any more.
+    ImpairmentEnded {
+        /// The instance.
+        instance: String,
+        /// How it was impaired.
+        how: Impairment,
+    },
+    /// A decision rule became true.
+    RuleFired {
+        /// The rule.
+        rule: String,
+        /// Since when what it says has held.
+        #[serde(with = "time_nanos")]
+        since: Time,
+        /// The value of each of its terms at that moment.
+        terms: Vec<TermValue>,
+    },
+    /// A decision rule is not true any more.
+    RuleCleared {
+        /// The rule.
+        rule: String,
+    },
     /// A channel said what became of a message.
     Told {
         /// The channel.
@@ -387,6 +442,9 @@ pub enum Body {
         /// The end of the last good observation before it: where the clock of the objectives starts.
         #[serde(with = "crate::codec::optional_time_nanos")]
         last_good: Option<Time>,
+        /// The rule that says so, where the probes alone do not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
         /// The hash of the plan under which it is recovered.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         plan: String,
@@ -674,6 +732,10 @@ impl Body {
             Body::InStepChanged { .. } => "in_step_changed",
             Body::SwitchStarted { .. } => "switch_started",
             Body::SwitchUndone { .. } => "switch_undone",
+            Body::Impaired { .. } => "impaired",
+            Body::ImpairmentEnded { .. } => "impairment_ended",
+            Body::RuleFired { .. } => "rule_fired",
+            Body::RuleCleared { .. } => "rule_cleared",
             Body::Told { .. } => "told",
             Body::FailureDetected { .. } => "failure_detected",
             Body::Classified { .. } => "classified",
@@ -722,6 +784,10 @@ impl Body {
             | Body::JournalLost { .. }
             | Body::InStepChanged { .. }
             | Body::CanaryChanged { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
+            | Body::RuleFired { .. }
+            | Body::RuleCleared { .. }
             | Body::Told { .. }
             | Body::LeaseChanged { .. }
             | Body::PeerOrder { .. } => true,

@@ -7,7 +7,7 @@ use mainstay_plan::Time;
 use mainstay_plan::routing::TargetState;
 
 use crate::breaker::Position;
-use crate::record::{Completion, Ended, Evidence, ReportedTarget, StepRef};
+use crate::record::{Completion, Ended, Evidence, ReportedTarget, StepRef, TermValue};
 use crate::{Body, Command, Override};
 
 /// Tells records one after the other, and remembers what later ones speak of. How moments and durations look is the
@@ -131,6 +131,14 @@ impl Teller {
                 (self.moment)(*since),
                 shown_evidence(std::slice::from_ref(evidence))
             ),
+            Body::Impaired { instance, how, evidence } => {
+                format!("{instance} is impaired ({}): {evidence}", how.word())
+            }
+            Body::ImpairmentEnded { instance, how } => format!("{instance} is not impaired any more ({})", how.word()),
+            Body::RuleFired { rule, since, terms } => {
+                format!("rule {rule} is true since {}: {}", (self.moment)(*since), TermValue::list(terms))
+            }
+            Body::RuleCleared { rule } => format!("rule {rule} is not true any more"),
             Body::Told { channel, notice, nth, ended } => {
                 let message = format!("{notice}, message {nth}, over {channel}");
                 match ended {
@@ -169,7 +177,10 @@ impl Teller {
 
     fn decision(&self, body: &Body) -> Option<String> {
         Some(match body {
-            Body::FailureDetected { component, instance, scenario, last_good, .. } => {
+            Body::FailureDetected { component, instance, scenario, rule: Some(rule), .. } => {
+                format!("{component} failed on {instance}: {}, as rule {rule} says", scenario.word())
+            }
+            Body::FailureDetected { component, instance, scenario, last_good, rule: None, .. } => {
                 let good = last_good.map(|it| format!(", last good {}", (self.moment)(it))).unwrap_or_default();
                 format!("{component} failed on {instance}: {}{good}", scenario.word())
             }
@@ -270,6 +281,10 @@ impl Teller {
             | Body::JournalLost { .. }
             | Body::InStepChanged { .. }
             | Body::CanaryChanged { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
+            | Body::RuleFired { .. }
+            | Body::RuleCleared { .. }
             | Body::Told { .. }
             | Body::LeaseChanged { .. }
             | Body::PeerOrder { .. } => return None,

@@ -6,6 +6,7 @@
 pub(crate) mod concerned;
 mod control;
 mod domains;
+mod fired;
 mod fold;
 pub mod notices;
 mod recovery;
@@ -23,10 +24,13 @@ use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
 use crate::breaker::{Hold, Position};
 use crate::evacuation::{Orders, Queue, Seat};
+use crate::gray::Impairment;
 use crate::lease::Leadership;
 use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
 pub use domains::{Burst, DomainState, Incident};
+pub use fired::FiredRule;
+pub(crate) use fired::component_of;
 use notices::Notices;
 pub use recovery::{Cause, Planned, Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress, UndoAt};
 
@@ -73,6 +77,12 @@ pub struct State {
     pub misfits: VecDeque<Misfit>,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
+    /// Instances to which something was done, and components that are another instance now, for whoever observes.
+    pub(crate) acted_on: Vec<InstanceIx>,
+    pub(crate) rebound: Vec<ComponentIx>,
+    /// Rules that are true, by place in the plan.
+    fired: BTreeMap<usize, FiredRule>,
+    rules_of: BTreeMap<ComponentIx, Vec<usize>>,
     standings: Vec<domains::Standing>,
     pub(crate) orders: Arc<Orders>,
     /// By place in the plan's list of evacuations.
@@ -115,6 +125,8 @@ pub struct InstanceState {
     pub in_step: bool,
     /// What it would lose as a standby, frozen when the failure was seen: outer `None`: not frozen; inner `None`: unknown.
     pub frozen_loss: Option<Option<Duration>>,
+    /// How it is neither whole nor down: since when, and what was seen.
+    pub impaired: BTreeMap<Impairment, (Time, String)>,
 }
 
 /// A record that came where it can't come.
@@ -141,6 +153,7 @@ impl InstanceState {
             whole_since: Time::ZERO,
             in_step: false,
             frozen_loss: None,
+            impaired: BTreeMap::new(),
         }
     }
 }
@@ -316,6 +329,10 @@ impl State {
             notices: Notices::default(),
             misfits: VecDeque::new(),
             doubted: Vec::new(),
+            acted_on: Vec::new(),
+            rebound: Vec::new(),
+            fired: BTreeMap::new(),
+            rules_of: fired::by_component(&plan),
             domains: vec![DomainState::default(); topology.domains.len()],
             incidents: BTreeMap::new(),
             orders: Arc::new(Orders::of(&plan)),
@@ -398,6 +415,18 @@ impl State {
             !plan.component(ix).instances.iter().any(|it| plan.instance(*it).name == *owner)
         };
         self.components.iter().enumerate().filter_map(owner).find(moved)
+    }
+
+    /// What was noted for whoever observes is of no use to anyone else.
+    pub(crate) fn forget_notes(&mut self) {
+        self.doubted.clear();
+        self.acted_on.clear();
+        self.rebound.clear();
+    }
+
+    /// The rule of that name, by its place in the plan.
+    pub fn rule(&self, name: &str) -> Option<usize> {
+        self.names.rules.get(name).copied()
     }
 
     /// The component of that name.
@@ -559,6 +588,7 @@ struct Names {
     components: BTreeMap<String, ComponentIx>,
     instances: BTreeMap<String, InstanceIx>,
     routes: BTreeMap<String, RouteIx>,
+    rules: BTreeMap<String, usize>,
 }
 
 impl Names {
@@ -570,6 +600,7 @@ impl Names {
             components: index(plan.components.iter().map(|it| &it.name), ComponentIx),
             instances: index(plan.instances.iter().map(|it| &it.name), InstanceIx),
             routes: index(plan.routes.iter().map(|it| &it.name), RouteIx),
+            rules: index(plan.rules.iter().map(|it| &it.name), |it| it as usize),
         }
     }
 }

@@ -371,6 +371,12 @@ codes! {
     PreconditionMoot "MS0543" Warning "a precondition that says nothing, or never holds"
         "a rung that is never tried looks like a recovery, and is none"
 
+    RuleOfOne "MS0560" Warning "a rule about a component that looks at one instance"
+        "after a takeover it still looks at the old instance, and accuses the new one"
+    RuleIdle "MS0561" Warning "a rule from which nothing follows"
+        "it is watched, shown and told, and nothing is recovered"
+    RuleOfUnknown "MS0562" Warning "a rule about what nobody knows anything of"
+        "unknown is never down: an instance that could not be asked is not touched, whatever a rule says"
     ControlUnused "MS0580" Warning "a control plane that nothing needs"
         "its canary is asked all the time, and no recovery depends on the answer"
 

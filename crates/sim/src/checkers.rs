@@ -32,6 +32,8 @@ pub struct Checkers {
     failed: BTreeMap<RecoveryId, String>,
     /// Instance → it went down at this record.
     went_down: BTreeMap<String, u64>,
+    /// Rule → it fired at this record.
+    fired: BTreeMap<String, u64>,
     /// Component → witnesses answered at this record.
     witnessed: BTreeMap<String, u64>,
     overridden: BTreeMap<RecoveryId, BTreeSet<Override>>,
@@ -105,7 +107,10 @@ impl Checkers {
     /// A record is durable.
     pub fn recorded(&mut self, seq: u64, record: &Record) {
         match &record.body {
-            Body::FailureDetected { component, instance, .. } => {
+            Body::FailureDetected { component, instance, rule, .. } => {
+                if let Some(fired) = rule.as_ref().and_then(|it| self.fired.get(it)) {
+                    self.went_down.insert(instance.clone(), *fired);
+                }
                 self.failed.insert(RecoveryId(seq), instance.clone());
                 let before = self.open.insert(component.clone(), RecoveryId(seq));
                 assert!(before.is_none(), "S1: a second recovery on {component} while {before:?} is open");
@@ -121,6 +126,9 @@ impl Checkers {
             Body::PlanAdopted { .. } => self.open.clear(),
             Body::HealthChanged { instance, to: Health::Down, .. } => {
                 self.went_down.insert(instance.clone(), seq);
+            }
+            Body::RuleFired { rule, .. } => {
+                self.fired.insert(rule.clone(), seq);
             }
             Body::WitnessesAnswered { component, .. } => {
                 self.witnessed.insert(component.clone(), seq);
@@ -163,6 +171,9 @@ impl Checkers {
             | Body::InStepChanged { .. }
             | Body::SwitchUndone { .. }
             | Body::BreakerChanged { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
+            | Body::RuleCleared { .. }
             | Body::NeighbourAnswered { .. }
             | Body::DependencyAnswered { .. }
             | Body::Classified { .. }

@@ -23,6 +23,7 @@ use mainstay_plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, Time};
 
 use crate::broken::{Broken, Pace, WithoutDns, without_dns};
 use crate::checkers::Checkers;
+use crate::gray::{Gray, Grays};
 
 /// How a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +121,8 @@ pub enum Fault {
     Breaks(Box<Broken>),
     /// The agent's machine is gone, with the traffic process on it.
     AgentsMachineGone,
+    /// A server is neither up nor down.
+    Gray(Gray),
 }
 
 /// The world.
@@ -167,6 +170,7 @@ pub struct World {
     broken: Broken,
     pace: Pace,
     agents_machine_gone: bool,
+    grays: Grays,
 }
 
 impl World {
@@ -211,6 +215,7 @@ impl World {
             broken: Broken::default(),
             pace,
             agents_machine_gone: false,
+            grays: Grays::default(),
             plan,
         };
         world.at(Duration::ZERO, Event::StartAgent);
@@ -245,6 +250,11 @@ impl World {
     /// Lets something happen after a while.
     pub fn fault(&mut self, after: Duration, fault: Fault) {
         self.at(after, Event::Fault(fault));
+    }
+
+    /// Lets a server be gray from now on.
+    pub fn suffer_gray(&mut self, gray: Gray) {
+        self.grays.suffer(gray);
     }
 
     /// Lets an operator say something after a while. A command that is refused at that moment is a broken test.
@@ -381,6 +391,7 @@ impl World {
             Fault::JournalLost => self.lose_disk(),
             Fault::Reload(plan) => self.reload(*plan),
             Fault::Breaks(broken) => self.broken = *broken,
+            Fault::Gray(gray) => self.grays.suffer(gray),
             Fault::AgentsMachineGone => {
                 self.agents_machine_gone = true;
                 self.traffic_up = false;
@@ -584,17 +595,20 @@ impl World {
         let names = if self.broken.dns { without_dns(&plan, probe) } else { WithoutDns::Works };
         let cut_off = self.own_path_broken && !self.is_local(probe.watches);
         let server = if cut_off || names == WithoutDns::TimesOut { Server::Hung } else { server };
-        let unaskable = match probe.watches {
-            Watches::Instance(instance) => self.cannot_ask.contains(&plan.instance(instance).name),
-            Watches::Witness(witness) => self.cannot_ask.contains(&plan.witness(witness).name),
-            Watches::Route(_) | Watches::Control(_) => false,
+        let name = match probe.watches {
+            Watches::Instance(instance) => plan.instance(instance).name.as_str(),
+            Watches::Witness(witness) => plan.witness(witness).name.as_str(),
+            Watches::Route(_) | Watches::Control(_) => "",
         };
+        let unaskable = self.cannot_ask.contains(name);
+        let server = self.grays.meets(name, probe, server);
+        let takes = self.grays.takes(name, probe).unwrap_or(self.pace.answer(probe));
         let (answer, took) = match server {
             _ if unaskable => (Answer::CouldNotAsk("no descriptor is left".to_owned()), self.pace.refusal()),
             _ if names == WithoutDns::CannotAsk => {
                 (Answer::CouldNotAsk("the name does not resolve".to_owned()), self.pace.refusal())
             }
-            Server::Up => (Answer::Good, self.pace.answer(probe)),
+            Server::Up => (Answer::Good, takes),
             Server::Dead => (Answer::Refused("connection refused".to_owned()), self.pace.refusal()),
             Server::Hung => (Answer::TimedOut, probe.timing.timeout),
         };

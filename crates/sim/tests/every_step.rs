@@ -237,7 +237,8 @@ fn shapes(plan: &Plan) -> Vec<(ComponentIx, String)> {
             StepKind::Act { .. } => "a",
             StepKind::Manual { .. } => "m",
             StepKind::TakeOver { .. } => "t",
-            StepKind::Verify { .. } | StepKind::CatchUp { .. } => "v",
+            StepKind::CatchUp { .. } => "u",
+            StepKind::Verify { .. } => "v",
         };
         let rungs = component.ladder.iter().filter_map(|it| it.plays.get(&component.original()));
         let shape: Vec<String> = rungs.map(|it| it.steps.iter().map(|it| kinds(&it.kind)).collect()).collect();

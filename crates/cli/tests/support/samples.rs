@@ -42,6 +42,7 @@ pub(crate) fn status() -> Status {
             why: Some("canary control/ec2/us-east-1 timed out".to_owned()),
             canary: Some("down".to_owned()),
         }],
+        rules: Vec::new(),
         notices: NoticeCount { standing: 2, unseen: 1, failing: vec!["on-call".to_owned()] },
         trouble: vec!["the machine was suspended for 3s at 03:01".to_owned()],
     }
@@ -146,6 +147,7 @@ pub(crate) fn recovery() -> Recovery {
         scenario: "instance_failure".to_owned(),
         planned: None,
         stopped_ns: None,
+        rule: None,
         evidence: vec!["us-east-1/us-east-1a lives: `shop-app/http` answered".to_owned()],
         incident: None,
         status: "recovery_completed".to_owned(),

@@ -11,6 +11,7 @@ use mainstay_plan::{InstanceIx, Time};
 
 use crate::breaker::{self, Blocked};
 use crate::command::Override;
+use crate::gray::Impairment;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
 use crate::{evacuation, scenario};
@@ -67,7 +68,10 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
                 blocked.push((rung, by));
                 why
             }
-            Possible::Yes if comes => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
+            Possible::Yes if comes => match steadier(state, recovery, rung, now) {
+                None => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
+                Some(why) => why,
+            },
             // What was put off comes after everything else.
             Possible::Yes => {
                 put_off.get_or_insert(rung);
@@ -109,6 +113,27 @@ fn last_resort(state: &State, blocked: &[(usize, Blocked)]) -> Option<Result<usi
     }
     let soonest = blocked.iter().min_by_key(|(_, it)| (it.until.is_none(), it.until))?;
     Some(Err(soonest.1.waiting(state)))
+}
+
+/// Why a standby that is possible is passed over all the same: it is not steady, and a later rung leads to one that is. One
+/// that is merely slow takes over, because it serves.
+fn steadier(state: &State, recovery: &Recovery, rung: usize, now: Time) -> Option<String> {
+    let bound = state.components[recovery.component.index()].bound;
+    let ladder = &state.plan.component(recovery.component).ladder;
+    let to = |rung: &Rung| rung.plays.get(&bound).map(|it| it.to).filter(|it| *it != bound);
+    let unsteady = |ix: InstanceIx| {
+        let impaired = &state.instances[ix.index()].impaired;
+        [Impairment::Flapping, Impairment::OneSided].into_iter().find(|it| impaired.contains_key(it))
+    };
+    let this = to(&ladder[rung])?;
+    let how = unsteady(this)?;
+    let is_steady = |it: &&Rung| {
+        let other = to(it).filter(|other| *other != this && unsteady(*other).is_none());
+        other.is_some() && matches!(possible(state, recovery, it, now), Possible::Yes)
+    };
+    let other = to(ladder[rung + 1..].iter().find(is_steady)?)?;
+    let (name, other) = (&state.plan.instance(this).name, &state.plan.instance(other).name);
+    Some(format!("`{name}` is impaired ({}), and `{other}` is not", how.word()))
 }
 
 /// A rung, and why it is not possible now, if it is not.
@@ -197,6 +222,9 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
     let name = &state.plan.instance(play.to).name;
     if to.displaced {
         return Possible::No(format!("`{name}` was displaced and has not rejoined (mainstay adopt {name})"));
+    }
+    if let Some(accuser) = state.accuser(play.to) {
+        return Possible::No(format!("`{name}` has failed, as rule `{}` says", accuser.rule));
     }
     match to.health {
         Health::Healthy => {}

@@ -8,7 +8,7 @@ use mainstay_plan::observation::Health;
 use mainstay_plan::strategy::{Play, Step, StepKind};
 
 use super::choose::{acts_on, is_started};
-use super::{late, patience, undo};
+use super::{late, patience, still_accused, undo};
 use sha2::{Digest, Sha256};
 
 use crate::decide::{completed_by_itself, hold, observation};
@@ -44,7 +44,8 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
     for (at, step, of_step) in state.open_steps(recovery) {
         let next = match &of_step.at {
             StepAt::Running { since } if *since + patience(step) <= now => {
-                return Some(Body::StepTimedOut { step: at, why: late(step) });
+                let why = still_accused(state, recovery, play, step).unwrap_or_else(|| late(step));
+                return Some(Body::StepTimedOut { step: at, why });
             }
             // Whoever died can't be caught up with: its failure is recovered as one.
             StepAt::Running { .. } if stand.waits_for_the_dead(step) => {
@@ -106,12 +107,11 @@ impl Stand<'_> {
     /// Begins a step, unless something has to be seen first: nothing that can't be taken back is done on a guess.
     fn begin(&self, at: StepRef, step: &Step) -> Move {
         let Stand { state, recovery, progress, play, now } = *self;
-        let failed = &state.instances[progress.from.index()];
         // Nothing was done yet; or what is to be done once more, because nobody knows whether it was done, has had its
         // effect.
         let again = play.to == progress.from && at.attempt > 0 && matches!(step.kind, StepKind::Act { .. });
         let is_failure = recovery.planned().is_none();
-        if is_failure && failed.health == Health::Healthy && (!recovery.irreversible || again) {
+        if is_failure && state.is_whole(progress.from) && (!recovery.irreversible || again) {
             return Move::Record(completed_by_itself(recovery, now));
         }
         if step.kind.is_irreversible()
@@ -147,7 +147,7 @@ impl Stand<'_> {
         }
         let bound = state.components[recovery.component.index()].bound;
         if recovery.planned().is_none()
-            && failed.health == Health::Down
+            && state.failing_since(recovery.component).is_some()
             && bound == progress.from
             && let Some(waiting) = witnesses(state, recovery).or_else(|| observers(state, recovery))
         {

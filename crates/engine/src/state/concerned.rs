@@ -2,7 +2,7 @@
 
 use mainstay_plan::{ComponentIx, DomainIx};
 
-use super::State;
+use super::{State, component_of};
 use crate::record::Body;
 
 /// Whom a record concerns.
@@ -59,7 +59,14 @@ impl State {
             | Body::InStepChanged { instance: name, .. }
             | Body::DependencyAnswered { instance: name, .. }
             | Body::PositionFrozen { instance: name, .. }
+            | Body::Impaired { instance: name, .. }
+            | Body::ImpairmentEnded { instance: name, .. }
             | Body::Rejoined { instance: name } => instance(name),
+            Body::RuleFired { rule, .. } | Body::RuleCleared { rule } => {
+                let component = |it: usize| component_of(&state.plan, &state.plan.rules[it]).map(Concerned::Component);
+                let domain = |it: usize| state.domain_of_rule(it).map(Concerned::Domain);
+                state.rule(rule).and_then(|it| component(it).or_else(|| domain(it))).unwrap_or(Concerned::Nobody)
+            }
             Body::WitnessesAnswered { component: name, .. }
             | Body::ObserversAnswered { component: name, .. }
             | Body::FailureDetected { component: name, .. }

@@ -121,6 +121,18 @@ impl State {
             Body::BreakerChanged { service, region, to, why, until, by, .. } => {
                 self.on_breaker(at, Change { service, region, to: *to, why, until: *until, by: *by });
             }
+            Body::Impaired { instance, how, evidence } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].impaired.insert(*how, (at, evidence.clone()));
+                }
+            }
+            Body::ImpairmentEnded { instance, how } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].impaired.remove(how);
+                }
+            }
+            Body::RuleFired { rule, since, terms } => self.on_rule_fired(at, rule, *since, terms),
+            Body::RuleCleared { rule } => self.on_rule_cleared(rule),
             Body::FailureDetected {
                 component,
                 instance,
@@ -130,12 +142,14 @@ impl State {
                 evidence,
                 incident,
                 plan,
+                rule,
             } => {
                 if let Some(ix) = self.component(component) {
                     let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
                     let budget = self.plan.component(ix).objectives.rto_for(scenario.domain());
                     let (evidence, incident, plan) = (evidence.clone(), *incident, plan.clone());
-                    let opened = Recovery { evidence, incident, plan, budget, ..opened };
+                    let rule = rule.as_ref().and_then(|it| self.fired(self.rule(it)?)).cloned();
+                    let opened = Recovery { rule, evidence, incident, plan, budget, ..opened };
                     self.components[ix.index()].asked = None;
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
@@ -315,6 +329,7 @@ impl State {
             instance.health = Health::Unknown;
             instance.unseen_since = at;
             instance.frozen_loss = None;
+            instance.impaired.clear();
         }
         for domain in &mut self.domains {
             domain.burst = None;
@@ -489,6 +504,7 @@ impl State {
         let Some(planned) = self.running(step) else { return };
         let phase = planned.kind.phase();
         let touched = touched(&planned.kind);
+        let stops = matches!(planned.kind, StepKind::Stop { .. });
         self.on_control_used(at, step, &ended);
         let Some(component) = self.open.get(&step.recovery) else { return };
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
@@ -505,7 +521,15 @@ impl State {
         let Some(stand) = stand.and_then(|it| it.step_mut(step.step)) else { return };
         stand.failures += u32::from(ended != Ended::Done);
         match (ended, &mut stand.undo) {
-            (Ended::Done, _) => {}
+            (Ended::Done, _) => {
+                for instance in touched {
+                    self.acted_on.push(instance);
+                    // It was stopped, so what its probes said before is not so any more.
+                    if stops && self.instances[instance.index()].health == Health::Healthy {
+                        self.doubt(at, instance);
+                    }
+                }
+            }
             (Ended::Failed(_), undo) => {
                 stand.round += 1;
                 // It was not done, so there is nothing to undo, unless a try before may have done it.
@@ -648,6 +672,7 @@ impl State {
                 TargetState::Serving => {
                     let component = self.plan.instance(instance).component;
                     self.components[component.index()].bound = instance;
+                    self.rebound.push(component);
                     self.instances[instance.index()].displaced = false;
                 }
                 TargetState::Fenced => self.instances[instance.index()].displaced = true,
@@ -694,6 +719,7 @@ impl State {
         self.unknown_owners.remove(&component);
         let before = std::mem::replace(&mut self.components[component.index()].bound, instance);
         if before != instance {
+            self.rebound.push(component);
             self.instances[before.index()].displaced = true;
             self.hand_over_in_order(at, component, before);
         }

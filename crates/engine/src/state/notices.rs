@@ -48,6 +48,10 @@ pub enum Topic {
     Journal,
     /// A traffic process.
     Traffic(String),
+    /// An instance that is neither whole nor down.
+    Instance(String),
+    /// A decision rule.
+    Rule(String),
 }
 
 impl fmt::Display for Topic {
@@ -58,6 +62,8 @@ impl fmt::Display for Topic {
             Topic::Lease => write!(f, "lease"),
             Topic::Journal => write!(f, "journal"),
             Topic::Traffic(process) => write!(f, "traffic process {process}"),
+            Topic::Instance(name) => write!(f, "instance {name}"),
+            Topic::Rule(name) => write!(f, "rule {name}"),
         }
     }
 }

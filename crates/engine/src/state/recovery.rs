@@ -7,6 +7,7 @@ use mainstay_plan::observation::Scenario;
 use mainstay_plan::strategy::{Phase, Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
+use super::FiredRule;
 use crate::command::Override;
 use crate::machine::{Illegal, Machine, StepInput, StepLife, StepState};
 use crate::record::{Completion, Ended, IncidentId, RecoveryId, StepRef};
@@ -55,6 +56,8 @@ pub struct Recovery {
     pub cause: Cause,
     /// What failed, classified.
     pub scenario: Scenario,
+    /// The rule that says so, with what it saw, where the probes alone did not.
+    pub rule: Option<FiredRule>,
     /// Why it is classified so.
     pub evidence: Vec<String>,
     /// Whether its neighbours were waited for, and what failed is settled.
@@ -339,6 +342,7 @@ impl Recovery {
             failed: failed.to_owned(),
             cause: Cause::Failure,
             scenario,
+            rule: None,
             evidence: Vec::new(),
             classified: false,
             incident: None,
