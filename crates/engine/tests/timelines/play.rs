@@ -103,6 +103,14 @@ impl Player {
             }
             Line::NextAction(ends) => world.next_action = Some(ends.clone()),
             Line::ActionsTake(span) => world.action_takes = *span,
+            Line::Store(store) => world.store.clone_from(&Some(store.clone())),
+            Line::PeerSees(agent, instance, health) => {
+                let (agent, instance, asked) = (agent.clone(), instance.clone(), world.now);
+                world.tell(Input::PeerObserved { agent, instance, health: *health, asked });
+            }
+            Line::PeerOrders(from, epoch, what) => {
+                world.tell(Input::PeerOrder { from: from.clone(), epoch: *epoch, what: what.clone() });
+            }
             Line::Channel(name, ends) => {
                 world.plan.notifications.iter().find(|it| it.name == *name).ok_or("there is no such channel")?;
                 match ends {
