@@ -10,12 +10,14 @@ mod probe;
 mod recovery;
 mod step;
 mod traffic;
+mod undo;
 
 pub(crate) use probe::after;
 pub use probe::{ProbeHealth, Told};
 pub use recovery::{RecoveryInput, RecoveryLife};
 pub use step::{StepInput, StepLife, StepState};
 pub use traffic::{Standing, TrafficProcess, TrafficWord};
+pub use undo::{UndoInput, UndoLife, UndoState};
 
 /// A state machine.
 pub trait Machine {
@@ -92,6 +94,7 @@ pub fn all() -> Vec<Table> {
     vec![
         Table::of::<RecoveryLife>(),
         Table::of::<StepLife>(),
+        Table::of::<UndoLife>(),
         Table::of::<ProbeHealth>(),
         Table::of::<TrafficProcess>(),
         Table::of::<crate::lease::LeaseMachine>(),

@@ -15,7 +15,9 @@ use super::{
 };
 use crate::command::{Command, Override};
 use crate::lease::{Leadership, Role};
-use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess, TrafficWord};
+use crate::machine::{
+    Illegal, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess, TrafficWord, UndoInput,
+};
 use crate::outbox;
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
 
@@ -281,6 +283,15 @@ impl State {
         illegal.is_none()
     }
 
+    /// Moves the undo of a step on; see [`State::step_moved`].
+    fn undo_moved(&mut self, step: StepRef, input: UndoInput, at: Time, why: &str) -> bool {
+        let open = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let moved = open.and_then(|it| it.step_mut(step.step)).map(|it| it.undo_moved(input, at, why));
+        let illegal = moved.and_then(Result::err);
+        self.note(illegal);
+        illegal.is_none()
+    }
+
     fn note(&mut self, misfit: Option<Illegal>) {
         let Some(what) = misfit else { return };
         if self.misfits.len() == MISFITS {
@@ -345,6 +356,7 @@ impl State {
         };
         let undone: Vec<Option<(usize, bool)>> = self.components.iter().map(undone).collect();
         let interrupted: Vec<Vec<(StepRef, bool)>> = self.components.iter().map(interrupted).collect();
+        let mut misfits = Vec::new();
         for ((component, interrupted), undone) in self.components.iter_mut().zip(interrupted).zip(undone) {
             component.witnessed = None;
             component.observed = None;
@@ -359,16 +371,15 @@ impl State {
                         true => (StepInput::InterruptedRepeatable, StepAt::Ready),
                         false => (StepInput::Interrupted, StepAt::Ended(unknown)),
                     };
-                    stand.moved(input, to).expect("only what runs is interrupted");
-                    if let UndoAt::Registered { doubtful } = &mut stand.undo {
-                        *doubtful = true;
-                    }
+                    misfits.extend(stand.moved(input, to).err());
+                    misfits.extend(stand.undo_moved(UndoInput::StepUnknown, at, "").err());
                 }
             }
             if let Some((step, repeatable)) = undone {
                 recovery.undo_interrupted(at, step, repeatable);
             }
         }
+        misfits.into_iter().for_each(|it| self.note(Some(it)));
     }
 
     /// What we saw while we were late is not believed: failures, and everything that an open recovery rests on. An instance
@@ -456,9 +467,9 @@ impl State {
         recovery.steps.push(StepLog::begun(step, name, at));
         if let Some(stand) = recovery.step_mut(step.step) {
             stand.attempt = step.attempt;
-            if has_undo && stand.undo == UndoAt::Nothing {
-                stand.undo = UndoAt::Registered { doubtful: false };
-            }
+        }
+        if has_undo {
+            self.undo_moved(step, UndoInput::StepStarted, at, "");
         }
         // A cold standby was down because it was stopped, which says nothing about it since its activation.
         if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
@@ -490,8 +501,8 @@ impl State {
         let stand = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
         let Some(stand) = stand.and_then(|it| it.step_mut(step.step)) else { return };
         stand.failures += u32::from(ended != Ended::Done);
-        match (ended, &mut stand.undo) {
-            (Ended::Done, _) => {
+        match ended {
+            Ended::Done => {
                 for instance in touched {
                     self.acted_on.push(instance);
                     // It was stopped, so what its probes said before is not so any more.
@@ -500,17 +511,13 @@ impl State {
                     }
                 }
             }
-            (Ended::Failed(_), undo) => {
+            Ended::Failed(_) => {
                 stand.round += 1;
                 // It was not done, so there is nothing to undo, unless a try before may have done it.
-                if *undo == (UndoAt::Registered { doubtful: false }) {
-                    *undo = UndoAt::Nothing;
-                }
+                self.undo_moved(step, UndoInput::StepFailed, at, "");
             }
-            (Ended::Unknown(_), undo) => {
-                if let UndoAt::Registered { doubtful } = undo {
-                    *doubtful = true;
-                }
+            Ended::Unknown(_) => {
+                self.undo_moved(step, UndoInput::StepUnknown, at, "");
                 // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
                 touched.into_iter().for_each(|it| self.doubt(at, it));
             }
@@ -553,13 +560,15 @@ impl State {
     }
 
     fn on_undo_started(&mut self, at: Time, step: StepRef, name: &str) {
+        if !self.undo_moved(step, UndoInput::Started, at, "") {
+            return;
+        }
         self.with(step.recovery, |it| {
             it.account(at, Phase::Act);
             it.held = None;
             it.steps.push(StepLog::begun(step, name, at));
             if let Some(stand) = it.step_mut(step.step) {
                 stand.attempt = step.attempt;
-                stand.undo = UndoAt::Running { since: at };
             }
         });
     }
@@ -567,13 +576,18 @@ impl State {
     /// Whatever was undone has to be seen anew.
     fn on_undo_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
         let touched = self.undoing(step).map(|it| touched(&it.kind)).unwrap_or_default();
+        let (input, why) = match &ended {
+            Ended::Done => (UndoInput::Done, ""),
+            Ended::Failed(why) => (UndoInput::Failed, why.as_str()),
+            Ended::Unknown(why) => (UndoInput::Unknown, why.as_str()),
+        };
+        self.undo_moved(step, input, at, why);
         self.with(step.recovery, |it| {
             it.account(at, Phase::Act);
             it.log_end(step, at, ended.clone());
             it.held = None;
             if let Some(stand) = it.step_mut(step.step) {
                 stand.round += u32::from(matches!(ended, Ended::Failed(_)));
-                stand.undo = UndoAt::Ended(ended.clone());
             }
         });
         touched.into_iter().for_each(|it| self.doubt(at, it));

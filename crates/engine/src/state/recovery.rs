@@ -9,7 +9,7 @@ use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use super::FiredRule;
 use crate::command::Override;
-use crate::machine::{Illegal, Machine, StepInput, StepLife, StepState};
+use crate::machine::{Illegal, Machine, StepInput, StepLife, StepState, UndoInput, UndoLife, UndoState};
 use crate::record::{Completion, Ended, IncidentId, RecoveryId, StepRef};
 use crate::waiting::WaitingOn;
 
@@ -266,7 +266,36 @@ impl StepAt {
     }
 }
 
+impl UndoAt {
+    /// Where that is in the life of an undo.
+    pub const fn state(&self) -> UndoState {
+        match self {
+            UndoAt::Nothing => UndoState::Nothing,
+            UndoAt::Registered { doubtful: false } => UndoState::Registered,
+            UndoAt::Registered { doubtful: true } => UndoState::Doubtful,
+            UndoAt::Running { .. } => UndoState::Running,
+            UndoAt::Ended(Ended::Done) => UndoState::Done,
+            UndoAt::Ended(Ended::Failed(_)) => UndoState::Failed,
+            UndoAt::Ended(Ended::Unknown(_)) => UndoState::Unknown,
+        }
+    }
+}
+
 impl StepProgress {
+    /// Moves its undo on, at a moment and with the words of whoever moves it, or says that it can't come now.
+    pub(super) fn undo_moved(&mut self, input: UndoInput, at: Time, why: &str) -> Result<(), Illegal> {
+        self.undo = match UndoLife::next(self.undo.state(), input)? {
+            UndoState::Nothing => UndoAt::Nothing,
+            UndoState::Registered => UndoAt::Registered { doubtful: false },
+            UndoState::Doubtful => UndoAt::Registered { doubtful: true },
+            UndoState::Running => UndoAt::Running { since: at },
+            UndoState::Failed => UndoAt::Ended(Ended::Failed(why.to_owned())),
+            UndoState::Unknown => UndoAt::Ended(Ended::Unknown(why.to_owned())),
+            UndoState::Done => UndoAt::Ended(Ended::Done),
+        };
+        Ok(())
+    }
+
     /// Moves on to `to`, where `input` leads, or says that it can't come now.
     pub(super) fn moved(&mut self, input: StepInput, to: StepAt) -> Result<(), Illegal> {
         let next = StepLife::next(self.at.state(), input)?;
@@ -374,14 +403,11 @@ impl Recovery {
 
     /// The agent was away while a step was being undone.
     pub(super) fn undo_interrupted(&mut self, at: Time, step: usize, repeatable: bool) {
-        let Some(stand) = self.step_mut(step).filter(|it| matches!(it.undo, UndoAt::Running { .. })) else { return };
-        let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
-        stand.undo = match repeatable {
-            true => UndoAt::Registered { doubtful: true },
-            false => UndoAt::Ended(unknown.clone()),
-        };
+        const WHY: &str = "the agent ended before the outcome was known";
+        let input = if repeatable { UndoInput::InterruptedRepeatable } else { UndoInput::Interrupted };
+        let Some(Ok(())) = self.step_mut(step).map(|it| it.undo_moved(input, at, WHY)) else { return };
         if let Some(log) = self.steps.last_mut() {
-            log.ended = Some((at, unknown));
+            log.ended = Some((at, Ended::Unknown(WHY.to_owned())));
         }
     }
 
@@ -400,9 +426,11 @@ impl Recovery {
             true => (StepInput::SaidDone, StepAt::Ended(Ended::Done)),
             false => (StepInput::SaidNotDone, StepAt::Ready),
         };
-        if stand.moved(input, to).is_ok() && !done {
+        if stand.moved(input, to).is_ok()
+            && !done
+            && stand.undo_moved(UndoInput::StepSaidNotDone, Time::ZERO, "").is_ok()
+        {
             stand.round += 1;
-            stand.undo = UndoAt::Nothing;
         }
     }
 
@@ -410,7 +438,7 @@ impl Recovery {
     pub(super) fn skip(&mut self, why: String) {
         let stuck = self.stuck_undo();
         if let Some(stand) = stuck.and_then(|it| self.step_mut(it)) {
-            stand.undo = UndoAt::Ended(Ended::Done);
+            let _stuck = stand.undo_moved(UndoInput::Skipped, Time::ZERO, "");
         } else {
             self.skip = Some(why);
         }
@@ -421,7 +449,7 @@ impl Recovery {
     pub(super) fn retry(&mut self) {
         let stuck = self.stuck_undo();
         if let Some(stand) = stuck.and_then(|it| self.step_mut(it)) {
-            stand.undo = UndoAt::Registered { doubtful: true };
+            let _stuck = stand.undo_moved(UndoInput::Retried, Time::ZERO, "");
         } else {
             for stand in self.progress.iter_mut().flat_map(|it| &mut it.steps) {
                 if StepLife::next(stand.at.state(), StepInput::Retried) == Ok(StepState::Ready) {
