@@ -362,6 +362,7 @@ impl Agent {
             drains: view::drains(state, now),
             incidents: view::incidents(state),
             components: view::components(engine, now),
+            control_planes: view::control_planes(engine),
             rules: view::rules(engine, now),
             notices: view::notice_count(state),
             trouble: self.unprepared.iter().cloned().chain(self.ledger.trouble()).collect(),

@@ -5,6 +5,7 @@ use std::fmt;
 use mainstay_plan::{InstanceIx, Plan, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::breaker::Hold;
 use crate::codec::time_nanos;
 use crate::record::RecoveryId;
 use crate::route::rules::RouteRule;
@@ -55,6 +56,36 @@ pub enum Command {
     Resume {
         /// `None`: the pause of all components.
         component: Option<String>,
+    },
+    /// Move a component to another of its instances, as planned. While a graceful move runs, an ungraceful one to the same
+    /// instance lets it go on without waiting until that is in step.
+    Switch {
+        /// The component.
+        component: String,
+        /// The instance that shall be it.
+        to: String,
+        /// Whether that is waited for until it is in step.
+        graceful: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Move a component back to the instance that it began with, as planned.
+    Failback {
+        /// The component.
+        component: String,
+        /// Why.
+        reason: String,
+    },
+    /// Say by hand whether actions that need a control plane are tried.
+    Breaker {
+        /// The service.
+        service: String,
+        /// The region; `None`: in every region.
+        region: Option<String>,
+        /// How it shall be.
+        hold: Hold,
+        /// Why.
+        reason: String,
     },
     /// Hold one recovery before its next step.
     PauseRecovery {
@@ -344,6 +375,16 @@ pub enum Refusal {
     /// Nothing is stopped.
     #[error("action is not stopped; see `mainstay status`")]
     NotHalted,
+    /// A planned move is not possible now.
+    #[error("`{component}` can't be switched to `{to}` now: {missing}; see `mainstay status {component}`")]
+    NotWhole {
+        /// The component.
+        component: String,
+        /// The instance.
+        to: String,
+        /// What is missing.
+        missing: String,
+    },
     /// Another role is asked for.
     #[error("`{by}` may not answer this: it takes the role `{role}`, which {who} (`people` in the plan)")]
     NotAllowed {
@@ -416,6 +457,7 @@ impl Refusal {
             Refusal::NotOpen { .. } => "not_open",
             Refusal::NotWaiting { .. } => "not_waiting",
             Refusal::OwnerMissing { .. } => "owner_missing",
+            Refusal::NotWhole { .. } => "not_whole",
             Refusal::NotPaused => "not_paused",
             Refusal::NotDisplaced { .. } => "not_displaced",
             Refusal::RouteRule { .. } => "route_rule",
@@ -449,6 +491,7 @@ impl Refusal {
             | Refusal::NoApprovalAsked { .. }
             | Refusal::NothingToRevoke { .. } => "mainstay status".to_owned(),
             Refusal::Halted { .. } => "mainstay continue".to_owned(),
+            Refusal::NotWhole { component, .. } => format!("mainstay status {component}"),
             Refusal::ApprovedAlready { recovery, .. } | Refusal::NothingTo { recovery, .. } => {
                 format!("mainstay recoveries show {recovery}")
             }

@@ -12,6 +12,7 @@ use crate::record::{Body, Completion, PhaseName};
 use crate::recover::{self, Choice};
 use crate::scenario;
 use crate::state::{Recovery, RecoveryStatus, State};
+use crate::switch;
 use crate::waiting::WaitingOn;
 
 /// The next decision that restores a component's service, or `None` when there is nothing to decide now.
@@ -21,7 +22,7 @@ pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
         if state.leadership.role == Role::Follower {
             return None;
         }
-        return detect(state, component);
+        return detect(state, component).or_else(|| switch::begin(state, component, now));
     };
     if let (Some(budget), Some(due)) = (recovery.budget, recovery.due())
         && due < now
@@ -75,7 +76,9 @@ const fn begins_something(decision: &Body) -> bool {
 
 /// When [`next`] could say something else although no fact came in.
 pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Time> {
-    let recovery = state.components[component.index()].recovery.as_ref()?;
+    let Some(recovery) = &state.components[component.index()].recovery else {
+        return switch::goes_back_at(state, component).filter(|it| *it > now);
+    };
     let held = recovery.held.as_ref().and_then(|(waiting, _)| match waiting {
         // Others may have begun since it was recorded.
         WaitingOn::StormBrake { .. } => guard::storm_brake(state, recovery, now)?.until(),
@@ -89,11 +92,11 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
 fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
     use mainstay_plan::component::Rejoin;
     let planned = state.plan.component(component);
-    if planned.rejoin == Rejoin::ByHand {
-        return None;
-    }
-    let back =
-        planned.instances.iter().copied().find(|it| state.instances[it.index()].displaced && state.is_whole(*it))?;
+    let back = planned.instances.iter().copied().find(|it| {
+        let instance = &state.instances[it.index()];
+        let may = planned.rejoin == Rejoin::WhenHealthy || instance.in_order;
+        may && instance.displaced && state.is_whole(*it)
+    })?;
     Some(Body::Rejoined { instance: state.plan.instance(back).name.clone() })
 }
 

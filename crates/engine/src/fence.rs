@@ -24,7 +24,11 @@ pub(crate) fn confirmed(state: &State, recovery: &Recovery) -> Option<Body> {
             StepKind::Stop { from, service } => {
                 (*from, Fence::Stop {}, format!("{}, seen stopped on its host", service.label()))
             }
-            StepKind::Act { .. } | StepKind::TakeOver { .. } | StepKind::Manual { .. } | StepKind::Verify { .. } => {
+            StepKind::CatchUp { .. }
+            | StepKind::Act { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Manual { .. }
+            | StepKind::Verify { .. } => {
                 return None;
             }
         };

@@ -157,6 +157,9 @@ fn cool_down(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn>
 
 /// Whether a person has to look at what happened to the component before.
 fn acknowledgement(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
+    if recovery.planned().is_some() {
+        return None;
+    }
     let component = &state.components[recovery.component.index()];
     let planned = state.plan.component(recovery.component);
     let asks = |why| WaitingOn::Acknowledgement { component: planned.name.clone(), why };
@@ -178,7 +181,9 @@ pub(crate) fn blast_radius(state: &State, recovery: &Recovery) -> Option<Waiting
     let of = state.components.len();
     let (would_be, allowed) = (state.site.touched_with(recovery.component), radius.allowed(of));
     // What an incident explains adds nothing to what is not explained.
-    let explained = recovery.incident.is_some() || recovery.overrides.contains(&Override::BlastRadius);
+    let explained = recovery.incident.is_some()
+        || recovery.planned().is_some()
+        || recovery.overrides.contains(&Override::BlastRadius);
     let over = would_be > allowed && !explained;
     over.then_some(WaitingOn::BlastRadius { would_be, of, allowed })
 }
@@ -187,7 +192,7 @@ pub(crate) fn blast_radius(state: &State, recovery: &Recovery) -> Option<Waiting
 pub(crate) fn storm_brake(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
     let brake = state.plan.guards.storm_brake?;
     let counted = recovery.incident.is_some_and(|it| state.site.counts(it));
-    let passes = counted || recovery.overrides.contains(&Override::StormBrake);
+    let passes = counted || recovery.planned().is_some() || recovery.overrides.contains(&Override::StormBrake);
     let until = state.site.brake_frees(brake, now).filter(|_| !passes)?;
     let within_ns = u64::try_from(brake.within.as_nanos()).unwrap_or(u64::MAX);
     Some(WaitingOn::StormBrake { at_most: brake.at_most, within_ns, until })

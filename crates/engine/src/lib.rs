@@ -14,6 +14,7 @@
 //! records folded, and the time. That is why a replay of the journal gives the same decisions.
 
 mod agenda;
+pub mod breaker;
 pub mod codec;
 pub mod command;
 pub mod decide;
@@ -41,6 +42,7 @@ pub mod scenario;
 pub mod sentence;
 pub mod state;
 pub mod status;
+pub mod switch;
 pub mod waiting;
 
 pub use command::{Command, Override, Refusal};

@@ -5,10 +5,12 @@ mod acknowledge;
 mod adopt;
 mod approve;
 mod assess;
+mod breaker;
 mod check;
 mod completions;
 mod drain;
 mod explain;
+mod failback;
 mod go_on;
 mod halt;
 mod init;
@@ -27,6 +29,7 @@ pub(crate) mod run;
 mod schema;
 mod skip;
 mod status;
+mod switch;
 pub(crate) mod traffic;
 mod undrain;
 mod upgrade;
@@ -104,6 +107,9 @@ enum Command {
     Skip(skip::Skip),
     Retry(retry::Retry),
     Adopt(adopt::Adopt),
+    Switch(switch::Switch),
+    Failback(failback::Failback),
+    Breaker(breaker::Breaker),
     Acknowledge(acknowledge::Acknowledge),
     Journal(journal::Journal),
     Completions(completions::Completions),
@@ -119,6 +125,8 @@ const GROUPS: [(&str, &[&str]); 6] = [
         "Act",
         &[
             "recover",
+            "switch",
+            "failback",
             "approve",
             "abort",
             "pause",
@@ -132,6 +140,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "route",
             "halt",
             "continue",
+            "breaker",
         ],
     ),
     ("Prove", &["journal"]),
@@ -173,6 +182,9 @@ impl Cli {
             Command::Skip(it) => it.run(&cx),
             Command::Retry(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
+            Command::Switch(it) => it.run(&cx),
+            Command::Failback(it) => it.run(&cx),
+            Command::Breaker(it) => it.run(&cx),
             Command::Acknowledge(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),
             Command::Completions(it) => it.run(),

@@ -225,12 +225,14 @@ fn hold(state: &State, ix: RouteIx, before: &[TargetState], wanted: Vec<TargetSt
     // What is lost with its zone or region leaves at once: a lost zone is one failure, and so one change.
     let is_lost = |at: &usize| crate::scenario::lost_with(state, route.targets[*at].instance).is_some();
     let moves = leaving.iter().any(|at| is_moved(state, route.targets[*at].instance));
-    let frozen_ones: Vec<usize> = leaving.iter().copied().filter(|at| !is_lost(at)).collect();
-    if !frozen_ones.is_empty()
-        && !moves
-        && let Some(objection) = frozen(state, ix, now)
-    {
-        return keep(state, route, frozen_ones, wanted, objection);
+    let mut wanted = wanted;
+    let mut stay: Vec<usize> = leaving.iter().copied().filter(|at| !is_lost(at)).collect();
+    let mut objection = frozen(state, ix, now).filter(|_| !stay.is_empty() && !moves);
+    if objection.is_none() {
+        stay.clear();
+    }
+    for at in &stay {
+        wanted[*at] = TargetState::Serving;
     }
     let on = wanted.iter().filter(|it| **it == TargetState::Serving).count();
     let is_drained = |at: &usize| wanted[*at] == TargetState::Draining;
@@ -238,14 +240,18 @@ fn hold(state: &State, ix: RouteIx, before: &[TargetState], wanted: Vec<TargetSt
     // A drain never takes the last one, whatever the plan says.
     let need = rule.max(usize::from((0..wanted.len()).any(|at| is_drained(&at))));
     // Who is well and drained stays before who is not well.
-    let mut stay: Vec<usize> = (0..wanted.len()).filter(is_drained).collect();
-    stay.extend(leaving.into_iter().filter(|at| !is_drained(at)));
-    stay.truncate(need.saturating_sub(on));
-    if stay.is_empty() {
-        return (wanted, None);
+    let mut more: Vec<usize> = (0..wanted.len()).filter(is_drained).collect();
+    more.extend(leaving.iter().copied().filter(|at| !is_drained(at) && !stay.contains(at)));
+    more.truncate(need.saturating_sub(on));
+    if !more.is_empty() {
+        objection = objection.or(Some(Objection::AtLeast { on, need }));
+        stay.extend(more);
+        stay.sort_unstable();
     }
-    stay.sort_unstable();
-    keep(state, route, stay, wanted, Objection::AtLeast { on, need })
+    match objection {
+        Some(objection) => keep(state, route, stay, wanted, objection),
+        None => (wanted, None),
+    }
 }
 
 /// Whether a takeover of its component moves the route away from it: that was judged before its rung began.

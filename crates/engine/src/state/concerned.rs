@@ -45,7 +45,11 @@ impl State {
             | Body::JournalLost { .. } => Concerned::All,
             Body::PeerOrder { .. } => Concerned::Nobody,
             Body::Told { .. } | Body::NoticeSent { .. } | Body::NoticeResent { .. } => Concerned::Outbox,
-            Body::RouteApplied { .. } | Body::RouteRefused { .. } | Body::TablePublished { .. } => Concerned::Open,
+            Body::RouteApplied { .. }
+            | Body::RouteRefused { .. }
+            | Body::TablePublished { .. }
+            | Body::BreakerChanged { .. } => Concerned::Open,
+            Body::CanaryChanged { .. } => Concerned::Nobody,
             Body::RouteHeld { .. } | Body::RouteFreed { .. } => Concerned::Nobody,
             Body::NeighbourAnswered { region, zone, .. } => domain(region, zone.as_deref()),
             Body::IncidentOpened { region, zone, .. } => domain(region, zone.as_deref()),
@@ -53,6 +57,7 @@ impl State {
                 state.incidents.get(incident).map_or(Concerned::Nobody, |it| Concerned::Domain(it.domain))
             }
             Body::HealthChanged { instance: name, .. }
+            | Body::InStepChanged { instance: name, .. }
             | Body::DependencyAnswered { instance: name, .. }
             | Body::PositionFrozen { instance: name, .. }
             | Body::Impaired { instance: name, .. }
@@ -67,6 +72,7 @@ impl State {
             | Body::SignalsSeen { component: name, .. }
             | Body::ObserversAnswered { component: name, .. }
             | Body::FailureDetected { component: name, .. }
+            | Body::SwitchStarted { component: name, .. }
             | Body::Bound { component: name, .. } => component(name),
             Body::StepEnded { step, .. }
             | Body::StepStarted { step, .. }
@@ -81,6 +87,7 @@ impl State {
             | Body::RungFailed { recovery: id, .. }
             | Body::FenceConfirmed { recovery: id, .. }
             | Body::RollbackStarted { recovery: id, .. }
+            | Body::SwitchUndone { recovery: id, .. }
             | Body::BudgetExceeded { recovery: id, .. }
             | Body::RecoveryCompleted { recovery: id, .. }
             | Body::RecoveryFailed { recovery: id, .. } => recovery(*id),
