@@ -79,10 +79,10 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
     let Some(recovery) = &state.components[component.index()].recovery else {
         return switch::goes_back_at(state, component).filter(|it| *it > now);
     };
-    let held = recovery.held.as_ref().and_then(|(waiting, _)| match waiting {
+    let held = recovery.held.as_ref().and_then(|(waiting, _)| {
         // Others may have begun since it was recorded.
-        WaitingOn::StormBrake { .. } => guard::storm_brake(state, recovery, now)?.until(),
-        waiting => waiting.until(),
+        let brakes = matches!(waiting, WaitingOn::StormBrake { .. });
+        if brakes { guard::storm_brake(state, recovery, now)?.until() } else { waiting.until() }
     });
     // A moment that is over for good must not be waited for again, so the budget ends just after its last moment.
     let due = recovery.due().filter(|_| !recovery.over_budget).map(|it| it + Duration::from_nanos(1));

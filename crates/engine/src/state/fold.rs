@@ -947,10 +947,10 @@ impl State {
         for (ix, step, touched) in &given_up {
             self.step_moved(*step, StepInput::InterruptedRepeatable, StepAt::Ready);
             let Some(recovery) = &mut self.components[ix.index()].recovery else { continue };
-            if let Some(stand) = recovery.progress.as_mut().and_then(|it| it.steps.get_mut(step.step)) {
-                if let UndoAt::Registered { doubtful } = &mut stand.undo {
-                    *doubtful = true;
-                }
+            if let Some(stand) = recovery.progress.as_mut().and_then(|it| it.steps.get_mut(step.step))
+                && let UndoAt::Registered { doubtful } = &mut stand.undo
+            {
+                *doubtful = true;
             }
             if let Some(log) = recovery.steps.iter_mut().rev().find(|it| it.step == *step) {
                 log.ended = Some((at, Ended::Unknown(format!("{by} stopped all action"))));
