@@ -6,16 +6,20 @@
 //! `docs/state-machines.md` is made from [`all`], by the test `machines`. To add a machine: implement [`Machine`] beside
 //! what it is about, and add it to [`all`].
 
+use crate::breaker::Breaker;
+
 mod probe;
 mod recovery;
 mod step;
 mod traffic;
+mod undo;
 
 pub(crate) use probe::after;
 pub use probe::{ProbeHealth, Told};
 pub use recovery::{RecoveryInput, RecoveryLife};
 pub use step::{StepInput, StepLife, StepState};
 pub use traffic::{Standing, TrafficProcess, TrafficWord};
+pub use undo::{UndoInput, UndoLife, UndoState};
 
 /// A state machine.
 pub trait Machine {
@@ -92,8 +96,10 @@ pub fn all() -> Vec<Table> {
     vec![
         Table::of::<RecoveryLife>(),
         Table::of::<StepLife>(),
+        Table::of::<UndoLife>(),
         Table::of::<ProbeHealth>(),
         Table::of::<TrafficProcess>(),
         Table::of::<crate::lease::LeaseMachine>(),
+        Table::of::<Breaker>(),
     ]
 }

@@ -52,7 +52,43 @@ pub(crate) fn overview(status: &Status, look: Look) -> String {
         }
         out.push_str(&table.render(look, 0));
     }
+    if !status.control_planes.is_empty() {
+        out.push('\n');
+        out.push_str(&control_planes(status, look));
+    }
     out
+}
+
+fn control_planes(status: &Status, look: Look) -> String {
+    let mut table = Table::new(&["CONTROL PLANE", "REGION", "ACTIONS ARE", "SINCE", "CANARY"]);
+    for it in &status.control_planes {
+        let (tone, word) = match it.breaker.as_str() {
+            "closed" => (Tone::Good, "tried"),
+            "open" => (Tone::Bad, "passed over"),
+            "half_open" => (Tone::Warn, "tried once"),
+            "held_open" => (Tone::Warn, "passed over, by hand"),
+            _ => (Tone::Warn, "tried, by hand"),
+        };
+        let mut below = String::new();
+        if let Some(why) = it.why.as_ref().filter(|_| it.breaker != "closed") {
+            below.push_str(&labelled(look, 2, 11, "because", why));
+        }
+        if let Some(until) = it.until_ns {
+            below.push_str(&labelled(look, 2, 11, "tried again", &format!("after {}", utc_seconds(until))));
+        }
+        let name = if it.service == it.plane { it.plane.clone() } else { format!("{} of {}", it.plane, it.service) };
+        table.row(
+            [
+                (Tone::Strong, name),
+                (Tone::Plain, it.region.clone()),
+                (tone, word.to_owned()),
+                (Tone::Plain, it.since_ns.map_or("-".to_owned(), |since| age(status.now_ns, since))),
+                it.canary.as_ref().map_or((Tone::Plain, "-".to_owned()), |it| (self::tone(it), it.clone())),
+            ],
+            below,
+        );
+    }
+    table.render(look, 0)
 }
 
 /// Every rule with its terms.
@@ -135,6 +171,11 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
             if let Some(waiting) = &it.waiting {
                 fact.push_str(&format!("; {} waits: {}", waiting.recovery, waiting.reason));
             }
+            for instance in &it.instances {
+                for impaired in &instance.impaired {
+                    fact.push_str(&format!("; {} is impaired ({})", instance.name, impaired.how));
+                }
+            }
             if let Recoverable::No { why } = &it.recoverable {
                 fact.push_str(&format!("; can't be recovered now: {why}"));
             }
@@ -151,6 +192,11 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
     facts.push(("all components".to_owned(), crate::look::clean(&paused)));
     let trouble = if status.trouble.is_empty() { "none".to_owned() } else { status.trouble.join("; ") };
     facts.push(("agent's trouble".to_owned(), crate::look::clean(&trouble)));
+    for it in &status.control_planes {
+        let name = format!("control plane {} in {}", it.service, it.region);
+        let why = it.why.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+        facts.push((name, crate::look::clean(&format!("breaker {}{why}", it.breaker))));
+    }
     if let Some(traffic) = &status.traffic {
         facts.push(("traffic".to_owned(), format!("epoch {}", traffic.epoch)));
     }
@@ -236,6 +282,12 @@ fn below(it: &Component, now: u64, look: Look) -> String {
     for advance in &it.approved_in_advance {
         let end = format!("`mainstay approve {} --revoke` takes it back", it.name);
         line("approved", &format!("in advance {}; {end}", shown_pause(advance)));
+    }
+    for instance in &it.instances {
+        for impaired in &instance.impaired {
+            let since = age(now, impaired.since_ns);
+            line("impaired", &format!("{}: {} for {since}: {}", instance.name, impaired.how, impaired.evidence));
+        }
     }
     if let Some(pause) = &it.paused {
         line("paused", &format!("{}; `mainstay resume {}` ends it", shown_pause(pause), it.name));

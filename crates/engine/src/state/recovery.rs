@@ -9,7 +9,7 @@ use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use super::FiredRule;
 use crate::command::Override;
-use crate::machine::{Illegal, Machine, StepInput, StepLife, StepState};
+use crate::machine::{Illegal, Machine, StepInput, StepLife, StepState, UndoInput, UndoLife, UndoState};
 use crate::record::{Completion, Ended, IncidentId, RecoveryId, StepRef};
 use crate::waiting::WaitingOn;
 
@@ -52,6 +52,8 @@ pub struct Recovery {
     pub component_name: String,
     /// The name of the instance that failed.
     pub failed: String,
+    /// Why there is a recovery.
+    pub cause: Cause,
     /// What failed, classified.
     pub scenario: Scenario,
     /// The rule that says so, with what it saw, where the probes alone did not.
@@ -94,6 +96,10 @@ pub struct Recovery {
     pub aborted: Option<String>,
     /// The rung that is tried, or the next to try.
     pub rung: usize,
+    /// Rungs that failed: they don't come again.
+    pub failed_rungs: BTreeSet<usize>,
+    /// Rungs that were passed over only because a control plane is known to be down: they come again.
+    pub for_later: BTreeSet<usize>,
     /// How far the rung is; `None` between rungs.
     pub progress: Option<Progress>,
     /// Why rungs were passed over or failed.
@@ -114,6 +120,30 @@ pub struct Recovery {
     pub ended: Option<Time>,
     /// How it was completed.
     pub completion: Option<Completion>,
+}
+
+/// Why there is a recovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Something failed.
+    Failure,
+    /// Someone wants it so.
+    Planned(Planned),
+}
+
+/// A planned move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The instance that takes over.
+    pub to: InstanceIx,
+    /// Who wants it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Whether the new owner is waited for until it is in step.
+    pub graceful: bool,
+    /// Whether it is being undone.
+    pub back: bool,
 }
 
 /// How far the rung that is tried is.
@@ -266,7 +296,36 @@ impl StepAt {
     }
 }
 
+impl UndoAt {
+    /// Where that is in the life of an undo.
+    pub const fn state(&self) -> UndoState {
+        match self {
+            UndoAt::Nothing => UndoState::Nothing,
+            UndoAt::Registered { doubtful: false } => UndoState::Registered,
+            UndoAt::Registered { doubtful: true } => UndoState::Doubtful,
+            UndoAt::Running { .. } => UndoState::Running,
+            UndoAt::Ended(Ended::Done) => UndoState::Done,
+            UndoAt::Ended(Ended::Failed(_)) => UndoState::Failed,
+            UndoAt::Ended(Ended::Unknown(_)) => UndoState::Unknown,
+        }
+    }
+}
+
 impl StepProgress {
+    /// Moves its undo on, at a moment and with the words of whoever moves it, or says that it can't come now.
+    pub(super) fn undo_moved(&mut self, input: UndoInput, at: Time, why: &str) -> Result<(), Illegal> {
+        self.undo = match UndoLife::next(self.undo.state(), input)? {
+            UndoState::Nothing => UndoAt::Nothing,
+            UndoState::Registered => UndoAt::Registered { doubtful: false },
+            UndoState::Doubtful => UndoAt::Registered { doubtful: true },
+            UndoState::Running => UndoAt::Running { since: at },
+            UndoState::Failed => UndoAt::Ended(Ended::Failed(why.to_owned())),
+            UndoState::Unknown => UndoAt::Ended(Ended::Unknown(why.to_owned())),
+            UndoState::Done => UndoAt::Ended(Ended::Done),
+        };
+        Ok(())
+    }
+
     /// Moves on to `to`, where `input` leads, or says that it can't come now.
     pub(super) fn moved(&mut self, input: StepInput, to: StepAt) -> Result<(), Illegal> {
         let next = StepLife::next(self.at.state(), input)?;
@@ -282,6 +341,21 @@ impl StepProgress {
 }
 
 impl Recovery {
+    /// The planned move that it is, if it is one.
+    pub fn planned(&self) -> Option<&Planned> {
+        match &self.cause {
+            Cause::Planned(planned) => Some(planned),
+            Cause::Failure => None,
+        }
+    }
+
+    pub(super) fn planned_mut(&mut self) -> Option<&mut Planned> {
+        match &mut self.cause {
+            Cause::Planned(planned) => Some(planned),
+            Cause::Failure => None,
+        }
+    }
+
     pub(super) fn open(
         component: ComponentIx,
         component_name: &str,
@@ -295,6 +369,7 @@ impl Recovery {
             component,
             component_name: component_name.to_owned(),
             failed: failed.to_owned(),
+            cause: Cause::Failure,
             scenario,
             rule: None,
             evidence: Vec::new(),
@@ -316,6 +391,8 @@ impl Recovery {
             overrides: BTreeSet::new(),
             aborted: None,
             rung: 0,
+            failed_rungs: BTreeSet::new(),
+            for_later: BTreeSet::new(),
             progress: None,
             tried: Vec::new(),
             cut: false,
@@ -374,14 +451,11 @@ impl Recovery {
 
     /// The agent was away while a step was being undone.
     pub(super) fn undo_interrupted(&mut self, at: Time, step: usize, repeatable: bool) {
-        let Some(stand) = self.step_mut(step).filter(|it| matches!(it.undo, UndoAt::Running { .. })) else { return };
-        let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
-        stand.undo = match repeatable {
-            true => UndoAt::Registered { doubtful: true },
-            false => UndoAt::Ended(unknown.clone()),
-        };
+        const WHY: &str = "the agent ended before the outcome was known";
+        let input = if repeatable { UndoInput::InterruptedRepeatable } else { UndoInput::Interrupted };
+        let Some(Ok(())) = self.step_mut(step).map(|it| it.undo_moved(input, at, WHY)) else { return };
         if let Some(log) = self.steps.last_mut() {
-            log.ended = Some((at, unknown));
+            log.ended = Some((at, Ended::Unknown(WHY.to_owned())));
         }
     }
 
@@ -400,9 +474,11 @@ impl Recovery {
             true => (StepInput::SaidDone, StepAt::Ended(Ended::Done)),
             false => (StepInput::SaidNotDone, StepAt::Ready),
         };
-        if stand.moved(input, to).is_ok() && !done {
+        if stand.moved(input, to).is_ok()
+            && !done
+            && stand.undo_moved(UndoInput::StepSaidNotDone, Time::ZERO, "").is_ok()
+        {
             stand.round += 1;
-            stand.undo = UndoAt::Nothing;
         }
     }
 
@@ -410,7 +486,7 @@ impl Recovery {
     pub(super) fn skip(&mut self, why: String) {
         let stuck = self.stuck_undo();
         if let Some(stand) = stuck.and_then(|it| self.step_mut(it)) {
-            stand.undo = UndoAt::Ended(Ended::Done);
+            let _stuck = stand.undo_moved(UndoInput::Skipped, Time::ZERO, "");
         } else {
             self.skip = Some(why);
         }
@@ -421,7 +497,7 @@ impl Recovery {
     pub(super) fn retry(&mut self) {
         let stuck = self.stuck_undo();
         if let Some(stand) = stuck.and_then(|it| self.step_mut(it)) {
-            stand.undo = UndoAt::Registered { doubtful: true };
+            let _stuck = stand.undo_moved(UndoInput::Retried, Time::ZERO, "");
         } else {
             for stand in self.progress.iter_mut().flat_map(|it| &mut it.steps) {
                 if StepLife::next(stand.at.state(), StepInput::Retried) == Ok(StepState::Ready) {
