@@ -370,6 +370,9 @@ codes! {
     PreconditionMoot "MS0543" Warning "a precondition that says nothing, or never holds"
         "a rung that is never tried looks like a recovery, and is none"
 
+    NeverTold "MS0550" Warning "an evacuation that never begins"
+        "its components are recovered one by one, in no order, and restarts are tried in a zone that is lost"
+
     LeaseTooShort "MS0590" Error "a lease that is over before it is renewed"
         "an agent that was stopped must find that its lease is over before another agent gets it"
     LeaseOneTry "MS0591" Warning "a lease that is lost with one answer"
