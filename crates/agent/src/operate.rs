@@ -194,6 +194,8 @@ impl Agent {
                     traffic.serve(table);
                 }
             }
+            // No network carries leases yet, so that no agent asks for one.
+            Todo::AskLease => {}
             Todo::Log(line) => log(&line),
             Todo::Notify(telling) => self.notify(telling),
         }
@@ -358,6 +360,7 @@ impl Agent {
             paused: state.paused.as_ref().filter(|it| it.until > now).map(view::pause),
             incidents: view::incidents(state),
             components: view::components(engine, now),
+            rules: view::rules(engine, now),
             notices: view::notice_count(state),
             trouble: self.unprepared.iter().cloned().chain(self.ledger.trouble()).collect(),
         }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use mainstay_api as api;
 use mainstay_engine::command::{Command, Override};
-use mainstay_engine::record::{Completion, Ended, RecoveryId};
+use mainstay_engine::record::{Completion, Ended, RecoveryId, TermValue};
+use mainstay_engine::rules::evaluate::Truth;
+use mainstay_engine::rules::{Present, shown, shown_health};
 use mainstay_engine::state::notices::Notice;
 use mainstay_engine::state::{Incident, Pause, Recovery, RecoveryStatus, State, StepLog};
 use mainstay_engine::status::{self, Recoverable};
@@ -51,12 +53,8 @@ fn component(engine: &Engine, ix: ComponentIx, can: Recoverable, now: Time) -> a
 
 /// What lasts, or *suspect* while the probes are in doubt: that is soft and stands in no record.
 fn health(engine: &Engine, ix: InstanceIx) -> &'static str {
-    use mainstay_plan::observation::Health;
     let state = engine.state();
-    match (state.instances[ix.index()].health, engine.soft().verdict(&state.plan, ix)) {
-        (Health::Healthy, Health::Suspect) => Health::Suspect.word(),
-        (lasting, _) => lasting.word(),
-    }
+    shown_health(state, engine.soft(), ix).word()
 }
 
 fn instance(engine: &Engine, ix: InstanceIx) -> api::Instance {
@@ -85,6 +83,32 @@ fn probe(engine: &Engine, ix: ProbeIx) -> api::Probe {
         latency_ns: watch.latency.map(nanos),
         failures: watch.failures,
     }
+}
+
+/// The decision rules, with their terms as they are now.
+pub(crate) fn rules(engine: &Engine, now: Time) -> Vec<api::Rule> {
+    let state = engine.state();
+    let rule = |(ix, present): (usize, Present)| {
+        let planned = &state.plan.rules[ix];
+        let fired = state.fired(ix);
+        api::Rule {
+            name: present.rule,
+            // As the journal knows it: a rule stays true while it is only forgotten.
+            truth: if fired.is_some() { Truth::True } else { present.truth }.word().to_owned(),
+            since_ns: fired.map(|it| it.since.as_nanos()),
+            then: planned.then.word().to_owned(),
+            of: planned.of.show(&state.plan).to_string(),
+            accuses: fired.and_then(|it| it.accused).map(|it| state.plan.instance(it).name.clone()),
+            idle: fired.and_then(|it| status::idle(state, it)),
+            terms: present.terms.iter().map(shown).map(|it| term(&it)).collect(),
+            fired: fired.iter().flat_map(|it| &it.terms).map(term).collect(),
+        }
+    };
+    engine.present_rules(now).into_iter().enumerate().map(rule).collect()
+}
+
+fn term(it: &TermValue) -> api::Term {
+    api::Term { term: it.term.clone(), value: it.value.clone() }
 }
 
 /// Zones and regions that are lost.
@@ -191,6 +215,11 @@ fn recovery(state: &State, recovery: &Recovery, now: Time) -> api::Recovery {
         component: recovery.component_name.clone(),
         failed: recovery.failed.clone(),
         scenario: recovery.scenario.word().to_owned(),
+        rule: recovery.rule.as_ref().map(|it| api::Cause {
+            rule: it.rule.clone(),
+            since_ns: it.since.as_nanos(),
+            terms: it.terms.iter().map(term).collect(),
+        }),
         evidence: recovery.evidence.clone(),
         incident: recovery.incident.map(|it| it.to_string()),
         status: recovery.status.word().to_owned(),

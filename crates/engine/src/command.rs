@@ -129,11 +129,15 @@ pub enum Override {
     JournalLost,
     /// Accept that more data may be lost than the objective says.
     Rpo,
+    /// Act although another agent may have the lease.
+    Lease,
+    /// Act although too few agents see it down.
+    Observers,
 }
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 9] = [
+    pub const ALL: [Override; 11] = [
         Override::Witnesses,
         Override::Correlation,
         Override::Turn,
@@ -143,6 +147,8 @@ impl Override {
         Override::CoolDown,
         Override::JournalLost,
         Override::Rpo,
+        Override::Lease,
+        Override::Observers,
     ];
 
     /// The word for it on the command line.
@@ -157,6 +163,8 @@ impl Override {
             Override::CoolDown => "cool-down",
             Override::JournalLost => "journal-lost",
             Override::Rpo => "rpo",
+            Override::Lease => "lease",
+            Override::Observers => "observers",
         }
     }
 }

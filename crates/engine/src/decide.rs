@@ -6,6 +6,7 @@ use mainstay_plan::observation::Health;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::guard;
+use crate::lease::Role;
 use crate::record::{Body, Completion, PhaseName};
 use crate::recover::{self, Choice};
 use crate::scenario;
@@ -15,6 +16,10 @@ use crate::waiting::WaitingOn;
 /// The next decision about a component, or `None` when there is nothing to decide now.
 pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
     let Some(recovery) = &state.components[component.index()].recovery else {
+        // Whoever has the lease recovers it, and says so.
+        if state.leadership.role == Role::Follower {
+            return None;
+        }
         return rejoin(state, component).or_else(|| detect(state, component));
     };
     if let (Some(budget), Some(due)) = (recovery.budget, recovery.due())
@@ -29,6 +34,12 @@ pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
         RecoveryStatus::RecoveryInitiated | RecoveryStatus::RecoveryInProgress => recover::next(state, recovery, now),
         RecoveryStatus::RecoveryCompleted | RecoveryStatus::RecoveryFailed => None,
     }?;
+    if begins_something(&next)
+        && recovery.aborted.is_none()
+        && let Some(waiting) = guard::lease(state, recovery, now)
+    {
+        return hold(recovery, waiting);
+    }
     match &recovery.paused {
         Some((by, reason)) if recovery.aborted.is_none() && begins_something(&next) => {
             hold(recovery, WaitingOn::RecoveryPaused { by: by.clone(), reason: reason.clone() })
@@ -63,30 +74,46 @@ fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
     if planned.rejoin == Rejoin::ByHand {
         return None;
     }
-    let back = planned.instances.iter().copied().find(|it| {
-        let instance = &state.instances[it.index()];
-        instance.displaced && instance.health == Health::Healthy
-    })?;
+    let back =
+        planned.instances.iter().copied().find(|it| state.instances[it.index()].displaced && state.is_whole(*it))?;
     Some(Body::Rejoined { instance: state.plan.instance(back).name.clone() })
 }
 
 fn detect(state: &State, component: ComponentIx) -> Option<Body> {
     let bound = state.components[component.index()].bound;
     let instance = &state.instances[bound.index()];
-    if instance.health != Health::Down {
-        return None;
+    let (component_name, instance_name) =
+        (state.plan.component(component).name.clone(), state.plan.instance(bound).name.clone());
+    let plan = state.adopted.clone().unwrap_or_default();
+    match instance.health {
+        Health::Down => {
+            let (scenario, incident, evidence) = scenario::explain(state, component);
+            Some(Body::FailureDetected {
+                component: component_name,
+                instance: instance_name,
+                scenario,
+                first_failed: instance.since,
+                last_good: instance.last_good,
+                plan,
+                rule: None,
+                evidence,
+                incident,
+            })
+        }
+        Health::Healthy | Health::Suspect => state.accuser(bound).map(|accuser| Body::FailureDetected {
+            component: component_name,
+            instance: instance_name,
+            scenario: accuser.then,
+            first_failed: accuser.since,
+            last_good: None,
+            plan,
+            rule: Some(accuser.rule.clone()),
+            evidence: accuser.terms.iter().map(ToString::to_string).collect(),
+            incident: None,
+        }),
+        // Whatever a rule says, unknown is never down.
+        Health::Unknown => None,
     }
-    let (scenario, incident, evidence) = scenario::explain(state, component);
-    Some(Body::FailureDetected {
-        component: state.plan.component(component).name.clone(),
-        instance: state.plan.instance(bound).name.clone(),
-        scenario,
-        first_failed: instance.since,
-        last_good: instance.last_good,
-        plan: state.adopted.clone().unwrap_or_default(),
-        evidence,
-        incident,
-    })
 }
 
 fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
@@ -95,8 +122,8 @@ fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         return Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() });
     }
     match state.instances[component.bound.index()].health {
-        Health::Healthy => return Some(completed_by_itself(recovery, now)),
-        Health::Down => {}
+        Health::Healthy if state.is_whole(component.bound) => return Some(completed_by_itself(recovery, now)),
+        Health::Healthy | Health::Down => {}
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, component.bound)),
     }
     if let Some(waiting) = guard::first(state, recovery, now) {

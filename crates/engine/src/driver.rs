@@ -39,6 +39,8 @@ pub enum Todo {
     Act(Order),
     /// Stop doing this.
     Cancel(StepRef),
+    /// Ask the store for the lease.
+    AskLease,
     /// Serve this table.
     Route(RoutingTable),
     /// Write this into the log.
@@ -67,6 +69,7 @@ impl Driver {
                 Effect::Probe(probe) => turn.todo.push(Todo::Probe(probe)),
                 Effect::Act(order) => turn.todo.push(Todo::Act(order)),
                 Effect::Cancel(step) => turn.todo.push(Todo::Cancel(step)),
+                Effect::AskLease => turn.todo.push(Todo::AskLease),
                 Effect::Route(table) => turn.todo.push(Todo::Route(table)),
                 Effect::Log(line) => turn.todo.push(Todo::Log(line)),
                 Effect::Notify(telling) => turn.todo.push(Todo::Notify(telling)),

@@ -22,6 +22,9 @@ pub enum Effect {
     Act(Order),
     /// Stop doing this, if it is still being done. No outcome is waited for.
     Cancel(StepRef),
+    /// Ask the store for the lease, or to renew it; the answer comes back as [`crate::Input::LeaseGranted`],
+    /// [`crate::Input::LeaseHeld`] or [`crate::Input::StoreGone`].
+    AskLease,
     /// Serve this table; acknowledgements come back by process.
     Route(RoutingTable),
     /// Write this into the log.
@@ -43,6 +46,8 @@ pub struct Order {
     pub key: String,
     /// After this the outcome is unknown.
     pub timeout: Duration,
+    /// The epoch of the lease that it is given under; 0 where one agent decides alone. Whoever has seen a higher one refuses it.
+    pub epoch: u64,
 }
 
 /// One message over one channel. What became of it comes back as [`crate::Input::Told`].

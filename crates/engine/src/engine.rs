@@ -4,19 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstay_plan::action::Outcome;
-use mainstay_plan::{ComponentIx, DomainIx, Plan, Time};
+use mainstay_plan::{ComponentIx, DomainIx, InstanceIx, Plan, Time};
 
 use crate::command::{Command, Refusal};
 use crate::effect::Effect;
 use crate::evacuation::Rank;
 use crate::gate::Gate;
 use crate::input::Input;
+use crate::lease::{May, Tenure};
 use crate::observe::Soft;
 use crate::record::{Body, Ended, Record, ReportedTarget};
+use crate::rules::{Present, Rules};
 use crate::scenario::{self, Question};
 use crate::state::State;
 use crate::state::concerned::Concerned;
-use crate::{ENGINE_VERSION, decide, outbox, route};
+use crate::{ENGINE_VERSION, decide, lease, outbox, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
 /// whatever needs more is a loop, and goes on at the next tick rather than never ending this one.
@@ -41,8 +43,10 @@ const DECISIONS_A_TICK: usize = 256;
 pub struct Engine {
     core: Core,
     soft: Soft,
+    rules: Rules,
     gate: Gate,
     inbox: Vec<Pending>,
+    tenure: Tenure,
     /// When the last tick asked to be called again: being called much later means that we were late.
     wake_by: Option<Time>,
 }
@@ -52,10 +56,14 @@ pub struct Engine {
 pub enum WakeReason {
     /// A probe is due.
     ProbeDue,
+    /// A rule may become true, or cease to be.
+    RuleDue,
     /// A wait or a step of this component ends.
     Deadline(ComponentIx),
     /// People are to be told something, or a channel is tried again.
     NoticeDue,
+    /// The lease is to be renewed, or laid down.
+    Lease,
 }
 
 #[derive(Debug)]
@@ -78,24 +86,44 @@ impl Engine {
         for (seq, record) in records {
             core.state.apply(seq, record);
         }
-        core.state.doubted.clear();
+        core.state.forget_notes();
         let adopt = (core.state.adopted.as_deref() != Some(plan.hash.as_str()))
             .then(|| Pending::NewPlan(plan.clone(), base_dir.to_owned()));
-        let started = Pending::Fact(Body::AgentStarted { engine: ENGINE_VERSION, version: version.to_owned() });
+        let (engine, version) = (ENGINE_VERSION, version.to_owned());
+        let started = Pending::Fact(Body::AgentStarted { engine, version, coordinated: false });
         Engine {
+            tenure: Tenure::new(core.state.leadership.clone(), now),
             gate: Gate::new(core.state.seq),
             core,
             soft: Soft::new(&plan, now),
+            rules: Rules::new(&plan, now),
             inbox: adopt.into_iter().chain([started]).collect(),
             wake_by: None,
         }
+    }
+
+    /// This agent asks a store who may decide, as the plan's `coordination` says. Without a call of this it is the only one
+    /// that decides. Call it before the first tick.
+    #[must_use]
+    pub fn coordinated(mut self) -> Engine {
+        let coordinates = self.core.state.plan.coordination.is_some();
+        for pending in &mut self.inbox {
+            if let Pending::Fact(Body::AgentStarted { coordinated, .. }) = pending {
+                *coordinated = coordinates;
+            }
+        }
+        self.tenure.start(coordinates);
+        self
     }
 
     /// Takes in a fact; never decides.
     pub fn fold(&mut self, now: Time, input: Input) {
         let fact = match input {
             Input::Observation(observation) => {
-                self.soft.take(&self.core.state, now, observation);
+                let probe = observation.probe;
+                if let Some(taken) = self.soft.take(&self.core.state, now, observation) {
+                    self.rules.answered(probe, &taken);
+                }
                 return;
             }
             Input::Recorded(seq) => {
@@ -120,6 +148,30 @@ impl Engine {
                 }
                 Body::Told { channel, notice, nth, ended: ended(outcome) }
             }
+            Input::LeaseGranted { epoch, asked } => {
+                let changed = self.tenure.granted(&self.core.state.plan, now, epoch, asked);
+                self.inbox.extend(changed.map(Pending::Fact));
+                return;
+            }
+            Input::LeaseHeld { by, epoch } => {
+                let changed = self.tenure.held(&by, epoch);
+                self.inbox.extend(changed.map(Pending::Fact));
+                return;
+            }
+            Input::StoreGone { reason } => {
+                let changed = self.tenure.store_gone(&reason);
+                self.inbox.extend(changed.map(Pending::Fact));
+                return;
+            }
+            Input::PeerObserved { agent, instance, health, asked } => {
+                self.soft.take_peer(&self.core.state, agent, &instance, health, asked);
+                return;
+            }
+            Input::PeerOrder { from, epoch, what } => {
+                let (taken, changed) = self.tenure.seen(epoch, &format!("an order of {from}"));
+                self.inbox.extend(changed.map(Pending::Fact));
+                Body::PeerOrder { from, epoch, what, taken }
+            }
             Input::Stopping { reason } => Body::AgentStopped { reason },
         };
         self.inbox.push(Pending::Fact(fact));
@@ -134,9 +186,12 @@ impl Engine {
         let mut ours = route::published(state);
         ours.sort_by(|a, b| (&a.route, &a.instance).cmp(&(&b.route, &b.instance)));
         if epoch > state.routing.epoch || (epoch > 0 && epoch == state.routing.epoch && targets != ours) {
+            let what = format!("the table that traffic process `{process}` serves");
+            let (_, changed) = self.tenure.seen(lease::of_table(epoch), &what);
+            self.inbox.extend(changed.map(Pending::Fact));
             return Body::TrafficAhead { process, epoch, targets };
         }
-        if state.routing.epoch > 0 {
+        if state.routing.epoch > 0 && state.leadership.may(&state.plan) != May::Nothing {
             self.gate.send_table(state);
         }
         let done = if epoch == state.routing.epoch { epoch.saturating_sub(1) } else { epoch };
@@ -146,6 +201,8 @@ impl Engine {
     /// Decides, and says what is to be done. `now` must not be before the last call's.
     pub fn tick(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.notice_lateness(now);
+        let over = self.tenure.look(&self.core.state.plan, now);
+        self.inbox.extend(over.map(Pending::Fact));
         for pending in std::mem::take(&mut self.inbox) {
             match pending {
                 Pending::Fact(fact) => self.record(now, fact, effects),
@@ -153,9 +210,14 @@ impl Engine {
             }
         }
         self.look_again_at_the_doubted(now);
-        for fact in self.soft.health_changes(&self.core.state) {
+        let seen = self.soft.seen();
+        for fact in self.soft.health_changes(&self.core.state, &seen) {
             self.record(now, fact, effects);
         }
+        for fact in self.soft.impairments(&self.core.state) {
+            self.record(now, fact, effects);
+        }
+        self.look_at_rules(now, &seen, effects);
         let awaiting = self.core.awaiting();
         for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
             self.record(now, fact, effects);
@@ -165,12 +227,16 @@ impl Engine {
             effects.push(Effect::Record(record));
         }
         self.look_again_at_the_doubted(now);
+        self.note_what_was_done(now);
         // A verification that began in this tick is asked in this tick.
         let awaiting = self.core.awaiting();
         for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
             self.record(now, fact, effects);
         }
         self.gate.release(effects);
+        if self.tenure.asks(&self.core.state.plan, now) {
+            effects.push(Effect::AskLease);
+        }
         self.soft.emit_due(&self.core.state.plan, now, effects);
         self.wake_by = self.next_wakeup().map(|it| it.0);
     }
@@ -179,8 +245,10 @@ impl Engine {
     pub fn next_wakeup(&self) -> Option<(Time, WakeReason)> {
         let probe = self.soft.next_due().map(|at| (at, WakeReason::ProbeDue));
         let deadline = self.core.timers.first().map(|(at, component)| (*at, WakeReason::Deadline(*component)));
+        let rule = self.rules.next_due().map(|at| (at, WakeReason::RuleDue));
         let notice = outbox::next_time(&self.core.state).map(|at| (at, WakeReason::NoticeDue));
-        [probe, deadline, notice].into_iter().flatten().min()
+        let lease = self.tenure.wakes(&self.core.state.plan).map(|at| (at, WakeReason::Lease));
+        [probe, rule, deadline, notice, lease].into_iter().flatten().min()
     }
 
     /// What lasts.
@@ -218,6 +286,7 @@ impl Engine {
         if self.core.state.plan.hash != plan.hash {
             self.core.replace_plan(plan.clone(), now);
             self.soft = Soft::new(&plan, now);
+            self.rules = Rules::new(&plan, now);
         }
         self.record(now, fact, effects);
     }
@@ -227,6 +296,7 @@ impl Engine {
         let late = now.since(by);
         if late > self.core.state.plan.allowances.lateness {
             self.soft.distrust(&self.core.state, now);
+            self.rules.distrust(now);
             let late_ns = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
             self.inbox.push(Pending::Fact(Body::OwnLateness { late_ns }));
         }
@@ -236,6 +306,36 @@ impl Engine {
         for instance in std::mem::take(&mut self.core.state.doubted) {
             self.soft.look_again(&self.core.state.plan, instance, now);
         }
+    }
+
+    /// What was done to an instance makes worthless what rules remember of it; a component that is another instance now is
+    /// looked at anew.
+    fn note_what_was_done(&mut self, now: Time) {
+        for instance in std::mem::take(&mut self.core.state.acted_on) {
+            self.rules.forget(&self.core.state.plan, instance, now);
+        }
+        for component in std::mem::take(&mut self.core.state.rebound) {
+            self.rules.rebound(component, now);
+        }
+    }
+
+    /// Rules that fired or ceased. The witnesses of whom a rule accuses are asked at once, as after a failed answer.
+    fn look_at_rules(&mut self, now: Time, seen: &BTreeSet<InstanceIx>, effects: &mut Vec<Effect>) {
+        self.note_what_was_done(now);
+        for fact in self.rules.facts(&self.core.state, &self.soft, seen, now) {
+            let fired = if let Body::RuleFired { rule, .. } = &fact { self.core.state.rule(rule) } else { None };
+            self.record(now, fact, effects);
+            if let Some(fired) = fired.and_then(|it| self.core.state.fired(it))
+                && let Some(accused) = fired.accused
+            {
+                self.soft.ask_witnesses_since(&self.core.state.plan, accused, fired.since, now);
+            }
+        }
+    }
+
+    /// Every rule as it is at the moment.
+    pub fn present_rules(&self, now: Time) -> Vec<Present> {
+        self.rules.present(&self.core.state, &self.soft, now)
     }
 }
 

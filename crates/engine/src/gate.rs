@@ -7,6 +7,7 @@ use mainstay_plan::action::{Action, ServiceOp};
 use mainstay_plan::strategy::StepKind;
 
 use crate::effect::{Effect, Line, Order, Telling};
+use crate::lease::{May, Role};
 use crate::outbox;
 use crate::record::{Body, StepRef};
 use crate::route;
@@ -94,11 +95,22 @@ impl Gate {
                     self.waiting.push_back((seq, Effect::Notify(telling(state, channel, message))));
                 }
             }
+            // Whatever was not let out yet was decided under a lease that is over; what runs is called back.
+            Body::LeaseChanged { .. } if state.leadership.may(&state.plan) != May::Everything => {
+                self.waiting.retain(|it| !matches!(it.1, Effect::Act(_) | Effect::Route(_)));
+                for recovery in state.open_recoveries() {
+                    for log in recovery.steps.iter().rev().take(8) {
+                        self.waiting.push_back((seq, Effect::Cancel(log.step)));
+                    }
+                }
+            }
+            Body::LeaseChanged { .. } | Body::PeerOrder { .. } => {}
             Body::AgentStopped { .. }
             | Body::PlanAdopted { .. }
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::ObserversAnswered { .. }
             | Body::NeighbourAnswered { .. }
             | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
@@ -108,6 +120,10 @@ impl Gate {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
+            | Body::RuleFired { .. }
+            | Body::RuleCleared { .. }
             | Body::FailureDetected { .. }
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
@@ -158,5 +174,7 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
             _,
         ) => return None,
     };
-    Some(Order { step, instance: state.plan.instance(instance).name.clone(), action, key: key.to_owned(), timeout })
+    let epoch = if state.leadership.role == Role::Sole { 0 } else { state.leadership.epoch };
+    let instance = state.plan.instance(instance).name.clone();
+    Some(Order { step, instance, action, key: key.to_owned(), timeout, epoch })
 }

@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use mainstay_plan::Time;
 use mainstay_plan::observation::Health;
 use mainstay_plan::policy::{Mode, OnJournalLoss};
-use mainstay_plan::strategy::OnExpiry;
+use mainstay_plan::route::Sharing;
+use mainstay_plan::strategy::{OnExpiry, Step, StepKind};
 
 use crate::command::Override;
+use crate::lease::{May, Role};
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
 use crate::{evacuation, scenario};
@@ -18,13 +20,28 @@ use crate::{evacuation, scenario};
 pub(crate) fn witnesses(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
     let component = &state.components[recovery.component.index()];
     let rule = &state.plan.component(recovery.component).witnesses;
-    let since = state.instances[component.bound.index()].since;
+    let since = state.failing_since(recovery.component).unwrap_or(state.instances[component.bound.index()].since);
     let witnessed = component.witnessed.is_some_and(|it| it >= since);
     let missing = rule.need > 0 && !witnessed && !recovery.overrides.contains(&Override::Witnesses);
     missing.then(|| WaitingOn::Witnesses {
         need: rule.need,
         of: rule.of.iter().map(|it| state.plan.witness(*it).name.clone()).collect(),
     })
+}
+
+/// Whether too few agents see it down, or one sees it healthy. An agent that nothing connects to others asks none.
+pub(crate) fn observers(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
+    let component = &state.components[recovery.component.index()];
+    let need = state.plan.component(recovery.component).guards.observers? as usize;
+    if state.leadership.role == Role::Sole || recovery.overrides.contains(&Override::Observers) {
+        return None;
+    }
+    let since = state.instances[component.bound.index()].since;
+    let observed = component.observed.as_ref().filter(|it| it.since >= since);
+    let have = 1 + observed.map_or(0, |it| it.down.len());
+    let healthy = observed.map(|it| it.healthy.clone()).unwrap_or_default();
+    let of = 1 + state.plan.agents.len();
+    (have < need || !healthy.is_empty()).then_some(WaitingOn::Observers { need, have, of, healthy })
 }
 
 /// Whether the journal is lost and the plan says that nothing is done then.
@@ -34,13 +51,38 @@ pub(crate) fn journal(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
     (state.journal_lost.is_some() && holds).then_some(WaitingOn::JournalLost {})
 }
 
+/// Whether another agent decides, or may. Asked before anything new is begun, at any stage of a recovery.
+pub(crate) fn lease(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
+    if recovery.overrides.contains(&Override::Lease) {
+        return None;
+    }
+    let held = match state.leadership.may(&state.plan) {
+        May::Everything => false,
+        May::Shared => is_exclusive(state, recovery),
+        May::Nothing => true,
+    };
+    let alone = state.leadership.role == Role::Alone;
+    held.then(|| WaitingOn::Lease { leader: state.leadership.leader.clone(), alone })
+}
+
+/// Whether its recovery could give something exclusive two owners, if another agent recovered it as well.
+fn is_exclusive(state: &State, recovery: &Recovery) -> bool {
+    let planned = state.plan.component(recovery.component);
+    let on_route = planned.routes.iter().any(|it| state.plan.route(*it).sharing == Sharing::Exclusive);
+    let fences = |it: &Step| matches!(it.kind, StepKind::Stop { .. } | StepKind::CutTraffic { .. });
+    let mut plays = planned.ladder.iter().flat_map(|it| it.plays.values());
+    on_route || plays.any(|it| it.accepts_two_writers || it.steps.iter().any(fences))
+}
+
 /// A guard: what it has against a recovery now.
 pub(crate) type Guard = fn(&State, &Recovery, Time) -> Option<WaitingOn>;
 
 /// All guards, by the code of their waits, in the order in which they are asked.
-pub(crate) const ALL: [(&str, Guard); 10] = [
+pub(crate) const ALL: [(&str, Guard); 12] = [
+    ("lease", lease),
     ("journal_lost", |state, recovery, _| journal(state, recovery)),
     ("witnesses", |state, recovery, _| witnesses(state, recovery)),
+    ("observers", |state, recovery, _| observers(state, recovery)),
     ("correlation", scenario::correlation),
     ("traffic", traffic),
     ("paused", pause),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use mainstay_plan::Plan;
 use mainstay_plan::action::Outcome;
-use mainstay_plan::observation::Observation;
+use mainstay_plan::observation::{Health, Observation};
+use mainstay_plan::{Plan, Time};
 
 use crate::command::Command;
 use crate::record::{NoticeId, ReportedTarget, StepRef};
@@ -77,6 +77,45 @@ pub enum Input {
         nth: u32,
         /// Done: it has arrived.
         outcome: Outcome,
+    },
+    /// The store granted this agent the lease.
+    LeaseGranted {
+        /// Its epoch: it grows with each new holder.
+        epoch: u64,
+        /// When the store was asked, on this agent's timeline: from then on the lease counts.
+        asked: Time,
+    },
+    /// Another agent has the lease.
+    LeaseHeld {
+        /// Which.
+        by: String,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// The store can't be reached.
+    StoreGone {
+        /// Why.
+        reason: String,
+    },
+    /// Another agent says what it sees of an instance.
+    PeerObserved {
+        /// Which agent.
+        agent: String,
+        /// The instance.
+        instance: String,
+        /// What it sees.
+        health: Health,
+        /// When it asked, on this agent's timeline.
+        asked: Time,
+    },
+    /// Another agent gives an order.
+    PeerOrder {
+        /// Which agent.
+        from: String,
+        /// The epoch that it acts under.
+        epoch: u64,
+        /// What is to be done.
+        what: String,
     },
     /// The agent is about to end in order.
     Stopping {

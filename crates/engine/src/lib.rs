@@ -5,7 +5,7 @@
 //!
 //! How a tick flows, each stage in its own file:
 //!
-//! - [`observe`]: soft state (single observations, the probe schedule) becomes *facts*: records of what was seen.
+//! - [`observe`], and [`rules`] beside it: soft state (single observations, the probe schedule) becomes *facts*: records of what was seen.
 //! - [`decide`]: facts become verdicts: what failed (by [`scenario`]), and whether a [`guard`] holds the recovery back.
 //! - [`recover`]: an open recovery moves along its ladder, step by step.
 //! - [`route`]: the routing table that follows from bindings and fences is published under a new epoch.
@@ -22,8 +22,10 @@ pub mod engine;
 pub mod evacuation;
 pub mod explain;
 mod gate;
+pub mod gray;
 pub mod guard;
 pub mod input;
+pub mod lease;
 pub mod machine;
 pub mod observe;
 mod outbox;
@@ -32,6 +34,7 @@ pub mod record;
 pub mod recover;
 pub mod replay;
 pub mod route;
+pub mod rules;
 pub mod scenario;
 pub mod sentence;
 pub mod state;

@@ -8,12 +8,16 @@
 
 mod probe;
 mod recovery;
+mod step;
 mod traffic;
+mod undo;
 
 pub(crate) use probe::after;
 pub use probe::{ProbeHealth, Told};
 pub use recovery::{RecoveryInput, RecoveryLife};
+pub use step::{StepInput, StepLife, StepState};
 pub use traffic::{Standing, TrafficProcess, TrafficWord};
+pub use undo::{UndoInput, UndoLife, UndoState};
 
 /// A state machine.
 pub trait Machine {
@@ -87,5 +91,12 @@ impl Table {
 
 /// Every machine of the engine.
 pub fn all() -> Vec<Table> {
-    vec![Table::of::<RecoveryLife>(), Table::of::<ProbeHealth>(), Table::of::<TrafficProcess>()]
+    vec![
+        Table::of::<RecoveryLife>(),
+        Table::of::<StepLife>(),
+        Table::of::<UndoLife>(),
+        Table::of::<ProbeHealth>(),
+        Table::of::<TrafficProcess>(),
+        Table::of::<crate::lease::LeaseMachine>(),
+    ]
 }

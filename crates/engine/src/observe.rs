@@ -14,10 +14,15 @@ use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, ProbeIx, Time};
 
 use crate::effect::Effect;
+use crate::gray::{self, Pulse, Replica};
+use crate::lease::Role;
 use crate::machine::{Told, after};
 use crate::record::{Body, Ended, Evidence, StepRef};
 use crate::scenario::{self, Question};
-use crate::state::{Recovery, State, StepAt};
+use crate::state::{Observed, Recovery, State, StepAt};
+
+/// What another agent saw longer ago than that says nothing about now.
+const PEERS_FRESH: Duration = Duration::from_secs(10);
 
 /// How many lag samples of an instance are kept.
 const SAMPLES: usize = 32;
@@ -38,10 +43,18 @@ pub struct Soft {
     samples: Vec<VecDeque<(Time, Duration)>>,
     /// Instances whose verdict may have changed since the last look.
     touched: BTreeSet<InstanceIx>,
+    /// By instance: what is wrong with its replication.
+    replicas: Vec<Replica>,
+    /// Instances that may be impaired, or not any more.
+    gray: BTreeSet<InstanceIx>,
+    /// A verdict became too old at this moment: what follows from that is to be looked at.
+    aged: Option<Time>,
     /// Questions from before this were numbered by another plan.
     since: Time,
     /// Failures asked before this are not believed.
     believe_since: Time,
+    /// What other agents said last, by instance and agent.
+    peers: BTreeMap<(InstanceIx, String), (Health, Time)>,
     /// Verifications under way.
     verifying: BTreeMap<StepRef, Verification>,
     /// By zone or region: the last good answer from there, by when it was asked.
@@ -74,6 +87,19 @@ pub struct Watch {
     scheduled: Option<Time>,
     in_flight: Option<Time>,
     ask_again: bool,
+    /// Something was done to what it asks: an answer to an older question says nothing.
+    anew: Time,
+    /// Whether it is neither good nor failed.
+    pub(crate) pulse: Pulse,
+}
+
+/// What was taken in.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// When the answer was there.
+    pub ended: Time,
+    /// How long it took, if it was good and says something about what was asked.
+    pub latency: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -90,8 +116,12 @@ impl Soft {
             due: BTreeSet::new(),
             samples: plan.instances.iter().map(|_| VecDeque::new()).collect(),
             touched: BTreeSet::new(),
+            replicas: vec![Replica::default(); plan.instances.len()],
+            gray: BTreeSet::new(),
+            aged: None,
             since: now,
             believe_since: Time::ZERO,
+            peers: BTreeMap::new(),
             verifying: BTreeMap::new(),
             heard: Vec::new(),
         };
@@ -111,34 +141,53 @@ impl Soft {
 
     /// When the next probe is due.
     pub fn next_due(&self) -> Option<Time> {
-        self.due.first().map(|it| it.0)
+        self.aged.or_else(|| self.due.first().map(|it| it.0))
     }
 
-    /// Takes an answer in.
-    pub fn take(&mut self, state: &State, now: Time, observation: Observation) {
+    /// Takes an answer in; `None`: it is none of ours.
+    pub fn take(&mut self, state: &State, now: Time, observation: Observation) -> Option<Taken> {
         let plan = &*state.plan;
-        let Some(probe) = plan.probes.get(observation.probe.index()).filter(|_| observation.started >= self.since)
-        else {
-            return;
-        };
+        let probe = plan.probes.get(observation.probe.index()).filter(|_| observation.started >= self.since)?;
         let timing = probe.timing;
         let watch = &mut self.probes[observation.probe.index()];
         if watch.in_flight.take().is_none() && watch.scheduled.is_none() {
-            return;
+            return None;
         }
         let took = observation.ended.since(observation.started);
         let late = took > timing.timeout + plan.allowances.lateness || observation.started < self.believe_since;
+        let outdated = observation.started < watch.anew;
         let answer = match observation.answer {
+            _ if outdated => Answer::CouldNotAsk("it was asked before something was done to it".to_owned()),
             failure if failure.is_failure() && late => Answer::CouldNotAsk("we were late ourselves".to_owned()),
             answer => answer,
         };
+        let before = watch.health;
         watch.fold(&timing, &answer, observation.started, observation.ended);
-        if let (Some(lag), Watches::Instance(instance)) = (observation.lag, probe.watches) {
+        // An answer that took longer than it may was measured by someone who was late.
+        let measured = answer == Answer::Good && probe.kind.reports_latency() && took <= timing.timeout;
+        let latency = measured.then_some(took);
+        let changed = match &answer {
+            Answer::Good => watch.pulse.good(latency, timing.timeout),
+            Answer::Refused(_) | Answer::TimedOut | Answer::Wrong(_) => {
+                watch.pulse.failed(watch.health == Health::Down)
+            }
+            Answer::CouldNotAsk(_) => false,
+        };
+        let changed = changed || before != watch.health;
+        if let (Some(lag), Watches::Instance(instance), false) = (observation.lag, probe.watches, outdated) {
             let samples = &mut self.samples[instance.index()];
             if samples.len() == SAMPLES {
                 samples.pop_front();
             }
             samples.push_back((observation.started, lag));
+        }
+        if let Watches::Instance(instance) = probe.watches {
+            if answer == Answer::Good && probe.kind.reports_lag() {
+                self.judge_replication(state, instance, observation.lag);
+            }
+            if changed {
+                self.gray.insert(instance);
+            }
         }
         if answer == Answer::Good {
             self.count_verification(observation.probe, observation.started);
@@ -152,6 +201,29 @@ impl Soft {
                 self.ask_around(state, instance, now);
             }
         }
+        Some(Taken { ended: observation.ended, latency })
+    }
+
+    /// Once something is wrong, each answer is looked at: what is wrong depends on the active instance, too.
+    fn judge_replication(&mut self, state: &State, instance: InstanceIx, lag: Option<Duration>) {
+        let rpo = state.plan.component(state.plan.instance(instance).component).objectives.rpo;
+        let replica = &mut self.replicas[instance.index()];
+        let was = replica.lagging.is_some();
+        replica.take(lag, rpo, self.samples[instance.index()].iter());
+        if was || replica.lagging.is_some() {
+            self.gray.insert(instance);
+        }
+    }
+
+    /// What is wrong with the replication of an instance.
+    pub(crate) fn replica(&self, instance: InstanceIx) -> &Replica {
+        &self.replicas[instance.index()]
+    }
+
+    /// Instances that are impaired, or not any more, as facts.
+    pub(crate) fn impairments(&mut self, state: &State) -> Vec<Body> {
+        let touched = std::mem::take(&mut self.gray);
+        touched.into_iter().flat_map(|it| gray::changes(state, self, it)).collect()
     }
 
     /// We were late: failures seen up to now are not believed, and counting starts again.
@@ -174,15 +246,27 @@ impl Soft {
             watch.failures = 0;
             watch.goods = 0;
             watch.first_failed = None;
+            watch.anew = now;
             self.ask_now(*probe, now);
         }
         self.samples[instance.index()].clear();
         self.believe_since = self.believe_since.max(now);
     }
 
-    /// Changes of health since the last call, as facts.
-    pub fn health_changes(&mut self, state: &State) -> Vec<Body> {
-        std::mem::take(&mut self.touched).into_iter().filter_map(|it| self.health_change(state, it)).collect()
+    /// The instances that were observed since the last call.
+    pub(crate) fn seen(&mut self) -> BTreeSet<InstanceIx> {
+        self.aged = None;
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Changes of the health of these instances, as facts.
+    pub fn health_changes(&self, state: &State, seen: &BTreeSet<InstanceIx>) -> Vec<Body> {
+        seen.iter().filter_map(|it| self.health_change(state, *it)).collect()
+    }
+
+    /// How far an instance was behind, by the newest answer that said so.
+    pub(crate) fn lag(&self, instance: InstanceIx) -> Option<Duration> {
+        self.samples[instance.index()].back().map(|it| it.1)
     }
 
     fn health_change(&self, state: &State, instance: InstanceIx) -> Option<Body> {
@@ -232,10 +316,13 @@ impl Soft {
         self.forget_ended_verifications(state);
         for component in components {
             let open = &state.components[component.index()];
+            if let Some(since) = state.failing_since(*component) {
+                facts.extend(self.witnesses_answered(state, *component, since));
+                facts.extend(self.positions(state, *component, since, now));
+            }
             let bound = &state.instances[open.bound.index()];
             if bound.health == Health::Down {
-                facts.extend(self.witnesses_answered(state, *component, bound.since));
-                facts.extend(self.positions(state, *component, bound.since));
+                facts.extend(self.observers_answered(state, *component, bound.since, now));
                 facts.extend(self.surroundings(state, *component, now, &mut told));
             }
             if let Some(recovery) = &open.recovery {
@@ -249,7 +336,13 @@ impl Soft {
     /// more, because it may only be the last to be seen again.
     fn witnesses_answered(&self, state: &State, component: ComponentIx, since: Time) -> Option<Body> {
         let bound = state.plan.instance(state.components[component.index()].bound);
-        let failed = bound.probes.iter().filter_map(|it| self.probes[it.index()].last_failed).max();
+        let is_down = state.instances[state.components[component.index()].bound.index()].health == Health::Down;
+        // Of whom a rule accuses any answer counts: it went into the rule, which still says so.
+        let failed = |it: &ProbeIx| {
+            let watch = &self.probes[it.index()];
+            if is_down { watch.last_failed } else { watch.last_failed.max(watch.last_good_asked) }
+        };
+        let failed = bound.probes.iter().filter_map(failed).max();
         let shows = |witness: &Watch| {
             let whole = witness.last_failed.is_none_or(|it| it < since) || failed >= witness.good_since;
             whole && witness.last_good_asked.is_some_and(|it| it >= since)
@@ -268,17 +361,55 @@ impl Soft {
         })
     }
 
+    /// Takes in what another agent of the plan sees.
+    pub fn take_peer(&mut self, state: &State, agent: String, instance: &str, health: Health, asked: Time) {
+        let Some(ix) = state.instance(instance) else { return };
+        if state.plan.agents.iter().any(|it| it.name == agent) {
+            let newest = self.peers.entry((ix, agent)).or_insert((health, asked));
+            if asked >= newest.1 {
+                *newest = (health, asked);
+            }
+        }
+    }
+
+    /// What the other agents see of what is down here: who sees it down too, and who sees it healthy.
+    fn observers_answered(&self, state: &State, component: ComponentIx, since: Time, now: Time) -> Option<Body> {
+        let planned = state.plan.component(component);
+        if planned.guards.observers.is_none() || state.leadership.role == Role::Sole {
+            return None;
+        }
+        let lasting = &state.components[component.index()];
+        let of_it = (lasting.bound, String::new())..(InstanceIx(lasting.bound.0 + 1), String::new());
+        let fresh = |it: &(&(InstanceIx, String), &(Health, Time))| it.1.1 >= since && now.since(it.1.1) <= PEERS_FRESH;
+        let who = |health: Health| -> Vec<String> {
+            let seen = self.peers.range(of_it.clone()).filter(fresh).filter(|it| it.1.0 == health);
+            seen.map(|it| it.0.1.clone()).collect()
+        };
+        let (down, healthy) = (who(Health::Down), who(Health::Healthy));
+        let observed = Observed { since, down: down.clone(), healthy: healthy.clone() };
+        let known = lasting.observed.as_ref().map_or(down.is_empty() && healthy.is_empty(), |it| *it == observed);
+        (!known).then(|| Body::ObserversAnswered { component: planned.name.clone(), down, healthy, since })
+    }
+
     /// The loss that a takeover would mean, bounded by the samples around the failure: one from before it may have grown
     /// until the failure; one from after it counts as it is.
-    fn positions(&self, state: &State, component: ComponentIx, failed: Time) -> Vec<Body> {
+    ///
+    /// An active instance that is not down, but has failed as a rule says, goes on writing: then the loss is the lag of now, and is
+    /// said again when it comes to be more, or less, than the objective allows.
+    fn positions(&self, state: &State, component: ComponentIx, failed: Time, now: Time) -> Vec<Body> {
         let bound = state.components[component.index()].bound;
+        let goes_on = state.instances[bound.index()].health == Health::Healthy;
+        let allows = |loss: Duration| state.plan.component(component).objectives.rpo.is_none_or(|rpo| loss <= rpo);
         let position = |instance: &InstanceIx| {
             let planned = state.plan.instance(*instance);
-            let frozen = state.instances[instance.index()].frozen_loss.is_some();
-            if *instance == bound || frozen || !planned.reports_lag {
+            let frozen = state.instances[instance.index()].frozen_loss;
+            if *instance == bound || !planned.reports_lag || (frozen.is_some() && !goes_on) {
                 return None;
             }
-            let loss = self.loss(*instance, failed)?;
+            let loss = self.loss(*instance, if goes_on { now } else { failed })?;
+            if frozen.flatten().is_some_and(|before| allows(before) == allows(loss)) {
+                return None;
+            }
             let loss_ns = Some(u64::try_from(loss.as_nanos()).unwrap_or(u64::MAX));
             Some(Body::PositionFrozen { instance: planned.name.clone(), loss_ns })
         };
@@ -303,7 +434,10 @@ impl Soft {
             }
             return None;
         };
-        verification.missing.is_empty().then_some(Body::StepEnded { step, ended: Ended::Done })
+        // What a rule began is not over while a rule still says that it has failed.
+        let accused = |to| recovery.rule.is_some() && state.accuser(to).is_some();
+        let still_failed = state.play(recovery).is_some_and(|it| accused(it.to));
+        (verification.missing.is_empty() && !still_failed).then_some(Body::StepEnded { step, ended: Ended::Done })
     }
 
     fn forget_ended_verifications(&mut self, state: &State) {
@@ -338,7 +472,9 @@ impl Soft {
             {
                 continue;
             }
-            watch.age(&probe.timing, now);
+            if watch.age(&probe.timing, now) {
+                self.aged = Some(now);
+            }
             watch.in_flight = Some(now);
             effects.push(Effect::Probe(ix));
             if let Watches::Instance(instance) = probe.watches {
@@ -356,6 +492,11 @@ impl Soft {
         else {
             return;
         };
+        self.ask_witnesses_since(plan, instance, since, now);
+    }
+
+    /// Asks the witnesses of an instance's component, unless they have answered a question of `since` or later.
+    pub(crate) fn ask_witnesses_since(&mut self, plan: &Plan, instance: InstanceIx, since: Time, now: Time) {
         for witness in &plan.component(plan.instance(instance).component).witnesses.of {
             let probe = plan.witness(*witness).probe;
             let watch = &mut self.probes[probe.index()];
@@ -507,6 +648,8 @@ impl Watch {
             scheduled: None,
             in_flight: None,
             ask_again: false,
+            anew: Time::ZERO,
+            pulse: Pulse::default(),
         }
     }
 
@@ -536,18 +679,20 @@ impl Watch {
         }
     }
 
-    /// A verdict that nothing has confirmed for a while is not known any more.
-    fn age(&mut self, timing: &ProbeTiming, now: Time) {
+    /// A verdict that nothing has confirmed for a while is not known any more; whether it was until now.
+    fn age(&mut self, timing: &ProbeTiming, now: Time) -> bool {
         let limit = timing.interval + timing.fall * timing.fast_interval + timing.timeout + LOST_AFTER;
         let told = self.last_good.max(self.first_failed);
         let stale =
             matches!(self.last, Some((Answer::CouldNotAsk(_), _))) && told.is_none_or(|it| now.since(it) > limit);
+        let changes = stale && self.health != Health::Unknown;
         if stale {
             self.health = after(self.health, Told::Stale);
             self.failures = 0;
             self.goods = 0;
             self.first_failed = None;
         }
+        changes
     }
 
     fn in_doubt(&self) -> bool {

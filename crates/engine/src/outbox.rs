@@ -8,7 +8,7 @@ use mainstay_plan::Time;
 use mainstay_plan::notification::NoticeLevel;
 use mainstay_plan::observation::{Health, Scenario};
 
-use crate::record::{Body, Completion, IncidentId, RecoveryId};
+use crate::record::{Body, Completion, IncidentId, RecoveryId, TermValue};
 use crate::scenario;
 use crate::state::State;
 use crate::state::notices::{About, Draft, Fate, Stage, Topic};
@@ -67,7 +67,16 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             let text = "an agent was started, with a journal that can be written".to_owned();
             says(Topic::Journal, Stage::Over, text)
         }
+        Body::LeaseChanged { role, .. } => {
+            of(Topic::Lease, if role.leads_or_follows() { Stage::Over } else { Stage::Stands })
+        }
+        Body::PeerOrder { taken: false, .. } => of(Topic::Lease, Stage::Once),
         Body::TrafficAhead { process, .. } => of(Topic::Traffic(process.clone()), Stage::Once),
+        // Nobody has to answer: what follows from a rule has a topic of its own.
+        Body::Impaired { instance, .. } | Body::ImpairmentEnded { instance, .. } => {
+            of(Topic::Instance(instance.clone()), Stage::Once)
+        }
+        Body::RuleFired { rule, .. } => of(Topic::Rule(rule.clone()), Stage::Once),
         Body::RouteRefused { process, .. } => of(Topic::Traffic(process.clone()), Stage::Stands),
         Body::RouteApplied { process, epoch } if state.routing.refused.is_some() && *epoch >= state.routing.epoch => {
             let text = format!("traffic process `{process}` serves the newest table");
@@ -77,8 +86,10 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::AgentStopped { .. }
         | Body::PlanAdopted { .. }
         | Body::HealthChanged { .. }
+        | Body::RuleCleared { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
+        | Body::ObserversAnswered { .. }
         | Body::NeighbourAnswered { .. }
         | Body::DependencyAnswered { .. }
         | Body::PositionFrozen { .. }
@@ -98,6 +109,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::TablePublished { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
+        | Body::PeerOrder { .. }
         | Body::Told { .. } => None,
     }
 }
@@ -134,6 +146,20 @@ fn whole_again(state: &State, instance: &str) -> Option<About> {
 /// zone once rather than of each that lived there.
 pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> {
     match body {
+        Body::FailureDetected { component, instance, scenario, rule: Some(rule), .. } => {
+            let text = format!("{component}: {} of `{instance}` detected by rule `{rule}`", scenario.word());
+            Some((NoticeLevel::Warning, text))
+        }
+        Body::Impaired { instance, how, evidence } => {
+            let text = format!("`{instance}` is impaired ({}): {evidence}; nothing is done about it", how.word());
+            Some((NoticeLevel::Warning, text))
+        }
+        Body::ImpairmentEnded { instance, how } => {
+            Some((NoticeLevel::Info, format!("`{instance}` is not impaired any more ({})", how.word())))
+        }
+        Body::RuleFired { rule, terms, .. } => {
+            Some((NoticeLevel::Warning, format!("rule `{rule}` is true: {}", TermValue::list(terms))))
+        }
         Body::FailureDetected { incident: Some(_), .. }
         | Body::Held { waiting: WaitingOn::Correlation { .. } | WaitingOn::Turn { .. }, .. } => None,
         Body::FailureDetected { component, instance, scenario, .. } => {
@@ -180,6 +206,13 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
                 "traffic process `{process}` serves epoch {epoch}, later than this journal knows: taken over as it is"
             ),
         )),
+        Body::LeaseChanged { role, epoch, why, .. } => {
+            let level = if role.leads_or_follows() { NoticeLevel::Info } else { NoticeLevel::Warning };
+            Some((level, format!("this agent is {} from here on, epoch {epoch}: {why}", role.word())))
+        }
+        Body::PeerOrder { from, epoch, what, taken: false } => {
+            Some((NoticeLevel::Warning, format!("an order of {from} was refused, its epoch {epoch} is over: {what}")))
+        }
         Body::RouteRefused { process, epoch, reason } => Some((
             NoticeLevel::Error,
             format!("traffic process `{process}` refused the table of epoch {epoch}: {reason}"),
@@ -190,12 +223,14 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::HealthChanged { .. }
         | Body::OwnLateness { .. }
         | Body::WitnessesAnswered { .. }
+        | Body::ObserversAnswered { .. }
         | Body::NeighbourAnswered { .. }
         | Body::DependencyAnswered { .. }
         | Body::PositionFrozen { .. }
         | Body::StepEnded { .. }
         | Body::RouteApplied { .. }
         | Body::Commanded { .. }
+        | Body::RuleCleared { .. }
         | Body::RecoveryInitiated { .. }
         | Body::RungSkipped { .. }
         | Body::RungStarted { .. }
@@ -209,6 +244,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::TablePublished { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
+        | Body::PeerOrder { .. }
         | Body::Told { .. } => None,
     }
 }

@@ -62,7 +62,9 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
             name: "undo activate orders-db-b: run demote".to_owned(),
             why: "exit status 1".to_owned(),
         },
-        WaitingOn::UndoFailed { .. } => return None,
+        WaitingOn::UndoFailed { .. } => WaitingOn::Lease { leader: Some("ops-2".to_owned()), alone: false },
+        WaitingOn::Lease { .. } => WaitingOn::Observers { need: 2, have: 1, of: 3, healthy: vec!["ops-2".to_owned()] },
+        WaitingOn::Observers { .. } => return None,
     })
 }
 

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{health_word, level_word, phase_word, scenario_word, strategy_word, time_nanos};
 use crate::command::Command;
+use crate::gray::Impairment;
+use crate::lease::Role;
 use crate::waiting::WaitingOn;
 
 /// One record: what, and when on the agent's timeline.
@@ -107,6 +109,29 @@ pub struct Evidence {
     pub since: Time,
 }
 
+/// A term of a rule, and its value when the rule fired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TermValue {
+    /// As the rule's owner wrote it.
+    pub term: String,
+    /// `not known` where nobody has measured it.
+    pub value: String,
+}
+
+impl TermValue {
+    /// `TERM = VALUE` of each.
+    pub fn list(terms: &[TermValue]) -> String {
+        terms.iter().map(TermValue::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `TERM = VALUE`
+impl fmt::Display for TermValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.term, self.value)
+    }
+}
+
 /// The owner of a route as a traffic process reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedTarget {
@@ -171,6 +196,31 @@ pub enum Body {
         engine: u32,
         /// The version of the program.
         version: String,
+        /// Whether it asks a store for the lease, because other agents may decide, too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        coordinated: bool,
+    },
+    /// What this agent is among the others changed.
+    LeaseChanged {
+        /// What it is from here on.
+        role: Role,
+        /// The highest epoch that was seen; its own while it leads.
+        epoch: u64,
+        /// Who holds the lease, if another one does.
+        leader: Option<String>,
+        /// Why.
+        why: String,
+    },
+    /// An order of another agent that decides. One that carries an epoch which is over is refused.
+    PeerOrder {
+        /// The agent.
+        from: String,
+        /// The epoch that it acts under.
+        epoch: u64,
+        /// What is to be done.
+        what: String,
+        /// Whether it was taken.
+        taken: bool,
     },
     /// An agent ended in order.
     AgentStopped {
@@ -241,6 +291,18 @@ pub enum Body {
         #[serde(with = "time_nanos")]
         asked: Time,
     },
+    /// What the other agents see of a component that is down here.
+    ObserversAnswered {
+        /// The component.
+        component: String,
+        /// Who sees it down, too.
+        down: Vec<String>,
+        /// Who sees it healthy.
+        healthy: Vec<String>,
+        /// When the first failed observation was asked here.
+        #[serde(with = "time_nanos")]
+        since: Time,
+    },
     /// How much a standby would lose at most, frozen when the failure was seen.
     PositionFrozen {
         /// The standby.
@@ -293,6 +355,37 @@ pub enum Body {
         /// Why.
         reason: String,
     },
+    /// An instance is neither whole nor down.
+    Impaired {
+        /// The instance.
+        instance: String,
+        /// How.
+        how: Impairment,
+        /// What was seen.
+        evidence: String,
+    },
+    /// It is not so any more.
+    ImpairmentEnded {
+        /// The instance.
+        instance: String,
+        /// How it was impaired.
+        how: Impairment,
+    },
+    /// A decision rule became true.
+    RuleFired {
+        /// The rule.
+        rule: String,
+        /// Since when what it says has held.
+        #[serde(with = "time_nanos")]
+        since: Time,
+        /// The value of each of its terms at that moment.
+        terms: Vec<TermValue>,
+    },
+    /// A decision rule is not true any more.
+    RuleCleared {
+        /// The rule.
+        rule: String,
+    },
     /// A channel said what became of a message.
     Told {
         /// The channel.
@@ -321,6 +414,9 @@ pub enum Body {
         /// The end of the last good observation before it: where the clock of the objectives starts.
         #[serde(with = "crate::codec::optional_time_nanos")]
         last_good: Option<Time>,
+        /// The rule that says so, where the probes alone do not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
         /// The hash of the plan under which it is recovered.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         plan: String,
@@ -544,10 +640,13 @@ impl Body {
         match self {
             Body::AgentStarted { .. } => "agent_started",
             Body::AgentStopped { .. } => "agent_stopped",
+            Body::LeaseChanged { .. } => "lease_changed",
+            Body::PeerOrder { .. } => "peer_order",
             Body::PlanAdopted { .. } => "plan_adopted",
             Body::HealthChanged { .. } => "health_changed",
             Body::OwnLateness { .. } => "own_lateness",
             Body::WitnessesAnswered { .. } => "witnesses_answered",
+            Body::ObserversAnswered { .. } => "observers_answered",
             Body::NeighbourAnswered { .. } => "neighbour_answered",
             Body::DependencyAnswered { .. } => "dependency_answered",
             Body::PositionFrozen { .. } => "position_frozen",
@@ -557,6 +656,10 @@ impl Body {
             Body::TrafficAhead { .. } => "traffic_ahead",
             Body::Commanded { .. } => "commanded",
             Body::JournalLost { .. } => "journal_lost",
+            Body::Impaired { .. } => "impaired",
+            Body::ImpairmentEnded { .. } => "impairment_ended",
+            Body::RuleFired { .. } => "rule_fired",
+            Body::RuleCleared { .. } => "rule_cleared",
             Body::Told { .. } => "told",
             Body::FailureDetected { .. } => "failure_detected",
             Body::Classified { .. } => "classified",
@@ -592,6 +695,7 @@ impl Body {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::ObserversAnswered { .. }
             | Body::NeighbourAnswered { .. }
             | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
@@ -601,7 +705,13 @@ impl Body {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
-            | Body::Told { .. } => true,
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
+            | Body::RuleFired { .. }
+            | Body::RuleCleared { .. }
+            | Body::Told { .. }
+            | Body::LeaseChanged { .. }
+            | Body::PeerOrder { .. } => true,
             Body::FailureDetected { .. }
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }

@@ -93,7 +93,7 @@ pub fn replay(
                 return Err(differs(seq, &stored, Some(&extra)));
             }
             decided.clear();
-            core.state.doubted.clear();
+            core.state.forget_notes();
             core.take(&record);
             at = record.at;
             continue;

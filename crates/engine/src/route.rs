@@ -8,6 +8,8 @@ use mainstay_plan::routing::{
 };
 use mainstay_plan::{InstanceIx, RouteIx};
 
+use crate::command::Override;
+use crate::lease::May;
 use crate::record::{Body, ReportedTarget};
 use crate::state::State;
 
@@ -65,11 +67,28 @@ pub fn next(state: &State) -> Option<Body> {
     if state.plan.routes.is_empty() || !state.traffic_was_heard() {
         return None;
     }
-    let desired = desired(state);
-    if desired == state.routing.targets && state.routing.epoch > 0 && state.routing.under == state.adopted {
+    let mut desired = desired(state);
+    match state.leadership.may(&state.plan) {
+        May::Everything => {}
+        May::Nothing | May::Shared if state.open_recoveries().any(|it| it.overrides.contains(&Override::Lease)) => {}
+        May::Nothing => return None,
+        // What is exclusive stays where it is: another agent may be moving it.
+        May::Shared => {
+            for ((route, desired), now) in state.plan.routes.iter().zip(&mut desired).zip(&state.routing.targets) {
+                if route.sharing == Sharing::Exclusive {
+                    desired.clone_from(now);
+                }
+            }
+        }
+    }
+    // A new lease begins with a table of its own, so that the traffic processes refuse those of the lease before.
+    let floor = state.leadership.table_floor();
+    let current = state.routing.epoch > floor || (floor == 0 && state.routing.epoch > 0);
+    if desired == state.routing.targets && current && state.routing.under == state.adopted {
         return None;
     }
-    Some(Body::TablePublished { epoch: state.routing.epoch + 1, targets: named(state, &desired) })
+    let epoch = state.routing.epoch.max(floor) + 1;
+    Some(Body::TablePublished { epoch, targets: named(state, &desired) })
 }
 
 fn named(state: &State, targets: &[Vec<TargetState>]) -> Vec<ReportedTarget> {

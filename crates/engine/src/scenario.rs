@@ -12,7 +12,7 @@ use mainstay_plan::{ComponentIx, DomainIx, InstanceIx, Time};
 
 use crate::command::Override;
 use crate::record::{Body, IncidentId};
-use crate::state::{Recovery, State};
+use crate::state::{FiredRule, Recovery, State};
 use crate::waiting::WaitingOn;
 
 /// How many instances a piece of evidence names.
@@ -138,7 +138,12 @@ pub fn next(state: &State, ix: DomainIx, now: Time) -> Option<Body> {
     let domain = &state.domains[ix.index()];
     if let Some(id) = domain.incident {
         let own = state.incidents.get(&id).is_some_and(|it| it.domain == ix);
-        return (own && domain.healthy > 0).then(|| ended(state, ix, id));
+        // What a rule calls lost may live in parts: it is over when the rule says so, too.
+        let over = own && domain.healthy > 0 && state.accuser_of_domain(ix).is_none();
+        return over.then(|| ended(state, ix, id));
+    }
+    if let Some(accuser) = state.accuser_of_domain(ix) {
+        return Some(opened_by(state, ix, accuser));
     }
     is_lost(state, ix, now).then(|| opened(state, ix))
 }
@@ -156,6 +161,20 @@ fn is_lost(state: &State, ix: DomainIx, now: Time) -> bool {
     let silent = domain.down == domain.expected && (planned.witnesses.is_empty() || waited);
     let as_far_as_asked = waited && domain.down + domain.unknown == domain.expected;
     apart && domain.down > 0 && domain.healthy == 0 && domain.answered < burst.newest && (silent || as_far_as_asked)
+}
+
+/// Opened because a rule says so.
+fn opened_by(state: &State, ix: DomainIx, accuser: &FiredRule) -> Body {
+    let planned = state.topology.domain(ix);
+    let mut evidence = vec![format!("rule `{}` says so", accuser.rule)];
+    evidence.extend(accuser.terms.iter().map(ToString::to_string));
+    Body::IncidentOpened {
+        scenario: accuser.then,
+        region: planned.region.clone(),
+        zone: planned.zone.clone(),
+        first_failed: accuser.since,
+        evidence,
+    }
 }
 
 fn opened(state: &State, ix: DomainIx) -> Body {

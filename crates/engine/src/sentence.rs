@@ -6,7 +6,7 @@ use std::time::Duration;
 use mainstay_plan::Time;
 use mainstay_plan::routing::TargetState;
 
-use crate::record::{Completion, Ended, Evidence, ReportedTarget, StepRef};
+use crate::record::{Completion, Ended, Evidence, ReportedTarget, StepRef, TermValue};
 use crate::{Body, Command, Override};
 
 /// Tells records one after the other, and remembers what later ones speak of. How moments and durations look is the
@@ -47,7 +47,12 @@ impl Teller {
             Some(name) => name.clone(),
             None => format!("step {} of rung {}", step.step + 1, step.rung + 1),
         };
-        let again = if step.attempt > 1 { format!(" (attempt {})", step.attempt) } else { String::new() };
+        // An undo has a try of its own, whatever the step had before.
+        let again = if step.attempt > 1 && !name.starts_with("undo ") {
+            format!(" (attempt {})", step.attempt)
+        } else {
+            String::new()
+        };
         format!("{}: {name}{again}", step.recovery)
     }
 
@@ -57,7 +62,17 @@ impl Teller {
 
     fn fact(&self, body: &Body) -> Option<String> {
         Some(match body {
-            Body::AgentStarted { engine, version } => format!("agent {version} started (engine {engine})"),
+            Body::AgentStarted { engine, version, coordinated } => {
+                let among = if *coordinated { ", one of several" } else { "" };
+                format!("agent {version} started (engine {engine}){among}")
+            }
+            Body::LeaseChanged { role, epoch, why, .. } => {
+                format!("{} from here on, epoch {epoch}: {why}", role.word())
+            }
+            Body::PeerOrder { from, epoch, what, taken } => {
+                let became = if *taken { "taken" } else { "refused, the epoch is over" };
+                format!("{from} orders under epoch {epoch}: {what}: {became}")
+            }
             Body::AgentStopped { reason } => format!("agent stopped: {reason}"),
             Body::PlanAdopted { hash, .. } => format!("plan {} adopted", short(hash)),
             Body::HealthChanged { instance, from, to, since, evidence, .. } => format!(
@@ -82,6 +97,10 @@ impl Teller {
             Body::DependencyAnswered { instance, asked } => {
                 format!("{instance} was well when it was asked at {}", (self.moment)(*asked))
             }
+            Body::ObserversAnswered { component, down, healthy, .. } => {
+                let who = |it: &[String]| if it.is_empty() { "nobody".to_owned() } else { it.join(", ") };
+                format!("{component}: {} see it down too, {} healthy", who(down), who(healthy))
+            }
             Body::PositionFrozen { instance, loss_ns: Some(loss) } => {
                 format!("{instance} would lose at most {}", self.nanos(*loss))
             }
@@ -103,6 +122,14 @@ impl Teller {
             ),
             Body::Commanded { command, by } => format!("{by}: {}", self.command(command)),
             Body::JournalLost { reason } => format!("the journal can't be written any more: {reason}"),
+            Body::Impaired { instance, how, evidence } => {
+                format!("{instance} is impaired ({}): {evidence}", how.word())
+            }
+            Body::ImpairmentEnded { instance, how } => format!("{instance} is not impaired any more ({})", how.word()),
+            Body::RuleFired { rule, since, terms } => {
+                format!("rule {rule} is true since {}: {}", (self.moment)(*since), TermValue::list(terms))
+            }
+            Body::RuleCleared { rule } => format!("rule {rule} is not true any more"),
             Body::Told { channel, notice, nth, ended } => {
                 let message = format!("{notice}, message {nth}, over {channel}");
                 match ended {
@@ -138,7 +165,10 @@ impl Teller {
 
     fn decision(&self, body: &Body) -> Option<String> {
         Some(match body {
-            Body::FailureDetected { component, instance, scenario, last_good, .. } => {
+            Body::FailureDetected { component, instance, scenario, rule: Some(rule), .. } => {
+                format!("{component} failed on {instance}: {}, as rule {rule} says", scenario.word())
+            }
+            Body::FailureDetected { component, instance, scenario, last_good, rule: None, .. } => {
                 let good = last_good.map(|it| format!(", last good {}", (self.moment)(it))).unwrap_or_default();
                 format!("{component} failed on {instance}: {}{good}", scenario.word())
             }
@@ -206,6 +236,7 @@ impl Teller {
             | Body::HealthChanged { .. }
             | Body::OwnLateness { .. }
             | Body::WitnessesAnswered { .. }
+            | Body::ObserversAnswered { .. }
             | Body::NeighbourAnswered { .. }
             | Body::DependencyAnswered { .. }
             | Body::PositionFrozen { .. }
@@ -215,7 +246,13 @@ impl Teller {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
-            | Body::Told { .. } => return None,
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
+            | Body::RuleFired { .. }
+            | Body::RuleCleared { .. }
+            | Body::Told { .. }
+            | Body::LeaseChanged { .. }
+            | Body::PeerOrder { .. } => return None,
         })
     }
 

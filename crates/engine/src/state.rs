@@ -5,6 +5,7 @@
 
 pub(crate) mod concerned;
 mod domains;
+mod fired;
 mod fold;
 pub mod notices;
 mod recovery;
@@ -20,9 +21,13 @@ use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
 use crate::evacuation::{Orders, Queue, Seat};
+use crate::gray::Impairment;
+use crate::lease::Leadership;
 use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
 pub use domains::{Burst, DomainState, Incident};
+pub use fired::FiredRule;
+pub(crate) use fired::component_of;
 use notices::Notices;
 pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress, UndoAt};
 
@@ -59,12 +64,20 @@ pub struct State {
     pub journal_lost: Option<String>,
     /// Recoveries that ended, the newest last.
     pub history: VecDeque<Recovery>,
+    /// What this agent is among others.
+    pub leadership: Leadership,
     /// What people should know, and what they were told.
     pub notices: Notices,
     /// Records that came where they can't come, the newest last: they changed nothing.
     pub misfits: VecDeque<Misfit>,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
     pub(crate) doubted: Vec<InstanceIx>,
+    /// Instances to which something was done, and components that are another instance now, for whoever observes.
+    pub(crate) acted_on: Vec<InstanceIx>,
+    pub(crate) rebound: Vec<ComponentIx>,
+    /// Rules that are true, by place in the plan.
+    fired: BTreeMap<usize, FiredRule>,
+    rules_of: BTreeMap<ComponentIx, Vec<usize>>,
     standings: Vec<domains::Standing>,
     pub(crate) orders: Arc<Orders>,
     /// By place in the plan's list of evacuations.
@@ -103,6 +116,8 @@ pub struct InstanceState {
     pub displaced: bool,
     /// What it would lose as a standby, frozen when the failure was seen: outer `None`: not frozen; inner `None`: unknown.
     pub frozen_loss: Option<Option<Duration>>,
+    /// How it is neither whole nor down: since when, and what was seen.
+    pub impaired: BTreeMap<Impairment, (Time, String)>,
 }
 
 /// A record that came where it can't come.
@@ -126,8 +141,20 @@ impl InstanceState {
             partly_answering: false,
             displaced: false,
             frozen_loss: None,
+            impaired: BTreeMap::new(),
         }
     }
+}
+
+/// What other agents see of a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// When the first failed observation of it was asked here.
+    pub since: Time,
+    /// Who sees it down, too.
+    pub down: Vec<String>,
+    /// Who sees it healthy.
+    pub healthy: Vec<String>,
 }
 
 /// What lasts about a component.
@@ -141,6 +168,8 @@ pub struct ComponentState {
     pub last_ended: Option<Time>,
     /// Witnesses have answered since this failed observation.
     pub witnessed: Option<Time>,
+    /// What other agents see of its failure.
+    pub observed: Option<Observed>,
     /// Its pause, if there is one.
     pub paused: Option<Pause>,
     /// Who approved its next recovery in advance.
@@ -193,6 +222,7 @@ impl State {
             recovery: None,
             last_ended: None,
             witnessed: None,
+            observed: None,
             paused: None,
             advance: BTreeMap::new(),
         };
@@ -209,9 +239,14 @@ impl State {
             },
             journal_lost: None,
             history: VecDeque::new(),
+            leadership: Leadership::default(),
             notices: Notices::default(),
             misfits: VecDeque::new(),
             doubted: Vec::new(),
+            acted_on: Vec::new(),
+            rebound: Vec::new(),
+            fired: BTreeMap::new(),
+            rules_of: fired::by_component(&plan),
             domains: vec![DomainState::default(); topology.domains.len()],
             incidents: BTreeMap::new(),
             orders: Arc::new(Orders::of(&plan)),
@@ -241,6 +276,7 @@ impl State {
         next.paused = self.paused;
         next.journal_lost = self.journal_lost;
         next.history = self.history;
+        next.leadership = self.leadership;
         next.notices = self.notices;
         next.notices.under_another_plan(&next.plan, now);
         next.misfits = self.misfits;
@@ -287,6 +323,18 @@ impl State {
             !plan.component(ix).instances.iter().any(|it| plan.instance(*it).name == *owner)
         };
         self.components.iter().enumerate().filter_map(owner).find(moved)
+    }
+
+    /// What was noted for whoever observes is of no use to anyone else.
+    pub(crate) fn forget_notes(&mut self) {
+        self.doubted.clear();
+        self.acted_on.clear();
+        self.rebound.clear();
+    }
+
+    /// The rule of that name, by its place in the plan.
+    pub fn rule(&self, name: &str) -> Option<usize> {
+        self.names.rules.get(name).copied()
     }
 
     /// The component of that name.
@@ -443,6 +491,7 @@ struct Names {
     components: BTreeMap<String, ComponentIx>,
     instances: BTreeMap<String, InstanceIx>,
     routes: BTreeMap<String, RouteIx>,
+    rules: BTreeMap<String, usize>,
 }
 
 impl Names {
@@ -454,6 +503,7 @@ impl Names {
             components: index(plan.components.iter().map(|it| &it.name), ComponentIx),
             instances: index(plan.instances.iter().map(|it| &it.name), InstanceIx),
             routes: index(plan.routes.iter().map(|it| &it.name), RouteIx),
+            rules: index(plan.rules.iter().map(|it| &it.name), |it| it as usize),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::guard;
 use crate::record::{Ended, RecoveryId};
 use crate::recover::{self, Choice};
-use crate::state::{Recovery, RecoveryStatus, State, StepAt};
+use crate::state::{FiredRule, Recovery, RecoveryStatus, State, StepAt};
 use crate::waiting::WaitingOn;
 
 /// Whether a component could be recovered at this moment.
@@ -67,6 +67,27 @@ fn first_rung(trial: &mut State, component: ComponentIx, now: Time) -> Recoverab
 pub fn waiting(state: &State, component: ComponentIx) -> Option<(RecoveryId, WaitingOn, Time)> {
     let recovery = state.components[component.index()].recovery.as_ref()?;
     recover::waiting(state, recovery).map(|(waiting, since)| (recovery.id, waiting, since))
+}
+
+/// Why nothing follows from a rule that is true, if nothing does.
+pub fn idle(state: &State, fired: &FiredRule) -> Option<String> {
+    let Some(accused) = fired.accused else {
+        let what = state.topology.domain(fired.domain?).name();
+        return Some(format!("what is down in {what} is recovered elsewhere; what still answers there is left alone"));
+    };
+    let planned = state.plan.instance(accused);
+    let component = &state.components[planned.component.index()];
+    let name = &planned.name;
+    if component.bound != accused {
+        return Some(format!("`{name}` is not active: it is only kept from taking over"));
+    }
+    if component.recovery.is_some() {
+        return None;
+    }
+    match state.instances[accused.index()].health {
+        Health::Unknown => Some(format!("`{name}` has to be seen first, and unknown is never down")),
+        Health::Healthy | Health::Suspect | Health::Down => None,
+    }
 }
 
 /// All recoveries that are at hand, the newest first.

@@ -147,6 +147,24 @@ pub enum WaitingOn {
         /// Its name.
         name: String,
     },
+    /// Too few agents see it down, or one sees it healthy.
+    Observers {
+        /// How many must see it down.
+        need: usize,
+        /// How many do, this one among them.
+        have: usize,
+        /// How many agents there are.
+        of: usize,
+        /// Who sees it healthy.
+        healthy: Vec<String>,
+    },
+    /// Another agent may decide, and this one does not hold the lease.
+    Lease {
+        /// Who holds it, if that is known.
+        leader: Option<String>,
+        /// Whether the store can't be reached.
+        alone: bool,
+    },
     /// A step is being done.
     Step {
         /// The step.
@@ -185,6 +203,8 @@ impl WaitingOn {
             WaitingOn::NoRungPossible { .. } => "no_rung_possible",
             WaitingOn::Observation { .. } => "observation",
             WaitingOn::OutcomeUnknown { .. } => "outcome_unknown",
+            WaitingOn::Observers { .. } => "observers",
+            WaitingOn::Lease { .. } => "lease",
             WaitingOn::Step { .. } => "step",
             WaitingOn::RecoveryPaused { .. } => "recovery_paused",
             WaitingOn::Manual { .. } => "manual",
@@ -212,6 +232,8 @@ impl WaitingOn {
             | WaitingOn::NoRungPossible { .. }
             | WaitingOn::RecoveryPaused { .. }
             | WaitingOn::UndoFailed { .. }
+            | WaitingOn::Lease { .. }
+            | WaitingOn::Observers { .. }
             | WaitingOn::OutcomeUnknown { .. } => None,
         }
     }
@@ -252,6 +274,8 @@ impl WaitingOn {
             WaitingOn::NoRungPossible { .. } => "a rung becomes possible, or the component is healthy again".to_owned(),
             WaitingOn::Observation { instance, .. } => format!("`{instance}` has been observed"),
             WaitingOn::OutcomeUnknown { .. } => "someone says whether the step was done".to_owned(),
+            WaitingOn::Observers { need, .. } => format!("{need} agents see it down, and none healthy"),
+            WaitingOn::Lease { .. } => "this agent is granted the lease, or the component is healthy again".to_owned(),
             WaitingOn::Step { .. } => "the step ends".to_owned(),
         }
     }
@@ -265,6 +289,8 @@ impl WaitingOn {
             WaitingOn::Correlation { .. } => format!("mainstay approve {recovery} --override correlation"),
             WaitingOn::Turn { .. } => format!("mainstay approve {recovery} --override turn"),
             WaitingOn::Dependency { .. } => format!("mainstay approve {recovery} --override dependency"),
+            WaitingOn::Observers { .. } => format!("mainstay approve {recovery} --override observers"),
+            WaitingOn::Lease { .. } => format!("mainstay approve {recovery} --override lease"),
             WaitingOn::ObserveMode {} => format!("mainstay approve {recovery} --override observe-mode"),
             WaitingOn::CoolDown { .. } => format!("mainstay approve {recovery} --override cool-down"),
             WaitingOn::Approval { .. } => format!("mainstay approve {recovery}"),
@@ -332,6 +358,15 @@ impl fmt::Display for WaitingOn {
             WaitingOn::OutcomeUnknown { name, .. } => {
                 write!(f, "it is not known whether `{name}` was done, and it may be done only once")
             }
+            WaitingOn::Observers { need, have, of, healthy } if healthy.is_empty() => {
+                write!(f, "{have} of {of} agents see it down, and {need} must")
+            }
+            WaitingOn::Observers { healthy, .. } => write!(f, "{} see it healthy", healthy.join(", ")),
+            WaitingOn::Lease { leader: Some(leader), .. } => write!(f, "`{leader}` holds the lease, and decides"),
+            WaitingOn::Lease { leader: None, alone: true } => {
+                write!(f, "the coordination store can't be reached: another agent may act")
+            }
+            WaitingOn::Lease { leader: None, alone: false } => write!(f, "this agent does not hold the lease"),
             WaitingOn::Step { name, .. } => write!(f, "{name}"),
         }
     }

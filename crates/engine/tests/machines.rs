@@ -111,6 +111,7 @@ fn a_record_that_does_not_fit_is_noted_and_changes_nothing() {
             first_failed: Time::from_millis(900),
             last_good: None,
             evidence: Vec::new(),
+            rule: None,
             incident: None,
             plan: String::new(),
         },

@@ -58,6 +58,7 @@ fn every_wait_has_an_age() {
         first_failed: Time::from_millis(900),
         last_good: None,
         evidence: Vec::new(),
+        rule: None,
         incident: None,
         plan: String::new(),
     };

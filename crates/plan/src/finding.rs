@@ -372,6 +372,12 @@ codes! {
 
     NeverTold "MS0550" Warning "an evacuation that never begins"
         "its components are recovered one by one, in no order, and restarts are tried in a zone that is lost"
+    RuleOfOne "MS0560" Warning "a rule about a component that looks at one instance"
+        "after a takeover it still looks at the old instance, and accuses the new one"
+    RuleIdle "MS0561" Warning "a rule from which nothing follows"
+        "it is watched, shown and told, and nothing is recovered"
+    RuleOfUnknown "MS0562" Warning "a rule about what nobody knows anything of"
+        "unknown is never down: an instance that could not be asked is not touched, whatever a rule says"
 
     LeaseTooShort "MS0590" Error "a lease that is over before it is renewed"
         "an agent that was stopped must find that its lease is over before another agent gets it"

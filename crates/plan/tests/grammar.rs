@@ -393,7 +393,7 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 12] = [
+const IN_NO_EXAMPLE: [&str; 15] = [
     // A plan has one answer to it; MS0594 warns of the last.
     "coordination.alone: hold",
     "coordination.alone: proceed",
@@ -413,6 +413,10 @@ const IN_NO_EXAMPLE: [&str; 12] = [
     // A fence stops the old owner; as a step of an activation neither is of use to what is being activated.
     "service action.op: kill",
     "service action.op: stop",
+    // What was started is undone by stopping it.
+    "service undo.op: kill",
+    "service undo.op: restart",
+    "service undo.op: start",
 ];
 
 /// What every probe, and every action or strategy that runs something, has.

@@ -32,6 +32,8 @@ pub struct Checkers {
     failed: BTreeMap<RecoveryId, String>,
     /// Instance → it went down at this record.
     went_down: BTreeMap<String, u64>,
+    /// Rule → it fired at this record.
+    fired: BTreeMap<String, u64>,
     /// Component → witnesses answered at this record.
     witnessed: BTreeMap<String, u64>,
     overridden: BTreeMap<RecoveryId, BTreeSet<Override>>,
@@ -105,7 +107,10 @@ impl Checkers {
     /// A record is durable.
     pub fn recorded(&mut self, seq: u64, record: &Record) {
         match &record.body {
-            Body::FailureDetected { component, instance, .. } => {
+            Body::FailureDetected { component, instance, rule, .. } => {
+                if let Some(fired) = rule.as_ref().and_then(|it| self.fired.get(it)) {
+                    self.went_down.insert(instance.clone(), *fired);
+                }
                 self.failed.insert(RecoveryId(seq), instance.clone());
                 let before = self.open.insert(component.clone(), RecoveryId(seq));
                 assert!(before.is_none(), "S1: a second recovery on {component} while {before:?} is open");
@@ -116,6 +121,9 @@ impl Checkers {
             Body::PlanAdopted { .. } => self.open.clear(),
             Body::HealthChanged { instance, to: Health::Down, .. } => {
                 self.went_down.insert(instance.clone(), seq);
+            }
+            Body::RuleFired { rule, .. } => {
+                self.fired.insert(rule.clone(), seq);
             }
             Body::WitnessesAnswered { component, .. } => {
                 self.witnessed.insert(component.clone(), seq);
@@ -154,6 +162,9 @@ impl Checkers {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::Impaired { .. }
+            | Body::ImpairmentEnded { .. }
+            | Body::RuleCleared { .. }
             | Body::NeighbourAnswered { .. }
             | Body::DependencyAnswered { .. }
             | Body::Classified { .. }
@@ -167,6 +178,9 @@ impl Checkers {
             | Body::BudgetExceeded { .. }
             | Body::RungFailed { .. }
             | Body::Rejoined { .. }
+            | Body::LeaseChanged { .. }
+            | Body::ObserversAnswered { .. }
+            | Body::PeerOrder { .. }
             | Body::Told { .. } => {}
             Body::NoticeSent { notice, nth, .. } => {
                 self.messages.insert((*notice, *nth));
@@ -273,7 +287,10 @@ impl Checkers {
 /// S10: the journal replays to the same decisions.
 pub fn replays(stored: impl IntoIterator<Item = (u64, Encoded)>, plan: &Plan) -> Replayed {
     match replay(stored, |_, _| Some(plan.clone())) {
-        Ok(replayed) => replayed,
+        Ok(replayed) => {
+            assert!(replayed.misfits.is_empty(), "S10: records came where they can't come: {:?}", replayed.misfits);
+            replayed
+        }
         Err(error) => panic!("S10: {error}"),
     }
 }

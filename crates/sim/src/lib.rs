@@ -8,7 +8,9 @@
 
 pub mod broken;
 pub mod checkers;
+pub mod gray;
 pub mod world;
 
 pub use broken::{Broken, Pace};
+pub use gray::Gray;
 pub use world::{Crash, CrashKind, Server, World};

@@ -22,6 +22,7 @@ use mainstay_plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, Time};
 
 use crate::broken::{Broken, Pace, WithoutDns, without_dns};
 use crate::checkers::Checkers;
+use crate::gray::{Gray, Grays};
 
 /// How a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +120,8 @@ pub enum Fault {
     Breaks(Box<Broken>),
     /// The agent's machine is gone, with the traffic process on it.
     AgentsMachineGone,
+    /// A server is neither up nor down.
+    Gray(Gray),
 }
 
 /// The world.
@@ -157,12 +160,16 @@ pub struct World {
     late: Vec<Event>,
     crash: Option<Crash>,
     fake_outcome: Option<Outcome>,
+    /// What becomes of the action of a record: `None`: nobody ever says; and whether it is done.
+    scripted: BTreeMap<u64, (Option<Outcome>, bool)>,
+    broken_commands: BTreeSet<String>,
     cannot_ask: BTreeSet<String>,
     journal_lost: bool,
     crashes: u32,
     broken: Broken,
     pace: Pace,
     agents_machine_gone: bool,
+    grays: Grays,
 }
 
 impl World {
@@ -199,12 +206,15 @@ impl World {
             late: Vec::new(),
             crash: None,
             fake_outcome: None,
+            scripted: BTreeMap::new(),
+            broken_commands: BTreeSet::new(),
             cannot_ask: BTreeSet::new(),
             journal_lost: false,
             crashes: 0,
             broken: Broken::default(),
             pace,
             agents_machine_gone: false,
+            grays: Grays::default(),
             plan,
         };
         world.at(Duration::ZERO, Event::StartAgent);
@@ -216,6 +226,21 @@ impl World {
         self.crash = Some(crash);
     }
 
+    /// The action that this record (`step_started`) justifies ends so, and is done or not.
+    pub fn outcome_of(&mut self, seq: u64, outcome: Outcome, is_done: bool) {
+        self.scripted.insert(seq, (Some(outcome), is_done));
+    }
+
+    /// Nobody ever says how the action that this record justifies ended, and it is not done.
+    pub fn never_ends(&mut self, seq: u64) {
+        self.scripted.insert(seq, (None, false));
+    }
+
+    /// A command with this program fails from now on, and so does what is done to a service by it.
+    pub fn breaks_command(&mut self, program: &str) {
+        self.broken_commands.insert(program.to_owned());
+    }
+
     /// How often the agent was killed by [`World::crash_at`].
     pub fn crashes(&self) -> u32 {
         self.crashes
@@ -224,6 +249,11 @@ impl World {
     /// Lets something happen after a while.
     pub fn fault(&mut self, after: Duration, fault: Fault) {
         self.at(after, Event::Fault(fault));
+    }
+
+    /// Lets a server be gray from now on.
+    pub fn suffer_gray(&mut self, gray: Gray) {
+        self.grays.suffer(gray);
     }
 
     /// Lets an operator say something after a while. A command that is refused at that moment is a broken test.
@@ -360,6 +390,7 @@ impl World {
             Fault::JournalLost => self.lose_disk(),
             Fault::Reload(plan) => self.reload(*plan),
             Fault::Breaks(broken) => self.broken = *broken,
+            Fault::Gray(gray) => self.grays.suffer(gray),
             Fault::AgentsMachineGone => {
                 self.agents_machine_gone = true;
                 self.traffic_up = false;
@@ -511,6 +542,8 @@ impl World {
                     self.at(self.pace.apply(&self.plan), Event::Applied(table));
                 }
             }
+            // One agent alone asks no store.
+            Todo::AskLease => {}
             Todo::Log(line) => self.told.push(line),
             Todo::Notify(telling) => self.carry(telling),
         }
@@ -559,17 +592,20 @@ impl World {
         let names = if self.broken.dns { without_dns(&plan, probe) } else { WithoutDns::Works };
         let cut_off = self.own_path_broken && !self.is_local(probe.watches);
         let server = if cut_off || names == WithoutDns::TimesOut { Server::Hung } else { server };
-        let unaskable = match probe.watches {
-            Watches::Instance(instance) => self.cannot_ask.contains(&plan.instance(instance).name),
-            Watches::Witness(witness) => self.cannot_ask.contains(&plan.witness(witness).name),
-            Watches::Route(_) => false,
+        let name = match probe.watches {
+            Watches::Instance(instance) => plan.instance(instance).name.as_str(),
+            Watches::Witness(witness) => plan.witness(witness).name.as_str(),
+            Watches::Route(_) => "",
         };
+        let unaskable = self.cannot_ask.contains(name);
+        let server = self.grays.meets(name, probe, server);
+        let takes = self.grays.takes(name, probe).unwrap_or(self.pace.answer(probe));
         let (answer, took) = match server {
             _ if unaskable => (Answer::CouldNotAsk("no descriptor is left".to_owned()), self.pace.refusal()),
             _ if names == WithoutDns::CannotAsk => {
                 (Answer::CouldNotAsk("the name does not resolve".to_owned()), self.pace.refusal())
             }
-            Server::Up => (Answer::Good, self.pace.answer(probe)),
+            Server::Up => (Answer::Good, takes),
             Server::Dead => (Answer::Refused("connection refused".to_owned()), self.pace.refusal()),
             Server::Hung => (Answer::TimedOut, probe.timing.timeout),
         };
@@ -639,7 +675,22 @@ impl World {
                 Some((_, _, Strategy::RestartService | Strategy::FailoverToStandby)) | None => None,
             },
         };
-        self.done.push((order.key.clone(), what));
+        if let Some((outcome, is_done)) = self.checkers.begun_at(order.step).and_then(|it| self.scripted.remove(&it)) {
+            if is_done {
+                self.done.push((order.key.clone(), what));
+                if let Some(effect) = effect {
+                    self.at(Duration::ZERO, Event::Effect(order.instance.clone(), effect));
+                }
+            }
+            if let Some(outcome) = outcome {
+                self.at(self.pace.action(order.timeout), Event::ActionEnded(order.step, outcome));
+            }
+            return;
+        }
+        if !self.is_broken(&order.action) {
+            self.done.push((order.key.clone(), what));
+        }
+        let broken = broken || self.is_broken(&order.action);
         if broken {
             let (outcome, took) = if self.broken.hangs {
                 (Outcome::Unknown("no answer in time".to_owned()), order.timeout)
@@ -655,6 +706,17 @@ impl World {
         }
         let outcome = self.fake_outcome.take().unwrap_or(Outcome::Done);
         self.at(took, Event::ActionEnded(order.step, outcome));
+    }
+
+    fn is_broken(&self, action: &Action) -> bool {
+        let program = match action {
+            Action::Command { argv, .. } => argv.first(),
+            Action::Service { service: mainstay_plan::action::Service::Declared { start, .. }, op } => {
+                start.first().filter(|_| matches!(op, ServiceOp::Start | ServiceOp::Restart))
+            }
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
+        };
+        program.is_some_and(|it| self.broken_commands.contains(it))
     }
 
     /// The rung that an order belongs to.

@@ -14,6 +14,7 @@ use crate::view::status;
 Examples:
   mainstay status
   mainstay status orders-db
+  mainstay status --rules
   mainstay status --json | jq '.components[] | select(.health == \"down\") | .name'
 
 Exit codes:
@@ -23,6 +24,9 @@ Exit codes:
 pub(crate) struct Status {
     /// Only this component, with all that is known of it
     component: Option<String>,
+    /// The decision rules: whether each is true now, and the value of each of its terms
+    #[arg(long, conflicts_with = "component")]
+    rules: bool,
     /// Answer as JSON
     #[arg(long)]
     json: bool,
@@ -41,6 +45,8 @@ impl Status {
         }
         if self.json {
             say_json(&seen)?;
+        } else if self.rules {
+            say(&status::rules(&seen, cx.look))?;
         } else if self.component.is_some() {
             let text: String = seen.components.iter().map(|it| status::component(&seen, it, cx.look)).collect();
             say(&text)?;

@@ -50,7 +50,12 @@ pub(crate) fn timeline(it: &Recovery, look: Look) -> String {
     if let Some(incident) = &it.incident {
         line("part of", incident);
     }
-    if !it.evidence.is_empty() {
+    if let Some(cause) = &it.rule {
+        line("rule", &format!("{}, true since {}", cause.rule, utc(cause.since_ns)));
+        for term in &cause.terms {
+            line("saw", &format!("{} = {}", term.term, term.value));
+        }
+    } else if !it.evidence.is_empty() {
         line("because", &it.evidence.join("; "));
     }
     line("last good", &it.last_good_ns.map_or("never seen".to_owned(), utc));

@@ -1,6 +1,6 @@
 //! The status as text.
 
-use mainstay_api::{Component, Instance, NoticeCount, Pause, Recoverable, Status, Waiting};
+use mainstay_api::{Component, Instance, NoticeCount, Pause, Recoverable, Rule, Status, Waiting};
 use mainstay_engine::sentence::short;
 
 use crate::clock::{age, span, utc_seconds};
@@ -29,6 +29,11 @@ pub(crate) fn overview(status: &Status, look: Look) -> String {
         );
     }
     out.push_str(&table.render(look, 0));
+    let speaking: Vec<&Rule> = status.rules.iter().filter(|it| it.truth == "true").collect();
+    if !speaking.is_empty() {
+        out.push('\n');
+        out.push_str(&table_of_rules(&speaking, status.now_ns, look));
+    }
     if let Some(traffic) = status.traffic.as_ref().filter(|it| !it.routes.is_empty()) {
         out.push('\n');
         let mut table = Table::new(&["ROUTE", "CLIENTS COME BY", "OPEN", "TARGETS"]);
@@ -48,6 +53,40 @@ pub(crate) fn overview(status: &Status, look: Look) -> String {
         out.push_str(&table.render(look, 0));
     }
     out
+}
+
+/// Every rule with its terms.
+pub(crate) fn rules(status: &Status, look: Look) -> String {
+    if status.rules.is_empty() {
+        return "the plan has no rules\n".to_owned();
+    }
+    table_of_rules(&status.rules.iter().collect::<Vec<_>>(), status.now_ns, look)
+}
+
+fn table_of_rules(rules: &[&Rule], now: u64, look: Look) -> String {
+    let mut table = Table::new(&["RULE", "IS", "SINCE", "SAYS"]);
+    for it in rules {
+        let mut below = String::new();
+        let mut line = |label: &str, text: &str| below.push_str(&labelled(look, 2, 11, label, text));
+        for term in &it.terms {
+            let fired = it.fired.iter().find(|fired| fired.term == term.term && fired.value != term.value);
+            let fired = fired.map(|fired| format!(" (when it fired: {})", fired.value)).unwrap_or_default();
+            line("sees", &format!("{} = {}{fired}", term.term, term.value));
+        }
+        if let Some(idle) = &it.idle {
+            line("does", idle);
+        }
+        table.row(
+            [
+                (Tone::Strong, it.name.clone()),
+                (if it.truth == "true" { Tone::Bad } else { Tone::Plain }, it.truth.clone()),
+                (Tone::Plain, it.since_ns.map_or("-".to_owned(), |since| age(now, since))),
+                (Tone::Plain, format!("{} of {}", it.then, it.of)),
+            ],
+            below,
+        );
+    }
+    table.render(look, 0)
 }
 
 /// All that is known of one component.
@@ -105,6 +144,9 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
             (it.name.clone(), crate::look::clean(&fact))
         })
         .collect();
+    for rule in &status.rules {
+        facts.push((format!("rule {}", rule.name), rule.truth.clone()));
+    }
     let paused = status.paused.as_ref().map_or("not paused".to_owned(), |it| format!("paused {}", shown_pause(it)));
     facts.push(("all components".to_owned(), crate::look::clean(&paused)));
     let trouble = if status.trouble.is_empty() { "none".to_owned() } else { status.trouble.join("; ") };

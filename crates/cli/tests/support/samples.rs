@@ -32,6 +32,7 @@ pub(crate) fn status() -> Status {
         paused: None,
         incidents: Vec::new(),
         components: vec![database(), cache()],
+        rules: Vec::new(),
         notices: NoticeCount { standing: 2, unseen: 1, failing: vec!["on-call".to_owned()] },
         trouble: vec!["the machine was suspended for 3s at 03:01".to_owned()],
     }
@@ -134,6 +135,7 @@ pub(crate) fn recovery() -> Recovery {
         component: "orders-db".to_owned(),
         failed: "orders-db".to_owned(),
         scenario: "instance_failure".to_owned(),
+        rule: None,
         evidence: vec!["us-east-1/us-east-1a lives: `shop-app/http` answered".to_owned()],
         incident: None,
         status: "recovery_completed".to_owned(),

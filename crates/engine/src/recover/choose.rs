@@ -10,6 +10,7 @@ use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy, Whom};
 use mainstay_plan::{InstanceIx, Time};
 
 use crate::command::Override;
+use crate::gray::Impairment;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
 use crate::{evacuation, scenario};
@@ -50,7 +51,10 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
                 let given_up = Passed { rung, strategy: planned.strategy, why: why.clone() };
                 return Choice::Rung(Err(first_passed.unwrap_or(given_up)));
             }
-            Possible::Yes => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
+            Possible::Yes => match steadier(state, recovery, rung) {
+                None => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
+                Some(why) => why,
+            },
             Possible::No(why) => why,
             Possible::Guarded(guard, why) => {
                 overrules.insert(guard);
@@ -70,6 +74,27 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
         return Choice::Wait(WaitingOn::NoRungPossible { reasons, overrules: overrules.into_iter().collect() });
     }
     first_passed.map_or(Choice::Exhausted, |it| Choice::Rung(Err(it)))
+}
+
+/// Why a standby that is possible is passed over all the same: it is not steady, and a later rung leads to one that is. One
+/// that is merely slow takes over, because it serves.
+fn steadier(state: &State, recovery: &Recovery, rung: usize) -> Option<String> {
+    let bound = state.components[recovery.component.index()].bound;
+    let ladder = &state.plan.component(recovery.component).ladder;
+    let to = |rung: &Rung| rung.plays.get(&bound).map(|it| it.to).filter(|it| *it != bound);
+    let unsteady = |ix: InstanceIx| {
+        let impaired = &state.instances[ix.index()].impaired;
+        [Impairment::Flapping, Impairment::OneSided].into_iter().find(|it| impaired.contains_key(it))
+    };
+    let this = to(&ladder[rung])?;
+    let how = unsteady(this)?;
+    let is_steady = |it: &&Rung| {
+        let other = to(it).filter(|other| *other != this && unsteady(*other).is_none());
+        other.is_some() && matches!(possible(state, recovery, it), Possible::Yes)
+    };
+    let other = to(ladder[rung + 1..].iter().find(is_steady)?)?;
+    let (name, other) = (&state.plan.instance(this).name, &state.plan.instance(other).name);
+    Some(format!("`{name}` is impaired ({}), and `{other}` is not", how.word()))
 }
 
 /// A rung, and why it is not possible now, if it is not.
@@ -154,6 +179,9 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
     let name = &state.plan.instance(play.to).name;
     if to.displaced {
         return Possible::No(format!("`{name}` was displaced and has not rejoined (mainstay adopt {name})"));
+    }
+    if let Some(accuser) = state.accuser(play.to) {
+        return Possible::No(format!("`{name}` has failed, as rule `{}` says", accuser.rule));
     }
     match to.health {
         Health::Healthy => {}

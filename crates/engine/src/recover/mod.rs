@@ -100,6 +100,13 @@ fn patience(step: &Step) -> Duration {
     }
 }
 
+/// Why a verification was not over although clients may be served: the rule that began the recovery is still true.
+fn still_accused(state: &State, recovery: &Recovery, play: &Play, step: &Step) -> Option<String> {
+    let verifies = matches!(step.kind, StepKind::Verify { .. }) && recovery.rule.is_some();
+    let accuser = state.accuser(play.to).filter(|_| verifies)?;
+    Some(format!("rule `{}` was still true, or no answer was good, after {:?}", accuser.rule, step.timeout))
+}
+
 fn late(step: &Step) -> String {
     match step.kind {
         StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => {
@@ -121,7 +128,9 @@ fn late(step: &Step) -> String {
 fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     let bound = state.components[recovery.component.index()].bound;
     match state.instances[bound.index()].health {
-        Health::Healthy if !recovery.irreversible => return Some(completed_by_itself(recovery, now)),
+        Health::Healthy if !recovery.irreversible && state.is_whole(bound) => {
+            return Some(completed_by_itself(recovery, now));
+        }
         Health::Healthy | Health::Down => {}
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, bound)),
     }

@@ -8,11 +8,11 @@ use mainstay_plan::observation::Health;
 use mainstay_plan::strategy::{Play, Step, StepKind};
 
 use super::choose::{acts_on, is_started};
-use super::{late, patience, undo};
+use super::{late, patience, still_accused, undo};
 use sha2::{Digest, Sha256};
 
 use crate::decide::{completed_by_itself, hold, observation};
-use crate::guard::{journal, witnesses};
+use crate::guard::{journal, observers, witnesses};
 use crate::record::{Body, Ended, StepRef};
 use crate::state::{Progress, Recovery, State, StepAt, StepProgress};
 use crate::waiting::WaitingOn;
@@ -44,7 +44,8 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
     for (at, step, of_step) in state.open_steps(recovery) {
         let next = match &of_step.at {
             StepAt::Running { since } if *since + patience(step) <= now => {
-                return Some(Body::StepTimedOut { step: at, why: late(step) });
+                let why = still_accused(state, recovery, play, step).unwrap_or_else(|| late(step));
+                return Some(Body::StepTimedOut { step: at, why });
             }
             StepAt::Running { since } => {
                 is_running = true;
@@ -100,11 +101,10 @@ impl Stand<'_> {
     /// Begins a step, unless something has to be seen first: nothing that can't be taken back is done on a guess.
     fn begin(&self, at: StepRef, step: &Step) -> Move {
         let Stand { state, recovery, progress, play, now } = *self;
-        let failed = &state.instances[progress.from.index()];
         // Nothing was done yet; or what is to be done once more, because nobody knows whether it was done, has had its
         // effect.
         let again = play.to == progress.from && at.attempt > 0 && matches!(step.kind, StepKind::Act { .. });
-        if failed.health == Health::Healthy && (!recovery.irreversible || again) {
+        if state.is_whole(progress.from) && (!recovery.irreversible || again) {
             return Move::Record(completed_by_itself(recovery, now));
         }
         if step.kind.is_irreversible()
@@ -139,9 +139,9 @@ impl Stand<'_> {
             return Some(Move::Wait(waiting));
         }
         let bound = state.components[recovery.component.index()].bound;
-        if failed.health == Health::Down
+        if state.failing_since(recovery.component).is_some()
             && bound == progress.from
-            && let Some(waiting) = witnesses(state, recovery)
+            && let Some(waiting) = witnesses(state, recovery).or_else(|| observers(state, recovery))
         {
             return Some(Move::Wait(waiting));
         }

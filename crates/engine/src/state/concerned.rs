@@ -2,7 +2,7 @@
 
 use mainstay_plan::{ComponentIx, DomainIx};
 
-use super::State;
+use super::{State, component_of};
 use crate::record::Body;
 
 /// Whom a record concerns.
@@ -38,10 +38,12 @@ impl State {
             Body::AgentStarted { .. }
             | Body::AgentStopped { .. }
             | Body::PlanAdopted { .. }
+            | Body::LeaseChanged { .. }
             | Body::OwnLateness { .. }
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. } => Concerned::All,
+            Body::PeerOrder { .. } => Concerned::Nobody,
             Body::Told { .. } | Body::NoticeSent { .. } | Body::NoticeResent { .. } => Concerned::Outbox,
             Body::RouteApplied { .. } | Body::RouteRefused { .. } | Body::TablePublished { .. } => Concerned::Open,
             Body::NeighbourAnswered { region, zone, .. } => domain(region, zone.as_deref()),
@@ -52,8 +54,16 @@ impl State {
             Body::HealthChanged { instance: name, .. }
             | Body::DependencyAnswered { instance: name, .. }
             | Body::PositionFrozen { instance: name, .. }
+            | Body::Impaired { instance: name, .. }
+            | Body::ImpairmentEnded { instance: name, .. }
             | Body::Rejoined { instance: name } => instance(name),
+            Body::RuleFired { rule, .. } | Body::RuleCleared { rule } => {
+                let component = |it: usize| component_of(&state.plan, &state.plan.rules[it]).map(Concerned::Component);
+                let domain = |it: usize| state.domain_of_rule(it).map(Concerned::Domain);
+                state.rule(rule).and_then(|it| component(it).or_else(|| domain(it))).unwrap_or(Concerned::Nobody)
+            }
             Body::WitnessesAnswered { component: name, .. }
+            | Body::ObserversAnswered { component: name, .. }
             | Body::FailureDetected { component: name, .. }
             | Body::Bound { component: name, .. } => component(name),
             Body::StepEnded { step, .. }

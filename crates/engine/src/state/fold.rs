@@ -10,11 +10,14 @@ use mainstay_plan::{ComponentIx, InstanceIx, Time};
 use super::concerned::Concerned;
 use super::notices::Draft;
 use super::{
-    Advance, ComponentState, HISTORY, MISFITS, Misfit, Pause, Progress, Recovery, RecoveryStatus, State, StepAt,
-    StepLog, StepProgress, UndoAt,
+    Advance, ComponentState, HISTORY, MISFITS, Misfit, Observed, Pause, Progress, Recovery, RecoveryStatus, State,
+    StepAt, StepLog, StepProgress, UndoAt,
 };
 use crate::command::{Command, Override};
-use crate::machine::{Illegal, Machine, RecoveryInput, RecoveryLife, TrafficProcess, TrafficWord};
+use crate::lease::{Leadership, Role};
+use crate::machine::{
+    Illegal, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess, TrafficWord, UndoInput,
+};
 use crate::outbox;
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
 
@@ -42,11 +45,19 @@ impl State {
         let at = record.at;
         let about = outbox::about(self, &record.body);
         match &record.body {
-            Body::AgentStarted { .. } => {
+            Body::AgentStarted { coordinated, .. } => {
+                let role = if *coordinated { Role::Candidate } else { Role::Sole };
+                self.leadership = Leadership { role, since: at, leader: None, epoch: self.leadership.epoch };
                 self.forget_what_must_be_seen_anew(at);
                 self.notices.started_again(at);
             }
             Body::AgentStopped { .. } => {}
+            Body::LeaseChanged { role, epoch, leader, .. } => self.on_lease(at, *role, *epoch, leader.as_ref()),
+            Body::PeerOrder { epoch, taken, .. } => {
+                if *taken {
+                    self.leadership.epoch = self.leadership.epoch.max(*epoch);
+                }
+            }
             Body::PlanAdopted { hash, .. } => {
                 if self.adopted.as_ref().is_some_and(|it| it != hash) {
                     self.end_all_open(at);
@@ -62,6 +73,12 @@ impl State {
             Body::WitnessesAnswered { component, since, .. } => {
                 if let Some(ix) = self.component(component) {
                     self.components[ix.index()].witnessed = Some(*since);
+                }
+            }
+            Body::ObserversAnswered { component, down, healthy, since } => {
+                if let Some(ix) = self.component(component) {
+                    let observed = Observed { since: *since, down: down.clone(), healthy: healthy.clone() };
+                    self.components[ix.index()].observed = Some(observed);
                 }
             }
             Body::NeighbourAnswered { region, zone, by, asked } => {
@@ -98,6 +115,18 @@ impl State {
             }
             Body::NoticeResent { channel, .. } => self.notices.resent(at, channel),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
+            Body::Impaired { instance, how, evidence } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].impaired.insert(*how, (at, evidence.clone()));
+                }
+            }
+            Body::ImpairmentEnded { instance, how } => {
+                if let Some(ix) = self.instance(instance) {
+                    self.instances[ix.index()].impaired.remove(how);
+                }
+            }
+            Body::RuleFired { rule, since, terms } => self.on_rule_fired(at, rule, *since, terms),
+            Body::RuleCleared { rule } => self.on_rule_cleared(rule),
             Body::FailureDetected {
                 component,
                 instance,
@@ -107,12 +136,14 @@ impl State {
                 evidence,
                 incident,
                 plan,
+                rule,
             } => {
                 if let Some(ix) = self.component(component) {
                     let opened = Recovery::open(ix, component, instance, *scenario, *first_failed, *last_good);
                     let budget = self.plan.component(ix).objectives.rto_for(scenario.domain());
                     let (evidence, incident, plan) = (evidence.clone(), *incident, plan.clone());
-                    let opened = Recovery { evidence, incident, plan, budget, ..opened };
+                    let rule = rule.as_ref().and_then(|it| self.fired(self.rule(it)?)).cloned();
+                    let opened = Recovery { rule, evidence, incident, plan, budget, ..opened };
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
                     self.join_evacuations(ix);
@@ -153,12 +184,10 @@ impl State {
             }
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
             Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
-            Body::RetryScheduled { step, at: until } => self.with(step.recovery, |it| {
-                it.held = None;
-                if let Some(stand) = it.step_mut(step.step) {
-                    stand.at = StepAt::Waiting { until: *until };
-                }
-            }),
+            Body::RetryScheduled { step, at: until } => {
+                self.step_moved(*step, StepInput::RetryScheduled, StepAt::Waiting { until: *until });
+                self.with(step.recovery, |it| it.held = None);
+            }
             Body::RollbackStarted { recovery, why, .. } => self.on_rollback_started(at, *recovery, why),
             Body::UndoStarted { step, name, .. } => self.on_undo_started(at, *step, name),
             Body::BudgetExceeded { recovery, .. } => self.with(*recovery, |it| it.over_budget = true),
@@ -245,6 +274,24 @@ impl State {
         self.note(illegal);
     }
 
+    /// Moves a step on. Whether it could come, as far as it is known: a step of another plan is nobody's.
+    fn step_moved(&mut self, step: StepRef, input: StepInput, to: StepAt) -> bool {
+        let open = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let moved = open.and_then(|it| it.step_mut(step.step)).map(|it| it.moved(input, to));
+        let illegal = moved.and_then(Result::err);
+        self.note(illegal);
+        illegal.is_none()
+    }
+
+    /// Moves the undo of a step on; see [`State::step_moved`].
+    fn undo_moved(&mut self, step: StepRef, input: UndoInput, at: Time, why: &str) -> bool {
+        let open = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let moved = open.and_then(|it| it.step_mut(step.step)).map(|it| it.undo_moved(input, at, why));
+        let illegal = moved.and_then(Result::err);
+        self.note(illegal);
+        illegal.is_none()
+    }
+
     fn note(&mut self, misfit: Option<Illegal>) {
         let Some(what) = misfit else { return };
         if self.misfits.len() == MISFITS {
@@ -268,6 +315,7 @@ impl State {
             instance.health = Health::Unknown;
             instance.unseen_since = at;
             instance.frozen_loss = None;
+            instance.impaired.clear();
         }
         for domain in &mut self.domains {
             domain.burst = None;
@@ -277,6 +325,22 @@ impl State {
             self.hear(&process, TrafficWord::AgentStarted);
         }
         self.journal_lost = None;
+        self.interrupt_steps(at, "the agent ended before the outcome was known");
+    }
+
+    /// Before something is done under another lease, whatever a recovery rests on is seen anew: others may have acted.
+    fn on_lease(&mut self, at: Time, role: Role, epoch: u64, leader: Option<&String>) {
+        let acted = self.leadership.may(&self.plan);
+        let epoch = self.leadership.epoch.max(epoch);
+        self.leadership = Leadership { role, epoch, leader: leader.cloned(), since: at };
+        if acted != self.leadership.may(&self.plan) || role == Role::Leader {
+            self.interrupt_steps(at, "the lease was lost before the outcome was known");
+            self.doubt_failures(at);
+        }
+    }
+
+    /// What is being done ends as unknown, and is done again where that does no harm.
+    fn interrupt_steps(&mut self, at: Time, why: &str) {
         let interrupted = |it: &ComponentState| {
             let open = it.recovery.iter().flat_map(|it| self.open_steps(it));
             let running = open.filter(|(.., stand)| matches!(stand.at, StepAt::Running { .. }));
@@ -292,25 +356,30 @@ impl State {
         };
         let undone: Vec<Option<(usize, bool)>> = self.components.iter().map(undone).collect();
         let interrupted: Vec<Vec<(StepRef, bool)>> = self.components.iter().map(interrupted).collect();
+        let mut misfits = Vec::new();
         for ((component, interrupted), undone) in self.components.iter_mut().zip(interrupted).zip(undone) {
             component.witnessed = None;
+            component.observed = None;
             let Some(recovery) = &mut component.recovery else { continue };
             recovery.seeing_anew = true;
             recovery.held = None;
             for (step, repeatable) in interrupted {
-                let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
+                let unknown = Ended::Unknown(why.to_owned());
                 recovery.log_end(step, at, unknown.clone());
                 if let Some(stand) = recovery.step_mut(step.step) {
-                    stand.at = if repeatable { StepAt::Ready } else { StepAt::Ended(unknown) };
-                    if let UndoAt::Registered { doubtful } = &mut stand.undo {
-                        *doubtful = true;
-                    }
+                    let (input, to) = match repeatable {
+                        true => (StepInput::InterruptedRepeatable, StepAt::Ready),
+                        false => (StepInput::Interrupted, StepAt::Ended(unknown)),
+                    };
+                    misfits.extend(stand.moved(input, to).err());
+                    misfits.extend(stand.undo_moved(UndoInput::StepUnknown, at, "").err());
                 }
             }
             if let Some((step, repeatable)) = undone {
                 recovery.undo_interrupted(at, step, repeatable);
             }
         }
+        misfits.into_iter().for_each(|it| self.note(Some(it)));
     }
 
     /// What we saw while we were late is not believed: failures, and everything that an open recovery rests on. An instance
@@ -326,6 +395,7 @@ impl State {
         }
         for component in &mut self.components {
             component.witnessed = None;
+            component.observed = None;
         }
     }
 
@@ -376,6 +446,9 @@ impl State {
     }
 
     fn on_step_started(&mut self, at: Time, step: StepRef, name: &str) {
+        if !self.step_moved(step, StepInput::Started, StepAt::Running { since: at }) {
+            return;
+        }
         let Some(found) = self.open_recovery(step.recovery) else { return };
         let component = found.component;
         let planned = self.play(found).and_then(|it| it.steps.get(step.step));
@@ -394,10 +467,9 @@ impl State {
         recovery.steps.push(StepLog::begun(step, name, at));
         if let Some(stand) = recovery.step_mut(step.step) {
             stand.attempt = step.attempt;
-            stand.at = StepAt::Running { since: at };
-            if has_undo && stand.undo == UndoAt::Nothing {
-                stand.undo = UndoAt::Registered { doubtful: false };
-            }
+        }
+        if has_undo {
+            self.undo_moved(step, UndoInput::StepStarted, at, "");
         }
         // A cold standby was down because it was stopped, which says nothing about it since its activation.
         if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {
@@ -414,27 +486,38 @@ impl State {
         let Some(planned) = self.running(step) else { return };
         let phase = planned.kind.phase();
         let touched = touched(&planned.kind);
+        let stops = matches!(planned.kind, StepKind::Stop { .. });
         let Some(component) = self.open.get(&step.recovery) else { return };
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         recovery.account(at, phase);
         recovery.log_end(step, at, ended.clone());
         recovery.held = None;
-        let Some(stand) = recovery.step_mut(step.step) else { return };
+        let input = match &ended {
+            Ended::Done => StepInput::Done,
+            Ended::Failed(_) => StepInput::Failed,
+            Ended::Unknown(_) => StepInput::Unknown,
+        };
+        self.step_moved(step, input, StepAt::Ended(ended.clone()));
+        let stand = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
+        let Some(stand) = stand.and_then(|it| it.step_mut(step.step)) else { return };
         stand.failures += u32::from(ended != Ended::Done);
-        stand.at = StepAt::Ended(ended.clone());
-        match (ended, &mut stand.undo) {
-            (Ended::Done, _) => {}
-            (Ended::Failed(_), undo) => {
-                stand.round += 1;
-                // It was not done, so there is nothing to undo, unless a try before may have done it.
-                if *undo == (UndoAt::Registered { doubtful: false }) {
-                    *undo = UndoAt::Nothing;
+        match ended {
+            Ended::Done => {
+                for instance in touched {
+                    self.acted_on.push(instance);
+                    // It was stopped, so what its probes said before is not so any more.
+                    if stops && self.instances[instance.index()].health == Health::Healthy {
+                        self.doubt(at, instance);
+                    }
                 }
             }
-            (Ended::Unknown(_), undo) => {
-                if let UndoAt::Registered { doubtful } = undo {
-                    *doubtful = true;
-                }
+            Ended::Failed(_) => {
+                stand.round += 1;
+                // It was not done, so there is nothing to undo, unless a try before may have done it.
+                self.undo_moved(step, UndoInput::StepFailed, at, "");
+            }
+            Ended::Unknown(_) => {
+                self.undo_moved(step, UndoInput::StepUnknown, at, "");
                 // Nobody knows what became of it, so it has to be looked at before anything else is done to it.
                 touched.into_iter().for_each(|it| self.doubt(at, it));
             }
@@ -477,13 +560,15 @@ impl State {
     }
 
     fn on_undo_started(&mut self, at: Time, step: StepRef, name: &str) {
+        if !self.undo_moved(step, UndoInput::Started, at, "") {
+            return;
+        }
         self.with(step.recovery, |it| {
             it.account(at, Phase::Act);
             it.held = None;
             it.steps.push(StepLog::begun(step, name, at));
             if let Some(stand) = it.step_mut(step.step) {
                 stand.attempt = step.attempt;
-                stand.undo = UndoAt::Running { since: at };
             }
         });
     }
@@ -491,13 +576,18 @@ impl State {
     /// Whatever was undone has to be seen anew.
     fn on_undo_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
         let touched = self.undoing(step).map(|it| touched(&it.kind)).unwrap_or_default();
+        let (input, why) = match &ended {
+            Ended::Done => (UndoInput::Done, ""),
+            Ended::Failed(why) => (UndoInput::Failed, why.as_str()),
+            Ended::Unknown(why) => (UndoInput::Unknown, why.as_str()),
+        };
+        self.undo_moved(step, input, at, why);
         self.with(step.recovery, |it| {
             it.account(at, Phase::Act);
             it.log_end(step, at, ended.clone());
             it.held = None;
             if let Some(stand) = it.step_mut(step.step) {
                 stand.round += u32::from(matches!(ended, Ended::Failed(_)));
-                stand.undo = UndoAt::Ended(ended.clone());
             }
         });
         touched.into_iter().for_each(|it| self.doubt(at, it));
@@ -561,6 +651,7 @@ impl State {
                 TargetState::Serving => {
                     let component = self.plan.instance(instance).component;
                     self.components[component.index()].bound = instance;
+                    self.rebound.push(component);
                     self.instances[instance.index()].displaced = false;
                 }
                 TargetState::Fenced => self.instances[instance.index()].displaced = true,
@@ -607,6 +698,7 @@ impl State {
         self.unknown_owners.remove(&component);
         let before = std::mem::replace(&mut self.components[component.index()].bound, instance);
         if before != instance {
+            self.rebound.push(component);
             self.instances[before.index()].displaced = true;
         }
         self.instances[instance.index()].displaced = false;
@@ -752,6 +844,7 @@ impl State {
             component.last_ended = Some(at);
         }
         component.witnessed = None;
+        component.observed = None;
         for instance in &self.plan.component(ix).instances {
             self.instances[instance.index()].frozen_loss = None;
         }

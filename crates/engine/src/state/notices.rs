@@ -42,10 +42,16 @@ pub enum Topic {
     Component(String),
     /// A zone or a region that is lost, and all that lived there.
     Incident(IncidentId),
+    /// Who of several agents decides.
+    Lease,
     /// The journal.
     Journal,
     /// A traffic process.
     Traffic(String),
+    /// An instance that is neither whole nor down.
+    Instance(String),
+    /// A decision rule.
+    Rule(String),
 }
 
 impl fmt::Display for Topic {
@@ -53,8 +59,11 @@ impl fmt::Display for Topic {
         match self {
             Topic::Component(name) => write!(f, "{name}"),
             Topic::Incident(id) => write!(f, "{id}"),
+            Topic::Lease => write!(f, "lease"),
             Topic::Journal => write!(f, "journal"),
             Topic::Traffic(process) => write!(f, "traffic process {process}"),
+            Topic::Instance(name) => write!(f, "instance {name}"),
+            Topic::Rule(name) => write!(f, "rule {name}"),
         }
     }
 }

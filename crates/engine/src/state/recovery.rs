@@ -7,7 +7,9 @@ use mainstay_plan::observation::Scenario;
 use mainstay_plan::strategy::{Phase, Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
+use super::FiredRule;
 use crate::command::Override;
+use crate::machine::{Illegal, Machine, StepInput, StepLife, StepState, UndoInput, UndoLife, UndoState};
 use crate::record::{Completion, Ended, IncidentId, RecoveryId, StepRef};
 use crate::waiting::WaitingOn;
 
@@ -52,6 +54,8 @@ pub struct Recovery {
     pub failed: String,
     /// What failed, classified.
     pub scenario: Scenario,
+    /// The rule that says so, with what it saw, where the probes alone did not.
+    pub rule: Option<FiredRule>,
     /// Why it is classified so.
     pub evidence: Vec<String>,
     /// Whether its neighbours were waited for, and what failed is settled.
@@ -248,7 +252,58 @@ impl StepLog {
     }
 }
 
+impl StepAt {
+    /// Where that is in the life of a step.
+    pub const fn state(&self) -> StepState {
+        match self {
+            StepAt::Ready => StepState::Ready,
+            StepAt::Running { .. } => StepState::Running,
+            StepAt::Waiting { .. } => StepState::Waiting,
+            StepAt::Ended(Ended::Done) => StepState::Done,
+            StepAt::Ended(Ended::Failed(_)) => StepState::Failed,
+            StepAt::Ended(Ended::Unknown(_)) => StepState::Unknown,
+        }
+    }
+}
+
+impl UndoAt {
+    /// Where that is in the life of an undo.
+    pub const fn state(&self) -> UndoState {
+        match self {
+            UndoAt::Nothing => UndoState::Nothing,
+            UndoAt::Registered { doubtful: false } => UndoState::Registered,
+            UndoAt::Registered { doubtful: true } => UndoState::Doubtful,
+            UndoAt::Running { .. } => UndoState::Running,
+            UndoAt::Ended(Ended::Done) => UndoState::Done,
+            UndoAt::Ended(Ended::Failed(_)) => UndoState::Failed,
+            UndoAt::Ended(Ended::Unknown(_)) => UndoState::Unknown,
+        }
+    }
+}
+
 impl StepProgress {
+    /// Moves its undo on, at a moment and with the words of whoever moves it, or says that it can't come now.
+    pub(super) fn undo_moved(&mut self, input: UndoInput, at: Time, why: &str) -> Result<(), Illegal> {
+        self.undo = match UndoLife::next(self.undo.state(), input)? {
+            UndoState::Nothing => UndoAt::Nothing,
+            UndoState::Registered => UndoAt::Registered { doubtful: false },
+            UndoState::Doubtful => UndoAt::Registered { doubtful: true },
+            UndoState::Running => UndoAt::Running { since: at },
+            UndoState::Failed => UndoAt::Ended(Ended::Failed(why.to_owned())),
+            UndoState::Unknown => UndoAt::Ended(Ended::Unknown(why.to_owned())),
+            UndoState::Done => UndoAt::Ended(Ended::Done),
+        };
+        Ok(())
+    }
+
+    /// Moves on to `to`, where `input` leads, or says that it can't come now.
+    pub(super) fn moved(&mut self, input: StepInput, to: StepAt) -> Result<(), Illegal> {
+        let next = StepLife::next(self.at.state(), input)?;
+        debug_assert_eq!(next, to.state(), "an input leads to one state");
+        self.at = to;
+        Ok(())
+    }
+
     /// Whether it is over, and well.
     pub fn is_done(&self) -> bool {
         self.at == StepAt::Ended(Ended::Done)
@@ -270,6 +325,7 @@ impl Recovery {
             component_name: component_name.to_owned(),
             failed: failed.to_owned(),
             scenario,
+            rule: None,
             evidence: Vec::new(),
             classified: false,
             incident: None,
@@ -347,14 +403,11 @@ impl Recovery {
 
     /// The agent was away while a step was being undone.
     pub(super) fn undo_interrupted(&mut self, at: Time, step: usize, repeatable: bool) {
-        let Some(stand) = self.step_mut(step).filter(|it| matches!(it.undo, UndoAt::Running { .. })) else { return };
-        let unknown = Ended::Unknown("the agent ended before the outcome was known".to_owned());
-        stand.undo = match repeatable {
-            true => UndoAt::Registered { doubtful: true },
-            false => UndoAt::Ended(unknown.clone()),
-        };
+        const WHY: &str = "the agent ended before the outcome was known";
+        let input = if repeatable { UndoInput::InterruptedRepeatable } else { UndoInput::Interrupted };
+        let Some(Ok(())) = self.step_mut(step).map(|it| it.undo_moved(input, at, WHY)) else { return };
         if let Some(log) = self.steps.last_mut() {
-            log.ended = Some((at, unknown));
+            log.ended = Some((at, Ended::Unknown(WHY.to_owned())));
         }
     }
 
@@ -368,15 +421,16 @@ impl Recovery {
     pub(super) fn say_outcome(&mut self, done: bool) {
         let Some((WaitingOn::OutcomeUnknown { step, .. }, _)) = &self.held else { return };
         let step = step.step;
-        let Some(stand) = self.step_mut(step).filter(|it| matches!(it.at, StepAt::Ended(Ended::Unknown(_)))) else {
-            return;
+        let Some(stand) = self.step_mut(step) else { return };
+        let (input, to) = match done {
+            true => (StepInput::SaidDone, StepAt::Ended(Ended::Done)),
+            false => (StepInput::SaidNotDone, StepAt::Ready),
         };
-        if done {
-            stand.at = StepAt::Ended(Ended::Done);
-        } else {
+        if stand.moved(input, to).is_ok()
+            && !done
+            && stand.undo_moved(UndoInput::StepSaidNotDone, Time::ZERO, "").is_ok()
+        {
             stand.round += 1;
-            stand.at = StepAt::Ready;
-            stand.undo = UndoAt::Nothing;
         }
     }
 
@@ -384,7 +438,7 @@ impl Recovery {
     pub(super) fn skip(&mut self, why: String) {
         let stuck = self.stuck_undo();
         if let Some(stand) = stuck.and_then(|it| self.step_mut(it)) {
-            stand.undo = UndoAt::Ended(Ended::Done);
+            let _stuck = stand.undo_moved(UndoInput::Skipped, Time::ZERO, "");
         } else {
             self.skip = Some(why);
         }
@@ -395,12 +449,11 @@ impl Recovery {
     pub(super) fn retry(&mut self) {
         let stuck = self.stuck_undo();
         if let Some(stand) = stuck.and_then(|it| self.step_mut(it)) {
-            stand.undo = UndoAt::Registered { doubtful: true };
+            let _stuck = stand.undo_moved(UndoInput::Retried, Time::ZERO, "");
         } else {
             for stand in self.progress.iter_mut().flat_map(|it| &mut it.steps) {
-                match stand.at {
-                    StepAt::Waiting { .. } | StepAt::Ended(Ended::Unknown(_)) => stand.at = StepAt::Ready,
-                    StepAt::Ready | StepAt::Running { .. } | StepAt::Ended(Ended::Done | Ended::Failed(_)) => {}
+                if StepLife::next(stand.at.state(), StepInput::Retried) == Ok(StepState::Ready) {
+                    stand.at = StepAt::Ready;
                 }
             }
         }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use mainstay_engine::Engine;
+use mainstay_engine::record::TermValue;
+use mainstay_engine::rules::{Present, shown};
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_plan::{ComponentIx, Time};
 
@@ -15,13 +17,14 @@ pub(crate) fn answer(engine: &Engine, question: &str, names: &Names, now: Time) 
             let all = (0u32..).map(ComponentIx).take(engine.state().plan.components.len());
             Ok(all.flat_map(|it| component(engine, it, now)).collect())
         }
+        None if question == "rules" => Ok(rules(engine, now)),
         None if question == "notices" => Ok(notices(engine)),
         Some(("status", name)) => Ok(component(engine, named(engine, name)?, now)),
         Some(("waiting", name)) => Ok(waiting(engine, named(engine, name)?)),
         Some(("recoverable", name)) => Ok(vec![recoverable(engine, named(engine, name)?, now)]),
         Some(("recovery", name)) => recovery(engine, names.journals(name).ok_or("no such recovery was opened")?, now),
         _ => Err(format!(
-            "ask `notices`, `status`, `status COMPONENT`, `waiting COMPONENT`, `recoverable COMPONENT` or `recovery R1`; not `{question}`"
+            "ask `notices`, `rules`, `status`, `status COMPONENT`, `waiting COMPONENT`, `recoverable COMPONENT` or `recovery R1`; not `{question}`"
         )),
     }
 }
@@ -61,6 +64,13 @@ fn component(engine: &Engine, ix: ComponentIx, now: Time) -> Vec<String> {
         let health = state.instances[instance.index()].health.word();
         lines.push(format!("    {name} is {}, {health}", state.standby_state(*instance).word()));
     }
+    for instance in &planned.instances {
+        let name = &state.plan.instance(*instance).name;
+        let impaired = &state.instances[instance.index()].impaired;
+        lines.extend(impaired.iter().map(|(how, (since, evidence))| {
+            format!("    {name} is impaired ({}) since {}: {evidence}", how.word(), show::moment(*since))
+        }));
+    }
     lines.extend(waiting(engine, ix).into_iter().filter(|it| !it.contains("waits for nothing")));
     lines.push(format!("    {}", recoverable(engine, ix, now)));
     lines
@@ -76,6 +86,19 @@ fn waiting(engine: &Engine, ix: ComponentIx) -> Vec<String> {
         format!("{name}: {id} waits since {} [{}]: {waiting}", show::moment(since), waiting.code()),
         format!("    until {}{until}; to overrule: {}", waiting.ends_when(), waiting.way_out(id)),
     ]
+}
+
+/// Every rule, with its terms as they are now.
+fn rules(engine: &Engine, now: Time) -> Vec<String> {
+    let state = engine.state();
+    let rule = |(ix, present): (usize, Present)| {
+        let terms: Vec<TermValue> = present.terms.iter().map(shown).collect();
+        let fired = state.fired(ix).map(|it| format!(", fired at {}", show::moment(it.at))).unwrap_or_default();
+        let idle = state.fired(ix).and_then(|it| status::idle(state, it)).map(|it| format!("    {it}"));
+        let line = format!("{} is {}{fired}: {}", present.rule, present.truth.word(), TermValue::list(&terms));
+        std::iter::once(line).chain(idle)
+    };
+    engine.present_rules(now).into_iter().enumerate().flat_map(rule).collect()
 }
 
 fn recoverable(engine: &Engine, ix: ComponentIx, now: Time) -> String {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use mainstay_plan::action::Outcome;
-use mainstay_plan::observation::Answer;
+use mainstay_plan::observation::{Answer, Health};
 
 /// What happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,12 @@ pub(crate) enum Line {
     NextAction(Ends),
     /// How long actions take from now on.
     ActionsTake(Duration),
+    /// What the coordination store says from now on when it is asked for the lease.
+    Store(Store),
+    /// Another agent says what it sees of an instance.
+    PeerSees(String, String, Health),
+    /// Another agent gives an order under an epoch.
+    PeerOrders(String, u64, String),
     /// How messages over a channel end from now on; `None`: well again.
     Channel(String, Option<Ends>),
     /// The agent is killed, and started again after so long.
@@ -51,6 +57,17 @@ pub(crate) enum Line {
     Operator(String, String),
     /// A question to the engine; the answer comes out.
     Ask(String),
+}
+
+/// What the store says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// The lease is granted under this epoch.
+    Grants(u64),
+    /// Another agent has it, under this epoch.
+    Held(String, u64),
+    /// Nothing: it can't be reached.
+    Gone,
 }
 
 /// Who is meant.
@@ -157,6 +174,10 @@ fn ours(text: &str) -> Option<Result<Line, String>> {
         Ok(Line::TrafficRefuses(Some(why.to_owned())))
     } else if let Some(time) = after("traffic acknowledges after ") {
         span(time).map(Line::TrafficTakes)
+    } else if let Some(rest) = after("the store ") {
+        store(rest)
+    } else if let Some(rest) = after("agent ops-2 ") {
+        peer("ops-2", rest)
     } else if let Some(rest) = after("channel ") {
         channel(rest)
     } else if let Some(rest) = after("traffic serves epoch ") {
@@ -169,6 +190,41 @@ fn ours(text: &str) -> Option<Result<Line, String>> {
     } else {
         return None;
     })
+}
+
+/// `the store grants the lease, epoch 3`, `the store says that NAME holds the lease, epoch 4`, `the store is gone`.
+fn store(text: &str) -> Result<Line, String> {
+    let epoch = |text: &str| text.parse().map_err(|_| format!("`{text}` is no epoch"));
+    if text == "is gone" {
+        return Ok(Line::Store(Store::Gone));
+    }
+    if let Some(at) = text.strip_prefix("grants the lease, epoch ") {
+        return Ok(Line::Store(Store::Grants(epoch(at)?)));
+    }
+    let (name, at) = text
+        .strip_prefix("says that ")
+        .and_then(|it| it.split_once(" holds the lease, epoch "))
+        .ok_or("the store grants, says that another holds, or is gone")?;
+    Ok(Line::Store(Store::Held(name.to_owned(), epoch(at)?)))
+}
+
+/// `agent ops-2 sees X down`, `agent ops-2 sees X healthy`, `agent ops-2 orders under epoch 3: TEXT`.
+fn peer(name: &str, text: &str) -> Result<Line, String> {
+    if let Some(order) = text.strip_prefix("orders under epoch ") {
+        let (epoch, what) = order.split_once(": ").ok_or("what does it order?")?;
+        let epoch = epoch.parse().map_err(|_| format!("`{epoch}` is no epoch"))?;
+        return Ok(Line::PeerOrders(name.to_owned(), epoch, what.to_owned()));
+    }
+    let (instance, health) = text
+        .strip_prefix("sees ")
+        .and_then(|it| it.split_once(' '))
+        .ok_or("it sees an instance `down` or `healthy`, or orders something")?;
+    let health = match health {
+        "down" => Health::Down,
+        "healthy" => Health::Healthy,
+        _ => return Err("it sees it `down` or `healthy`".to_owned()),
+    };
+    Ok(Line::PeerSees(name.to_owned(), instance.to_owned(), health))
 }
 
 /// `channel NAME fails: TEXT`, `channel NAME never answers`, `channel NAME works again`.

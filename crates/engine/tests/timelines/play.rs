@@ -102,6 +102,14 @@ impl Player {
             }
             Line::NextAction(ends) => world.next_action = Some(ends.clone()),
             Line::ActionsTake(span) => world.action_takes = *span,
+            Line::Store(store) => world.store.clone_from(&Some(store.clone())),
+            Line::PeerSees(agent, instance, health) => {
+                let (agent, instance, asked) = (agent.clone(), instance.clone(), world.now);
+                world.tell(Input::PeerObserved { agent, instance, health: *health, asked });
+            }
+            Line::PeerOrders(from, epoch, what) => {
+                world.tell(Input::PeerOrder { from: from.clone(), epoch: *epoch, what: what.clone() });
+            }
             Line::Channel(name, ends) => {
                 world.plan.notifications.iter().find(|it| it.name == *name).ok_or("there is no such channel")?;
                 match ends {
@@ -165,6 +173,9 @@ impl Player {
         let decisions = stored.iter().filter(|it| !decode(&it.1).expect("it was read before").body.is_fact()).count();
         let replayed =
             replay(stored.clone(), compile).map_err(|why| format!("the journal replays to something else: {why}"))?;
+        if let Some(misfit) = replayed.misfits.first() {
+            return Err(format!("record {} came where it can't come: {}", misfit.seq, misfit.what));
+        }
         if replayed.decisions != decisions as u64 {
             return Err(format!("{decisions} decisions are in the journal, {} were made again", replayed.decisions));
         }

@@ -91,6 +91,7 @@ impl Names {
 fn order(todo: &Todo) -> Option<String> {
     Some(match todo {
         Todo::Probe(_) => return None,
+        Todo::AskLease => "ask for the lease".to_owned(),
         Todo::Act(order) => {
             let what = match &order.action {
                 Action::Service { op, .. } => op.word().to_owned(),

@@ -20,7 +20,7 @@ use mainstay_plan::routing::{RoutingTable, TargetState};
 use mainstay_plan::strategy::Strategy;
 use mainstay_plan::{InstanceIx, Plan, ProbeIx, RouteIx, Time};
 
-use crate::line::Ends;
+use crate::line::{Ends, Store};
 
 /// How long things take unless a timeline says otherwise.
 const ANSWER: Duration = Duration::from_millis(5);
@@ -65,6 +65,8 @@ pub(crate) struct World {
     pub(crate) next_action: Option<Ends>,
     pub(crate) actions: BTreeMap<Option<String>, Ends>,
     pub(crate) action_takes: Duration,
+    /// What the coordination store says; `None`: the plan has one, and nothing connects the agent to it.
+    pub(crate) store: Option<Store>,
     /// How messages over a channel end, if not well; `None`: it never answers.
     pub(crate) channels: BTreeMap<String, Option<Outcome>>,
     pub(crate) disk_works: bool,
@@ -103,6 +105,7 @@ impl World {
             actions: BTreeMap::new(),
             action_takes: ACTION,
             channels: BTreeMap::new(),
+            store: plan.agents.iter().any(|it| it.name == "ops-2").then_some(Store::Grants(1)),
             disk_works: true,
             traffic_answers: true,
             traffic_refuses: None,
@@ -263,6 +266,7 @@ impl World {
         let records: Vec<Record> =
             self.durable.iter().map(|it| decode(it).expect("what this engine wrote it can read")).collect();
         let engine = Engine::new(self.plan.clone(), "/", "test", (1..).zip(&records), self.now);
+        let engine = if self.store.is_some() { engine.coordinated() } else { engine };
         self.driver = Some(Driver::new(engine));
         if self.traffic_answers {
             self.greet_traffic();
@@ -336,9 +340,21 @@ impl World {
                 }
             }
             Todo::Log(_) => {}
+            Todo::AskLease => return self.ask_store(),
             Todo::Notify(telling) => self.carry(telling),
         }
         self.came.push((self.now, Came::Todo(Box::new(todo))));
+    }
+
+    /// Told of only when the answer changes something, so that a lease which is renewed fills no pages.
+    fn ask_store(&mut self) {
+        let asked = self.now;
+        let answer = match self.store.clone() {
+            None | Some(Store::Gone) => Input::StoreGone { reason: "no route to it".to_owned() },
+            Some(Store::Grants(epoch)) => Input::LeaseGranted { epoch, asked },
+            Some(Store::Held(by, epoch)) => Input::LeaseHeld { by, epoch },
+        };
+        self.at(ANSWER, Event::Told(Box::new(answer)));
     }
 
     fn carry(&mut self, telling: &Telling) {

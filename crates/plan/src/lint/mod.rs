@@ -13,6 +13,7 @@ mod people;
 mod probes;
 mod reading;
 mod routes;
+mod rules;
 mod shared_fate;
 mod witnesses;
 
@@ -80,6 +81,7 @@ pub(crate) fn lint(plan: &Plan, places: &Places, outline: &Outline) -> Vec<Findi
     agents::lint(&reading, &mut findings);
     shared_fate::lint(&reading, &mut findings);
     evacuations::lint(&reading, &mut findings);
+    rules::lint(&reading, &mut findings);
     findings
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use mainstay_plan::location::FailureDomain;
 use mainstay_plan::policy::Mode;
 use mainstay_plan::proof::{Cell, Condition, NoRecovery, Recovery};
+use mainstay_plan::strategy::{OnExpiry, StepKind};
 use mainstay_plan::{ComponentIx, Plan, Proof, Surroundings};
 
 use stage::{Luck, Seen, Stage, lags, may_be_lucky, told};
@@ -46,6 +47,13 @@ fn asked_nobody(mut plan: Plan) -> Plan {
     plan.mode = Mode::Act;
     for component in &mut plan.components {
         component.guards.approval = None;
+        for play in component.ladder.iter_mut().flat_map(|it| it.plays.values_mut()) {
+            for step in &mut play.steps {
+                if let StepKind::Manual { on_expiry, .. } = &mut step.kind {
+                    *on_expiry = OnExpiry::Proceed;
+                }
+            }
+        }
     }
     plan
 }

@@ -9,10 +9,11 @@ use mainstay_engine::{Body, status};
 use mainstay_plan::action::Plane;
 use mainstay_plan::location::{FailureDomain, Location};
 use mainstay_plan::proof::{Cell, Condition, NoRecovery, Reason, Recovery, RestsOn};
+use mainstay_plan::rule::{Condition as Says, Expr, Measure, Value};
 use mainstay_plan::strategy::Strategy;
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
 use mainstay_sim::world::Fault;
-use mainstay_sim::{Broken, Pace, Server, World};
+use mainstay_sim::{Broken, Gray, Pace, Server, World};
 
 /// Parts of the time between two questions of a probe at which the failure comes.
 const PHASES: u32 = 3;
@@ -78,6 +79,27 @@ pub(crate) struct Played {
 
 /// Worlds that were played. Many conditions make no difference to what happens, and one world is played once.
 pub(crate) type Seen = BTreeMap<String, Played>;
+
+/// How long the answers of a probe may take at most if its instance is to count as whole: what a rule takes for slow is a
+/// failure of its own.
+fn no_slower(plan: &Plan) -> Vec<(String, Duration)> {
+    fn collect(plan: &Plan, expr: &Expr, found: &mut Vec<(String, Duration)>) {
+        match &expr.what {
+            Says::All(parts) | Says::Any(parts) => parts.iter().for_each(|it| collect(plan, it, found)),
+            Says::Not(part) | Says::For { held: part, .. } => collect(plan, part, found),
+            Says::Compare { left, right, .. } => {
+                if let (Measure::Latency { probe, .. }, Measure::Constant(Value::Duration(than))) =
+                    (&left.what, &right.what)
+                {
+                    found.push((plan.probe(*probe).name.clone(), *than / 2));
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    plan.rules.iter().for_each(|it| collect(plan, &it.when, &mut found));
+    found
+}
 
 pub(crate) struct Stage<'a> {
     pub(crate) plan: &'a Plan,
@@ -205,6 +227,9 @@ impl Stage<'_> {
         }
         if self.cell.condition == Condition::DnsGone {
             world.fault(Duration::ZERO, Fault::Breaks(Box::new(Broken { dns: true, ..Broken::default() })));
+        }
+        for (probe, takes) in no_slower(plan) {
+            world.suffer_gray(Gray::Slow(probe, Some(takes)));
         }
         let slowest = plan.probes.iter().map(|it| it.timing.interval).max().unwrap_or_default();
         world.run_for(slowest * 4 + slowest * luck.phase / PHASES + Duration::from_millis(7));
