@@ -360,6 +360,7 @@ impl Agent {
             paused: state.paused.as_ref().filter(|it| it.until > now).map(view::pause),
             incidents: view::incidents(state),
             components: view::components(engine, now),
+            control_planes: view::control_planes(engine),
             rules: view::rules(engine, now),
             notices: view::notice_count(state),
             trouble: self.unprepared.iter().cloned().chain(self.ledger.trouble()).collect(),

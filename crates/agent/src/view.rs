@@ -3,18 +3,20 @@
 use std::time::Duration;
 
 use mainstay_api as api;
+use mainstay_engine::breaker::Hold;
 use mainstay_engine::command::{Command, Override};
 use mainstay_engine::record::{Completion, Ended, RecoveryId, TermValue};
 use mainstay_engine::rules::evaluate::Truth;
 use mainstay_engine::rules::{Present, shown, shown_health};
 use mainstay_engine::state::notices::Notice;
-use mainstay_engine::state::{Incident, Pause, Recovery, RecoveryStatus, State, StepLog};
+use mainstay_engine::state::{Control, Incident, Pause, Recovery, RecoveryStatus, State, StepLog};
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_engine::{Engine, WaitingOn};
+use mainstay_plan::control::ControlPlane;
 use mainstay_plan::notification::{NoticeLevel, NotificationChannel};
 use mainstay_plan::route::Route;
 use mainstay_plan::routing::{TargetState, TrafficReport};
-use mainstay_plan::strategy::Phase;
+use mainstay_plan::strategy::{Phase, StepKind};
 use mainstay_plan::{ComponentIx, InstanceIx, ProbeIx, RouteIx, Time};
 
 /// Components, each with whether it could be recovered at this moment.
@@ -175,6 +177,22 @@ fn state_word(state: TargetState) -> &'static str {
     }
 }
 
+/// Control planes and their breakers.
+pub(crate) fn control_planes(engine: &Engine) -> Vec<api::ControlPlane> {
+    let state = engine.state();
+    let shown = |(planned, control): (&ControlPlane, &Control)| api::ControlPlane {
+        service: planned.service.clone(),
+        region: planned.region.clone(),
+        plane: planned.plane.word().to_owned(),
+        breaker: control.position.word().to_owned(),
+        since_ns: (control.since > Time::ZERO).then(|| control.since.as_nanos()),
+        until_ns: control.until.map(Time::as_nanos),
+        why: (!control.why.is_empty()).then(|| control.why.clone()),
+        canary: planned.canary.map(|it| engine.soft().watch(it).health.word().to_owned()),
+    };
+    state.plan.controls.iter().zip(&state.controls).map(shown).collect()
+}
+
 pub(crate) fn pause(pause: &Pause) -> api::Pause {
     api::Pause { until_ns: pause.until.as_nanos(), by: pause.by.clone(), reason: pause.reason.clone() }
 }
@@ -203,10 +221,12 @@ fn recovery(state: &State, recovery: &Recovery, now: Time) -> api::Recovery {
     let began = recovery.last_good.unwrap_or(recovery.first_failed);
     let (strategy, instance) = match &recovery.completion {
         Some(Completion::ByRung { strategy, instance }) => (Some(strategy.word().to_owned()), Some(instance.clone())),
+        Some(Completion::Switched { instance }) => (Some("planned".to_owned()), Some(instance.clone())),
         Some(Completion::ByItself) | None => (None, None),
     };
     let told = |it: &Completion| match it {
         Completion::ByRung { strategy, instance } => format!("{}: `{instance}` serves", strategy.word()),
+        Completion::Switched { instance } => format!("as planned: `{instance}` serves"),
         Completion::ByItself => "healthy again without us".to_owned(),
     };
     let waits = || mainstay_engine::recover::waiting(state, recovery);
@@ -214,7 +234,9 @@ fn recovery(state: &State, recovery: &Recovery, now: Time) -> api::Recovery {
         id: recovery.id.to_string(),
         component: recovery.component_name.clone(),
         failed: recovery.failed.clone(),
-        scenario: recovery.scenario.word().to_owned(),
+        scenario: recovery.planned().map_or(recovery.scenario.word(), |_| "planned").to_owned(),
+        planned: recovery.planned().map(|it| format!("by {}: {}", it.by, it.reason)),
+        stopped_ns: recovery.planned().and_then(|_| stopped(state, recovery)).map(nanos),
         rule: recovery.rule.as_ref().map(|it| api::Cause {
             rule: it.rule.clone(),
             since_ns: it.since.as_nanos(),
@@ -248,11 +270,28 @@ fn recovery(state: &State, recovery: &Recovery, now: Time) -> api::Recovery {
     }
 }
 
+/// From the cut to the hand-over: nobody could write.
+fn stopped(state: &State, recovery: &Recovery) -> Option<Duration> {
+    let component = state.component(&recovery.component_name)?;
+    let (from, to) = (state.instance(&recovery.failed)?, recovery.planned()?.to);
+    let play = &state.plan.component(component).switch(from, to)?.play;
+    let kind = |it: &&StepLog| play.steps.get(it.step.step).filter(|_| it.step.rung == 0).map(|it| &it.kind);
+    let cut = recovery.steps.iter().find(|it| matches!(kind(it), Some(StepKind::CutTraffic { .. })))?;
+    let handed = recovery.steps.iter().rev().find(|it| matches!(kind(it), Some(StepKind::TakeOver { .. })))?;
+    Some(handed.ended.as_ref()?.0.since(cut.started))
+}
+
 fn step(state: &State, recovery: &Recovery, log: &StepLog) -> api::Step {
     let component = state.component(&recovery.component_name);
     let failed = state.instance(&recovery.failed);
     let rung = component.and_then(|it| state.plan.component(it).ladder.get(log.step.rung));
-    let planned = rung.zip(failed).and_then(|(rung, from)| rung.plays.get(&from)?.steps.get(log.step.step));
+    let switch = component.zip(failed).zip(recovery.planned());
+    let switch = switch.and_then(|((it, from), to)| state.plan.component(it).switch(from, to.to));
+    let moves = switch.map(|it| if log.step.rung == 0 { &it.play } else { &it.back });
+    let rung = rung.filter(|_| switch.is_none());
+    let planned = moves
+        .and_then(|it| it.steps.get(log.step.step))
+        .or_else(|| rung.zip(failed).and_then(|(rung, from)| rung.plays.get(&from)?.steps.get(log.step.step)));
     let (outcome, why) = match &log.ended {
         None => (None, None),
         Some((_, Ended::Done)) => (Some("done"), None),
@@ -354,6 +393,13 @@ pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Pr
             Command::Pause { component, until: now + Duration::from_nanos(for_ns), reason }
         }
         api::Command::Resume { component } => Command::Resume { component },
+        api::Command::Switch { component, to, graceful, reason } => Command::Switch { component, to, graceful, reason },
+        api::Command::Failback { component, reason } => Command::Failback { component, reason },
+        api::Command::Breaker { service, region, hold, reason } => {
+            let found = Hold::ALL.into_iter().find(|it| it.word() == hold);
+            let hold = found.ok_or_else(|| bad(format!("`{hold}` is not one of open, closed, auto")))?;
+            Command::Breaker { service, region, hold, reason }
+        }
         api::Command::Adopt { instance, reason } => Command::Adopt { instance, reason },
         api::Command::Acknowledge { what, reason } => Command::Acknowledge { what, reason },
     })

@@ -56,6 +56,9 @@ pub struct Status {
     pub incidents: Vec<Incident>,
     /// In the order of the plan.
     pub components: Vec<Component>,
+    /// What actions need beside hosts, and whether it is known to be down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control_planes: Vec<ControlPlane>,
     /// The plan's decision rules, by name.
     #[serde(default)]
     pub rules: Vec<Rule>,
@@ -200,6 +203,27 @@ pub struct Target {
     pub address: String,
     /// `serving`, `standby`, `draining`, `down` or `fenced`.
     pub state: String,
+}
+
+/// A control plane that some action needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlPlane {
+    /// The service.
+    pub service: String,
+    /// The region.
+    pub region: String,
+    /// `regional_control`, …
+    pub plane: String,
+    /// `closed` (tried), `open` (known to be down), `half_open`, `held_open`, `held_closed`.
+    pub breaker: String,
+    /// Since when, if it ever changed.
+    pub since_ns: Option<Nanos>,
+    /// When it is tried again.
+    pub until_ns: Option<Nanos>,
+    /// Why it stands so.
+    pub why: Option<String>,
+    /// The health of its canary, if it has one.
+    pub canary: Option<String>,
 }
 
 /// Recoveries are held back.
@@ -418,8 +442,14 @@ pub struct Recovery {
     pub component: String,
     /// The instance that failed.
     pub failed: String,
-    /// `instance_failure`, …
+    /// `instance_failure`, …; `planned` where nothing failed.
     pub scenario: String,
+    /// Who wanted it and why, where it was planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned: Option<String>,
+    /// For how long clients could not write, where it was planned and got so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_ns: Option<u64>,
     /// The rule that says so, where the probes alone did not.
     #[serde(default)]
     pub rule: Option<Cause>,
@@ -586,6 +616,35 @@ pub enum Command {
     Resume {
         /// `None`: of all components.
         component: Option<String>,
+    },
+    /// Move a component to another of its instances, as planned.
+    Switch {
+        /// The component.
+        component: String,
+        /// The instance that shall be it.
+        to: String,
+        /// Whether that is waited for until it is in step.
+        graceful: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Move a component back to the instance that it began with, as planned.
+    Failback {
+        /// The component.
+        component: String,
+        /// Why.
+        reason: String,
+    },
+    /// Say by hand whether actions that need a control plane are tried.
+    Breaker {
+        /// The service.
+        service: String,
+        /// The region; `None`: in every region.
+        region: Option<String>,
+        /// `open`, `closed` or `auto`.
+        hold: String,
+        /// Why.
+        reason: String,
     },
     /// Take a displaced instance as a standby again.
     Adopt {

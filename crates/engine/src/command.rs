@@ -3,6 +3,7 @@
 use mainstay_plan::Time;
 use serde::{Deserialize, Serialize};
 
+use crate::breaker::Hold;
 use crate::codec::time_nanos;
 use crate::record::RecoveryId;
 
@@ -49,6 +50,36 @@ pub enum Command {
     Resume {
         /// `None`: the pause of all components.
         component: Option<String>,
+    },
+    /// Move a component to another of its instances, as planned. While a graceful move runs, an ungraceful one to the same
+    /// instance lets it go on without waiting until that is in step.
+    Switch {
+        /// The component.
+        component: String,
+        /// The instance that shall be it.
+        to: String,
+        /// Whether that is waited for until it is in step.
+        graceful: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Move a component back to the instance that it began with, as planned.
+    Failback {
+        /// The component.
+        component: String,
+        /// Why.
+        reason: String,
+    },
+    /// Say by hand whether actions that need a control plane are tried.
+    Breaker {
+        /// The service.
+        service: String,
+        /// The region; `None`: in every region.
+        region: Option<String>,
+        /// How it shall be.
+        hold: Hold,
+        /// Why.
+        reason: String,
     },
     /// Hold one recovery before its next step.
     PauseRecovery {
@@ -214,6 +245,16 @@ pub enum Refusal {
         /// The instance that it is bound to.
         owner: String,
     },
+    /// A planned move is not possible now.
+    #[error("`{component}` can't be switched to `{to}` now: {missing}; see `mainstay status {component}`")]
+    NotWhole {
+        /// The component.
+        component: String,
+        /// The instance.
+        to: String,
+        /// What is missing.
+        missing: String,
+    },
     /// Another role is asked for.
     #[error("`{by}` may not answer this: it takes the role `{role}`, which {who} (`people` in the plan)")]
     NotAllowed {
@@ -286,6 +327,7 @@ impl Refusal {
             Refusal::NotOpen { .. } => "not_open",
             Refusal::NotWaiting { .. } => "not_waiting",
             Refusal::OwnerMissing { .. } => "owner_missing",
+            Refusal::NotWhole { .. } => "not_whole",
             Refusal::NotPaused => "not_paused",
             Refusal::NotDisplaced { .. } => "not_displaced",
             Refusal::NothingStands { .. } => "nothing_stands",
@@ -303,6 +345,7 @@ impl Refusal {
             Refusal::Unknown { .. } | Refusal::NotDown { .. } | Refusal::NotPaused | Refusal::NotDisplaced { .. } => {
                 "mainstay status".to_owned()
             }
+            Refusal::NotWhole { component, .. } => format!("mainstay status {component}"),
             Refusal::NotAllowed { .. } | Refusal::NoApprovalAsked { .. } | Refusal::NothingToRevoke { .. } => {
                 "mainstay status".to_owned()
             }

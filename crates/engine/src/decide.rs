@@ -11,6 +11,7 @@ use crate::record::{Body, Completion, PhaseName};
 use crate::recover::{self, Choice};
 use crate::scenario;
 use crate::state::{Recovery, RecoveryStatus, State};
+use crate::switch;
 use crate::waiting::WaitingOn;
 
 /// The next decision about a component, or `None` when there is nothing to decide now.
@@ -20,7 +21,8 @@ pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
         if state.leadership.role == Role::Follower {
             return None;
         }
-        return rejoin(state, component).or_else(|| detect(state, component));
+        return (rejoin(state, component).or_else(|| detect(state, component)))
+            .or_else(|| switch::begin(state, component, now));
     };
     if let (Some(budget), Some(due)) = (recovery.budget, recovery.due())
         && due < now
@@ -61,7 +63,9 @@ const fn begins_something(decision: &Body) -> bool {
 
 /// When [`next`] could say something else although no fact came in.
 pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Time> {
-    let recovery = state.components[component.index()].recovery.as_ref()?;
+    let Some(recovery) = &state.components[component.index()].recovery else {
+        return switch::goes_back_at(state, component).filter(|it| *it > now);
+    };
     let held = recovery.held.as_ref().and_then(|(waiting, _)| waiting.until());
     // A moment that is over for good must not be waited for again, so the budget ends just after its last moment.
     let due = recovery.due().filter(|_| !recovery.over_budget).map(|it| it + Duration::from_nanos(1));
@@ -71,11 +75,11 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
 fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
     use mainstay_plan::component::Rejoin;
     let planned = state.plan.component(component);
-    if planned.rejoin == Rejoin::ByHand {
-        return None;
-    }
-    let back =
-        planned.instances.iter().copied().find(|it| state.instances[it.index()].displaced && state.is_whole(*it))?;
+    let back = planned.instances.iter().copied().find(|it| {
+        let instance = &state.instances[it.index()];
+        let may = planned.rejoin == Rejoin::WhenHealthy || instance.in_order;
+        may && instance.displaced && state.is_whole(*it)
+    })?;
     Some(Body::Rejoined { instance: state.plan.instance(back).name.clone() })
 }
 

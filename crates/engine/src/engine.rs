@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstay_plan::action::Outcome;
-use mainstay_plan::{ComponentIx, DomainIx, InstanceIx, Plan, Time};
+use mainstay_plan::{ComponentIx, ControlIx, DomainIx, InstanceIx, Plan, Time};
 
 use crate::command::{Command, Refusal};
 use crate::effect::Effect;
@@ -18,7 +18,7 @@ use crate::rules::{Present, Rules};
 use crate::scenario::{self, Question};
 use crate::state::State;
 use crate::state::concerned::Concerned;
-use crate::{ENGINE_VERSION, decide, lease, outbox, route};
+use crate::{ENGINE_VERSION, breaker, decide, lease, outbox, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
 /// whatever needs more is a loop, and goes on at the next tick rather than never ending this one.
@@ -214,6 +214,9 @@ impl Engine {
         for fact in self.soft.health_changes(&self.core.state, &seen) {
             self.record(now, fact, effects);
         }
+        for fact in self.soft.canary_changes(&self.core.state) {
+            self.record(now, fact, effects);
+        }
         for fact in self.soft.impairments(&self.core.state) {
             self.record(now, fact, effects);
         }
@@ -271,7 +274,37 @@ impl Engine {
 
     /// Whether a command of that person would be taken.
     pub fn check_command(&self, command: &Command, by: &str) -> Result<(), Refusal> {
-        crate::status::check_command(&self.core.state, command, by)
+        let state = &self.core.state;
+        crate::status::check_command(state, command, by)?;
+        let (component, to, graceful) = match command {
+            Command::Switch { component, to, graceful, .. } => (component, state.instance(to), *graceful),
+            Command::Failback { component, .. } => {
+                let original = state.component(component).map(|it| state.plan.component(it).original());
+                (component, original, true)
+            }
+            Command::Recover { .. }
+            | Command::Approve { .. }
+            | Command::Abort { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::PauseRecovery { .. }
+            | Command::ResumeRecovery { .. }
+            | Command::Skip { .. }
+            | Command::Retry { .. }
+            | Command::ApproveInAdvance { .. }
+            | Command::Revoke { .. }
+            | Command::Acknowledge { .. }
+            | Command::Breaker { .. }
+            | Command::Adopt { .. } => return Ok(()),
+        };
+        let Some(to) = to.filter(|_| graceful) else { return Ok(()) };
+        match self.soft.far_behind(&state.plan, to) {
+            None => Ok(()),
+            Some(missing) => {
+                let to = state.plan.instance(to).name.clone();
+                Err(Refusal::NotWhole { component: component.clone(), to, missing })
+            }
+        }
     }
 
     fn record(&mut self, now: Time, fact: Body, effects: &mut Vec<Effect>) {
@@ -353,6 +386,7 @@ fn ended(outcome: Outcome) -> Ended {
 pub(crate) struct Core {
     pub(crate) state: State,
     dirty: BTreeSet<ComponentIx>,
+    controls_dirty: BTreeSet<ControlIx>,
     dirty_domains: BTreeSet<DomainIx>,
     /// Components that could begin to be recovered as part of an evacuation.
     in_turn: BTreeSet<(Rank, ComponentIx)>,
@@ -377,6 +411,7 @@ impl Core {
         let mut core = Core {
             state: State::new(plan),
             dirty: BTreeSet::new(),
+            controls_dirty: BTreeSet::new(),
             dirty_domains: BTreeSet::new(),
             in_turn: BTreeSet::new(),
             everybody_was_asked: false,
@@ -403,6 +438,7 @@ impl Core {
     pub(crate) fn take(&mut self, record: &Record) -> u64 {
         let seq = self.state.seq + 1;
         let concerned = self.state.concerned(&record.body);
+        self.note_controls(&record.body);
         self.state.apply(seq, record);
         match concerned {
             Concerned::All => self.all_dirty(),
@@ -453,6 +489,7 @@ impl Core {
                         break;
                     }
                     self.push(now, body, &mut decided);
+                    self.move_breakers(now, &mut decided);
                 }
                 self.dirty.remove(&component);
                 self.set_timer(component, now);
@@ -472,8 +509,30 @@ impl Core {
         decided
     }
 
+    fn move_breakers(&mut self, now: Time, decided: &mut Vec<(u64, Record)>) {
+        while let Some(control) = self.controls_dirty.pop_first() {
+            if let Some(body) = breaker::next(&self.state, control, now) {
+                self.push(now, body, decided);
+            }
+        }
+    }
+
+    /// Notes which breakers a record may move.
+    fn note_controls(&mut self, body: &Body) {
+        if let Body::StepEnded { step, .. } | Body::StepTimedOut { step, .. } = body {
+            self.controls_dirty.extend(self.state.control_of(*step));
+        }
+        if let Body::CanaryChanged { service, region, .. } | Body::BreakerChanged { service, region, .. } = body {
+            self.controls_dirty.extend(self.state.plan.control_named(service, region));
+        }
+        if let Body::Commanded { command: Command::Breaker { .. }, .. } | Body::AgentStarted { .. } = body {
+            self.controls_dirty.extend((0u32..).map(ControlIx).take(self.state.controls.len()));
+        }
+    }
+
     /// Domains come first: what is lost with its zone is looked at as part of that.
     fn next_dirty(&mut self, now: Time, decided: &mut Vec<(u64, Record)>) -> Option<ComponentIx> {
+        self.move_breakers(now, decided);
         while let Some(domain) = self.dirty_domains.pop_first() {
             if let Some(body) = scenario::next(&self.state, domain, now) {
                 self.push(now, body, decided);

@@ -58,7 +58,7 @@ impl Gate {
             Body::TablePublished { .. } => self.send_table(state),
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
             // What was being done when it was given up is not waited for.
-            Body::RollbackStarted { recovery, .. } => {
+            Body::RollbackStarted { recovery, .. } | Body::SwitchUndone { recovery, .. } => {
                 let open = state.open_recovery(*recovery);
                 let given_up = open.iter().flat_map(|it| &it.steps).filter(|it| it.given_up);
                 self.waiting.extend(given_up.map(|it| (seq, Effect::Cancel(it.step))));
@@ -120,6 +120,10 @@ impl Gate {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::CanaryChanged { .. }
+            | Body::InStepChanged { .. }
+            | Body::SwitchStarted { .. }
+            | Body::BreakerChanged { .. }
             | Body::Impaired { .. }
             | Body::ImpairmentEnded { .. }
             | Body::RuleFired { .. }
@@ -170,7 +174,11 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
         (StepKind::Act { on, .. }, Some(undo)) => (*on, undo.action.clone(), undo.timeout),
         (StepKind::Stop { .. }, Some(_))
         | (
-            StepKind::CutTraffic { .. } | StepKind::Manual { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. },
+            StepKind::CutTraffic { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Manual { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. },
             _,
         ) => return None,
     };

@@ -13,6 +13,7 @@
 //! Only `observe` reads soft state. The other three read [`state::State`] alone, which is nothing but the journal's
 //! records folded, and the time. That is why a replay of the journal gives the same decisions.
 
+pub mod breaker;
 pub mod codec;
 pub mod command;
 pub mod decide;
@@ -39,6 +40,7 @@ pub mod scenario;
 pub mod sentence;
 pub mod state;
 pub mod status;
+pub mod switch;
 pub mod waiting;
 
 pub use command::{Command, Override, Refusal};

@@ -6,6 +6,8 @@
 //! `docs/state-machines.md` is made from [`all`], by the test `machines`. To add a machine: implement [`Machine`] beside
 //! what it is about, and add it to [`all`].
 
+use crate::breaker::Breaker;
+
 mod probe;
 mod recovery;
 mod step;
@@ -98,5 +100,6 @@ pub fn all() -> Vec<Table> {
         Table::of::<ProbeHealth>(),
         Table::of::<TrafficProcess>(),
         Table::of::<crate::lease::LeaseMachine>(),
+        Table::of::<Breaker>(),
     ]
 }

@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use mainstay_plan::component::Failback;
 use mainstay_plan::observation::{Answer, Health, Observation};
 use mainstay_plan::probe::{ProbeTiming, Watches};
 use mainstay_plan::strategy::StepKind;
-use mainstay_plan::{ComponentIx, InstanceIx, Plan, ProbeIx, Time};
+use mainstay_plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, Time};
 
 use crate::effect::Effect;
 use crate::gray::{self, Pulse, Replica};
@@ -20,6 +21,7 @@ use crate::machine::{Told, after};
 use crate::record::{Body, Ended, Evidence, StepRef};
 use crate::scenario::{self, Question};
 use crate::state::{Observed, Recovery, State, StepAt};
+use crate::switch::NEARLY;
 
 /// What another agent saw longer ago than that says nothing about now.
 const PEERS_FRESH: Duration = Duration::from_secs(10);
@@ -27,6 +29,8 @@ const PEERS_FRESH: Duration = Duration::from_secs(10);
 /// How many lag samples of an instance are kept.
 const SAMPLES: usize = 32;
 
+/// How often whoever is to be in step is asked: nobody can write meanwhile.
+const CATCHING: Duration = Duration::from_millis(200);
 /// How many of the witnesses in a zone or region are asked about it.
 const WITNESSES: usize = 4;
 
@@ -43,6 +47,10 @@ pub struct Soft {
     samples: Vec<VecDeque<(Time, Duration)>>,
     /// Instances whose verdict may have changed since the last look.
     touched: BTreeSet<InstanceIx>,
+    /// Canaries that were asked since the last look.
+    asked: BTreeSet<ControlIx>,
+    /// Instances that a planned move waits for: they are asked more often.
+    catching: BTreeSet<InstanceIx>,
     /// By instance: what is wrong with its replication.
     replicas: Vec<Replica>,
     /// Instances that may be impaired, or not any more.
@@ -116,6 +124,8 @@ impl Soft {
             due: BTreeSet::new(),
             samples: plan.instances.iter().map(|_| VecDeque::new()).collect(),
             touched: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            catching: BTreeSet::new(),
             replicas: vec![Replica::default(); plan.instances.len()],
             gray: BTreeSet::new(),
             aged: None,
@@ -127,7 +137,7 @@ impl Soft {
         };
         for (probe, ix) in plan.probes.iter().zip((0u32..).map(ProbeIx)) {
             match probe.watches {
-                Watches::Instance(_) | Watches::Witness(_) => soft.schedule(ix, now),
+                Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) => soft.schedule(ix, now),
                 Watches::Route(_) => {}
             }
         }
@@ -194,6 +204,9 @@ impl Soft {
             self.hear(state, observation.probe, observation.started);
         }
         self.reschedule(plan, observation.probe, observation.started, now);
+        if let Watches::Control(control) = probe.watches {
+            self.asked.insert(control);
+        }
         if let Watches::Instance(instance) = probe.watches {
             self.touched.insert(instance);
             if answer.is_failure() {
@@ -261,7 +274,28 @@ impl Soft {
 
     /// Changes of the health of these instances, as facts.
     pub fn health_changes(&self, state: &State, seen: &BTreeSet<InstanceIx>) -> Vec<Body> {
-        seen.iter().filter_map(|it| self.health_change(state, *it)).collect()
+        let of = |it: &InstanceIx| self.health_change(state, *it).into_iter().chain(self.in_step_change(state, *it));
+        seen.iter().flat_map(of).collect()
+    }
+
+    /// Changes of the verdict on canaries since the last call, as facts.
+    pub fn canary_changes(&mut self, state: &State) -> Vec<Body> {
+        std::mem::take(&mut self.asked).into_iter().filter_map(|it| self.canary_change(state, it)).collect()
+    }
+
+    fn canary_change(&self, state: &State, ix: ControlIx) -> Option<Body> {
+        let planned = state.plan.control(ix);
+        let probe = planned.canary?;
+        let watch = &self.probes[probe.index()];
+        let to = watch.health;
+        let told = to != Health::Suspect && to != state.controls[ix.index()].canary;
+        told.then(|| Body::CanaryChanged {
+            service: planned.service.clone(),
+            region: planned.region.clone(),
+            to,
+            since: watch.first_failed.or(watch.last_good_asked).unwrap_or_default(),
+            evidence: watch.evidence(&state.plan.probe(probe).name),
+        })
     }
 
     /// How far an instance was behind, by the newest answer that said so.
@@ -326,6 +360,7 @@ impl Soft {
                 facts.extend(self.surroundings(state, *component, now, &mut told));
             }
             if let Some(recovery) = &open.recovery {
+                facts.extend(self.caught_up(state, recovery, now));
                 facts.extend(self.verified(state, recovery, now));
             }
         }
@@ -421,6 +456,55 @@ impl Soft {
         self.samples[instance.index()].iter().map(|(asked, lag)| *lag + failed.since(*asked)).min()
     }
 
+    /// Why a standby is too far behind for a planned move, if it is; who reports no lag is not asked.
+    pub(crate) fn far_behind(&self, plan: &Plan, instance: InstanceIx) -> Option<String> {
+        let planned = plan.instance(instance);
+        if !planned.reports_lag {
+            return None;
+        }
+        let most = plan.component(planned.component).switch_lag();
+        match self.samples[instance.index()].back() {
+            None => Some(format!("`{}` has not said how far it lags behind", planned.name)),
+            Some((_, lag)) if *lag > most => {
+                Some(format!("`{}` lags {lag:?} behind, more than {most:?}", planned.name))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Whether the original, to which its component goes back by itself, is nearly in step; a fact where that changes.
+    fn in_step_change(&self, state: &State, instance: InstanceIx) -> Option<Body> {
+        let planned = state.plan.instance(instance);
+        let component = state.plan.component(planned.component);
+        let bound = state.components[planned.component.index()].bound;
+        if component.failback == Failback::Never || component.original() != instance || bound == instance {
+            return None;
+        }
+        let known = !planned.reports_lag || self.samples[instance.index()].back().is_some_and(|it| it.1 <= NEARLY);
+        let in_step = known && self.verdict(&state.plan, instance) == Health::Healthy;
+        let changed = in_step != state.instances[instance.index()].in_step;
+        changed.then(|| Body::InStepChanged { instance: planned.name.clone(), in_step })
+    }
+
+    /// Whether the new owner of a planned move is in step: it lags behind nothing, asked after traffic was cut.
+    fn caught_up(&mut self, state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
+        let (step, to, since) =
+            state.open_steps(recovery).find_map(|(at, step, stand)| match (&step.kind, &stand.at) {
+                (StepKind::CatchUp { to, .. }, StepAt::Running { since }) => Some((at, *to, *since)),
+                _ => None,
+            })?;
+        if self.catching.insert(to) {
+            for probe in &state.plan.instance(to).probes {
+                self.ask_now(*probe, now);
+            }
+        }
+        let in_step = self.samples[to.index()].iter().any(|(asked, lag)| *asked >= since && lag.is_zero());
+        in_step.then(|| {
+            self.catching.remove(&to);
+            Body::StepEnded { step, ended: Ended::Done }
+        })
+    }
+
     fn verified(&mut self, state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         let (step, probes, since) =
             state.open_steps(recovery).find_map(|(at, step, stand)| match (&step.kind, &stand.at) {
@@ -477,8 +561,10 @@ impl Soft {
             }
             watch.in_flight = Some(now);
             effects.push(Effect::Probe(ix));
-            if let Watches::Instance(instance) = probe.watches {
-                self.touched.insert(instance);
+            match probe.watches {
+                Watches::Instance(instance) => drop(self.touched.insert(instance)),
+                Watches::Control(control) => drop(self.asked.insert(control)),
+                Watches::Witness(_) | Watches::Route(_) => {}
             }
             self.schedule(ix, now + probe.timing.timeout + LOST_AFTER);
         }
@@ -549,7 +635,7 @@ impl Soft {
         let place = match state.plan.probe(probe).watches {
             Watches::Instance(instance) => state.topology.place(instance),
             Watches::Witness(witness) => state.topology.place_of_witness(witness),
-            Watches::Route(_) => return,
+            Watches::Route(_) | Watches::Control(_) => return,
         };
         self.heard.resize(state.domains.len(), None);
         for domain in place.domains() {
@@ -576,7 +662,7 @@ impl Soft {
                 let place = match probe.watches {
                     Watches::Instance(instance) => state.topology.place(instance),
                     Watches::Witness(witness) => state.topology.place_of_witness(witness),
-                    Watches::Route(_) => return None,
+                    Watches::Route(_) | Watches::Control(_) => return None,
                 };
                 let from = state.topology.domain(place.zone.unwrap_or(place.region));
                 told.insert(probe.name.clone()).then(|| Body::NeighbourAnswered {
@@ -618,7 +704,9 @@ impl Soft {
         let timing = plan.probe(probe).timing;
         let watch = &mut self.probes[probe.index()];
         let again = std::mem::take(&mut watch.ask_again);
-        let spacing = if watch.in_doubt() { timing.fast_interval } else { timing.interval };
+        let awaited = matches!(plan.probe(probe).watches, Watches::Instance(it) if self.catching.contains(&it));
+        let usual = if watch.in_doubt() { timing.fast_interval } else { timing.interval };
+        let spacing = if awaited { usual.min(CATCHING) } else { usual };
         let at = if again { now } else { now.max(started + spacing) };
         self.schedule(probe, at);
     }

@@ -8,6 +8,7 @@ use mainstay_plan::Time;
 use mainstay_plan::notification::NoticeLevel;
 use mainstay_plan::observation::{Health, Scenario};
 
+use crate::breaker::Position;
 use crate::record::{Body, Completion, IncidentId, RecoveryId, TermValue};
 use crate::scenario;
 use crate::state::State;
@@ -44,7 +45,15 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             let (topic, fate) = (topic(state, component, *incident), Some((component.clone(), Fate::UnderWay)));
             Some(About { topic, stage: Stage::Stands, recovery, fate, says: None })
         }
+        Body::SwitchStarted { component, .. } => Some(About {
+            topic: Topic::Component(component.clone()),
+            stage: Stage::Stands,
+            recovery: Some(RecoveryId(state.seq)),
+            fate: Some((component.clone(), Fate::UnderWay)),
+            says: None,
+        }),
         Body::Classified { recovery, .. }
+        | Body::SwitchUndone { recovery, .. }
         | Body::Held { recovery, .. }
         | Body::RollbackStarted { recovery, .. }
         | Body::BudgetExceeded { recovery, .. } => of_recovery(state, *recovery, Stage::Stands, Fate::UnderWay),
@@ -107,6 +116,9 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::Bound { .. }
         | Body::Rejoined { .. }
         | Body::TablePublished { .. }
+        | Body::InStepChanged { .. }
+        | Body::CanaryChanged { .. }
+        | Body::BreakerChanged { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
         | Body::PeerOrder { .. }
@@ -162,6 +174,12 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         }
         Body::FailureDetected { incident: Some(_), .. }
         | Body::Held { waiting: WaitingOn::Correlation { .. } | WaitingOn::Turn { .. }, .. } => None,
+        Body::SwitchStarted { component, to, by, reason, .. } => {
+            Some((NoticeLevel::Info, format!("{component}: planned switch to `{to}` by {by}: {reason}")))
+        }
+        Body::SwitchUndone { recovery, why } => {
+            Some((NoticeLevel::Warning, format!("{recovery} is undone, the old owner is made active again: {why}")))
+        }
         Body::FailureDetected { component, instance, scenario, .. } => {
             let recovery = state.components[state.component(component)?.index()].recovery.as_ref()?;
             let open = scenario::correlation(state, recovery, recovery.opened).is_some();
@@ -188,6 +206,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
                 Completion::ByRung { strategy, instance } => {
                     format!("{recovery} completed by {}: `{instance}` serves", strategy.word())
                 }
+                Completion::Switched { instance } => format!("{recovery} completed as planned: `{instance}` serves"),
                 Completion::ByItself => format!("{recovery} closed: healthy again without us"),
             },
         )),
@@ -199,6 +218,15 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
             Some((NoticeLevel::Warning, format!("{recovery} takes back what it did: {why}")))
         }
         Body::RecoveryFailed { recovery, why } => Some((NoticeLevel::Error, format!("{recovery} failed: {why}"))),
+        Body::BreakerChanged { service, region, to, why, .. } => match to {
+            Position::Open | Position::HeldOpen => {
+                Some((NoticeLevel::Warning, format!("control plane {service} in {region} counts as down: {why}")))
+            }
+            Position::Closed => {
+                Some((NoticeLevel::Info, format!("control plane {service} in {region} counts as working: {why}")))
+            }
+            Position::HalfOpen | Position::HeldClosed => None,
+        },
         Body::JournalLost { reason } => Some((NoticeLevel::Error, format!("the journal is lost: {reason}"))),
         Body::TrafficAhead { process, epoch, .. } => Some((
             NoticeLevel::Warning,
@@ -242,6 +270,8 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::Bound { .. }
         | Body::Rejoined { .. }
         | Body::TablePublished { .. }
+        | Body::InStepChanged { .. }
+        | Body::CanaryChanged { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
         | Body::PeerOrder { .. }

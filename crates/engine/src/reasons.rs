@@ -64,7 +64,13 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
         },
         WaitingOn::UndoFailed { .. } => WaitingOn::Lease { leader: Some("ops-2".to_owned()), alone: false },
         WaitingOn::Lease { .. } => WaitingOn::Observers { need: 2, have: 1, of: 3, healthy: vec!["ops-2".to_owned()] },
-        WaitingOn::Observers { .. } => return None,
+        WaitingOn::Observers { .. } => WaitingOn::ControlPlane {
+            service: "ec2".to_owned(),
+            region: "us-east-1".to_owned(),
+            why: "regional control of ec2 in us-east-1 is known to be down: its canary timed out".to_owned(),
+            until: Some(until),
+        },
+        WaitingOn::ControlPlane { .. } => return None,
     })
 }
 
@@ -82,7 +88,10 @@ fn refusal_after(it: &Refusal) -> Option<Refusal> {
         Refusal::NotDown { .. } => Refusal::NotOpen { recovery },
         Refusal::NotOpen { .. } => Refusal::NotWaiting { recovery, waiting: "verify".to_owned() },
         Refusal::NotWaiting { .. } => Refusal::OwnerMissing { component, owner: "orders-db-b".to_owned() },
-        Refusal::OwnerMissing { .. } => Refusal::NotPaused,
+        Refusal::OwnerMissing { .. } => {
+            Refusal::NotWhole { component, to: "orders-db-b".to_owned(), missing: "`orders-db-b` is down".to_owned() }
+        }
+        Refusal::NotWhole { .. } => Refusal::NotPaused,
         Refusal::NotPaused => Refusal::NotDisplaced { instance: "orders-db-b".to_owned(), state: "standby" },
         Refusal::NotDisplaced { .. } => {
             Refusal::NotAllowed { by: "bob".to_owned(), role: "dba".to_owned(), who: "ada has".to_owned() }

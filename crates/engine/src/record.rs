@@ -13,6 +13,7 @@ use mainstay_plan::routing::{RouteEntry, RoutingTable, TargetEntry, TargetState}
 use mainstay_plan::strategy::{Phase, Strategy};
 use serde::{Deserialize, Serialize};
 
+use crate::breaker::Position;
 use crate::codec::{health_word, level_word, phase_word, scenario_word, strategy_word, time_nanos};
 use crate::command::Command;
 use crate::gray::Impairment;
@@ -177,6 +178,11 @@ pub enum Completion {
         /// Which.
         #[serde(with = "strategy_word")]
         strategy: Strategy,
+        /// The instance that is the component now.
+        instance: String,
+    },
+    /// As it was planned.
+    Switched {
         /// The instance that is the component now.
         instance: String,
     },
@@ -355,6 +361,28 @@ pub enum Body {
         /// Why.
         reason: String,
     },
+    /// Whether an instance to which its component may go back is nearly in step.
+    InStepChanged {
+        /// The instance.
+        instance: String,
+        /// Whether it is.
+        in_step: bool,
+    },
+    /// The verdict on a control plane's canary changed.
+    CanaryChanged {
+        /// The service.
+        service: String,
+        /// The region.
+        region: String,
+        /// To.
+        #[serde(with = "health_word")]
+        to: Health,
+        /// When the first of the answers that make the new verdict was asked.
+        #[serde(with = "time_nanos")]
+        since: Time,
+        /// What it answered.
+        evidence: Evidence,
+    },
     /// An instance is neither whole nor down.
     Impaired {
         /// The instance.
@@ -461,6 +489,28 @@ pub enum Body {
         /// Why.
         why: String,
     },
+    /// A planned move begins; this opens a recovery, named after this record.
+    SwitchStarted {
+        /// The component.
+        component: String,
+        /// The instance that hands over.
+        from: String,
+        /// The instance that takes over.
+        to: String,
+        /// Who wants it.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Whether the new owner is waited for until it is in step.
+        graceful: bool,
+    },
+    /// A planned move failed after something was done to an instance: the old owner is made active again.
+    SwitchUndone {
+        /// The recovery.
+        recovery: RecoveryId,
+        /// Why.
+        why: String,
+    },
     /// The recovery waits, and for what.
     Held {
         /// The recovery.
@@ -489,6 +539,9 @@ pub enum Body {
         strategy: Strategy,
         /// Why.
         why: String,
+        /// Only because a control plane is known to be down: it comes again when nothing else is left.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        for_later: bool,
     },
     /// A rung is tried.
     RungStarted {
@@ -586,6 +639,25 @@ pub enum Body {
         /// Every target's state.
         targets: Vec<ReportedTarget>,
     },
+    /// Whether actions that need a control plane are tried from here on.
+    BreakerChanged {
+        /// The service.
+        service: String,
+        /// The region.
+        region: String,
+        /// From.
+        from: Position,
+        /// To.
+        to: Position,
+        /// Why.
+        why: String,
+        /// When one recovery may try it again, where it opened.
+        #[serde(with = "crate::codec::optional_time_nanos", default)]
+        until: Option<Time>,
+        /// Who tries it, where it is half open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<RecoveryId>,
+    },
     /// The recovery worked, as seen from the client's side.
     RecoveryCompleted {
         /// The recovery.
@@ -656,6 +728,10 @@ impl Body {
             Body::TrafficAhead { .. } => "traffic_ahead",
             Body::Commanded { .. } => "commanded",
             Body::JournalLost { .. } => "journal_lost",
+            Body::CanaryChanged { .. } => "canary_changed",
+            Body::InStepChanged { .. } => "in_step_changed",
+            Body::SwitchStarted { .. } => "switch_started",
+            Body::SwitchUndone { .. } => "switch_undone",
             Body::Impaired { .. } => "impaired",
             Body::ImpairmentEnded { .. } => "impairment_ended",
             Body::RuleFired { .. } => "rule_fired",
@@ -679,6 +755,7 @@ impl Body {
             Body::Bound { .. } => "bound",
             Body::Rejoined { .. } => "rejoined",
             Body::TablePublished { .. } => "table_published",
+            Body::BreakerChanged { .. } => "breaker_changed",
             Body::RecoveryCompleted { .. } => "recovery_completed",
             Body::RecoveryFailed { .. } => "recovery_failed",
             Body::NoticeSent { .. } => "notice_sent",
@@ -705,6 +782,8 @@ impl Body {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::InStepChanged { .. }
+            | Body::CanaryChanged { .. }
             | Body::Impaired { .. }
             | Body::ImpairmentEnded { .. }
             | Body::RuleFired { .. }
@@ -713,6 +792,8 @@ impl Body {
             | Body::LeaseChanged { .. }
             | Body::PeerOrder { .. } => true,
             Body::FailureDetected { .. }
+            | Body::SwitchStarted { .. }
+            | Body::SwitchUndone { .. }
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
             | Body::IncidentEnded { .. }
@@ -730,6 +811,7 @@ impl Body {
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::TablePublished { .. }
+            | Body::BreakerChanged { .. }
             | Body::RecoveryCompleted { .. }
             | Body::RecoveryFailed { .. }
             | Body::NoticeSent { .. }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mainstay_plan::Time;
 use mainstay_plan::routing::TargetState;
 
+use crate::breaker::Position;
 use crate::record::{Completion, Ended, Evidence, ReportedTarget, StepRef, TermValue};
 use crate::{Body, Command, Override};
 
@@ -122,6 +123,14 @@ impl Teller {
             ),
             Body::Commanded { command, by } => format!("{by}: {}", self.command(command)),
             Body::JournalLost { reason } => format!("the journal can't be written any more: {reason}"),
+            Body::InStepChanged { instance, in_step: true } => format!("{instance} is nearly in step"),
+            Body::InStepChanged { instance, in_step: false } => format!("{instance} is not in step"),
+            Body::CanaryChanged { service, region, to, since, evidence } => format!(
+                "canary of {service} in {region}: {} since {}{}",
+                to.word(),
+                (self.moment)(*since),
+                shown_evidence(std::slice::from_ref(evidence))
+            ),
             Body::Impaired { instance, how, evidence } => {
                 format!("{instance} is impaired ({}): {evidence}", how.word())
             }
@@ -139,6 +148,8 @@ impl Teller {
                 }
             }
             Body::FailureDetected { .. }
+            | Body::SwitchStarted { .. }
+            | Body::SwitchUndone { .. }
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
             | Body::IncidentEnded { .. }
@@ -156,6 +167,7 @@ impl Teller {
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::TablePublished { .. }
+            | Body::BreakerChanged { .. }
             | Body::RecoveryCompleted { .. }
             | Body::RecoveryFailed { .. }
             | Body::NoticeSent { .. }
@@ -171,6 +183,13 @@ impl Teller {
             Body::FailureDetected { component, instance, scenario, last_good, rule: None, .. } => {
                 let good = last_good.map(|it| format!(", last good {}", (self.moment)(it))).unwrap_or_default();
                 format!("{component} failed on {instance}: {}{good}", scenario.word())
+            }
+            Body::SwitchStarted { component, from, to, by, reason, graceful } => {
+                let way = if *graceful { "" } else { ", without waiting until it is in step" };
+                format!("planned switch of {component} from {from} to {to} by {by}{way}: {reason}")
+            }
+            Body::SwitchUndone { recovery, why } => {
+                format!("{recovery}: undone, the old owner is made active again: {why}")
             }
             Body::Classified { recovery, scenario, evidence } => {
                 format!("{recovery} is {}: {}", scenario.word(), evidence.join("; "))
@@ -188,7 +207,7 @@ impl Teller {
                     all => format!("{recovery} begins: an operator overruled {}{approved}", all.join(", ")),
                 }
             }
-            Body::RungSkipped { recovery, rung, strategy, why } => {
+            Body::RungSkipped { recovery, rung, strategy, why, .. } => {
                 format!("{recovery}: rung {} ({}) passed over: {why}", rung + 1, strategy.word())
             }
             Body::RungStarted { recovery, rung, strategy, to, fence } => {
@@ -214,11 +233,25 @@ impl Teller {
             }
             Body::Rejoined { instance } => format!("{instance} can take over again"),
             Body::TablePublished { epoch, targets } => format!("epoch {epoch}: {}", shown_targets(targets)),
+            Body::BreakerChanged { service, region, to, why, by, .. } => {
+                let word = match to {
+                    Position::Closed => "counts as working",
+                    Position::Open => "counts as down",
+                    Position::HalfOpen => "is tried again",
+                    Position::HeldOpen => "is left alone",
+                    Position::HeldClosed => "is tried whatever happens",
+                };
+                let by = by.map(|it| format!(" by {it}")).unwrap_or_default();
+                format!("control plane {service} in {region} {word}{by}: {why}")
+            }
             Body::RecoveryCompleted { recovery, how, phases_ns } => {
                 let whole = phases_ns.iter().map(|it| it.1).sum();
                 match how {
                     Completion::ByRung { strategy, instance } => {
                         format!("{recovery} completed by {} to {instance} in {}", strategy.word(), self.nanos(whole))
+                    }
+                    Completion::Switched { instance } => {
+                        format!("{recovery} completed: {instance} has taken over as planned in {}", self.nanos(whole))
                     }
                     Completion::ByItself => format!("{recovery} completed: healthy again before anything was done"),
                 }
@@ -246,6 +279,8 @@ impl Teller {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::InStepChanged { .. }
+            | Body::CanaryChanged { .. }
             | Body::Impaired { .. }
             | Body::ImpairmentEnded { .. }
             | Body::RuleFired { .. }
@@ -277,6 +312,15 @@ impl Teller {
                 format!("pause {} until {}: {reason}", whom(component), (self.moment)(*until))
             }
             Command::Resume { component } => format!("resume {}", whom(component)),
+            Command::Switch { component, to, graceful, reason } => {
+                let way = if *graceful { "" } else { ", ungraceful" };
+                format!("switch {component} to {to}{way}: {reason}")
+            }
+            Command::Failback { component, reason } => format!("failback {component}: {reason}"),
+            Command::Breaker { service, region, hold, reason } => {
+                let of = region.as_ref().map(|it| format!(" in {it}")).unwrap_or_default();
+                format!("breaker {service}{of} {}: {reason}", hold.word())
+            }
             Command::PauseRecovery { recovery, reason } => format!("pause {recovery}: {reason}"),
             Command::ResumeRecovery { recovery } => format!("resume {recovery}"),
             Command::Skip { recovery, reason } => format!("skip what {recovery} waits for: {reason}"),

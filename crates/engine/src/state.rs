@@ -4,11 +4,13 @@
 //! after a restart is the state before it.
 
 pub(crate) mod concerned;
+mod control;
 mod domains;
 mod fired;
 mod fold;
 pub mod notices;
 mod recovery;
+mod switch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
 
+use crate::breaker::{Hold, Position};
 use crate::evacuation::{Orders, Queue, Seat};
 use crate::gray::Impairment;
 use crate::lease::Leadership;
@@ -29,7 +32,7 @@ pub use domains::{Burst, DomainState, Incident};
 pub use fired::FiredRule;
 pub(crate) use fired::component_of;
 use notices::Notices;
-pub use recovery::{Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress, UndoAt};
+pub use recovery::{Cause, Planned, Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress, UndoAt};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
 const HISTORY: usize = 256;
@@ -56,6 +59,8 @@ pub struct State {
     pub instances: Vec<InstanceState>,
     /// By [`ComponentIx`].
     pub components: Vec<ComponentState>,
+    /// By [`ControlIx`].
+    pub controls: Vec<Control>,
     /// The pause of everything, if there is one.
     pub paused: Option<Pause>,
     /// What the traffic processes serve.
@@ -114,6 +119,12 @@ pub struct InstanceState {
     pub partly_answering: bool,
     /// Whether it was displaced by a takeover and has not rejoined.
     pub displaced: bool,
+    /// Whether it handed over in order and was told so: its data did not diverge, and it rejoins once it is healthy.
+    pub in_order: bool,
+    /// Since when it is healthy, and not displaced.
+    pub whole_since: Time,
+    /// Whether it is nearly in step, where its component may go back to it by itself.
+    pub in_step: bool,
     /// What it would lose as a standby, frozen when the failure was seen: outer `None`: not frozen; inner `None`: unknown.
     pub frozen_loss: Option<Option<Duration>>,
     /// How it is neither whole nor down: since when, and what was seen.
@@ -140,6 +151,9 @@ impl InstanceState {
             last_good: None,
             partly_answering: false,
             displaced: false,
+            in_order: false,
+            whole_since: Time::ZERO,
+            in_step: false,
             frozen_loss: None,
             impaired: BTreeMap::new(),
         }
@@ -166,6 +180,10 @@ pub struct ComponentState {
     pub recovery: Option<Recovery>,
     /// When the last recovery that did something ended.
     pub last_ended: Option<Time>,
+    /// A planned move that was asked for, until it begins.
+    pub asked: Option<Asked>,
+    /// When a planned move ended last.
+    pub moved: Option<Time>,
     /// Witnesses have answered since this failed observation.
     pub witnessed: Option<Time>,
     /// What other agents see of its failure.
@@ -183,6 +201,73 @@ pub struct Advance {
     pub until: Time,
     /// Why.
     pub reason: String,
+}
+
+/// What lasts about a control plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// How its breaker stands.
+    pub position: Position,
+    /// Since when.
+    pub since: Time,
+    /// When it may be tried again, where it is open.
+    pub until: Option<Time>,
+    /// Why it stands so.
+    pub why: String,
+    /// Who tries, where it is half open.
+    pub by: Option<RecoveryId>,
+    /// Who has tried since it opened, and how often: they let the others go first.
+    pub tried: BTreeMap<ComponentIx, u32>,
+    /// How often in a row a try has failed.
+    pub reopened: u32,
+    /// The verdict on its canary.
+    pub canary: Health,
+    /// Since when.
+    pub canary_since: Time,
+    /// What the canary answered when it went down.
+    pub canary_told: Option<String>,
+    /// When an action on it worked last.
+    pub worked: Option<Time>,
+    /// Rungs that failed on it since then, while no canary vouched for it.
+    pub failed: BTreeSet<(RecoveryId, usize)>,
+    /// Why the last of them failed.
+    pub last: String,
+    /// What an operator said, until the breaker has followed.
+    pub said: Option<(Hold, String)>,
+}
+
+impl Control {
+    fn unseen() -> Control {
+        Control {
+            position: Position::Closed,
+            since: Time::ZERO,
+            until: None,
+            why: String::new(),
+            by: None,
+            tried: BTreeMap::new(),
+            reopened: 0,
+            canary: Health::Unknown,
+            canary_since: Time::ZERO,
+            canary_told: None,
+            worked: None,
+            failed: BTreeSet::new(),
+            last: String::new(),
+            said: None,
+        }
+    }
+}
+
+/// A planned move that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The instance that shall be the component.
+    pub to: InstanceIx,
+    /// Who asked.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Whether the new owner is waited for until it is in step.
+    pub graceful: bool,
 }
 
 /// Recoveries are held back.
@@ -221,6 +306,8 @@ impl State {
             bound,
             recovery: None,
             last_ended: None,
+            asked: None,
+            moved: None,
             witnessed: None,
             observed: None,
             paused: None,
@@ -232,6 +319,7 @@ impl State {
             adopted: None,
             instances: plan.instances.iter().map(|_| InstanceState::unseen()).collect(),
             components: plan.components.iter().map(|it| component(it.original())).collect(),
+            controls: plan.controls.iter().map(|_| Control::unseen()).collect(),
             paused: None,
             routing: Routing {
                 targets: plan.routes.iter().map(|it| vec![TargetState::Standby; it.targets.len()]).collect(),
@@ -289,6 +377,7 @@ impl State {
         for (old, was) in self.plan.instances.iter().zip(&self.instances) {
             if let Some(ix) = next.instance(&old.name) {
                 next.instances[ix.index()].displaced = was.displaced;
+                next.instances[ix.index()].in_order = was.in_order;
             }
         }
         for (old, was) in self.plan.components.iter().zip(self.components) {
@@ -298,8 +387,14 @@ impl State {
             let component = &mut next.components[ix.index()];
             component.bound = is_one_of_them.unwrap_or(component.bound);
             component.last_ended = was.last_ended;
+            component.moved = was.moved;
             component.paused = was.paused;
             component.advance = was.advance;
+        }
+        for (old, was) in self.plan.controls.iter().zip(self.controls) {
+            if let Some(ix) = next.plan.control_named(&old.service, &old.region) {
+                next.controls[ix.index()] = Control { canary: Health::Unknown, tried: BTreeMap::new(), ..was };
+            }
         }
         for (route, states) in self.plan.routes.iter().zip(self.routing.targets) {
             for (target, state) in route.targets.iter().zip(states) {
@@ -355,7 +450,12 @@ impl State {
     /// The play of the rung that is tried.
     pub fn play(&self, recovery: &Recovery) -> Option<&Play> {
         let progress = recovery.progress.as_ref()?;
-        self.plan.component(recovery.component).ladder.get(recovery.rung)?.plays.get(&progress.from)
+        let component = self.plan.component(recovery.component);
+        if let Some(planned) = recovery.planned() {
+            let switch = component.switch(progress.from, planned.to)?;
+            return Some(if planned.back { &switch.back } else { &switch.play });
+        }
+        component.ladder.get(recovery.rung)?.plays.get(&progress.from)
     }
 
     /// The steps that are to be done at the moment: those of the stage under way that are not done.

@@ -1,10 +1,11 @@
 //! Questions that people ask, answered from the state: what is healthy, what waits and for what, and could it be recovered
 //! *now*?
 
+use mainstay_plan::control::ControlPlane;
 use mainstay_plan::observation::Health;
 use mainstay_plan::policy::Mode;
 use mainstay_plan::strategy::Strategy;
-use mainstay_plan::{ComponentIx, Time};
+use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::command::{Command, Refusal};
 use crate::engine::Engine;
@@ -12,6 +13,7 @@ use crate::guard;
 use crate::record::{Ended, RecoveryId};
 use crate::recover::{self, Choice};
 use crate::state::{FiredRule, Recovery, RecoveryStatus, State, StepAt};
+use crate::switch;
 use crate::waiting::WaitingOn;
 
 /// Whether a component could be recovered at this moment.
@@ -144,6 +146,26 @@ pub(crate) fn check_command(state: &State, command: &Command, by: &str) -> Resul
             };
             if paused { Ok(()) } else { Err(Refusal::NotPaused) }
         }
+        Command::Switch { component, to, graceful, .. } => {
+            let ix = component_named(state, component)?;
+            let to = one_of(state, ix, to)?;
+            switch::check(state, ix, to, *graceful)
+        }
+        Command::Failback { component, .. } => {
+            let ix = component_named(state, component)?;
+            switch::check(state, ix, state.plan.component(ix).original(), true)
+        }
+        Command::Breaker { service, region, .. } => {
+            let all = &state.plan.controls;
+            let fits = |it: &ControlPlane| it.service == *service && region.as_ref().is_none_or(|r| *r == it.region);
+            let name = region.as_ref().map_or_else(|| service.clone(), |region| format!("{service} in {region}"));
+            let known = || match all.is_empty() {
+                true => "none".to_owned(),
+                false => all.iter().map(|it| format!("{} in {}", it.service, it.region)).collect::<Vec<_>>().join(", "),
+            };
+            let what = "control plane";
+            all.iter().any(fits).then_some(()).ok_or_else(|| Refusal::Unknown { what, name, known: known() })
+        }
         Command::Acknowledge { what, .. } => {
             let stands = !state.notices.meant(what).is_empty();
             if stands { Ok(()) } else { Err(Refusal::NothingStands { what: what.clone() }) }
@@ -194,6 +216,16 @@ pub(crate) fn check_command(state: &State, command: &Command, by: &str) -> Resul
             }
         }
     }
+}
+
+/// The instance of that name that the component can be.
+fn one_of(state: &State, component: ComponentIx, name: &str) -> Result<InstanceIx, Refusal> {
+    let all = &state.plan.component(component).instances;
+    state.instance(name).filter(|it| all.contains(it)).ok_or_else(|| Refusal::Unknown {
+        what: "instance",
+        name: name.to_owned(),
+        known: all.iter().map(|it| state.plan.instance(*it).name.as_str()).collect::<Vec<_>>().join(", "),
+    })
 }
 
 /// Whether that person may answer what asks for `role`.

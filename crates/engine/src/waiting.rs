@@ -132,6 +132,18 @@ pub enum WaitingOn {
         #[serde(default)]
         overrules: Vec<Override>,
     },
+    /// Every rung that is left needs a control plane that is known to be down.
+    ControlPlane {
+        /// The service.
+        service: String,
+        /// The region.
+        region: String,
+        /// Since when, and who says so.
+        why: String,
+        /// When it is tried again; `None`: an operator holds it back.
+        #[serde(with = "crate::codec::optional_time_nanos")]
+        until: Option<Time>,
+    },
     /// An instance has to be observed before anything that can't be taken back.
     Observation {
         /// The instance.
@@ -201,6 +213,7 @@ impl WaitingOn {
             WaitingOn::Approval { .. } => "approval",
             WaitingOn::JournalLost {} => "journal_lost",
             WaitingOn::NoRungPossible { .. } => "no_rung_possible",
+            WaitingOn::ControlPlane { .. } => "control_plane",
             WaitingOn::Observation { .. } => "observation",
             WaitingOn::OutcomeUnknown { .. } => "outcome_unknown",
             WaitingOn::Observers { .. } => "observers",
@@ -222,7 +235,9 @@ impl WaitingOn {
             | WaitingOn::Manual { until, .. }
             | WaitingOn::Retry { until, .. }
             | WaitingOn::Step { until, .. } => Some(*until),
-            WaitingOn::Approval { expires: until, .. } | WaitingOn::Observation { until, .. } => *until,
+            WaitingOn::Approval { expires: until, .. }
+            | WaitingOn::Observation { until, .. }
+            | WaitingOn::ControlPlane { until, .. } => *until,
             WaitingOn::Witnesses { .. }
             | WaitingOn::Traffic {}
             | WaitingOn::Turn { .. }
@@ -272,6 +287,8 @@ impl WaitingOn {
             }
             WaitingOn::JournalLost {} => "the agent is started again with a journal that can be written".to_owned(),
             WaitingOn::NoRungPossible { .. } => "a rung becomes possible, or the component is healthy again".to_owned(),
+            WaitingOn::ControlPlane { until: Some(_), .. } => "it works again, or is tried again".to_owned(),
+            WaitingOn::ControlPlane { until: None, .. } => "someone lets it be tried".to_owned(),
             WaitingOn::Observation { instance, .. } => format!("`{instance}` has been observed"),
             WaitingOn::OutcomeUnknown { .. } => "someone says whether the step was done".to_owned(),
             WaitingOn::Observers { need, .. } => format!("{need} agents see it down, and none healthy"),
@@ -303,6 +320,9 @@ impl WaitingOn {
                 format!("mainstay approve {recovery}{overrides}")
             }
             WaitingOn::OutcomeUnknown { .. } => format!("mainstay approve {recovery} --outcome done|not-done"),
+            WaitingOn::ControlPlane { service, region, .. } => {
+                format!("mainstay breaker {service} closed --region {region}")
+            }
             WaitingOn::RecoveryPaused { .. } => format!("mainstay resume {recovery}"),
             WaitingOn::Manual { .. } => format!("mainstay approve {recovery}"),
             WaitingOn::Retry { .. } => format!("mainstay retry {recovery}"),
@@ -354,6 +374,7 @@ impl fmt::Display for WaitingOn {
                 write!(f, "the journal can't be written, and a takeover without it is refused")
             }
             WaitingOn::NoRungPossible { reasons, .. } => write!(f, "no rung is possible now ({})", reasons.join("; ")),
+            WaitingOn::ControlPlane { why, .. } => write!(f, "every rung that is left needs a control plane: {why}"),
             WaitingOn::Observation { instance, .. } => write!(f, "`{instance}` must be observed before the next step"),
             WaitingOn::OutcomeUnknown { name, .. } => {
                 write!(f, "it is not known whether `{name}` was done, and it may be done only once")

@@ -198,6 +198,7 @@ fn of(step: &Step) -> impl Iterator<Item = &Action> {
     let action = match &step.kind {
         StepKind::Act { action, .. } => Some(action),
         StepKind::CutTraffic { .. }
+        | StepKind::CatchUp { .. }
         | StepKind::Stop { .. }
         | StepKind::TakeOver { .. }
         | StepKind::Manual { .. }

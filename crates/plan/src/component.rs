@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::backup::Backup;
 use crate::location::{FailureDomain, Location, SharedPart};
 use crate::policy::Guards;
-use crate::strategy::Rung;
+use crate::strategy::{Play, Rung, StepKind};
 use crate::{ComponentIx, InstanceIx, ProbeIx, RouteIx, WitnessIx};
 
 /// A logical part of the workload that is bound to one location.
@@ -38,12 +38,29 @@ pub struct Component {
     pub rejoin: Rejoin,
     /// Its backups.
     pub backups: Vec<Backup>,
+    /// The planned switchovers that are possible, by where they begin and end.
+    pub switches: Vec<Switch>,
+    /// Whether it goes back to its original by itself.
+    pub failback: Failback,
 }
 
 impl Component {
     /// The instance that the component is bound to before any takeover.
     pub fn original(&self) -> InstanceIx {
         self.instances[0]
+    }
+
+    /// How far behind the new owner may be when a planned move begins: what it can catch up with in the time it has.
+    pub fn switch_lag(&self) -> Duration {
+        let catch_up = |it: &Switch| {
+            it.play.steps.iter().find(|it| matches!(it.kind, StepKind::CatchUp { .. })).map(|it| it.timeout)
+        };
+        self.switches.iter().filter_map(catch_up).max().unwrap_or_default()
+    }
+
+    /// The planned switchover from one instance to another.
+    pub fn switch(&self, from: InstanceIx, to: InstanceIx) -> Option<&Switch> {
+        self.switches.iter().find(|it| it.from == from && it.play.to == to)
     }
 }
 
@@ -261,6 +278,33 @@ impl Rejoin {
             Rejoin::WhenHealthy => "when_healthy",
         }
     }
+}
+
+/// A planned move from one instance to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// The instance that hands over.
+    pub from: InstanceIx,
+    /// What is done: cut, wait until the other is in step, demote, activate, hand over, verify.
+    pub play: Play,
+    /// What is done if that fails after something was done to an instance, and before the hand-over: the old one is made
+    /// active again.
+    pub back: Play,
+    /// Whether the old one is told that it hands over (by `demote`, or by an orderly stop), so that it can be a standby again.
+    pub demotes: bool,
+}
+
+/// Whether a component goes back to its original by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Failback {
+    /// `never`, the default: `mainstay failback` does it.
+    #[default]
+    Never,
+    /// `when_whole`: once the original is healthy and in step, and has been for a while.
+    WhenWhole {
+        /// For how long.
+        stable_for: Duration,
+    },
 }
 
 /// Something outside the failure domain in question, whose answer shows that our own path works.

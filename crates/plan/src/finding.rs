@@ -361,6 +361,7 @@ codes! {
         "it is found out when the zone is lost"
     RungOrder "MS0534" Note "a rung in the wrong place"
         "a ladder is climbed from the first rung to the last, so the order decides what is tried at all"
+
     NeverRetried "MS0540" Warning "a wait between attempts that does nothing"
         "whoever reads it believes that it is tried more gently than it is"
     NobodyMay "MS0541" Error "a role that too few people have"
@@ -378,6 +379,8 @@ codes! {
         "it is watched, shown and told, and nothing is recovered"
     RuleOfUnknown "MS0562" Warning "a rule about what nobody knows anything of"
         "unknown is never down: an instance that could not be asked is not touched, whatever a rule says"
+    ControlUnused "MS0580" Warning "a control plane that nothing needs"
+        "its canary is asked all the time, and no recovery depends on the answer"
 
     LeaseTooShort "MS0590" Error "a lease that is over before it is renewed"
         "an agent that was stopped must find that its lease is over before another agent gets it"

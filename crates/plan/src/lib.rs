@@ -12,6 +12,7 @@ pub mod assess;
 pub mod backup;
 pub mod component;
 pub mod config;
+pub mod control;
 pub mod drill;
 pub mod evacuation;
 pub mod finding;
@@ -43,7 +44,7 @@ pub use config::{
     upgrade,
 };
 pub use finding::{Code, Finding, Severity, Span, explain};
-pub use plan::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
+pub use plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 pub use proof::Proof;
 pub use render::render;
 pub use sarif::sarif;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::action::Service;
 use crate::agents::{Agent, Coordination};
 use crate::component::{Component, Instance, Witness};
+use crate::control::ControlPlane;
 use crate::drill::Drill;
 use crate::evacuation::Evacuation;
 use crate::notification::{EscalationStep, NotificationChannel, QuietTime};
@@ -51,6 +52,10 @@ index!(
     /// A witness, by its place in [`Plan::witnesses`].
     WitnessIx
 );
+index!(
+    /// A control plane, by its place in [`Plan::controls`].
+    ControlIx
+);
 
 /// Everything that was decided before the failure. Immutable; an index into one of its lists is valid for this plan only,
 /// so what outlives the plan (journal, routing table) uses names.
@@ -78,10 +83,12 @@ pub struct Plan {
     pub components: Vec<Component>,
     /// All instances of all components.
     pub instances: Vec<Instance>,
-    /// Instances' probes, then witnesses', then routes'.
+    /// Instances' probes, then witnesses', then canaries', then routes'.
     pub probes: Vec<Probe>,
     /// By name.
     pub witnesses: Vec<Witness>,
+    /// What steps depend on beside hosts and instances, by service and region.
+    pub controls: Vec<ControlPlane>,
     /// By name.
     pub routes: Vec<Route>,
     /// Who is told.
@@ -132,6 +139,17 @@ impl Plan {
     /// The witness at `ix`.
     pub fn witness(&self, ix: WitnessIx) -> &Witness {
         &self.witnesses[ix.index()]
+    }
+
+    /// The control plane at `ix`.
+    pub fn control(&self, ix: ControlIx) -> &ControlPlane {
+        &self.controls[ix.index()]
+    }
+
+    /// The control plane of that service in that region.
+    pub fn control_named(&self, service: &str, region: &str) -> Option<ControlIx> {
+        let at = self.controls.binary_search_by(|it| (it.service.as_str(), it.region.as_str()).cmp(&(service, region)));
+        at.ok().and_then(|at| u32::try_from(at).ok()).map(ControlIx)
     }
 
     /// The host of an instance, if `service` would have to be a service of that host and this agent has no hands there.

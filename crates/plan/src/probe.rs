@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{InstanceIx, RouteIx, WitnessIx};
+use crate::{ControlIx, InstanceIx, RouteIx, WitnessIx};
 
 /// One health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Watches {
     Instance(InstanceIx),
     /// Whether our own path works.
     Witness(WitnessIx),
+    /// Whether a control plane works: it is its canary.
+    Control(ControlIx),
     /// What clients of a route get. Asked only to verify a recovery.
     Route(RouteIx),
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::action::{Action, Plane, Service};
 use crate::observation::Health;
-use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
+use crate::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
 /// A way to recover a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,6 +134,8 @@ pub struct Step {
     pub undo: Option<Undo>,
     /// Whether it may be done again when it is not known whether it was done.
     pub idempotent: bool,
+    /// The control plane that it needs, where it needs one.
+    pub control: Option<ControlIx>,
     /// What must be prepared for it, by place in [`Plan::prepared`](crate::Plan::prepared).
     pub needs: Vec<usize>,
 }
@@ -213,6 +215,13 @@ pub enum StepKind {
         /// How it is controlled.
         service: Service,
     },
+    /// Wait until `to` has everything that `from` ever acknowledged: it says so, asked after the cut.
+    CatchUp {
+        /// The new owner.
+        to: InstanceIx,
+        /// The old owner.
+        from: InstanceIx,
+    },
     /// Do something to an instance: restart it, promote it.
     Act {
         /// To which.
@@ -247,7 +256,7 @@ impl StepKind {
     /// Which part of the time to recover it is counted as.
     pub const fn phase(&self) -> Phase {
         match self {
-            StepKind::CutTraffic { .. } | StepKind::Stop { .. } => Phase::Fence,
+            StepKind::CutTraffic { .. } | StepKind::CatchUp { .. } | StepKind::Stop { .. } => Phase::Fence,
             StepKind::Act { .. } | StepKind::TakeOver { .. } | StepKind::Manual { .. } => Phase::Act,
             StepKind::Verify { .. } => Phase::Converge,
         }
@@ -257,7 +266,7 @@ impl StepKind {
     pub const fn is_irreversible(&self) -> bool {
         match self {
             StepKind::Act { .. } | StepKind::TakeOver { .. } | StepKind::Stop { .. } | StepKind::Manual { .. } => true,
-            StepKind::CutTraffic { .. } | StepKind::Verify { .. } => false,
+            StepKind::CutTraffic { .. } | StepKind::CatchUp { .. } | StepKind::Verify { .. } => false,
         }
     }
 }

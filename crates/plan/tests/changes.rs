@@ -178,6 +178,16 @@ impl Edited<'_> {
                 &mut self.instance(instance)["probes"][nth]
             }
             Watches::Witness(witness) => &mut self.tree["witnesses"][&self.plan.witness(witness).name]["probe"],
+            Watches::Control(control) => {
+                let control = self.plan.control(control);
+                let named = |it: &&mut Value| it["service"] == control.service.as_str();
+                let declared = map(&mut self.tree["control_planes"]);
+                if declared.contains_key(&control.service) {
+                    &mut declared[&control.service]["canary"]
+                } else {
+                    &mut declared.values_mut().find(named).unwrap()["canary"]
+                }
+            }
             Watches::Route(route) => {
                 let nth = nth(&self.plan.route(route).verify);
                 &mut self.route(route)["verify"][nth]

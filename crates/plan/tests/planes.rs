@@ -60,6 +60,7 @@ fn operation(strategy: Strategy, step: &Step) -> &'static str {
         (StepKind::Stop { .. }, _) => "stop the old owner",
         (StepKind::TakeOver { .. }, _) => "hand over",
         (StepKind::Manual { .. }, _) => "manual",
+        (StepKind::CatchUp { .. }, _) => "verify",
         (StepKind::Verify { .. }, _) => "verify",
         (StepKind::Act { action, .. }, Strategy::RestartService | Strategy::FailoverToStandby) => match action {
             Action::Service { op: ServiceOp::Start, .. } => "service start",

@@ -75,7 +75,7 @@ fn lose_a_zone(components: usize) {
     let mut due = play(&mut driver, now, vec![greeting], &mut seq).0;
     let lost = |probe: &ProbeIx| match plan.probe(*probe).watches {
         Watches::Instance(instance) => plan.instance(instance).location.zone.as_deref() == Some("z1"),
-        Watches::Witness(_) | Watches::Route(_) => false,
+        Watches::Witness(_) | Watches::Route(_) | Watches::Control(_) => false,
     };
     let mut decided = Duration::ZERO;
     for round in 0..5 {

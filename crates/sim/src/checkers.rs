@@ -115,6 +115,11 @@ impl Checkers {
                 let before = self.open.insert(component.clone(), RecoveryId(seq));
                 assert!(before.is_none(), "S1: a second recovery on {component} while {before:?} is open");
             }
+            Body::SwitchStarted { component, from, .. } => {
+                self.failed.insert(RecoveryId(seq), from.clone());
+                let before = self.open.insert(component.clone(), RecoveryId(seq));
+                assert!(before.is_none(), "S1: a planned move of {component} while {before:?} is open");
+            }
             Body::RecoveryCompleted { recovery, .. } | Body::RecoveryFailed { recovery, .. } => {
                 self.open.retain(|_, it| it != recovery);
             }
@@ -162,6 +167,10 @@ impl Checkers {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
+            | Body::CanaryChanged { .. }
+            | Body::InStepChanged { .. }
+            | Body::SwitchUndone { .. }
+            | Body::BreakerChanged { .. }
             | Body::Impaired { .. }
             | Body::ImpairmentEnded { .. }
             | Body::RuleCleared { .. }

@@ -13,6 +13,7 @@ use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Command, Engine, Input, Record};
 use mainstay_plan::action::{Action, Outcome, Plane, ServiceOp};
 use mainstay_plan::component::Temperature;
+use mainstay_plan::control::ControlPlane;
 use mainstay_plan::location::FailureDomain;
 use mainstay_plan::observation::{Answer, Observation};
 use mainstay_plan::probe::Watches;
@@ -587,6 +588,8 @@ impl World {
                 (server, reports.then(|| self.lag.get(name).copied()).flatten())
             }
             Watches::Witness(witness) => (self.servers[&plan.witness(witness).name], None),
+            // A canary goes with its plane, and with its own name.
+            Watches::Control(control) => (self.plane_of(plan.control(control)), None),
             Watches::Route(route) => (self.behind(route), None),
         };
         let names = if self.broken.dns { without_dns(&plan, probe) } else { WithoutDns::Works };
@@ -595,7 +598,7 @@ impl World {
         let name = match probe.watches {
             Watches::Instance(instance) => plan.instance(instance).name.as_str(),
             Watches::Witness(witness) => plan.witness(witness).name.as_str(),
-            Watches::Route(_) => "",
+            Watches::Route(_) | Watches::Control(_) => "",
         };
         let unaskable = self.cannot_ask.contains(name);
         let server = self.grays.meets(name, probe, server);
@@ -621,10 +624,21 @@ impl World {
         match watches {
             Watches::Instance(instance) => local(instance),
             Watches::Witness(witness) => here.shares(&self.plan.witness(witness).location, FailureDomain::Host),
+            Watches::Control(_) => false,
             Watches::Route(route) => {
                 let open = self.open_to_clients(route);
                 open.iter().filter_map(|it| self.plan.instance_named(it)).any(local)
             }
+        }
+    }
+
+    /// How a control plane answers.
+    fn plane_of(&self, control: &ControlPlane) -> Server {
+        let named = self.servers.get(&format!("{} in {}", control.service, control.region)).copied();
+        match self.broken.planes.contains(&control.plane) {
+            true if self.broken.hangs => Server::Hung,
+            true => Server::Dead,
+            false => named.unwrap_or(Server::Up),
         }
     }
 
@@ -654,7 +668,9 @@ impl World {
         let takes_over = matches!(rung, Some((_, _, Strategy::FailoverToStandby)));
         let is_stopped = is_cold(&self.plan, &order.instance) && self.servers[&order.instance] != Server::Up;
         let cannot_start = takes_over && is_stopped && self.broken.planes.contains(&Plane::RegionalControl);
-        let broken = cannot_start || self.broken.breaks(&order.instance, &order.action, rung, step);
+        let needs = step.and_then(|it| it.control).map(|it| self.plane_of(self.plan.control(it)));
+        let plane_down = needs.is_some_and(|it| it != Server::Up);
+        let broken = cannot_start || plane_down || self.broken.breaks(&order.instance, &order.action, rung, step);
         let what = match &order.action {
             Action::Service { op, .. } => format!("{} {}", op.word(), order.instance),
             Action::Command { argv, .. } => argv.join(" "),
@@ -722,6 +738,9 @@ impl World {
     /// The rung that an order belongs to.
     fn rung_of(&self, order: &Order) -> Option<(ComponentIx, usize, Strategy)> {
         let recovery = self.engine()?.state().open_recovery(order.step.recovery)?;
+        if recovery.planned().is_some() {
+            return Some((recovery.component, usize::MAX, Strategy::FailoverToStandby));
+        }
         let rung = self.plan.component(recovery.component).ladder.get(order.step.rung)?;
         Some((recovery.component, order.step.rung, rung.strategy))
     }

@@ -237,6 +237,7 @@ fn shapes(plan: &Plan) -> Vec<(ComponentIx, String)> {
             StepKind::Act { .. } => "a",
             StepKind::Manual { .. } => "m",
             StepKind::TakeOver { .. } => "t",
+            StepKind::CatchUp { .. } => "u",
             StepKind::Verify { .. } => "v",
         };
         let rungs = component.ladder.iter().filter_map(|it| it.plays.get(&component.original()));

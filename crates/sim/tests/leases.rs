@@ -179,7 +179,7 @@ impl Two {
                 let started = self.clock(nth);
                 let name = match self.plan.probe(ix).watches {
                     Watches::Instance(it) => self.plan.instance(it).name.clone(),
-                    Watches::Witness(_) => String::new(),
+                    Watches::Witness(_) | Watches::Control(_) => String::new(),
                     Watches::Route(_) => self.table.routes.first().map_or_else(String::new, |route| {
                         let serving = mainstay_plan::routing::TargetState::Serving;
                         route

@@ -485,6 +485,7 @@ impl Desk {
         let name = match self.plan.probe(probe).watches {
             Watches::Instance(ix) => &self.plan.instance(ix).name,
             Watches::Witness(ix) => &self.plan.witness(ix).name,
+            Watches::Control(ix) => &self.plan.control(ix).service,
             Watches::Route(ix) => &self.plan.route(ix).name,
         };
         self.answers.get(name).cloned().unwrap_or(Answer::Good)

@@ -5,9 +5,11 @@ mod acknowledge;
 mod adopt;
 mod approve;
 mod assess;
+mod breaker;
 mod check;
 mod completions;
 mod explain;
+mod failback;
 mod init;
 pub(crate) mod journal;
 mod man;
@@ -23,6 +25,7 @@ pub(crate) mod run;
 mod schema;
 mod skip;
 mod status;
+mod switch;
 pub(crate) mod traffic;
 mod upgrade;
 mod watch;
@@ -93,6 +96,9 @@ enum Command {
     Skip(skip::Skip),
     Retry(retry::Retry),
     Adopt(adopt::Adopt),
+    Switch(switch::Switch),
+    Failback(failback::Failback),
+    Breaker(breaker::Breaker),
     Acknowledge(acknowledge::Acknowledge),
     Journal(journal::Journal),
     Completions(completions::Completions),
@@ -104,7 +110,23 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries", "notices"]),
-    ("Act", &["recover", "approve", "abort", "pause", "resume", "skip", "retry", "adopt", "acknowledge"]),
+    (
+        "Act",
+        &[
+            "recover",
+            "switch",
+            "failback",
+            "approve",
+            "abort",
+            "pause",
+            "resume",
+            "skip",
+            "retry",
+            "adopt",
+            "acknowledge",
+            "breaker",
+        ],
+    ),
     ("Prove", &["journal"]),
     ("More", &["completions", "man", "help"]),
 ];
@@ -138,6 +160,9 @@ impl Cli {
             Command::Skip(it) => it.run(&cx),
             Command::Retry(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
+            Command::Switch(it) => it.run(&cx),
+            Command::Failback(it) => it.run(&cx),
+            Command::Breaker(it) => it.run(&cx),
             Command::Acknowledge(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),
             Command::Completions(it) => it.run(),

@@ -46,7 +46,13 @@ pub(crate) fn timeline(it: &Recovery, look: Look) -> String {
     let status = look.paint(tone(&it.status), &it.status);
     let mut out = format!("{}  {}: {status}\n", look.paint(Tone::Strong, &it.id), it.component);
     let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 11, label, text));
-    line("failed", &format!("{} ({})", it.failed, it.scenario));
+    match &it.planned {
+        Some(planned) => line("planned", planned),
+        None => line("failed", &format!("{} ({})", it.failed, it.scenario)),
+    }
+    if let Some(stopped) = it.stopped_ns {
+        line("no writes", &format!("{} from the cut to the hand-over", span(stopped)));
+    }
     if let Some(incident) = &it.incident {
         line("part of", incident);
     }

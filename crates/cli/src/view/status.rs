@@ -52,7 +52,43 @@ pub(crate) fn overview(status: &Status, look: Look) -> String {
         }
         out.push_str(&table.render(look, 0));
     }
+    if !status.control_planes.is_empty() {
+        out.push('\n');
+        out.push_str(&control_planes(status, look));
+    }
     out
+}
+
+fn control_planes(status: &Status, look: Look) -> String {
+    let mut table = Table::new(&["CONTROL PLANE", "REGION", "ACTIONS ARE", "SINCE", "CANARY"]);
+    for it in &status.control_planes {
+        let (tone, word) = match it.breaker.as_str() {
+            "closed" => (Tone::Good, "tried"),
+            "open" => (Tone::Bad, "passed over"),
+            "half_open" => (Tone::Warn, "tried once"),
+            "held_open" => (Tone::Warn, "passed over, by hand"),
+            _ => (Tone::Warn, "tried, by hand"),
+        };
+        let mut below = String::new();
+        if let Some(why) = it.why.as_ref().filter(|_| it.breaker != "closed") {
+            below.push_str(&labelled(look, 2, 11, "because", why));
+        }
+        if let Some(until) = it.until_ns {
+            below.push_str(&labelled(look, 2, 11, "tried again", &format!("after {}", utc_seconds(until))));
+        }
+        let name = if it.service == it.plane { it.plane.clone() } else { format!("{} of {}", it.plane, it.service) };
+        table.row(
+            [
+                (Tone::Strong, name),
+                (Tone::Plain, it.region.clone()),
+                (tone, word.to_owned()),
+                (Tone::Plain, it.since_ns.map_or("-".to_owned(), |since| age(status.now_ns, since))),
+                it.canary.as_ref().map_or((Tone::Plain, "-".to_owned()), |it| (self::tone(it), it.clone())),
+            ],
+            below,
+        );
+    }
+    table.render(look, 0)
 }
 
 /// Every rule with its terms.
@@ -151,6 +187,11 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
     facts.push(("all components".to_owned(), crate::look::clean(&paused)));
     let trouble = if status.trouble.is_empty() { "none".to_owned() } else { status.trouble.join("; ") };
     facts.push(("agent's trouble".to_owned(), crate::look::clean(&trouble)));
+    for it in &status.control_planes {
+        let name = format!("control plane {} in {}", it.service, it.region);
+        let why = it.why.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+        facts.push((name, crate::look::clean(&format!("breaker {}{why}", it.breaker))));
+    }
     if let Some(traffic) = &status.traffic {
         facts.push(("traffic".to_owned(), format!("epoch {}", traffic.epoch)));
     }

@@ -9,3 +9,4 @@ mod operators;
 mod plans;
 mod reload;
 mod site;
+mod told;

@@ -1,8 +1,8 @@
 //! An outage as the agent tells it: the primary is down, its recovery waits for a witness.
 
 use mainstay_api::{
-    Agent, Component, Instance, Journal, NoticeCount, Pause, Phases, PlanInForce, Probe, Recoverable, Recovery, Route,
-    Status, Step, Target, Traffic, Waiting,
+    Agent, Component, ControlPlane, Instance, Journal, NoticeCount, Pause, Phases, PlanInForce, Probe, Recoverable,
+    Recovery, Route, Status, Step, Target, Traffic, Waiting,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -32,6 +32,16 @@ pub(crate) fn status() -> Status {
         paused: None,
         incidents: Vec::new(),
         components: vec![database(), cache()],
+        control_planes: vec![ControlPlane {
+            service: "ec2".to_owned(),
+            region: "us-east-1".to_owned(),
+            plane: "regional_control".to_owned(),
+            breaker: "open".to_owned(),
+            since_ns: Some(NOW - 40 * SECOND),
+            until_ns: Some(NOW + 20 * SECOND),
+            why: Some("canary control/ec2/us-east-1 timed out".to_owned()),
+            canary: Some("down".to_owned()),
+        }],
         rules: Vec::new(),
         notices: NoticeCount { standing: 2, unseen: 1, failing: vec!["on-call".to_owned()] },
         trouble: vec!["the machine was suspended for 3s at 03:01".to_owned()],
@@ -135,6 +145,8 @@ pub(crate) fn recovery() -> Recovery {
         component: "orders-db".to_owned(),
         failed: "orders-db".to_owned(),
         scenario: "instance_failure".to_owned(),
+        planned: None,
+        stopped_ns: None,
         rule: None,
         evidence: vec!["us-east-1/us-east-1a lives: `shop-app/http` answered".to_owned()],
         incident: None,

@@ -9,6 +9,7 @@ use mainstay_plan::route::Sharing;
 use mainstay_plan::strategy::{Play, Rung, Step, StepKind, Strategy, Whom};
 use mainstay_plan::{InstanceIx, Time};
 
+use crate::breaker::{self, Blocked};
 use crate::command::Override;
 use crate::gray::Impairment;
 use crate::state::{Recovery, State};
@@ -35,6 +36,8 @@ pub struct Passed {
     pub strategy: Strategy,
     /// Why.
     pub why: String,
+    /// Only because a control plane is known to be down: it comes again.
+    pub for_later: bool,
 }
 
 /// Chooses the next rung. While nothing was tried yet, a ladder without a possible rung is a wait, not a failure: a standby
@@ -44,17 +47,36 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
     let untried = recovery.steps.is_empty();
     let mut first_passed = None;
     let (mut reasons, mut overrules) = (Vec::new(), BTreeSet::new());
-    for (rung, planned) in ladder.iter().enumerate().skip(if untried { 0 } else { recovery.rung }) {
-        let why = match possible(state, recovery, planned) {
-            _ if recovery.given_up.contains(&rung) => "given up by hand".to_owned(),
+    let (mut blocked, mut put_off) = (Vec::new(), None);
+    for (rung, planned) in ladder.iter().enumerate() {
+        let comes = untried || rung >= recovery.rung;
+        if !(comes || recovery.for_later.contains(&rung)) || recovery.failed_rungs.contains(&rung) {
+            continue;
+        }
+        let given_up = recovery.given_up.contains(&rung);
+        let found = possible(state, recovery, planned, now);
+        let is_blocked = matches!(found, Possible::Blocked(_));
+        let why = match found {
+            _ if given_up => "given up by hand".to_owned(),
             Possible::Yes | Possible::Unseen(_) if let Some(why) = &recovery.skip => {
-                let given_up = Passed { rung, strategy: planned.strategy, why: why.clone() };
+                let (why, for_later) = (why.clone(), false);
+                let given_up = Passed { rung, strategy: planned.strategy, why, for_later };
                 return Choice::Rung(Err(first_passed.unwrap_or(given_up)));
             }
-            Possible::Yes => match steadier(state, recovery, rung) {
+            Possible::Blocked(by) => {
+                let why = by.why(state);
+                blocked.push((rung, by));
+                why
+            }
+            Possible::Yes if comes => match steadier(state, recovery, rung, now) {
                 None => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
                 Some(why) => why,
             },
+            // What was put off comes after everything else.
+            Possible::Yes => {
+                put_off.get_or_insert(rung);
+                continue;
+            }
             Possible::No(why) => why,
             Possible::Guarded(guard, why) => {
                 overrules.insert(guard);
@@ -67,8 +89,15 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
         };
         reasons.push(format!("{}: {why}", planned.strategy.word()));
         if rung >= recovery.rung && first_passed.is_none() {
-            first_passed = Some(Passed { rung, strategy: planned.strategy, why });
+            first_passed = Some(Passed { rung, strategy: planned.strategy, why, for_later: is_blocked });
         }
+    }
+    if let Some(last) = put_off.map(Ok).or_else(|| last_resort(state, &blocked)) {
+        return match (last, first_passed.filter(|_| !untried)) {
+            (_, Some(passed)) => Choice::Rung(Err(passed)),
+            (Ok(rung), None) => Choice::Rung(Ok(rung)),
+            (Err(waiting), None) => Choice::Wait(waiting),
+        };
     }
     if untried {
         return Choice::Wait(WaitingOn::NoRungPossible { reasons, overrules: overrules.into_iter().collect() });
@@ -76,9 +105,19 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
     first_passed.map_or(Choice::Exhausted, |it| Choice::Rung(Err(it)))
 }
 
+/// What is left when nothing is possible but for control planes that are known to be down: a rung whose plane only failures
+/// speak against, or a wait.
+fn last_resort(state: &State, blocked: &[(usize, Blocked)]) -> Option<Result<usize, WaitingOn>> {
+    if let Some((rung, _)) = blocked.iter().find(|(_, it)| it.is_guess) {
+        return Some(Ok(*rung));
+    }
+    let soonest = blocked.iter().min_by_key(|(_, it)| (it.until.is_none(), it.until))?;
+    Some(Err(soonest.1.waiting(state)))
+}
+
 /// Why a standby that is possible is passed over all the same: it is not steady, and a later rung leads to one that is. One
 /// that is merely slow takes over, because it serves.
-fn steadier(state: &State, recovery: &Recovery, rung: usize) -> Option<String> {
+fn steadier(state: &State, recovery: &Recovery, rung: usize, now: Time) -> Option<String> {
     let bound = state.components[recovery.component.index()].bound;
     let ladder = &state.plan.component(recovery.component).ladder;
     let to = |rung: &Rung| rung.plays.get(&bound).map(|it| it.to).filter(|it| *it != bound);
@@ -90,7 +129,7 @@ fn steadier(state: &State, recovery: &Recovery, rung: usize) -> Option<String> {
     let how = unsteady(this)?;
     let is_steady = |it: &&Rung| {
         let other = to(it).filter(|other| *other != this && unsteady(*other).is_none());
-        other.is_some() && matches!(possible(state, recovery, it), Possible::Yes)
+        other.is_some() && matches!(possible(state, recovery, it, now), Possible::Yes)
     };
     let other = to(ladder[rung + 1..].iter().find(is_steady)?)?;
     let (name, other) = (&state.plan.instance(this).name, &state.plan.instance(other).name);
@@ -113,8 +152,9 @@ pub(crate) fn judged(state: &State, recovery: &Recovery, now: Time) -> Vec<Judge
         rung,
         strategy: planned.strategy,
         to: planned.plays.get(&bound).map(|it| state.plan.instance(it.to).name.clone()),
-        why: match possible(state, recovery, planned) {
+        why: match possible(state, recovery, planned, now) {
             Possible::Yes => None,
+            Possible::Blocked(by) => Some(by.why(state)),
             Possible::No(why) | Possible::Guarded(_, why) => Some(why),
             Possible::Unseen(to) => Some(match wait_to_see(state, to, now) {
                 Ok(waiting) => waiting.to_string(),
@@ -148,13 +188,16 @@ enum Possible {
     No(String),
     /// Not unless an operator overrules this.
     Guarded(Override, String),
+    /// A control plane that it needs is known to be down.
+    Blocked(Blocked),
 }
 
-fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
+fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possible {
     let bound = state.components[recovery.component.index()].bound;
     let Some(play) = rung.plays.get(&bound) else {
         return Possible::No(format!("there is no way from `{}`", state.plan.instance(bound).name));
     };
+    let blocked = breaker::blocked(state, recovery, play).filter(|it| !it.is_due(now));
     if let Some(why) = scenario::out_of_place(state, play.to) {
         return Possible::No(why);
     }
@@ -173,7 +216,7 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
         }
     }
     if play.to == bound {
-        return Possible::Yes;
+        return blocked.map_or(Possible::Yes, Possible::Blocked);
     }
     let to = &state.instances[play.to.index()];
     let name = &state.plan.instance(play.to).name;
@@ -209,7 +252,7 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung) -> Possible {
         let why = "the journal can't be written, and a takeover without it is refused".to_owned();
         return Possible::Guarded(Override::JournalLost, why);
     }
-    Possible::Yes
+    blocked.map_or(Possible::Yes, Possible::Blocked)
 }
 
 /// Whether the takeover is by a cold standby, which its activation starts.

@@ -14,10 +14,12 @@ use mainstay_plan::Time;
 use mainstay_plan::observation::Health;
 use mainstay_plan::strategy::{OnExpiry, Play, Step, StepKind};
 
+use crate::breaker;
 use crate::decide::{completed_by_itself, hold, observation, phases};
 use crate::record::{Body, Completion, StepRef};
 use crate::scenario;
 use crate::state::{Recovery, State, StepAt};
+use crate::switch;
 use crate::waiting::WaitingOn;
 use choose::fence_of;
 pub use choose::{Choice, Passed, choose};
@@ -32,19 +34,26 @@ pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     let (Some(progress), Some(play)) = (&recovery.progress, state.play(recovery)) else {
         return match &recovery.aborted {
             Some(why) => Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() }),
-            None => next_rung(state, recovery, now),
+            None => match recovery.planned() {
+                Some(planned) => switch::next(state, recovery, planned),
+                None => next_rung(state, recovery, now),
+            },
         };
     };
     if progress.rollback.is_some() {
-        return undo::next(state, recovery, progress, play, now);
+        return undo::next(state, recovery, progress, play, now).map(|it| switch::instead(state, recovery, it));
     }
     if let Some(why) = &recovery.aborted {
-        return Some(undo::end(state, recovery, progress, play, why));
+        let end = undo::end(state, recovery, progress, play, why);
+        return Some(switch::instead(state, recovery, end));
     }
     if let Some(why) = scenario::out_of_place(state, play.to).filter(|_| play.to == progress.from) {
         return Some(undo::end(state, recovery, progress, play, &why));
     }
     if progress.stage().is_none() {
+        if let Some(planned) = recovery.planned() {
+            return Some(switch::completed(state, recovery, planned, play, now));
+        }
         return completed(state, recovery, play, now);
     }
     steps::next(state, recovery, progress, play, now)
@@ -94,9 +103,11 @@ fn open<'a>(state: &'a State, recovery: &'a Recovery) -> impl Iterator<Item = Op
 fn patience(step: &Step) -> Duration {
     match step.kind {
         StepKind::Stop { .. } | StepKind::Act { .. } => step.timeout + HOST_GRACE,
-        StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Manual { .. } | StepKind::Verify { .. } => {
-            step.timeout
-        }
+        StepKind::CutTraffic { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::Manual { .. }
+        | StepKind::Verify { .. } => step.timeout,
     }
 }
 
@@ -112,6 +123,7 @@ fn late(step: &Step) -> String {
         StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => {
             format!("not every traffic process acknowledged within {:?}", step.timeout)
         }
+        StepKind::CatchUp { .. } => format!("it was not in step within {:?}", step.timeout),
         StepKind::Verify { .. } => format!("no good answer within {:?}", step.timeout),
         StepKind::Manual { on_expiry: OnExpiry::Fail, .. } => {
             format!("nobody said within {:?} that it is done", step.timeout)
@@ -145,10 +157,14 @@ fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
             rung: passed.rung,
             strategy: passed.strategy,
             why: passed.why,
+            for_later: passed.for_later,
         }),
         Choice::Rung(Ok(nth)) => {
             let rung = &state.plan.component(recovery.component).ladder[nth];
             let play = &rung.plays[&bound];
+            if let Some(tries) = breaker::lets_through(state, recovery, play, now) {
+                return Some(tries);
+            }
             Some(Body::RungStarted {
                 recovery: recovery.id,
                 rung: nth,

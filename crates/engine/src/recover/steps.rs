@@ -47,6 +47,11 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
                 let why = still_accused(state, recovery, play, step).unwrap_or_else(|| late(step));
                 return Some(Body::StepTimedOut { step: at, why });
             }
+            // Whoever died can't be caught up with: its failure is recovered as one.
+            StepAt::Running { .. } if stand.waits_for_the_dead(step) => {
+                let why = "the old owner went down before it had handed over".to_owned();
+                return Some(Body::StepTimedOut { step: at, why });
+            }
             StepAt::Running { since } => {
                 is_running = true;
                 match asked(at, step, *since) {
@@ -81,6 +86,7 @@ fn asked(at: StepRef, step: &Step, since: Time) -> Option<WaitingOn> {
             until: since + patience(step),
         }),
         StepKind::CutTraffic { .. }
+        | StepKind::CatchUp { .. }
         | StepKind::Stop { .. }
         | StepKind::Act { .. }
         | StepKind::TakeOver { .. }
@@ -104,7 +110,8 @@ impl Stand<'_> {
         // Nothing was done yet; or what is to be done once more, because nobody knows whether it was done, has had its
         // effect.
         let again = play.to == progress.from && at.attempt > 0 && matches!(step.kind, StepKind::Act { .. });
-        if state.is_whole(progress.from) && (!recovery.irreversible || again) {
+        let is_failure = recovery.planned().is_none();
+        if is_failure && state.is_whole(progress.from) && (!recovery.irreversible || again) {
             return Move::Record(completed_by_itself(recovery, now));
         }
         if step.kind.is_irreversible()
@@ -139,13 +146,18 @@ impl Stand<'_> {
             return Some(Move::Wait(waiting));
         }
         let bound = state.components[recovery.component.index()].bound;
-        if state.failing_since(recovery.component).is_some()
+        if recovery.planned().is_none()
+            && state.failing_since(recovery.component).is_some()
             && bound == progress.from
             && let Some(waiting) = witnesses(state, recovery).or_else(|| observers(state, recovery))
         {
             return Some(Move::Wait(waiting));
         }
-        if failed.health == Health::Unknown && play.to != progress.from && !self.is_stopped() {
+        if recovery.planned().is_none()
+            && failed.health == Health::Unknown
+            && play.to != progress.from
+            && !self.is_stopped()
+        {
             return Some(Move::Wait(observation(state, progress.from)));
         }
         if failed.health == Health::Healthy && bound == progress.from && self.was_stopped() {
@@ -162,6 +174,10 @@ impl Stand<'_> {
             }
             Health::Down | Health::Healthy => None,
         }
+    }
+
+    fn waits_for_the_dead(&self, step: &Step) -> bool {
+        matches!(step.kind, StepKind::CatchUp { from, .. } if self.state.instances[from.index()].health == Health::Down)
     }
 
     /// Whether something was done in this rung to the instance that takes over.

@@ -45,13 +45,18 @@ impl State {
             | Body::JournalLost { .. } => Concerned::All,
             Body::PeerOrder { .. } => Concerned::Nobody,
             Body::Told { .. } | Body::NoticeSent { .. } | Body::NoticeResent { .. } => Concerned::Outbox,
-            Body::RouteApplied { .. } | Body::RouteRefused { .. } | Body::TablePublished { .. } => Concerned::Open,
+            Body::RouteApplied { .. }
+            | Body::RouteRefused { .. }
+            | Body::TablePublished { .. }
+            | Body::BreakerChanged { .. } => Concerned::Open,
+            Body::CanaryChanged { .. } => Concerned::Nobody,
             Body::NeighbourAnswered { region, zone, .. } => domain(region, zone.as_deref()),
             Body::IncidentOpened { region, zone, .. } => domain(region, zone.as_deref()),
             Body::IncidentEnded { incident, .. } => {
                 state.incidents.get(incident).map_or(Concerned::Nobody, |it| Concerned::Domain(it.domain))
             }
             Body::HealthChanged { instance: name, .. }
+            | Body::InStepChanged { instance: name, .. }
             | Body::DependencyAnswered { instance: name, .. }
             | Body::PositionFrozen { instance: name, .. }
             | Body::Impaired { instance: name, .. }
@@ -65,6 +70,7 @@ impl State {
             Body::WitnessesAnswered { component: name, .. }
             | Body::ObserversAnswered { component: name, .. }
             | Body::FailureDetected { component: name, .. }
+            | Body::SwitchStarted { component: name, .. }
             | Body::Bound { component: name, .. } => component(name),
             Body::StepEnded { step, .. }
             | Body::StepStarted { step, .. }
@@ -78,6 +84,7 @@ impl State {
             | Body::RungStarted { recovery: id, .. }
             | Body::RungFailed { recovery: id, .. }
             | Body::RollbackStarted { recovery: id, .. }
+            | Body::SwitchUndone { recovery: id, .. }
             | Body::BudgetExceeded { recovery: id, .. }
             | Body::RecoveryCompleted { recovery: id, .. }
             | Body::RecoveryFailed { recovery: id, .. } => recovery(*id),

@@ -8,7 +8,9 @@ use mainstay_plan::strategy::{OnExpiry, Phase, Step, StepKind};
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use super::concerned::Concerned;
+use super::control::Change;
 use super::notices::Draft;
+use super::switch::Started;
 use super::{
     Advance, ComponentState, HISTORY, MISFITS, Misfit, Observed, Pause, Progress, Recovery, RecoveryStatus, State,
     StepAt, StepLog, StepProgress, UndoAt,
@@ -115,6 +117,12 @@ impl State {
             }
             Body::NoticeResent { channel, .. } => self.notices.resent(at, channel),
             Body::JournalLost { reason } => self.journal_lost = Some(reason.clone()),
+            Body::CanaryChanged { service, region, to, since, evidence } => {
+                self.on_canary(service, region, *to, *since, evidence);
+            }
+            Body::BreakerChanged { service, region, to, why, until, by, .. } => {
+                self.on_breaker(at, Change { service, region, to: *to, why, until: *until, by: *by });
+            }
             Body::Impaired { instance, how, evidence } => {
                 if let Some(ix) = self.instance(instance) {
                     self.instances[ix.index()].impaired.insert(*how, (at, evidence.clone()));
@@ -144,9 +152,22 @@ impl State {
                     let (evidence, incident, plan) = (evidence.clone(), *incident, plan.clone());
                     let rule = rule.as_ref().and_then(|it| self.fired(self.rule(it)?)).cloned();
                     let opened = Recovery { rule, evidence, incident, plan, budget, ..opened };
+                    self.components[ix.index()].asked = None;
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
                     self.join_evacuations(ix);
+                }
+            }
+            Body::SwitchStarted { component, from, to, by, reason, graceful } => {
+                let started = Started { component, from, to, by, reason, graceful: *graceful };
+                self.on_switch_started(at, RecoveryId(seq), &started);
+            }
+            Body::SwitchUndone { recovery, why } => self.on_switch_undone(at, *recovery, why),
+            Body::InStepChanged { instance, in_step } => {
+                if let Some(ix) = self.instance(instance) {
+                    let instance = &mut self.instances[ix.index()];
+                    instance.in_step = *in_step;
+                    instance.whole_since = instance.whole_since.max(at);
                 }
             }
             Body::Classified { recovery, scenario, evidence } => self.with(*recovery, |it| {
@@ -172,8 +193,11 @@ impl State {
                 }
                 self.moved(*recovery, RecoveryInput::Initiated, |it| it.held = None);
             }
-            Body::RungSkipped { recovery, rung, strategy, why } => {
+            Body::RungSkipped { recovery, rung, strategy, why, for_later } => {
                 self.moved(*recovery, RecoveryInput::RungSkipped, |it| {
+                    if *for_later {
+                        it.for_later.insert(*rung);
+                    }
                     it.tried.push(format!("{} passed over: {why}", strategy.word()));
                     it.rung = rung + 1;
                     if it.skip.as_ref() == Some(why) {
@@ -195,6 +219,7 @@ impl State {
                 self.displace_half_activated(*recovery);
                 self.moved(*recovery, RecoveryInput::RungFailed, |it| {
                     it.tried.push(why.clone());
+                    it.failed_rungs.insert(*rung);
                     it.rung = rung + 1;
                     it.progress = None;
                     it.cut = false;
@@ -204,10 +229,10 @@ impl State {
                     }
                 });
             }
-            Body::Bound { component, instance, .. } => self.on_bound(component, instance),
+            Body::Bound { component, instance, .. } => self.on_bound(at, component, instance),
             Body::Rejoined { instance } => {
                 if let Some(ix) = self.instance(instance) {
-                    self.instances[ix.index()].displaced = false;
+                    self.rejoin(at, ix);
                 }
             }
             Body::TablePublished { epoch, targets } => self.on_published(*epoch, targets),
@@ -255,7 +280,7 @@ impl State {
 
     /// Moves a recovery on, and changes what goes with it. What can't come is noted, and changes nothing; of a recovery that
     /// is not known any more nobody can say whether it could.
-    fn moved(&mut self, id: RecoveryId, input: RecoveryInput, change: impl FnOnce(&mut Recovery)) {
+    pub(super) fn moved(&mut self, id: RecoveryId, input: RecoveryInput, change: impl FnOnce(&mut Recovery)) {
         let open = self.open.get(&id).and_then(|it| self.components[it.index()].recovery.as_mut());
         let illegal = match open {
             Some(recovery) => match RecoveryLife::next(recovery.status, input) {
@@ -325,6 +350,7 @@ impl State {
             self.hear(&process, TrafficWord::AgentStarted);
         }
         self.journal_lost = None;
+        self.forget_canaries();
         self.interrupt_steps(at, "the agent ended before the outcome was known");
     }
 
@@ -399,7 +425,7 @@ impl State {
         }
     }
 
-    fn doubt(&mut self, at: Time, ix: InstanceIx) {
+    pub(super) fn doubt(&mut self, at: Time, ix: InstanceIx) {
         let instance = &mut self.instances[ix.index()];
         instance.health = Health::Unknown;
         instance.unseen_since = at;
@@ -409,6 +435,9 @@ impl State {
     fn on_health(&mut self, at: Time, name: &str, to: Health, since: Time, last_good: Option<Time>, partly: bool) {
         let Some(ix) = self.instance(name) else { return };
         let instance = &mut self.instances[ix.index()];
+        if to == Health::Healthy && instance.health != Health::Healthy {
+            instance.whole_since = at;
+        }
         instance.health = to;
         instance.since = since;
         if to == Health::Unknown {
@@ -462,7 +491,7 @@ impl State {
         let first = recovery.steps.is_empty();
         recovery.account(at, if first { Phase::Decide } else { phase });
         recovery.irreversible |= irreversible;
-        recovery.cut |= cuts;
+        recovery.cut = (recovery.cut || cuts) && takes_over.is_none();
         recovery.held = None;
         recovery.steps.push(StepLog::begun(step, name, at));
         if let Some(stand) = recovery.step_mut(step.step) {
@@ -487,6 +516,7 @@ impl State {
         let phase = planned.kind.phase();
         let touched = touched(&planned.kind);
         let stops = matches!(planned.kind, StepKind::Stop { .. });
+        self.on_control_used(at, step, &ended);
         let Some(component) = self.open.get(&step.recovery) else { return };
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         recovery.account(at, phase);
@@ -531,6 +561,7 @@ impl State {
             StepKind::CutTraffic { .. }
             | StepKind::Stop { .. }
             | StepKind::Act { .. }
+            | StepKind::CatchUp { .. }
             | StepKind::TakeOver { .. }
             | StepKind::Verify { .. } => None,
         });
@@ -622,7 +653,11 @@ impl State {
     fn is_converged(&self, (at, step, stand): (StepRef, &Step, &StepProgress)) -> Option<StepRef> {
         let routes = match &step.kind {
             StepKind::CutTraffic { routes, .. } | StepKind::TakeOver { routes, .. } => routes,
-            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::Manual { .. } | StepKind::Verify { .. } => {
+            StepKind::Stop { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Act { .. }
+            | StepKind::Manual { .. }
+            | StepKind::Verify { .. } => {
                 return None;
             }
         };
@@ -688,7 +723,7 @@ impl State {
         }
     }
 
-    fn on_bound(&mut self, component: &str, instance: &str) {
+    fn on_bound(&mut self, at: Time, component: &str, instance: &str) {
         let Some(component) = self.component(component) else { return };
         let known = self.instance(instance).filter(|it| self.plan.instance(*it).component == component);
         let Some(instance) = known else {
@@ -700,20 +735,27 @@ impl State {
         if before != instance {
             self.rebound.push(component);
             self.instances[before.index()].displaced = true;
+            self.hand_over_in_order(at, component, before);
         }
         self.instances[instance.index()].displaced = false;
+        self.instances[instance.index()].in_order = false;
         if let Some(recovery) = &mut self.components[component.index()].recovery {
             recovery.cut = false;
         }
     }
 
+    fn rejoin(&mut self, at: Time, ix: InstanceIx) {
+        let instance = &mut self.instances[ix.index()];
+        instance.displaced = false;
+        instance.in_order = false;
+        instance.whole_since = at;
+    }
+
     /// A standby that was activated, or may have been, and did not take over is no standby any more: it may have a history
     /// of its own.
-    fn displace_half_activated(&mut self, id: RecoveryId) {
+    pub(super) fn displace_half_activated(&mut self, id: RecoveryId) {
         let Some(recovery) = self.open_recovery(id) else { return };
-        let Some(progress) = &recovery.progress else { return };
-        let rung = self.plan.component(recovery.component).ladder.get(recovery.rung);
-        let Some(play) = rung.and_then(|it| it.plays.get(&progress.from)) else { return };
+        let (Some(play), Some(progress)) = (self.play(recovery), &recovery.progress) else { return };
         let bound = self.components[recovery.component.index()].bound;
         let activates = |log: &StepLog| {
             let kind = play.steps.get(log.step.step).map(|it| &it.kind);
@@ -759,6 +801,13 @@ impl State {
                 self.set_pause(component.as_deref(), pause);
             }
             Command::Resume { component } => self.set_pause(component.as_deref(), None),
+            Command::Switch { component, to, graceful, reason } => {
+                self.on_asked(at, component, Some(to), *graceful, by, reason);
+            }
+            Command::Failback { component, reason } => self.on_asked(at, component, None, true, by, reason),
+            Command::Breaker { service, region, hold, reason } => {
+                self.on_said(by, service, region.as_deref(), *hold, reason);
+            }
             Command::Acknowledge { what, reason } => self.notices.acknowledged(&self.plan, at, what, by, reason),
             Command::PauseRecovery { recovery, reason } => {
                 self.with(*recovery, |it| it.paused = Some((by.to_owned(), reason.clone())));
@@ -788,7 +837,7 @@ impl State {
             }
             Command::Adopt { instance, .. } => {
                 if let Some(ix) = self.instance(instance) {
-                    self.instances[ix.index()].displaced = false;
+                    self.rejoin(at, ix);
                 }
             }
         }
@@ -803,6 +852,7 @@ impl State {
                 | StepKind::CutTraffic { .. }
                 | StepKind::Stop { .. }
                 | StepKind::Act { .. }
+                | StepKind::CatchUp { .. }
                 | StepKind::TakeOver { .. }
                 | StepKind::Verify { .. },
                 _,
@@ -840,7 +890,10 @@ impl State {
         let component = &mut self.components[ix.index()];
         let Some(mut recovery) = component.recovery.take() else { return };
         recovery.close(at);
-        if recovery.status == RecoveryStatus::RecoveryFailed || !recovery.steps.is_empty() {
+        if recovery.planned().is_some() {
+            // What was planned holds no later recovery back.
+            component.moved = Some(at);
+        } else if recovery.status == RecoveryStatus::RecoveryFailed || !recovery.steps.is_empty() {
             component.last_ended = Some(at);
         }
         component.witnessed = None;
@@ -882,8 +935,10 @@ fn touched(kind: &StepKind) -> Vec<InstanceIx> {
     match kind {
         StepKind::Stop { from, .. } => vec![*from],
         StepKind::Act { on, .. } => vec![*on],
-        StepKind::CutTraffic { .. } | StepKind::Manual { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => {
-            Vec::new()
-        }
+        StepKind::CutTraffic { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::Manual { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::Verify { .. } => Vec::new(),
     }
 }

@@ -52,6 +52,8 @@ pub struct Recovery {
     pub component_name: String,
     /// The name of the instance that failed.
     pub failed: String,
+    /// Why there is a recovery.
+    pub cause: Cause,
     /// What failed, classified.
     pub scenario: Scenario,
     /// The rule that says so, with what it saw, where the probes alone did not.
@@ -94,6 +96,10 @@ pub struct Recovery {
     pub aborted: Option<String>,
     /// The rung that is tried, or the next to try.
     pub rung: usize,
+    /// Rungs that failed: they don't come again.
+    pub failed_rungs: BTreeSet<usize>,
+    /// Rungs that were passed over only because a control plane is known to be down: they come again.
+    pub for_later: BTreeSet<usize>,
     /// How far the rung is; `None` between rungs.
     pub progress: Option<Progress>,
     /// Why rungs were passed over or failed.
@@ -114,6 +120,30 @@ pub struct Recovery {
     pub ended: Option<Time>,
     /// How it was completed.
     pub completion: Option<Completion>,
+}
+
+/// Why there is a recovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Something failed.
+    Failure,
+    /// Someone wants it so.
+    Planned(Planned),
+}
+
+/// A planned move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The instance that takes over.
+    pub to: InstanceIx,
+    /// Who wants it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Whether the new owner is waited for until it is in step.
+    pub graceful: bool,
+    /// Whether it is being undone.
+    pub back: bool,
 }
 
 /// How far the rung that is tried is.
@@ -311,6 +341,21 @@ impl StepProgress {
 }
 
 impl Recovery {
+    /// The planned move that it is, if it is one.
+    pub fn planned(&self) -> Option<&Planned> {
+        match &self.cause {
+            Cause::Planned(planned) => Some(planned),
+            Cause::Failure => None,
+        }
+    }
+
+    pub(super) fn planned_mut(&mut self) -> Option<&mut Planned> {
+        match &mut self.cause {
+            Cause::Planned(planned) => Some(planned),
+            Cause::Failure => None,
+        }
+    }
+
     pub(super) fn open(
         component: ComponentIx,
         component_name: &str,
@@ -324,6 +369,7 @@ impl Recovery {
             component,
             component_name: component_name.to_owned(),
             failed: failed.to_owned(),
+            cause: Cause::Failure,
             scenario,
             rule: None,
             evidence: Vec::new(),
@@ -345,6 +391,8 @@ impl Recovery {
             overrides: BTreeSet::new(),
             aborted: None,
             rung: 0,
+            failed_rungs: BTreeSet::new(),
+            for_later: BTreeSet::new(),
             progress: None,
             tried: Vec::new(),
             cut: false,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mainstay_engine::breaker::Hold;
 use mainstay_engine::{Command, Override, RecoveryId};
 use mainstay_plan::Time;
 
@@ -52,6 +53,17 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
         }
         "resumes" => {
             Command::Resume { component: rest.first().map(|it| (*it).to_owned()).filter(|it| it != "everything") }
+        }
+        "switches" => {
+            let to = flag("to").ok_or("to which instance?")?.to_owned();
+            Command::Switch { component: first()?, to, graceful: !rest.contains(&"--ungraceful"), reason }
+        }
+        "fails" => Command::Failback { component: flag("back").ok_or("fails back what?")?.to_owned(), reason },
+        "breaks" => {
+            // `breaks ec2 open in r1`, `breaks ec2 auto`
+            let hold = rest.get(1).and_then(|word| Hold::ALL.into_iter().find(|it| it.word() == *word));
+            let region = flag("in").map(str::to_owned);
+            Command::Breaker { service: first()?, region, hold: hold.ok_or("open, closed or auto?")?, reason }
         }
         "acknowledges" => {
             let what = first()?;

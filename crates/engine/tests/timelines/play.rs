@@ -11,6 +11,7 @@ use mainstay_engine::record::ReportedTarget;
 use mainstay_engine::replay::replay;
 use mainstay_engine::sentence::Teller;
 use mainstay_engine::state::LOCAL_PROCESS;
+use mainstay_plan::control::ControlPlane;
 use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::Watches;
 use mainstay_plan::routing::TargetState;
@@ -220,7 +221,8 @@ fn answers(world: &mut World, whom: &Whom, answer: Option<&Answer>) -> Result<()
         Whom::Name(name) => {
             let route = name.strip_prefix("route ").and_then(|it| plan.route_named(it)).is_some();
             let witness = plan.witnesses.iter().any(|it| it.name == *name);
-            if !route && !witness && plan.instance_named(name).is_none() {
+            let control = plan.controls.iter().any(|it| control_name(it) == *name);
+            if !route && !witness && !control && plan.instance_named(name).is_none() {
                 return Err(format!("there is no instance, witness or `route` called `{name}`"));
             }
             vec![name.clone()]
@@ -240,6 +242,11 @@ fn answers(world: &mut World, whom: &Whom, answer: Option<&Answer>) -> Result<()
     Ok(())
 }
 
+/// What a story calls a control plane: `control plane ec2 in r1`.
+pub(crate) fn control_name(control: &ControlPlane) -> String {
+    format!("control plane {} in {}", control.service, control.region)
+}
+
 fn located(world: &World, is_there: impl Fn(&mainstay_plan::location::Location) -> bool) -> Vec<String> {
     let instances = world.plan.instances.iter().map(|it| (&it.location, &it.name));
     let witnesses = world.plan.witnesses.iter().map(|it| (&it.location, &it.name));
@@ -252,6 +259,7 @@ fn probes(world: &World, whom: &Whom) -> Result<Vec<ProbeIx>, String> {
         let watched = |watches: Watches| match watches {
             Watches::Instance(it) => plan.instance(it).name == name,
             Watches::Witness(it) => plan.witness(it).name == name,
+            Watches::Control(it) => control_name(plan.control(it)) == name,
             Watches::Route(it) => name.strip_prefix("route ") == Some(plan.route(it).name.as_str()),
         };
         (0u32..).map(ProbeIx).zip(&plan.probes).filter(|it| watched(it.1.watches)).map(|it| it.0).collect()

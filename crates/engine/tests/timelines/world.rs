@@ -398,7 +398,7 @@ impl World {
             Watches::Instance(instance) if says => {
                 self.lag.get(&plan.instance(instance).name).copied().unwrap_or(Some(Duration::ZERO))
             }
-            Watches::Instance(_) | Watches::Witness(_) | Watches::Route(_) => None,
+            Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
         };
         let observation = Observation { probe: ix, started: self.now, ended: self.now + took, answer, lag };
         self.at(took, Event::Answer(observation));
@@ -412,6 +412,7 @@ impl World {
         let (name, location) = match plan.probe(ix).watches {
             Watches::Instance(it) => (plan.instance(it).name.clone(), Some(&plan.instance(it).location)),
             Watches::Witness(it) => (plan.witness(it).name.clone(), Some(&plan.witness(it).location)),
+            Watches::Control(it) => (crate::play::control_name(plan.control(it)), None),
             Watches::Route(it) => (format!("route {}", plan.route(it).name), None),
         };
         let elsewhere = |it: &Location| !plan.site.location.shares(it, FailureDomain::Host);
@@ -421,7 +422,7 @@ impl World {
         match (self.answers.get(&name), plan.probe(ix).watches) {
             (Some(answer), _) => answer.clone(),
             (None, Watches::Route(route)) => self.behind(route),
-            (None, Watches::Instance(_) | Watches::Witness(_)) => Answer::Good,
+            (None, Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_)) => Answer::Good,
         }
     }
 

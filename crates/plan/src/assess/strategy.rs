@@ -460,6 +460,7 @@ fn must_be_started(component: &Component, standby: InstanceIx) -> bool {
         | StepKind::CutTraffic { .. }
         | StepKind::Stop { .. }
         | StepKind::TakeOver { .. }
+        | StepKind::CatchUp { .. }
         | StepKind::Manual { .. }
         | StepKind::Verify { .. } => false,
     })

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::controls::{self, RawWhere};
 use super::fields::{self, Cx, Fields, choose, items};
 use super::grammar::{ACTION, MESSENGER, RETRY, SERVICE, UNDO};
 use super::raw::{ActKind, RawAct, RawUndo};
@@ -41,16 +42,25 @@ fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
             undo: None,
             with_previous,
             needs,
+            whose: RawWhere::default(),
         });
     }
     let what = deed(&mut fields, chosen.word);
+    let plane = match &what {
+        Some(ActKind::Other(action)) => Some(action.plane()),
+        Some(ActKind::OwnService(_) | ActKind::Manual { .. }) | None => None,
+    };
+    let whose = match chosen.word {
+        "command" | "webhook" => controls::needed(&mut fields, plane.unwrap_or(Plane::RegionalControl)),
+        _ => RawWhere::default(),
+    };
     let timeout = fields.duration("timeout");
     let attempts = fields.number("attempts");
     let retry = retry(&mut fields, attempts);
     let undo = fields.read("undo", undo);
     let needs = fields.read("needs", fields::names).unwrap_or_default();
     fields.finish();
-    Some(RawAct { at: chosen.at, what: what?, timeout, attempts, retry, undo, with_previous, needs })
+    Some(RawAct { at: chosen.at, what: what?, timeout, attempts, retry, undo, with_previous, needs, whose })
 }
 
 /// What is done, by the word of the action.

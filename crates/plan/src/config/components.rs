@@ -3,14 +3,18 @@
 use super::actions::{acts, plane, retry, service, undo, unread_service};
 use super::fields::{self, At, Cx, Fields, choose, items, named};
 use super::grammar::{
-    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, GUARDS, LOCATION, OBJECTIVES, OBSERVERS, PRECONDITIONS,
-    SHARED, STANDBY, STRATEGY, WITNESS, WITNESS_RULE,
+    APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, FAILBACK, GUARDS, LOCATION, OBJECTIVES, OBSERVERS,
+    PRECONDITIONS, SHARED, STANDBY, STRATEGY, SWITCH, WITNESS, WITNESS_RULE,
 };
 use super::probes::{probe, probes};
 use super::raw::{RawComponent, RawHow, RawInstance, RawRun, RawRung, RawWitness, RawWitnessRule};
 use super::tree::{Entry, Node};
 use crate::backup::{Backup, BackupCopy};
-use crate::component::{ComponentKind, Constraint, ConstraintKind, Criticality, Objectives, Rejoin, Temperature};
+use std::time::Duration;
+
+use crate::component::{
+    ComponentKind, Constraint, ConstraintKind, Criticality, Failback, Objectives, Rejoin, Temperature,
+};
 use crate::finding::{Code, Finding, Span};
 use crate::location::{Location, SharedKind, SharedPart};
 use crate::observation::Health;
@@ -30,6 +34,8 @@ pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
     let depends_on = fields.read("depends_on", fields::names).unwrap_or_default();
     let witnesses = fields.take("witnesses").map(|it| witness_rule(cx, &it.node, it.key_span));
     let rejoin = fields.word("rejoin", &Rejoin::ALL, Rejoin::word).unwrap_or(Rejoin::ByHand);
+    let (catch_up, switch_verify) = switch(cx, fields.take("switch"), entry.key_span);
+    let failback = fields.read("failback", failback).unwrap_or_default();
     let backups = fields.take("backups").map(|it| named(cx, &it.node, "backup")).unwrap_or_default();
     let backups = backups.iter().map(|it| backup(cx, it)).collect();
     let (guards, approval_role) = guards(cx, fields.take("guards"), entry.key_span);
@@ -47,6 +53,9 @@ pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
         depends_on,
         witnesses,
         rejoin,
+        catch_up,
+        switch_verify,
+        failback,
         guards,
         approval_role,
         backups,
@@ -94,6 +103,7 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
         );
     }
     let activate = fields.take("activate").map(|it| acts(cx, &it.node)).unwrap_or_default();
+    let demote = fields.take("demote").map(|it| acts(cx, &it.node)).unwrap_or_default();
     let shares = fields.read("shares", items).map(|it| it.iter().filter_map(|it| shared(cx, it)).collect());
     let capacity = fields.number("capacity");
     RawInstance {
@@ -104,6 +114,7 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
         probes,
         down_when: down_when as usize,
         activate,
+        demote,
         shares: shares.unwrap_or_default(),
         capacity,
     }
@@ -229,6 +240,25 @@ fn witness_rule<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> RawWitnessRule 
     RawWitnessRule { at, need, of }
 }
 
+fn switch<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>, at: Span) -> (Duration, Duration) {
+    let at = entry.map_or(at, |it| it.key_span);
+    let mut fields = Fields::open(cx, entry.map(|it| &it.node), at, "this switch", &SWITCH);
+    let times = (fields.duration("catch_up"), fields.duration("verify_within"));
+    fields.finish();
+    times
+}
+
+fn failback<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<Failback> {
+    let chosen = choose(cx, node, &FAILBACK)?;
+    if chosen.word == "never" {
+        return Some(Failback::Never);
+    }
+    let mut fields = Fields::behind(cx, &chosen, "this failback");
+    let stable_for = fields.duration("stable_for");
+    fields.finish();
+    Some(Failback::WhenWhole { stable_for })
+}
+
 fn guards<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>, at: Span) -> (Guards, Option<Span>) {
     let mut role = None;
     let at = entry.map_or(at, |it| it.key_span);
@@ -300,10 +330,12 @@ fn only_if<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Vec<(At<String>, Health)> {
 }
 
 fn run<'a>(fields: &mut Fields<'a>) -> RawRun {
+    let plane = plane(fields);
     RawRun {
         argv: fields.read("run", fields::argv).unwrap_or_default(),
         timeout: fields.duration("timeout"),
-        plane: plane(fields),
+        plane,
+        whose: super::controls::needed(fields, plane),
         idempotent: fields.flag("idempotent"),
         needs: fields.read("needs", fields::names).unwrap_or_default(),
         undo: fields.read("undo", undo),

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::controls;
 use super::fields::{At, Cx};
 use super::link_operation::{Known, operation, prepared, role_is_held};
 use super::link_routes::{listeners, route};
@@ -11,11 +13,13 @@ use super::raw::{File, RawAct, RawComponent, RawFence, RawInstance, RawProbe, Ra
 use super::references::{dependencies, standby_owners, witness_rules};
 use super::routes::NOWHERE;
 use super::rules;
+use super::switches;
 use crate::action::Service;
 use crate::component::{Component, Instance, Witness, WitnessRule};
 use crate::finding::Span;
 use crate::policy::SiteGuards;
 use crate::probe::{Address, Probe, ProbeKind, ProbeTiming, Watches};
+use crate::strategy::Rung;
 use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 
 /// Where the nouns of a plan stand in its file.
@@ -43,6 +47,9 @@ pub(crate) struct Linked {
 pub(super) struct Parts {
     pub(super) services: Vec<Option<Service>>,
     pub(super) activate: Vec<Vec<RawAct>>,
+    pub(super) demote: Vec<Vec<RawAct>>,
+    /// How long a switchover's catching up and verifying may take, by component.
+    pub(super) switch_times: Vec<(Duration, Duration)>,
     pub(super) names: Vec<At<String>>,
     pub(super) fences: Vec<Option<(RawFence, Span)>>,
     pub(super) route_places: Vec<Span>,
@@ -90,6 +97,7 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     for (at, raw) in std::mem::take(&mut file.witnesses).into_iter().enumerate() {
         witness(&mut plan, WitnessIx(index(at)), raw);
     }
+    controls::link(cx, &mut plan, &parts, std::mem::take(&mut file.controls), &ladders);
     let instances: HashMap<String, InstanceIx> =
         plan.instances.iter().enumerate().map(|(at, it)| (it.name.clone(), InstanceIx(index(at)))).collect();
     dependencies(cx, &mut plan, &depends);
@@ -116,7 +124,10 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     };
     for (at, ladder) in ladders.into_iter().enumerate() {
         let component = ComponentIx(index(at));
-        let rungs = ladder.iter().map(|rung| plays::rung(cx, &plan, &parts, &instances, component, rung)).collect();
+        let rungs: Vec<Rung> =
+            ladder.iter().map(|rung| plays::rung(cx, &plan, &parts, &instances, component, rung)).collect();
+        let switches = switches::switches(cx, &plan, &parts, component, &ladder, &rungs);
+        plan.components[at].switches = switches;
         plan.components[at].ladder = rungs;
     }
     Linked { plan, places }
@@ -153,6 +164,7 @@ fn skeleton(file: &mut File) -> Plan {
         instances: Vec::new(),
         probes: Vec::new(),
         witnesses: Vec::new(),
+        controls: Vec::new(),
         routes: Vec::new(),
         notifications: Vec::new(),
         escalation: Vec::new(),
@@ -203,7 +215,10 @@ fn component(
         routes: Vec::new(),
         rejoin: raw.rejoin,
         backups: raw.backups,
+        switches: Vec::new(),
+        failback: raw.failback,
     });
+    parts.switch_times.push((raw.catch_up, raw.switch_verify));
     Waiting { ladder: raw.ladder, witnesses: raw.witnesses, depends_on: raw.depends_on }
 }
 
@@ -235,6 +250,7 @@ fn instance(plan: &mut Plan, parts: &mut Parts, component: ComponentIx, raw: Raw
     });
     parts.services.push(raw.service);
     parts.activate.push(raw.activate);
+    parts.demote.push(raw.demote);
     parts.names.push(raw.name);
     ix
 }

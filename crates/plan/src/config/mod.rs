@@ -8,6 +8,7 @@
 
 mod actions;
 mod components;
+mod controls;
 mod effective;
 mod expression;
 mod fields;
@@ -29,6 +30,7 @@ pub(crate) mod scalar;
 mod schema;
 mod source;
 mod suggest;
+mod switches;
 mod syntax;
 mod top;
 mod tree;

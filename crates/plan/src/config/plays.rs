@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::controls::control_of;
 use super::fields::{At, Cx};
 use super::link::Parts;
 use super::link_operation::{needs, role_is_held};
-use super::raw::{ActKind, RawFence, RawHow, RawRun, RawRung, RawUndo};
+use super::raw::{ActKind, RawAct, RawFence, RawHow, RawRun, RawRung, RawUndo};
 use super::references::unknown;
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::finding::{Code, Finding, Span};
@@ -19,12 +20,12 @@ use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 /// For acknowledgements, at least.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-struct Compiler<'a> {
-    cx: &'a Cx<'a>,
-    plan: &'a Plan,
-    parts: &'a Parts,
-    component: ComponentIx,
-    rung: &'a RawRung,
+pub(super) struct Compiler<'a> {
+    pub(super) cx: &'a Cx<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) parts: &'a Parts,
+    pub(super) component: ComponentIx,
+    pub(super) rung: &'a RawRung,
 }
 
 /// One rung with all its plays.
@@ -54,7 +55,7 @@ impl Compiler<'_> {
         &self.plan.component(self.component).instances
     }
 
-    fn name(&self, ix: InstanceIx) -> &At<String> {
+    pub(super) fn name(&self, ix: InstanceIx) -> &At<String> {
         &self.parts.names[ix.index()]
     }
 
@@ -70,6 +71,7 @@ impl Compiler<'_> {
                 kind: StepKind::Act { on: *ix, action },
                 timeout,
                 attempts,
+                control: None,
                 back_off,
                 undo: None,
                 needs: Vec::new(),
@@ -109,6 +111,7 @@ impl Compiler<'_> {
                 kind: StepKind::Act { on: ix, action: action.clone() },
                 timeout: run.timeout,
                 attempts: 1,
+                control: control_of(self.plan, run.plane, &run.whose, ix),
                 back_off: None,
                 undo: run.undo.as_ref().and_then(|it| self.undo(ix, it)),
                 needs: needs.clone(),
@@ -243,6 +246,7 @@ impl Compiler<'_> {
                         back_off: None,
                         undo: None,
                         idempotent: true,
+                        control: None,
                         needs: Vec::new(),
                         stage: 0,
                     })
@@ -276,7 +280,7 @@ impl Compiler<'_> {
 
     /// A step that the traffic processes must acknowledge. It is given far more than they are allowed: past the allowance
     /// the bound is gone, but a slow disk is no reason to give up.
-    fn routing_step(&self, name: String, kind: StepKind) -> Step {
+    pub(super) fn routing_step(&self, name: String, kind: StepKind) -> Step {
         let timeout = (self.plan.allowances.route_apply * 10).max(PATIENCE);
         Step {
             name,
@@ -284,18 +288,24 @@ impl Compiler<'_> {
             plane: Plane::Local,
             timeout,
             attempts: 2,
+            idempotent: true,
+            control: None,
             back_off: None,
             undo: None,
-            idempotent: true,
             needs: Vec::new(),
             stage: 0,
         }
     }
 
     fn activate(&self, to: InstanceIx, steps: &mut Vec<Step>) {
+        self.acts("activate", to, &self.parts.activate[to.index()], steps);
+    }
+
+    /// The owner's own actions on an instance, each a step.
+    pub(super) fn acts(&self, verb: &str, to: InstanceIx, acts: &[RawAct], steps: &mut Vec<Step>) {
         let name = &self.name(to).value;
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-        for (nth, act) in self.parts.activate[to.index()].iter().enumerate() {
+        for (nth, act) in acts.iter().enumerate() {
             let Some((kind, what)) = self.deed(to, act.at, &act.what) else { continue };
             let count = seen.entry(what.clone()).or_insert(0);
             *count += 1;
@@ -305,6 +315,7 @@ impl Compiler<'_> {
                 StepKind::CutTraffic { .. }
                 | StepKind::Stop { .. }
                 | StepKind::Manual { .. }
+                | StepKind::CatchUp { .. }
                 | StepKind::TakeOver { .. }
                 | StepKind::Verify { .. } => (Plane::Local, true),
             };
@@ -316,7 +327,8 @@ impl Compiler<'_> {
                 );
             }
             steps.push(Step {
-                name: format!("activate {name}: {what}{again}"),
+                name: format!("{verb} {name}: {what}{again}"),
+                control: control_of(self.plan, plane, &act.whose, to),
                 // Set apart from its neighbours by `in_turn`, unless it begins with the one before it.
                 stage: usize::from(act.with_previous.is_some() && nth > 0),
                 plane,
@@ -366,6 +378,7 @@ impl Compiler<'_> {
             StepKind::CutTraffic { .. }
             | StepKind::Stop { .. }
             | StepKind::Manual { .. }
+            | StepKind::CatchUp { .. }
             | StepKind::TakeOver { .. }
             | StepKind::Verify { .. } => None,
         }
@@ -404,7 +417,7 @@ impl Compiler<'_> {
 
     /// Asked through the routes. Where those say little (a shared route may answer from another target, our proxy accepts
     /// before it knows its target) or nothing, the instance is asked too.
-    fn verify_probes(&self, to: InstanceIx) -> Vec<ProbeIx> {
+    pub(super) fn verify_probes(&self, to: InstanceIx) -> Vec<ProbeIx> {
         let mut probes = Vec::new();
         let mut enough = false;
         for ix in &self.plan.component(self.component).routes {
@@ -428,7 +441,7 @@ impl Compiler<'_> {
 }
 
 impl StepKind {
-    fn into_step(self, timeout: Duration) -> Step {
+    pub(super) fn into_step(self, timeout: Duration) -> Step {
         Step {
             name: "verify".to_owned(),
             kind: self,
@@ -438,6 +451,7 @@ impl StepKind {
             back_off: None,
             undo: None,
             idempotent: true,
+            control: None,
             needs: Vec::new(),
             stage: 0,
         }
@@ -445,7 +459,7 @@ impl StepKind {
 }
 
 /// Each step in a stage of its own, unless its stage says 1: then it begins with the one before it.
-fn in_turn(mut steps: Vec<Step>) -> Vec<Step> {
+pub(super) fn in_turn(mut steps: Vec<Step>) -> Vec<Step> {
     let mut stage = 0;
     for (nth, step) in steps.iter_mut().enumerate() {
         let together = step.stage > 0;

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::controls::{RawControl, RawWhere};
 use super::fields::At;
 use super::rules::RawRule;
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::agents::{Agent, Coordination};
 use crate::backup::Backup;
-use crate::component::{ComponentKind, Constraint, Criticality, Objectives, Rejoin, Temperature};
+use crate::component::{ComponentKind, Constraint, Criticality, Failback, Objectives, Rejoin, Temperature};
 use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::Span;
@@ -35,6 +36,7 @@ pub(crate) struct File {
     pub(crate) standbys: Vec<RawInstance>,
     pub(crate) witnesses: Vec<RawWitness>,
     pub(crate) routes: Vec<RawRoute>,
+    pub(crate) controls: Vec<RawControl>,
     pub(crate) notifications: Vec<RawChannel>,
     pub(crate) escalation: Vec<RawEscalation>,
     pub(crate) quiet: Vec<QuietTime>,
@@ -65,6 +67,7 @@ pub(crate) struct RawInstance {
     pub(crate) probes: Vec<RawProbe>,
     pub(crate) down_when: usize,
     pub(crate) activate: Vec<RawAct>,
+    pub(crate) demote: Vec<RawAct>,
     pub(crate) shares: Vec<SharedPart>,
     pub(crate) capacity: u32,
 }
@@ -79,6 +82,7 @@ pub(crate) struct RawAct {
     /// Where it says that it begins with the one before it.
     pub(crate) with_previous: Option<Span>,
     pub(crate) needs: Vec<At<String>>,
+    pub(crate) whose: RawWhere,
 }
 
 pub(crate) enum ActKind {
@@ -108,6 +112,9 @@ pub(crate) struct RawComponent {
     pub(crate) depends_on: Vec<At<String>>,
     pub(crate) witnesses: Option<RawWitnessRule>,
     pub(crate) rejoin: Rejoin,
+    pub(crate) catch_up: Duration,
+    pub(crate) switch_verify: Duration,
+    pub(crate) failback: Failback,
     pub(crate) guards: Guards,
     /// Where its approval names a role.
     pub(crate) approval_role: Option<Span>,
@@ -141,6 +148,7 @@ pub(crate) struct RawRun {
     pub(crate) plane: Plane,
     pub(crate) idempotent: bool,
     pub(crate) needs: Vec<At<String>>,
+    pub(crate) whose: RawWhere,
     pub(crate) undo: Option<RawUndo>,
 }
 

@@ -1,6 +1,7 @@
 //! Lowering the file as a whole.
 
 use super::components::{component, location, standby, witness};
+use super::controls;
 use super::fields::{self, At, Cx, Fields, items, named};
 use super::grammar::{ALLOWANCES, Kind, PLAN, SITE, TRAFFIC, VARIABLE};
 use super::notifications::{self, notification};
@@ -65,6 +66,9 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
         standbys: section(&mut fields, "standbys").iter().map(|it| standby(cx, it)).collect(),
         witnesses: section(&mut fields, "witnesses").iter().map(|it| witness(cx, it)).collect(),
         routes: section(&mut fields, "routes").iter().map(|it| route(cx, it)).collect(),
+        controls: (section(&mut fields, "control_planes").iter())
+            .map(|it| controls::control(cx, it, &site.location.region))
+            .collect(),
         prepared: operation::prepared(
             cx,
             section(&mut fields, "credentials"),

@@ -36,6 +36,7 @@ impl<'r> Deed<'r> {
             | StepKind::Stop { .. }
             | StepKind::Manual { .. }
             | StepKind::TakeOver { .. }
+            | StepKind::CatchUp { .. }
             | StepKind::Verify { .. } => None,
         });
         Some(Deed { strategy: rung.strategy, to: play.to, backup: rung.backup, commands: commands.collect() })
@@ -104,6 +105,7 @@ pub(super) fn hands(plan: &Plan, component: ComponentIx, places: &Places, findin
         | StepKind::Manual { .. }
         | StepKind::CutTraffic { .. }
         | StepKind::TakeOver { .. }
+        | StepKind::CatchUp { .. }
         | StepKind::Verify { .. } => None,
     });
     let mut found = BTreeMap::new();

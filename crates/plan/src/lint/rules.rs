@@ -52,7 +52,7 @@ fn named_instance(reading: &Reading<'_>, term: &Term) -> Option<InstanceIx> {
         }
         Measure::Latency { probe, .. } => match reading.plan.probe(*probe).watches {
             Watches::Instance(ix) => Some(ix),
-            Watches::Witness(_) | Watches::Route(_) => None,
+            Watches::Control(_) | Watches::Witness(_) | Watches::Route(_) => None,
         },
         Measure::Health(Subject::Component(_) | Subject::Witness(_))
         | Measure::Age { of: Subject::Component(_) | Subject::Witness(_), .. }

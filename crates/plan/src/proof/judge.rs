@@ -370,6 +370,7 @@ impl<'a> Judge<'a> {
             StepKind::Stop { .. }
             | StepKind::Act { .. }
             | StepKind::Manual { .. }
+            | StepKind::CatchUp { .. }
             | StepKind::CutTraffic { .. }
             | StepKind::TakeOver { .. } => {}
         }
@@ -663,6 +664,7 @@ impl<'a> Judge<'a> {
             StepKind::Manual { on_expiry: OnExpiry::Fail, .. } => once(RestsOn::Person(at)),
             StepKind::Manual { on_expiry: OnExpiry::Proceed, .. }
             | StepKind::CutTraffic { .. }
+            | StepKind::CatchUp { .. }
             | StepKind::TakeOver { .. } => {}
             StepKind::Verify { probes } if without_dns => {
                 let homes = &self.plan.instance(self.home).probes;
@@ -711,6 +713,7 @@ fn service_of(step: &Step) -> Option<(InstanceIx, &Service)> {
         StepKind::Act { on, action: Action::Service { service, .. } } => Some((*on, service)),
         StepKind::Act { .. }
         | StepKind::Manual { .. }
+        | StepKind::CatchUp { .. }
         | StepKind::CutTraffic { .. }
         | StepKind::TakeOver { .. }
         | StepKind::Verify { .. } => None,
@@ -727,9 +730,11 @@ fn runs_a_command(step: &Step) -> bool {
             Action::Command { .. } => true,
             Action::TriggerFile { .. } | Action::Webhook { .. } => false,
         },
-        StepKind::Manual { .. } | StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => {
-            false
-        }
+        StepKind::Manual { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::CutTraffic { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::Verify { .. } => false,
     }
 }
 

@@ -266,9 +266,11 @@ fn host_of(plan: &Plan, at: StepAt) -> &str {
     let on = match &at.of(plan).kind {
         StepKind::Stop { from, .. } => *from,
         StepKind::Act { on, .. } => *on,
-        StepKind::CutTraffic { .. } | StepKind::Manual { .. } | StepKind::TakeOver { .. } | StepKind::Verify { .. } => {
-            at.from
-        }
+        StepKind::CutTraffic { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::Manual { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::Verify { .. } => at.from,
     };
     plan.instance(on).location.host.as_deref().unwrap_or("its host")
 }

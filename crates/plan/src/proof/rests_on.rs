@@ -129,6 +129,7 @@ impl RestsOn {
                 StepKind::Stop { from, .. } => Some(&plan.instance(*from).location),
                 StepKind::CutTraffic { .. }
                 | StepKind::Manual { .. }
+                | StepKind::CatchUp { .. }
                 | StepKind::TakeOver { .. }
                 | StepKind::Verify { .. } => None,
             },
@@ -181,6 +182,7 @@ impl fmt::Display for Said<'_, RestsOn> {
                 StepKind::Act { .. }
                 | StepKind::CutTraffic { .. }
                 | StepKind::Manual { .. }
+                | StepKind::CatchUp { .. }
                 | StepKind::TakeOver { .. }
                 | StepKind::Verify { .. } => f.write_str(&at.of(plan).name),
             },
@@ -190,6 +192,7 @@ impl fmt::Display for Said<'_, RestsOn> {
                 }
                 StepKind::Act { .. }
                 | StepKind::Stop { .. }
+                | StepKind::CatchUp { .. }
                 | StepKind::CutTraffic { .. }
                 | StepKind::TakeOver { .. }
                 | StepKind::Verify { .. } => f.write_str(&at.of(plan).name),

@@ -190,6 +190,7 @@ impl Judge<'_> {
         match &step.kind {
             StepKind::Stop { .. } | StepKind::Act { .. } => self.one_attempt(step) * step.attempts + waits(step),
             StepKind::Manual { .. }
+            | StepKind::CatchUp { .. }
             | StepKind::CutTraffic { .. }
             | StepKind::TakeOver { .. }
             | StepKind::Verify { .. } => self.one_attempt(step),
@@ -201,7 +202,7 @@ impl Judge<'_> {
         match &step.kind {
             StepKind::TakeOver { routes, .. } if routes.is_empty() => allowed.journal_sync,
             StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => allowed.journal_sync + allowed.route_apply,
-            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::Manual { .. } => {
+            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::CatchUp { .. } | StepKind::Manual { .. } => {
                 allowed.journal_sync + step.timeout
             }
             StepKind::Verify { probes } => self.verify_time(probes),
@@ -224,7 +225,7 @@ impl Judge<'_> {
             StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Manual { .. } => {
                 return self.one_attempt(step);
             }
-            StepKind::Verify { .. } => return step.timeout,
+            StepKind::Verify { .. } | StepKind::CatchUp { .. } => return step.timeout,
         };
         let attempt = self.one_attempt(step) + self.look_again(on) + self.witnesses_beyond_doubt();
         attempt * step.attempts + waits(step)
@@ -263,6 +264,7 @@ impl Judge<'_> {
             | StepKind::TakeOver { .. }
             | StepKind::Stop { .. }
             | StepKind::Manual { .. }
+            | StepKind::CatchUp { .. }
             | StepKind::Act { .. } => self.one_attempt(it).max(self.undo_time(it)),
         };
         play.steps.iter().map(longest).max().unwrap_or_default()

@@ -27,6 +27,7 @@ impl Telling<'_> {
     pub(super) fn step(&self, at: usize) -> StepWalk {
         let step = &self.play.steps[at];
         let mut needs = self.needs(&step.kind);
+        needs.extend(step.control.map(|it| need("control plane", self.plan.control(it).label())));
         needs.extend(step.needs.iter().map(|it| self.prepared(*it)));
         StepWalk {
             number: at + 1,
@@ -67,6 +68,9 @@ impl Telling<'_> {
             }
             StepKind::Stop { from, service } => self.of_service(*from, ServiceOp::Kill, service),
             StepKind::Act { on, action } => self.of_action(*on, action),
+            StepKind::CatchUp { to, .. } => {
+                vec![need("lag", format!("{} says that it lags 0s, asked after the cut", self.placed(*to)))]
+            }
             StepKind::Manual { role, .. } => {
                 let who = role.as_ref().map_or("anyone who may speak to the agent".to_owned(), |role| {
                     let has = |it: &&crate::policy::Person| it.roles.contains(role);
@@ -183,7 +187,7 @@ impl Telling<'_> {
                 };
                 vec![format!("a person does this: {ask}"), else_what.to_owned()]
             }
-            StepKind::Verify { .. } => vec!["nothing".to_owned()],
+            StepKind::CatchUp { .. } | StepKind::Verify { .. } => vec!["nothing".to_owned()],
         }
     }
 
@@ -233,6 +237,7 @@ impl Telling<'_> {
             StepKind::Act { on, .. } => *on,
             StepKind::CutTraffic { .. }
             | StepKind::Stop { .. }
+            | StepKind::CatchUp { .. }
             | StepKind::Manual { .. }
             | StepKind::TakeOver { .. }
             | StepKind::Verify { .. } => self.bound,
@@ -286,7 +291,7 @@ impl Telling<'_> {
                 undo("person", how)
             }
             StepKind::Manual { .. } => undo("person", "not by itself".to_owned()),
-            StepKind::Verify { .. } => undo("nothing", "nothing to take back".to_owned()),
+            StepKind::CatchUp { .. } | StepKind::Verify { .. } => undo("nothing", "nothing to take back".to_owned()),
         }
     }
 }
@@ -297,6 +302,7 @@ const fn kind(kind: &StepKind) -> &'static str {
         StepKind::Stop { .. } => "stop",
         StepKind::Act { .. } => "act",
         StepKind::TakeOver { .. } => "take_over",
+        StepKind::CatchUp { .. } => "catch_up",
         StepKind::Manual { .. } => "manual",
         StepKind::Verify { .. } => "verify",
     }

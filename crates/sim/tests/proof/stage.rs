@@ -281,7 +281,7 @@ impl Stage<'_> {
         let by_rung = |it: &&mainstay_engine::state::Recovery| {
             it.status == RecoveryStatus::RecoveryCompleted
                 && match it.completion {
-                    Some(Completion::ByRung { .. }) => true,
+                    Some(Completion::ByRung { .. } | Completion::Switched { .. }) => true,
                     Some(Completion::ByItself) => it.irreversible,
                     None => false,
                 }

@@ -294,7 +294,7 @@ impl Check<'_> {
                 );
                 None
             }
-            Watches::Instance(_) | Watches::Witness(_) if !probe.kind.reports_latency() => {
+            Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) if !probe.kind.reports_latency() => {
                 self.ink.report(
                     finding(format!("probe `{}` has no latency", probe.name))
                         .label(format!("`{}` asks nobody who could be slow", probe.kind.word()))
@@ -302,7 +302,7 @@ impl Check<'_> {
                 );
                 None
             }
-            Watches::Instance(_) | Watches::Witness(_) => Some(ix),
+            Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) => Some(ix),
         }
     }
 

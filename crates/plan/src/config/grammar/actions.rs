@@ -56,6 +56,14 @@ static TRIES: [Field; 6] = [
     field("needs", Kind::Refs("credential or cache entry"), "what must be prepared for it").such_as("[promote-key]"),
 ];
 
+/// Which control plane an action needs.
+pub(super) static CONTROL_OF: [Field; 2] = [
+    field("service", Kind::Name, "whose plane that is; what is named alike is known to be down together")
+        .such_as("ec2"),
+    field("region", Kind::Text, "the region that this plane is run from")
+        .derived("the instance's, or the site's for a plane that is not regional"),
+];
+
 const WITH_PREVIOUS: Field =
     field("with_previous", Kind::Flag, "whether it begins together with the one before it, and not after it")
         .or("false");
@@ -142,7 +150,7 @@ static SERVICE_ACTION: Shape = Shape {
 static COMMAND: Shape = Shape {
     name: "command action",
     doc: "done when the command exits with 0",
-    fields: &[&COMMAND_FIELDS, &TRIES],
+    fields: &[&COMMAND_FIELDS, &CONTROL_OF, &TRIES],
     rules: &[],
 };
 
@@ -168,7 +176,7 @@ static TRIGGER_FIELDS: [Field; 2] = [
 static WEBHOOK: Shape = Shape {
     name: "webhook",
     doc: "done when the answer is 200 to 299",
-    fields: &[&WEBHOOK_FIELDS, &TRIES],
+    fields: &[&WEBHOOK_FIELDS, &CONTROL_OF, &TRIES],
     rules: &[],
 };
 

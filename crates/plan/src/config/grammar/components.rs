@@ -1,5 +1,6 @@
 //! Components, standbys, witnesses: what is watched and recovered.
 
+use super::actions::CONTROL_OF;
 use super::{
     ACTION, Behind, Choice, Field, Kind, LOCATION, PROBE, RETRY, SERVICE, Shape, UNDO, Variant, field, variant, words,
 };
@@ -17,7 +18,7 @@ pub(crate) static COMPONENT: Shape = Shape {
 static COMPONENT_WHAT: [Field; 1] = [field("type", Kind::Word(words!(ComponentKind)), "what it is").needed("database")];
 
 /// What a component's own instance and a standby have in common.
-static INSTANCE: [Field; 7] = [
+static INSTANCE: [Field; 8] = [
     field("location", Kind::Map(&LOCATION), "where it lives").needed("{ region: berlin, zone: hall-2, host: db-1 }"),
     field("probes", Kind::Many(&PROBE), "how it is watched; at least one")
         .needed("[{ tcp: { address: \"10.0.1.10:5432\" } }]"),
@@ -25,6 +26,12 @@ static INSTANCE: [Field; 7] = [
     field("service", Kind::Map(&SERVICE), "how it is started and stopped").such_as("{ unit: postgresql.service }"),
     field("activate", Kind::Many(&ACTION), "what makes this instance the active one when it takes over")
         .such_as("[{ command: { run: [/usr/local/bin/promote], idempotent: true } }]"),
+    field(
+        "demote",
+        Kind::Many(&ACTION),
+        "what makes this instance a standby when it hands over in a planned switchover",
+    )
+    .such_as("[{ command: { run: [/usr/local/bin/demote], idempotent: true } }]"),
     field(
         "shares",
         Kind::Many(&SHARED),
@@ -34,7 +41,7 @@ static INSTANCE: [Field; 7] = [
     field("capacity", Kind::Number(0, 1_000_000), "how much of a zone's capacity it takes while it is active").or("1"),
 ];
 
-static COMPONENT_OWN: [Field; 9] = [
+static COMPONENT_OWN: [Field; 11] = [
     field("constraint", Kind::Map(&CONSTRAINT), "why it can't be spread over locations")
         .such_as("{ reason: the licence is bound to one host, kind: technical }"),
     field(
@@ -51,6 +58,8 @@ static COMPONENT_OWN: [Field; 9] = [
         .derived("one of the witnesses outside its zone"),
     field("rejoin", Kind::Word(words!(Rejoin)), "how an instance that was displaced becomes a standby again")
         .or("by_hand"),
+    field("switch", Kind::Map(&SWITCH), "how long the parts of a planned switchover may take").or("{}"),
+    field("failback", Kind::One(&FAILBACK), "whether it goes back to its own instance by itself").or("never"),
     field("guards", Kind::Map(&GUARDS), "what may hold its recovery back").or("{}"),
     field("backups", Kind::Named(&BACKUP), "series of backups of it"),
     field("recovery", Kind::Many(&STRATEGY), "its ladder: strategies, tried in this order")
@@ -121,6 +130,38 @@ static WITNESS_RULE_FIELDS: [Field; 2] = [
     field("need", Kind::Number(0, 1000), "how many must have answered").derived("1, or 0 where there is none to ask"),
     field("of", Kind::Refs("witness"), "whom to ask").derived("all witnesses outside its zone").such_as("[gateway]"),
 ];
+
+pub(crate) static SWITCH: Shape = Shape {
+    name: "switch",
+    doc: "a planned switchover: `mainstay switch`, `mainstay failback`",
+    fields: &[&SWITCH_FIELDS],
+    rules: &[],
+};
+
+static SWITCH_FIELDS: [Field; 2] = [
+    field(
+        "catch_up",
+        Kind::Positive,
+        "how long the new owner may take to be in step once traffic is cut; then it is undone",
+    )
+    .or("10s"),
+    field("verify_within", Kind::Positive, "how long the last step waits for a good answer from the client's side")
+        .or("10s"),
+];
+
+/// When a component goes back.
+pub(crate) static FAILBACK: Choice = Choice {
+    name: "failback",
+    doc: "whether a component goes back to the instance that it began with",
+    variants: &[Variant { word: "never", behind: Behind::Nothing }, variant("when_whole", &WHEN_WHOLE)],
+};
+
+static WHEN_WHOLE: Shape = Shape {
+    name: "when_whole",
+    doc: "as a planned switchover without data loss, once it is healthy, a standby, and in step",
+    fields: &[&[field("stable_for", Kind::Positive, "for how long it has been so").or("10m")]],
+    rules: &[],
+};
 
 pub(crate) static GUARDS: Shape = Shape {
     name: "guards",
@@ -261,7 +302,7 @@ static FAILOVER_FIELDS: [Field; 3] = [
 static RESTORE: Shape = Shape {
     name: "restore_from_backup",
     doc: "runs your command, which restores a backup, then verifies the same instance",
-    fields: &[&RESTORE_FIELDS, &RUN_FIELDS, &ONLY_IF, &VERIFY_LATER],
+    fields: &[&RESTORE_FIELDS, &RUN_FIELDS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
     rules: &[],
 };
 
@@ -271,14 +312,14 @@ static RESTORE_FIELDS: [Field; 1] =
 static REPLACE: Shape = Shape {
     name: "replace_instance",
     doc: "runs your command, which makes a new instance, then verifies it at the same address",
-    fields: &[&RUN_FIELDS, &ONLY_IF, &VERIFY_LATER],
+    fields: &[&RUN_FIELDS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
     rules: &[],
 };
 
 static SCALE_OUT: Shape = Shape {
     name: "scale_out",
     doc: "runs your command, which adds capacity, then verifies the same instance",
-    fields: &[&RUN_FIELDS, &ONLY_IF, &VERIFY_LATER],
+    fields: &[&RUN_FIELDS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
     rules: &[],
 };
 

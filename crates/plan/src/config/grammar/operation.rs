@@ -1,7 +1,8 @@
 //! Operation: guards of the site, rules, evacuations, drills, who is told, further agents, what is prepared.
 
-use super::{Field, Kind, LOCATION, MESSENGER, PLACE, Rule, Shape, field, words};
+use super::{Field, Kind, LOCATION, MESSENGER, PLACE, PROBE, Rule, Shape, field, words};
 use crate::agents::{AgentRole, Alone, StoreKind};
+use crate::config::controls::plane_words;
 use crate::drill::DrillKind;
 use crate::evacuation::Variant;
 use crate::notification::NoticeLevel;
@@ -49,6 +50,28 @@ static CACHE_FIELDS: [Field; 3] = [
     field("max_age", Kind::Positive, "the oldest that it should be; an older one is used in an emergency, and said")
         .needed("1h"),
     field("location", Kind::Map(&LOCATION), "where it lives").derived("with the agent"),
+];
+
+pub(crate) static CONTROL_PLANE: Shape = Shape {
+    name: "control plane",
+    doc: "what actions need beside hosts: rungs that need it are passed over while it is known to be down",
+    fields: &[&CONTROL_FIELDS],
+    rules: &[],
+};
+
+static CONTROL_FIELDS: [Field; 6] = [
+    field("service", Kind::Name, "whose plane it is, as actions name it").derived("its own name"),
+    field("region", Kind::Text, "the region that it is run from").derived("the site's"),
+    field("plane", Kind::Word(plane_words), "which plane of that service").or("regional_control"),
+    field("canary", Kind::One(&PROBE), "asked all the time: a small question that it answers only while it works")
+        .such_as("{ command: { run: [/usr/local/bin/describe-one], interval: 30s, timeout: 10s } }"),
+    field(
+        "opens_after",
+        Kind::Number(1, 1000),
+        "rungs in a row that have to fail on it before it counts as down; none does while its canary answers",
+    )
+    .or("2"),
+    field("retry_after", Kind::Positive, "how long it is left alone then, before one recovery tries it again").or("1m"),
 ];
 
 pub(crate) static SITE_GUARDS: Shape = Shape {

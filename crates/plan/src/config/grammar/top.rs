@@ -1,7 +1,8 @@
 //! The plan as a whole, and where it runs.
 
 use super::{
-    AGENT, CACHE_ENTRY, COORDINATION, DRILL, ESCALATION_STEP, EVACUATION, PERSON, QUIET, SITE_GUARDS, VARIABLE,
+    AGENT, CACHE_ENTRY, CONTROL_PLANE, COORDINATION, DRILL, ESCALATION_STEP, EVACUATION, PERSON, QUIET, SITE_GUARDS,
+    VARIABLE,
 };
 use super::{
     COMPONENT, CREDENTIAL, Field, Kind, NOTIFICATION, Presence, ROUTE, RULE, STANDBY, Shape, WITNESS, field, words,
@@ -29,7 +30,7 @@ static PLAN_OWN: [Field; 8] = [
 ];
 
 /// What an included file may hold, too.
-static SECTIONS: [Field; 17] = [
+static SECTIONS: [Field; 18] = [
     field("variables", Kind::Named(&VARIABLE), "what is taken from the environment, by name, and used as `${NAME}`"),
     field("components", Kind::Named(&COMPONENT), "what is bound to one location").needed("{ orders-db: { … } }"),
     field("standbys", Kind::Named(&STANDBY), "what can take over"),
@@ -37,6 +38,7 @@ static SECTIONS: [Field; 17] = [
     field("routes", Kind::Named(&ROUTE), "how clients reach a component"),
     field("credentials", Kind::Named(&CREDENTIAL), "what actions need to be let in"),
     field("cache", Kind::Named(&CACHE_ENTRY), "configuration copied from control planes while they work"),
+    field("control_planes", Kind::Named(&CONTROL_PLANE), "what actions need beside hosts, and how it is known to work"),
     field("guards", Kind::Map(&SITE_GUARDS), "what holds back recoveries of the whole site"),
     field("rules", Kind::Named(&RULE), "decision rules of your own"),
     field("evacuations", Kind::Named(&EVACUATION), "what is recovered together when a zone or a region is lost"),
@@ -61,7 +63,7 @@ static PART_OWN: [Field; 1] =
     [field("version", Kind::Version, "of this grammar; the including file's, if it is not said")];
 
 /// The sections, none of which must be in every file.
-static PART_SECTIONS: [Field; 17] = {
+static PART_SECTIONS: [Field; 18] = {
     let mut sections = SECTIONS;
     sections[1].presence = Presence::Optional;
     sections

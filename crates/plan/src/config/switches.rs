@@ -1,0 +1,111 @@
+//! Compiling planned switchovers: what a takeover does, with time for the new owner to catch up and for the old one to go in
+//! order, and the way back.
+
+use std::time::Duration;
+
+use super::fields::Cx;
+use super::link::Parts;
+use super::plays::{Compiler, in_turn};
+use super::raw::RawRung;
+use crate::action::{Action, Plane, Service, ServiceOp};
+use crate::component::Switch;
+use crate::strategy::{Play, Rung, Step, StepKind, Strategy};
+use crate::{ComponentIx, InstanceIx, Plan, RouteIx};
+
+/// Wherever one instance can take over from another, it can also be switched to.
+pub(super) fn switches(
+    cx: &Cx<'_>,
+    plan: &Plan,
+    parts: &Parts,
+    component: ComponentIx,
+    ladder: &[RawRung],
+    rungs: &[Rung],
+) -> Vec<Switch> {
+    let mut found: Vec<Switch> = Vec::new();
+    for (raw, rung) in ladder.iter().zip(rungs).filter(|it| it.1.strategy == Strategy::FailoverToStandby) {
+        let compiler = Compiler { cx, plan, parts, component, rung: raw };
+        for (from, takeover) in &rung.plays {
+            if !found.iter().any(|it| it.from == *from && it.play.to == takeover.to) {
+                found.push(compiler.switch(*from, takeover));
+            }
+        }
+    }
+    found
+}
+
+impl Compiler<'_> {
+    fn switch(&self, from: InstanceIx, takeover: &Play) -> Switch {
+        let to = takeover.to;
+        let (catch_up, verify_within) = self.parts.switch_times[self.component.index()];
+        let (mut steps, mut demotes, mut stopped) = (Vec::new(), false, None);
+        let first_act = takeover.steps.iter().position(|it| !matches!(it.kind, StepKind::CutTraffic { .. }));
+        for (at, step) in takeover.steps.iter().enumerate() {
+            if Some(at) == first_act {
+                if self.plan.instance(to).reports_lag {
+                    steps.push(self.catch_up(from, to, catch_up));
+                }
+                let before = steps.len();
+                self.acts("demote", from, &self.parts.demote[from.index()], &mut steps);
+                demotes |= steps.len() > before;
+            }
+            match &step.kind {
+                StepKind::Stop { service, .. } => {
+                    demotes = true;
+                    stopped = Some(service.clone());
+                    steps.push(service_step(from, self.name(from).value.as_str(), ServiceOp::Stop, service));
+                }
+                StepKind::Verify { .. } => steps.push(self.verified(to, verify_within)),
+                StepKind::CutTraffic { .. }
+                | StepKind::CatchUp { .. }
+                | StepKind::Manual { .. }
+                | StepKind::Act { .. }
+                | StepKind::TakeOver { .. } => {
+                    // As `in_turn` wants it: whether it begins with the one before it.
+                    let together = at > 0 && takeover.steps[at - 1].stage == step.stage;
+                    steps.push(Step { stage: usize::from(together), ..step.clone() });
+                }
+            }
+        }
+        let play = Play { steps: in_turn(steps), ..takeover.clone() };
+        Switch { from, play, back: self.back(from, takeover, stopped, verify_within), demotes }
+    }
+
+    fn verified(&self, to: InstanceIx, within: Duration) -> Step {
+        StepKind::Verify { probes: self.verify_probes(to) }.into_step(within)
+    }
+
+    fn catch_up(&self, from: InstanceIx, to: InstanceIx, within: Duration) -> Step {
+        let name = format!("wait until {} is in step", self.name(to).value);
+        Step { name, ..StepKind::CatchUp { to, from }.into_step(within) }
+    }
+
+    /// The old owner is made active again, and gets its clients back.
+    fn back(&self, from: InstanceIx, takeover: &Play, stopped: Option<Service>, verify_within: Duration) -> Play {
+        let mut steps = Vec::new();
+        let name = &self.name(from).value;
+        if let Some(service) = stopped {
+            steps.push(service_step(from, name, ServiceOp::Start, &service));
+        }
+        self.acts("activate", from, &self.parts.activate[from.index()], &mut steps);
+        let routes: Vec<RouteIx> = self.plan.component(self.component).routes.clone();
+        steps.push(self.routing_step(format!("give traffic back to {name}"), StepKind::TakeOver { to: from, routes }));
+        steps.push(self.verified(from, verify_within));
+        Play { to: from, steps: in_turn(steps), ..takeover.clone() }
+    }
+}
+
+/// How long a start or a stop may take beyond the grace that a service has.
+const SERVICE: Duration = Duration::from_secs(30);
+
+fn service_step(on: InstanceIx, name: &str, op: ServiceOp, service: &Service) -> Step {
+    let grace = match service {
+        Service::Declared { stop_grace, .. } => *stop_grace,
+        Service::Systemd { .. } => Duration::ZERO,
+    };
+    Step {
+        name: format!("{} {name}", op.word()),
+        plane: Plane::Local,
+        timeout: SERVICE + grace,
+        ..StepKind::Act { on, action: Action::Service { op, service: service.clone() } }.into_step(SERVICE)
+    }
+}
