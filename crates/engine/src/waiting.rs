@@ -326,7 +326,7 @@ impl WaitingOn {
             WaitingOn::RecoveryPaused { .. } => format!("mainstay resume {recovery}"),
             WaitingOn::Manual { .. } => format!("mainstay approve {recovery}"),
             WaitingOn::Retry { .. } => format!("mainstay retry {recovery}"),
-            WaitingOn::UndoFailed { .. } => format!("mainstay skip {recovery} --reason \"undone by hand\""),
+            WaitingOn::UndoFailed { .. } => format!("mainstay skip {recovery} --reason undone-by-hand"),
             WaitingOn::Observation { .. } | WaitingOn::Step { .. } => format!("mainstay abort {recovery}"),
         }
     }

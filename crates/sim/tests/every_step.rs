@@ -99,9 +99,8 @@ impl Story {
     fn steps(&self) -> Vec<(u64, String)> {
         let mut world = self.begin();
         world.run_for(self.patience());
-        let begun = |(seq, record): (u64, mainstay_engine::Record)| match record.body {
-            Body::StepStarted { name, .. } => Some((seq, name)),
-            _ => None,
+        let begun = |(seq, record): (u64, mainstay_engine::Record)| {
+            if let Body::StepStarted { name, .. } = record.body { Some((seq, name)) } else { None }
         };
         world.journal().into_iter().filter_map(begun).collect()
     }

@@ -122,6 +122,9 @@ fn step(it: &StepWalk, look: Look) -> String {
         let limits = if nth == 0 { format!("{:gap$}{}", "", look.paint(Tone::Dim, &limits)) } else { String::new() };
         out.push_str(&format!("      {number:<4}{}{limits}\n", look.paint(Tone::Strong, line)));
     }
+    if let Some(other) = it.together_with {
+        out.push_str(&labelled(look, 10, LABEL, "begins", &format!("together with step {other}")));
+    }
     let needs: Vec<String> = it.needs.iter().map(|it| it.what.clone()).collect();
     out.push_str(&several(look, 10, "needs", &needs));
     out.push_str(&several(look, 10, "changes", &it.changes));

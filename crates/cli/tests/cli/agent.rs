@@ -87,7 +87,7 @@ fn operators_are_heard() {
     let (dir, requests) = agent(200, json(&Accepted { seq: 57 }));
     let text = |it: &str| it.to_owned();
     let no_reason = || text("no reason given");
-    let orders: [(&[&str], Command); 8] = [
+    let orders: [(&[&str], Command); 14] = [
         (
             &["recover", "db", "--reason", "new disk"],
             Command::Recover { component: text("db"), reason: text("new disk") },
@@ -111,6 +111,25 @@ fn operators_are_heard() {
             Command::Pause { component: None, for_ns: 5_000_000_000, reason: text("update") },
         ),
         (&["resume"], Command::Resume { component: None }),
+        (
+            &["pause", "r7", "--reason", "let me look"],
+            Command::PauseRecovery { recovery: text("r7"), reason: text("let me look") },
+        ),
+        (&["resume", "r7"], Command::ResumeRecovery { recovery: text("r7") }),
+        (
+            &["skip", "r7", "--reason", "undone by hand"],
+            Command::Skip { recovery: text("r7"), reason: text("undone by hand") },
+        ),
+        (&["retry", "r7"], Command::Retry { recovery: text("r7"), reason: no_reason() }),
+        (
+            &["approve", "db", "--in-advance", "--for", "8h", "--reason", "on the ferry"],
+            Command::ApproveInAdvance {
+                component: text("db"),
+                for_ns: 28_800_000_000_000,
+                reason: text("on the ferry"),
+            },
+        ),
+        (&["approve", "db", "--revoke"], Command::Revoke { component: text("db") }),
         (&["adopt", "db-a"], Command::Adopt { instance: text("db-a"), reason: no_reason() }),
         (
             &["acknowledge", "n7", "--reason", "on my way"],

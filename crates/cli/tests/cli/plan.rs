@@ -58,7 +58,7 @@ fn no_step_is_left_out() {
                     for (step, number) in rung.plays[bound].steps.iter().zip(1..) {
                         let mark = if step.kind.is_irreversible() { "*" } else { " " };
                         // A long name goes on in the next line.
-                        let head = format!("      {number}{mark}  ");
+                        let head = format!("      {:<4}", format!("{number}{mark}"));
                         let begins = |it: &str| it.split("  ").next().is_some_and(|it| step.name.starts_with(it));
                         let there = lines.any(|it| it.strip_prefix(&head).is_some_and(begins));
                         assert!(there, "{head}{} is missing, or in the wrong order", step.name);

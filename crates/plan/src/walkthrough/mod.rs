@@ -154,6 +154,10 @@ pub struct StepWalk {
     pub undo: Undo,
     /// Whether it may be done again when it is not known whether it was done.
     pub idempotent: bool,
+    /// The step before, if they begin together.
+    pub together_with: Option<usize>,
+    /// How long it waits between attempts, where it does.
+    pub apart: Option<String>,
     /// What happens when that is not known.
     pub repeat: String,
     /// Whether it can't be taken back, so that witnesses, journal and instances are looked at once more before it.
@@ -213,7 +217,8 @@ impl StepWalk {
         let attempts = if self.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", self.attempts) };
         let repeatable = if self.idempotent { ", repeatable" } else { "" };
         let timeout = show_duration(Duration::from_millis(self.timeout_ms));
-        format!("{}, {timeout} × {attempts}{repeatable}", self.plane)
+        let apart = self.apart.as_ref().map(|it| format!(", {it} apart")).unwrap_or_default();
+        format!("{}, {timeout} × {attempts}{apart}{repeatable}", self.plane)
     }
 }
 
@@ -275,13 +280,18 @@ fn if_it_fails(plan: &Plan, component: &Component, bound: InstanceIx, nth: usize
         Some(rung) => format!("rung {} ({}) is next", nth + 2, rung.strategy.word()),
         None => "no rung is left: the recovery has failed".to_owned(),
     };
+    let undone = play.steps.iter().any(|it| it.undo.is_some());
     if play.to == bound {
-        return vec![format!("nothing is taken back; {next}")];
+        let back = if undone { "what has an undo is undone, the last step first" } else { "nothing is taken back" };
+        return vec![format!("{back}; {next}")];
     }
     let cut = play.steps.iter().any(|it| matches!(it.kind, StepKind::CutTraffic { .. }));
     let stopped = play.steps.iter().any(|it| matches!(it.kind, StepKind::Stop { .. }));
     let activates = play.steps.iter().any(|it| matches!(it.kind, StepKind::Act { .. }));
     let mut before = Vec::new();
+    if undone {
+        before.push("what has an undo is undone, the last step first".to_owned());
+    }
     if cut {
         before.push(format!("what was cut goes back to {from}"));
     }
@@ -289,10 +299,8 @@ fn if_it_fails(plan: &Plan, component: &Component, bound: InstanceIx, nth: usize
         before.push(format!("{from}, once stopped, stays stopped"));
     }
     if activates {
-        before.push(format!(
-            "{to}, once an activation step was done or may have been, is displaced {}",
-            until(component, to)
-        ));
+        let which = if undone { "an activation step without an undo" } else { "an activation step" };
+        before.push(format!("{to}, once {which} was done or may have been, is displaced {}", until(component, to)));
     }
     if before.is_empty() {
         before.push("nothing was changed".to_owned());

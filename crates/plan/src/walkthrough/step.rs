@@ -40,6 +40,8 @@ impl Telling<'_> {
             needs,
             changes: self.changes(&step.kind),
             undo: self.undone(step),
+            together_with: (at > 0 && self.play.steps[at - 1].stage == step.stage).then_some(at),
+            apart: step.back_off.map(|it| format!("{} to {}", show_duration(it.first), show_duration(it.at_most))),
             idempotent: step.idempotent,
             repeat: repeat(step),
             irreversible: step.kind.is_irreversible(),
