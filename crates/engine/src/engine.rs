@@ -471,8 +471,7 @@ impl Core {
         }
         self.agenda.extend(self.state.next_in_turn());
         if std::mem::take(&mut self.state.room_freed) {
-            self.agenda
-                .extend(self.state.open_recoveries().filter(|it| !it.evacuations.is_empty()).map(|it| it.component));
+            self.agenda.extend(self.state.short_of_room.iter().copied());
         }
         self.routes_dirty = true;
         seq
