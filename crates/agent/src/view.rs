@@ -44,7 +44,13 @@ fn component(engine: &Engine, ix: ComponentIx, can: Recoverable, now: Time) -> a
         instances: planned.instances.iter().map(|it| instance(engine, *it)).collect(),
         waiting,
         approved_in_advance: (lasting.advance.iter().filter(|(_, it)| it.until > now))
-            .map(|(by, it)| api::Pause { until_ns: it.until.as_nanos(), by: by.clone(), reason: it.reason.clone() })
+            .map(|(by, it)| api::Pause {
+                until_ns: it.until.as_nanos(),
+                by: by.clone(),
+                reason: it.reason.clone(),
+                since_ns: 0,
+                owner: None,
+            })
             .collect(),
         paused: lasting.paused.as_ref().filter(|it| it.until > now).map(pause),
         recoverable: match can {
