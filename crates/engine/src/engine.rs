@@ -454,8 +454,7 @@ impl Core {
         }
         self.dirty.extend(self.state.next_in_turn());
         if std::mem::take(&mut self.state.room_freed) {
-            self.dirty
-                .extend(self.state.open_recoveries().filter(|it| !it.evacuations.is_empty()).map(|it| it.component));
+            self.dirty.extend(&self.state.short_of_room);
         }
         self.routes_dirty = true;
         seq

@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_plan::component::Criticality;
-use mainstay_plan::{ComponentIx, InstanceIx, Plan};
+use mainstay_plan::location::Location;
+use mainstay_plan::{ComponentIx, DomainIx, InstanceIx, Plan, Topology};
 
 use crate::command::Override;
 use crate::state::{Recovery, State};
@@ -80,6 +81,8 @@ pub struct Queue {
     pub running: u32,
     /// Those that nothing holds back but their turn.
     pub ready: BTreeSet<(Rank, ComponentIx)>,
+    /// Those of them that were told to wait for it.
+    pub told: BTreeSet<(Rank, ComponentIx)>,
 }
 
 /// Where a component stands in its evacuations.
@@ -87,15 +90,21 @@ pub struct Queue {
 pub struct Seat {
     running: Vec<usize>,
     ready: Vec<(usize, Rank)>,
+    told: bool,
+    /// Whether it waits for room.
+    short: bool,
 }
 
-/// The evacuations that the recovery of what lived on `lost` belongs to, given what is lost: the one of the zone, and the one of
-/// the region that the first is part of.
-pub(crate) fn of(plan: &Plan, lost: (&str, Option<&str>), home: &mainstay_plan::location::Location) -> Vec<usize> {
+/// The evacuations that the recovery of what lived at `home` belongs to, given what is lost: the one of the zone (or of the
+/// region, where that is its only zone), and of a region its own and the one of the zone that is part of it.
+pub(crate) fn of(plan: &Plan, topology: &Topology, lost: DomainIx, home: &Location) -> Vec<usize> {
+    let is_whole = topology.is_whole_region(lost);
+    let lost = topology.domain(lost);
+    let lost = (lost.region.as_str(), lost.zone.as_deref());
     let find =
         |zone: Option<&str>| plan.evacuations.iter().position(|it| it.region == lost.0 && it.zone.as_deref() == zone);
     if lost.1.is_some() {
-        return find(lost.1).into_iter().collect();
+        return find(lost.1).or_else(|| find(None).filter(|_| is_whole)).into_iter().collect();
     }
     let (region, zone) = (find(None), home.zone.as_deref().and_then(|it| find(Some(it))));
     let is_part = |zone: &usize| region.is_none_or(|it| plan.evacuations[it].parts.contains(zone));
@@ -114,6 +123,7 @@ impl State {
             }
             for (at, rank) in &before.ready {
                 self.queues[*at].ready.remove(&(*rank, component));
+                self.queues[*at].told.remove(&(*rank, component));
                 self.queues_moved.insert(*at);
             }
             for at in &seat.running {
@@ -121,7 +131,16 @@ impl State {
             }
             for (at, rank) in &seat.ready {
                 self.queues[*at].ready.insert((*rank, component));
+                if seat.told {
+                    self.queues[*at].told.insert((*rank, component));
+                }
                 self.queues_moved.insert(*at);
+            }
+            if before.short {
+                self.short_of_room.remove(&component);
+            }
+            if seat.short {
+                self.short_of_room.insert(component);
             }
         }
         if seat != Seat::default() {
@@ -139,17 +158,21 @@ impl State {
         use crate::state::RecoveryStatus as S;
         let ready = || {
             let ranked = |it: &usize| (*it, self.orders.rank(&self.plan, *it, recovery.component));
-            Seat { running: Vec::new(), ready: recovery.evacuations.iter().map(ranked).collect() }
+            let told = matches!(recovery.held, Some((WaitingOn::Turn { .. }, _)));
+            Seat { ready: recovery.evacuations.iter().map(ranked).collect(), told, ..Seat::default() }
         };
-        let running = || Seat { running: recovery.evacuations.clone(), ready: Vec::new() };
+        let running = || Seat { running: recovery.evacuations.clone(), ..Seat::default() };
+        let short = |it: &WaitingOn| matches!(it, WaitingOn::NoRungPossible { overrules, .. } if overrules.contains(&Override::Capacity));
         match (recovery.status, &recovery.held) {
             (S::FailureDetected, None | Some((WaitingOn::Turn { .. } | WaitingOn::Correlation { .. }, _))) => ready(),
             (S::RecoveryInitiated | S::RecoveryInProgress, None | Some((WaitingOn::Observation { .. }, _))) => {
                 running()
             }
             // Who waits for something else holds nobody up.
-            (S::FailureDetected | S::RecoveryInitiated | S::RecoveryInProgress, Some(_))
-            | (S::RecoveryCompleted | S::RecoveryFailed, _) => Seat::default(),
+            (S::FailureDetected | S::RecoveryInitiated | S::RecoveryInProgress, Some((waiting, _))) => {
+                Seat { short: short(waiting), ..Seat::default() }
+            }
+            (S::RecoveryCompleted | S::RecoveryFailed, _) => Seat::default(),
         }
     }
 
@@ -158,7 +181,7 @@ impl State {
         let mut next = Vec::new();
         for at in std::mem::take(&mut self.queues_moved) {
             let free = self.plan.evacuations[at].at_once.saturating_sub(self.queues[at].running);
-            next.extend(self.queues[at].ready.iter().take(free as usize).map(|it| it.1));
+            next.extend(self.queues[at].told.iter().take(free as usize).map(|it| it.1));
         }
         next
     }
@@ -172,6 +195,9 @@ pub(crate) fn turn(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
     let waits = |at: &&usize| {
         let (planned, queue) = (&state.plan.evacuations[**at], &state.queues[**at]);
         let free = planned.at_once.saturating_sub(queue.running) as usize;
+        if queue.ready.len() < free {
+            return false;
+        }
         let own = (state.orders.rank(&state.plan, **at, recovery.component), recovery.component);
         queue.ready.iter().take(free).filter(|it| **it < own).count() >= free
     };

@@ -92,6 +92,8 @@ pub struct State {
     pub(crate) queues_moved: BTreeSet<usize>,
     /// Whether some zone has more room than before.
     pub(crate) room_freed: bool,
+    /// Components that wait for room in a zone.
+    pub(crate) short_of_room: BTreeSet<ComponentIx>,
     open: BTreeMap<RecoveryId, ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
@@ -340,6 +342,7 @@ impl State {
             seats: BTreeMap::new(),
             queues_moved: BTreeSet::new(),
             room_freed: false,
+            short_of_room: BTreeSet::new(),
             standings: vec![domains::Standing::default(); plan.instances.len()],
             topology,
             open: BTreeMap::new(),

@@ -371,6 +371,8 @@ codes! {
     PreconditionMoot "MS0543" Warning "a precondition that says nothing, or never holds"
         "a rung that is never tried looks like a recovery, and is none"
 
+    NeverTold "MS0550" Warning "an evacuation that never begins"
+        "its components are recovered one by one, in no order, and restarts are tried in a zone that is lost"
     RuleOfOne "MS0560" Warning "a rule about a component that looks at one instance"
         "after a takeover it still looks at the old instance, and accuses the new one"
     RuleIdle "MS0561" Warning "a rule from which nothing follows"

@@ -136,6 +136,12 @@ impl Topology {
         &self.domains[ix.index()]
     }
 
+    /// Whether a zone is all that its region has.
+    pub fn is_whole_region(&self, ix: DomainIx) -> bool {
+        let zone = self.domain(ix);
+        zone.parent.is_some_and(|it| self.domain(it).members.len() == zone.members.len())
+    }
+
     /// Where an instance lives.
     pub fn place(&self, instance: InstanceIx) -> Place {
         self.instances[instance.index()]

@@ -358,7 +358,7 @@ fn evacuation(lost: usize) -> String {
         parts.iter().filter(|it| it.hall() == lost && TEAMS[it.team].0 == "platform" && it.kind.short == "db");
     let first: Vec<String> = platform.map(Part::name).collect();
     let hall = HALLS[lost];
-    let mut text = format!("  {hall}:\n    of: {{ region: leipzig, zone: {hall} }}\n    at_once: 40\n");
+    let mut text = format!("  {hall}:\n    of: {{ region: leipzig, zone: {hall} }}\n    at_once: 200\n");
     let _ = writeln!(text, "    first: [{}]\n    capacity:", first.join(", "));
     for (left, name) in HALLS.iter().enumerate().filter(|(at, _)| *at != lost) {
         let there = |it: &&Part| it.hall() == left || (it.hall() == lost && it.next_hall() == left && !it.is_alone());

@@ -14,6 +14,10 @@ use crate::state::{LOCAL_PROCESS, State};
 pub(super) struct Seen {
     health: BTreeMap<String, (u64, String)>,
     witnesses: BTreeMap<String, (u64, String)>,
+    /// Rules that are true.
+    rules: BTreeMap<String, (u64, String)>,
+    /// By instance, what is wrong with it beside its health.
+    impaired: BTreeMap<(String, &'static str), (u64, String)>,
 }
 
 impl Seen {
@@ -22,6 +26,14 @@ impl Seen {
             self.health.insert(instance.clone(), (seq, says.to_owned()));
         } else if let Body::WitnessesAnswered { component, .. } = body {
             self.witnesses.insert(component.clone(), (seq, says.to_owned()));
+        } else if let Body::RuleFired { rule, .. } = body {
+            self.rules.insert(rule.clone(), (seq, says.to_owned()));
+        } else if let Body::RuleCleared { rule } = body {
+            self.rules.remove(rule);
+        } else if let Body::Impaired { instance, how, .. } = body {
+            self.impaired.insert((instance.clone(), how.word()), (seq, says.to_owned()));
+        } else if let Body::ImpairmentEnded { instance, how } = body {
+            self.impaired.remove(&(instance.clone(), how.word()));
         }
     }
 }
@@ -33,6 +45,13 @@ pub(super) fn of(state: &State, component: ComponentIx, seen: &Seen, teller: &Te
     let mut say = |about: &str, says: String| known.push(Known { about: about.to_owned(), says });
     if planned.witnesses.need > 0 {
         say("witnesses", witnesses(state, component, seen));
+    }
+    let names: Vec<&str> = planned.instances.iter().map(|it| state.plan.instance(*it).name.as_str()).collect();
+    for ((instance, _), (seq, told)) in seen.impaired.iter().filter(|it| names.contains(&it.0.0.as_str())) {
+        say(instance, format!("record {seq}: {told}"));
+    }
+    for (rule, (seq, told)) in &seen.rules {
+        say(&format!("rule {rule}"), format!("record {seq}: {told}"));
     }
     for on in &planned.depends_on {
         let other = &state.components[on.index()];

@@ -214,9 +214,8 @@ impl State {
         let bound = self.components[component.index()].bound;
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         let Some(incident) = recovery.incident.and_then(|it| self.incidents.get(&it)) else { return };
-        let lost = self.topology.domain(incident.domain);
         let home = &self.plan.instance(bound).location;
-        recovery.evacuations = evacuation::of(&self.plan, (&lost.region, lost.zone.as_deref()), home);
+        recovery.evacuations = evacuation::of(&self.plan, &self.topology, incident.domain, home);
     }
 
     pub(super) fn on_incident_ended(&mut self, id: IncidentId) {

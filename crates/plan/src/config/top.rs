@@ -99,7 +99,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
 }
 
 /// Sections that are checked and proved, and that the agent does not act on.
-const IDLE: [&str; 6] = ["evacuations", "drills", "guards", "agents", "coordination", "cache"];
+const IDLE: [&str; 5] = ["drills", "guards", "agents", "coordination", "cache"];
 
 /// The entries of a mapping from names to things.
 fn section<'a>(fields: &mut Fields<'a>, name: &'static str) -> &'a [Entry] {

@@ -10,6 +10,7 @@ use crate::config::scalar::show_duration;
 use crate::evacuation::Evacuation;
 use crate::finding::{Code, Finding};
 use crate::location::Location;
+use crate::topology::{Domain, DomainIx, Topology};
 
 const HELD_BACK: &str = "a guard against recoveries that nobody meant holds back those that were planned";
 
@@ -34,6 +35,7 @@ pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
         residents.all.push(component);
         residents.units += u64::from(original.capacity);
     }
+    let topology = Topology::of(reading.plan);
     let mut largest: Option<(&Evacuation, usize, usize)> = None;
     for evacuation in &reading.plan.evacuations {
         let lost: Vec<&Component> = zones
@@ -42,6 +44,7 @@ pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
             .flat_map(|(_, it)| it.all.iter().copied())
             .collect();
         room(reading, evacuation, &lost, &zones, findings);
+        findings.extend(never_told(reading, evacuation, &topology));
         let moving = lost.iter().filter(|it| goes_to(reading, evacuation, it).is_some()).count();
         if largest.is_none_or(|(_, most, _)| moving > most) {
             largest = Some((evacuation, moving, lost.len()));
@@ -112,6 +115,41 @@ fn room(
             .help(format!("make room there and say `units: {needed}`, or give some of them a standby in another zone")),
         );
     }
+}
+
+/// Whose loss can't be told from that of something smaller, or is never looked for.
+fn never_told(reading: &Reading<'_>, evacuation: &Evacuation, topology: &Topology) -> Option<Finding> {
+    let name = name_of(evacuation);
+    let domain = topology.named(&evacuation.region, evacuation.zone.as_deref()).map(|it| topology.domain(it));
+    let only_zone = |it: &Domain| {
+        let told = |it: &DomainIx| topology.is_whole_region(*it) && topology.domain(*it).is_told_apart;
+        it.parts.iter().any(told)
+    };
+    let site = &reading.plan.site.location;
+    let has_agent = site.region == evacuation.region && (evacuation.zone.is_none() || evacuation.zone == site.zone);
+    let (why, help) = if reading.plan.allowances.correlation.is_zero() {
+        ("`correlation: 0s` takes every failure for one of its own".to_owned(), "leave `correlation` out".to_owned())
+    } else if has_agent {
+        (format!("the agent lives in {name} and is lost with it"), format!("run the agent outside {name}"))
+    } else if domain.is_none_or(|it| !it.is_told_apart && !only_zone(it)) {
+        let two = if evacuation.zone.is_some() { "two hosts" } else { "two zones" };
+        (
+            format!("there are not {two} in it, so its loss looks like that of one"),
+            "drop the evacuation: each recovery begins by itself".to_owned(),
+        )
+    } else {
+        return None;
+    };
+    Some(
+        Finding::new(
+            Code::NeverTold,
+            reading.outline.at(&["evacuations", &evacuation.name]),
+            format!("nobody can tell that {name} is lost, so it is never evacuated"),
+        )
+        .label("never begun")
+        .reason(why)
+        .help(help),
+    )
 }
 
 fn storm_brake(reading: &Reading<'_>, evacuation: &Evacuation, moving: usize) -> Option<Finding> {

@@ -131,6 +131,7 @@ fn over_rto(name: &str, span: Span, failure: FailureDomain, recovery: &Recovery,
         "detect" => "shorten `interval`, `fast_interval` or `timeout` of its probes, or lower `fall`",
         "decide" => "shorten the witnesses' `timeout`",
         "dependencies" => "shorten the recovery of what it depends on, or drop a dependency that it can do without",
+        "turn" => "raise `at_once` of the evacuation",
         "earlier rungs" => "shorten `timeout` and `verify_within` of the rungs before, or try this one earlier",
         "fence" => {
             "lower the allowances `forced_stop` and `route_apply` to what is measured, or fence by `traffic_cut`"

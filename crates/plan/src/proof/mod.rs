@@ -16,6 +16,7 @@ mod rests_on;
 mod summary;
 mod text;
 mod times;
+mod turns;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -114,6 +115,8 @@ pub struct Bound {
     pub decide: Duration,
     /// Further, until what the component depends on is recovered.
     pub dependencies: Duration,
+    /// Further, until it is its turn in an evacuation.
+    pub turn: Duration,
     /// For rungs that are tried before and fail.
     pub earlier_rungs: Duration,
     /// Until the old owner can't act any more.
@@ -131,11 +134,12 @@ impl Bound {
     }
 
     /// Its parts with their names, in order.
-    pub fn parts(&self) -> [(&'static str, Duration); 7] {
+    pub fn parts(&self) -> [(&'static str, Duration); 8] {
         [
             ("detect", self.detect),
             ("decide", self.decide),
             ("dependencies", self.dependencies),
+            ("turn", self.turn),
             ("earlier rungs", self.earlier_rungs),
             ("fence", self.fence),
             ("act", self.act),

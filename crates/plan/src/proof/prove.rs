@@ -27,7 +27,9 @@ pub(super) fn all(plan: &Plan, conditions: &[Condition]) -> Vec<OfComponent> {
         let proved = prover.component(component, conditions);
         prover.done[component.index()] = Some(proved);
     }
-    prover.done.into_iter().flatten().collect()
+    let mut proved: Vec<OfComponent> = prover.done.into_iter().flatten().collect();
+    super::turns::add(plan, &prover.topology, conditions, &mut proved);
+    proved
 }
 
 /// Components in an order in which each follows all that it depends on. The plan has no circle: its compiler refuses one.
@@ -172,7 +174,7 @@ fn wait(recovery: &mut Recovery, until: std::time::Duration) {
 
 impl OfComponent {
     /// The place of a verdict that is there already, or is added.
-    fn intern(&mut self, verdict: Verdict) -> u8 {
+    pub(super) fn intern(&mut self, verdict: Verdict) -> u8 {
         let at = self.verdicts.iter().position(|it| *it == verdict).unwrap_or_else(|| {
             self.verdicts.push(verdict);
             self.verdicts.len() - 1

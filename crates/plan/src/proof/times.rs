@@ -250,6 +250,12 @@ impl Judge<'_> {
         step.undo.as_ref().map_or(Duration::ZERO, |it| self.plan.allowances.journal_sync + it.timeout)
     }
 
+    /// The time until every rung of the ladder has failed.
+    pub(super) fn whole_ladder(&self) -> Duration {
+        let plays = self.component.ladder.iter().map(|it| it.plays.values().map(|it| self.failing_play(it)).max());
+        plays.map(Option::unwrap_or_default).sum()
+    }
+
     /// The longest that one attempt at a step of it takes, whether it works or not.
     pub(super) fn longest_attempt(&self, play: &Play) -> Duration {
         let longest = |it: &Step| match &it.kind {
@@ -276,6 +282,7 @@ impl Judge<'_> {
             detect: self.detect(self.home),
             decide: self.decide(),
             dependencies: Duration::ZERO,
+            turn: Duration::ZERO,
             earlier_rungs: tried.time,
             fence: phase(Phase::Fence),
             act: phase(Phase::Act),

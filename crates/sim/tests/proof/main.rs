@@ -195,6 +195,25 @@ fn every_cell_of_every_example_is_what_happens() {
     tally.end();
 }
 
+/// A hall of five, one after the other.
+#[test]
+fn an_evacuation_keeps_its_bounds() {
+    let text = include_str!("../../../engine/tests/timelines/plans/hall.yaml");
+    let evacuation = "evacuations:\n  leave: { of: { region: berlin, zone: hall-1 }, at_once: 1 }\nstandbys:";
+    let plan = asked_nobody(compiled(&text.replace("standbys:", evacuation)));
+    let proof = Proof::of(&plan);
+    let mut tally = Tally::default();
+    for component in (0u32..).map(ComponentIx).take(plan.components.len()) {
+        let mut seen = Seen::new();
+        for condition in [Condition::None, Condition::AgentRestarts] {
+            let cell = proof.cell(component, FailureDomain::Zone, condition).expect("a cell");
+            tally.play(&mut seen, "hall", &proof, cell, &Luck::all(condition));
+        }
+    }
+    assert_eq!(tally.proved, tally.cells, "each of them is proved");
+    tally.end();
+}
+
 /// Of the five hundred one of each shape, each in a plan that is cut down to what it needs.
 #[test]
 fn cells_of_the_large_example_are_what_happens() {
