@@ -68,6 +68,13 @@ fn instance(engine: &Engine, ix: InstanceIx) -> api::Instance {
         health: health(engine, ix).to_owned(),
         location: planned.location.to_string(),
         probes: planned.probes.iter().map(|it| probe(engine, *it)).collect(),
+        impaired: (state.instances[ix.index()].impaired.iter())
+            .map(|(how, (since, evidence))| api::Impaired {
+                how: how.word().to_owned(),
+                since_ns: since.as_nanos(),
+                evidence: evidence.clone(),
+            })
+            .collect(),
     }
 }
 

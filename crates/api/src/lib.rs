@@ -282,6 +282,20 @@ pub struct Instance {
     pub location: String,
     /// Its probes.
     pub probes: Vec<Probe>,
+    /// How it is neither whole nor down.
+    #[serde(default)]
+    pub impaired: Vec<Impaired>,
+}
+
+/// How an instance is neither whole nor down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Impaired {
+    /// `slow`, `flapping`, `one_sided` or `replication`.
+    pub how: String,
+    /// Since when.
+    pub since_ns: Nanos,
+    /// What was seen.
+    pub evidence: String,
 }
 
 /// A probe and its last answer.

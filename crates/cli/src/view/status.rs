@@ -171,6 +171,11 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
             if let Some(waiting) = &it.waiting {
                 fact.push_str(&format!("; {} waits: {}", waiting.recovery, waiting.reason));
             }
+            for instance in &it.instances {
+                for impaired in &instance.impaired {
+                    fact.push_str(&format!("; {} is impaired ({})", instance.name, impaired.how));
+                }
+            }
             if let Recoverable::No { why } = &it.recoverable {
                 fact.push_str(&format!("; can't be recovered now: {why}"));
             }
@@ -277,6 +282,12 @@ fn below(it: &Component, now: u64, look: Look) -> String {
     for advance in &it.approved_in_advance {
         let end = format!("`mainstay approve {} --revoke` takes it back", it.name);
         line("approved", &format!("in advance {}; {end}", shown_pause(advance)));
+    }
+    for instance in &it.instances {
+        for impaired in &instance.impaired {
+            let since = age(now, impaired.since_ns);
+            line("impaired", &format!("{}: {} for {since}: {}", instance.name, impaired.how, impaired.evidence));
+        }
     }
     if let Some(pause) = &it.paused {
         line("paused", &format!("{}; `mainstay resume {}` ends it", shown_pause(pause), it.name));

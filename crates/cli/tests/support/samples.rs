@@ -67,6 +67,7 @@ fn database() -> Component {
         health: probe.health.clone(),
         location: format!("us-east-1/{zone}"),
         probes: vec![probe],
+        impaired: Vec::new(),
     };
     Component {
         name: "orders-db".to_owned(),
