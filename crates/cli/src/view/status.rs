@@ -311,7 +311,7 @@ fn below(it: &Component, now: u64, look: Look) -> String {
     }
     for advance in &it.approved_in_advance {
         let end = format!("`mainstay approve {} --revoke` takes it back", it.name);
-        line("approved", &format!("in advance {}; {end}", shown_pause(advance)));
+        line("approved", &format!("in advance {}; {end}", shown_pause(advance, now)));
     }
     for instance in &it.instances {
         for impaired in &instance.impaired {
