@@ -379,13 +379,14 @@ codes! {
         "it is watched, shown and told, and nothing is recovered"
     RuleOfUnknown "MS0562" Warning "a rule about what nobody knows anything of"
         "unknown is never down: an instance that could not be asked is not touched, whatever a rule says"
-    ControlUnused "MS0580" Warning "a control plane that nothing needs"
-        "its canary is asked all the time, and no recovery depends on the answer"
 
     OneSignal "MS0570" Note "one kind of signal moves something critical"
         "what deceives one kind of probe deceives it however often it is asked"
     VainRule "MS0571" Warning "a rule of a route that can't be kept"
         "a rule that always or never holds is not what was meant, and is found out when it counts"
+
+    ControlUnused "MS0580" Warning "a control plane that nothing needs"
+        "its canary is asked all the time, and no recovery depends on the answer"
 
     LeaseTooShort "MS0590" Error "a lease that is over before it is renewed"
         "an agent that was stopped must find that its lease is over before another agent gets it"
