@@ -8,6 +8,7 @@ mod control;
 mod domains;
 mod fired;
 mod fold;
+mod held;
 pub mod notices;
 mod recovery;
 mod site;

@@ -12,8 +12,8 @@ use super::control::Change;
 use super::notices::Draft;
 use super::switch::Started;
 use super::{
-    Advance, ComponentState, Drain, Fenced, HISTORY, Halt, MISFITS, Misfit, Observed, Pause, Progress, Recovery,
-    RecoveryStatus, RouteHold, State, StepAt, StepLog, StepProgress, UndoAt,
+    Advance, ComponentState, Drain, Fenced, HISTORY, MISFITS, Misfit, Observed, Pause, Progress, Recovery,
+    RecoveryStatus, State, StepAt, StepLog, StepProgress, UndoAt,
 };
 use crate::command::{Command, Override};
 use crate::lease::{Leadership, Role};
@@ -22,11 +22,6 @@ use crate::machine::{
 };
 use crate::outbox;
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
-use crate::route::rules::{Kept, Objection};
-use crate::waiting::WaitingOn;
-
-/// How many beginnings of one component are remembered: as many as the plan can limit.
-const REMEMBERED: usize = 1000;
 
 impl State {
     /// Folds a record in. Names that the plan does not know are passed over: they belong to a plan before.
@@ -289,32 +284,6 @@ impl State {
         }
     }
 
-    fn on_held(&mut self, at: Time, id: RecoveryId, waiting: &WaitingOn) {
-        self.moved(id, RecoveryInput::Held, |it| it.held = Some((waiting.clone(), at)));
-        let Some(recovery) = self.open_recovery(id) else { return };
-        let (ix, begins) = (recovery.component, recovery.status == RecoveryStatus::FailureDetected);
-        self.site.set_held(ix, begins);
-    }
-
-    fn on_initiated(&mut self, at: Time, id: RecoveryId) {
-        self.moved(id, RecoveryInput::Initiated, |it| it.held = None);
-        let Some(ix) = self.open.get(&id).copied() else { return };
-        self.site.set_held(ix, false);
-        let recovery = self.components[ix.index()].recovery.as_ref();
-        let incident = recovery.and_then(|it| it.incident);
-        // A planned move is no failure, and uses up nothing that failures need.
-        if recovery.is_some_and(|it| it.planned().is_some()) {
-            return;
-        }
-        self.site.begins(at, incident);
-        let component = &mut self.components[ix.index()];
-        component.unacknowledged = None;
-        if component.begun.len() == REMEMBERED {
-            component.begun.pop_front();
-        }
-        component.begun.push_back(at);
-    }
-
     fn with(&mut self, id: RecoveryId, change: impl FnOnce(&mut Recovery)) {
         let Some(ix) = self.open.get(&id) else { return };
         if let Some(found) = &mut self.components[ix.index()].recovery {
@@ -344,7 +313,7 @@ impl State {
     }
 
     /// Moves a step on. Whether it could come, as far as it is known: a step of another plan is nobody's.
-    fn step_moved(&mut self, step: StepRef, input: StepInput, to: StepAt) -> bool {
+    pub(super) fn step_moved(&mut self, step: StepRef, input: StepInput, to: StepAt) -> bool {
         let open = self.open.get(&step.recovery).and_then(|it| self.components[it.index()].recovery.as_mut());
         let moved = open.and_then(|it| it.step_mut(step.step)).map(|it| it.moved(input, to));
         let illegal = moved.and_then(Result::err);
@@ -741,14 +710,6 @@ impl State {
         }
     }
 
-    fn on_route_held(&mut self, at: Time, route: &str, targets: &[String], objection: &Objection) {
-        let Some(ix) = self.route(route) else { return };
-        let before = self.routing.held.get(&ix).filter(|it| it.kept.objection.rule() == objection.rule());
-        let since = before.map_or(at, |it| it.since);
-        let kept = Kept { objection: objection.clone(), targets: targets.to_vec() };
-        self.routing.held.insert(ix, RouteHold { kept, since });
-    }
-
     fn on_published(&mut self, at: Time, epoch: u64, targets: &[ReportedTarget]) {
         let first = self.routing.epoch == 0;
         let before = self.routing.targets.clone();
@@ -928,53 +889,6 @@ impl State {
         }
     }
 
-    /// A person has looked: what was counted against the component counts no more.
-    fn acknowledge(&mut self, ix: ComponentIx) {
-        let component = &mut self.components[ix.index()];
-        component.last_ended = None;
-        component.unacknowledged = None;
-        component.begun.clear();
-    }
-
-    /// Steps that may be done again are given up where they stand, and begun anew afterwards; what may be done only once is
-    /// waited for.
-    fn halt(&mut self, at: Time, reason: &str, by: &str) {
-        let given_up: Vec<(ComponentIx, StepRef, Vec<InstanceIx>)> = (self.open_recoveries())
-            .flat_map(|it| self.open_steps(it).map(|(at, step, stand)| (it.component, at, step, stand)))
-            .filter(|(.., step, stand)| step.idempotent && matches!(stand.at, StepAt::Running { .. }))
-            .map(|(ix, at, step, _)| (ix, at, touched(&step.kind)))
-            .collect();
-        for (ix, step, touched) in &given_up {
-            self.step_moved(*step, StepInput::InterruptedRepeatable, StepAt::Ready);
-            let Some(recovery) = &mut self.components[ix.index()].recovery else { continue };
-            if let Some(stand) = recovery.progress.as_mut().and_then(|it| it.steps.get_mut(step.step))
-                && let UndoAt::Registered { doubtful } = &mut stand.undo
-            {
-                *doubtful = true;
-            }
-            if let Some(log) = recovery.steps.iter_mut().rev().find(|it| it.step == *step) {
-                log.ended = Some((at, Ended::Unknown(format!("{by} stopped all action"))));
-                log.given_up = true;
-            }
-            for instance in touched {
-                self.doubt(at, *instance);
-            }
-        }
-        let given_up = given_up.into_iter().map(|it| it.1).collect();
-        self.site.halted = Some(Halt { by: by.to_owned(), reason: reason.to_owned(), since: at, given_up });
-    }
-
-    fn go_on(&mut self) {
-        self.site.halted = None;
-        for ix in self.open.values() {
-            if let Some(recovery) = &mut self.components[ix.index()].recovery
-                && matches!(recovery.held, Some((WaitingOn::Halted { .. }, _)))
-            {
-                recovery.held = None;
-            }
-        }
-    }
-
     /// The step that a person was asked to do, and the role that it takes to say that it is done.
     pub(crate) fn asked_by_hand(&self, recovery: &Recovery) -> Option<(StepRef, Option<String>)> {
         self.open_steps(recovery).find_map(|(at, step, stand)| match (&step.kind, &stand.at) {
@@ -1069,7 +983,7 @@ impl State {
 }
 
 /// The instances whose condition is in doubt when the outcome of such a step is unknown.
-fn touched(kind: &StepKind) -> Vec<InstanceIx> {
+pub(super) fn touched(kind: &StepKind) -> Vec<InstanceIx> {
     match kind {
         StepKind::Stop { from, .. } => vec![*from],
         StepKind::Act { on, .. } => vec![*on],
