@@ -43,6 +43,7 @@ pub mod sentence;
 pub mod state;
 pub mod status;
 pub mod switch;
+mod verification;
 pub mod waiting;
 
 pub use command::{Command, Override, Refusal};

@@ -18,10 +18,11 @@ use crate::effect::Effect;
 use crate::gray::{self, Pulse, Replica};
 use crate::lease::Role;
 use crate::machine::{Told, after};
-use crate::record::{Body, Ended, Evidence, StepRef};
+use crate::record::{Body, Ended, Evidence};
 use crate::scenario::{self, Question};
 use crate::state::{Observed, Recovery, State, StepAt};
 use crate::switch::NEARLY;
+use crate::verification::Verifications;
 
 /// What another agent saw longer ago than that says nothing about now.
 const PEERS_FRESH: Duration = Duration::from_secs(10);
@@ -64,7 +65,7 @@ pub struct Soft {
     /// What other agents said last, by instance and agent.
     peers: BTreeMap<(InstanceIx, String), (Health, Time)>,
     /// Verifications under way.
-    verifying: BTreeMap<StepRef, Verification>,
+    verifying: Verifications,
     /// By zone or region: the last good answer from there, by when it was asked.
     heard: Vec<Option<(Time, ProbeIx)>>,
 }
@@ -110,12 +111,6 @@ pub struct Taken {
     pub latency: Option<Duration>,
 }
 
-#[derive(Debug)]
-struct Verification {
-    since: Time,
-    missing: BTreeSet<ProbeIx>,
-}
-
 impl Soft {
     /// Nothing was seen yet; every instance and witness is asked at once.
     pub fn new(plan: &Plan, now: Time) -> Soft {
@@ -132,7 +127,7 @@ impl Soft {
             since: now,
             believe_since: Time::ZERO,
             peers: BTreeMap::new(),
-            verifying: BTreeMap::new(),
+            verifying: Verifications::default(),
             heard: Vec::new(),
         };
         for (probe, ix) in plan.probes.iter().zip((0u32..).map(ProbeIx)) {
@@ -166,10 +161,12 @@ impl Soft {
         let took = observation.ended.since(observation.started);
         let late = took > timing.timeout + plan.allowances.lateness || observation.started < self.believe_since;
         let outdated = observation.started < watch.anew;
-        let answer = match observation.answer {
-            _ if outdated => Answer::CouldNotAsk("it was asked before something was done to it".to_owned()),
-            failure if failure.is_failure() && late => Answer::CouldNotAsk("we were late ourselves".to_owned()),
-            answer => answer,
+        let answer = if outdated {
+            Answer::CouldNotAsk("it was asked before something was done to it".to_owned())
+        } else if late && observation.answer.is_failure() {
+            Answer::CouldNotAsk("we were late ourselves".to_owned())
+        } else {
+            observation.answer
         };
         let before = watch.health;
         watch.fold(&timing, &answer, observation.started, observation.ended);
@@ -200,7 +197,7 @@ impl Soft {
             }
         }
         if answer == Answer::Good {
-            self.count_verification(observation.probe, observation.started);
+            self.verifying.answered(observation.probe, observation.started);
             self.hear(state, observation.probe, observation.started);
         }
         self.reschedule(plan, observation.probe, observation.started, now);
@@ -347,7 +344,7 @@ impl Soft {
     pub fn answers_awaited(&mut self, state: &State, components: &BTreeSet<ComponentIx>, now: Time) -> Vec<Body> {
         let mut facts = Vec::new();
         let mut told = BTreeSet::new();
-        self.forget_ended_verifications(state);
+        self.verifying.retain(|it| state.running(it).is_some());
         for component in components {
             let open = &state.components[component.index()];
             if let Some(since) = state.failing_since(*component) {
@@ -531,8 +528,8 @@ impl Soft {
                 (StepKind::Verify { probes }, StepAt::Running { since }) => Some((at, probes, since)),
                 _ => None,
             })?;
-        let Some(verification) = self.verifying.get(&step) else {
-            self.verifying.insert(step, Verification { since: *since, missing: probes.iter().copied().collect() });
+        let Some(is_complete) = self.verifying.is_complete(step) else {
+            self.verifying.begin(step, *since, probes);
             for probe in probes {
                 self.ask_now(*probe, now);
             }
@@ -541,22 +538,7 @@ impl Soft {
         // What a rule began is not over while a rule still says that it has failed.
         let accused = |to| recovery.rule.is_some() && state.accuser(to).is_some();
         let still_failed = state.play(recovery).is_some_and(|it| accused(it.to));
-        (verification.missing.is_empty() && !still_failed).then_some(Body::StepEnded { step, ended: Ended::Done })
-    }
-
-    fn forget_ended_verifications(&mut self, state: &State) {
-        let ended: Vec<StepRef> = self.verifying.keys().filter(|it| state.running(**it).is_none()).copied().collect();
-        for step in ended {
-            self.verifying.remove(&step);
-        }
-    }
-
-    fn count_verification(&mut self, probe: ProbeIx, asked: Time) {
-        for verification in self.verifying.values_mut() {
-            if asked >= verification.since {
-                verification.missing.remove(&probe);
-            }
-        }
+        (is_complete && !still_failed).then_some(Body::StepEnded { step, ended: Ended::Done })
     }
 
     /// Emits the probes that are due, and gives up on answers that never came.
@@ -572,7 +554,7 @@ impl Soft {
                 watch.fold(&probe.timing, &Answer::CouldNotAsk("no answer came back".to_owned()), now, now);
             }
             if let Watches::Route(_) = probe.watches
-                && !self.verifying.values().any(|it| it.missing.contains(&ix))
+                && !self.verifying.awaits(ix)
             {
                 continue;
             }
