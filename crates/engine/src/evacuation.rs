@@ -195,11 +195,10 @@ pub(crate) fn turn(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
     let waits = |at: &&usize| {
         let (planned, queue) = (&state.plan.evacuations[**at], &state.queues[**at]);
         let free = planned.at_once.saturating_sub(queue.running) as usize;
-        if queue.ready.len() < free {
-            return false;
-        }
         let own = (state.orders.rank(&state.plan, **at, recovery.component), recovery.component);
-        queue.ready.iter().take(free).filter(|it| **it < own).count() >= free
+        let others = queue.ready.len() - usize::from(queue.ready.contains(&own));
+        // Counted only as far as it matters: an evacuation of ten thousand asks this of each of them.
+        others >= free && queue.ready.iter().take(free).all(|it| *it < own)
     };
     let at = *recovery.evacuations.iter().find(waits)?;
     let planned = &state.plan.evacuations[at];
