@@ -92,9 +92,7 @@ pub(crate) fn begin(state: &State, component: ComponentIx, now: Time) -> Option<
     let from = state.plan.instance(lasting.bound).name.clone();
     let named = planned.name.clone();
     if let Some(asked) = &lasting.asked {
-        if planned.switch(lasting.bound, asked.to).is_none() {
-            return None;
-        }
+        planned.switch(lasting.bound, asked.to)?;
         return Some(Body::SwitchStarted {
             component: named,
             from,
@@ -166,10 +164,10 @@ pub(crate) fn instead(state: &State, recovery: &Recovery, decided: Body) -> Body
     let Some(planned) = recovery.planned() else { return decided };
     let bound = state.components[recovery.component.index()].bound;
     let goes_back = recovery.irreversible && !planned.back && bound != planned.to;
-    match decided {
-        Body::RecoveryFailed { recovery, why } if goes_back => Body::SwitchUndone { recovery, why },
-        other => other,
+    if let (true, Body::RecoveryFailed { recovery, why }) = (goes_back, &decided) {
+        return Body::SwitchUndone { recovery: *recovery, why: why.clone() };
     }
+    decided
 }
 
 /// The end of the last step.
