@@ -1,11 +1,12 @@
 //! What hostile files cost: no more than in proportion to their size. Two sizes of the same are compared with each other.
 
-#![expect(clippy::disallowed_types, reason = "two runs are compared with each other")]
+mod spent;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mainstay_plan::{Code, Compiled, Surroundings, compile_in, render};
+use spent::spent;
 
 const SITE: &str = "version: 2\nsite: { name: s, region: r }\n";
 const COMPONENT: &str = "components:\n  a:\n    type: cache\n    location: { region: r }\n    probes: [{ tcp: { address: \"10.0.0.1:80\" } }]\n";
@@ -13,10 +14,11 @@ const COMPONENT: &str = "components:\n  a:\n    type: cache\n    location: { reg
 /// The shorter of two runs: the other one may have been held up.
 fn timed(text: &str, around: &Surroundings<'_>) -> (Duration, Compiled) {
     let run = || {
-        let begin = Instant::now();
-        let compiled = compile_in("plan.yaml", text, Path::new("/"), around);
-        let _ = render(&compiled.files, &compiled.findings, false);
-        (begin.elapsed(), compiled)
+        spent(|| {
+            let compiled = compile_in("plan.yaml", text, Path::new("/"), around);
+            let _ = render(&compiled.files, &compiled.findings, false);
+            compiled
+        })
     };
     let (first, second) = (run(), run());
     if first.0 < second.0 { first } else { second }

@@ -6,6 +6,7 @@
 mod always;
 mod mutants;
 mod sources;
+mod spent;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -15,6 +16,7 @@ use mainstay_plan::{Compiled, Finding, Severity, Surroundings, compile, starter}
 use mutants::{Mutant, mutants};
 use proptest::prelude::*;
 use sources::sources;
+use spent::spent;
 
 /// What must hold for every text that stands alone.
 fn check(text: &str) -> Compiled {
@@ -270,13 +272,8 @@ fn large(count: usize) -> String {
 }
 
 #[test]
-#[expect(clippy::disallowed_types, reason = "two runs are compared with each other")]
 fn ten_thousand_components_take_ten_times_as_long_as_a_thousand() {
-    let timed = |text: &str| {
-        let begin = std::time::Instant::now();
-        let compiled = compile("plan.yaml", text, Path::new("/"));
-        (begin.elapsed(), compiled)
-    };
+    let timed = |text: &str| spent(|| compile("plan.yaml", text, Path::new("/")));
     let (small, _) = timed(&large(1000));
     let (big, compiled) = timed(&large(10_000));
     assert_eq!(compiled.plan.unwrap().instances.len(), 20_000);
