@@ -50,7 +50,6 @@ const CASES: &[Case] = &[
     ("weak-credential", Code::SharedFate, &[("    location: { region: eu, zone: b }\n", "")]),
     ("weak-by-name", Code::ByName, &[("db.internal:8008", "10.0.1.1:8008"), ("api.internal", "10.0.3.1:8443")]),
     ("weak-evacuation-room", Code::EvacuationShort, &[("units: 6", "units: 8")]),
-    ("weak-evacuation-guards", Code::EvacuationShort, &[("at_most: 1", "at_most: 2"), ("share: 50", "share: 70")]),
     ("weak-evacuation-missing", Code::EvacuationShort, &[("leave-b:", "leave-c:\n    of: { region: eu, zone: c }\n  leave-b:")]),
     ("weak-rung-again", Code::RungOrder, &[("      - restart_service: { timeout: 20s }\n", "")]),
     ("weak-rung-order", Code::RungOrder, &[("      - failover_to_standby: { standby: db-b }\n      - restart_service: { timeout: 10s }\n", "      - restart_service: { timeout: 10s }\n      - failover_to_standby: { standby: db-b }\n")]),
