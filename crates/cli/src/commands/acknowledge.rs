@@ -31,8 +31,11 @@ pub(crate) struct Acknowledge {
 impl Acknowledge {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
         let Acknowledge { what, reason, json } = self;
-        let next =
-            format!("nobody is told again or next about {what}, unless it becomes louder; see `mainstay notices`");
+        let notice = what.strip_prefix('n').is_some_and(|it| it.bytes().all(|it| it.is_ascii_digit()));
+        let ended = if notice { "" } else { ", and its cool-down has ended" };
+        let next = format!(
+            "nobody is told again or next about {what}, unless it becomes louder{ended}; see `mainstay notices`"
+        );
         cx.give(&api::Command::Acknowledge { what, reason }, json, &next)
     }
 }

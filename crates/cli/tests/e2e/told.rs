@@ -41,6 +41,7 @@ fn a_message_outlives_a_kill_of_the_agent_and_a_channel_that_fails() {
     assert!(text.contains("detected") && keys.len() >= 2, "{text}");
     assert!(keys.iter().all(|it| it.split('/').count() == 4), "{keys:?}");
     site.says(&["notices"]).tells(0, &["nothing stands", "carries"]);
+    site.says(&["acknowledge", "orders"]).tells(0, &["its cool-down has ended"]);
     site.says(&["acknowledge", "orders"]).tells(4, &["nothing to acknowledge"]);
     site.stop_agent();
     site.check_journal();
