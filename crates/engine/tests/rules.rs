@@ -1,6 +1,8 @@
 //! The evaluator of rules against a naive one: rules and histories are drawn by chance, the real engine looks at them with its
 //! indices, counters and timers, and the naive one works out every moment from the definition. They must agree at every moment.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;

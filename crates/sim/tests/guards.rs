@@ -273,9 +273,9 @@ fn one_signal_is_not_enough_where_the_plan_asks_for_two() {
     assert!(signals(&world), "{:?}", waits(&world, 4));
     world.run_for(millis(10_000));
     assert_eq!(completed(&world), ["c4"]);
-    let seen = world.journal().into_iter().find_map(|(_, it)| match it.body {
-        Body::SignalsSeen { probes, .. } => Some(probes.len()),
-        _ => None,
+    let seen = world.journal().into_iter().find_map(|(_, it)| {
+        let Body::SignalsSeen { probes, .. } = it.body else { return None };
+        Some(probes.len())
     });
     assert_eq!(seen, Some(2));
     replays(world.stored(), &world.plan);
