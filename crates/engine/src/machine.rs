@@ -8,12 +8,14 @@
 
 use crate::breaker::Breaker;
 
+mod notice;
 mod probe;
 mod recovery;
 mod step;
 mod traffic;
 mod undo;
 
+pub use notice::{Channel, NoticeInput, NoticeLife, NoticeState, TrayInput, TrayState};
 pub(crate) use probe::after;
 pub use probe::{ProbeHealth, Told};
 pub use recovery::{RecoveryInput, RecoveryLife};
@@ -101,5 +103,7 @@ pub fn all() -> Vec<Table> {
         Table::of::<TrafficProcess>(),
         Table::of::<crate::lease::LeaseMachine>(),
         Table::of::<Breaker>(),
+        Table::of::<NoticeLife>(),
+        Table::of::<Channel>(),
     ]
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use mainstay_plan::notification::{NoticeLevel, heard_from};
 use mainstay_plan::{Plan, Time};
 
+use crate::machine::{Channel, Machine, NoticeInput, NoticeLife, NoticeState, TrayInput, TrayState};
 use crate::record::{Ended, IncidentId, NoticeId, RecoveryId};
 
 /// How many notices that are over are kept at hand.
@@ -228,6 +229,32 @@ pub struct Tray {
 }
 
 impl Tray {
+    /// What its first message does.
+    pub const fn state(&self) -> TrayState {
+        match (self.asked, self.again) {
+            (Some(_), Some(_) | None) => TrayState::OnItsWay,
+            (None, Some(_)) => TrayState::Pauses,
+            (None, None) => TrayState::Empty,
+        }
+    }
+
+    /// Something happened to it at `at`; `false`: that can't be, and nothing changes.
+    fn takes(&mut self, at: Time, input: TrayInput) -> bool {
+        let Ok(next) = Channel::next(self.state(), input) else { return false };
+        match next {
+            TrayState::Empty => (self.asked, self.again) = (None, None),
+            // Another message doesn't make the first one begin anew.
+            TrayState::OnItsWay if self.state() == TrayState::OnItsWay && input == TrayInput::Sent => {}
+            TrayState::OnItsWay => (self.asked, self.again) = (Some(at), None),
+            TrayState::Pauses if input == TrayInput::Failed => {
+                let pause = FIRST_PAUSE * 2_u32.pow(self.failures.saturating_sub(1).min(10));
+                (self.asked, self.again) = (None, Some(at + pause.min(LONGEST_PAUSE)));
+            }
+            TrayState::Pauses => {}
+        }
+        true
+    }
+
     /// When its first message is to be given out once more.
     fn due(&self) -> Option<Time> {
         self.messages.front()?;
@@ -300,7 +327,7 @@ impl Notices {
 
     /// The message that a channel is to carry now.
     pub(crate) fn given_out(&self, channel: &str) -> Option<&Message> {
-        self.trays.get(channel).filter(|it| it.asked.is_some())?.messages.front()
+        self.trays.get(channel).filter(|it| it.state() == TrayState::OnItsWay)?.messages.front()
     }
 
     /// Channels that have something on the way.
@@ -374,6 +401,9 @@ impl Notices {
     pub(crate) fn acknowledged(&mut self, plan: &Plan, at: Time, what: &str, by: &str, reason: &str) {
         for id in self.meant(what) {
             let Some(notice) = self.all.get_mut(&id) else { continue };
+            if NoticeLife::next(notice.state(), NoticeInput::Acknowledged).is_err() {
+                continue;
+            }
             let level = notice.level;
             notice.acknowledged = Some(Acknowledged { by: by.to_owned(), at, reason: reason.to_owned(), level });
             notice.news.add(at, NoticeLevel::Info, &format!("{} was seen by {by}: {reason}", notice.topic));
@@ -388,9 +418,7 @@ impl Notices {
         let mut dropped = vec![id];
         for channel in &draft.to {
             let tray = self.trays.entry(channel.clone()).or_default();
-            if tray.messages.is_empty() {
-                tray.asked = Some(at);
-            }
+            tray.takes(at, TrayInput::Sent);
             if tray.messages.len() == TRAY {
                 dropped.extend(tray.messages.remove(1).map(|it| it.notice));
                 tray.dropped += 1;
@@ -414,18 +442,16 @@ impl Notices {
         if tray.messages.front().is_none_or(|it| (it.notice, it.nth) != (notice, nth)) {
             return;
         }
-        tray.asked = None;
         match ended {
             Ended::Done => {
                 tray.messages.pop_front();
-                (tray.failures, tray.trouble, tray.again) = (0, None, None);
-                tray.asked = tray.messages.front().map(|_| at);
+                (tray.failures, tray.trouble) = (0, None);
+                tray.takes(at, if tray.messages.is_empty() { TrayInput::TookLast } else { TrayInput::TookOne });
             }
             Ended::Failed(why) | Ended::Unknown(why) => {
                 tray.failures = tray.failures.saturating_add(1);
                 tray.trouble = Some(why.clone());
-                let pause = FIRST_PAUSE * 2_u32.pow(tray.failures.saturating_sub(1).min(10));
-                tray.again = Some(at + pause.min(LONGEST_PAUSE));
+                tray.takes(at, TrayInput::Failed);
                 if tray.failures % GIVES_WAY == 0 {
                     let (stuck, others) = tray.messages.drain(..).partition(|it| it.notice == notice);
                     tray.messages = others;
@@ -439,8 +465,7 @@ impl Notices {
     /// A channel is tried again.
     pub(crate) fn resent(&mut self, at: Time, channel: &str) {
         if let Some(tray) = self.trays.get_mut(channel) {
-            tray.asked = tray.messages.front().map(|_| at);
-            tray.again = None;
+            tray.takes(at, TrayInput::Resent);
         }
     }
 
@@ -448,8 +473,7 @@ impl Notices {
     pub(crate) fn started_again(&mut self, at: Time) {
         for tray in self.trays.values_mut() {
             tray.failures = 0;
-            tray.again = None;
-            tray.asked = tray.messages.front().map(|_| at);
+            tray.takes(at, TrayInput::AgentStarted);
         }
     }
 
@@ -488,6 +512,9 @@ impl Notices {
 
     fn close(&mut self, id: NoticeId, at: Time) {
         let Some(notice) = self.all.get_mut(&id) else { return };
+        if NoticeLife::next(notice.state(), NoticeInput::Over).is_err() {
+            return;
+        }
         notice.over = Some(at);
         if self.open.get(&notice.topic) == Some(&id) {
             self.open.remove(&notice.topic);
@@ -547,10 +574,21 @@ impl Notice {
         if self.text.is_empty() || !matches!(self.topic, Topic::Incident(_)) {
             self.text = text;
         }
-        if self.acknowledged.as_ref().is_some_and(|it| it.level < self.level) {
+        let louder = self.acknowledged.as_ref().is_some_and(|it| it.level < self.level);
+        let input = if louder { NoticeInput::Louder } else { NoticeInput::News };
+        if self.state() == NoticeState::Seen && NoticeLife::next(self.state(), input) == Ok(NoticeState::Stands) {
             self.acknowledged = None;
             self.escalated = 0;
             self.calls_since = at;
+        }
+    }
+
+    /// How far people are with it.
+    pub const fn state(&self) -> NoticeState {
+        match (&self.over, &self.acknowledged) {
+            (Some(_), Some(_) | None) => NoticeState::Over,
+            (None, Some(_)) => NoticeState::Seen,
+            (None, None) => NoticeState::Stands,
         }
     }
 
@@ -591,7 +629,7 @@ impl Notice {
 
     /// Whether it is said again and escalated until somebody has seen it.
     fn calls_for_somebody(&self) -> bool {
-        self.over.is_none() && self.acknowledged.is_none() && self.level > NoticeLevel::Info
+        self.state() == NoticeState::Stands && self.level > NoticeLevel::Info
     }
 
     /// Who hears of the news. The end of something is for those who were told that it began, and as loud as it was.
