@@ -388,6 +388,9 @@ codes! {
     ControlUnused "MS0580" Warning "a control plane that nothing needs"
         "its canary is asked all the time, and no recovery depends on the answer"
 
+    NeverGoesBack "MS0582" Warning "a component that never goes back by itself"
+        "whoever reads `failback: when_whole` counts on it, and it is never done"
+
     LeaseTooShort "MS0590" Error "a lease that is over before it is renewed"
         "an agent that was stopped must find that its lease is over before another agent gets it"
     LeaseOneTry "MS0591" Warning "a lease that is lost with one answer"

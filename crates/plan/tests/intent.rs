@@ -51,6 +51,7 @@ const CASES: &[Case] = &[
     ("weak-by-name", Code::ByName, &[("db.internal:8008", "10.0.1.1:8008"), ("api.internal", "10.0.3.1:8443")]),
     ("weak-evacuation-room", Code::EvacuationShort, &[("units: 6", "units: 8")]),
     ("weak-evacuation-missing", Code::EvacuationShort, &[("leave-b:", "leave-c:\n    of: { region: eu, zone: c }\n  leave-b:")]),
+    ("weak-never-back", Code::NeverGoesBack, &[("http: { url: \"http://10.0.1.1:8008/\" }", "http: { url: \"http://10.0.1.1:8008/\", lag_header: x-lag }")]),
     ("weak-rung-again", Code::RungOrder, &[("      - restart_service: { timeout: 20s }\n", "")]),
     ("weak-rung-order", Code::RungOrder, &[("      - failover_to_standby: { standby: db-b }\n      - restart_service: { timeout: 10s }\n", "      - restart_service: { timeout: 10s }\n      - failover_to_standby: { standby: db-b }\n")]),
 ];

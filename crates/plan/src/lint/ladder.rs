@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::reading::Reading;
 use crate::action::Action;
-use crate::component::Component;
+use crate::component::{Component, Failback};
 use crate::config::Places;
 use crate::finding::{Code, Finding};
+use crate::policy::Mode;
 use crate::strategy::{Rung, StepKind, Strategy};
 use crate::{ComponentIx, InstanceIx, Plan};
 
@@ -14,7 +15,31 @@ pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
     for (_, component) in reading.components() {
         again(reading, component, findings);
         restart_after_takeover(reading, component, findings);
+        findings.extend(never_back(reading, component));
     }
+}
+
+/// Whether the plan lets it go back by itself, and what that waits for can never be.
+fn never_back(reading: &Reading<'_>, component: &Component) -> Option<Finding> {
+    if component.failback == Failback::Never {
+        return None;
+    }
+    let original = reading.plan.instance(component.original());
+    let name = &component.name;
+    let (why, help) = if !component.switches.iter().any(|it| it.play.to == component.original()) {
+        ("nothing leads back to it".to_owned(), "add a `failover_to_standby` to its `recovery`".to_owned())
+    } else if component.objectives.rpo.is_some() && !original.reports_lag {
+        let why = "it has an `rpo`, and no probe says how far it is behind".to_owned();
+        (why, format!("give a probe of `{name}` a `lag_header` or `lag: stdout`, or leave `failback` out"))
+    } else if reading.plan.mode != Mode::Act {
+        let mode = reading.plan.mode.word();
+        (format!("the mode is `{mode}`"), "use `mainstay failback`, or `mode: act`".to_owned())
+    } else {
+        return None;
+    };
+    let message = format!("`{name}` never goes back to its original by itself");
+    let at = reading.at(component, &["failback"]);
+    Some(Finding::new(Code::NeverGoesBack, at, message).label(why).help(help))
 }
 
 /// What a rung does from the instance that the component is born with. Two that are equal do the same.
