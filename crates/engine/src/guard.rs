@@ -260,3 +260,29 @@ impl<'a> Asked<'a> {
         all.into_iter().filter(|it| state.plan.may(it, self.role)).cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mainstay_plan::Walkthrough;
+
+    use super::ALL;
+
+    /// What `mainstay plan` says is asked, and in which order, is what is asked.
+    #[test]
+    fn a_walkthrough_tells_every_guard_in_its_turn() {
+        let text = include_str!("../tests/timelines/plans/two-agents.yaml")
+            .replace("state: ./state\n", "state: ./state\nmode: observe\non_journal_loss: hold\n")
+            .replace("    guards: { cool_down: 10s }\n", "    depends_on: [disk]\n    guards: { cool_down: 10s, signals: 2, observers: { need: 2 }, after_failure: acknowledge, approval: { expires: 5m } }\n")
+            .replace("standbys:\n", "  disk:\n    type: file_system\n    location: { region: r1, zone: z1 }\n    probes:\n      - tcp: { address: \"10.0.4.1:80\" }\nstandbys:\n")
+            + "guards: { storm_brake: { at_most: 1, within: 1m }, blast_radius: { share: 50 } }\nevacuations: { leave: { of: { region: r1, zone: z1 } } }\n";
+        let compiled = mainstay_plan::compile("plan.yaml", &text, Path::new("/"));
+        let plan = compiled.plan.unwrap_or_else(|| panic!("it is sound: {:#?}", compiled.findings));
+        let walk = Walkthrough::of(&plan, |it| it.name == "orders-db");
+        let told: Vec<&str> = walk.components[0].guards.iter().map(|it| it.code).collect();
+        let mut asked: Vec<&str> = ALL.iter().map(|it| it.0).collect();
+        asked.push("no_rung_possible");
+        assert_eq!(told, asked);
+    }
+}

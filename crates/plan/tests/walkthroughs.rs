@@ -82,14 +82,38 @@ fn step<'a>(rung: &'a RungWalk, name: &str) -> &'a StepWalk {
 fn guards_stand_in_the_order_in_which_they_are_asked() {
     let walk = told(&plan());
     let codes: Vec<&str> = walk.components[0].guards.iter().map(|it| it.code).collect();
-    assert_eq!(codes, ["journal_lost", "traffic", "paused", "dependency", "approval", "no_rung_possible"]);
-    let approval = &walk.components[0].guards[4];
+    assert_eq!(
+        codes,
+        ["halted", "journal_lost", "correlation", "traffic", "paused", "dependency", "approval", "no_rung_possible"]
+    );
+    let approval = &walk.components[0].guards[6];
     assert_eq!(approval.must, "a person approves it within 30m; after that it has failed");
     let codes: Vec<&str> = walk.components[1].guards.iter().map(|it| it.code).collect();
-    assert_eq!(codes, ["journal_lost", "paused", "cool_down", "approval", "no_rung_possible"]);
+    assert_eq!(codes, ["halted", "journal_lost", "correlation", "paused", "cool_down", "approval", "no_rung_possible"]);
     let mut observing = plan();
     observing.mode = mainstay_plan::policy::Mode::Observe;
     assert!(told(&observing).components[1].guards.iter().any(|it| it.code == "observe_mode"));
+}
+
+#[test]
+fn what_a_rung_asks_for_and_where_it_can_be_moved_is_told() {
+    let text = PLAN.replacen(
+        "- failover_to_standby: { standby: db-b",
+        "- failover_to_standby: { only_if: { healthy: [db-c] }, standby: db-b",
+        1,
+    );
+    assert_ne!(text, PLAN);
+    let compiled = compile("plan.yaml", &text, Path::new("/etc/mainstay"));
+    let walk = told(&compiled.plan.unwrap_or_else(|| panic!("{:#?}", compiled.findings)));
+    let asked = &rung(&walk, "db", 1).possible_when[0];
+    assert!(asked.starts_with("db-c is healthy"), "{asked}");
+    let original = &walk.components[0].bindings[0];
+    let commands: Vec<&str> = original.moves.iter().map(|it| it.command.as_str()).collect();
+    assert_eq!(commands, ["mainstay switch db --to db-b", "mainstay switch db --to db-c"]);
+    let back = &walk.components[0].bindings[1].moves;
+    let commands: Vec<&str> = back.iter().map(|it| it.command.as_str()).collect();
+    assert_eq!(commands, ["mainstay failback db", "mainstay switch db --to db-c"]);
+    assert!(back[0].steps.iter().any(|it| it.kind == "take_over"), "{back:#?}");
 }
 
 #[test]

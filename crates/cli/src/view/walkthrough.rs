@@ -1,6 +1,6 @@
 //! What would be done, as text for whoever is on call.
 
-use mainstay_plan::walkthrough::{Binding, ComponentWalk, RungWalk, StepWalk, Walkthrough};
+use mainstay_plan::walkthrough::{Binding, ComponentWalk, MoveWalk, RungWalk, StepWalk, Walkthrough};
 
 use crate::look::{Look, Tone, clean, labelled, wrap};
 
@@ -88,6 +88,25 @@ fn binding(it: &Binding, look: Look) -> String {
         out.push('\n');
         out.push_str(&rung(one, &it.instance, look));
     }
+    for one in &it.moves {
+        out.push('\n');
+        out.push_str(&moved(one, look));
+    }
+    out
+}
+
+/// A planned move: its steps by name. What they need and change stands with the rungs that have the same ones, and in JSON.
+fn moved(it: &MoveWalk, look: Look) -> String {
+    let heading = strong(look, &format!("Planned move to {}", it.to));
+    let mut out = format!("    {heading}: {}\n", clean(&it.command));
+    if let Some(when) = &it.by_itself {
+        out.push_str(&labelled(look, 6, LABEL, "by itself", when));
+    }
+    out.push_str(&several(look, 6, "only if", &it.possible_when));
+    for one in &it.steps {
+        out.push_str(&line(one, look));
+    }
+    out.push_str(&several(look, 6, "if it fails", &it.if_it_fails));
     out
 }
 
@@ -109,6 +128,24 @@ fn rung(it: &RungWalk, bound: &str, look: Look) -> String {
 }
 
 fn step(it: &StepWalk, look: Look) -> String {
+    let mut out = line(it, look);
+    if let Some(other) = it.together_with {
+        out.push_str(&labelled(look, 10, LABEL, "begins", &format!("together with step {other}")));
+    }
+    let needs: Vec<String> = it.needs.iter().map(|it| it.what.clone()).collect();
+    out.push_str(&several(look, 10, "needs", &needs));
+    out.push_str(&several(look, 10, "changes", &it.changes));
+    if it.undo.by != "nothing" {
+        out.push_str(&labelled(look, 10, LABEL, "taken back", &it.undo.how));
+    }
+    if !it.idempotent {
+        out.push_str(&labelled(look, 10, LABEL, "to repeat", &it.repeat));
+    }
+    out
+}
+
+/// A step's number, name and limits.
+fn line(it: &StepWalk, look: Look) -> String {
     let mark = if it.irreversible { "*" } else { " " };
     let number = format!("{}{mark}", it.number);
     let limits = it.limits();
@@ -121,18 +158,6 @@ fn step(it: &StepWalk, look: Look) -> String {
         let gap = look.width.saturating_sub(10 + line.chars().count() + limits.chars().count()).max(2);
         let limits = if nth == 0 { format!("{:gap$}{}", "", look.paint(Tone::Dim, &limits)) } else { String::new() };
         out.push_str(&format!("      {number:<4}{}{limits}\n", look.paint(Tone::Strong, line)));
-    }
-    if let Some(other) = it.together_with {
-        out.push_str(&labelled(look, 10, LABEL, "begins", &format!("together with step {other}")));
-    }
-    let needs: Vec<String> = it.needs.iter().map(|it| it.what.clone()).collect();
-    out.push_str(&several(look, 10, "needs", &needs));
-    out.push_str(&several(look, 10, "changes", &it.changes));
-    if it.undo.by != "nothing" {
-        out.push_str(&labelled(look, 10, LABEL, "taken back", &it.undo.how));
-    }
-    if !it.idempotent {
-        out.push_str(&labelled(look, 10, LABEL, "to repeat", &it.repeat));
     }
     out
 }

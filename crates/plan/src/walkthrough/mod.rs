@@ -1,5 +1,5 @@
 //! What Mainstay would do, told step by step before it is needed: for each component, what has to be seen before anything
-//! is done; for each instance that it may be bound to, every rung and every step.
+//! is done; for each instance that it may be bound to, every rung, every planned move and every step.
 //!
 //! Nothing is worked out here that the plan does not hold, and nothing is promised that the engine does not do: what is
 //! taken back when a rung fails stands in its `recover.rs` and `route.rs`. Values of environment variables, headers and
@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub(crate) use self::asked::{asks, fronts};
-use crate::component::{Component, Rejoin};
+use crate::component::{Component, Rejoin, Switch};
 use crate::config::scalar::show_duration;
 use crate::plan::Plan;
 use crate::strategy::{Play, StepKind};
@@ -81,6 +81,8 @@ pub struct Binding {
     pub down: Down,
     /// The ladder.
     pub rungs: Vec<RungWalk>,
+    /// Where it can be moved without a failure.
+    pub moves: Vec<MoveWalk>,
 }
 
 /// When an instance is down.
@@ -126,6 +128,23 @@ pub struct RungWalk {
     /// In this order.
     pub steps: Vec<StepWalk>,
     /// What is taken back, what stays, and what comes next.
+    pub if_it_fails: Vec<String>,
+}
+
+/// A planned move, from one binding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MoveWalk {
+    /// The instance that the component is bound to afterwards.
+    pub to: String,
+    /// What asks for it.
+    pub command: String,
+    /// When it is done without being asked for.
+    pub by_itself: Option<String>,
+    /// What must be so, or it is refused.
+    pub possible_when: Vec<String>,
+    /// In this order.
+    pub steps: Vec<StepWalk>,
+    /// What is taken back, and what stays.
     pub if_it_fails: Vec<String>,
 }
 
@@ -243,6 +262,30 @@ fn binding(plan: &Plan, component: &Component, bound: InstanceIx) -> Binding {
         original: component.original() == bound,
         down: Down { need: instance.down_when, of: instance.probes.iter().map(|it| asked::probe(plan, *it)).collect() },
         rungs: (0..component.ladder.len()).map(|nth| rung(plan, component, bound, nth)).collect(),
+        moves: component.switches.iter().filter(|it| it.from == bound).map(|it| moved(plan, component, it)).collect(),
+    }
+}
+
+fn moved(plan: &Plan, component: &Component, switch: &Switch) -> MoveWalk {
+    let (bound, play) = (switch.from, &switch.play);
+    let (from, to) = (&plan.instance(bound).name, &plan.instance(play.to).name);
+    let telling = step::Telling { plan, component, bound, play, hands_over: switch.demotes };
+    let command = match play.to == component.original() {
+        true => format!("mainstay failback {}", component.name),
+        false => format!("mainstay switch {} --to {to}", component.name),
+    };
+    let back: Vec<&str> = switch.back.steps.iter().map(|it| it.name.as_str()).collect();
+    MoveWalk {
+        to: to.clone(),
+        command,
+        by_itself: before::goes_back(component, switch),
+        possible_when: before::movable_when(plan, component, switch),
+        steps: (0..play.steps.len()).map(|at| telling.step(at)).collect(),
+        if_it_fails: vec![
+            format!("before a step marked *: clients are led back to {from}; nothing was changed"),
+            format!("after it, before the hand-over: {from} is made active again: {}", back.join(", ")),
+            format!("from the hand-over on: {to} stays; if it is down, that is recovered as any failure"),
+        ],
     }
 }
 
@@ -260,12 +303,12 @@ fn rung(plan: &Plan, component: &Component, bound: InstanceIx, nth: usize) -> Ru
             if_it_fails: Vec::new(),
         };
     };
-    let telling = step::Telling { plan, component, bound, play };
+    let telling = step::Telling { plan, component, bound, play, hands_over: false };
     RungWalk {
         number,
         strategy,
         to: Some(plan.instance(play.to).name.clone()),
-        possible_when: before::possible_when(plan, component, bound, play),
+        possible_when: before::possible_when(plan, component, bound, rung, play),
         accepts_two_writers: play.accepts_two_writers,
         steps: (0..play.steps.len()).map(|at| telling.step(at)).collect(),
         if_it_fails: if_it_fails(plan, component, bound, nth, play),

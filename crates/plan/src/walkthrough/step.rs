@@ -17,6 +17,8 @@ pub(super) struct Telling<'a> {
     pub(super) component: &'a Component,
     pub(super) bound: InstanceIx,
     pub(super) play: &'a Play,
+    /// Whether the old owner goes in order, and so is no stranger to the new one afterwards.
+    pub(super) hands_over: bool,
 }
 
 fn need(kind: &'static str, what: impl Into<String>) -> Need {
@@ -177,7 +179,11 @@ impl Telling<'_> {
                 let again = if *to == self.component.original() { " itself again" } else { "" };
                 let mut all = vec![
                     format!("binding: {} is {new}{}", self.component.name, again),
-                    format!("{old} is displaced {}", until(self.component, old)),
+                    if self.hands_over {
+                        format!("{old} is a standby once its own probes, asked anew, find it healthy")
+                    } else {
+                        format!("{old} is displaced {}", until(self.component, old))
+                    },
                 ];
                 all.extend(routes.iter().map(|it| self.handed_over(self.plan.route(*it), *to)));
                 all
@@ -286,10 +292,12 @@ impl Telling<'_> {
             StepKind::Act { .. } => undo("person", "not by itself".to_owned()),
             StepKind::TakeOver { to, .. } => {
                 let (old, new) = (self.name(self.bound), self.name(*to));
-                let how = format!(
-                    "not by itself: the component stays bound to {new}; {old} is part of no recovery {}",
-                    until(self.component, old)
-                );
+                let how = if self.hands_over {
+                    format!("not by itself: the component stays bound to {new}")
+                } else {
+                    let until = until(self.component, old);
+                    format!("not by itself: the component stays bound to {new}; {old} is part of no recovery {until}")
+                };
                 undo("person", how)
             }
             StepKind::Manual { .. } => undo("person", "not by itself".to_owned()),
