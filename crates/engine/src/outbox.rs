@@ -97,6 +97,13 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             let text = format!("nothing of route {route} is held back any more");
             says(Topic::Route(route.clone()), Stage::Over, text)
         }
+        Body::BreakerChanged { service, region, to, .. } => {
+            let stage = match to {
+                Position::Open | Position::HalfOpen | Position::HeldOpen => Stage::Stands,
+                Position::Closed | Position::HeldClosed => Stage::Over,
+            };
+            of(Topic::ControlPlane { service: service.clone(), region: region.clone() }, stage)
+        }
         Body::Commanded { command: Command::Halt { .. }, .. } => of(Topic::Halt, Stage::Stands),
         Body::Commanded { command: Command::Continue { .. }, .. } => of(Topic::Halt, Stage::Over),
         Body::AgentStarted { .. }
@@ -128,7 +135,6 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::TablePublished { .. }
         | Body::InStepChanged { .. }
         | Body::CanaryChanged { .. }
-        | Body::BreakerChanged { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
         | Body::PeerOrder { .. }
@@ -240,10 +246,10 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
             Position::Open | Position::HeldOpen => {
                 Some((NoticeLevel::Warning, format!("control plane {service} in {region} counts as down: {why}")))
             }
-            Position::Closed => {
+            Position::Closed | Position::HeldClosed => {
                 Some((NoticeLevel::Info, format!("control plane {service} in {region} counts as working: {why}")))
             }
-            Position::HalfOpen | Position::HeldClosed => None,
+            Position::HalfOpen => None,
         },
         Body::JournalLost { reason } => Some((NoticeLevel::Error, format!("the journal is lost: {reason}"))),
         Body::Commanded { command: Command::Halt { reason }, by } => {

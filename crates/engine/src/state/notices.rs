@@ -51,6 +51,13 @@ pub enum Topic {
     Traffic(String),
     /// A route of which a rule holds something back.
     Route(String),
+    /// A control plane that counts as down.
+    ControlPlane {
+        /// The service.
+        service: String,
+        /// The region.
+        region: String,
+    },
     /// All action is stopped.
     Halt,
     /// An instance that is neither whole nor down.
@@ -68,6 +75,7 @@ impl fmt::Display for Topic {
             Topic::Journal => write!(f, "journal"),
             Topic::Traffic(process) => write!(f, "traffic process {process}"),
             Topic::Route(route) => write!(f, "route {route}"),
+            Topic::ControlPlane { service, region } => write!(f, "control plane {service} in {region}"),
             Topic::Halt => write!(f, "halt"),
             Topic::Instance(name) => write!(f, "instance {name}"),
             Topic::Rule(name) => write!(f, "rule {name}"),
