@@ -8,5 +8,6 @@ mod mistakes;
 mod operators;
 mod plans;
 mod reload;
+mod ruled;
 mod site;
 mod told;
