@@ -42,6 +42,9 @@ pub use site::{Halt, Site};
 /// How many closed recoveries are kept at hand; the journal has all of them.
 const HISTORY: usize = 256;
 
+/// How often it is remembered that the agent was late.
+const TIMES_LATE: usize = 64;
+
 /// How many records that did not fit are kept at hand. There should be none.
 const MISFITS: usize = 16;
 
@@ -74,6 +77,8 @@ pub struct State {
     pub routing: Routing,
     /// Set when the journal can't be written any more.
     pub journal_lost: Option<String>,
+    /// When the agent was late itself, the newest last, and by how much.
+    pub(crate) late: VecDeque<(Time, Duration)>,
     /// Recoveries that ended, the newest last.
     pub history: VecDeque<Recovery>,
     /// What this agent is among others.
@@ -388,6 +393,7 @@ impl State {
                 ..Routing::default()
             },
             journal_lost: None,
+            late: VecDeque::new(),
             history: VecDeque::new(),
             leadership: Leadership::default(),
             notices: Notices::default(),
@@ -414,6 +420,20 @@ impl State {
         };
         state.recount_all();
         state
+    }
+
+    pub(crate) fn note_lateness(&mut self, at: Time, late: Duration) {
+        if self.late.len() == TIMES_LATE {
+            self.late.pop_front();
+        }
+        self.late.push_back((at, late));
+    }
+
+    /// When patience with something that was begun at `since` is over. The time in which the agent was not there does not
+    /// count, and whoever ended meanwhile has `grace` to say so.
+    pub(crate) fn out_of_patience(&self, since: Time, patience: Duration, grace: Duration) -> Time {
+        let away: Duration = self.late.iter().filter(|it| it.0 >= since).map(|it| it.1).sum();
+        since + patience + if away.is_zero() { away } else { away + grace }
     }
 
     /// The same facts under another plan: what has the same name keeps its binding, its fences and its pauses. Health has to

@@ -114,12 +114,26 @@ struct Open<'a> {
 fn open<'a>(state: &'a State, recovery: &'a Recovery) -> impl Iterator<Item = Open<'a>> {
     state.open_steps(recovery).filter_map(|(at, step, stand)| {
         let (since, until, waits) = match stand.at {
-            StepAt::Running { since } => (since, since + patience(step), false),
+            StepAt::Running { since } => (since, until(state, since, step), false),
             StepAt::Waiting { until } => (recovery.mark, until, true),
             StepAt::Ready | StepAt::Ended(_) => return None,
         };
         Some(Open { step: at, name: &step.name, since, until, waits })
     })
+}
+
+/// Until when a step may be done that was begun at `since`.
+fn until(state: &State, since: Time, step: &Step) -> Time {
+    match step.kind {
+        // People were there while the agent was not.
+        StepKind::Manual { .. } => since + patience(step),
+        StepKind::Stop { .. }
+        | StepKind::Act { .. }
+        | StepKind::CutTraffic { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::Verify { .. } => state.out_of_patience(since, patience(step), HOST_GRACE),
+    }
 }
 
 fn patience(step: &Step) -> Duration {

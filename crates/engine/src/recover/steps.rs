@@ -8,7 +8,7 @@ use mainstay_plan::observation::Health;
 use mainstay_plan::strategy::{Play, Step, StepKind};
 
 use super::choose::{acts_on, is_started};
-use super::{late, patience, still_accused, undo};
+use super::{late, patience, still_accused, undo, until};
 use sha2::{Digest, Sha256};
 
 use crate::decide::{completed_by_itself, hold, observation};
@@ -43,7 +43,7 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
     let (mut record, mut wait, mut fail, mut is_running) = (None, None, recovery.skip.clone(), false);
     for (at, step, of_step) in state.open_steps(recovery) {
         let next = match &of_step.at {
-            StepAt::Running { since } if *since + patience(step) <= now => {
+            StepAt::Running { since } if until(state, *since, step) <= now => {
                 let why = still_accused(state, recovery, play, step).unwrap_or_else(|| late(step));
                 return Some(Body::StepTimedOut { step: at, why });
             }

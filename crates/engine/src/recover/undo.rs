@@ -39,7 +39,7 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
     let at = StepRef { recovery: recovery.id, rung: recovery.rung, step: nth, attempt: stand.attempt };
     let name = || format!("undo {}: {}", planned.name, undo.name);
     match &stand.undo {
-        UndoAt::Running { since } if *since + undo.timeout + HOST_GRACE <= now => {
+        UndoAt::Running { since } if until(state, *since, undo) <= now => {
             let why = format!("the host did not say how it ended within {:?}", undo.timeout + HOST_GRACE);
             Some(Body::StepTimedOut { step: at, why })
         }
@@ -78,14 +78,18 @@ fn running<'a>(state: &'a State, recovery: &'a Recovery) -> Option<(StepRef, &'a
     Some((at, &planned.name, planned.undo.as_ref()?, since))
 }
 
+fn until(state: &State, since: Time, undo: &Undo) -> Time {
+    state.out_of_patience(since, undo.timeout + HOST_GRACE, HOST_GRACE)
+}
+
 /// When it has timed out.
 pub(super) fn deadline(state: &State, recovery: &Recovery) -> Option<Time> {
-    running(state, recovery).map(|(_, _, undo, since)| since + undo.timeout + HOST_GRACE)
+    running(state, recovery).map(|(_, _, undo, since)| until(state, since, undo))
 }
 
 /// The undo that is waited for.
 pub(super) fn waiting(state: &State, recovery: &Recovery) -> Option<(WaitingOn, Time)> {
     let (step, name, undo, since) = running(state, recovery)?;
-    let until = since + undo.timeout + HOST_GRACE;
+    let until = until(state, since, undo);
     Some((WaitingOn::Step { step, name: format!("undo {name}: {}", undo.name), until }, since))
 }

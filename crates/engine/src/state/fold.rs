@@ -71,7 +71,10 @@ impl State {
                 let partly = evidence.iter().any(|it| it.answer == "good");
                 self.on_health(at, instance, *to, *since, *last_good, partly);
             }
-            Body::OwnLateness { .. } => self.doubt_failures(at),
+            Body::OwnLateness { late_ns } => {
+                self.note_lateness(at, Duration::from_nanos(*late_ns));
+                self.doubt_failures(at);
+            }
             Body::WitnessesAnswered { component, since, .. } => {
                 if let Some(ix) = self.component(component) {
                     self.components[ix.index()].witnessed = Some(*since);
