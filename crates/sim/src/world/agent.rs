@@ -1,0 +1,157 @@
+//! The agent: it starts, reads another plan, sleeps until it is due, and can be killed between any two effects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_engine::driver::{Driver, Todo};
+use mainstay_engine::{Engine, Input};
+use mainstay_plan::{Plan, Time};
+
+use super::servers::at_first;
+use super::{Event, World};
+
+/// Where an agent is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashKind {
+    /// This record is durable; nothing that follows from it has happened.
+    AfterRecord,
+    /// This record was handed over, but the power went before it was synced: it is lost.
+    BeforeSync,
+    /// The action that this record (`step_started`) justifies was done, its outcome was not heard.
+    BeforeOutcome,
+}
+
+/// A crash that waits for its moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// At which record.
+    pub seq: u64,
+    /// Where.
+    pub kind: CrashKind,
+    /// How long until the agent is started again.
+    pub down_for: Duration,
+}
+
+impl World {
+    /// Kills the agent at a moment that comes by itself.
+    pub fn crash_at(&mut self, crash: Crash) {
+        self.crash = Some(crash);
+    }
+
+    /// How often the agent was killed by [`World::crash_at`].
+    pub fn crashes(&self) -> u32 {
+        self.crashes
+    }
+
+    /// As the agent does it: a plan that the engine finds unfit is not used.
+    pub(super) fn reload(&mut self, plan: Plan) {
+        if self.engine().is_some_and(|it| it.check_plan(&plan).is_err()) {
+            return;
+        }
+        self.plan = Arc::new(plan);
+        let names = self.plan.instances.iter().map(|it| &it.name).chain(self.plan.witnesses.iter().map(|it| &it.name));
+        for name in names {
+            self.servers.entry(name.clone()).or_insert_with(|| at_first(&self.plan, name));
+            self.lag.entry(name.clone()).or_insert(Duration::ZERO);
+        }
+        self.checkers.plan_changed(&self.plan);
+        let plan = self.plan.clone();
+        self.turn(vec![Input::NewPlan { plan, base_dir: ".".to_owned() }]);
+    }
+
+    pub(super) fn start(&mut self) {
+        if self.agents_machine_gone {
+            return;
+        }
+        let records = self.journal();
+        let folded = records.iter().map(|(seq, record)| (*seq, record));
+        let engine = Engine::new(self.plan.clone(), ".", "sim", folded, self.now);
+        self.driver = Some(Driver::new(engine));
+        self.checkers.agent_started();
+        if self.traffic_up {
+            self.greet_traffic();
+        }
+        self.turn(Vec::new());
+    }
+
+    pub(super) fn kill(&mut self, down_for: Duration) {
+        self.driver = None;
+        self.journal_lost = false;
+        self.unsynced.clear();
+        self.syncing = false;
+        self.in_flight.clear();
+        self.frozen_until = None;
+        self.late.clear();
+        // What the dead agent had asked for may still happen to the world, but nobody hears of it.
+        self.queue.retain(|_, event| {
+            matches!(event, Event::Fault(_) | Event::Say(_) | Event::Applied(_) | Event::Effect(..) | Event::Arrives(_))
+        });
+        self.at(down_for, Event::StartAgent);
+    }
+
+    /// Kills the agent if the awaited moment is this one.
+    pub(super) fn strikes(&mut self, kind: CrashKind, here: impl Fn(u64) -> bool) -> bool {
+        let Some(crash) = self.crash.filter(|it| it.kind == kind && here(it.seq)) else { return false };
+        self.crash = None;
+        self.crashes += 1;
+        self.kill(crash.down_for);
+        true
+    }
+
+    pub(super) fn turn(&mut self, inputs: Vec<Input>) {
+        let Some(driver) = &mut self.driver else { return };
+        let turn = driver.turn(self.now, inputs);
+        let wake = driver.engine().next_wakeup();
+        let last = turn.first_seq + turn.append.len() as u64;
+        if self.journal_lost {
+            if !turn.append.is_empty() {
+                self.second_file(turn.first_seq, &turn.append);
+                self.at(Duration::ZERO, Event::SecondFile(last - 1));
+            }
+        } else {
+            self.unsynced.extend(turn.append);
+        }
+        if self.strikes(CrashKind::BeforeSync, |seq| (turn.first_seq..last).contains(&seq)) {
+            return;
+        }
+        if !self.unsynced.is_empty() && !self.syncing {
+            self.syncing = true;
+            self.at(self.pace.sync(&self.plan), Event::Synced);
+        }
+        for todo in turn.todo {
+            self.perform(todo);
+        }
+        self.checkers.after_step(&self.table);
+        self.wake_at(wake.map(|it| it.0));
+    }
+
+    /// The agent sleeps until one moment, and a new one replaces the old.
+    pub(super) fn wake_at(&mut self, at: Option<Time>) {
+        if let Some(before) = self.wake.take() {
+            self.queue.remove(&before);
+        }
+        let Some(at) = at else { return };
+        self.at(at.since(self.now), Event::Wake);
+        self.wake = Some((self.now.max(at), self.ticket));
+    }
+
+    pub(super) fn perform(&mut self, todo: Todo) {
+        match todo {
+            Todo::Probe(probe) => self.ask(probe),
+            Todo::Act(order) => self.act(order),
+            Todo::Cancel(step) => {
+                self.queue.retain(|_, it| !matches!(it, Event::ActionEnded(of, _) if *of == step));
+            }
+            Todo::Route(table) => {
+                self.checkers.ordered(&table);
+                if self.traffic_up {
+                    self.at(self.pace.apply(&self.plan), Event::Applied(table));
+                }
+            }
+            // One agent alone asks no store.
+            Todo::AskLease => {}
+            Todo::Log(line) => self.told.push(line),
+            Todo::Notify(telling) => self.carry(telling),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What is done to the world: every order has its effect, and an outcome that the agent may never hear.
+
+use std::time::Duration;
+
+use mainstay_engine::effect::Order;
+use mainstay_plan::ComponentIx;
+use mainstay_plan::action::{Action, Outcome, Plane, ServiceOp};
+use mainstay_plan::strategy::Strategy;
+
+use super::servers::is_cold;
+use super::{Event, Server, World};
+
+impl World {
+    /// The action that this record (`step_started`) justifies ends so, and is done or not.
+    pub fn outcome_of(&mut self, seq: u64, outcome: Outcome, is_done: bool) {
+        self.scripted.insert(seq, (Some(outcome), is_done));
+    }
+
+    /// Nobody ever says how the action that this record justifies ended, and it is not done.
+    pub fn never_ends(&mut self, seq: u64) {
+        self.scripted.insert(seq, (None, false));
+    }
+
+    /// A command with this program fails from now on, and so does what is done to a service by it.
+    pub fn breaks_command(&mut self, program: &str) {
+        self.broken_commands.insert(program.to_owned());
+    }
+
+    pub(super) fn act(&mut self, order: Order) {
+        self.checkers.acted(&order);
+        let rung = self.rung_of(&order);
+        let step = self.engine().and_then(|it| it.state().running(order.step));
+        // Whatever its own plane is: to start a cold standby needs one.
+        let takes_over = matches!(rung, Some((_, _, Strategy::FailoverToStandby)));
+        let is_stopped = is_cold(&self.plan, &order.instance) && self.servers[&order.instance] != Server::Up;
+        let cannot_start = takes_over && is_stopped && self.broken.planes.contains(&Plane::RegionalControl);
+        let needs = step.and_then(|it| it.control).map(|it| self.plane_of(self.plan.control(it)));
+        let plane_down = needs.is_some_and(|it| it != Server::Up);
+        let broken = cannot_start || plane_down || self.broken.breaks(&order.instance, &order.action, rung, step);
+        let what = match &order.action {
+            Action::Service { op, .. } => format!("{} {}", op.word(), order.instance),
+            Action::Command { argv, .. } => argv.join(" "),
+            Action::TriggerFile { path, .. } => format!("write {}", path.display()),
+            Action::Webhook { url, .. } => format!("call {url}"),
+        };
+        let effect = match &order.action {
+            Action::Service { op, .. } => Some(match op {
+                ServiceOp::Start | ServiceOp::Restart => Server::Up,
+                ServiceOp::Stop | ServiceOp::Kill => Server::Dead,
+            }),
+            Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => match rung {
+                Some((_, _, Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut)) => {
+                    Some(Server::Up)
+                }
+                // Whatever else it does, the activation of a cold standby starts it.
+                Some((_, _, Strategy::FailoverToStandby)) if is_cold(&self.plan, &order.instance) => Some(Server::Up),
+                Some((_, _, Strategy::RestartService | Strategy::FailoverToStandby)) | None => None,
+            },
+        };
+        if let Some((outcome, is_done)) = self.checkers.begun_at(order.step).and_then(|it| self.scripted.remove(&it)) {
+            if is_done {
+                self.done.push((order.key.clone(), what));
+                if let Some(effect) = effect {
+                    self.at(Duration::ZERO, Event::Effect(order.instance.clone(), effect));
+                }
+            }
+            if let Some(outcome) = outcome {
+                self.at(self.pace.action(order.timeout), Event::ActionEnded(order.step, outcome));
+            }
+            return;
+        }
+        if !self.is_broken(&order.action) {
+            self.done.push((order.key.clone(), what));
+        }
+        let broken = broken || self.is_broken(&order.action);
+        if broken {
+            let (outcome, took) = if self.broken.hangs {
+                (Outcome::Unknown("no answer in time".to_owned()), order.timeout)
+            } else {
+                (Outcome::Failed("it can't be reached".to_owned()), self.pace.refusal())
+            };
+            self.at(took, Event::ActionEnded(order.step, outcome));
+            return;
+        }
+        let took = self.pace.action(order.timeout);
+        if let Some(effect) = effect {
+            self.at(self.pace.effect(order.timeout), Event::Effect(order.instance.clone(), effect));
+        }
+        let outcome = self.fake_outcome.take().unwrap_or(Outcome::Done);
+        self.at(took, Event::ActionEnded(order.step, outcome));
+    }
+
+    pub(super) fn is_broken(&self, action: &Action) -> bool {
+        let program = match action {
+            Action::Command { argv, .. } => argv.first(),
+            Action::Service { service: mainstay_plan::action::Service::Declared { start, .. }, op } => {
+                start.first().filter(|_| matches!(op, ServiceOp::Start | ServiceOp::Restart))
+            }
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
+        };
+        program.is_some_and(|it| self.broken_commands.contains(it))
+    }
+
+    /// The rung that an order belongs to.
+    pub(super) fn rung_of(&self, order: &Order) -> Option<(ComponentIx, usize, Strategy)> {
+        let recovery = self.engine()?.state().open_recovery(order.step.recovery)?;
+        if recovery.planned().is_some() {
+            return Some((recovery.component, usize::MAX, Strategy::FailoverToStandby));
+        }
+        let rung = self.plan.component(recovery.component).ladder.get(order.step.rung)?;
+        Some((recovery.component, order.step.rung, rung.strategy))
+    }
+}
