@@ -9,6 +9,7 @@
 pub mod broken;
 pub mod checkers;
 pub mod gray;
+pub mod reliability;
 pub mod world;
 
 pub use broken::{Broken, Pace};
