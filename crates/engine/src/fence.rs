@@ -3,10 +3,19 @@
 //! A cut holds once every traffic process has acknowledged a table without the old owner; a stop, once the host has seen the
 //! service stopped. The step that fenced has ended well then, and this record stands before the next step.
 
-use mainstay_plan::strategy::StepKind;
+use mainstay_plan::strategy::{Step, StepKind};
 
-use crate::record::{Body, Ended, Fence};
-use crate::state::{Recovery, State};
+use crate::record::{Body, Ended, Fence, StepRef};
+use crate::state::{Fenced, Recovery, State};
+
+/// What is written down where a stop could not be confirmed and the cut before it is fence enough.
+pub(crate) fn cut_instead(recovery: &Recovery, at: StepRef, step: &Step, why: &str) -> Option<Body> {
+    let StepKind::Stop { or_cut: true, .. } = step.kind else { return None };
+    let cut = |it: &&Fenced| it.step.rung == at.rung && matches!(it.fence, Fence::TrafficCut { .. });
+    let cut = recovery.fenced.iter().rfind(cut)?;
+    let why = format!("{why}; {} is cut off all the same, confirmed by {}", cut.instance, cut.by);
+    Some(Body::FencePassedOver { step: at, name: step.name.clone(), why })
+}
 
 /// The record of a fence that holds and is not written down yet.
 pub(crate) fn confirmed(state: &State, recovery: &Recovery) -> Option<Body> {
@@ -21,7 +30,7 @@ pub(crate) fn confirmed(state: &State, recovery: &Recovery) -> Option<Body> {
                 let who: Vec<String> = state.processes().map(|it| format!("`{it}`")).collect();
                 (*from, Fence::TrafficCut { epoch }, format!("traffic process {} at epoch {epoch}", who.join(", ")))
             }
-            StepKind::Stop { from, service } => {
+            StepKind::Stop { from, service, .. } => {
                 (*from, Fence::Stop {}, format!("{}, seen stopped on its host", service.label()))
             }
             StepKind::CatchUp { .. }

@@ -145,6 +145,7 @@ impl Gate {
             | Body::RungSkipped { .. }
             | Body::RungStarted { .. }
             | Body::FenceConfirmed { .. }
+            | Body::FencePassedOver { .. }
             | Body::RetryScheduled { .. }
             | Body::BudgetExceeded { .. }
             | Body::Bound { .. }
@@ -178,7 +179,7 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
     };
     let (instance, action, timeout) = match (&planned.kind, undoes) {
         // A fence does not ask nicely: what does not answer may not obey either.
-        (StepKind::Stop { from, service }, None) => {
+        (StepKind::Stop { from, service, .. }, None) => {
             (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }, planned.timeout)
         }
         (StepKind::Act { on, action }, None) => (*on, action.clone(), planned.timeout),

@@ -114,6 +114,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::OwnLateness { .. }
         | Body::SignalsSeen { .. }
         | Body::FenceConfirmed { .. }
+        | Body::FencePassedOver { .. }
         | Body::WitnessesAnswered { .. }
         | Body::ObserversAnswered { .. }
         | Body::NeighbourAnswered { .. }
@@ -296,6 +297,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::StepStarted { .. }
         | Body::StepTimedOut { .. }
         | Body::FenceConfirmed { .. }
+        | Body::FencePassedOver { .. }
         | Body::RetryScheduled { .. }
         | Body::UndoStarted { .. }
         | Body::RungFailed { .. }

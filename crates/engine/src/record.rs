@@ -646,6 +646,15 @@ pub enum Body {
         /// What confirms it, in words.
         by: String,
     },
+    /// A fence could not be confirmed, and the one before it is enough: the rung goes on.
+    FencePassedOver {
+        /// The step that did not fence.
+        step: StepRef,
+        /// Its name.
+        name: String,
+        /// Why it did not, and what fences all the same.
+        why: String,
+    },
     /// A rung failed; the next one is tried.
     RungFailed {
         /// The recovery.
@@ -800,6 +809,7 @@ impl Body {
             Body::StepStarted { .. } => "step_started",
             Body::StepTimedOut { .. } => "step_timed_out",
             Body::FenceConfirmed { .. } => "fence_confirmed",
+            Body::FencePassedOver { .. } => "fence_passed_over",
             Body::RetryScheduled { .. } => "retry_scheduled",
             Body::RollbackStarted { .. } => "rollback_started",
             Body::UndoStarted { .. } => "undo_started",
@@ -860,6 +870,7 @@ impl Body {
             | Body::StepStarted { .. }
             | Body::StepTimedOut { .. }
             | Body::FenceConfirmed { .. }
+            | Body::FencePassedOver { .. }
             | Body::RetryScheduled { .. }
             | Body::RollbackStarted { .. }
             | Body::UndoStarted { .. }

@@ -163,6 +163,7 @@ impl Teller {
             | Body::StepStarted { .. }
             | Body::StepTimedOut { .. }
             | Body::FenceConfirmed { .. }
+            | Body::FencePassedOver { .. }
             | Body::RetryScheduled { .. }
             | Body::RollbackStarted { .. }
             | Body::UndoStarted { .. }
@@ -236,6 +237,7 @@ impl Teller {
             Body::FenceConfirmed { recovery, instance, by, .. } => {
                 format!("{recovery}: fence of {instance} confirmed by {by}")
             }
+            Body::FencePassedOver { step, why, .. } => format!("{}: passed over: {why}", self.step(step)),
             Body::RungFailed { recovery, rung, why } => format!("{recovery}: rung {} failed: {why}", rung + 1),
             Body::Bound { component, instance, recovery } => {
                 format!("{component} is {instance} from here on ({recovery})")

@@ -308,7 +308,10 @@ fn check_retry(state: &State, id: RecoveryId) -> Result<(), Refusal> {
     if let Some(open) = state.open_recovery(id) {
         let waits = state.open_steps(open).any(|(.., stand)| match stand.at {
             StepAt::Waiting { .. } | StepAt::Ended(Ended::Unknown(_)) => true,
-            StepAt::Ready | StepAt::Running { .. } | StepAt::Ended(Ended::Done | Ended::Failed(_)) => false,
+            StepAt::Ready
+            | StepAt::Running { .. }
+            | StepAt::PassedOver
+            | StepAt::Ended(Ended::Done | Ended::Failed(_)) => false,
         });
         let fits = open.stuck_undo().is_some() || waits;
         return fits.then_some(()).ok_or_else(|| nothing_to(state, open, "retry"));

@@ -214,6 +214,8 @@ pub enum StepKind {
         from: InstanceIx,
         /// How it is controlled.
         service: Service,
+        /// Whether the cut before it is fence enough where this can't be confirmed.
+        or_cut: bool,
     },
     /// Wait until `to` has everything that `from` ever acknowledged: it says so, asked after the cut.
     CatchUp {

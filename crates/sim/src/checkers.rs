@@ -197,6 +197,7 @@ impl Checkers {
             | Body::RungSkipped { .. }
             | Body::StepTimedOut { .. }
             | Body::FenceConfirmed { .. }
+            | Body::FencePassedOver { .. }
             | Body::RetryScheduled { .. }
             | Body::RollbackStarted { .. }
             | Body::BudgetExceeded { .. }

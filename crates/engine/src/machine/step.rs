@@ -21,6 +21,8 @@ pub enum StepState {
     Unknown,
     /// It is over, and well.
     Done,
+    /// It did not work, and what came before it is enough.
+    PassedOver,
 }
 
 /// What moves a step.
@@ -46,6 +48,8 @@ pub enum StepInput {
     SaidNotDone,
     /// A person wants it tried again at once.
     Retried,
+    /// Another fence holds.
+    PassedOver,
 }
 
 impl Machine for StepLife {
@@ -62,6 +66,7 @@ impl Machine for StepLife {
         StepState::Failed,
         StepState::Unknown,
         StepState::Done,
+        StepState::PassedOver,
     ];
     const INPUTS: &'static [StepInput] = &[
         StepInput::Started,
@@ -74,6 +79,7 @@ impl Machine for StepLife {
         StepInput::SaidDone,
         StepInput::SaidNotDone,
         StepInput::Retried,
+        StepInput::PassedOver,
     ];
 
     fn state(state: StepState) -> &'static str {
@@ -84,6 +90,7 @@ impl Machine for StepLife {
             StepState::Failed => "failed",
             StepState::Unknown => "unknown",
             StepState::Done => "done",
+            StepState::PassedOver => "passed_over",
         }
     }
 
@@ -99,6 +106,7 @@ impl Machine for StepLife {
             StepInput::SaidDone => "`approve --outcome done`",
             StepInput::SaidNotDone => "`approve --outcome not-done`",
             StepInput::Retried => "`retry`",
+            StepInput::PassedOver => "fence_passed_over",
         }
     }
 
@@ -111,10 +119,11 @@ impl Machine for StepLife {
             (S::Running, I::Failed) | (S::Failed, I::Retried) => Ok(S::Failed),
             (S::Running, I::Unknown | I::Interrupted) => Ok(S::Unknown),
             (S::Failed | S::Unknown, I::RetryScheduled) => Ok(S::Waiting),
+            (S::Failed | S::Unknown, I::PassedOver) | (S::PassedOver, I::Retried) => Ok(S::PassedOver),
             (S::Running, I::InterruptedRepeatable)
             | (S::Unknown, I::SaidNotDone | I::Retried)
             | (S::Ready | S::Waiting, I::Retried) => Ok(S::Ready),
-            (S::Running, I::Started | I::RetryScheduled | I::SaidDone | I::SaidNotDone)
+            (S::Running, I::Started | I::RetryScheduled | I::SaidDone | I::SaidNotDone | I::PassedOver)
             | (
                 S::Ready | S::Waiting,
                 I::Done
@@ -124,7 +133,8 @@ impl Machine for StepLife {
                 | I::InterruptedRepeatable
                 | I::Interrupted
                 | I::SaidDone
-                | I::SaidNotDone,
+                | I::SaidNotDone
+                | I::PassedOver,
             )
             | (
                 S::Failed,
@@ -138,7 +148,7 @@ impl Machine for StepLife {
             )
             | (S::Unknown, I::Done | I::Failed | I::Unknown | I::InterruptedRepeatable | I::Interrupted)
             | (
-                S::Done,
+                S::Done | S::PassedOver,
                 I::Started
                 | I::Done
                 | I::Failed
@@ -147,7 +157,8 @@ impl Machine for StepLife {
                 | I::InterruptedRepeatable
                 | I::Interrupted
                 | I::SaidDone
-                | I::SaidNotDone,
+                | I::SaidNotDone
+                | I::PassedOver,
             ) => Self::illegal(state, input),
         }
     }

@@ -116,7 +116,7 @@ fn open<'a>(state: &'a State, recovery: &'a Recovery) -> impl Iterator<Item = Op
         let (since, until, waits) = match stand.at {
             StepAt::Running { since } => (since, until(state, since, step), false),
             StepAt::Waiting { until } => (recovery.mark, until, true),
-            StepAt::Ready | StepAt::Ended(_) => return None,
+            StepAt::Ready | StepAt::Ended(_) | StepAt::PassedOver => return None,
         };
         Some(Open { step: at, name: &step.name, since, until, waits })
     })

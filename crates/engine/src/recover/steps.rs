@@ -12,6 +12,7 @@ use super::{late, patience, still_accused, undo, until};
 use sha2::{Digest, Sha256};
 
 use crate::decide::{completed_by_itself, hold, observation};
+use crate::fence;
 use crate::guard::{journal, observers, witnesses};
 use crate::record::{Body, Ended, StepRef};
 use crate::state::{Progress, Recovery, State, StepAt, StepProgress};
@@ -62,6 +63,8 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
             StepAt::Waiting { until } if *until > now => continue,
             StepAt::Waiting { .. } | StepAt::Ready => stand.begin(at, step),
             StepAt::Ended(ended) => stand.after(at, step, of_step, ended),
+            // It is over, and so not open.
+            StepAt::PassedOver => continue,
         };
         match next {
             Move::Record(body) => record = record.or(Some(body)),
@@ -217,6 +220,9 @@ impl Stand<'_> {
                 }
             };
         }
-        Move::Fail(format!("{}: {why}", step.name))
+        match fence::cut_instead(self.recovery, at, step, why) {
+            Some(body) => Move::Record(body),
+            None => Move::Fail(format!("{}: {why}", step.name)),
+        }
     }
 }

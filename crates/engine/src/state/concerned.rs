@@ -78,6 +78,7 @@ impl State {
             | Body::StepStarted { step, .. }
             | Body::UndoStarted { step, .. }
             | Body::RetryScheduled { step, .. }
+            | Body::FencePassedOver { step, .. }
             | Body::StepTimedOut { step, .. } => recovery(step.recovery),
             Body::Classified { recovery: id, .. }
             | Body::Held { recovery: id, .. }

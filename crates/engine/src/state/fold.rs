@@ -239,6 +239,11 @@ impl State {
                 let (step, instance, fence, by) = (*step, instance.clone(), *fence, by.clone());
                 self.with(*recovery, |it| it.fenced.push(Fenced { step, instance, fence, by, at }));
             }
+            Body::FencePassedOver { step, name, why } => {
+                if self.step_moved(*step, StepInput::PassedOver, StepAt::PassedOver) {
+                    self.with(step.recovery, |it| it.tried.push(format!("{name}: {why}")));
+                }
+            }
             Body::Bound { component, instance, .. } => self.on_bound(at, component, instance),
             Body::Rejoined { instance } => {
                 if let Some(ix) = self.instance(instance) {

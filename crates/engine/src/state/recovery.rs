@@ -212,6 +212,8 @@ pub enum StepAt {
     },
     /// Its last try ended so. Ended as done, it is over.
     Ended(Ended),
+    /// Its last try did not end well, and another fence holds: it is over.
+    PassedOver,
 }
 
 /// A step that was begun, for people.
@@ -259,13 +261,13 @@ impl Progress {
 
     /// The stage that is being done; `None`: all steps are done.
     pub fn stage(&self) -> Option<usize> {
-        self.steps.iter().filter(|it| !it.is_done()).map(|it| it.stage).min()
+        self.steps.iter().filter(|it| !it.is_over()).map(|it| it.stage).min()
     }
 
     /// The steps of that stage that are not done, by place in the play.
     pub fn open(&self) -> impl Iterator<Item = (usize, &StepProgress)> {
         let stage = self.stage();
-        self.steps.iter().enumerate().filter(move |(_, it)| Some(it.stage) == stage && !it.is_done())
+        self.steps.iter().enumerate().filter(move |(_, it)| Some(it.stage) == stage && !it.is_over())
     }
 
     /// Whether this very try of a step is being made.
@@ -309,6 +311,7 @@ impl StepAt {
             StepAt::Ended(Ended::Done) => StepState::Done,
             StepAt::Ended(Ended::Failed(_)) => StepState::Failed,
             StepAt::Ended(Ended::Unknown(_)) => StepState::Unknown,
+            StepAt::PassedOver => StepState::PassedOver,
         }
     }
 }
@@ -349,6 +352,11 @@ impl StepProgress {
         debug_assert_eq!(next, to.state(), "an input leads to one state");
         self.at = to;
         Ok(())
+    }
+
+    /// Whether it is over: done, or passed over because another fence holds.
+    pub fn is_over(&self) -> bool {
+        self.is_done() || self.at == StepAt::PassedOver
     }
 
     /// Whether it is over, and well.

@@ -226,9 +226,14 @@ fn resolve(
 
 /// DNS, beacons and agent-checks tell clients where to go; only a proxy can keep them from going there.
 fn fence_works(cx: &Cx<'_>, raw: &RawRoute, fence: Option<(RawFence, Span)>) {
-    let Some((RawFence::TrafficCut, span)) = fence else { return };
+    let Some((fence @ (RawFence::TrafficCut | RawFence::StopOrCut), span)) = fence else { return };
     let name = &raw.name.value;
-    let help = "use `fence: stop`, or accept the risk by name: `accept_risk: [two_writers]` at the failover";
+    let help = match fence {
+        RawFence::StopOrCut => "remove `otherwise`, or let clients come by a proxy alone",
+        RawFence::TrafficCut | RawFence::Stop => {
+            "use `fence: stop`, or accept the risk by name: `accept_risk: [two_writers]` at the failover"
+        }
+    };
     let finding = |why: &str| {
         Finding::new(Code::CutIsNoFence, span, format!("`traffic_cut` does not fence route `{name}`"))
             .label(why.to_owned())

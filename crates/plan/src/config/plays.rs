@@ -142,12 +142,12 @@ impl Compiler<'_> {
             Rung { strategy: Strategy::FailoverToStandby, plays: BTreeMap::new(), backup: None, only_if: Vec::new() };
         let component = self.plan.component(self.component);
         let Some(standby) = standby.filter(|it| component.instances.contains(it)) else { return rung };
-        let stop = self.fenced_by_stop(fence, accepts);
+        let stops = self.fenced_by_stop(fence, accepts).then(|| self.is_cut_otherwise());
         let original = component.original();
         self.targets_are_there(&[original, standby]);
         for from in self.instances() {
             let to = if *from == standby { original } else { standby };
-            let play = self.takeover(*from, to, stop, accepts);
+            let play = self.takeover(*from, to, stops, accepts);
             rung.plays.insert(*from, play);
         }
         rung
@@ -169,7 +169,8 @@ impl Compiler<'_> {
         }
         let fences: Vec<Option<RawFence>> =
             exclusive.iter().map(|it| self.parts.fences[it.index()].map(|(fence, _)| fence)).collect();
-        let stop = (fence.is_some() && exclusive.is_empty()) || fences.contains(&Some(RawFence::Stop));
+        let stop =
+            (fence.is_some() && exclusive.is_empty()) || fences.iter().flatten().any(|it| *it != RawFence::TrafficCut);
         let unfenced = if stop { None } else { fences.iter().position(Option::is_none) };
         let missing = |finding: Finding| {
             if !accepts {
@@ -201,6 +202,17 @@ impl Compiler<'_> {
         stop
     }
 
+    /// Whether the cut of every exclusive route is a fence by itself.
+    fn is_cut_otherwise(&self) -> bool {
+        let routes = self.plan.component(self.component).routes.iter();
+        let mut owned = routes.filter(|it| self.plan.route(**it).sharing == Sharing::Exclusive).peekable();
+        let is_cut = |it: &RouteIx| match self.parts.fences[it.index()] {
+            Some((RawFence::TrafficCut | RawFence::StopOrCut, _)) => true,
+            Some((RawFence::Stop, _)) | None => false,
+        };
+        owned.peek().is_some() && owned.all(is_cut)
+    }
+
     fn targets_are_there(&self, needed: &[InstanceIx]) {
         for route in &self.plan.component(self.component).routes {
             for ix in needed {
@@ -224,7 +236,8 @@ impl Compiler<'_> {
         }
     }
 
-    fn takeover(&self, from: InstanceIx, to: InstanceIx, stop: bool, accepts: bool) -> Play {
+    /// `stops`: whether the old owner is stopped, and whether the cut counts where that can't be confirmed.
+    fn takeover(&self, from: InstanceIx, to: InstanceIx, stops: Option<bool>, accepts: bool) -> Play {
         let routes = self.plan.component(self.component).routes.clone();
         let exclusive: Vec<RouteIx> =
             routes.iter().copied().filter(|it| self.plan.route(*it).sharing == Sharing::Exclusive).collect();
@@ -233,13 +246,13 @@ impl Compiler<'_> {
             let kind = StepKind::CutTraffic { routes: exclusive, from };
             steps.push(self.routing_step(format!("cut traffic to {}", self.name(from).value), kind));
         }
-        if stop {
+        if let Some(or_cut) = stops {
             match &self.parts.services[from.index()] {
                 Some(service) => {
                     self.fence_in_reach(from, service);
                     steps.push(Step {
                         name: format!("stop {}", self.name(from).value),
-                        kind: StepKind::Stop { from, service: service.clone() },
+                        kind: StepKind::Stop { from, service: service.clone(), or_cut },
                         plane: Plane::Local,
                         timeout: self.plan.allowances.forced_stop,
                         attempts: 1,

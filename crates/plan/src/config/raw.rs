@@ -193,6 +193,8 @@ pub(crate) enum RawSharing {
 pub(crate) enum RawFence {
     TrafficCut,
     Stop,
+    /// A stop where it can be confirmed, the cut where it can't.
+    StopOrCut,
 }
 
 pub(crate) struct RawTarget {

@@ -70,11 +70,16 @@ fn sharing(fields: &mut Fields<'_>) -> RawSharing {
         let shape = if is_exclusive { &EXCLUSIVE } else { &SHARED_ROUTE };
         let mut inner = Fields::open(cx, Some(&entry.node), entry.key_span, what, shape);
         let words = [RawFence::TrafficCut, RawFence::Stop];
-        let sharing = match is_exclusive.then(|| inner.take("fence")) {
+        let sharing = match is_exclusive.then(|| (inner.take("fence"), inner.take("otherwise"))) {
             None => RawSharing::Shared,
-            Some(None) => RawSharing::Exclusive(None),
-            Some(Some(fence)) => match fields::word(cx, &fence.node, &words, fence_word) {
-                Some(word) => RawSharing::Exclusive(Some((word, fence.node.span))),
+            Some((None, otherwise)) => {
+                if let Some(it) = otherwise {
+                    cx.report(otherwise_alone(it.key_span, "there is no `fence` before it"));
+                }
+                RawSharing::Exclusive(None)
+            }
+            Some((Some(fence), otherwise)) => match fields::word(cx, &fence.node, &words, fence_word) {
+                Some(word) => RawSharing::Exclusive(Some((or_else(cx, word, otherwise), fence.node.span))),
                 None => RawSharing::Unknown,
             },
         };
@@ -105,11 +110,30 @@ fn sharing(fields: &mut Fields<'_>) -> RawSharing {
     }
 }
 
+/// A fence, and the one that counts where it can't be confirmed.
+fn or_else<'a>(cx: &'a Cx<'a>, fence: RawFence, otherwise: Option<&'a Entry>) -> RawFence {
+    let Some(otherwise) = otherwise else { return fence };
+    match (fence, fields::word(cx, &otherwise.node, &[RawFence::TrafficCut], fence_word)) {
+        (RawFence::Stop | RawFence::StopOrCut, Some(_)) => RawFence::StopOrCut,
+        (RawFence::TrafficCut, Some(_)) => {
+            cx.report(otherwise_alone(otherwise.key_span, "the cut is the fence already"));
+            fence
+        }
+        (RawFence::TrafficCut | RawFence::Stop | RawFence::StopOrCut, None) => fence,
+    }
+}
+
+fn otherwise_alone(at: Span, why: &str) -> Finding {
+    Finding::new(Code::Contradiction, at, "`otherwise` has nothing to stand in for")
+        .label(why.to_owned())
+        .help("write `fence: stop` beside it, or remove it")
+}
+
 /// The word for a fence in YAML.
 pub(super) fn fence_word(fence: RawFence) -> &'static str {
     match fence {
         RawFence::TrafficCut => "traffic_cut",
-        RawFence::Stop => "stop",
+        RawFence::Stop | RawFence::StopOrCut => "stop",
     }
 }
 

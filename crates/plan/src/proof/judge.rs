@@ -255,7 +255,7 @@ impl<'a> Judge<'a> {
             return vec![Loss::for_good(why)];
         }
         let mut losses = Vec::new();
-        let stops = play.steps.iter().any(|it| matches!(it.kind, StepKind::Stop { .. }));
+        let stops = play.steps.iter().any(|it| matches!(it.kind, StepKind::Stop { or_cut: false, .. }));
         let touched = [Some(play.to), stops.then_some(bound)];
         if touched.into_iter().flatten().any(|it| !self.is_in_reach(&self.plan.instance(it).location)) {
             losses.push(Loss::new(Reason::AgentsPathGone, Change::NotInThisVersion(self.condition)));
@@ -378,7 +378,9 @@ impl<'a> Judge<'a> {
             losses.push(Loss::new(Reason::OutOfReach(at), Change::ReachService(on)));
         }
         match &step.kind {
-            StepKind::Stop { from, .. } if self.machine_is_lost(*from) => self.stop_losses(*from, losses),
+            StepKind::Stop { from, or_cut: false, .. } if self.machine_is_lost(*from) => {
+                self.stop_losses(*from, losses)
+            }
             StepKind::Act { action, .. } if self.condition == Condition::DnsGone && acts_by_name(action) => {
                 losses.push(Loss::new(Reason::ActsByName(at), Change::UseAddressIn(at)));
             }
@@ -570,7 +572,7 @@ impl<'a> Judge<'a> {
             let rungs = self.component.ladder.iter().filter(|it| it.strategy == Strategy::FailoverToStandby);
             rungs.filter_map(|it| it.plays.get(&self.home))
         };
-        let stops = |play: &Play| play.steps.iter().any(|it| matches!(it.kind, StepKind::Stop { .. }));
+        let stops = |play: &Play| play.steps.iter().any(|it| matches!(it.kind, StepKind::Stop { or_cut: false, .. }));
         let is_cut = takeovers().next().is_some() && takeovers().all(|it| !stops(it) && !it.accepts_two_writers);
         for route in &self.component.routes {
             let it = self.plan.route(*route);
@@ -683,7 +685,9 @@ impl<'a> Judge<'a> {
         let without_dns = self.condition == Condition::DnsGone;
         match &step.kind {
             StepKind::CutTraffic { .. } if !play.accepts_two_writers => once(RestsOn::TrafficProcess),
-            StepKind::Stop { .. } => once(RestsOn::SeenStopped(at)),
+            StepKind::Stop { or_cut: false, .. } => once(RestsOn::SeenStopped(at)),
+            // The cut before it counts where this fails.
+            StepKind::Stop { or_cut: true, .. } => {}
             StepKind::Act { .. } => once(RestsOn::Action(at)),
             StepKind::Manual { on_expiry: OnExpiry::Fail, .. } => once(RestsOn::Person(at)),
             StepKind::Manual { on_expiry: OnExpiry::Proceed, .. }
@@ -733,7 +737,7 @@ pub(super) fn acts_by_name(action: &Action) -> bool {
 
 fn service_of(step: &Step) -> Option<(InstanceIx, &Service)> {
     match &step.kind {
-        StepKind::Stop { from, service } => Some((*from, service)),
+        StepKind::Stop { from, service, .. } => Some((*from, service)),
         StepKind::Act { on, action: Action::Service { service, .. } } => Some((*on, service)),
         StepKind::Act { .. }
         | StepKind::Manual { .. }

@@ -213,6 +213,8 @@ impl Judge<'_> {
     /// wait for none.
     fn step_time(&self, step: &Step) -> Duration {
         match &step.kind {
+            // It may fail, and that it does is one more record.
+            StepKind::Stop { or_cut: true, .. } => self.failing_time(step) + self.plan.allowances.journal_sync,
             StepKind::Stop { .. } | StepKind::Act { .. } => self.one_attempt(step) * step.attempts + waits(step),
             StepKind::Manual { .. }
             | StepKind::CatchUp { .. }

@@ -70,7 +70,7 @@ impl Telling<'_> {
                 needs.dedup();
                 needs
             }
-            StepKind::Stop { from, service } => self.of_service(*from, ServiceOp::Kill, service),
+            StepKind::Stop { from, service, .. } => self.of_service(*from, ServiceOp::Kill, service),
             StepKind::Act { on, action } => self.of_action(*on, action),
             StepKind::CatchUp { to, .. } => {
                 vec![need("lag", format!("{} says that it lags 0s, asked after the cut", self.placed(*to)))]
@@ -172,7 +172,11 @@ impl Telling<'_> {
                 let from = self.name(*from);
                 routes.iter().map(|it| cut(self.plan.route(*it), from)).collect()
             }
-            StepKind::Stop { from, service } => vec![stopped_by_force(self.name(*from), service)],
+            StepKind::Stop { from, service, or_cut } => {
+                let otherwise = "if that can't be confirmed, it goes on: the cut is fence enough".to_owned();
+                let stopped = stopped_by_force(self.name(*from), service);
+                [Some(stopped), or_cut.then_some(otherwise)].into_iter().flatten().collect()
+            }
             StepKind::Act { on, action } => self.acted(*on, action),
             StepKind::TakeOver { to, routes } => {
                 let (new, old) = (self.name(*to), self.name(self.bound));

@@ -34,12 +34,19 @@ static ROUTE_FIELDS: [Field; 10] = [
 pub(crate) static EXCLUSIVE: Shape = Shape {
     name: "exclusive route",
     doc: "one target at a time serves",
-    fields: &[&[field(
-        "fence",
-        Kind::Word(|| vec!["traffic_cut", "stop"]),
-        "what makes sure that the old owner can't write any more",
-    )
-    .such_as("traffic_cut")]],
+    fields: &[&[
+        field(
+            "fence",
+            Kind::Word(|| vec!["traffic_cut", "stop"]),
+            "what makes sure that the old owner can't write any more",
+        )
+        .such_as("traffic_cut"),
+        field(
+            "otherwise",
+            Kind::Word(|| vec!["traffic_cut"]),
+            "the fence that counts where a `stop` can't be confirmed",
+        ),
+    ]],
     rules: &[],
 };
 
