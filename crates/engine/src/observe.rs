@@ -260,7 +260,6 @@ impl Soft {
             self.ask_now(*probe, now);
         }
         self.samples[instance.index()].clear();
-        self.believe_since = self.believe_since.max(now);
     }
 
     /// The instances that were observed since the last call.
