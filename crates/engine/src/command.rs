@@ -138,6 +138,27 @@ pub enum Command {
         /// Of which.
         what: Drained,
     },
+    /// Empty a zone or a region, as planned: components move out, targets leave shared routes, and nothing comes back by itself
+    /// while it stands. Said again it changes how, or for how long, and tries once more what did not work.
+    Evacuate {
+        /// `ZONE`, `REGION/ZONE` or `REGION`.
+        place: String,
+        /// It ends by itself then; `None`: as it was said before, or after [`crate::evacuate::STANDS`].
+        #[serde(with = "crate::codec::optional_time_nanos", default)]
+        until: Option<Time>,
+        /// Whether whoever takes over is waited for until it is in step; `None`: as before, or as the plan says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        graceful: Option<bool>,
+        /// Why.
+        reason: String,
+    },
+    /// End an evacuation: what has not begun does not begin any more.
+    EndEvacuation {
+        /// `ZONE`, `REGION/ZONE` or `REGION`.
+        place: String,
+        /// Why.
+        reason: String,
+    },
     /// Let the change of a route through that this rule holds back, once.
     RouteOverride {
         /// The route.
@@ -356,6 +377,12 @@ pub enum Refusal {
         /// What.
         what: String,
     },
+    /// No such evacuation.
+    #[error("`{place}` is not being evacuated; see `mainstay status`")]
+    NotEvacuated {
+        /// What.
+        place: String,
+    },
     /// The rule holds nothing back.
     #[error("`{rule}` of route `{route}` holds nothing back at the moment; see `mainstay status`")]
     NothingHeld {
@@ -463,6 +490,7 @@ impl Refusal {
             Refusal::RouteRule { .. } => "route_rule",
             Refusal::NotDrainable { .. } => "not_drainable",
             Refusal::NotDrained { .. } => "not_drained",
+            Refusal::NotEvacuated { .. } => "not_evacuated",
             Refusal::NothingHeld { .. } => "nothing_held",
             Refusal::Halted { .. } => "halted",
             Refusal::NotHalted => "not_halted",
@@ -485,6 +513,7 @@ impl Refusal {
             | Refusal::RouteRule { .. }
             | Refusal::NotDrainable { .. }
             | Refusal::NotDrained { .. }
+            | Refusal::NotEvacuated { .. }
             | Refusal::NothingHeld { .. }
             | Refusal::NotHalted
             | Refusal::NotAllowed { .. }

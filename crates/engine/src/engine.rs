@@ -21,7 +21,7 @@ use crate::rules::{Present, Rules};
 use crate::scenario::{self, Question};
 use crate::state::State;
 use crate::state::concerned::Concerned;
-use crate::{ENGINE_VERSION, breaker, decide, lease, outbox, route};
+use crate::{ENGINE_VERSION, breaker, decide, evacuate, lease, outbox, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
 /// whatever needs more is a loop, and goes on at the next tick rather than never ending this one.
@@ -65,6 +65,8 @@ pub enum WakeReason {
     Deadline(ComponentIx),
     /// A rule of a route, or a drain, ends.
     RouteRule,
+    /// An evacuation ends, or what one of its components waits for.
+    Evacuation,
     /// People are to be told something, or a channel is tried again.
     NoticeDue,
     /// The lease is to be renewed, or laid down.
@@ -215,7 +217,8 @@ impl Engine {
             }
         }
         self.look_again_at_the_doubted(now);
-        let seen = self.soft.seen();
+        let mut seen = self.soft.seen();
+        seen.extend(std::mem::take(&mut self.core.state.to_look_at));
         for fact in self.soft.health_changes(&self.core.state, &seen) {
             self.record(now, fact, effects);
         }
@@ -257,7 +260,8 @@ impl Engine {
         let notice = outbox::next_time(&self.core.state).map(|at| (at, WakeReason::NoticeDue));
         let lease = self.tenure.wakes(&self.core.state.plan).map(|at| (at, WakeReason::Lease));
         let route = self.core.route_timer.map(|at| (at, WakeReason::RouteRule));
-        [probe, rule, deadline, notice, lease, route].into_iter().flatten().min()
+        let evacuation = self.core.evacuation_timer.map(|at| (at, WakeReason::Evacuation));
+        [probe, rule, deadline, notice, lease, route, evacuation].into_iter().flatten().min()
     }
 
     /// What lasts.
@@ -276,6 +280,12 @@ impl Engine {
             None => Ok(()),
             Some((component, owner)) => Err(Refusal::OwnerMissing { component, owner }),
         }
+    }
+
+    /// What an evacuation would do if it was said now.
+    pub fn foresee(&self, command: &Command, by: &str, now: Time) -> Result<evacuate::Preview, Refusal> {
+        let state = &self.core.state;
+        evacuate::preview(state, command, by, now, |it| self.soft.is_nearly_in_step(&state.plan, it))
     }
 
     /// Whether a command of that person would be taken.
@@ -303,6 +313,8 @@ impl Engine {
             | Command::Breaker { .. }
             | Command::Drain { .. }
             | Command::Undrain { .. }
+            | Command::Evacuate { .. }
+            | Command::EndEvacuation { .. }
             | Command::RouteOverride { .. }
             | Command::Halt { .. }
             | Command::Continue { .. }
@@ -410,6 +422,9 @@ pub(crate) struct Core {
     timer_of: BTreeMap<ComponentIx, Time>,
     /// When a rule of a route, or a drain, ends.
     pub(crate) route_timer: Option<Time>,
+    evacuations_dirty: bool,
+    /// When an evacuation ends, or what one of its components waits for.
+    pub(crate) evacuation_timer: Option<Time>,
     dependents: Vec<Vec<ComponentIx>>,
 }
 
@@ -437,6 +452,8 @@ impl Core {
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
             route_timer: None,
+            evacuations_dirty: true,
+            evacuation_timer: None,
             dependents,
         };
         core.all_dirty();
@@ -474,6 +491,7 @@ impl Core {
             self.agenda.extend(self.state.short_of_room.iter().copied());
         }
         self.routes_dirty = true;
+        self.evacuations_dirty = true;
         seq
     }
 
@@ -501,6 +519,7 @@ impl Core {
         if self.route_timer.is_some_and(|it| it <= now) {
             self.routes_dirty = true;
         }
+        self.evacuations_dirty |= self.evacuation_timer.is_some_and(|it| it <= now);
         loop {
             while let Some(look) = self.next_look(now, &mut decided) {
                 for _ in 0..DECISIONS_A_TICK {
@@ -522,6 +541,16 @@ impl Core {
                     self.set_timer(component, now);
                     self.note_question(component, now);
                 }
+            }
+            // Nothing that is planned goes before what restores or repairs.
+            if std::mem::take(&mut self.evacuations_dirty) {
+                for body in evacuate::next(&self.state, now) {
+                    self.push(now, body, &mut decided);
+                }
+                if self.evacuations_dirty {
+                    continue;
+                }
+                self.evacuation_timer = evacuate::next_time(&self.state, now);
             }
             if !std::mem::take(&mut self.routes_dirty) {
                 self.route_timer = route_rules::next_time(&self.state, now);

@@ -34,16 +34,15 @@ pub struct Orders {
 impl Orders {
     /// Of a plan.
     pub fn of(plan: &Plan) -> Orders {
-        if plan.evacuations.is_empty() {
-            return Orders::default();
-        }
         let numbered = |it: &mainstay_plan::evacuation::Evacuation| it.first.iter().copied().zip(0u32..).collect();
         Orders { first: plan.evacuations.iter().map(numbered).collect(), needed: needed(plan) }
     }
 
-    fn rank(&self, plan: &Plan, evacuation: usize, component: ComponentIx) -> Rank {
+    /// The place of a component in one of the plan's evacuations, or where the plan has none.
+    pub(crate) fn rank(&self, plan: &Plan, evacuation: Option<usize>, component: ComponentIx) -> Rank {
+        let first = evacuation.and_then(|it| self.first[it].get(&component)).copied();
         Rank {
-            first: self.first[evacuation].get(&component).copied().unwrap_or(u32::MAX),
+            first: first.unwrap_or(u32::MAX),
             needed: self.needed[component.index()],
             criticality: plan.component(component).criticality,
         }
@@ -151,13 +150,13 @@ impl State {
     /// The place of a component in the first of the evacuations that its open recovery is part of.
     pub(crate) fn rank(&self, component: ComponentIx) -> Option<Rank> {
         let recovery = self.components[component.index()].recovery.as_ref()?;
-        recovery.evacuations.first().map(|it| self.orders.rank(&self.plan, *it, component))
+        recovery.evacuations.first().map(|it| self.orders.rank(&self.plan, Some(*it), component))
     }
 
-    fn seat(&self, recovery: &Recovery) -> Seat {
+    pub(crate) fn seat(&self, recovery: &Recovery) -> Seat {
         use crate::state::RecoveryStatus as S;
         let ready = || {
-            let ranked = |it: &usize| (*it, self.orders.rank(&self.plan, *it, recovery.component));
+            let ranked = |it: &usize| (*it, self.orders.rank(&self.plan, Some(*it), recovery.component));
             let told = matches!(recovery.held, Some((WaitingOn::Turn { .. }, _)));
             Seat { ready: recovery.evacuations.iter().map(ranked).collect(), told, ..Seat::default() }
         };
@@ -195,7 +194,7 @@ pub(crate) fn turn(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
     let waits = |at: &&usize| {
         let (planned, queue) = (&state.plan.evacuations[**at], &state.queues[**at]);
         let free = planned.at_once.saturating_sub(queue.running) as usize;
-        let own = (state.orders.rank(&state.plan, **at, recovery.component), recovery.component);
+        let own = (state.orders.rank(&state.plan, Some(**at), recovery.component), recovery.component);
         let others = queue.ready.len() - usize::from(queue.ready.contains(&own));
         // Counted only as far as it matters: an evacuation of ten thousand asks this of each of them.
         others >= free && queue.ready.iter().take(free).all(|it| *it < own)
@@ -207,15 +206,23 @@ pub(crate) fn turn(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
 
 /// Why the zone of `to` has no room for it, if an evacuation that the recovery belongs to says how much there is.
 pub(crate) fn no_room(state: &State, recovery: &Recovery, to: InstanceIx) -> Option<String> {
+    if recovery.overrides.contains(&Override::Capacity) {
+        return None;
+    }
+    is_full(state, &recovery.evacuations, to)
+}
+
+/// The same for what belongs to these evacuations of the plan.
+pub(crate) fn is_full(state: &State, evacuations: &[usize], to: InstanceIx) -> Option<String> {
     let zone = state.topology.place(to).zone?;
     let place = state.topology.domain(zone);
-    let units = recovery.evacuations.iter().flat_map(|it| &state.plan.evacuations[*it].capacity);
+    let units = evacuations.iter().flat_map(|it| &state.plan.evacuations[*it].capacity);
     let units = units
         .filter(|it| it.region == place.region && place.zone.as_ref() == Some(&it.zone))
         .map(|it| it.units)
         .min()?;
     let (active, needs) = (state.domains[zone.index()].active, state.plan.instance(to).capacity);
-    if recovery.overrides.contains(&Override::Capacity) || active + u64::from(needs) <= u64::from(units) {
+    if active + u64::from(needs) <= u64::from(units) {
         return None;
     }
     let name = &state.plan.instance(to).name;

@@ -131,6 +131,10 @@ impl Gate {
             | Body::CanaryChanged { .. }
             | Body::InStepChanged { .. }
             | Body::SwitchStarted { .. }
+            | Body::EvacuationHeld { .. }
+            | Body::EvacuationSettled { .. }
+            | Body::EvacuationExpires { .. }
+            | Body::EvacuationEnded { .. }
             | Body::BreakerChanged { .. }
             | Body::Impaired { .. }
             | Body::ImpairmentEnded { .. }

@@ -180,8 +180,8 @@ pub(crate) fn blast_radius(state: &State, recovery: &Recovery) -> Option<Waiting
     let radius = state.plan.guards.blast_radius?;
     let of = state.components.len();
     let (would_be, allowed) = (state.site.touched_with(recovery.component), radius.allowed(of));
-    // What an incident explains adds nothing to what is not explained.
-    let explained = recovery.incident.is_some()
+    // What an incident or an evacuation explains adds nothing to what is not explained.
+    let explained = recovery.incident.or(recovery.evacuated).is_some()
         || recovery.planned().is_some()
         || recovery.overrides.contains(&Override::BlastRadius);
     let over = would_be > allowed && !explained;
@@ -191,7 +191,7 @@ pub(crate) fn blast_radius(state: &State, recovery: &Recovery) -> Option<Waiting
 /// Whether as many recoveries have begun lately as the plan lets begin.
 pub(crate) fn storm_brake(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
     let brake = state.plan.guards.storm_brake?;
-    let counted = recovery.incident.is_some_and(|it| state.site.counts(it));
+    let counted = recovery.incident.or(recovery.evacuated).is_some_and(|it| state.site.counts(it));
     let passes = counted || recovery.planned().is_some() || recovery.overrides.contains(&Override::StormBrake);
     let until = state.site.brake_frees(brake, now).filter(|_| !passes)?;
     let within_ns = u64::try_from(brake.within.as_nanos()).unwrap_or(u64::MAX);

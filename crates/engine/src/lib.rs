@@ -21,6 +21,7 @@ pub mod decide;
 pub mod driver;
 pub mod effect;
 pub mod engine;
+pub mod evacuate;
 pub mod evacuation;
 pub mod explain;
 mod fence;

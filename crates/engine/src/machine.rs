@@ -8,6 +8,7 @@
 
 use crate::breaker::Breaker;
 
+mod evacuation;
 mod notice;
 mod probe;
 mod recovery;
@@ -15,6 +16,7 @@ mod step;
 mod traffic;
 mod undo;
 
+pub use evacuation::{EvacuationInput, EvacuationLife, EvacuationState};
 pub use notice::{Channel, NoticeInput, NoticeLife, NoticeState, TrayInput, TrayState};
 pub(crate) use probe::after;
 pub use probe::{ProbeHealth, Told};
@@ -105,5 +107,6 @@ pub fn all() -> Vec<Table> {
         Table::of::<Breaker>(),
         Table::of::<NoticeLife>(),
         Table::of::<Channel>(),
+        Table::of::<EvacuationLife>(),
     ]
 }

@@ -488,16 +488,26 @@ impl Soft {
         }
     }
 
-    /// Whether the original, to which its component goes back by itself, is nearly in step; a fact where that changes.
+    /// Whether an instance is healthy, and not far behind where it says how far.
+    pub(crate) fn is_nearly_in_step(&self, plan: &Plan, instance: InstanceIx) -> bool {
+        let reports_lag = plan.instance(instance).reports_lag;
+        let known = !reports_lag || self.samples[instance.index()].back().is_some_and(|it| it.1 <= NEARLY);
+        known && self.verdict(plan, instance) == Health::Healthy
+    }
+
+    /// Whether the original, to which its component goes back by itself, or a standby to which it leaves what is being
+    /// evacuated, is nearly in step; a fact where that changes.
     fn in_step_change(&self, state: &State, instance: InstanceIx) -> Option<Body> {
         let planned = state.plan.instance(instance);
         let component = state.plan.component(planned.component);
         let bound = state.components[planned.component.index()].bound;
-        if component.failback == Failback::Never || component.original() != instance || bound == instance {
+        let goes_back = component.failback != Failback::Never && component.original() == instance;
+        let leaves =
+            planned.reports_lag && state.evacuated(bound).is_some() && component.switch(bound, instance).is_some();
+        if bound == instance || !(goes_back || leaves) {
             return None;
         }
-        let known = !planned.reports_lag || self.samples[instance.index()].back().is_some_and(|it| it.1 <= NEARLY);
-        let in_step = known && self.verdict(&state.plan, instance) == Health::Healthy;
+        let in_step = self.is_nearly_in_step(&state.plan, instance);
         let changed = in_step != state.instances[instance.index()].in_step;
         changed.then(|| Body::InStepChanged { instance: planned.name.clone(), in_step })
     }

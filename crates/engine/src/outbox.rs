@@ -10,11 +10,12 @@ use mainstay_plan::observation::{Health, Scenario};
 
 use crate::breaker::Position;
 use crate::command::Command;
+use crate::evacuate::{Stays, told_at};
 use crate::record::{Body, Completion, IncidentId, RecoveryId, TermValue};
 use crate::scenario;
 use crate::state::State;
 use crate::state::notices::{About, Draft, Fate, Stage, Topic};
-use crate::waiting::WaitingOn;
+use crate::waiting::{WaitingOn, plainly};
 
 /// The next message that is due, or the next channel that is tried again.
 pub(crate) fn next(state: &State, now: Time) -> Option<Body> {
@@ -46,8 +47,11 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             let (topic, fate) = (topic(state, component, *incident), Some((component.clone(), Fate::UnderWay)));
             Some(About { topic, stage: Stage::Stands, recovery, fate, says: None })
         }
-        Body::SwitchStarted { component, .. } => Some(About {
-            topic: Topic::Component(component.clone()),
+        Body::SwitchStarted { component, evacuation, .. } => Some(About {
+            topic: match evacuation {
+                Some(place) => Topic::Evacuation(place.clone()),
+                None => Topic::Component(component.clone()),
+            },
             stage: Stage::Stands,
             recovery: Some(RecoveryId(state.seq)),
             fate: Some((component.clone(), Fate::UnderWay)),
@@ -104,6 +108,16 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             };
             of(Topic::ControlPlane { service: service.clone(), region: region.clone() }, stage)
         }
+        Body::Commanded { command: Command::Evacuate { place, .. }, .. } => {
+            of(evacuation(state, place)?, Stage::Stands)
+        }
+        Body::EvacuationHeld { place, .. }
+        | Body::EvacuationSettled { place, .. }
+        | Body::EvacuationExpires { place, .. } => of(evacuation(state, place)?, Stage::Stands),
+        Body::EvacuationEnded { place } => of(evacuation(state, place)?, Stage::Over),
+        Body::Commanded { command: Command::EndEvacuation { place, .. }, .. } => {
+            of(evacuation(state, place)?, Stage::Over)
+        }
         Body::Commanded { command: Command::Halt { .. }, .. } => of(Topic::Halt, Stage::Stands),
         Body::Commanded { command: Command::Continue { .. }, .. } => of(Topic::Halt, Stage::Over),
         Body::AgentStarted { .. }
@@ -143,6 +157,10 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
     }
 }
 
+fn evacuation(state: &State, place: &str) -> Option<Topic> {
+    state.place_named(place).map(|it| Topic::Evacuation(state.topology.domain(it).name()))
+}
+
 /// What is lost with its zone is told of with the zone, as long as that stands.
 fn topic(state: &State, component: &str, incident: Option<IncidentId>) -> Topic {
     let incident = incident.map(Topic::Incident).filter(|it| state.notices.stands(it));
@@ -151,9 +169,13 @@ fn topic(state: &State, component: &str, incident: Option<IncidentId>) -> Topic 
 
 fn of_recovery(state: &State, id: RecoveryId, stage: Stage, fate: Fate) -> Option<About> {
     let recovery = state.open_recovery(id)?;
-    let topic = topic(state, &recovery.component_name, recovery.incident);
-    // The incident stands although one of its components is whole.
-    let stage = if matches!(topic, Topic::Incident(_)) { Stage::Stands } else { stage };
+    let planned = recovery.evacuated.filter(|_| recovery.planned().is_some());
+    let topic = match planned.and_then(|it| state.evacuating.get(&it)) {
+        Some(it) => Topic::Evacuation(it.place.clone()),
+        None => topic(state, &recovery.component_name, recovery.incident),
+    };
+    // The incident, or the evacuation, stands although one of its components is whole.
+    let stage = if matches!(topic, Topic::Incident(_) | Topic::Evacuation(_)) { Stage::Stands } else { stage };
     Some(About { topic, stage, recovery: Some(id), fate: Some((recovery.component_name.clone(), fate)), says: None })
 }
 
@@ -191,6 +213,47 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         }
         Body::FailureDetected { incident: Some(_), .. }
         | Body::Held { waiting: WaitingOn::Correlation { .. } | WaitingOn::Turn { .. }, .. } => None,
+        // How far it is stands in the status; people hear of what goes wrong, and of the end.
+        Body::SwitchStarted { evacuation: Some(_), .. } => None,
+        Body::Commanded { command: Command::Evacuate { place, reason, .. }, by } => {
+            let it = state.evacuation_of(place)?;
+            let (place, long) = (&it.place, plainly(it.until.since(it.said)));
+            let way = if it.graceful { "" } else { ", without waiting until anything is in step" };
+            let text = format!("{by} evacuates {place} for {long}{way}: {reason}");
+            Some((NoticeLevel::Info, text))
+        }
+        Body::Commanded { command: Command::EndEvacuation { place, reason }, by } => {
+            let place = state.topology.domain(state.place_named(place)?).name();
+            Some((NoticeLevel::Info, format!("{by} ends the evacuation of {place}: {reason}")))
+        }
+        Body::EvacuationHeld { place, component, why } => match why {
+            Stays::NoRoom { .. } | Stays::NotPossible { .. } | Stays::Tried { .. } | Stays::Paused { .. } => {
+                let way_out = why.way_out(place, component);
+                Some((NoticeLevel::Warning, format!("{component} stays in {place}: {why}; to go on: {way_out}")))
+            }
+            Stays::Halted { .. }
+            | Stays::Lease {}
+            | Stays::UnderWay { .. }
+            | Stays::Dependency { .. }
+            | Stays::Turn { .. } => None,
+        },
+        Body::EvacuationSettled { place, moved, left } if left.is_empty() => {
+            Some((NoticeLevel::Info, format!("nothing is active in {place} any more: {moved} moved")))
+        }
+        Body::EvacuationSettled { place, moved, left } => Some((
+            NoticeLevel::Warning,
+            format!("whoever could leave {place} has left: {moved} moved, still there: {}", left.join(", ")),
+        )),
+        Body::EvacuationExpires { place, at } => {
+            let left = state.evacuation_of(place).map(|it| plainly(at.since(told_at(it)))).unwrap_or_default();
+            let text =
+                format!("the evacuation of {place} ends in {left} by itself; longer: mainstay evacuate {place} --for");
+            Some((NoticeLevel::Warning, text))
+        }
+        Body::EvacuationEnded { place } => {
+            let text = format!("the evacuation of {place} is over: its time is; nothing is moved back because of that");
+            Some((NoticeLevel::Info, text))
+        }
         Body::SwitchStarted { component, to, by, reason, .. } => {
             Some((NoticeLevel::Info, format!("{component}: planned switch to `{to}` by {by}: {reason}")))
         }
@@ -211,7 +274,11 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
             Some((NoticeLevel::Error, format!("{what} is lost ({}): {}", scenario.word(), evidence.join("; "))))
         }
         Body::IncidentEnded { incident, why } => Some((NoticeLevel::Info, format!("{incident} is over: {why}"))),
-        Body::RecoveryCompleted { recovery, .. } if is_in_incident(state, *recovery) => None,
+        Body::RecoveryCompleted { recovery, .. }
+            if is_in_incident(state, *recovery) || is_in_evacuation(state, *recovery) =>
+        {
+            None
+        }
         Body::Held { recovery, waiting: WaitingOn::Dependency { .. } } if is_in_incident(state, *recovery) => None,
         Body::Held { recovery, waiting } => {
             let text = format!("{recovery} waits: {waiting}; to overrule: {}", waiting.way_out(*recovery));
@@ -321,4 +388,11 @@ fn detected(component: &str, instance: &str, scenario: Scenario) -> (NoticeLevel
 fn is_in_incident(state: &State, id: RecoveryId) -> bool {
     let closed = || state.history.iter().rev().find(|it| it.id == id);
     state.open_recovery(id).or_else(closed).is_some_and(|it| it.incident.is_some())
+}
+
+/// Whether it is a planned move of an evacuation that stands.
+fn is_in_evacuation(state: &State, id: RecoveryId) -> bool {
+    let closed = || state.history.iter().rev().find(|it| it.id == id);
+    let moves = state.open_recovery(id).or_else(closed).filter(|it| it.planned().is_some());
+    moves.and_then(|it| it.evacuated).is_some_and(|it| state.evacuating.contains_key(&it))
 }

@@ -6,6 +6,7 @@
 use mainstay_plan::Time;
 
 use crate::command::{Override, Refusal};
+use crate::evacuate::Stays;
 use crate::record::{RecoveryId, StepRef};
 use crate::route::rules::Objection;
 use crate::waiting::{Unacknowledged, WaitingOn};
@@ -89,6 +90,31 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
     })
 }
 
+/// One of each [`Stays`].
+pub fn stays() -> Vec<Stays> {
+    chain(Stays::Halted { by: "ada".to_owned(), reason: "it moves what we work on".to_owned() }, stay_after)
+}
+
+fn stay_after(it: &Stays) -> Option<Stays> {
+    let reasons = || vec!["`orders-db-b` is down".to_owned()];
+    Some(match it {
+        Stays::Halted { .. } => Stays::Lease {},
+        Stays::Lease {} => Stays::Paused {
+            component: Some("orders-db".to_owned()),
+            until: Time::from_millis(60_000),
+            by: "ada".to_owned(),
+            reason: "disks are being replaced".to_owned(),
+        },
+        Stays::Paused { .. } => Stays::UnderWay { recovery: RecoveryId(17) },
+        Stays::UnderWay { .. } => Stays::Dependency { component: "orders-db".to_owned() },
+        Stays::Dependency { .. } => Stays::Turn { at_once: 2 },
+        Stays::Turn { .. } => Stays::NoRoom { reasons: reasons() },
+        Stays::NoRoom { .. } => Stays::NotPossible { reasons: reasons(), hurried: true },
+        Stays::NotPossible { .. } => Stays::Tried { recovery: RecoveryId(17), why: "r17 failed: aborted".to_owned() },
+        Stays::Tried { .. } => return None,
+    })
+}
+
 /// One of each [`Refusal`].
 pub fn refusals() -> Vec<Refusal> {
     let first = Refusal::Unknown { what: "component", name: "payments".to_owned(), known: "orders-db".to_owned() };
@@ -125,7 +151,8 @@ fn refusal_after(it: &Refusal) -> Option<Refusal> {
         },
         Refusal::RouteRule { .. } => Refusal::NotDrainable { what: "orders-db".to_owned() },
         Refusal::NotDrainable { .. } => Refusal::NotDrained { what: "web-b".to_owned() },
-        Refusal::NotDrained { .. } => Refusal::NothingHeld { route: "web".to_owned(), rule: "wait" },
+        Refusal::NotDrained { .. } => Refusal::NotEvacuated { place: "berlin/hall-2".to_owned() },
+        Refusal::NotEvacuated { .. } => Refusal::NothingHeld { route: "web".to_owned(), rule: "wait" },
         Refusal::NothingHeld { .. } => {
             Refusal::Halted { by: "ada".to_owned(), reason: "it moves what we work on".to_owned() }
         }

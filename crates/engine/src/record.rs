@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::breaker::Position;
 use crate::codec::{health_word, level_word, phase_word, scenario_word, strategy_word, time_nanos};
 use crate::command::Command;
+use crate::evacuate::Stays;
 use crate::gray::Impairment;
 use crate::lease::Role;
 use crate::route::rules::Objection;
@@ -527,6 +528,40 @@ pub enum Body {
         reason: String,
         /// Whether the new owner is waited for until it is in step.
         graceful: bool,
+        /// The zone or region that it leaves with others, where that is being evacuated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evacuation: Option<String>,
+    },
+    /// A component stays in a zone or region that is being evacuated, for now, and why.
+    EvacuationHeld {
+        /// What is evacuated.
+        place: String,
+        /// The component.
+        component: String,
+        /// Why.
+        why: Stays,
+    },
+    /// Whoever could leave has left.
+    EvacuationSettled {
+        /// What is evacuated.
+        place: String,
+        /// How many components were moved.
+        moved: usize,
+        /// The components that are still there.
+        left: Vec<String>,
+    },
+    /// An evacuation ends soon by itself.
+    EvacuationExpires {
+        /// What is evacuated.
+        place: String,
+        /// When.
+        #[serde(with = "time_nanos")]
+        at: Time,
+    },
+    /// The time of an evacuation is over.
+    EvacuationEnded {
+        /// What was evacuated.
+        place: String,
     },
     /// A planned move failed after something was done to an instance: the old owner is made active again.
     SwitchUndone {
@@ -563,7 +598,8 @@ pub enum Body {
         strategy: Strategy,
         /// Why.
         why: String,
-        /// Only because a control plane is known to be down: it comes again when nothing else is left.
+        /// Only because a control plane is known to be down, or because it leads into what is being evacuated: it comes again
+        /// when nothing else is left.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         for_later: bool,
     },
@@ -793,6 +829,10 @@ impl Body {
             Body::InStepChanged { .. } => "in_step_changed",
             Body::SwitchStarted { .. } => "switch_started",
             Body::SwitchUndone { .. } => "switch_undone",
+            Body::EvacuationHeld { .. } => "evacuation_held",
+            Body::EvacuationSettled { .. } => "evacuation_settled",
+            Body::EvacuationExpires { .. } => "evacuation_expires",
+            Body::EvacuationEnded { .. } => "evacuation_ended",
             Body::Impaired { .. } => "impaired",
             Body::ImpairmentEnded { .. } => "impairment_ended",
             Body::RuleFired { .. } => "rule_fired",
@@ -860,6 +900,10 @@ impl Body {
             Body::FailureDetected { .. }
             | Body::SwitchStarted { .. }
             | Body::SwitchUndone { .. }
+            | Body::EvacuationHeld { .. }
+            | Body::EvacuationSettled { .. }
+            | Body::EvacuationExpires { .. }
+            | Body::EvacuationEnded { .. }
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
             | Body::IncidentEnded { .. }

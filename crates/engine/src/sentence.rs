@@ -153,6 +153,10 @@ impl Teller {
             Body::FailureDetected { .. }
             | Body::SwitchStarted { .. }
             | Body::SwitchUndone { .. }
+            | Body::EvacuationHeld { .. }
+            | Body::EvacuationSettled { .. }
+            | Body::EvacuationExpires { .. }
+            | Body::EvacuationEnded { .. }
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
             | Body::IncidentEnded { .. }
@@ -191,10 +195,22 @@ impl Teller {
                 let good = last_good.map(|it| format!(", last good {}", (self.moment)(it))).unwrap_or_default();
                 format!("{component} failed on {instance}: {}{good}", scenario.word())
             }
-            Body::SwitchStarted { component, from, to, by, reason, graceful } => {
+            Body::SwitchStarted { component, from, to, by, reason, graceful, evacuation } => {
                 let way = if *graceful { "" } else { ", without waiting until it is in step" };
-                format!("planned switch of {component} from {from} to {to} by {by}{way}: {reason}")
+                let part = evacuation.as_ref().map(|it| format!(", in the evacuation of {it}")).unwrap_or_default();
+                format!("planned switch of {component} from {from} to {to} by {by}{part}{way}: {reason}")
             }
+            Body::EvacuationHeld { place, component, why } => format!("{component} stays in {place}: {why}"),
+            Body::EvacuationSettled { place, moved, left } if left.is_empty() => {
+                format!("nothing is active in {place} any more, {moved} moved")
+            }
+            Body::EvacuationSettled { place, moved, left } => {
+                format!("whoever could leave {place} has left, {moved} moved; still there: {}", left.join(", "))
+            }
+            Body::EvacuationExpires { place, at } => {
+                format!("the evacuation of {place} ends at {} by itself", (self.moment)(*at))
+            }
+            Body::EvacuationEnded { place } => format!("the evacuation of {place} is over: its time is"),
             Body::SwitchUndone { recovery, why } => {
                 format!("{recovery}: undone, the old owner is made active again: {why}")
             }
@@ -333,6 +349,16 @@ impl Teller {
                 format!("drain {what} until {}: {reason}", (self.moment)(*until))
             }
             Command::Undrain { what } => format!("end the drain of {what}"),
+            Command::Evacuate { place, until, graceful, reason } => {
+                let until = until.map(|it| format!(" until {}", (self.moment)(it))).unwrap_or_default();
+                let way = match graceful {
+                    None => "",
+                    Some(true) => ", gracefully",
+                    Some(false) => ", at once",
+                };
+                format!("evacuate {place}{until}{way}: {reason}")
+            }
+            Command::EndEvacuation { place, reason } => format!("end the evacuation of {place}: {reason}"),
             Command::RouteOverride { route, rule, reason } => {
                 format!("overrule {} of route {route} once: {reason}", rule.word())
             }

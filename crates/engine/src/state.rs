@@ -6,11 +6,13 @@
 pub(crate) mod concerned;
 mod control;
 mod domains;
+mod evacuate;
 mod fired;
 mod fold;
 mod held;
 pub mod notices;
 mod recovery;
+mod served;
 mod site;
 mod switch;
 
@@ -33,6 +35,7 @@ use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
 use crate::route::rules::{Kept, RouteRule};
 pub use domains::{Burst, DomainState, Incident};
+pub use evacuate::{Evacuating, Tried};
 pub use fired::FiredRule;
 pub(crate) use fired::component_of;
 use notices::Notices;
@@ -63,6 +66,8 @@ pub struct State {
     pub domains: Vec<DomainState>,
     /// Zones and regions that are lost.
     pub incidents: BTreeMap<IncidentId, Incident>,
+    /// Zones and regions that are being evacuated, as planned.
+    pub evacuating: BTreeMap<IncidentId, Evacuating>,
     /// By [`InstanceIx`].
     pub instances: Vec<InstanceState>,
     /// By [`ComponentIx`].
@@ -92,6 +97,8 @@ pub struct State {
     /// Instances to which something was done, and components that are another instance now, for whoever observes.
     pub(crate) acted_on: Vec<InstanceIx>,
     pub(crate) rebound: Vec<ComponentIx>,
+    /// Instances of which has to be known, at once, whether they are in step, for whoever observes.
+    pub(crate) to_look_at: BTreeSet<InstanceIx>,
     /// Rules that are true, by place in the plan.
     fired: BTreeMap<usize, FiredRule>,
     rules_of: BTreeMap<ComponentIx, Vec<usize>>,
@@ -210,7 +217,7 @@ pub struct ComponentState {
     pub unacknowledged: Option<RecoveryId>,
     /// When its last recoveries began, the newest last, since somebody has looked.
     pub begun: VecDeque<Time>,
-    /// The incident that explains why it is down or moved, until it is whole again.
+    /// The incident or the evacuation that explains why it is down or moved, until it is whole again.
     pub explained: Option<IncidentId>,
 }
 
@@ -405,6 +412,8 @@ impl State {
             rules_of: fired::by_component(&plan),
             domains: vec![DomainState::default(); topology.domains.len()],
             incidents: BTreeMap::new(),
+            evacuating: BTreeMap::new(),
+            to_look_at: BTreeSet::new(),
             orders: Arc::new(Orders::of(&plan)),
             queues: vec![Queue::default(); plan.evacuations.len()],
             seats: BTreeMap::new(),
@@ -477,6 +486,7 @@ impl State {
             component.explained = was.explained;
             component.advance = was.advance;
         }
+        next.take_over_evacuations(&self.topology, self.evacuating);
         next.routing.drains = self.routing.drains;
         for (route, changed) in self.plan.routes.iter().zip(self.routing.changed) {
             if let Some(ix) = next.names.routes.get(&route.name) {
@@ -517,6 +527,7 @@ impl State {
         self.doubted.clear();
         self.acted_on.clear();
         self.rebound.clear();
+        self.to_look_at.clear();
     }
 
     /// The rule of that name, by its place in the plan.

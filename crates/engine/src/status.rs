@@ -180,6 +180,17 @@ pub(crate) fn check_command(state: &State, command: &Command, by: &str) -> Resul
             let known = state.routing.drains.iter().any(|it| it.what == *what);
             if known { Ok(()) } else { Err(Refusal::NotDrained { what: what.to_string() }) }
         }
+        Command::Evacuate { place, .. } => match state.place_named(place) {
+            Some(_) => Ok(()),
+            None => {
+                let known = state.places().join(", ");
+                Err(Refusal::Unknown { what: "zone or region", name: place.clone(), known })
+            }
+        },
+        Command::EndEvacuation { place, .. } => {
+            let known = state.evacuation_of(place).is_some();
+            if known { Ok(()) } else { Err(Refusal::NotEvacuated { place: place.clone() }) }
+        }
         Command::RouteOverride { route, rule, .. } => {
             let ix = state.route(route).ok_or_else(|| Refusal::Unknown {
                 what: "route",

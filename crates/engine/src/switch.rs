@@ -100,6 +100,7 @@ pub(crate) fn begin(state: &State, component: ComponentIx, now: Time) -> Option<
             by: asked.by.clone(),
             reason: asked.reason.clone(),
             graceful: asked.graceful,
+            evacuation: None,
         });
     }
     let at = goes_back_at(state, component)?;
@@ -114,6 +115,7 @@ pub(crate) fn begin(state: &State, component: ComponentIx, now: Time) -> Option<
         by: "the plan".to_owned(),
         reason: "the original is whole again (`failback: when_whole`)".to_owned(),
         graceful: true,
+        evacuation: None,
     })
 }
 
@@ -124,6 +126,9 @@ pub(crate) fn goes_back_at(state: &State, component: ComponentIx) -> Option<Time
     let Failback::WhenWhole { stable_for } = planned.failback else { return None };
     let original = planned.original();
     let back = &state.instances[original.index()];
+    if state.evacuated(original).is_some() {
+        return None;
+    }
     let whole = lasting.bound != original && state.plan.mode == Mode::Act && back.in_step;
     if !whole || !missing(state, component, original, true).is_empty() {
         return None;

@@ -240,7 +240,7 @@ pub enum WaitingOn {
 }
 
 /// A round duration as a plan says it.
-fn plainly(span: Duration) -> String {
+pub(crate) fn plainly(span: Duration) -> String {
     match span.as_secs() {
         secs if secs > 0 && secs.is_multiple_of(3600) => format!("{}h", secs / 3600),
         secs if secs > 0 && secs.is_multiple_of(60) => format!("{}m", secs / 60),

@@ -13,6 +13,8 @@ use mainstay_plan::{ComponentIx, Time};
 
 const WAITING: &str = include_str!("../src/waiting.rs");
 const COMMAND: &str = include_str!("../src/command.rs");
+const STAYS: &str = include_str!("../src/evacuate/stays.rs");
+const EVACUATIONS: &str = include_str!("../../../docs/evacuations.md");
 const PAGE: &str = include_str!("../../../docs/recoveries.md");
 
 /// The words that a function `code` gives, as its source has them: so a kind that is missing in the chain is missed here.
@@ -44,6 +46,24 @@ fn every_wait_has_a_code_a_reason_an_end_and_a_way_out() {
         assert!(way_out.starts_with("mainstay "), "{code}: {way_out}");
     }
     assert_eq!(seen, codes(WAITING), "`reasons::waits` has not one of each");
+}
+
+#[test]
+fn every_reason_to_stay_in_an_evacuation_has_a_code_an_end_a_way_out_and_a_row() {
+    let mut seen = BTreeSet::new();
+    for why in reasons::stays() {
+        let code = why.code();
+        assert!(is_a_word(code) && seen.insert(code), "`{code}` is no code of its own");
+        assert!(is_a_sentence(&why.to_string()), "{code}: {why}");
+        assert!(is_a_sentence(&why.ends_when()), "{code}: {}", why.ends_when());
+        let way_out = why.way_out("berlin/hall-2", "orders-db");
+        assert!(way_out.starts_with("mainstay "), "{code}: {way_out}");
+        assert!(EVACUATIONS.contains(&format!("| `{code}` |")), "docs/evacuations.md has no row for `{code}`");
+    }
+    let code = STAYS.split("fn code(&self)").nth(1).and_then(|it| it.split("fn until").next());
+    let words: BTreeSet<&str> =
+        code.expect("it has one").split("=> \"").skip(1).filter_map(|it| it.split('"').next()).collect();
+    assert_eq!(seen, words, "`reasons::stays` has not one of each");
 }
 
 /// Whatever holds a recovery back stands in its state since the moment of the record, and comes back from the journal.

@@ -2,7 +2,7 @@
 
 use crate::ComponentIx;
 
-/// A plan for the loss of one zone or one region. It recovers the components that are bound to an instance there, those
+/// A plan for the loss of one zone or one region, and for leaving it as planned. It recovers the components that are bound to an instance there, those
 /// that others depend on first, then by criticality.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evacuation {
@@ -12,7 +12,7 @@ pub struct Evacuation {
     pub region: String,
     /// The zone; `None`: the whole region.
     pub zone: Option<String>,
-    /// How it is done unless an operator says otherwise.
+    /// How it is done as planned, unless an operator says otherwise. A loss asks nobody.
     pub variant: Variant,
     /// How many recoveries run at the same time.
     pub at_once: u32,

@@ -2,6 +2,7 @@
 //!
 //! Each check carries the number of its invariant (S1, S2, …) and panics with it: a violated invariant ends the run.
 
+mod evacuations;
 mod routes;
 mod site;
 
@@ -56,6 +57,7 @@ pub struct Checkers {
     accepts_two_writers: bool,
     site: site::Site,
     routes: routes::Routes,
+    evacuations: evacuations::Evacuations,
 }
 
 impl Checkers {
@@ -75,6 +77,7 @@ impl Checkers {
                 .any(|it| it.accepts_two_writers),
             site: site::Site::new(plan),
             routes: routes::Routes::new(plan),
+            evacuations: evacuations::Evacuations::new(plan),
             ..Checkers::default()
         }
     }
@@ -87,6 +90,7 @@ impl Checkers {
         self.accepts_two_writers = promises.accepts_two_writers;
         self.site.under(plan);
         self.routes.under(plan);
+        self.evacuations.under(plan);
     }
 
     /// The record under which a step was begun.
@@ -107,6 +111,7 @@ impl Checkers {
         self.once.clear();
         self.site.forget_journal();
         self.routes.forget_journal();
+        self.evacuations.forget_journal();
         self.messages.clear();
     }
 
@@ -119,6 +124,7 @@ impl Checkers {
     pub fn recorded(&mut self, seq: u64, record: &Record) {
         self.site.recorded(seq, record);
         self.routes.recorded(record);
+        self.evacuations.recorded(seq, record);
         match &record.body {
             Body::FailureDetected { component, instance, rule, .. } => {
                 if let Some(fired) = rule.as_ref().and_then(|it| self.fired.get(it)) {
@@ -184,6 +190,10 @@ impl Checkers {
             | Body::CanaryChanged { .. }
             | Body::InStepChanged { .. }
             | Body::SwitchUndone { .. }
+            | Body::EvacuationHeld { .. }
+            | Body::EvacuationSettled { .. }
+            | Body::EvacuationExpires { .. }
+            | Body::EvacuationEnded { .. }
             | Body::BreakerChanged { .. }
             | Body::Impaired { .. }
             | Body::ImpairmentEnded { .. }

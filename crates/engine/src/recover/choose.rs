@@ -15,7 +15,7 @@ use crate::gray::Impairment;
 use crate::route::rules;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
-use crate::{evacuation, scenario};
+use crate::{evacuate, evacuation, scenario};
 
 /// Which rung comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Passed {
     pub strategy: Strategy,
     /// Why.
     pub why: String,
-    /// Only because a control plane is known to be down: it comes again.
+    /// Only because a control plane is known to be down, or because it leads into what is being evacuated: it comes again.
     pub for_later: bool,
 }
 
@@ -57,6 +57,7 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
         let given_up = recovery.given_up.contains(&rung);
         let found = possible(state, recovery, planned, now);
         let is_blocked = matches!(found, Possible::Blocked(_));
+        let mut is_left = false;
         let why = match found {
             _ if given_up => "given up by hand".to_owned(),
             Possible::Yes | Possible::Unseen(_) if let Some(why) = &recovery.skip => {
@@ -69,9 +70,15 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
                 blocked.push((rung, by));
                 why
             }
-            Possible::Yes if comes => match steadier(state, recovery, rung, now) {
-                None => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
-                Some(why) => why,
+            Possible::Yes if comes => match elsewhere(state, recovery, rung, now) {
+                Some(why) => {
+                    is_left = true;
+                    why
+                }
+                None => match steadier(state, recovery, rung, now) {
+                    None => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
+                    Some(why) => why,
+                },
             },
             // What was put off comes after everything else.
             Possible::Yes => {
@@ -93,7 +100,7 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
         };
         reasons.push(format!("{}: {why}", planned.strategy.word()));
         if rung >= recovery.rung && first_passed.is_none() {
-            first_passed = Some(Passed { rung, strategy: planned.strategy, why, for_later: is_blocked });
+            first_passed = Some(Passed { rung, strategy: planned.strategy, why, for_later: is_blocked || is_left });
         }
     }
     if let Some(last) = put_off.map(Ok).or_else(|| last_resort(state, &blocked)) {
@@ -117,6 +124,31 @@ fn last_resort(state: &State, blocked: &[(usize, Blocked)]) -> Option<Result<usi
     }
     let soonest = blocked.iter().min_by_key(|(_, it)| (it.until.is_none(), it.until))?;
     Some(Err(soonest.1.waiting(state)))
+}
+
+/// Why a takeover that is possible is passed over for now: it leads into what is being evacuated, and another rung may not.
+fn elsewhere(state: &State, recovery: &Recovery, rung: usize, now: Time) -> Option<String> {
+    let bound = state.components[recovery.component.index()].bound;
+    let ladder = &state.plan.component(recovery.component).ladder;
+    let leads_in = |rung: &Rung| {
+        let to = rung.plays.get(&bound).map(|it| it.to).filter(|it| *it != bound);
+        to.and_then(|it| evacuate::is_left(state, it))
+    };
+    let why = leads_in(&ladder[rung])?;
+    let untried = recovery.steps.is_empty();
+    let may = |(at, other): (usize, &Rung)| {
+        let comes = (untried || at >= recovery.rung) && at != rung;
+        let is_over = recovery.failed_rungs.contains(&at) || recovery.given_up.contains(&at);
+        comes
+            && !is_over
+            && leads_in(other).is_none()
+            && match possible(state, recovery, other, now) {
+                Possible::Yes | Possible::Held(_) => true,
+                Possible::Unseen(to) => wait_to_see(state, to, now).is_ok(),
+                Possible::No(_) | Possible::Guarded(..) | Possible::Blocked(_) => false,
+            }
+    };
+    ladder.iter().enumerate().any(may).then_some(why)
 }
 
 /// Why a standby that is possible is passed over all the same: it is not steady, and a later rung leads to one that is. One
@@ -172,7 +204,7 @@ pub(crate) fn judged(state: &State, recovery: &Recovery, now: Time) -> Vec<Judge
 
 /// A standby that is not known (after a restart, say) is waited for as long as seeing it may take, and twice that, counted
 /// from when it ceased to be known: one that nobody could ask for an hour has had its time.
-fn wait_to_see(state: &State, to: InstanceIx, now: Time) -> Result<WaitingOn, String> {
+pub(crate) fn wait_to_see(state: &State, to: InstanceIx, now: Time) -> Result<WaitingOn, String> {
     let instance = state.plan.instance(to);
     let patience = (instance.probes.iter())
         .map(|it| state.plan.probe(*it).timing)

@@ -24,7 +24,7 @@ use crate::switch;
 use crate::waiting::WaitingOn;
 use choose::fence_of;
 pub use choose::{Choice, Passed, choose};
-pub(crate) use choose::{Judged, judged};
+pub(crate) use choose::{Judged, judged, wait_to_see};
 
 /// How long after a step's timeout the host may still say how it ended: it enforces the timeout itself, this only catches
 /// a host that says nothing at all.

@@ -213,7 +213,8 @@ fn drained(state: &State, instance: InstanceIx, wanted: TargetState, now: Time) 
 }
 
 fn is_drained(state: &State, instance: InstanceIx, now: Time) -> bool {
-    state.routing.drains.iter().any(|it| it.until > now && it.what.covers(&state.plan, instance))
+    let by_name = state.routing.drains.iter().any(|it| it.until > now && it.what.covers(&state.plan, instance));
+    by_name || state.evacuated(instance).is_some()
 }
 
 type Held = (Vec<TargetState>, Option<Kept>);

@@ -51,6 +51,11 @@ impl State {
             | Body::BreakerChanged { .. } => Concerned::Open,
             Body::CanaryChanged { .. } => Concerned::Nobody,
             Body::RouteHeld { .. } | Body::RouteFreed { .. } => Concerned::Nobody,
+            // Where components may go, and go back to, changes.
+            Body::EvacuationEnded { .. } => Concerned::All,
+            Body::EvacuationHeld { .. } | Body::EvacuationSettled { .. } | Body::EvacuationExpires { .. } => {
+                Concerned::Nobody
+            }
             Body::NeighbourAnswered { region, zone, .. } => domain(region, zone.as_deref()),
             Body::IncidentOpened { region, zone, .. } => domain(region, zone.as_deref()),
             Body::IncidentEnded { incident, .. } => {

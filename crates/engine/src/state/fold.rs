@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use mainstay_plan::observation::Health;
-use mainstay_plan::routing::TargetState;
-use mainstay_plan::strategy::{OnExpiry, Phase, Step, StepKind};
-use mainstay_plan::{ComponentIx, InstanceIx, RouteIx, Time};
+use mainstay_plan::strategy::{OnExpiry, Phase, StepKind};
+use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use super::concerned::Concerned;
 use super::control::Change;
@@ -13,15 +12,15 @@ use super::notices::Draft;
 use super::switch::Started;
 use super::{
     Advance, ComponentState, Drain, Fenced, HISTORY, MISFITS, Misfit, Observed, Pause, Progress, Recovery,
-    RecoveryStatus, State, StepAt, StepLog, StepProgress, UndoAt,
+    RecoveryStatus, State, StepAt, StepLog, UndoAt,
 };
 use crate::command::{Command, Override};
 use crate::lease::{Leadership, Role};
 use crate::machine::{
-    Illegal, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess, TrafficWord, UndoInput,
+    EvacuationInput, Illegal, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess, TrafficWord, UndoInput,
 };
 use crate::outbox;
-use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, ReportedTarget, StepRef};
+use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, StepRef};
 
 impl State {
     /// Folds a record in. Names that the plan does not know are passed over: they belong to a plan before.
@@ -159,17 +158,23 @@ impl State {
                     let budget = self.plan.component(ix).objectives.rto_for(scenario.domain());
                     let (evidence, incident, plan) = (evidence.clone(), *incident, plan.clone());
                     let rule = rule.as_ref().and_then(|it| self.fired(self.rule(it)?)).cloned();
-                    let opened = Recovery { rule, evidence, incident, plan, budget, ..opened };
+                    let evacuated = self.evacuated(self.components[ix.index()].bound).map(|it| it.id);
+                    let opened = Recovery { rule, evidence, incident, evacuated, plan, budget, ..opened };
                     self.components[ix.index()].asked = None;
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
                     self.join_evacuations(ix);
                 }
             }
-            Body::SwitchStarted { component, from, to, by, reason, graceful } => {
-                let started = Started { component, from, to, by, reason, graceful: *graceful };
+            Body::SwitchStarted { component, from, to, by, reason, graceful, evacuation } => {
+                let evacuation = evacuation.as_deref();
+                let started = Started { component, from, to, by, reason, graceful: *graceful, evacuation };
                 self.on_switch_started(at, RecoveryId(seq), &started);
             }
+            Body::EvacuationHeld { place, component, why } => self.on_evacuation_held(at, place, component, why),
+            Body::EvacuationSettled { place, left, .. } => self.on_evacuation_settled(place, left),
+            Body::EvacuationExpires { place, .. } => self.on_evacuation(place, |it| it.told = true),
+            Body::EvacuationEnded { place } => self.end_evacuation(place, EvacuationInput::Expired),
             Body::SwitchUndone { recovery, why } => self.on_switch_undone(at, *recovery, why),
             Body::InStepChanged { instance, in_step } => {
                 if let Some(ix) = self.instance(instance) {
@@ -347,7 +352,7 @@ impl State {
     }
 
     /// What a traffic process says, or what changes under it.
-    fn hear(&mut self, process: &str, word: TrafficWord) {
+    pub(super) fn hear(&mut self, process: &str, word: TrafficWord) {
         match TrafficProcess::next(self.standing(process), word) {
             Ok(next) => {
                 self.routing.standing.insert(process.to_owned(), next);
@@ -530,7 +535,7 @@ impl State {
         self.end_converged_routing_steps(at, Some(component));
     }
 
-    fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
+    pub(super) fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
         if self.undoing(step).is_some() {
             self.on_undo_ended(at, step, ended);
             return;
@@ -647,116 +652,6 @@ impl State {
         touched.into_iter().for_each(|it| self.doubt(at, it));
     }
 
-    fn on_applied(&mut self, at: Time, process: &str, epoch: u64) {
-        self.routing.acknowledged.insert(process.to_owned(), epoch);
-        let newest = epoch >= self.routing.epoch;
-        self.hear(process, if newest { TrafficWord::AppliedNewest } else { TrafficWord::AppliedOlder });
-        if newest {
-            self.routing.refused = None;
-        }
-        self.end_converged_routing_steps(at, None);
-    }
-
-    /// Routing steps have no outcome of their own: they are done when every process serves a table in which their routes are
-    /// as bindings and fences ask for.
-    fn end_converged_routing_steps(&mut self, at: Time, of: Option<ComponentIx>) {
-        if !self.routes_converged() {
-            return;
-        }
-        let converged = |it| self.open_steps(it).filter_map(|it| self.is_converged(it, at)).collect::<Vec<_>>();
-        let done: Vec<StepRef> = match of {
-            Some(component) => self.components[component.index()].recovery.iter().flat_map(converged).collect(),
-            None => self.open_recoveries().flat_map(converged).collect(),
-        };
-        for step in done {
-            self.on_step_ended(at, step, Ended::Done);
-        }
-    }
-
-    fn is_converged(&self, (at, step, stand): (StepRef, &Step, &StepProgress), now: Time) -> Option<StepRef> {
-        let routes = match &step.kind {
-            StepKind::CutTraffic { routes, .. } | StepKind::TakeOver { routes, .. } => routes,
-            StepKind::Stop { .. }
-            | StepKind::CatchUp { .. }
-            | StepKind::Act { .. }
-            | StepKind::Manual { .. }
-            | StepKind::Verify { .. } => {
-                return None;
-            }
-        };
-        let served = || routes.iter().all(|it| crate::route::is_as_desired(self, *it, now));
-        (matches!(stand.at, StepAt::Running { .. }) && served()).then_some(at)
-    }
-
-    fn on_ahead(&mut self, process: &str, epoch: u64, targets: &[ReportedTarget]) {
-        self.routing.epoch = epoch;
-        self.routing.acknowledged.insert(process.to_owned(), epoch);
-        for known in self.known_processes().into_iter().filter(|it| it != process) {
-            self.hear(&known, TrafficWord::AnotherAhead);
-        }
-        self.hear(process, TrafficWord::Ahead);
-        for target in targets {
-            self.set_target(&target.route, &target.instance, target.state);
-            let (Some(instance), Some(route)) =
-                (self.instance(&target.instance), self.names.routes.get(&target.route).copied())
-            else {
-                continue;
-            };
-            if self.plan.route(route).sharing == mainstay_plan::route::Sharing::Shared {
-                continue;
-            }
-            match target.state {
-                TargetState::Serving => {
-                    let component = self.plan.instance(instance).component;
-                    self.components[component.index()].bound = instance;
-                    self.rebound.push(component);
-                    self.instances[instance.index()].displaced = false;
-                }
-                TargetState::Fenced => self.instances[instance.index()].displaced = true,
-                TargetState::Standby | TargetState::Draining | TargetState::Down => {}
-            }
-        }
-    }
-
-    fn on_published(&mut self, at: Time, epoch: u64, targets: &[ReportedTarget]) {
-        let first = self.routing.epoch == 0;
-        let before = self.routing.targets.clone();
-        self.routing.epoch = epoch;
-        self.routing.under.clone_from(&self.adopted);
-        for process in self.known_processes() {
-            self.hear(&process, TrafficWord::Published);
-        }
-        for target in targets {
-            self.set_target(&target.route, &target.instance, target.state);
-        }
-        self.routing.drains.retain(|it| it.until > at);
-        let serves = |it: &TargetState| *it == TargetState::Serving;
-        for (ix, was) in (0u32..).map(RouteIx).zip(before).filter(|_| !first) {
-            let is = &self.routing.targets[ix.index()];
-            if was.iter().zip(is).any(|(was, is)| serves(was) != serves(is)) {
-                self.routing.changed[ix.index()] = Some(at);
-                self.routing.overridden.retain(|(of, _)| *of != ix);
-            }
-        }
-    }
-
-    /// The traffic processes that were heard of, or will be.
-    fn known_processes(&self) -> Vec<String> {
-        let heard = self.routing.standing.keys().cloned();
-        let planned = self.processes().map(str::to_owned).filter(|it| !self.routing.standing.contains_key(it));
-        heard.chain(planned).collect()
-    }
-
-    pub(super) fn set_target(&mut self, route: &str, instance: &str, state: TargetState) {
-        let (Some(route), Some(instance)) = (self.names.routes.get(route).copied(), self.instance(instance)) else {
-            return;
-        };
-        let at = self.plan.route(route).targets.iter().position(|it| it.instance == instance);
-        if let Some(at) = at {
-            self.routing.targets[route.index()][at] = state;
-        }
-    }
-
     fn on_bound(&mut self, at: Time, component: &str, instance: &str) {
         let Some(component) = self.component(component) else { return };
         let known = self.instance(instance).filter(|it| self.plan.instance(*it).component == component);
@@ -820,6 +715,10 @@ impl State {
                 self.routing.drains.push(Drain { what: what.clone(), until: *until, by, reason, since: at });
             }
             Command::Undrain { what } => self.routing.drains.retain(|it| it.what != *what),
+            Command::Evacuate { place, until, graceful, reason } => {
+                self.on_evacuate(at, place, *until, *graceful, by, reason);
+            }
+            Command::EndEvacuation { place, .. } => self.end_evacuation(place, EvacuationInput::EndedByHand),
             Command::RouteOverride { route, rule, .. } => {
                 if let Some(ix) = self.route(route) {
                     self.routing.overridden.insert((ix, *rule));
@@ -957,6 +856,7 @@ impl State {
         component.signalled = None;
         self.site.set_held(ix, false);
         component.observed = None;
+        self.note_evacuated(&recovery);
         for instance in &self.plan.component(ix).instances {
             self.instances[instance.index()].frozen_loss = None;
         }

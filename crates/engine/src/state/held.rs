@@ -26,7 +26,7 @@ impl State {
         let Some(ix) = self.open.get(&id).copied() else { return };
         self.site.set_held(ix, false);
         let recovery = self.components[ix.index()].recovery.as_ref();
-        let incident = recovery.and_then(|it| it.incident);
+        let incident = recovery.and_then(|it| it.incident.or(it.evacuated));
         // A planned move is no failure, and uses up nothing that failures need.
         if recovery.is_some_and(|it| it.planned().is_some()) {
             return;

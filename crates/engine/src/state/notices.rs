@@ -43,6 +43,8 @@ pub enum Topic {
     Component(String),
     /// A zone or a region that is lost, and all that lived there.
     Incident(IncidentId),
+    /// A zone or a region that is being evacuated, as planned.
+    Evacuation(String),
     /// Who of several agents decides.
     Lease,
     /// The journal.
@@ -71,6 +73,7 @@ impl fmt::Display for Topic {
         match self {
             Topic::Component(name) => write!(f, "{name}"),
             Topic::Incident(id) => write!(f, "{id}"),
+            Topic::Evacuation(place) => write!(f, "evacuation of {place}"),
             Topic::Lease => write!(f, "lease"),
             Topic::Journal => write!(f, "journal"),
             Topic::Traffic(process) => write!(f, "traffic process {process}"),

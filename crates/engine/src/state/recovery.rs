@@ -64,6 +64,8 @@ pub struct Recovery {
     pub classified: bool,
     /// The incident that it belongs to.
     pub incident: Option<IncidentId>,
+    /// The planned evacuation that it is part of.
+    pub evacuated: Option<IncidentId>,
     /// The evacuations of the plan that it is part of, by place in the plan's list.
     pub evacuations: Vec<usize>,
     /// When it was recognised.
@@ -98,7 +100,8 @@ pub struct Recovery {
     pub rung: usize,
     /// Rungs that failed: they don't come again.
     pub failed_rungs: BTreeSet<usize>,
-    /// Rungs that were passed over only because a control plane is known to be down: they come again.
+    /// Rungs that were passed over only because a control plane is known to be down, or because they lead into what is being
+    /// evacuated: they come again.
     pub for_later: BTreeSet<usize>,
     /// How far the rung is; `None` between rungs.
     pub progress: Option<Progress>,
@@ -400,6 +403,7 @@ impl Recovery {
             evidence: Vec::new(),
             classified: false,
             incident: None,
+            evacuated: None,
             evacuations: Vec::new(),
             opened: Time::ZERO,
             first_failed,

@@ -93,6 +93,11 @@ impl Site {
         }
     }
 
+    /// Whether a component counts as down, in recovery, or not whole.
+    pub(super) fn is_touched(&self, component: ComponentIx) -> bool {
+        self.touched.contains(&component)
+    }
+
     /// What goes on under another plan, whose components have other places.
     pub(super) fn without_components(self) -> Site {
         Site { touched: BTreeSet::new(), held: BTreeSet::new(), ..self }

@@ -16,6 +16,7 @@ pub(super) struct Started<'a> {
     pub(super) by: &'a str,
     pub(super) reason: &'a str,
     pub(super) graceful: bool,
+    pub(super) evacuation: Option<&'a str>,
 }
 
 impl State {
@@ -62,10 +63,12 @@ impl State {
         };
         let play = self.plan.component(ix).switch(bound, to).map(|it| &it.play);
         let progress = play.map(|it| Progress::new(bound, it));
-        let opened = Recovery { cause: Cause::Planned(planned), progress, ..opened.at(id, at) };
+        let evacuated = started.evacuation.and_then(|it| self.evacuation_of(it)).map(|it| it.id);
+        let opened = Recovery { cause: Cause::Planned(planned), progress, evacuated, ..opened.at(id, at) };
         self.components[ix.index()].asked = None;
         self.components[ix.index()].recovery = Some(opened);
         self.open.insert(id, ix);
+        self.note_moving(ix);
         self.moved(id, RecoveryInput::Initiated, |_| {});
         self.moved(id, RecoveryInput::RungStarted, |_| {});
         if !started.graceful {
@@ -73,7 +76,7 @@ impl State {
         }
     }
 
-    fn pass_over_catching_up(&mut self, at: Time, ix: ComponentIx) {
+    pub(super) fn pass_over_catching_up(&mut self, at: Time, ix: ComponentIx) {
         let Some(recovery) = &self.components[ix.index()].recovery else { return };
         let steps = self.play(recovery).map(|it| it.steps.as_slice()).unwrap_or_default();
         let nth: Vec<usize> = (steps.iter().enumerate())

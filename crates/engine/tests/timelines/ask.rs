@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use mainstay_engine::Engine;
+use mainstay_engine::evacuate::{self, PartIs};
 use mainstay_engine::record::TermValue;
 use mainstay_engine::rules::{Present, shown};
 use mainstay_engine::status::{self, Recoverable};
+use mainstay_engine::{Command, Engine};
 use mainstay_plan::{ComponentIx, Time};
 
 use crate::show::{self, Names};
@@ -19,14 +20,78 @@ pub(crate) fn answer(engine: &Engine, question: &str, names: &Names, now: Time) 
         }
         None if question == "rules" => Ok(rules(engine, now)),
         None if question == "notices" => Ok(notices(engine)),
+        None if question == "evacuations" => Ok(evacuations(engine, now)),
+        Some(("evacuation", rest)) => foreseen(engine, rest, now),
         Some(("status", name)) => Ok(component(engine, named(engine, name)?, now)),
         Some(("waiting", name)) => Ok(waiting(engine, named(engine, name)?)),
         Some(("recoverable", name)) => Ok(vec![recoverable(engine, named(engine, name)?, now)]),
         Some(("recovery", name)) => recovery(engine, names.journals(name).ok_or("no such recovery was opened")?, now),
         _ => Err(format!(
-            "ask `notices`, `rules`, `status`, `status COMPONENT`, `waiting COMPONENT`, `recoverable COMPONENT` or `recovery R1`; not `{question}`"
+            "ask `notices`, `evacuations`, `evacuation of PLACE`, `rules`, `status`, `status COMPONENT`, `waiting COMPONENT`, `recoverable COMPONENT` or `recovery R1`; not `{question}`"
         )),
     }
+}
+
+fn evacuations(engine: &Engine, now: Time) -> Vec<String> {
+    let state = engine.state();
+    let name = |it| &state.plan.instance(it).name;
+    let mut lines = Vec::new();
+    for it in state.evacuating.values() {
+        let way = if it.graceful { "graceful" } else { "at once" };
+        let (status, until) = (it.status.word(), show::moment(it.until));
+        lines.push(format!("{} is evacuated by {}, {way}, until {until} [{status}]: {}", it.place, it.by, it.reason));
+        for part in evacuate::parts(state, it, now) {
+            let (component, from) = (&state.plan.component(part.component).name, name(part.from));
+            lines.push(match part.is {
+                PartIs::Gone { to, by } => {
+                    let by = by.map(|it| format!(" ({it})")).unwrap_or_default();
+                    format!("    {component}: from {from} to {}{by}", name(to))
+                }
+                PartIs::Moves { to, by } => format!("    {component}: moves from {from} to {} ({by})", name(to)),
+                PartIs::Stays(why, since) => {
+                    let until = why.until().map(|it| format!(" (at {})", show::moment(it))).unwrap_or_default();
+                    format!(
+                        "    {component}: stays since {} [{}]: {why}; until {}{until}; to go on: {}",
+                        show::moment(since),
+                        why.code(),
+                        why.ends_when(),
+                        why.way_out(&it.place, component)
+                    )
+                }
+                PartIs::Next => format!("    {component}: as soon as everything was seen"),
+            });
+        }
+        for component in evacuate::kept_out(state, it) {
+            lines.push(format!("    {} does not go back by itself", state.plan.component(component).name));
+        }
+    }
+    if lines.is_empty() { vec!["nothing is evacuated".to_owned()] } else { lines }
+}
+
+/// `evacuation of hall-1`, `evacuation of hall-1 --now`: what it would do.
+fn foreseen(engine: &Engine, rest: &str, now: Time) -> Result<Vec<String>, String> {
+    let state = engine.state();
+    let place = rest.strip_prefix("of ").ok_or("`evacuation of PLACE`")?;
+    let (place, graceful) = place.strip_suffix(" --now").map_or((place, None), |it| (it, Some(false)));
+    let command = Command::Evacuate { place: place.to_owned(), until: None, graceful, reason: String::new() };
+    let preview = engine.foresee(&command, "operator", now).map_err(|it| it.to_string())?;
+    let name = |it| &state.plan.instance(it).name;
+    let mut lines = vec![format!("{} would be evacuated until {}", preview.place, show::moment(preview.until))];
+    for it in &preview.moves {
+        let component = &state.plan.component(it.component).name;
+        lines.push(match &it.to {
+            Ok(to) => format!("    {component}: from {} to {}", name(it.from), name(*to)),
+            Err(why) => format!("    {component}: stays on {} [{}]: {why}", name(it.from), why.code()),
+        });
+    }
+    for (route, target, why) in &preview.targets {
+        let route = &state.plan.route(*route).name;
+        lines.push(match why {
+            None => format!("    {} leaves route {route}", name(*target)),
+            Some(why) => format!("    {} stays on route {route}: {why}", name(*target)),
+        });
+    }
+    Ok(lines)
 }
 
 fn named(engine: &Engine, name: &str) -> Result<ComponentIx, String> {

@@ -61,6 +61,12 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
             Command::Drain { what: drained(&rest)?, until: now + span, reason }
         }
         "undrains" => Command::Undrain { what: drained(&rest)? },
+        "evacuates" => {
+            let until = flag("for").map(line::span).transpose()?.map(|it: Duration| now + it);
+            let way = [("--now", false), ("--graceful", true)].into_iter().find(|it| rest.contains(&it.0));
+            Command::Evacuate { place: first()?, until, graceful: way.map(|it| it.1), reason }
+        }
+        "ends-evacuation" => Command::EndEvacuation { place: flag("of").ok_or("of what?")?.to_owned(), reason },
         "overrules" => {
             let word = flag("--rule").ok_or("which rule?")?;
             let rule = RouteRule::ALL.into_iter().find(|it| it.word() == word).ok_or("there is no such rule")?;

@@ -83,7 +83,7 @@ pub(super) fn evacuation<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawEvacuation 
             inner.finish();
             RawEvacuated { at: it.key_span, region, zone }
         }),
-        variant: fields.word("variant", &Variant::ALL, Variant::word).unwrap_or(Variant::Ungraceful),
+        variant: fields.word("variant", &Variant::ALL, Variant::word).unwrap_or(Variant::Graceful),
         at_once: fields.number("at_once"),
         first: fields.read("first", fields::names).unwrap_or_default(),
         capacity: fields

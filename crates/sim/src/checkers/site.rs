@@ -21,6 +21,10 @@ pub(super) struct Site {
     explained: BTreeMap<String, IncidentId>,
     /// Incidents of which a recovery has begun.
     counted: BTreeSet<IncidentId>,
+    /// What is being evacuated, by its name.
+    evacuated: BTreeMap<String, IncidentId>,
+    /// Components that leave with it.
+    moving: BTreeMap<String, IncidentId>,
     open: BTreeMap<RecoveryId, String>,
     bound: BTreeMap<String, String>,
     displaced: BTreeSet<String>,
@@ -60,9 +64,16 @@ impl Site {
         self.stopped(seq, &record.body);
         if let Body::FailureDetected { component, incident, .. } = &record.body {
             self.open.insert(RecoveryId(seq), component.clone());
-            if let Some(incident) = incident {
-                self.explained.insert(component.clone(), *incident);
+            self.moving.remove(component);
+            if let Some(incident) = incident.or_else(|| self.evacuates(component)) {
+                self.explained.insert(component.clone(), incident);
             }
+        } else if let Body::SwitchStarted { component, evacuation, .. } = &record.body {
+            self.moving.remove(component);
+            let id = evacuation.as_ref().and_then(|it| self.evacuated.get(it));
+            self.moving.extend(id.map(|id| (component.clone(), *id)));
+        } else if let Body::EvacuationEnded { place } = &record.body {
+            self.evacuated.remove(place);
         } else if let Body::IncidentOpened { region, zone, .. } = &record.body {
             self.is_lost(IncidentId(seq), region, zone.as_deref());
         } else if let Body::RecoveryCompleted { recovery, .. } | Body::RecoveryFailed { recovery, .. } = &record.body {
@@ -74,6 +85,8 @@ impl Site {
             if before != *instance {
                 self.displaced.insert(before);
             }
+            // What an evacuation moves it explains.
+            self.explained.extend(self.moving.remove(component).map(|it| (component.clone(), it)));
             self.displaced.remove(instance);
         } else if let Body::Rejoined { instance } = &record.body {
             self.displaced.remove(instance);
@@ -82,7 +95,7 @@ impl Site {
         } else if let Body::RecoveryInitiated { recovery, .. } = &record.body {
             self.begins(*recovery, record.at);
         } else if let Body::Commanded { command, .. } = &record.body {
-            self.commanded(command);
+            self.commanded(seq, command);
         }
         let touched: BTreeSet<String> = self.touched().cloned().collect();
         self.explained.retain(|it, _| touched.contains(it));
@@ -107,7 +120,22 @@ impl Site {
         }
     }
 
-    fn commanded(&mut self, command: &Command) {
+    /// The name of a zone or region, however it was written.
+    fn place(&self, name: &str) -> Option<String> {
+        let of = |it: &Location| it.zone.as_ref().map(|zone| (format!("{}/{zone}", it.region), zone.clone()));
+        let zones = self.of.values().filter_map(|it| of(&it.1));
+        let regions = self.of.values().map(|it| (it.1.region.clone(), it.1.region.clone()));
+        zones.chain(regions).find(|(full, short)| full == name || short == name).map(|it| it.0)
+    }
+
+    /// The evacuation that a component lives in.
+    fn evacuates(&self, component: &String) -> Option<IncidentId> {
+        let place = &self.of.get(self.bound.get(component).unwrap_or(component))?.1;
+        let zone = place.zone.as_ref().map(|zone| format!("{}/{zone}", place.region));
+        zone.and_then(|it| self.evacuated.get(&it)).or_else(|| self.evacuated.get(&place.region)).copied()
+    }
+
+    fn commanded(&mut self, seq: u64, command: &Command) {
         if let Command::Approve { recovery, overrides, .. } = command {
             self.overridden.entry(*recovery).or_default().extend(overrides);
         } else if let Command::Adopt { instance, .. } = command {
@@ -116,6 +144,12 @@ impl Site {
             self.halted = true;
         } else if let Command::Continue { .. } = command {
             self.halted = false;
+        } else if let Command::Evacuate { place, .. } = command {
+            let place = self.place(place);
+            self.evacuated.entry(place.unwrap_or_default()).or_insert(IncidentId(seq));
+        } else if let Command::EndEvacuation { place, .. } = command {
+            let place = self.place(place);
+            self.evacuated.remove(&place.unwrap_or_default());
         }
     }
 

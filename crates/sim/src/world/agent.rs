@@ -10,8 +10,11 @@ use mainstay_plan::{Plan, Time};
 use super::servers::at_first;
 use super::{Event, World};
 
+/// Worlds of up to so many instances are counted from scratch after every turn.
+const COUNTED: usize = 64;
+
 /// Where an agent is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CrashKind {
     /// This record is durable; nothing that follows from it has happened.
     AfterRecord,
@@ -122,6 +125,10 @@ impl World {
             self.perform(todo);
         }
         self.checkers.after_step(&self.table);
+        if let Some(driver) = self.driver.as_ref().filter(|_| self.plan.instances.len() <= COUNTED) {
+            let wrong = driver.engine().state().miscounted();
+            assert!(wrong.is_empty(), "counted otherwise while folding than from scratch: {wrong:?}");
+        }
         self.wake_at(wake.map(|it| it.0));
     }
 

@@ -162,7 +162,12 @@ pub(crate) static EVACUATION: Shape = Shape {
 
 static EVACUATION_FIELDS: [Field; 6] = [
     field("of", Kind::Map(&EVACUATED), "what is lost").needed("{ region: berlin, zone: hall-2 }"),
-    field("variant", Kind::Word(words!(Variant)), "whether the old side hands over, or is given up").or("ungraceful"),
+    field(
+        "variant",
+        Kind::Word(words!(Variant)),
+        "how `mainstay evacuate` does it: whether the old side hands over, or is given up",
+    )
+    .or("graceful"),
     field("at_once", Kind::Number(1, 100_000), "how many recoveries run at the same time").or("10"),
     field(
         "first",

@@ -1,0 +1,121 @@
+//! Folding what the traffic processes serve: tables that are published, applied, or ahead of the journal.
+
+use mainstay_plan::routing::TargetState;
+use mainstay_plan::strategy::{Step, StepKind};
+use mainstay_plan::{ComponentIx, RouteIx, Time};
+
+use super::{State, StepAt, StepProgress};
+use crate::machine::TrafficWord;
+use crate::record::{Ended, ReportedTarget, StepRef};
+
+impl State {
+    pub(super) fn on_applied(&mut self, at: Time, process: &str, epoch: u64) {
+        self.routing.acknowledged.insert(process.to_owned(), epoch);
+        let newest = epoch >= self.routing.epoch;
+        self.hear(process, if newest { TrafficWord::AppliedNewest } else { TrafficWord::AppliedOlder });
+        if newest {
+            self.routing.refused = None;
+        }
+        self.end_converged_routing_steps(at, None);
+    }
+
+    /// Routing steps have no outcome of their own: they are done when every process serves a table in which their routes are
+    /// as bindings and fences ask for.
+    pub(super) fn end_converged_routing_steps(&mut self, at: Time, of: Option<ComponentIx>) {
+        if !self.routes_converged() {
+            return;
+        }
+        let converged = |it| self.open_steps(it).filter_map(|it| self.is_converged(it, at)).collect::<Vec<_>>();
+        let done: Vec<StepRef> = match of {
+            Some(component) => self.components[component.index()].recovery.iter().flat_map(converged).collect(),
+            None => self.open_recoveries().flat_map(converged).collect(),
+        };
+        for step in done {
+            self.on_step_ended(at, step, Ended::Done);
+        }
+    }
+
+    fn is_converged(&self, (at, step, stand): (StepRef, &Step, &StepProgress), now: Time) -> Option<StepRef> {
+        let routes = match &step.kind {
+            StepKind::CutTraffic { routes, .. } | StepKind::TakeOver { routes, .. } => routes,
+            StepKind::Stop { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Act { .. }
+            | StepKind::Manual { .. }
+            | StepKind::Verify { .. } => {
+                return None;
+            }
+        };
+        let served = || routes.iter().all(|it| crate::route::is_as_desired(self, *it, now));
+        (matches!(stand.at, StepAt::Running { .. }) && served()).then_some(at)
+    }
+
+    pub(super) fn on_ahead(&mut self, process: &str, epoch: u64, targets: &[ReportedTarget]) {
+        self.routing.epoch = epoch;
+        self.routing.acknowledged.insert(process.to_owned(), epoch);
+        for known in self.known_processes().into_iter().filter(|it| it != process) {
+            self.hear(&known, TrafficWord::AnotherAhead);
+        }
+        self.hear(process, TrafficWord::Ahead);
+        for target in targets {
+            self.set_target(&target.route, &target.instance, target.state);
+            let (Some(instance), Some(route)) =
+                (self.instance(&target.instance), self.names.routes.get(&target.route).copied())
+            else {
+                continue;
+            };
+            if self.plan.route(route).sharing == mainstay_plan::route::Sharing::Shared {
+                continue;
+            }
+            match target.state {
+                TargetState::Serving => {
+                    let component = self.plan.instance(instance).component;
+                    self.components[component.index()].bound = instance;
+                    self.rebound.push(component);
+                    self.instances[instance.index()].displaced = false;
+                }
+                TargetState::Fenced => self.instances[instance.index()].displaced = true,
+                TargetState::Standby | TargetState::Draining | TargetState::Down => {}
+            }
+        }
+    }
+
+    pub(super) fn on_published(&mut self, at: Time, epoch: u64, targets: &[ReportedTarget]) {
+        let first = self.routing.epoch == 0;
+        let before = self.routing.targets.clone();
+        self.routing.epoch = epoch;
+        self.routing.under.clone_from(&self.adopted);
+        for process in self.known_processes() {
+            self.hear(&process, TrafficWord::Published);
+        }
+        for target in targets {
+            self.set_target(&target.route, &target.instance, target.state);
+        }
+        self.routing.drains.retain(|it| it.until > at);
+        let serves = |it: &TargetState| *it == TargetState::Serving;
+        for (ix, was) in (0u32..).map(RouteIx).zip(before).filter(|_| !first) {
+            let is = &self.routing.targets[ix.index()];
+            if was.iter().zip(is).any(|(was, is)| serves(was) != serves(is)) {
+                self.routing.changed[ix.index()] = Some(at);
+                self.routing.overridden.retain(|(of, _)| *of != ix);
+            }
+        }
+    }
+
+    /// The traffic processes that were heard of, or will be.
+    pub(super) fn known_processes(&self) -> Vec<String> {
+        let heard = self.routing.standing.keys().cloned();
+        let planned = self.processes().map(str::to_owned).filter(|it| !self.routing.standing.contains_key(it));
+        heard.chain(planned).collect()
+    }
+
+    pub(super) fn set_target(&mut self, route: &str, instance: &str, state: TargetState) {
+        let (Some(route), Some(instance)) = (self.names.routes.get(route).copied(), self.instance(instance)) else {
+            return;
+        };
+        let at = self.plan.route(route).targets.iter().position(|it| it.instance == instance);
+        if let Some(at) = at {
+            self.routing.targets[route.index()][at] = state;
+        }
+    }
+}
