@@ -5,6 +5,7 @@
 //! waits for a network, a person or the journal's disk; only a reload reads a file in it.
 
 mod crash;
+mod evacuations;
 mod ledger;
 mod operate;
 mod people;

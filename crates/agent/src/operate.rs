@@ -20,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::crash::{self, Moment};
+use crate::evacuations;
 use crate::ledger::{Ledger, Told};
 use crate::server::{Ask, Server};
 use crate::start::PlanFile;
@@ -314,13 +315,15 @@ impl Agent {
                 let recoveries = view::recoveries(self.driver.engine().state(), self.clock.now());
                 let _ = answer.send(api::Recoveries { now_ns: self.clock.now().as_nanos(), recoveries });
             }
+            Ask::Foreseen { command, by, answer } => {
+                let now = self.clock.now();
+                let foreseen = view::command(command, now)
+                    .and_then(|it| evacuations::foreseen(self.driver.engine(), &it, &by, now));
+                let _ = answer.send(foreseen);
+            }
             Ask::Command { command, by, answer } => {
                 let checked = view::command(command, self.clock.now()).and_then(|command| {
-                    let refused = |it: mainstay_engine::Refusal| api::Problem {
-                        reason: Some(it.code().to_owned()),
-                        way_out: Some(it.way_out()),
-                        ..api::Problem::new("refused", it.to_string())
-                    };
+                    let refused = view::refused;
                     self.driver.engine().check_command(&command, &by).map_err(refused).map(|()| command)
                 });
                 match checked {
@@ -360,6 +363,7 @@ impl Agent {
             halted: state.site.halted.as_ref().map(view::halt),
             paused: state.paused.as_ref().filter(|it| it.until > now).map(view::pause),
             drains: view::drains(state, now),
+            evacuations: evacuations::all(state, now),
             incidents: view::incidents(state),
             components: view::components(engine, now),
             control_planes: view::control_planes(engine),

@@ -27,6 +27,7 @@ pub(crate) enum Ask {
     Status(oneshot::Sender<api::Status>),
     Recoveries(oneshot::Sender<api::Recoveries>),
     Notices(oneshot::Sender<api::Notices>),
+    Foreseen { command: api::Command, by: String, answer: oneshot::Sender<Result<api::Foreseen, api::Problem>> },
     Command { command: api::Command, by: String, answer: oneshot::Sender<Result<u64, api::Problem>> },
 }
 
@@ -69,6 +70,7 @@ pub(crate) fn open(state_dir: &Path) -> Result<Server, ServerError> {
         .route(api::NOTICES, get(notices))
         .route("/v1/recoveries/{id}", get(recovery))
         .route(api::COMMANDS, post(command))
+        .route(api::FORESEEN, post(foreseen))
         .fallback(|| async {
             problem(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path; see /v1/status")
         })
@@ -123,11 +125,27 @@ async fn recovery(State(asks): Loop, UrlPath(id): UrlPath<String>) -> Response {
     }
 }
 
-async fn command(
-    State(asks): Loop,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    body: Result<Json<api::Command>, axum::extract::rejection::JsonRejection>,
-) -> Response {
+async fn foreseen(State(asks): Loop, ConnectInfo(peer): ConnectInfo<Peer>, body: Said) -> Response {
+    let Json(command) = match body {
+        Ok(command) => command,
+        Err(error) => return problem(StatusCode::BAD_REQUEST, "bad_request", &error.body_text()),
+    };
+    let by = peer.0.map_or_else(|| "unknown".to_owned(), user_name);
+    match ask(&asks, |answer| Ask::Foreseen { command, by, answer }).await {
+        Ok(Ok(foreseen)) => Json(foreseen).into_response(),
+        Ok(Err(refused)) => not_taken(refused),
+        Err(response) => response,
+    }
+}
+
+type Said = Result<Json<api::Command>, axum::extract::rejection::JsonRejection>;
+
+fn not_taken(refused: api::Problem) -> Response {
+    let status = if refused.code == "refused" { StatusCode::CONFLICT } else { StatusCode::BAD_REQUEST };
+    (status, Json(refused)).into_response()
+}
+
+async fn command(State(asks): Loop, ConnectInfo(peer): ConnectInfo<Peer>, body: Said) -> Response {
     let Json(command) = match body {
         Ok(command) => command,
         Err(error) => return problem(StatusCode::BAD_REQUEST, "bad_request", &error.body_text()),
@@ -135,10 +153,7 @@ async fn command(
     let by = peer.0.map_or_else(|| "unknown".to_owned(), user_name);
     match ask(&asks, |answer| Ask::Command { command, by, answer }).await {
         Ok(Ok(seq)) => Json(api::Accepted { seq }).into_response(),
-        Ok(Err(refused)) => {
-            let status = if refused.code == "refused" { StatusCode::CONFLICT } else { StatusCode::BAD_REQUEST };
-            (status, Json(refused)).into_response()
-        }
+        Ok(Err(refused)) => not_taken(refused),
         Err(response) => response,
     }
 }

@@ -438,6 +438,15 @@ pub(crate) fn notice_count(state: &State) -> api::NoticeCount {
     }
 }
 
+/// Why a command is not taken.
+pub(crate) fn refused(it: mainstay_engine::Refusal) -> api::Problem {
+    api::Problem {
+        reason: Some(it.code().to_owned()),
+        way_out: Some(it.way_out()),
+        ..api::Problem::new("refused", it.to_string())
+    }
+}
+
 /// An operator's command as the engine takes it.
 pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Problem> {
     let bad = |message: String| api::Problem::new("bad_request", message);
@@ -473,6 +482,10 @@ pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Pr
             Command::Drain { what: drained(target, zone).map_err(bad)?, until, reason }
         }
         api::Command::Undrain { target, zone } => Command::Undrain { what: drained(target, zone).map_err(bad)? },
+        api::Command::Evacuate { place, for_ns, graceful, reason } => {
+            Command::Evacuate { place, until: for_ns.map(|it| now + Duration::from_nanos(it)), graceful, reason }
+        }
+        api::Command::EndEvacuation { place, reason } => Command::EndEvacuation { place, reason },
         api::Command::RouteOverride { route, rule, reason } => {
             let found = RouteRule::ALL.into_iter().find(|it| it.word() == rule);
             let all = || RouteRule::ALL.map(RouteRule::word).join(", ");

@@ -26,6 +26,8 @@ pub const STATUS: &str = "/v1/status";
 pub const RECOVERIES: &str = "/v1/recoveries";
 /// Where notices are asked.
 pub const NOTICES: &str = "/v1/notices";
+/// Where it is asked what an evacuation would do: the command [`Command::Evacuate`], which is not given thereby.
+pub const FORESEEN: &str = "/v1/evacuations/foreseen";
 /// Where commands are given.
 pub const COMMANDS: &str = "/v1/commands";
 
@@ -57,6 +59,9 @@ pub struct Status {
     /// What is taken off shared routes for a while.
     #[serde(default)]
     pub drains: Vec<Drain>,
+    /// Zones and regions that are being evacuated, as planned.
+    #[serde(default)]
+    pub evacuations: Vec<Evacuation>,
     /// Zones and regions that are lost.
     #[serde(default)]
     pub incidents: Vec<Incident>,
@@ -237,6 +242,91 @@ pub struct Drain {
     pub since_ns: Nanos,
     /// The command that ends it.
     pub way_out: String,
+}
+
+/// A zone or a region that is being evacuated, as planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evacuation {
+    /// `REGION/ZONE`, or `REGION`.
+    pub place: String,
+    /// `moving`: somebody moves, or can; `settled`: whoever could leave has left.
+    pub status: String,
+    /// Whether whoever takes over is waited for until it is in step.
+    pub graceful: bool,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since_ns: Nanos,
+    /// It ends by itself then.
+    pub until_ns: Nanos,
+    /// The components that lived there, in the order in which they go.
+    pub components: Vec<Leaving>,
+    /// Components that would go back by themselves, and don't while it stands.
+    pub kept_out: Vec<String>,
+    /// The command that ends it.
+    pub way_out: String,
+}
+
+/// A component of an evacuation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// The component.
+    pub component: String,
+    /// The instance that it was, or is.
+    pub from: String,
+    /// The instance that it is now, or shall be, where that is known.
+    pub to: Option<String>,
+    /// `gone`, `moves`, `stays`; of one that was only foreseen, `leaves` or `stays`.
+    pub is: String,
+    /// The recovery that moves or moved it, `r17`.
+    pub recovery: Option<String>,
+    /// Why it stays for now.
+    pub why: Option<Staying>,
+}
+
+/// Why a component stays in what is evacuated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staying {
+    /// `turn`, `no_room`, `not_possible`, …
+    pub code: String,
+    /// As a sentence.
+    pub reason: String,
+    /// Since when, unless it is only foreseen.
+    pub since_ns: Option<Nanos>,
+    /// When it ends by itself, if time ends it.
+    pub until_ns: Option<Nanos>,
+    /// What ends it.
+    pub ends_when: String,
+    /// The command that helps.
+    pub way_out: String,
+}
+
+/// What an evacuation would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Foreseen {
+    /// `REGION/ZONE`, or `REGION`.
+    pub place: String,
+    /// Whether whoever takes over would be waited for until it is in step.
+    pub graceful: bool,
+    /// When it would end by itself.
+    pub until_ns: Nanos,
+    /// The components that live there, in the order in which they would go.
+    pub components: Vec<Leaving>,
+    /// Targets of shared routes there.
+    pub targets: Vec<LeavingTarget>,
+}
+
+/// A target of a shared route that lives in what would be evacuated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeavingTarget {
+    /// The route.
+    pub route: String,
+    /// The instance.
+    pub instance: String,
+    /// Why it would stay on; `None`: it would leave.
+    pub stays: Option<String>,
 }
 
 /// A target of a route.
@@ -765,6 +855,26 @@ pub enum Command {
         /// The zone.
         #[serde(default)]
         zone: Option<String>,
+    },
+    /// Empty a zone or a region, as planned; said again it changes how, or for how long.
+    Evacuate {
+        /// `ZONE`, `REGION/ZONE` or `REGION`.
+        place: String,
+        /// For how long; `None`: as before, or 8 hours.
+        #[serde(default)]
+        for_ns: Option<u64>,
+        /// Whether whoever takes over is waited for until it is in step; `None`: as before, or as the plan says.
+        #[serde(default)]
+        graceful: Option<bool>,
+        /// Why.
+        reason: String,
+    },
+    /// End an evacuation.
+    EndEvacuation {
+        /// `ZONE`, `REGION/ZONE` or `REGION`.
+        place: String,
+        /// Why.
+        reason: String,
     },
     /// Let the change of a route through that this rule holds back, once.
     RouteOverride {

@@ -12,7 +12,8 @@ use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use mainstay_api::{
-    Accepted, COMMANDS, Command, NOTICES, Notices, Problem, RECOVERIES, Recoveries, Recovery, SOCKET, STATUS, Status,
+    Accepted, COMMANDS, Command, FORESEEN, Foreseen, NOTICES, Notices, Problem, RECOVERIES, Recoveries, Recovery,
+    SOCKET, STATUS, Status,
 };
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -66,6 +67,12 @@ impl Client {
 
     pub(crate) fn recovery(&self, id: &str) -> Result<Recovery, Failure> {
         runtime()?.block_on(self.ask(Method::GET, &format!("{RECOVERIES}/{id}"), Bytes::new()))
+    }
+
+    /// What a command would do, without giving it.
+    pub(crate) fn foresee(&self, command: &Command) -> Result<Foreseen, Failure> {
+        let body = serde_json::to_vec(command).expect("a command is plain data");
+        runtime()?.block_on(self.ask(Method::POST, FORESEEN, body.into()))
     }
 
     pub(crate) fn command(&self, command: &Command) -> Result<Accepted, Failure> {

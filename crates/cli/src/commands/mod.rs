@@ -9,6 +9,7 @@ mod breaker;
 mod check;
 mod completions;
 mod drain;
+mod evacuate;
 mod explain;
 mod failback;
 mod go_on;
@@ -101,6 +102,7 @@ enum Command {
     Acknowledge(acknowledge::Acknowledge),
     Drain(drain::Drain),
     Undrain(undrain::Undrain),
+    Evacuate(evacuate::Evacuate),
     Route(route::Route),
     Halt(halt::Halt),
     Continue(go_on::Continue),
@@ -136,6 +138,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "adopt",
             "drain",
             "undrain",
+            "evacuate",
             "route",
             "halt",
             "continue",
@@ -175,6 +178,7 @@ impl Cli {
             Command::Acknowledge(it) => it.run(&cx),
             Command::Drain(it) => it.run(&cx),
             Command::Undrain(it) => it.run(&cx),
+            Command::Evacuate(it) => it.run(&cx),
             Command::Route(it) => it.run(&cx),
             Command::Halt(it) => it.run(&cx),
             Command::Continue(it) => it.run(&cx),

@@ -1,5 +1,6 @@
 //! What is shown of the agent's answers and of the journal. Pure: text from values, for a given look.
 
+pub(crate) mod evacuation;
 pub(crate) mod explanation;
 pub(crate) mod notice;
 pub(crate) mod recovery;

@@ -3,6 +3,7 @@
 use mainstay_api::{Component, Instance, NoticeCount, Pause, Recoverable, RouteHeld, Rule, Status, Waiting};
 use mainstay_engine::sentence::short;
 
+use super::evacuation;
 use crate::clock::{age, span, utc_seconds};
 use crate::look::{Look, Table, Tone, labelled};
 
@@ -29,6 +30,10 @@ pub(crate) fn overview(status: &Status, look: Look) -> String {
         );
     }
     out.push_str(&table.render(look, 0));
+    for it in status.evacuations.iter().filter(|it| !it.components.is_empty()) {
+        out.push('\n');
+        out.push_str(&evacuation::table(it, status.now_ns, look));
+    }
     let speaking: Vec<&Rule> = status.rules.iter().filter(|it| it.truth == "true").collect();
     if !speaking.is_empty() {
         out.push('\n');
@@ -188,6 +193,12 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
     for rule in &status.rules {
         facts.push((format!("rule {}", rule.name), rule.truth.clone()));
     }
+    for it in &status.evacuations {
+        let stays = |it: &&mainstay_api::Leaving| it.is == "stays";
+        let left: Vec<&str> = it.components.iter().filter(stays).map(|it| it.component.as_str()).collect();
+        let left = if left.is_empty() { String::new() } else { format!("; still there: {}", left.join(", ")) };
+        facts.push((format!("evacuation of {}", it.place), crate::look::clean(&format!("{}{left}", it.status))));
+    }
     if let Some(halt) = &status.halted {
         facts.push(("action".to_owned(), crate::look::clean(&format!("stopped by {}: {}", halt.by, halt.reason))));
     }
@@ -255,6 +266,9 @@ fn header(status: &Status, look: Look) -> String {
         let (until, ago) = (utc_seconds(drain.until_ns), age(status.now_ns, drain.since_ns));
         let text = format!("{} until {until} by {}, {ago} ago: {}", drain.what, drain.by, drain.reason);
         line("drained", &format!("{text}; `{}` ends it", drain.way_out));
+    }
+    for it in &status.evacuations {
+        line("leaving", &evacuation::line(it, status.now_ns));
     }
     for it in &status.incidents {
         let lost = look.paint(Tone::Bad, &format!("{} ({})", it.lost, it.id));

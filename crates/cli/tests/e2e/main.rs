@@ -3,6 +3,7 @@
 mod agent_away;
 mod clients;
 mod crashes;
+mod evacuations;
 mod full_disk;
 mod mistakes;
 mod operators;

@@ -32,6 +32,7 @@ pub(crate) fn status() -> Status {
         }),
         halted: None,
         paused: None,
+        evacuations: Vec::new(),
         drains: Vec::new(),
         incidents: Vec::new(),
         components: vec![database(), cache()],
