@@ -28,6 +28,7 @@ mod retry;
 mod route;
 pub(crate) mod run;
 mod schema;
+mod simulate;
 mod skip;
 mod status;
 mod switch;
@@ -81,6 +82,7 @@ enum Command {
     Check(check::Check),
     Plan(plan::Plan),
     Assess(assess::Assess),
+    Simulate(simulate::Simulate),
     Explain(explain::Explain),
     Schema(schema::Schema),
     Upgrade(upgrade::Upgrade),
@@ -119,7 +121,7 @@ enum Command {
 
 /// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Prepare", &["init", "check", "plan", "assess", "explain", "planes", "schema", "upgrade"]),
+    ("Prepare", &["init", "check", "plan", "assess", "simulate", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
     ("Look", &["status", "watch", "recoveries", "notices"]),
     (
@@ -158,6 +160,7 @@ impl Cli {
             Command::Check(it) => it.run(&cx),
             Command::Plan(it) => it.run(&cx),
             Command::Assess(it) => it.run(),
+            Command::Simulate(it) => it.run(&cx),
             Command::Explain(it) => it.run(&cx),
             Command::Schema(it) => it.run(),
             Command::Upgrade(it) => it.run(),

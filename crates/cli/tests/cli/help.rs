@@ -14,10 +14,11 @@ fn help_leads_a_newcomer() {
 #[test]
 fn every_command_explains_itself() {
     let dir = tempfile::tempdir().expect("a directory");
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 12] = [
         &["check"],
         &["plan"],
         &["assess"],
+        &["simulate"],
         &["planes"],
         &["status"],
         &["watch"],

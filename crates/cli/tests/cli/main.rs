@@ -12,6 +12,7 @@ mod plan;
 mod planes;
 #[path = "../support/samples.rs"]
 mod samples;
+mod simulate;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,0 +1,110 @@
+//! `mainstay simulate`: what a plan would live through. One file for each way to ask.
+
+mod compare;
+mod trials;
+
+use std::path::PathBuf;
+
+use mainstay_plan::Plan;
+use mainstay_sim::reliability::{Options, Rates, rates_file};
+
+use super::Cx;
+use crate::exit::{Answer, Failure};
+use crate::look::say;
+use crate::plan_file::{PlanFile, unreadable};
+
+/// Say how often a plan would be down, for how long, and why
+///
+/// Plays many years of the plan in virtual time: instances, hosts, zones and regions fail and are repaired, recoveries run as the proof
+/// says, within its bounds. Says how long recoveries take by phase, what is lost, how much of the time clients are served,
+/// who spends the error budget and on what. It is a model of the plan, and says what it leaves out. How often things fail is
+/// not in the plan: `--rates` names a file that says so, and what it does not say is assumed and listed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay simulate mainstay.yaml
+  mainstay simulate mainstay.yaml --rates rates.yaml --trials 100000
+  mainstay simulate mainstay.yaml --compare backup-restore,pilot-light,warm-standby,active-active
+  mainstay simulate mainstay.yaml --json | jq '.report.site.spends'
+
+Exit codes:
+  0  it was played, whatever came of it
+  1  findings of severity error: there is no plan
+  2  a file can't be read, or the rates are wrong")]
+pub(crate) struct Simulate {
+    /// The plan; `-` reads standard input
+    file: PathBuf,
+    /// How many histories are played
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
+    trials: u32,
+    /// How many years each of them lasts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    years: u32,
+    /// The same seed gives the same answer
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How sure intervals are, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 95)]
+    #[arg(value_parser = clap::value_parser!(u32).range(50..=99))]
+    confidence: u32,
+    /// A file that says how often things fail and how long people take
+    #[arg(long, value_name = "FILE")]
+    rates: Option<PathBuf>,
+    /// Play the same workload under these strategies instead: backup-restore, pilot-light, warm-standby, active-active
+    #[arg(long, value_name = "STRATEGY,…", value_delimiter = ',')]
+    compare: Vec<String>,
+    /// Answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Simulate {
+    pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
+        let file = PlanFile::read(&self.file)?;
+        let rates = self.rates()?;
+        let checked = file.check();
+        let Some(plan) = &checked.compiled.plan else {
+            say(&checked.refusal(cx.look.colour))?;
+            return Ok(Answer::No);
+        };
+        self.play(&file.name, plan, rates)?;
+        Ok(Answer::Yes)
+    }
+
+    /// How it is asked decides what is played.
+    fn play(&self, name: &str, plan: &Plan, rates: Rates) -> Result<(), Failure> {
+        if !self.compare.is_empty() {
+            return compare::play(name, plan, &rates, &self.compare, &self.options(), self.json);
+        }
+        trials::play(name, plan, rates, &self.options(), self.json)
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            trials: self.trials as usize,
+            years: f64::from(self.years),
+            seed: self.seed,
+            confidence: f64::from(self.confidence) / 100.0,
+        }
+    }
+
+    fn rates(&self) -> Result<Rates, Failure> {
+        let Some(path) = &self.rates else { return Ok(Rates::of(rates_file::RatesFile::default())) };
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| match unreadable(&name, &error) {
+            // A plan can be written by `init`, rates can't.
+            failure if error.kind() == std::io::ErrorKind::NotFound => {
+                Failure { help: Some(HELP.to_owned()), ..failure }
+            }
+            failure => failure,
+        })?;
+        let file = rates_file::read(&text)
+            .map_err(|why| Failure::usage(format!("the rates in `{name}` are wrong: {why}")).help(HELP))?;
+        Ok(Rates::of(file))
+    }
+}
+
+/// What to do about rates.
+const HELP: &str = "docs/simulate.md shows what such a file holds; without one, defaults are assumed and listed";

@@ -1,0 +1,102 @@
+//! `simulate`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::golden::golden;
+use super::within;
+
+fn example(name: &str) -> String {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
+    fs::canonicalize(path).expect("it is there").display().to_string()
+}
+
+const RATES: &str = "\
+failures:
+  instance: { mttf: 60d, repair: { lognormal: { median: 30m, p95: 4h } } }
+  host: { mttf: { weibull: { shape: 0.9, scale: 4y } }, repair: { empirical: [2h, 3h30m, 5h, 1d] } }
+common_cause: { zone: 2 }
+crews: 2
+starts: 99.5
+replication_lag: { lognormal: { median: 300ms, p95: 3s } }
+phases: { all: uniform, act: { lognormal: { median: 2s, p95: 4s } }, converge: bound }
+traffic: several
+prices: { currency: EUR, instance_month: 400, storage_month: 30, down_hour: 2000 }
+";
+
+#[test]
+fn two_examples_are_played() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("rates.yaml"), RATES).expect("writes");
+    for (name, more) in [("single-database", &[][..]), ("warm-standby", &["--rates", "rates.yaml", "--seed", "7"])] {
+        let plan = example(&format!("{name}.yaml"));
+        let args = [&["simulate", &plan, "--trials", "1000"][..], more].concat();
+        let said = within(dir.path(), &args);
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+        assert!(said.out.lines().all(|it| it.chars().count() <= 110 && it.trim_end() == it), "{}", said.out);
+        golden(&format!("simulate-{name}.txt"), &said.out);
+        assert_eq!(said.out, within(dir.path(), &args).out, "the same seed gives the same bytes");
+    }
+}
+
+#[test]
+fn strategies_are_compared() {
+    const ALL: &str = "backup-restore,pilot-light,warm-standby,active-active";
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("rates.yaml"), RATES).expect("writes");
+    let plan = example("warm-standby.yaml");
+    let relative = within(dir.path(), &["simulate", &plan, "--trials", "1000", "--compare", ALL]);
+    assert_eq!((relative.code, relative.err.as_str()), (Some(0), ""));
+    golden("simulate-compare.txt", &relative.out);
+    let args = ["simulate", &plan, "--trials", "500", "--compare", "active-active", "--rates", "rates.yaml", "--json"];
+    let json = within(dir.path(), &args).json();
+    let compared = &json["comparison"];
+    assert_eq!(compared["unit_of_cost"], "EUR a month");
+    assert_eq!(compared["strategies"][0]["name"], "active-active");
+    assert_eq!(compared["strategies"][0]["cost"]["home"], 800.0);
+}
+
+#[test]
+fn the_data_say_what_the_text_says() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = example("single-database.yaml");
+    let args = ["simulate", &plan, "--trials", "500", "--years", "2", "--seed", "3", "--json"];
+    let json = within(dir.path(), &args).json();
+    let report = &json["report"];
+    assert_eq!((&report["seed"], &report["trials"], &report["years"]), (&3.into(), &500.into(), &2.0.into()));
+    let orders = &report["components"][0];
+    assert_eq!(orders["name"], "orders-db");
+    assert_eq!(orders["rto"][0]["lost"], "instance");
+    assert!(orders["slo"]["met"]["value"].as_f64().is_some_and(|it| it > 0.0 && it < 1.0), "{orders:#}");
+    let (low, value) = (&orders["own"]["minutes_a_year"]["low"], &orders["own"]["minutes_a_year"]["value"]);
+    assert!(low.as_f64() < value.as_f64(), "{orders:#}");
+    assert!(report["assumptions"].as_array().is_some_and(|it| it.iter().all(|it| it["given"] == false)));
+}
+
+#[test]
+fn what_is_wrong_with_rates_is_said_with_its_place() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = example("single-database.yaml");
+    let with = |text: &str| {
+        fs::write(dir.path().join("rates.yaml"), text).expect("writes");
+        within(dir.path(), &["simulate", &plan, "--rates", "rates.yaml"])
+    };
+    for (text, why) in [
+        ("failures:\n  instance: { mttf: 90 }\n", "line 2"),
+        ("failures: { instances: { mttf: 90d } }\n", "instances"),
+        ("starts: 995\n", "`starts` is a percentage"),
+        ("components: { order-db: { starts: 90 } }\n", "the plan has orders-db"),
+    ] {
+        let said = with(text);
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{text}");
+        assert!(said.err.contains(why) && said.err.contains("\nhelp: docs/simulate.md"), "{text}: {}", said.err);
+    }
+    let none = within(dir.path(), &["simulate", &plan, "--rates", "none.yaml"]);
+    assert!(
+        none.code == Some(2) && none.err.starts_with("error: there is no file `none.yaml`\nhelp: docs/simulate.md")
+    );
+    let strategy = within(dir.path(), &["simulate", &plan, "--compare", "cold-site"]);
+    assert!(strategy.code == Some(2) && strategy.err.contains("`cold-site` is no strategy"), "{}", strategy.err);
+    fs::write(dir.path().join("shop.yaml"), "version: 1\nsite: { name: shop, region: here }\n").expect("writes");
+    assert_eq!(within(dir.path(), &["simulate", "shop.yaml"]).code, Some(1));
+}
