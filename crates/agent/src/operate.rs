@@ -176,12 +176,13 @@ impl Agent {
 
     fn perform(&mut self, todo: Todo) {
         match todo {
-            Todo::Probe(probe) => self.hands.probe(&self.plan, probe),
+            Todo::Probe(probe, at) => self.hands.probe(&self.plan, probe, at),
             Todo::Act(order) => {
                 let ticket = self.ticket();
                 self.tickets.insert(ticket, order.step);
                 tracing::info!(instance = order.instance, key = order.key, "acting");
-                self.hands.act(Job { ticket, action: order.action, key: order.key, timeout: order.timeout });
+                let (action, key, timeout, address) = (order.action, order.key, order.timeout, order.address);
+                self.hands.act(Job { ticket, action, key, timeout, address });
             }
             Todo::Cancel(step) => {
                 let found = self.tickets.iter().find(|it| *it.1 == step).map(|it| *it.0);

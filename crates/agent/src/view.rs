@@ -84,6 +84,12 @@ fn instance(engine: &Engine, ix: InstanceIx) -> api::Instance {
                 evidence: evidence.clone(),
             })
             .collect(),
+        elsewhere: state.instances[ix.index()].elsewhere.as_ref().map(|it| api::Elsewhere {
+            address: it.address,
+            instead_of: it.instead_of.clone(),
+            since_ns: it.since.as_nanos(),
+            why: it.why.clone(),
+        }),
     }
 }
 
@@ -161,16 +167,17 @@ pub(crate) fn traffic(state: &State, report: Option<&TrafficReport>, lost: Optio
 fn route(state: &State, ix: RouteIx, report: Option<&TrafficReport>) -> api::Route {
     let planned = state.plan.route(ix);
     let counters = report.and_then(|it| it.counters.iter().find(|it| it.route == planned.name));
-    let target = |(target, of): (&mainstay_plan::route::RouteTarget, &TargetState)| api::Target {
+    let (states, places) = (&state.routing.targets[ix.index()], &state.routing.addresses[ix.index()]);
+    let target = |(nth, target): (usize, &mainstay_plan::route::RouteTarget)| api::Target {
         instance: state.plan.instance(target.instance).name.clone(),
-        address: target.address.to_string(),
-        state: state_word(*of).to_owned(),
+        address: places[nth].map_or(target.address, |ip| (ip, target.address.port()).into()).to_string(),
+        state: state_word(states[nth]).to_owned(),
     };
     api::Route {
         name: planned.name.clone(),
         exclusive: planned.sharing == mainstay_plan::route::Sharing::Exclusive,
         fronts: fronts(planned),
-        targets: planned.targets.iter().zip(&state.routing.targets[ix.index()]).map(target).collect(),
+        targets: planned.targets.iter().enumerate().map(target).collect(),
         open_connections: counters.map_or(0, |it| it.open),
         held: state.routing.held.get(&ix).map(|it| route_held(&planned.name, it)),
     }
@@ -369,7 +376,7 @@ fn step(state: &State, recovery: &Recovery, log: &StepLog) -> api::Step {
         .or_else(|| rung.zip(failed).and_then(|(rung, from)| rung.plays.get(&from)?.steps.get(log.step.step)));
     let (outcome, why) = match &log.ended {
         None => (None, None),
-        Some((_, Ended::Done)) => (Some("done"), None),
+        Some((_, Ended::Done | Ended::DoneAt(_))) => (Some("done"), None),
         Some((_, Ended::Failed(why))) => (Some("failed"), Some(why.clone())),
         Some((_, Ended::Unknown(why))) => (Some("unknown"), Some(why.clone())),
     };
@@ -381,6 +388,7 @@ fn step(state: &State, recovery: &Recovery, log: &StepLog) -> api::Step {
         ended_ns: log.ended.as_ref().map(|it| it.0.as_nanos()),
         outcome: outcome.map(str::to_owned),
         why,
+        address: log.address,
     }
 }
 
@@ -501,7 +509,7 @@ pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Pr
             let hold = found.ok_or_else(|| bad(format!("`{hold}` is not one of open, closed, auto")))?;
             Command::Breaker { service, region, hold, reason }
         }
-        api::Command::Adopt { instance, reason } => Command::Adopt { instance, reason },
+        api::Command::Adopt { instance, address, reason } => Command::Adopt { instance, address, reason },
         api::Command::Acknowledge { what, reason } => Command::Acknowledge { what, reason },
     })
 }

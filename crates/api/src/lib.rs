@@ -15,6 +15,8 @@
 //!
 //! Whatever goes wrong is answered with a status of 400 or more and a [`Problem`].
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// The socket's file name in the state directory.
@@ -439,6 +441,22 @@ pub struct Instance {
     /// How it is neither whole nor down.
     #[serde(default)]
     pub impaired: Vec<Impaired>,
+    /// Where it is, if not where the plan says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// Where an instance is that is not where the plan says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The IP address at which it is asked, and to which its clients are led.
+    pub address: IpAddr,
+    /// The hosts at which the plan has it.
+    pub instead_of: Vec<String>,
+    /// Since when.
+    pub since_ns: Nanos,
+    /// Who says so.
+    pub why: String,
 }
 
 /// How an instance is neither whole nor down.
@@ -703,6 +721,9 @@ pub struct Step {
     pub outcome: Option<String>,
     /// Why, where it did not go well.
     pub why: Option<String>,
+    /// The IP address to which it brought its instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
 }
 
 /// A fence that was confirmed.
@@ -895,10 +916,13 @@ pub enum Command {
         /// Why.
         reason: String,
     },
-    /// Take a displaced instance as a standby again.
+    /// Take a displaced instance as a standby again, or say where an instance is now, or both.
     Adopt {
         /// The instance.
         instance: String,
+        /// Its IP address.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<IpAddr>,
         /// Why.
         reason: String,
     },

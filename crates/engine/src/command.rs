@@ -1,6 +1,7 @@
 //! What an operator can say.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use mainstay_plan::{InstanceIx, Plan, Time};
 use serde::{Deserialize, Serialize};
@@ -183,10 +184,13 @@ pub enum Command {
         /// The component.
         component: String,
     },
-    /// Take a displaced instance as a standby again.
+    /// Take a displaced instance as a standby again, or say where an instance is now, or both.
     Adopt {
         /// The instance.
         instance: String,
+        /// Where it is now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<IpAddr>,
         /// Why.
         reason: String,
     },
@@ -465,6 +469,24 @@ pub enum Refusal {
         /// What was meant.
         what: String,
     },
+    /// A recovery does something with the instance at the moment.
+    #[error("{recovery} is under way and may move `{instance}` itself: {waiting}")]
+    InUse {
+        /// The instance.
+        instance: String,
+        /// The recovery.
+        recovery: RecoveryId,
+        /// What it waits for.
+        waiting: String,
+    },
+    /// The instance is known to be there.
+    #[error("`{instance}` is known to be at {address} already")]
+    IsThere {
+        /// The instance.
+        instance: String,
+        /// Where.
+        address: IpAddr,
+    },
     /// The instance is not displaced.
     #[error("`{instance}` is {state}, there is nothing to adopt")]
     NotDisplaced {
@@ -487,6 +509,8 @@ impl Refusal {
             Refusal::NotWhole { .. } => "not_whole",
             Refusal::NotPaused => "not_paused",
             Refusal::NotDisplaced { .. } => "not_displaced",
+            Refusal::InUse { .. } => "in_use",
+            Refusal::IsThere { .. } => "is_there",
             Refusal::RouteRule { .. } => "route_rule",
             Refusal::NotDrainable { .. } => "not_drainable",
             Refusal::NotDrained { .. } => "not_drained",
@@ -510,6 +534,7 @@ impl Refusal {
             | Refusal::NotDown { .. }
             | Refusal::NotPaused
             | Refusal::NotDisplaced { .. }
+            | Refusal::IsThere { .. }
             | Refusal::RouteRule { .. }
             | Refusal::NotDrainable { .. }
             | Refusal::NotDrained { .. }
@@ -526,7 +551,9 @@ impl Refusal {
             }
             Refusal::NotOpen { .. } => "mainstay recoveries".to_owned(),
             Refusal::NothingStands { .. } => "mainstay notices".to_owned(),
-            Refusal::NotWaiting { recovery, .. } => format!("mainstay recoveries show {recovery}"),
+            Refusal::NotWaiting { recovery, .. } | Refusal::InUse { recovery, .. } => {
+                format!("mainstay recoveries show {recovery}")
+            }
             Refusal::OwnerMissing { .. } => "mainstay journal show --kind bound".to_owned(),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mainstay_plan::observation::Health;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
+use crate::address;
 use crate::fence;
 use crate::guard;
 use crate::lease::Role;
@@ -17,6 +18,9 @@ use crate::waiting::WaitingOn;
 
 /// The next decision that restores a component's service, or `None` when there is nothing to decide now.
 pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
+    if let Some(moved) = address::next(state, component) {
+        return Some(moved);
+    }
     let Some(recovery) = &state.components[component.index()].recovery else {
         // Whoever has the lease recovers it, and says so.
         if state.leadership.role == Role::Follower {

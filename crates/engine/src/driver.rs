@@ -1,6 +1,8 @@
 //! The little loop that joins an engine to a journal. The agent and the simulator drive the engine through this and nothing
 //! else, so that what is proved in one holds in the other.
 
+use std::net::IpAddr;
+
 use mainstay_plan::Time;
 
 use crate::codec::{Encoded, encode};
@@ -33,8 +35,8 @@ pub struct Turn {
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Todo {
-    /// Ask this probe.
-    Probe(ProbeIx),
+    /// Ask this probe, at this address if its instance is not where the plan says.
+    Probe(ProbeIx, Option<IpAddr>),
     /// Do this.
     Act(Order),
     /// Stop doing this.
@@ -66,7 +68,7 @@ impl Driver {
         for effect in self.effects.drain(..) {
             match effect {
                 Effect::Record(record) => turn.append.push(encode(&record)),
-                Effect::Probe(probe) => turn.todo.push(Todo::Probe(probe)),
+                Effect::Probe(probe, at) => turn.todo.push(Todo::Probe(probe, at)),
                 Effect::Act(order) => turn.todo.push(Todo::Act(order)),
                 Effect::Cancel(step) => turn.todo.push(Todo::Cancel(step)),
                 Effect::AskLease => turn.todo.push(Todo::AskLease),

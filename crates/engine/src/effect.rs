@@ -1,5 +1,6 @@
 //! What comes out of a tick, as one ordered batch.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mainstay_plan::ProbeIx;
@@ -16,8 +17,9 @@ use crate::record::{NoticeId, Record, StepRef};
 pub enum Effect {
     /// Append this to the journal. Records are numbered in the order in which they are emitted.
     Record(Record),
-    /// Ask this probe now; the answer comes back as an observation.
-    Probe(ProbeIx),
+    /// Ask this probe now, at this address if its instance is not where the plan says; the answer comes back as an
+    /// observation.
+    Probe(ProbeIx, Option<IpAddr>),
     /// Do this; the outcome comes back under the same step.
     Act(Order),
     /// Stop doing this, if it is still being done. No outcome is waited for.
@@ -40,6 +42,8 @@ pub struct Order {
     pub step: StepRef,
     /// The instance that it is done to.
     pub instance: String,
+    /// Where that is, if not where the plan says.
+    pub address: Option<IpAddr>,
     /// What to do.
     pub action: Action,
     /// Visible to the callee; the same again after an unknown outcome.

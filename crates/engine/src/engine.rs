@@ -190,9 +190,13 @@ impl Engine {
     fn on_traffic(&mut self, process: String, epoch: u64, mut targets: Vec<ReportedTarget>) -> Body {
         let state = &self.core.state;
         targets.sort_by(|a, b| (&a.route, &a.instance).cmp(&(&b.route, &b.instance)));
+        for target in &mut targets {
+            target.address =
+                target.address.filter(|it| !route::is_planned_at(state, &target.route, &target.instance, *it));
+        }
         let mut ours = route::published(state);
         ours.sort_by(|a, b| (&a.route, &a.instance).cmp(&(&b.route, &b.instance)));
-        if epoch > state.routing.epoch || (epoch > 0 && epoch == state.routing.epoch && targets != ours) {
+        if epoch > state.routing.epoch || (epoch > 0 && epoch == state.routing.epoch && !same(&targets, &ours)) {
             let what = format!("the table that traffic process `{process}` serves");
             let (_, changed) = self.tenure.seen(lease::of_table(epoch), &what);
             self.inbox.extend(changed.map(Pending::Fact));
@@ -248,7 +252,7 @@ impl Engine {
         if self.tenure.asks(&self.core.state.plan, now) {
             effects.push(Effect::AskLease);
         }
-        self.soft.emit_due(&self.core.state.plan, now, effects);
+        self.soft.emit_due(&self.core.state, now, effects);
         self.wake_by = self.next_wakeup().map(|it| it.0);
     }
 
@@ -395,9 +399,16 @@ impl Engine {
     }
 }
 
+/// Whether two tables give the same instances the same states. Another address under the same epoch is another plan's.
+fn same(these: &[ReportedTarget], those: &[ReportedTarget]) -> bool {
+    let told = |it: &ReportedTarget| (it.route.clone(), it.instance.clone(), it.state);
+    these.iter().map(told).eq(those.iter().map(told))
+}
+
 fn ended(outcome: Outcome) -> Ended {
     match outcome {
         Outcome::Done => Ended::Done,
+        Outcome::DoneAt(address) => Ended::DoneAt(address),
         Outcome::Failed(why) => Ended::Failed(why),
         Outcome::Unknown(why) => Ended::Unknown(why),
     }

@@ -154,6 +154,7 @@ impl Gate {
             | Body::BudgetExceeded { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
+            | Body::AddressChanged { .. }
             | Body::RouteHeld { .. }
             | Body::RouteFreed { .. }
             | Body::RecoveryCompleted { .. } => {}
@@ -199,6 +200,7 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
         ) => return None,
     };
     let epoch = if state.leadership.role == Role::Sole { 0 } else { state.leadership.epoch };
+    let address = state.address(instance);
     let instance = state.plan.instance(instance).name.clone();
-    Some(Order { step, instance, action, key: key.to_owned(), timeout, epoch })
+    Some(Order { step, instance, address, action, key: key.to_owned(), timeout, epoch })
 }

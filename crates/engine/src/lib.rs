@@ -13,6 +13,7 @@
 //! Only `observe` reads soft state. The other three read [`state::State`] alone, which is nothing but the journal's
 //! records folded, and the time. That is why a replay of the journal gives the same decisions.
 
+mod address;
 mod agenda;
 pub mod breaker;
 pub mod codec;

@@ -155,12 +155,14 @@ impl Soft {
         let probe = plan.probes.get(observation.probe.index()).filter(|_| observation.started >= self.since)?;
         let timing = probe.timing;
         let watch = &mut self.probes[observation.probe.index()];
-        if watch.in_flight.take().is_none() && watch.scheduled.is_none() {
+        let asked = watch.in_flight.take();
+        if asked.is_none() && watch.scheduled.is_none() {
             return None;
         }
         let took = observation.ended.since(observation.started);
         let late = took > timing.timeout + plan.allowances.lateness || observation.started < self.believe_since;
-        let outdated = observation.started < watch.anew;
+        // Whoever asks may begin later than it was told to, and then asks where the instance was.
+        let outdated = observation.started < watch.anew || asked.is_some_and(|it| it < watch.anew);
         let answer = if outdated {
             Answer::CouldNotAsk("it was asked before something was done to it".to_owned())
         } else if late && observation.answer.is_failure() {
@@ -537,6 +539,9 @@ impl Soft {
                 (StepKind::Verify { probes }, StepAt::Running { since }) => Some((at, probes, since)),
                 _ => None,
             })?;
+        if !state.leads_there(recovery.component) {
+            return None;
+        }
         let Some(is_complete) = self.verifying.is_complete(step) else {
             self.verifying.begin(step, *since, probes);
             for probe in probes {
@@ -551,7 +556,8 @@ impl Soft {
     }
 
     /// Emits the probes that are due, and gives up on answers that never came.
-    pub fn emit_due(&mut self, plan: &Plan, now: Time, effects: &mut Vec<Effect>) {
+    pub fn emit_due(&mut self, state: &State, now: Time, effects: &mut Vec<Effect>) {
+        let plan = &*state.plan;
         while let Some((at, ix)) = self.due.first().copied()
             && at <= now
         {
@@ -571,7 +577,8 @@ impl Soft {
                 self.aged = Some(now);
             }
             watch.in_flight = Some(now);
-            effects.push(Effect::Probe(ix));
+            let at = if let Watches::Instance(instance) = probe.watches { state.address(instance) } else { None };
+            effects.push(Effect::Probe(ix, at));
             match probe.watches {
                 Watches::Instance(instance) => drop(self.touched.insert(instance)),
                 Watches::Control(control) => drop(self.asked.insert(control)),

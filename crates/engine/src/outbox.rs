@@ -147,6 +147,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::RungFailed { .. }
         | Body::Bound { .. }
         | Body::Rejoined { .. }
+        | Body::AddressChanged { .. }
         | Body::TablePublished { .. }
         | Body::InStepChanged { .. }
         | Body::CanaryChanged { .. }
@@ -200,6 +201,10 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         Body::FailureDetected { component, instance, scenario, rule: Some(rule), .. } => {
             let text = format!("{component}: {} of `{instance}` detected by rule `{rule}`", scenario.word());
             Some((NoticeLevel::Warning, text))
+        }
+        Body::AddressChanged { instance, address, why, .. } => {
+            let place = address.map_or_else(|| "where the plan says".to_owned(), |it| format!("at {it}"));
+            Some((NoticeLevel::Info, format!("`{instance}` is {place} from now on: {why}")))
         }
         Body::Impaired { instance, how, evidence } => {
             let text = format!("`{instance}` is impaired ({}): {evidence}; nothing is done about it", how.word());

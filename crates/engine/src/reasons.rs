@@ -157,7 +157,15 @@ fn refusal_after(it: &Refusal) -> Option<Refusal> {
             Refusal::Halted { by: "ada".to_owned(), reason: "it moves what we work on".to_owned() }
         }
         Refusal::Halted { .. } => Refusal::NotHalted,
-        Refusal::NotHalted => return None,
+        Refusal::NotHalted => Refusal::InUse {
+            instance: "orders-db".to_owned(),
+            recovery,
+            waiting: "step 2 of rung 1 (restore) to end".to_owned(),
+        },
+        Refusal::InUse { .. } => {
+            Refusal::IsThere { instance: "orders-db".to_owned(), address: std::net::IpAddr::from([10, 0, 1, 99]) }
+        }
+        Refusal::IsThere { .. } => return None,
     })
 }
 

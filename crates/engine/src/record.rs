@@ -4,6 +4,7 @@
 //! [`crate::state`]. Names, not indices, because a record outlives the plan under which it was written.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use mainstay_plan::Time;
@@ -144,16 +145,20 @@ pub struct ReportedTarget {
     pub instance: String,
     /// What it may do there.
     pub state: TargetState,
+    /// Where it is, if not where the plan says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
 }
 
 impl ReportedTarget {
-    /// Every target of a table.
+    /// Every target of a table, each with its address.
     pub fn all_of(table: &RoutingTable) -> Vec<ReportedTarget> {
         let targets = table.routes.iter().flat_map(|route| route.targets.iter().map(move |it| (route, it)));
         let reported = |(route, target): (&RouteEntry, &TargetEntry)| ReportedTarget {
             route: route.name.clone(),
             instance: target.instance.clone(),
             state: target.state,
+            address: Some(target.address.ip()),
         };
         targets.map(reported).collect()
     }
@@ -165,6 +170,8 @@ impl ReportedTarget {
 pub enum Ended {
     /// It was done, and that was seen.
     Done,
+    /// The same, and its instance is at this address from then on.
+    DoneAt(IpAddr),
     /// It was not done, or it was seen to fail.
     Failed(String),
     /// It may or may not have been done.
@@ -714,6 +721,21 @@ pub enum Body {
         /// The instance.
         instance: String,
     },
+    /// Where an instance is changed: probes ask it there from here on, and routes lead there.
+    AddressChanged {
+        /// The instance.
+        instance: String,
+        /// Where it is; `None`: where the plan says.
+        address: Option<IpAddr>,
+        /// The hosts at which the plan has it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        instead_of: Vec<String>,
+        /// The step that brought it there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepRef>,
+        /// Who says so.
+        why: String,
+    },
     /// A rule of a route keeps targets on that would leave.
     RouteHeld {
         /// The route.
@@ -857,6 +879,7 @@ impl Body {
             Body::RungFailed { .. } => "rung_failed",
             Body::Bound { .. } => "bound",
             Body::Rejoined { .. } => "rejoined",
+            Body::AddressChanged { .. } => "address_changed",
             Body::RouteHeld { .. } => "route_held",
             Body::RouteFreed { .. } => "route_freed",
             Body::TablePublished { .. } => "table_published",
@@ -922,6 +945,7 @@ impl Body {
             | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
+            | Body::AddressChanged { .. }
             | Body::RouteHeld { .. }
             | Body::RouteFreed { .. }
             | Body::TablePublished { .. }

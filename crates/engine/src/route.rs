@@ -7,6 +7,8 @@
 
 pub mod rules;
 
+use std::net::{IpAddr, SocketAddr};
+
 use mainstay_plan::component::Temperature;
 use mainstay_plan::observation::Health;
 use mainstay_plan::route::{DnsPolicy, OnSilence, Sharing};
@@ -48,6 +50,21 @@ fn shared(state: &State, instance: InstanceIx, now: TargetState) -> TargetState 
 /// Whether a route is published as it should be.
 pub(crate) fn is_as_desired(state: &State, route: RouteIx, now: Time) -> bool {
     rules::ruled_route(state, route, now).0 == state.routing.targets[route.index()]
+        && addresses(state, route) == state.routing.addresses[route.index()]
+}
+
+/// By target: where it is, if not where the plan says.
+pub(crate) fn addresses(state: &State, route: RouteIx) -> Vec<Option<IpAddr>> {
+    state.plan.route(route).targets.iter().map(|it| state.address(it.instance)).collect()
+}
+
+/// Whether the plan has a target there.
+pub(crate) fn is_planned_at(state: &State, route: &str, instance: &str, ip: IpAddr) -> bool {
+    let planned = state
+        .route(route)
+        .zip(state.instance(instance))
+        .and_then(|(route, instance)| state.plan.route(route).targets.iter().find(|it| it.instance == instance));
+    planned.is_none_or(|it| it.address.ip() == ip)
 }
 
 /// What is held back or let go, or the table to publish, if what is published differs from what should be. Nothing is
@@ -57,15 +74,17 @@ pub fn next(state: &State, now: Time) -> Option<Body> {
         return None;
     }
     let rules::Ruled { targets: mut desired, kept } = rules::ruled(state, now);
+    let mut places: Vec<_> = (0u32..).map(RouteIx).take(desired.len()).map(|it| addresses(state, it)).collect();
     match state.leadership.may(&state.plan) {
         May::Everything => {}
         May::Nothing | May::Shared if state.open_recoveries().any(|it| it.overrides.contains(&Override::Lease)) => {}
         May::Nothing => return None,
         // What is exclusive stays where it is: another agent may be moving it.
         May::Shared => {
-            for ((route, desired), now) in state.plan.routes.iter().zip(&mut desired).zip(&state.routing.targets) {
+            for (ix, route) in state.plan.routes.iter().enumerate() {
                 if route.sharing == Sharing::Exclusive {
-                    desired.clone_from(now);
+                    desired[ix].clone_from(&state.routing.targets[ix]);
+                    places[ix].clone_from(&state.routing.addresses[ix]);
                 }
             }
         }
@@ -76,11 +95,12 @@ pub fn next(state: &State, now: Time) -> Option<Body> {
     // A new lease begins with a table of its own, so that the traffic processes refuse those of the lease before.
     let floor = state.leadership.table_floor();
     let current = state.routing.epoch > floor || (floor == 0 && state.routing.epoch > 0);
-    if desired == state.routing.targets && current && state.routing.under == state.adopted {
+    let same = desired == state.routing.targets && places == state.routing.addresses;
+    if same && current && state.routing.under == state.adopted {
         return None;
     }
     let epoch = state.routing.epoch.max(floor) + 1;
-    Some(Body::TablePublished { epoch, targets: named(state, &desired) })
+    Some(Body::TablePublished { epoch, targets: named(state, &desired, &places) })
 }
 
 /// That a rule holds a change back, or does no more, unless it was said already.
@@ -99,17 +119,19 @@ fn held(state: &State, kept: &[Option<rules::Kept>]) -> Option<Body> {
     })
 }
 
-fn named(state: &State, targets: &[Vec<TargetState>]) -> Vec<ReportedTarget> {
-    let route = |(route, states): (&mainstay_plan::route::Route, &Vec<TargetState>)| {
-        let name = route.name.clone();
-        let target = |(target, state_of): (&mainstay_plan::route::RouteTarget, &TargetState)| ReportedTarget {
-            route: name.clone(),
-            instance: state.plan.instance(target.instance).name.clone(),
-            state: *state_of,
-        };
-        route.targets.iter().zip(states).map(target).collect::<Vec<_>>()
-    };
-    state.plan.routes.iter().zip(targets).flat_map(route).collect()
+fn named(state: &State, targets: &[Vec<TargetState>], places: &[Vec<Option<IpAddr>>]) -> Vec<ReportedTarget> {
+    let mut all = Vec::new();
+    for (route, (states, places)) in state.plan.routes.iter().zip(targets.iter().zip(places)) {
+        for (target, (state_of, place)) in route.targets.iter().zip(states.iter().zip(places)) {
+            all.push(ReportedTarget {
+                route: route.name.clone(),
+                instance: state.plan.instance(target.instance).name.clone(),
+                state: *state_of,
+                address: *place,
+            });
+        }
+    }
+    all
 }
 
 /// The newest published table, complete, as the traffic processes serve it.
@@ -128,12 +150,14 @@ pub fn table(state: &State) -> RoutingTable {
 fn entry(state: &State, ix: RouteIx) -> RouteEntry {
     let route = state.plan.route(ix);
     let millis = |it: std::time::Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
-    let target = |(target, state_of): (&mainstay_plan::route::RouteTarget, &TargetState)| TargetEntry {
+    let (states, places) = (&state.routing.targets[ix.index()], &state.routing.addresses[ix.index()]);
+    // As it was published, whatever came to be known since: an epoch has one content.
+    let target = |(nth, target): (usize, &mainstay_plan::route::RouteTarget)| TargetEntry {
         instance: state.plan.instance(target.instance).name.clone(),
-        address: target.address,
+        address: places[nth].map_or(target.address, |ip| SocketAddr::new(ip, target.address.port())),
         weight: target.weight,
         agent_check: route.agent_check.iter().find(|it| it.0 == target.instance).map(|it| it.1),
-        state: *state_of,
+        state: states[nth],
     };
     RouteEntry {
         name: route.name.clone(),
@@ -159,11 +183,11 @@ fn entry(state: &State, ix: RouteIx) -> RouteEntry {
             },
         }),
         beacon: route.beacon,
-        targets: route.targets.iter().zip(&state.routing.targets[ix.index()]).map(target).collect(),
+        targets: route.targets.iter().enumerate().map(target).collect(),
     }
 }
 
 /// Every target's state in the newest published table.
 pub fn published(state: &State) -> Vec<ReportedTarget> {
-    named(state, &state.routing.targets)
+    named(state, &state.routing.targets, &state.routing.addresses)
 }

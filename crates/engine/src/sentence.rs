@@ -113,6 +113,7 @@ impl Teller {
             }
             Body::StepEnded { step, ended } => match ended {
                 Ended::Done => format!("{}: done", self.step(step)),
+                Ended::DoneAt(address) => format!("{}: done, at {address}", self.step(step)),
                 Ended::Failed(why) => format!("{}: failed: {why}", self.step(step)),
                 Ended::Unknown(why) => format!("{}: unknown whether it was done: {why}", self.step(step)),
             },
@@ -145,7 +146,7 @@ impl Teller {
             Body::Told { channel, notice, nth, ended } => {
                 let message = format!("{notice}, message {nth}, over {channel}");
                 match ended {
-                    Ended::Done => format!("{message}: arrived"),
+                    Ended::Done | Ended::DoneAt(_) => format!("{message}: arrived"),
                     Ended::Failed(why) => format!("{message}: did not arrive: {why}"),
                     Ended::Unknown(why) => format!("{message}: unknown whether it arrived: {why}"),
                 }
@@ -175,6 +176,7 @@ impl Teller {
             | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
+            | Body::AddressChanged { .. }
             | Body::RouteHeld { .. }
             | Body::RouteFreed { .. }
             | Body::TablePublished { .. }
@@ -259,6 +261,12 @@ impl Teller {
                 format!("{component} is {instance} from here on ({recovery})")
             }
             Body::Rejoined { instance } => format!("{instance} can take over again"),
+            Body::AddressChanged { instance, address: Some(address), why, .. } => {
+                format!("{instance} is at {address} from here on: {why}")
+            }
+            Body::AddressChanged { instance, address: None, why, .. } => {
+                format!("{instance} is where the plan says from here on: {why}")
+            }
             Body::RouteHeld { route, targets, objection } => {
                 format!("route {route} keeps {} on: {objection}", targets.join(", "))
             }
@@ -381,7 +389,10 @@ impl Teller {
                 format!("approve in advance until {} a recovery of {component}: {reason}", (self.moment)(*until))
             }
             Command::Revoke { component } => format!("revoke approvals in advance of {component}"),
-            Command::Adopt { instance, reason } => format!("adopt {instance}: {reason}"),
+            Command::Adopt { instance, address, reason } => {
+                let place = address.map(|it| format!(" at {it}")).unwrap_or_default();
+                format!("adopt {instance}{place}: {reason}")
+            }
             Command::Acknowledge { what, reason } => format!("acknowledge {what}: {reason}"),
         }
     }
@@ -414,7 +425,9 @@ pub const fn target_word(state: TargetState) -> &'static str {
 fn shown_targets(targets: &[ReportedTarget]) -> String {
     let mut by_route: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for target in targets {
-        by_route.entry(&target.route).or_default().push(format!("{} {}", target.instance, target_word(target.state)));
+        let place = target.address.map(|it| format!(" at {it}")).unwrap_or_default();
+        let shown = format!("{} {}{place}", target.instance, target_word(target.state));
+        by_route.entry(&target.route).or_default().push(shown);
     }
     let each: Vec<String> =
         by_route.iter().map(|(route, targets)| format!("{route} = {}", targets.join(", "))).collect();

@@ -3,6 +3,7 @@
 //! Decisions read this and the time, and nothing else. [`State::apply`] is the only way to change it, so that the state
 //! after a restart is the state before it.
 
+mod address;
 pub(crate) mod concerned;
 mod control;
 mod domains;
@@ -17,6 +18,7 @@ mod site;
 mod switch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ use crate::lease::Leadership;
 use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
 use crate::route::rules::{Kept, RouteRule};
+pub use address::{Arrival, Elsewhere};
 pub use domains::{Burst, DomainState, Incident};
 pub use evacuate::{Evacuating, Tried};
 pub use fired::FiredRule;
@@ -148,6 +151,12 @@ pub struct InstanceState {
     pub frozen_loss: Option<Option<Duration>>,
     /// How it is neither whole nor down: since when, and what was seen.
     pub impaired: BTreeMap<Impairment, (Time, String)>,
+    /// Where it is, if not where the plan says.
+    pub elsewhere: Option<Elsewhere>,
+    /// Where it was said to be, until that is recorded.
+    pub arrival: Option<Arrival>,
+    /// The step that brought it to another address last, and where it was before.
+    pub came_from: Option<(StepRef, Option<IpAddr>)>,
 }
 
 /// A record that came where it can't come.
@@ -175,6 +184,9 @@ impl InstanceState {
             in_step: false,
             frozen_loss: None,
             impaired: BTreeMap::new(),
+            elsewhere: None,
+            arrival: None,
+            came_from: None,
         }
     }
 }
@@ -339,6 +351,8 @@ pub struct Routing {
     pub epoch: u64,
     /// By [`RouteIx`], by target.
     pub targets: Vec<Vec<TargetState>>,
+    /// By [`RouteIx`], by target: where it is, if not where the plan says.
+    pub addresses: Vec<Vec<Option<IpAddr>>>,
     /// By process: the epoch that it acknowledged last. A process is absent until it was heard of since the agent started.
     pub acknowledged: BTreeMap<String, u64>,
     /// By process: how it stands to the newest table. One that is absent is unheard.
@@ -396,6 +410,7 @@ impl State {
             site: Site::default(),
             routing: Routing {
                 targets: plan.routes.iter().map(|it| vec![TargetState::Standby; it.targets.len()]).collect(),
+                addresses: plan.routes.iter().map(|it| vec![None; it.targets.len()]).collect(),
                 changed: vec![None; plan.routes.len()],
                 ..Routing::default()
             },
@@ -470,6 +485,8 @@ impl State {
             if let Some(ix) = next.instance(&old.name) {
                 next.instances[ix.index()].displaced = was.displaced;
                 next.instances[ix.index()].in_order = was.in_order;
+                next.instances[ix.index()].elsewhere.clone_from(&was.elsewhere);
+                next.instances[ix.index()].arrival.clone_from(&was.arrival);
             }
         }
         for (old, was) in self.plan.components.iter().zip(self.components) {
@@ -498,9 +515,9 @@ impl State {
                 next.controls[ix.index()] = Control { canary: Health::Unknown, tried: BTreeMap::new(), ..was };
             }
         }
-        for (route, states) in self.plan.routes.iter().zip(self.routing.targets) {
-            for (target, state) in route.targets.iter().zip(states) {
-                next.set_target(&route.name, &self.plan.instance(target.instance).name, state);
+        for (route, served) in self.plan.routes.iter().zip(self.routing.targets.iter().zip(&self.routing.addresses)) {
+            for (target, (state, address)) in route.targets.iter().zip(served.0.iter().zip(served.1)) {
+                next.set_target(&route.name, &self.plan.instance(target.instance).name, *state, *address);
             }
         }
         next.recount_all();

@@ -1,6 +1,8 @@
 //! Questions that people ask, answered from the state: what is healthy, what waits and for what, and could it be recovered
 //! *now*?
 
+use std::net::IpAddr;
+
 use mainstay_plan::control::ControlPlane;
 use mainstay_plan::observation::Health;
 use mainstay_plan::policy::Mode;
@@ -242,20 +244,41 @@ pub(crate) fn check_command(state: &State, command: &Command, by: &str) -> Resul
             let none = state.components[ix.index()].advance.is_empty();
             if none { Err(Refusal::NothingToRevoke { component: component.clone() }) } else { Ok(()) }
         }
-        Command::Adopt { instance, .. } => {
+        Command::Adopt { instance, address, .. } => {
             let known = || state.plan.instances.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
             let ix = state.instance(instance).ok_or_else(|| Refusal::Unknown {
                 what: "instance",
                 name: instance.clone(),
                 known: known(),
             })?;
-            if state.instances[ix.index()].displaced {
+            if let Some(address) = address {
+                may_be_said_to_be_at(state, ix, *address)
+            } else if state.instances[ix.index()].displaced {
                 Ok(())
             } else {
                 Err(Refusal::NotDisplaced { instance: instance.clone(), state: state.standby_state(ix).word() })
             }
         }
     }
+}
+
+/// Whether a person may say where an instance is now: while a recovery of its component does something, it may be about to
+/// move it itself.
+fn may_be_said_to_be_at(state: &State, ix: InstanceIx, address: IpAddr) -> Result<(), Refusal> {
+    let planned = state.plan.instance(ix);
+    let instance = planned.name.clone();
+    if let Some(open) = &state.components[planned.component.index()].recovery {
+        let waiting = recover::waiting(state, open).map(|it| it.0);
+        if !waiting.is_some_and(|it| it.is_for_people()) {
+            return Err(Refusal::InUse { instance, recovery: open.id, waiting: waits_for(state, open) });
+        }
+    }
+    let planned_there = || state.plan.hosts_of(ix) == [address.to_string()];
+    let there = state.address(ix).map_or_else(planned_there, |it| it == address);
+    if there && !state.instances[ix.index()].displaced {
+        return Err(Refusal::IsThere { instance, address });
+    }
+    Ok(())
 }
 
 /// Whether the routes' rules let something go. Their waits end by themselves, so those refuse nothing.
@@ -322,7 +345,7 @@ fn check_retry(state: &State, id: RecoveryId) -> Result<(), Refusal> {
             StepAt::Ready
             | StepAt::Running { .. }
             | StepAt::PassedOver
-            | StepAt::Ended(Ended::Done | Ended::Failed(_)) => false,
+            | StepAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::Failed(_)) => false,
         });
         let fits = open.stuck_undo().is_some() || waits;
         return fits.then_some(()).ok_or_else(|| nothing_to(state, open, "retry"));

@@ -404,6 +404,39 @@ impl WaitingOn {
         }
     }
 
+    /// Whether it is a person that is waited for, so that nothing is done meanwhile.
+    pub const fn is_for_people(&self) -> bool {
+        match self {
+            WaitingOn::Halted { .. }
+            | WaitingOn::Acknowledgement { .. }
+            | WaitingOn::Paused { .. }
+            | WaitingOn::ObserveMode {}
+            | WaitingOn::Approval { .. }
+            | WaitingOn::NoRungPossible { .. }
+            | WaitingOn::OutcomeUnknown { .. }
+            | WaitingOn::RecoveryPaused { .. }
+            | WaitingOn::Manual { .. }
+            | WaitingOn::UndoFailed { .. } => true,
+            WaitingOn::Signals { .. }
+            | WaitingOn::BlastRadius { .. }
+            | WaitingOn::StormBrake { .. }
+            | WaitingOn::Route { .. }
+            | WaitingOn::Witnesses { .. }
+            | WaitingOn::Traffic {}
+            | WaitingOn::Correlation { .. }
+            | WaitingOn::Turn { .. }
+            | WaitingOn::Dependency { .. }
+            | WaitingOn::CoolDown { .. }
+            | WaitingOn::JournalLost {}
+            | WaitingOn::ControlPlane { .. }
+            | WaitingOn::Observation { .. }
+            | WaitingOn::Observers { .. }
+            | WaitingOn::Lease { .. }
+            | WaitingOn::Step { .. }
+            | WaitingOn::Retry { .. } => false,
+        }
+    }
+
     /// The command that overrules it.
     pub fn way_out(&self, recovery: RecoveryId) -> String {
         match self {

@@ -149,7 +149,7 @@ impl World {
             for effect in effects {
                 match effect {
                     Effect::Record(_) => self.seq += 1,
-                    Effect::Probe(probe) => self.ask(now, probe, chance),
+                    Effect::Probe(probe, _) => self.ask(now, probe, chance),
                     Effect::Act(_)
                     | Effect::AskLease
                     | Effect::Cancel(_)

@@ -1,6 +1,7 @@
 //! Asking probes and performing jobs, each in a task of its own: a slow or black-holed target delays nobody else.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ pub struct Job {
     pub key: String,
     /// After this the outcome is unknown.
     pub timeout: Duration,
+    /// Where the instance is that it is done to, if not where the plan says.
+    pub address: Option<IpAddr>,
 }
 
 /// The hands.
@@ -122,8 +125,8 @@ impl Hands {
         });
     }
 
-    /// Asks a probe; the answer is reported.
-    pub fn probe(&self, plan: &Arc<Plan>, ix: ProbeIx) {
+    /// Asks a probe, at that address if its instance is not where the plan says; the answer is reported.
+    pub fn probe(&self, plan: &Arc<Plan>, ix: ProbeIx, at: Option<IpAddr>) {
         let hands = self.clone();
         let plan = plan.clone();
         tokio::spawn(async move {
@@ -131,7 +134,11 @@ impl Hands {
             let started = hands.clock.now();
             let (answer, lag) = match hands.permits.try_acquire() {
                 Ok(_permit) => {
-                    let answered = hands.providers.probe(&probe.kind, probe.timing.timeout).await;
+                    let timeout = probe.timing.timeout;
+                    let answered = match at {
+                        None => hands.providers.probe(&probe.kind, timeout).await,
+                        Some(at) => hands.providers.probe_at(&probe.kind, at, timeout).await,
+                    };
                     (answered.answer, answered.lag)
                 }
                 Err(_) => (Answer::CouldNotAsk(format!("more than {PROBES_AT_ONCE} probes are under way")), None),
@@ -147,7 +154,7 @@ impl Hands {
         let ticket = job.ticket;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let task = tokio::spawn(async move {
-            let order = Order { idempotency_key: job.key, timeout: job.timeout };
+            let order = Order { idempotency_key: job.key, timeout: job.timeout, address: job.address };
             let outcome = hands.providers.act(&job.action, &order).await;
             hands.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
             hands.report(Report::Ended { ticket, outcome }).await;
@@ -168,10 +175,10 @@ impl Hands {
         let name = channel.name.clone();
         let action = with_message(&channel.action, text);
         tokio::spawn(async move {
-            let order = Order { idempotency_key: key, timeout: NOTICE_TIMEOUT };
+            let order = Order { idempotency_key: key, timeout: NOTICE_TIMEOUT, address: None };
             let outcome = hands.providers.act(&action, &order).await;
             match &outcome {
-                Outcome::Done => {}
+                Outcome::Done | Outcome::DoneAt(_) => {}
                 Outcome::Failed(why) | Outcome::Unknown(why) => {
                     tracing::warn!(channel = name, why, "a notification may not have arrived; it is tried again");
                 }

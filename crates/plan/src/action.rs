@@ -1,6 +1,7 @@
 //! Actions, and the plane that each of them runs on.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,6 +75,8 @@ pub enum Action {
         plane: Plane,
         /// Whether running it twice with one idempotency key does no more than running it once.
         idempotent: bool,
+        /// Whether the last line of its output is the address at which the instance is from then on.
+        reports_address: bool,
     },
     /// Write a file that something else waits for (a promotion trigger, a maintenance page switch).
     TriggerFile {
@@ -96,6 +99,8 @@ pub enum Action {
         plane: Plane,
         /// Whether the callee honours `Idempotency-Key`.
         idempotent: bool,
+        /// Header of the answer that carries the address at which the instance is from then on.
+        address_header: Option<String>,
     },
 }
 
@@ -116,7 +121,40 @@ impl Action {
             Action::Command { idempotent, .. } | Action::Webhook { idempotent, .. } => *idempotent,
         }
     }
+
+    /// Whether the instance may be at another address once it is done: it ends as [`Outcome::DoneAt`].
+    pub const fn reports_address(&self) -> bool {
+        match self {
+            Action::Command { reports_address, .. } => *reports_address,
+            Action::Webhook { address_header, .. } => address_header.is_some(),
+            Action::Service { .. } | Action::TriggerFile { .. } => false,
+        }
+    }
 }
+
+/// The address that whoever brought an instance somewhere says: one IP address, without a port, and nothing else.
+///
+/// # Errors
+/// What was read instead. It is quoted only where it looks like an address: anything else may be a secret.
+pub fn read_address(text: Option<&str>) -> Result<IpAddr, String> {
+    let Some(text) = text.map(str::trim).filter(|it| !it.is_empty()) else {
+        return Err("it said no address, so nobody knows where the instance is".to_owned());
+    };
+    let usable = |it: &IpAddr| !it.is_unspecified() && !it.is_multicast();
+    if let Some(address) = text.parse().ok().filter(usable) {
+        return Ok(address);
+    }
+    let of_addresses = |it: char| it.is_ascii_hexdigit() || ".:/%[], ".contains(it);
+    let looks_like_one = text.len() <= LONGEST_ADDRESS && text.contains(['.', ':']) && text.chars().all(of_addresses);
+    let said = match looks_like_one {
+        true => format!("`{text}`"),
+        false => format!("{} characters", text.chars().count()),
+    };
+    Err(format!("it said {said}, which is not one IP address, so nobody knows where the instance is"))
+}
+
+/// How long what looks like an address may be: an IPv6 address with a port.
+const LONGEST_ADDRESS: usize = 60;
 
 /// What can be done to a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,6 +234,8 @@ impl Service {
 pub enum Outcome {
     /// It was done, and that was seen.
     Done,
+    /// The same, and the instance is at this address from now on.
+    DoneAt(IpAddr),
     /// It was not done, or done and seen to have failed.
     Failed(String),
     /// It may or may not have been done: a timeout, a crash, an answer that never came.
@@ -206,9 +246,37 @@ impl Outcome {
     /// The word for it everywhere.
     pub const fn word(&self) -> &'static str {
         match self {
-            Outcome::Done => "done",
+            Outcome::Done | Outcome::DoneAt(_) => "done",
             Outcome::Failed(_) => "failed",
             Outcome::Unknown(_) => "unknown",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_is_read_and_nothing_else() {
+        assert_eq!(read_address(Some("10.0.3.7")), Ok([10, 0, 3, 7].into()));
+        assert_eq!(read_address(Some(" 2001:db8::7 ")), "2001:db8::7".parse::<IpAddr>().map_err(|_| String::new()));
+        for wrong in ["10.0.3.7:5432", "10.0.3.0/24", "10.0.3.7, 10.0.3.8", "0.0.0.0", "224.0.0.1"] {
+            let why = read_address(Some(wrong)).expect_err(wrong);
+            assert!(why.contains(&format!("`{wrong}`")), "{why}");
+        }
+        for nothing in [None, Some(""), Some("  ")] {
+            assert!(read_address(nothing).is_err_and(|why| why.contains("said no address")));
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_quoted() {
+        for secret in ["password: hunter2", "deadbeefdeadbeefdeadbeef", "10.0.3.7 is up"] {
+            let why = read_address(Some(secret)).expect_err(secret);
+            assert!(!why.contains(secret), "{why}");
+        }
+        let long = "1.".repeat(100);
+        assert!(read_address(Some(&long)).is_err_and(|why| why.len() < 120));
     }
 }

@@ -370,6 +370,10 @@ codes! {
         "whoever reads it believes that two things are done at the same time"
     PreconditionMoot "MS0543" Warning "a precondition that says nothing, or never holds"
         "a rung that is never tried looks like a recovery, and is none"
+    AddressUnused "MS0544" Warning "a new address that nobody uses"
+        "whoever reads it believes that clients and probes follow the instance"
+    AddressMisfits "MS0545" Warning "what does not go along to a new address"
+        "it is found out when the instance is there, and its probes say that it is down"
 
     NeverTold "MS0550" Warning "an evacuation that never begins"
         "its components are recovered one by one, in no order, and restarts are tried in a zone that is lost"

@@ -158,6 +158,18 @@ impl Plan {
         (service.is_of_this_machine() && there != here).then_some(there)
     }
 
+    /// The hosts at which an instance is reached: by its own probes, and as a target of routes. In order, each once. What is
+    /// known of where it is now counts as long as these stay the same.
+    pub fn hosts_of(&self, ix: InstanceIx) -> Vec<String> {
+        let asked = self.instance(ix).probes.iter().filter_map(|it| self.probe(*it).kind.host());
+        let routes = &self.component(self.instance(ix).component).routes;
+        let targets = routes.iter().flat_map(|it| &self.route(*it).targets).filter(|it| it.instance == ix);
+        let mut hosts: Vec<String> = asked.chain(targets.map(|it| it.address.ip().to_string())).collect();
+        hosts.sort();
+        hosts.dedup();
+        hosts
+    }
+
     /// Whether that person may do what `role` may; everybody may where no role is asked for.
     pub fn may(&self, person: &str, role: Option<&str>) -> bool {
         let has = |role: &str| {

@@ -1,6 +1,6 @@
 //! Probes: what is asked, how often, and how many answers make a verdict.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -104,6 +104,33 @@ impl ProbeKind {
         }
     }
 
+    /// The same question at another address: the port stays, and so does the name that TLS and HTTP go by. A command, a
+    /// process and a file have no address to replace.
+    pub fn at(&self, ip: IpAddr) -> ProbeKind {
+        let moved = |address: &Address| Address::Socket(SocketAddr::new(ip, address.port()));
+        match self {
+            ProbeKind::Tcp { address } => ProbeKind::Tcp { address: moved(address) },
+            ProbeKind::Http(http) => ProbeKind::Http(HttpProbe { address: moved(&http.address), ..http.clone() }),
+            ProbeKind::Dns { server, name, record, expect } => ProbeKind::Dns {
+                server: SocketAddr::new(ip, server.port()),
+                name: name.clone(),
+                record: *record,
+                expect: expect.clone(),
+            },
+            ProbeKind::Command { .. } | ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => self.clone(),
+        }
+    }
+
+    /// The host that it asks, as the plan has it, where it goes over a network.
+    pub fn host(&self) -> Option<String> {
+        match self {
+            ProbeKind::Tcp { address } => Some(address.host()),
+            ProbeKind::Http(http) => Some(http.address.host()),
+            ProbeKind::Dns { server, .. } => Some(server.ip().to_string()),
+            ProbeKind::Command { .. } | ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => None,
+        }
+    }
+
     /// Whether its answers carry a replication lag. The age of a file is one.
     pub const fn reports_lag(&self) -> bool {
         match self {
@@ -180,6 +207,24 @@ pub enum Address {
         /// The port.
         port: u16,
     },
+}
+
+impl Address {
+    /// The port.
+    pub const fn port(&self) -> u16 {
+        match self {
+            Address::Socket(address) => address.port(),
+            Address::Name { port, .. } | Address::ResolvedBy { port, .. } => *port,
+        }
+    }
+
+    /// The address, or the name, without the port.
+    pub fn host(&self) -> String {
+        match self {
+            Address::Socket(address) => address.ip().to_string(),
+            Address::Name { host: name, .. } | Address::ResolvedBy { name, .. } => name.clone(),
+        }
+    }
 }
 
 /// Types of DNS record that a probe can ask for.

@@ -106,6 +106,11 @@ pub struct Play {
 }
 
 impl Play {
+    /// Whether its owner may be at another address afterwards.
+    pub fn brings_address(&self) -> bool {
+        self.steps.iter().any(Step::brings_address)
+    }
+
     /// The steps by stage: those of one stage are done at the same time, and the next stage begins when all of them are
     /// done.
     pub fn stages(&self) -> impl Iterator<Item = &[Step]> {
@@ -138,6 +143,21 @@ pub struct Step {
     pub control: Option<ControlIx>,
     /// What must be prepared for it, by place in [`Plan::prepared`](crate::Plan::prepared).
     pub needs: Vec<usize>,
+}
+
+impl Step {
+    /// Whether its instance may be at another address once it is done.
+    pub fn brings_address(&self) -> bool {
+        match &self.kind {
+            StepKind::Act { action, .. } => action.reports_address(),
+            StepKind::CutTraffic { .. }
+            | StepKind::Stop { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Manual { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. } => false,
+        }
+    }
 }
 
 /// How long to wait after a try that did not succeed: twice as long each time, up to a limit.

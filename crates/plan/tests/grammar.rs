@@ -393,7 +393,10 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 15] = [
+const IN_NO_EXAMPLE: [&str; 20] = [
+    // Said where an instance is replaced, and read alike here.
+    "command action.address",
+    "command action.address: stdout",
     // A plan has one answer to it; MS0594 warns of the last.
     "coordination.alone: hold",
     "coordination.alone: proceed",
@@ -410,6 +413,9 @@ const IN_NO_EXAMPLE: [&str; 15] = [
     "plan.version: 2",
     // Who is left in peace when something is broken?
     "quiet time.holds: error",
+    // As above.
+    "restore_from_backup.address",
+    "restore_from_backup.address: stdout",
     // A fence stops the old owner; as a step of an activation neither is of use to what is being activated.
     "service action.op: kill",
     "service action.op: stop",
@@ -417,6 +423,8 @@ const IN_NO_EXAMPLE: [&str; 15] = [
     "service undo.op: kill",
     "service undo.op: restart",
     "service undo.op: start",
+    // As above.
+    "webhook.address_header",
 ];
 
 /// What every probe, and every action or strategy that runs something, has.

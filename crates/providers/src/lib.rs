@@ -21,6 +21,7 @@ mod so_far;
 mod tls;
 mod trouble;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,9 @@ use mainstay_plan::probe::ProbeKind;
 use crate::gates::Gates;
 use crate::tls::TlsConfigs;
 
-pub use crate::action::{IDEMPOTENCY_KEY_HEADER, IDEMPOTENCY_KEY_PLACEHOLDER, IDEMPOTENCY_KEY_VARIABLE, Order};
+pub use crate::action::{
+    ADDRESS_VARIABLE, IDEMPOTENCY_KEY_HEADER, IDEMPOTENCY_KEY_PLACEHOLDER, IDEMPOTENCY_KEY_VARIABLE, Order,
+};
 pub use crate::prepare::PrepareError;
 
 /// What one run of one probe got.
@@ -92,7 +95,13 @@ impl Providers {
     /// Asks once. The whole of it (looking up, connecting, asking, reading) takes `timeout` at most, also when the other
     /// side is frozen or unreachable. What was not prepared is prepared within that time.
     pub async fn probe(&self, kind: &ProbeKind, timeout: Duration) -> ProbeAnswer {
-        probe::run(&self.inner, kind, timeout).await
+        probe::run(&self.inner, kind, None, timeout).await
+    }
+
+    /// The same of an instance that is at this address, not where the plan says: what goes over the network goes there, to the
+    /// same port; a command finds the address in [`ADDRESS_VARIABLE`].
+    pub async fn probe_at(&self, kind: &ProbeKind, at: IpAddr, timeout: Duration) -> ProbeAnswer {
+        probe::run(&self.inner, &kind.at(at), Some(at), timeout).await
     }
 
     /// Does it once, within `order.timeout`.

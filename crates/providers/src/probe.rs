@@ -1,6 +1,7 @@
 //! One probe: what each kind asks and what its answers mean.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +14,7 @@ use mainstay_plan::probe::{HttpProbe, ProbeKind};
 use rustix::io::Errno;
 use tokio::time::Instant;
 
+use crate::action::ADDRESS_VARIABLE;
 use crate::child::{Leftovers, Output};
 use crate::http::{Body, Secured};
 use crate::process::Found;
@@ -23,10 +25,11 @@ use crate::{Inner, ProbeAnswer, child, dial, dns, http, lag, process, tls, troub
 /// we asked.
 const LATENESS: Duration = Duration::from_millis(250);
 
-pub(crate) async fn run(inner: &Inner, kind: &ProbeKind, timeout: Duration) -> ProbeAnswer {
+/// `at` is where the instance is, if not where the plan says; `kind` asks there already.
+pub(crate) async fn run(inner: &Inner, kind: &ProbeKind, at: Option<IpAddr>, timeout: Duration) -> ProbeAnswer {
     let deadline = Instant::now() + timeout;
     let so_far = SoFar::new(Answer::TimedOut);
-    if let Ok(answer) = tokio::time::timeout_at(deadline, ask(inner, kind, deadline, &so_far)).await {
+    if let Ok(answer) = tokio::time::timeout_at(deadline, ask(inner, kind, at, deadline, &so_far)).await {
         return answer;
     }
     let late = Instant::now().saturating_duration_since(deadline);
@@ -43,7 +46,13 @@ impl From<Answer> for ProbeAnswer {
     }
 }
 
-async fn ask(inner: &Inner, kind: &ProbeKind, deadline: Instant, so_far: &SoFar<Answer>) -> ProbeAnswer {
+async fn ask(
+    inner: &Inner,
+    kind: &ProbeKind,
+    at: Option<IpAddr>,
+    deadline: Instant,
+    so_far: &SoFar<Answer>,
+) -> ProbeAnswer {
     match kind {
         ProbeKind::Tcp { address } => match dial::connect(&inner.gates, address, deadline, so_far).await {
             Ok(_closed_by_dropping) => Answer::Good.into(),
@@ -53,7 +62,7 @@ async fn ask(inner: &Inner, kind: &ProbeKind, deadline: Instant, so_far: &SoFar<
         ProbeKind::Dns { server, name, record, expect } => {
             dns::probe(*server, name, *record, expect.as_deref()).await.into()
         }
-        ProbeKind::Command { argv, reports_lag } => ask_command(inner, argv, *reports_lag).await,
+        ProbeKind::Command { argv, reports_lag } => ask_command(inner, argv, at, *reports_lag).await,
         ProbeKind::Process { pid_file } => match process::find(&inner.gates, pid_file).await {
             Found::Alive(_process) => Answer::Good,
             Found::Gone(text) => Answer::Refused(text),
@@ -115,8 +124,8 @@ fn lag_of(headers: &HeaderMap, name: Option<&str>) -> Option<Duration> {
     lag::parse(headers.get(name?)?.to_str().ok()?)
 }
 
-async fn ask_command(inner: &Inner, argv: &[String], reports_lag: bool) -> ProbeAnswer {
-    let env = std::collections::BTreeMap::new();
+async fn ask_command(inner: &Inner, argv: &[String], at: Option<IpAddr>, reports_lag: bool) -> ProbeAnswer {
+    let env = at.into_iter().map(|it| (ADDRESS_VARIABLE.to_owned(), it.to_string())).collect();
     match child::run(&inner.gates, argv, &env, Output::Capture, Leftovers::Kill).await {
         Ok(ended) if ended.success() => {
             let lag = if reports_lag { ended.last_line().and_then(|line| lag::parse(&line)) } else { None };

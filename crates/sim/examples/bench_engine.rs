@@ -106,7 +106,7 @@ fn play(driver: &mut Driver, now: Time, inputs: Vec<Input>, seq: &mut u64) -> (V
         let turn = driver.turn(now, std::mem::take(&mut inputs));
         for todo in turn.todo {
             match todo {
-                Todo::Probe(probe) => due.push(probe),
+                Todo::Probe(probe, _) => due.push(probe),
                 Todo::Act(order) => inputs.push(Input::Outcome { step: order.step, outcome: Outcome::Done }),
                 Todo::Route(table) => {
                     tables += 1;
@@ -132,7 +132,7 @@ fn turn(driver: &mut Driver, now: Time, inputs: Vec<Input>, seq: &mut u64) -> Ve
     loop {
         let turn = driver.turn(now, std::mem::take(&mut inputs));
         due.extend(turn.todo.into_iter().filter_map(|it| match it {
-            Todo::Probe(probe) => Some(probe),
+            Todo::Probe(probe, _) => Some(probe),
             Todo::Act(_) | Todo::Cancel(_) | Todo::Route(_) | Todo::Log(_) | Todo::AskLease | Todo::Notify(_) => None,
         }));
         if turn.append.is_empty() {

@@ -7,6 +7,7 @@ mod routes;
 mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use mainstay_engine::codec::Encoded;
 use mainstay_engine::command::{Command, Override};
@@ -42,9 +43,12 @@ pub struct Checkers {
     witnessed: BTreeMap<String, u64>,
     overridden: BTreeMap<RecoveryId, BTreeSet<Override>>,
     /// Instances that were really stopped or cut off since they last owned a route.
-    fenced: BTreeSet<(String, String)>,
+    fenced: BTreeSet<(String, String, IpAddr)>,
     stopped: BTreeSet<String>,
-    owner: BTreeMap<String, String>,
+    /// Route → the instance that owns it, and where its clients really are.
+    owner: BTreeMap<String, (String, IpAddr)>,
+    /// Instances of which a person, or a new plan, said that they are elsewhere.
+    said: BTreeSet<String>,
     /// Component → the instance that took over last.
     bound: BTreeMap<String, String>,
     /// Non-idempotent actions that were done and not seen to fail.
@@ -88,6 +92,7 @@ impl Checkers {
         self.witnesses = promises.witnesses;
         self.guarded_rpo = promises.guarded_rpo;
         self.accepts_two_writers = promises.accepts_two_writers;
+        self.said.extend(plan.instances.iter().map(|it| it.name.clone()));
         self.site.under(plan);
         self.routes.under(plan);
         self.evacuations.under(plan);
@@ -173,6 +178,9 @@ impl Checkers {
             Body::Commanded { command: Command::Retry { recovery, .. }, .. } => {
                 self.once.retain(|it| it.0 != *recovery);
             }
+            Body::Commanded { command: Command::Adopt { instance, address: Some(_), .. }, .. } => {
+                self.said.insert(instance.clone());
+            }
             Body::TablePublished { epoch, .. } => {
                 self.published.insert(*epoch);
             }
@@ -215,6 +223,7 @@ impl Checkers {
             | Body::RouteHeld { .. }
             | Body::RouteFreed { .. }
             | Body::Rejoined { .. }
+            | Body::AddressChanged { .. }
             | Body::LeaseChanged { .. }
             | Body::ObserversAnswered { .. }
             | Body::PeerOrder { .. }
@@ -241,7 +250,7 @@ impl Checkers {
     fn takes_over(&self, recovery: RecoveryId, to: &str) {
         let Some((component, _)) = self.open.iter().find(|it| *it.1 == recovery) else { return };
         let stays = self.bound.get(component).or(self.failed.get(&recovery)).is_some_and(|it| it == to);
-        let owner = stays || self.owner.values().any(|it| it == to);
+        let owner = stays || self.owner.values().any(|it| it.0 == to);
         let overridden = self.overridden.get(&recovery).is_some_and(|it| it.contains(&Override::Rpo));
         if self.guarded_rpo.contains(component) && !owner && !overridden {
             assert!(self.frozen.get(to).is_some_and(Option::is_some), "S5: {to} takes over at an unknown position");
@@ -257,6 +266,10 @@ impl Checkers {
                 ServiceOp::Kill | ServiceOp::Stop => self.stopped.insert(order.instance.clone()),
                 ServiceOp::Start | ServiceOp::Restart => self.stopped.remove(&order.instance),
             };
+        }
+        // What brought an instance elsewhere and is undone leaves nobody there.
+        if order.address.is_some() && order.key.contains("/undo/") {
+            self.stopped.insert(order.instance.clone());
         }
         if !order.action.is_idempotent() {
             let undoes = order.key.contains("/undo/");
@@ -294,22 +307,30 @@ impl Checkers {
 
     fn ownership(&mut self, route: &RouteEntry) {
         for target in &route.targets {
-            let at = (route.name.clone(), target.instance.clone());
+            let at = (route.name.clone(), target.instance.clone(), target.address.ip());
             match target.state {
                 TargetState::Fenced => self.fenced.insert(at),
                 TargetState::Serving | TargetState::Standby | TargetState::Draining | TargetState::Down => false,
             };
         }
         let Some(serving) = route.targets.iter().find(|it| it.state == TargetState::Serving) else { return };
-        let before = self.owner.insert(route.name.clone(), serving.instance.clone());
-        if let Some(before) = before.filter(|it| *it != serving.instance) {
+        let now = (serving.instance.clone(), serving.address.ip());
+        let before = self.owner.insert(route.name.clone(), now.clone());
+        if let Some((before, at)) = before.filter(|it| *it != now) {
             // Clients of a DNS name may know the old address still: only the proxy's is theirs alone.
-            let cut = route.proxy.is_some() && self.fenced.contains(&(route.name.clone(), before.clone()));
-            let fenced = cut || self.stopped.contains(&before) || self.accepts_two_writers;
-            assert!(fenced, "S3: {} takes {} over from {before}, which is not fenced", serving.instance, route.name);
+            let cut = route.proxy.is_some() && self.fenced.contains(&(route.name.clone(), before.clone(), at));
+            let said = before == now.0 && self.said.contains(&before);
+            let fenced = cut || said || self.stopped.contains(&before) || self.accepts_two_writers;
+            let (instance, place) = &now;
+            assert!(
+                fenced,
+                "S3: {instance} at {place} takes {} over from {before} at {at}, which is not fenced",
+                route.name
+            );
         }
-        self.fenced.remove(&(route.name.clone(), serving.instance.clone()));
+        self.fenced.remove(&(route.name.clone(), now.0, now.1));
         self.stopped.remove(&serving.instance);
+        self.said.remove(&serving.instance);
     }
 
     /// After every step: a fenced target is nowhere an owner.

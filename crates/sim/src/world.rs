@@ -7,10 +7,12 @@ mod agent;
 mod channels;
 mod disk;
 mod orders;
+mod places;
 mod servers;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +44,8 @@ enum Event {
     SecondFile(u64),
     /// What an action does to its server, whoever hears of it.
     Effect(String, Server),
+    /// An action brings an instance to another address.
+    Moved(String, IpAddr),
     ActionEnded(StepRef, Outcome),
     Applied(RoutingTable),
     /// A message reaches somebody, whoever hears of it.
@@ -84,6 +88,8 @@ pub enum Fault {
     AgentsMachineGone,
     /// A server is neither up nor down.
     Gray(Gray),
+    /// Where the plan has an instance that is elsewhere, this answers.
+    OldSelf(String, Server),
 }
 
 /// The world.
@@ -95,6 +101,10 @@ pub struct World {
     pub now: Time,
     /// By instance or witness name.
     pub servers: BTreeMap<String, Server>,
+    /// By instance name: where it really is, if not where the plan says.
+    pub homes: BTreeMap<String, IpAddr>,
+    /// By name of an instance that is elsewhere: what answers where the plan has it.
+    pub old_selves: BTreeMap<String, Server>,
     /// By instance name.
     pub lag: BTreeMap<String, Duration>,
     /// Every action that was really done: its key, and what.
@@ -125,6 +135,8 @@ pub struct World {
     /// What becomes of the action of a record: `None`: nobody ever says; and whether it is done.
     scripted: BTreeMap<u64, (Option<Outcome>, bool)>,
     broken_commands: BTreeSet<String>,
+    /// By idempotency key: where an action brought its instance. Doing it again brings it nowhere else.
+    brought: BTreeMap<String, IpAddr>,
     cannot_ask: BTreeSet<String>,
     journal_lost: bool,
     crashes: u32,
@@ -147,6 +159,9 @@ impl World {
         let mut world = World {
             now: Time::from_millis(1_000_000),
             servers: names.map(|it| (it.clone(), at_first(&plan, it))).collect(),
+            homes: BTreeMap::new(),
+            old_selves: BTreeMap::new(),
+            brought: BTreeMap::new(),
             lag: plan.instances.iter().map(|it| (it.name.clone(), Duration::ZERO)).collect(),
             done: Vec::new(),
             told: Vec::new(),
@@ -226,7 +241,12 @@ impl World {
         if let Some(until) = self.frozen_until {
             let concerns_agent = !matches!(
                 event,
-                Event::Fault(_) | Event::StartAgent | Event::Synced | Event::Effect(..) | Event::Arrives(_)
+                Event::Fault(_)
+                    | Event::StartAgent
+                    | Event::Synced
+                    | Event::Effect(..)
+                    | Event::Moved(..)
+                    | Event::Arrives(_)
             );
             if self.now < until && concerns_agent {
                 self.late.push(event);
@@ -252,6 +272,9 @@ impl World {
             Event::SecondFile(last) => self.turn(vec![Input::Recorded(last)]),
             Event::Effect(name, server) => {
                 self.servers.insert(name, server);
+            }
+            Event::Moved(name, address) => {
+                self.moved(name, address);
             }
             Event::ActionEnded(step, outcome) => {
                 let begun = self.checkers.begun_at(step);
@@ -311,6 +334,9 @@ impl World {
             Fault::Reload(plan) => self.reload(*plan),
             Fault::Breaks(broken) => self.broken = *broken,
             Fault::Gray(gray) => self.grays.suffer(gray),
+            Fault::OldSelf(name, server) => {
+                self.old_selves.insert(name, server);
+            }
             Fault::AgentsMachineGone => {
                 self.agents_machine_gone = true;
                 self.traffic_up = false;

@@ -175,7 +175,7 @@ impl Two {
 
     fn perform(&mut self, nth: usize, todo: Todo) {
         match todo {
-            Todo::Probe(ix) => {
+            Todo::Probe(ix, _) => {
                 let started = self.clock(nth);
                 let name = match self.plan.probe(ix).watches {
                     Watches::Instance(it) => self.plan.instance(it).name.clone(),

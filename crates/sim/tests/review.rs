@@ -466,7 +466,7 @@ impl Desk {
             self.records.extend(records);
             for todo in turn.todo {
                 match todo {
-                    Todo::Probe(probe) => self.asked.push(probe),
+                    Todo::Probe(probe, _) => self.asked.push(probe),
                     Todo::Route(table) => self.tables.push(table),
                     Todo::Act(order) => self.acted.push(order.instance),
                     Todo::Cancel(_) => self.cancelled += 1,
@@ -554,7 +554,12 @@ fn a_report_confirms_no_fence() {
     let table = desk.tables.last().expect("one").clone();
     let targets = table.routes[0].targets.iter();
     let targets = targets
-        .map(|it| ReportedTarget { route: "orders".to_owned(), instance: it.instance.clone(), state: it.state })
+        .map(|it| ReportedTarget {
+            route: "orders".to_owned(),
+            instance: it.instance.clone(),
+            state: it.state,
+            address: None,
+        })
         .collect();
     let sent = desk.tables.len();
     desk.turn(vec![Input::TrafficServes { process: LOCAL_PROCESS.to_owned(), epoch: table.epoch, targets }]);
@@ -603,8 +608,9 @@ fn what_timed_out_is_cancelled() {
 fn a_process_that_serves_something_else_under_our_epoch_is_believed() {
     let mut desk = Desk::new(DATABASE);
     desk.serve_newest();
-    let targets = [("orders-db", TargetState::Fenced), ("orders-db-b", TargetState::Serving)]
-        .map(|(name, state)| ReportedTarget { route: "orders".to_owned(), instance: name.to_owned(), state });
+    let targets = [("orders-db", TargetState::Fenced), ("orders-db-b", TargetState::Serving)].map(|(name, state)| {
+        ReportedTarget { route: "orders".to_owned(), instance: name.to_owned(), state, address: None }
+    });
     let epoch = desk.tables.last().expect("one").epoch;
     desk.turn(vec![Input::TrafficServes { process: LOCAL_PROCESS.to_owned(), epoch, targets: targets.to_vec() }]);
     let state = desk.driver.engine().state();
@@ -680,7 +686,10 @@ fn a_half_activated_standby_is_no_standby_any_more() {
     world.say(Duration::ZERO, Command::Abort { recovery: open, reason: "stop".to_owned() });
     world.run_for(millis(10_000));
     assert_eq!(world.done.len(), 1, "it took over without being adopted: {:?}", world.done);
-    world.say(Duration::ZERO, Command::Adopt { instance: "orders-db-b".to_owned(), reason: "rebuilt".to_owned() });
+    world.say(
+        Duration::ZERO,
+        Command::Adopt { instance: "orders-db-b".to_owned(), address: None, reason: "rebuilt".to_owned() },
+    );
     world.run_for(millis(10_000));
     assert_eq!(serving(&world).as_deref(), Some("orders-db-b"));
 }

@@ -154,6 +154,7 @@ fn steps(steps: &[Step], start: u64, look: Look) -> String {
     for step in steps {
         let outcome = step.outcome.clone().unwrap_or_else(|| "running".to_owned());
         let again = if step.attempt > 1 { format!(" (attempt {})", step.attempt) } else { String::new() };
+        let place = step.address.map(|it| format!(", now at {it}")).unwrap_or_default();
         let tone = match outcome.as_str() {
             "done" => Tone::Good,
             "failed" => Tone::Bad,
@@ -165,7 +166,7 @@ fn steps(steps: &[Step], start: u64, look: Look) -> String {
                 (Tone::Plain, step.plane.clone().unwrap_or_else(|| "-".to_owned())),
                 (tone, outcome),
                 (Tone::Plain, step.ended_ns.map_or("-".to_owned(), |at| span(at.saturating_sub(step.started_ns)))),
-                (Tone::Plain, format!("{}{again}", step.name)),
+                (Tone::Plain, format!("{}{again}{place}", step.name)),
             ],
             step.why.as_ref().map(|why| labelled(look, 4, 4, "why", why)).unwrap_or_default(),
         );

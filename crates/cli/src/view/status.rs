@@ -177,6 +177,9 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
                 fact.push_str(&format!("; {} waits: {}", waiting.recovery, waiting.reason));
             }
             for instance in &it.instances {
+                if let Some(at) = &instance.elsewhere {
+                    fact.push_str(&format!("; {} is at {}", instance.name, at.address));
+                }
                 for impaired in &instance.impaired {
                     fact.push_str(&format!("; {} is impaired ({})", instance.name, impaired.how));
                 }
@@ -328,6 +331,10 @@ fn below(it: &Component, now: u64, look: Look) -> String {
         line("approved", &format!("in advance {}; {end}", shown_pause(advance, now)));
     }
     for instance in &it.instances {
+        if let Some(at) = &instance.elsewhere {
+            let (since, instead) = (age(now, at.since_ns), at.instead_of.join(", "));
+            line("moved", &format!("{} is at {} for {since}, not at {instead}: {}", instance.name, at.address, at.why));
+        }
         for impaired in &instance.impaired {
             let since = age(now, impaired.since_ns);
             line("impaired", &format!("{}: {} for {since}: {}", instance.name, impaired.how, impaired.evidence));

@@ -87,7 +87,7 @@ fn operators_are_heard() {
     let (dir, requests) = agent(200, json(&Accepted { seq: 57 }));
     let text = |it: &str| it.to_owned();
     let no_reason = || text("no reason given");
-    let orders: [(&[&str], Command); 14] = [
+    let orders: [(&[&str], Command); 15] = [
         (
             &["recover", "db", "--reason", "new disk"],
             Command::Recover { component: text("db"), reason: text("new disk") },
@@ -135,7 +135,11 @@ fn operators_are_heard() {
             },
         ),
         (&["approve", "db", "--revoke"], Command::Revoke { component: text("db") }),
-        (&["adopt", "db-a"], Command::Adopt { instance: text("db-a"), reason: no_reason() }),
+        (&["adopt", "db-a"], Command::Adopt { instance: text("db-a"), address: None, reason: no_reason() }),
+        (
+            &["adopt", "db-a", "--address", "10.0.1.99"],
+            Command::Adopt { instance: text("db-a"), address: "10.0.1.99".parse().ok(), reason: no_reason() },
+        ),
         (
             &["acknowledge", "n7", "--reason", "on my way"],
             Command::Acknowledge { what: text("n7"), reason: text("on my way") },

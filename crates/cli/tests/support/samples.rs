@@ -1,8 +1,8 @@
 //! An outage as the agent tells it: the primary is down, its recovery waits for a witness.
 
 use mainstay_api::{
-    Agent, Component, ControlPlane, Fence, Instance, Journal, NoticeCount, Pause, Phases, PlanInForce, Probe,
-    Recoverable, Recovery, Route, Status, Step, Target, Traffic, Waiting,
+    Agent, Component, ControlPlane, Elsewhere, Fence, Instance, Journal, NoticeCount, Pause, Phases, PlanInForce,
+    Probe, Recoverable, Recovery, Route, Status, Step, Target, Traffic, Waiting,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -72,6 +72,7 @@ fn database() -> Component {
         location: format!("us-east-1/{zone}"),
         probes: vec![probe],
         impaired: Vec::new(),
+        elsewhere: None,
     };
     Component {
         name: "orders-db".to_owned(),
@@ -87,7 +88,15 @@ fn database() -> Component {
                 "us-east-1a",
                 probe("orders-db/http", "down", "refused: nobody\x1b[2J listens", 9),
             ),
-            instance("orders-db-b", "standby", "us-east-1b", probe("orders-db-b/http", "healthy", "good", 0)),
+            Instance {
+                elsewhere: Some(Elsewhere {
+                    address: [10, 0, 2, 99].into(),
+                    instead_of: vec!["10.0.2.10".to_owned()],
+                    since_ns: NOW - 3600 * SECOND,
+                    why: "ada says so: rebuilt on another machine".to_owned(),
+                }),
+                ..instance("orders-db-b", "standby", "us-east-1b", probe("orders-db-b/http", "healthy", "good", 0))
+            },
         ],
         waiting: Some(waiting()),
         approved_in_advance: Vec::new(),
@@ -146,6 +155,7 @@ pub(crate) fn recovery() -> Recovery {
             ended_ns: took_ms.map(|it| start + (from_ms + it) * 1_000_000),
             outcome: (!outcome.is_empty()).then(|| outcome.to_owned()),
             why: (!why.is_empty()).then(|| why.to_owned()),
+            address: None,
         };
     Recovery {
         id: "r52".to_owned(),
@@ -195,7 +205,10 @@ pub(crate) fn recovery() -> Recovery {
                 "failed",
                 "exit status 1: not ready",
             ),
-            step("activate orders-db-b: run promote", Some("local"), 2, 3620, Some(400), "done", ""),
+            Step {
+                address: Some([10, 0, 2, 98].into()),
+                ..step("activate orders-db-b: run promote", Some("local"), 2, 3620, Some(400), "done", "")
+            },
             step("point orders at orders-db-b", Some("local"), 1, 4020, None, "", ""),
         ],
         waiting: None,

@@ -99,6 +99,9 @@ fn instance(state: &State, ix: InstanceIx, seen: &Seen, teller: &Teller) -> Know
     if let Some((seq, told)) = seen.health.get(name) {
         says.push(format!("record {seq}: {told}"));
     }
+    if let Some(elsewhere) = &it.elsewhere {
+        says.push(format!("at {}, not where the plan says: {}", elsewhere.address, elsewhere.why));
+    }
     if it.partly_answering && it.health == mainstay_plan::observation::Health::Down {
         says.push("some of its probes still answer".to_owned());
     }

@@ -255,6 +255,11 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
         }
     }
     if play.to == bound {
+        // Whoever comes back at another address takes over from whoever may still be at the old one.
+        if fence_of(play).is_some() && without_journal(state, recovery) {
+            let why = "the journal can't be written, and a takeover without it is refused".to_owned();
+            return Possible::Guarded(Override::JournalLost, why);
+        }
         return blocked.map_or(Possible::Yes, Possible::Blocked);
     }
     let to = &state.instances[play.to.index()];
@@ -285,9 +290,7 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
         .iter()
         .any(|it| state.plan.route(*it).sharing == Sharing::Exclusive)
         || fence_of(play).is_some();
-    let refused =
-        state.plan.on_journal_loss != OnJournalLoss::Proceed && !recovery.overrides.contains(&Override::JournalLost);
-    if state.journal_lost.is_some() && exclusive && refused {
+    if exclusive && without_journal(state, recovery) {
         let why = "the journal can't be written, and a takeover without it is refused".to_owned();
         return Possible::Guarded(Override::JournalLost, why);
     }
@@ -295,6 +298,12 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
         return Possible::Blocked(blocked);
     }
     rules::before_rung(state, recovery, play, now).map_or(Possible::Yes, Possible::Held)
+}
+
+/// Whether the journal is lost, and what is exclusive waits for one.
+fn without_journal(state: &State, recovery: &Recovery) -> bool {
+    let goes_on = state.plan.on_journal_loss == OnJournalLoss::Proceed;
+    state.journal_lost.is_some() && !goes_on && !recovery.overrides.contains(&Override::JournalLost)
 }
 
 /// Whether the takeover is by a cold standby, which its activation starts.

@@ -163,7 +163,8 @@ impl Stand<'_> {
         {
             return Some(Move::Wait(observation(state, progress.from)));
         }
-        if failed.health == Health::Healthy && bound == progress.from && self.was_stopped() {
+        let comes_back = play.to == progress.from && self.was_touched();
+        if failed.health == Health::Healthy && bound == progress.from && self.was_stopped() && !comes_back {
             let name = &state.plan.instance(progress.from).name;
             return Some(Move::Fail(format!("`{name}` was stopped, and runs again")));
         }
@@ -204,7 +205,7 @@ impl Stand<'_> {
     /// the end of the rung.
     fn after(&self, at: StepRef, step: &Step, stand: &StepProgress, ended: &Ended) -> Move {
         let (unknown, why) = match ended {
-            Ended::Done => unreachable!("a step that is done is not open"),
+            Ended::Done | Ended::DoneAt(_) => unreachable!("a step that is done is not open"),
             Ended::Failed(why) => (false, why),
             Ended::Unknown(why) => (true, why),
         };

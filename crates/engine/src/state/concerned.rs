@@ -67,6 +67,7 @@ impl State {
             | Body::PositionFrozen { instance: name, .. }
             | Body::Impaired { instance: name, .. }
             | Body::ImpairmentEnded { instance: name, .. }
+            | Body::AddressChanged { instance: name, .. }
             | Body::Rejoined { instance: name } => instance(name),
             Body::RuleFired { rule, .. } | Body::RuleCleared { rule } => {
                 let component = |it: usize| component_of(&state.plan, &state.plan.rules[it]).map(Concerned::Component);

@@ -11,7 +11,7 @@ use super::control::Change;
 use super::notices::Draft;
 use super::switch::Started;
 use super::{
-    Advance, ComponentState, Drain, Fenced, HISTORY, MISFITS, Misfit, Observed, Pause, Progress, Recovery,
+    Advance, ComponentState, Drain, Elsewhere, Fenced, HISTORY, MISFITS, Misfit, Observed, Pause, Progress, Recovery,
     RecoveryStatus, State, StepAt, StepLog, UndoAt,
 };
 use crate::command::{Command, Override};
@@ -254,6 +254,11 @@ impl State {
                 if let Some(ix) = self.instance(instance) {
                     self.rejoin(at, ix);
                 }
+            }
+            Body::AddressChanged { instance, address, instead_of, step, why } => {
+                let (instead_of, why) = (instead_of.clone(), why.clone());
+                let now = address.map(|address| Elsewhere { address, instead_of, since: at, why });
+                self.on_address(at, instance, now, *step);
             }
             Body::RouteHeld { route, targets, objection } => self.on_route_held(at, route, targets, objection),
             Body::RouteFreed { route } => {
@@ -543,6 +548,16 @@ impl State {
         let Some(planned) = self.running(step) else { return };
         let phase = planned.kind.phase();
         let touched = touched(&planned.kind);
+        let ended = match ended {
+            Ended::DoneAt(address) => {
+                let why = format!("`{}` says so", planned.name);
+                touched.iter().for_each(|it| self.arrives(*it, Some(address), Some(step), why.clone()));
+                self.with(step.recovery, |it| it.log_address(step, address));
+                Ended::Done
+            }
+            Ended::Done | Ended::Failed(_) | Ended::Unknown(_) => ended,
+        };
+        let Some(planned) = self.running(step) else { return };
         let stops = matches!(planned.kind, StepKind::Stop { .. });
         self.on_control_used(at, step, &ended);
         let Some(component) = self.open.get(&step.recovery) else { return };
@@ -551,7 +566,7 @@ impl State {
         recovery.log_end(step, at, ended.clone());
         recovery.held = None;
         let input = match &ended {
-            Ended::Done => StepInput::Done,
+            Ended::Done | Ended::DoneAt(_) => StepInput::Done,
             Ended::Failed(_) => StepInput::Failed,
             Ended::Unknown(_) => StepInput::Unknown,
         };
@@ -560,7 +575,7 @@ impl State {
         let Some(stand) = stand.and_then(|it| it.step_mut(step.step)) else { return };
         stand.failures += u32::from(ended != Ended::Done);
         match ended {
-            Ended::Done => {
+            Ended::Done | Ended::DoneAt(_) => {
                 for instance in touched {
                     self.acted_on.push(instance);
                     // It was stopped, so what its probes said before is not so any more.
@@ -636,7 +651,7 @@ impl State {
     fn on_undo_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
         let touched = self.undoing(step).map(|it| touched(&it.kind)).unwrap_or_default();
         let (input, why) = match &ended {
-            Ended::Done => (UndoInput::Done, ""),
+            Ended::Done | Ended::DoneAt(_) => (UndoInput::Done, ""),
             Ended::Failed(why) => (UndoInput::Failed, why.as_str()),
             Ended::Unknown(why) => (UndoInput::Unknown, why.as_str()),
         };
@@ -649,7 +664,12 @@ impl State {
                 stand.round += u32::from(matches!(ended, Ended::Failed(_)));
             }
         });
-        touched.into_iter().for_each(|it| self.doubt(at, it));
+        for instance in touched {
+            self.doubt(at, instance);
+            if ended == Ended::Done {
+                self.on_undone(instance, step);
+            }
+        }
     }
 
     fn on_bound(&mut self, at: Time, component: &str, instance: &str) {
@@ -788,9 +808,13 @@ impl State {
                     self.components[ix.index()].advance.clear();
                 }
             }
-            Command::Adopt { instance, .. } => {
-                if let Some(ix) = self.instance(instance) {
+            Command::Adopt { instance, address, reason } => {
+                let Some(ix) = self.instance(instance) else { return };
+                if self.instances[ix.index()].displaced {
                     self.rejoin(at, ix);
+                }
+                if address.is_some() {
+                    self.arrives(ix, *address, None, format!("{by} says so: {reason}"));
                 }
             }
         }

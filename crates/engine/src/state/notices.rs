@@ -454,7 +454,7 @@ impl Notices {
             return;
         }
         match ended {
-            Ended::Done => {
+            Ended::Done | Ended::DoneAt(_) => {
                 tray.messages.pop_front();
                 (tray.failures, tray.trouble) = (0, None);
                 tray.takes(at, if tray.messages.is_empty() { TrayInput::TookLast } else { TrayInput::TookOne });

@@ -1,6 +1,7 @@
 //! One recovery: how far it is, what was begun, and where the time went.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mainstay_plan::observation::Scenario;
@@ -232,6 +233,8 @@ pub struct StepLog {
     pub ended: Option<(Time, Ended)>,
     /// Whether its outcome was not waited for.
     pub given_up: bool,
+    /// Where it brought its instance.
+    pub address: Option<IpAddr>,
 }
 
 /// A fence that was confirmed.
@@ -290,7 +293,7 @@ impl Progress {
     /// The step to undo next: the last one that is not undone yet.
     pub fn to_undo(&self) -> Option<usize> {
         self.steps.iter().rposition(|it| match &it.undo {
-            UndoAt::Nothing | UndoAt::Ended(Ended::Done) => false,
+            UndoAt::Nothing | UndoAt::Ended(Ended::Done | Ended::DoneAt(_)) => false,
             UndoAt::Registered { .. }
             | UndoAt::Running { .. }
             | UndoAt::Ended(Ended::Failed(_) | Ended::Unknown(_)) => true,
@@ -300,7 +303,7 @@ impl Progress {
 
 impl StepLog {
     pub(super) fn begun(step: StepRef, name: &str, started: Time) -> StepLog {
-        StepLog { step, name: name.to_owned(), started, ended: None, given_up: false }
+        StepLog { step, name: name.to_owned(), started, ended: None, given_up: false, address: None }
     }
 }
 
@@ -311,7 +314,7 @@ impl StepAt {
             StepAt::Ready => StepState::Ready,
             StepAt::Running { .. } => StepState::Running,
             StepAt::Waiting { .. } => StepState::Waiting,
-            StepAt::Ended(Ended::Done) => StepState::Done,
+            StepAt::Ended(Ended::Done | Ended::DoneAt(_)) => StepState::Done,
             StepAt::Ended(Ended::Failed(_)) => StepState::Failed,
             StepAt::Ended(Ended::Unknown(_)) => StepState::Unknown,
             StepAt::PassedOver => StepState::PassedOver,
@@ -327,7 +330,7 @@ impl UndoAt {
             UndoAt::Registered { doubtful: false } => UndoState::Registered,
             UndoAt::Registered { doubtful: true } => UndoState::Doubtful,
             UndoAt::Running { .. } => UndoState::Running,
-            UndoAt::Ended(Ended::Done) => UndoState::Done,
+            UndoAt::Ended(Ended::Done | Ended::DoneAt(_)) => UndoState::Done,
             UndoAt::Ended(Ended::Failed(_)) => UndoState::Failed,
             UndoAt::Ended(Ended::Unknown(_)) => UndoState::Unknown,
         }
@@ -492,6 +495,12 @@ impl Recovery {
     pub(super) fn log_end(&mut self, step: StepRef, at: Time, ended: Ended) {
         if let Some(log) = self.steps.iter_mut().rev().find(|it| it.step == step) {
             log.ended = Some((at, ended));
+        }
+    }
+
+    pub(super) fn log_address(&mut self, step: StepRef, address: IpAddr) {
+        if let Some(log) = self.steps.iter_mut().rev().find(|it| it.step == step) {
+            log.address = Some(address);
         }
     }
 

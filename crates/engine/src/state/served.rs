@@ -1,5 +1,7 @@
 //! Folding what the traffic processes serve: tables that are published, applied, or ahead of the journal.
 
+use std::net::IpAddr;
+
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Step, StepKind};
 use mainstay_plan::{ComponentIx, RouteIx, Time};
@@ -58,7 +60,8 @@ impl State {
         }
         self.hear(process, TrafficWord::Ahead);
         for target in targets {
-            self.set_target(&target.route, &target.instance, target.state);
+            self.set_target(&target.route, &target.instance, target.state, target.address);
+            self.on_served_at(target);
             let (Some(instance), Some(route)) =
                 (self.instance(&target.instance), self.names.routes.get(&target.route).copied())
             else {
@@ -89,7 +92,7 @@ impl State {
             self.hear(&process, TrafficWord::Published);
         }
         for target in targets {
-            self.set_target(&target.route, &target.instance, target.state);
+            self.set_target(&target.route, &target.instance, target.state, target.address);
         }
         self.routing.drains.retain(|it| it.until > at);
         let serves = |it: &TargetState| *it == TargetState::Serving;
@@ -109,13 +112,14 @@ impl State {
         heard.chain(planned).collect()
     }
 
-    pub(super) fn set_target(&mut self, route: &str, instance: &str, state: TargetState) {
+    pub(super) fn set_target(&mut self, route: &str, instance: &str, state: TargetState, address: Option<IpAddr>) {
         let (Some(route), Some(instance)) = (self.names.routes.get(route).copied(), self.instance(instance)) else {
             return;
         };
         let at = self.plan.route(route).targets.iter().position(|it| it.instance == instance);
         if let Some(at) = at {
             self.routing.targets[route.index()][at] = state;
+            self.routing.addresses[route.index()][at] = address;
         }
     }
 }

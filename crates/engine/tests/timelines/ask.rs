@@ -131,6 +131,11 @@ fn component(engine: &Engine, ix: ComponentIx, now: Time) -> Vec<String> {
     }
     for instance in &planned.instances {
         let name = &state.plan.instance(*instance).name;
+        let elsewhere = state.instances[instance.index()].elsewhere.as_ref();
+        lines.extend(elsewhere.map(|it| {
+            let instead = it.instead_of.join(", ");
+            format!("    {name} is at {} since {}, not at {instead}: {}", it.address, show::moment(it.since), it.why)
+        }));
         let impaired = &state.instances[instance.index()].impaired;
         lines.extend(impaired.iter().map(|(how, (since, evidence))| {
             format!("    {name} is impaired ({}) since {}: {evidence}", how.word(), show::moment(*since))

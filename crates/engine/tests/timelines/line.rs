@@ -1,6 +1,7 @@
 //! One line of a timeline: a time, and what happens then. To add a sentence, add a variant, the words for it in
 //! [`parse`], and what it does in `world.rs`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mainstay_plan::action::Outcome;
@@ -23,6 +24,12 @@ pub(crate) enum Line {
     Actions(Option<String>, Option<Ends>),
     /// How the next action ends.
     NextAction(Ends),
+    /// What the next action says that brings its instance to another address.
+    NextBrings(String),
+    /// An instance is at another address from now on; `None`: where the plan says.
+    Moves(String, Option<IpAddr>),
+    /// An old self of an instance answers where the plan has it, too.
+    Ghost(String),
     /// How long actions take from now on.
     ActionsTake(Duration),
     /// What the coordination store says from now on when it is asked for the lease.
@@ -248,6 +255,19 @@ fn new_plan(text: &str) -> Result<Line, String> {
 fn actions(text: &str) -> Option<Result<Line, String>> {
     if let Some(time) = text.strip_prefix("actions take ") {
         return Some(span(time).map(Line::ActionsTake));
+    }
+    if let Some(what) = text.strip_prefix("next action says ") {
+        return Some(Ok(Line::NextBrings(what.to_owned())));
+    }
+    if let Some(name) = text.strip_prefix("the old ").and_then(|it| it.strip_suffix(" still answers")) {
+        return Some(Ok(Line::Ghost(name.to_owned())));
+    }
+    if let Some((name, place)) = text.split_once(" is from now on ") {
+        let place = match place {
+            "where the plan says" => Ok(None),
+            other => other.trim_start_matches("at ").parse().map(Some).map_err(|_| format!("`{other}` is no address")),
+        };
+        return Some(place.map(|it| Line::Moves(name.to_owned(), it)));
     }
     if let Some(how) = text.strip_prefix("next action ") {
         return Some(ends(how, "fails", "is").map(Line::NextAction));

@@ -90,7 +90,10 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
             let what = first()?;
             Command::Acknowledge { what: names.journals(&what).map_or(what, str::to_owned), reason }
         }
-        "adopts" => Command::Adopt { instance: first()?, reason },
+        "adopts" => {
+            let address = flag("at").map(|it| it.parse().map_err(|_| format!("`{it}` is no address"))).transpose()?;
+            Command::Adopt { instance: first()?, address, reason }
+        }
         _ => return Err(format!("an operator has no word `{verb}` yet; add it to operator.rs")),
     })
 }

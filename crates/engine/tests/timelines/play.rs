@@ -102,6 +102,18 @@ impl Player {
                 world.actions.insert(of.clone(), ends.clone());
             }
             Line::NextAction(ends) => world.next_action = Some(ends.clone()),
+            Line::NextBrings(text) => world.next_address = Some(text.clone()),
+            Line::Moves(name, place) => {
+                world.plan.instance_named(name).ok_or_else(|| format!("there is no instance `{name}`"))?;
+                match place {
+                    Some(address) => world.homes.insert(name.clone(), *address),
+                    None => world.homes.remove(name),
+                };
+            }
+            Line::Ghost(name) => {
+                world.plan.instance_named(name).ok_or_else(|| format!("there is no instance `{name}`"))?;
+                world.ghosts.insert(name.clone());
+            }
             Line::ActionsTake(span) => world.action_takes = *span,
             Line::Store(store) => world.store.clone_from(&Some(store.clone())),
             Line::PeerSees(agent, instance, health) => {
@@ -290,7 +302,12 @@ fn reported(text: &str) -> Result<Vec<ReportedTarget>, String> {
                 "fenced" => TargetState::Fenced,
                 _ => return Err(format!("`{state}` is no state of a target")),
             };
-            targets.push(ReportedTarget { route: route.to_owned(), instance: instance.to_owned(), state });
+            targets.push(ReportedTarget {
+                route: route.to_owned(),
+                instance: instance.to_owned(),
+                state,
+                address: None,
+            });
         }
     }
     Ok(targets)

@@ -90,7 +90,7 @@ impl Names {
 
 fn order(todo: &Todo) -> Option<String> {
     Some(match todo {
-        Todo::Probe(_) => return None,
+        Todo::Probe(..) => return None,
         Todo::AskLease => "ask for the lease".to_owned(),
         Todo::Act(order) => {
             let what = match &order.action {
@@ -101,7 +101,8 @@ fn order(todo: &Todo) -> Option<String> {
             };
             let again =
                 if order.step.attempt > 1 { format!(" (attempt {})", order.step.attempt) } else { String::new() };
-            format!("act: {what} on {}{again}", order.instance)
+            let place = order.address.map(|it| format!(" at {it}")).unwrap_or_default();
+            format!("act: {what} on {}{place}{again}", order.instance)
         }
         Todo::Cancel(step) => format!("act: stop doing step {} of rung {}", step.step + 1, step.rung + 1),
         Todo::Route(table) => format!("route: serve epoch {}", table.epoch),

@@ -2,6 +2,7 @@
 //! line by line.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,12 @@ use mainstay_engine::effect::{Order, Telling};
 use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Engine, Input, Record};
-use mainstay_plan::action::{Action, Outcome, ServiceOp};
+use mainstay_plan::action::{Action, Outcome, ServiceOp, read_address};
 use mainstay_plan::component::Temperature;
 use mainstay_plan::location::{FailureDomain, Location};
 use mainstay_plan::observation::{Answer, Observation};
 use mainstay_plan::probe::Watches;
-use mainstay_plan::routing::{RoutingTable, TargetState};
+use mainstay_plan::routing::{RoutingTable, TargetEntry, TargetState};
 use mainstay_plan::strategy::Strategy;
 use mainstay_plan::{InstanceIx, Plan, ProbeIx, RouteIx, Time};
 
@@ -28,6 +29,8 @@ const SYNC: Duration = Duration::from_millis(1);
 const APPLY: Duration = Duration::from_millis(1);
 const ACTION: Duration = Duration::from_millis(100);
 const CARRY: Duration = Duration::from_millis(50);
+/// Where whoever says something else than an address has really brought an instance.
+const UNTOLD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
 const CARRIER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What came out of the engine, for the text.
@@ -65,6 +68,12 @@ pub(crate) struct World {
     pub(crate) next_action: Option<Ends>,
     pub(crate) actions: BTreeMap<Option<String>, Ends>,
     pub(crate) action_takes: Duration,
+    /// Where instances really are, if not where the plan says.
+    pub(crate) homes: BTreeMap<String, IpAddr>,
+    /// Instances of which an old self still answers where it was.
+    pub(crate) ghosts: BTreeSet<String>,
+    /// What the next action says that brings an address.
+    pub(crate) next_address: Option<String>,
     /// What the coordination store says; `None`: the plan has one, and nothing connects the agent to it.
     pub(crate) store: Option<Store>,
     /// How messages over a channel end, if not well; `None`: it never answers.
@@ -85,6 +94,9 @@ pub(crate) struct World {
     unsynced: Vec<Encoded>,
     syncing: bool,
     cancelled: BTreeSet<StepRef>,
+    /// Where actions under way bring their instances.
+    arriving: BTreeMap<StepRef, IpAddr>,
+    brought: u8,
     journal_lost: bool,
     /// While it sleeps: until then, and what it will find.
     asleep: Option<(Time, Vec<Event>)>,
@@ -104,6 +116,11 @@ impl World {
             next_action: None,
             actions: BTreeMap::new(),
             action_takes: ACTION,
+            homes: BTreeMap::new(),
+            ghosts: BTreeSet::new(),
+            next_address: None,
+            arriving: BTreeMap::new(),
+            brought: 0,
             channels: BTreeMap::new(),
             store: plan.agents.iter().any(|it| it.name == "ops-2").then_some(Store::Grants(1)),
             disk_works: true,
@@ -329,7 +346,7 @@ impl World {
 
     fn perform(&mut self, todo: Todo) {
         match &todo {
-            Todo::Probe(probe) => return self.ask(*probe),
+            Todo::Probe(probe, at) => return self.ask(*probe, *at),
             Todo::Act(order) => self.act(order),
             Todo::Cancel(step) => {
                 self.cancelled.insert(*step);
@@ -379,10 +396,10 @@ impl World {
         self.tell(Input::RouteApplied { process, epoch });
     }
 
-    fn ask(&mut self, ix: ProbeIx) {
+    fn ask(&mut self, ix: ProbeIx, at: Option<IpAddr>) {
         let plan = self.plan.clone();
         let probe = plan.probe(ix);
-        let answer = self.answer(ix);
+        let answer = self.answer(ix, at);
         let took = match &answer {
             Answer::TimedOut => probe.timing.timeout,
             Answer::Good | Answer::Refused(_) | Answer::Wrong(_) | Answer::CouldNotAsk(_) => {
@@ -404,7 +421,7 @@ impl World {
         self.at(took, Event::Answer(observation));
     }
 
-    fn answer(&self, ix: ProbeIx) -> Answer {
+    fn answer(&self, ix: ProbeIx, at: Option<IpAddr>) -> Answer {
         if let Some(answer) = self.probe_answers.get(&ix) {
             return answer.clone();
         }
@@ -419,10 +436,22 @@ impl World {
         if self.own_path_broken && location.is_some_and(elsewhere) {
             return Answer::TimedOut;
         }
+        if let Watches::Instance(_) = plan.probe(ix).watches {
+            return self.met(&name, at);
+        }
         match (self.answers.get(&name), plan.probe(ix).watches) {
             (Some(answer), _) => answer.clone(),
             (None, Watches::Route(route)) => self.behind(route),
             (None, Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_)) => Answer::Good,
+        }
+    }
+
+    /// What is met at an address of an instance, `None` being the plan's: nobody is where it is not, but for an old self.
+    fn met(&self, name: &str, at: Option<IpAddr>) -> Answer {
+        match (self.homes.get(name).copied() == at, at, self.ghosts.contains(name)) {
+            (true, _, _) => self.answers.get(name).cloned().unwrap_or(Answer::Good),
+            (false, None, true) => Answer::Good,
+            (false, _, _) => Answer::Refused("nobody is there".to_owned()),
         }
     }
 
@@ -433,16 +462,22 @@ impl World {
         let Some(entry) = self.table.routes.iter().find(|it| it.name == *name && self.traffic_answers) else {
             return refused();
         };
-        let all_in = |state| entry.targets.iter().filter(move |it| it.state == state).map(|it| &it.instance);
+        let planned = self.plan.route(route);
+        let elsewhere = |it: &TargetEntry| {
+            let plans = planned.targets.iter().find(|its| self.plan.instance(its.instance).name == it.instance);
+            Some(it.address.ip()).filter(|ip| plans.is_none_or(|its| its.address.ip() != *ip))
+        };
+        let all_in = |state| entry.targets.iter().filter(move |it| it.state == state);
         let fails_open = !entry.exclusive && all_in(TargetState::Serving).next().is_none();
         let open = all_in(if fails_open { TargetState::Down } else { TargetState::Serving });
-        let answers = open.map(|it| self.answers.get(it).cloned().unwrap_or(Answer::Good));
+        let answers = open.map(|it| self.met(&it.instance, elsewhere(it)));
         let mut tried = answers.skip_while(|it| matches!(it, Answer::Refused(_)));
         tried.next().unwrap_or_else(refused)
     }
 
     fn act(&mut self, order: &Order) {
         let named = self.actions.get(&Some(order.instance.clone())).or_else(|| self.actions.get(&None)).cloned();
+        let brings = order.action.reports_address().then(|| self.next_address.take().unwrap_or_else(|| self.brought()));
         let (outcome, done) = match self.next_action.take().or(named) {
             None => (Some(Outcome::Done), true),
             Some(Ends::With(outcome)) => (Some(outcome), false),
@@ -455,6 +490,14 @@ impl World {
             Some(_) if late => (order.timeout, Some(Outcome::Unknown("no answer in time".to_owned()))),
             outcome => (self.action_takes, outcome),
         };
+        let outcome = match (outcome, brings.as_deref().map(|it| read_address(Some(it)))) {
+            (Some(Outcome::Done), Some(Ok(address))) if done => Some(Outcome::DoneAt(address)),
+            (Some(Outcome::Done), Some(Err(why))) if done => Some(Outcome::Unknown(why)),
+            (outcome, _) => outcome,
+        };
+        if let Some(address) = brings.filter(|_| done).map(|it| it.parse().unwrap_or(UNTOLD)) {
+            self.arriving.insert(order.step, address);
+        }
         if done {
             self.at(self.action_takes, Event::Done(order.clone()));
         }
@@ -463,9 +506,19 @@ impl World {
         }
     }
 
+    fn brought(&mut self) -> String {
+        self.brought += 1;
+        format!("10.9.0.{}", self.brought)
+    }
+
     /// What an action does to its server.
     fn change(&mut self, order: &Order) {
         let name = &order.instance;
+        if let Some(address) = self.arriving.remove(&order.step) {
+            self.homes.insert(name.clone(), address);
+            self.answers.remove(name);
+            return;
+        }
         let runs = match &order.action {
             Action::Service { op: ServiceOp::Start | ServiceOp::Restart, .. } => true,
             Action::Service { op: ServiceOp::Stop | ServiceOp::Kill, .. } => false,

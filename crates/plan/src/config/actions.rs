@@ -43,9 +43,11 @@ fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
             with_previous,
             needs,
             whose: RawWhere::default(),
+            new_address: None,
         });
     }
-    let what = deed(&mut fields, chosen.word);
+    let mut what = deed(&mut fields, chosen.word);
+    let new_address = new_address(&mut fields, chosen.word, what.as_mut());
     let plane = match &what {
         Some(ActKind::Other(action)) => Some(action.plane()),
         Some(ActKind::OwnService(_) | ActKind::Manual { .. }) | None => None,
@@ -60,7 +62,56 @@ fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
     let undo = fields.read("undo", undo);
     let needs = fields.read("needs", fields::names).unwrap_or_default();
     fields.finish();
-    Some(RawAct { at: chosen.at, what: what?, timeout, attempts, retry, undo, with_previous, needs, whose })
+    Some(RawAct {
+        at: chosen.at,
+        what: what?,
+        timeout,
+        attempts,
+        retry,
+        undo,
+        with_previous,
+        needs,
+        whose,
+        new_address,
+    })
+}
+
+/// Where it says that the instance is elsewhere afterwards, which its action then says, too.
+fn new_address(fields: &mut Fields<'_>, word: &str, what: Option<&mut ActKind>) -> Option<Span> {
+    let (place, says, header) = match word {
+        "command" => (fields.key_place("address"), address_in_output(fields), None),
+        "webhook" => (fields.key_place("address_header"), false, fields.read("address_header", header_name)),
+        _ => return None,
+    };
+    match what {
+        Some(ActKind::Other(Action::Command { reports_address, .. })) => *reports_address = says,
+        Some(ActKind::Other(Action::Webhook { address_header, .. })) => *address_header = header,
+        Some(ActKind::Other(Action::Service { .. } | Action::TriggerFile { .. }))
+        | Some(ActKind::OwnService(_) | ActKind::Manual { .. })
+        | None => {}
+    }
+    place
+}
+
+/// Whether the last line of a command's output is the instance's address.
+pub(super) fn address_in_output(fields: &mut Fields<'_>) -> bool {
+    fields.word("address", &["stdout"], |it| it).is_some()
+}
+
+/// The name of a header.
+fn header_name(cx: &Cx<'_>, node: &Node) -> Option<String> {
+    let text = fields::at_text(cx, node)?;
+    if is_token(&text.value) {
+        return Some(text.value);
+    }
+    let message = format!("`{}` is no name of headers", text.value.escape_debug());
+    cx.report(
+        Finding::new(Code::BadName, text.span, message)
+            .label("no answer has such a header")
+            .reason(fields::AT_THE_MOMENT)
+            .help("write for example `x-new-address`"),
+    );
+    None
 }
 
 /// What is done, by the word of the action.
@@ -116,7 +167,7 @@ fn command(fields: &mut Fields<'_>) -> Option<Action> {
     let env = fields.read("env", env).unwrap_or_default();
     let plane = plane(fields);
     let idempotent = fields.flag("idempotent");
-    Some(Action::Command { argv: argv?, env, plane, idempotent })
+    Some(Action::Command { argv: argv?, env, plane, idempotent, reports_address: false })
 }
 
 fn webhook(fields: &mut Fields<'_>) -> Option<Action> {
@@ -132,7 +183,7 @@ fn webhook(fields: &mut Fields<'_>) -> Option<Action> {
     let body = fields.read("body", fields::content).unwrap_or_default();
     let plane = plane(fields);
     let idempotent = fields.flag("idempotent");
-    Some(Action::Webhook { url: url?, method: method?, headers, body, plane, idempotent })
+    Some(Action::Webhook { url: url?, method: method?, headers, body, plane, idempotent, address_header: None })
 }
 
 /// The plane of an action, as its author states it.

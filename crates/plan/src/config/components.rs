@@ -1,6 +1,6 @@
 //! Lowering components, standbys and witnesses.
 
-use super::actions::{acts, plane, retry, service, undo, unread_service};
+use super::actions::{acts, address_in_output, plane, retry, service, undo, unread_service};
 use super::fields::{self, At, Cx, Fields, choose, items, named};
 use super::grammar::{
     APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, FAILBACK, FLAPPING, GUARDS, LOCATION, OBJECTIVES, OBSERVERS,
@@ -315,10 +315,12 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
         }
         Strategy::RestoreFromBackup => {
             let backup = fields.read("backup", fields::at_text);
-            RawHow::Run { strategy, backup, run: Box::new(run(&mut fields)) }
+            RawHow::Run { strategy, backup, run: Box::new(run(&mut fields, true)) }
         }
+        // More capacity leaves the instance where it is.
         Strategy::ReplaceInstance | Strategy::ScaleOut => {
-            RawHow::Run { strategy, backup: None, run: Box::new(run(&mut fields)) }
+            let builds_anew = strategy == Strategy::ReplaceInstance;
+            RawHow::Run { strategy, backup: None, run: Box::new(run(&mut fields, builds_anew)) }
         }
     };
     let verify_within = fields.duration("verify_within");
@@ -338,8 +340,9 @@ fn only_if<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Vec<(At<String>, Health)> {
     all
 }
 
-fn run<'a>(fields: &mut Fields<'a>) -> RawRun {
+fn run<'a>(fields: &mut Fields<'a>, builds_anew: bool) -> RawRun {
     let plane = plane(fields);
+    let place = fields.key_place("address").filter(|_| builds_anew);
     RawRun {
         argv: fields.read("run", fields::argv).unwrap_or_default(),
         timeout: fields.duration("timeout"),
@@ -348,6 +351,7 @@ fn run<'a>(fields: &mut Fields<'a>) -> RawRun {
         idempotent: fields.flag("idempotent"),
         needs: fields.read("needs", fields::names).unwrap_or_default(),
         undo: fields.read("undo", undo),
+        new_address: if builds_anew && address_in_output(fields) { place } else { None },
     }
 }
 

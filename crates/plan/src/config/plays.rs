@@ -101,9 +101,17 @@ impl Compiler<'_> {
             env: BTreeMap::new(),
             plane: run.plane,
             idempotent: run.idempotent,
+            reports_address: run.new_address.is_some(),
         };
         let needs = needs(self.cx, self.plan, &run.needs);
+        // Whoever is at another address afterwards takes over from whoever may still be at the old one.
+        let exclusive = self.exclusive_routes();
+        let moves = run.new_address.is_some() && !exclusive.is_empty();
+        let stops = (moves && self.fenced_by_stop(None, false)).then(|| self.is_cut_otherwise());
         let play = |ix: InstanceIx| {
+            if let Some(at) = run.new_address {
+                self.new_address(ix, at);
+            }
             let step = Step {
                 name: format!("{} {}", strategy.word().replace('_', " "), self.name(ix).value),
                 plane: action.plane(),
@@ -117,7 +125,13 @@ impl Compiler<'_> {
                 needs: needs.clone(),
                 stage: 0,
             };
-            Play { to: ix, steps: in_turn(vec![step, self.verify(ix)]), accepts_two_writers: false }
+            let mut steps = if moves { self.fence(ix, exclusive.clone(), stops) } else { Vec::new() };
+            steps.push(step);
+            if moves {
+                steps.push(self.hand_over(ix));
+            }
+            steps.push(self.verify(ix));
+            Play { to: ix, steps: in_turn(steps), accepts_two_writers: false }
         };
         Rung {
             strategy,
@@ -238,9 +252,26 @@ impl Compiler<'_> {
 
     /// `stops`: whether the old owner is stopped, and whether the cut counts where that can't be confirmed.
     fn takeover(&self, from: InstanceIx, to: InstanceIx, stops: Option<bool>, accepts: bool) -> Play {
+        let mut steps = self.fence(from, self.exclusive_routes(), stops);
+        self.activate(to, &mut steps);
+        steps.push(self.hand_over(to));
+        steps.push(self.verify(to));
+        Play { to, steps: in_turn(steps), accepts_two_writers: accepts }
+    }
+
+    fn exclusive_routes(&self) -> Vec<RouteIx> {
+        let routes = self.plan.component(self.component).routes.iter().copied();
+        routes.filter(|it| self.plan.route(*it).sharing == Sharing::Exclusive).collect()
+    }
+
+    fn hand_over(&self, to: InstanceIx) -> Step {
         let routes = self.plan.component(self.component).routes.clone();
-        let exclusive: Vec<RouteIx> =
-            routes.iter().copied().filter(|it| self.plan.route(*it).sharing == Sharing::Exclusive).collect();
+        let name = format!("hand over to {}", self.name(to).value);
+        self.routing_step(name, StepKind::TakeOver { to, routes })
+    }
+
+    /// The steps after which the old owner can't act any more; `stops` as for a takeover.
+    fn fence(&self, from: InstanceIx, exclusive: Vec<RouteIx>, stops: Option<bool>) -> Vec<Step> {
         let mut steps = Vec::new();
         if !exclusive.is_empty() {
             let kind = StepKind::CutTraffic { routes: exclusive, from };
@@ -267,11 +298,48 @@ impl Compiler<'_> {
                 None => self.service_missing(self.name(from).span, &self.name(from).value, "stop, which is its fence"),
             }
         }
-        self.activate(to, &mut steps);
-        let name = format!("hand over to {}", self.name(to).value);
-        steps.push(self.routing_step(name, StepKind::TakeOver { to, routes }));
-        steps.push(self.verify(to));
-        Play { to, steps: in_turn(steps), accepts_two_writers: accepts }
+        steps
+    }
+
+    /// What can't go along with an instance to another address is worth knowing before.
+    fn new_address(&self, ix: InstanceIx, at: Span) {
+        let name = &self.name(ix).value;
+        let hosts = self.plan.hosts_of(ix);
+        let kinds = || self.plan.instance(ix).probes.iter().map(|it| &self.plan.probe(*it).kind);
+        let has_commands = kinds().any(|it| matches!(it, ProbeKind::Command { .. }));
+        if hosts.is_empty() && !has_commands {
+            self.cx.report(
+                Finding::new(Code::AddressUnused, at, format!("nothing of `{name}` is reached by an address"))
+                    .label("nobody asks there")
+                    .help("remove it; or give it a `tcp`, `http` or `command` probe, or a route"),
+            );
+        }
+        if hosts.len() > 1 {
+            let all = hosts.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ");
+            self.cx.report(
+                Finding::new(
+                    Code::AddressMisfits,
+                    at,
+                    format!("`{name}` is reached at {all}, and will be at one address"),
+                )
+                .label("replaces all of them")
+                .help("let its probes and targets name one address, or have a command ask what lives elsewhere"),
+            );
+        }
+        for kind in kinds() {
+            if let ProbeKind::Http(http) = kind
+                && http.tls
+                && http.host.parse::<std::net::IpAddr>().is_ok()
+            {
+                let message =
+                    format!("the certificate of `{name}` must carry `{}`, also at another address", http.host);
+                self.cx.report(
+                    Finding::new(Code::AddressMisfits, at, message)
+                        .label("moves away from that address")
+                        .help("say `host: NAME` in the probe, and let the certificate carry that name"),
+                );
+            }
+        }
     }
 
     fn fence_in_reach(&self, from: InstanceIx, service: &Service) {
@@ -339,6 +407,9 @@ impl Compiler<'_> {
                         .help("remove it, or move it to the action that begins together with this one"),
                 );
             }
+            if let Some(span) = act.new_address {
+                self.acts_at_another_address(verb, to, span);
+            }
             steps.push(Step {
                 name: format!("{verb} {name}: {what}{again}"),
                 control: control_of(self.plan, plane, &act.whose, to),
@@ -354,6 +425,18 @@ impl Compiler<'_> {
                 needs: needs(self.cx, self.plan, &act.needs),
             });
         }
+    }
+
+    fn acts_at_another_address(&self, verb: &str, to: InstanceIx, at: Span) {
+        if verb == "activate" {
+            return self.new_address(to, at);
+        }
+        let message = format!("`{}` hands over here, and stays where it is", self.name(to).value);
+        self.cx.report(
+            Finding::new(Code::AddressUnused, at, message)
+                .label("not read")
+                .help("remove it; an address is read from `activate`, `restore_from_backup` and `replace_instance`"),
+        );
     }
 
     /// What is done to `to`, and its name.

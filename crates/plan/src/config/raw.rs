@@ -83,6 +83,8 @@ pub(crate) struct RawAct {
     pub(crate) with_previous: Option<Span>,
     pub(crate) needs: Vec<At<String>>,
     pub(crate) whose: RawWhere,
+    /// Where it says that the instance is elsewhere afterwards.
+    pub(crate) new_address: Option<Span>,
 }
 
 pub(crate) enum ActKind {
@@ -150,6 +152,8 @@ pub(crate) struct RawRun {
     pub(crate) needs: Vec<At<String>>,
     pub(crate) whose: RawWhere,
     pub(crate) undo: Option<RawUndo>,
+    /// Where it says that the instance is elsewhere afterwards.
+    pub(crate) new_address: Option<Span>,
 }
 
 pub(crate) struct RawWitness {

@@ -270,7 +270,7 @@ impl<'a> Judge<'a> {
         for (nth, step) in play.steps.iter().enumerate() {
             self.step_losses(self.at(at, bound, nth), step, &mut losses);
         }
-        if self.condition == Condition::DnsGone && play.to != bound {
+        if self.condition == Condition::DnsGone && (play.to != bound || play.brings_address()) {
             let stuck = self.component.routes.iter().filter(|it| self.is_stuck(**it));
             losses.extend(stuck.map(|it| Loss::new(Reason::RouteStuck(*it), Change::PutProxy(*it))));
         }
@@ -628,6 +628,7 @@ impl<'a> Judge<'a> {
     fn rests_on(&self, at: usize, rung: &Rung, play: &Play) -> Vec<RestsOn> {
         let mut list = vec![RestsOn::Agent];
         let moves = play.to != self.home;
+        let arrives = play.brings_address();
         if moves {
             list.push(RestsOn::Standby(play.to));
             let rpo = self.component.objectives.rpo.filter(|_| rung.strategy == Strategy::FailoverToStandby);
@@ -653,7 +654,7 @@ impl<'a> Judge<'a> {
         for (nth, step) in play.steps.iter().enumerate() {
             self.step_rests_on(self.at(at, self.home, nth), play, step, &mut list);
         }
-        if moves {
+        if moves || arrives {
             for route in &self.component.routes {
                 let it = self.plan.route(*route);
                 list.extend(it.proxy.as_ref().map(|_| RestsOn::Proxy(*route)));
@@ -662,7 +663,7 @@ impl<'a> Judge<'a> {
         }
         for route in &self.component.routes {
             let it = self.plan.route(*route);
-            if (it.beacon || !it.agent_check.is_empty()) && (moves || it.sharing == Sharing::Shared) {
+            if (it.beacon || !it.agent_check.is_empty()) && (moves || arrives || it.sharing == Sharing::Shared) {
                 let known = it.polled.is_some();
                 list.push(if known { RestsOn::Poller(*route) } else { RestsOn::UnknownPoller(*route) });
             }
@@ -688,7 +689,12 @@ impl<'a> Judge<'a> {
             StepKind::Stop { or_cut: false, .. } => once(RestsOn::SeenStopped(at)),
             // The cut before it counts where this fails.
             StepKind::Stop { or_cut: true, .. } => {}
-            StepKind::Act { .. } => once(RestsOn::Action(at)),
+            StepKind::Act { on, .. } => {
+                once(RestsOn::Action(at));
+                if step.brings_address() {
+                    once(RestsOn::ComesBackThere(*on));
+                }
+            }
             StepKind::Manual { on_expiry: OnExpiry::Fail, .. } => once(RestsOn::Person(at)),
             StepKind::Manual { on_expiry: OnExpiry::Proceed, .. }
             | StepKind::CutTraffic { .. }

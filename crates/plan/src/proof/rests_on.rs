@@ -29,6 +29,8 @@ pub enum RestsOn {
     TrafficProcess,
     /// An action.
     Action(StepAt),
+    /// That an instance which comes back at another address lives where the plan says.
+    ComesBackThere(InstanceIx),
     /// A service that is seen stopped.
     SeenStopped(StepAt),
     /// A credential or a cache entry, by place in the plan's list.
@@ -71,6 +73,7 @@ impl RestsOn {
             RestsOn::Witnesses(..) => "witnesses",
             RestsOn::TrafficProcess => "traffic_process",
             RestsOn::Action(_) => "action",
+            RestsOn::ComesBackThere(_) => "place",
             RestsOn::SeenStopped(_) => "seen_stopped",
             RestsOn::Prepared(at) => match plan.prepared[*at as usize].kind {
                 PreparedKind::Credential => "credential",
@@ -91,7 +94,9 @@ impl RestsOn {
     /// What the plan calls it, where it has a name there.
     pub fn name<'p>(&self, plan: &'p Plan) -> Option<&'p str> {
         match self {
-            RestsOn::Standby(ix) | RestsOn::StandbyLag(ix, _) => Some(&plan.instance(*ix).name),
+            RestsOn::Standby(ix) | RestsOn::StandbyLag(ix, _) | RestsOn::ComesBackThere(ix) => {
+                Some(&plan.instance(*ix).name)
+            }
             RestsOn::Action(at)
             | RestsOn::SeenStopped(at)
             | RestsOn::Person(at)
@@ -120,7 +125,9 @@ impl RestsOn {
         match self {
             // Our own process for traffic runs beside the agent.
             RestsOn::Agent | RestsOn::TrafficProcess | RestsOn::Proxy(_) => Some(&plan.site.location),
-            RestsOn::Standby(ix) | RestsOn::StandbyLag(ix, _) => Some(&plan.instance(*ix).location),
+            RestsOn::Standby(ix) | RestsOn::StandbyLag(ix, _) | RestsOn::ComesBackThere(ix) => {
+                Some(&plan.instance(*ix).location)
+            }
             RestsOn::Action(at)
             | RestsOn::SeenStopped(at)
             | RestsOn::UnnamedBackup(at)
@@ -177,6 +184,10 @@ impl fmt::Display for Said<'_, RestsOn> {
             }
             RestsOn::TrafficProcess => f.write_str("the traffic process, which confirms the cut"),
             RestsOn::Action(at) => write!(f, "{} ({})", at.of(plan).name, at.of(plan).plane.word()),
+            RestsOn::ComesBackThere(ix) => {
+                let it = plan.instance(*ix);
+                write!(f, "{} being in {}, whatever address it comes back at", it.name, it.location)
+            }
             RestsOn::SeenStopped(at) => match &at.of(plan).kind {
                 StepKind::Stop { service, .. } => write!(f, "{}, seen stopped on its host", service.label()),
                 StepKind::Act { .. }

@@ -215,12 +215,31 @@ impl Judge<'_> {
         match &step.kind {
             // It may fail, and that it does is one more record.
             StepKind::Stop { or_cut: true, .. } => self.failing_time(step) + self.plan.allowances.journal_sync,
-            StepKind::Stop { .. } | StepKind::Act { .. } => self.one_attempt(step) * step.attempts + waits(step),
+            StepKind::Stop { .. } | StepKind::Act { .. } => {
+                self.one_attempt(step) * step.attempts + waits(step) + self.arrival(step)
+            }
             StepKind::Manual { .. }
             | StepKind::CatchUp { .. }
             | StepKind::CutTraffic { .. }
             | StepKind::TakeOver { .. }
             | StepKind::Verify { .. } => self.one_attempt(step),
+        }
+    }
+
+    /// Whoever is brought to another address is seen there before anything else is done, and routes lead there.
+    fn arrival(&self, step: &Step) -> Duration {
+        let allowed = &self.plan.allowances;
+        match &step.kind {
+            StepKind::Act { on, .. } if step.brings_address() => {
+                self.look_again(*on) + allowed.journal_sync + allowed.route_apply
+            }
+            StepKind::Act { .. }
+            | StepKind::Stop { .. }
+            | StepKind::Manual { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::CutTraffic { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. } => Duration::ZERO,
         }
     }
 
@@ -349,7 +368,7 @@ impl Judge<'_> {
     /// changes), and whoever polls.
     pub(super) fn after_completion(&self, route: RouteIx, play: &Play) -> Duration {
         let route = self.plan.route(route);
-        let moves = play.to != self.home;
+        let moves = play.to != self.home || play.brings_address();
         let cached = route.dns.as_ref().filter(|_| route.proxy.is_none() && moves).map(|it| it.ttl);
         let is_polled = route.beacon || !route.agent_check.is_empty();
         let polled = route.polled.filter(|_| is_polled && (moves || route.sharing == Sharing::Shared));

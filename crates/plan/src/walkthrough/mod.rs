@@ -325,7 +325,11 @@ fn if_it_fails(plan: &Plan, component: &Component, bound: InstanceIx, nth: usize
     };
     let undone = play.steps.iter().any(|it| it.undo.is_some());
     if play.to == bound {
-        let back = if undone { "what has an undo is undone, the last step first" } else { "nothing is taken back" };
+        let cut = play.steps.iter().any(|it| matches!(it.kind, StepKind::CutTraffic { .. }));
+        let goes_back = cut.then(|| format!("what was cut goes back to {from}, wherever it is then"));
+        let undo = undone.then(|| "what has an undo is undone, the last step first".to_owned());
+        let back: Vec<String> = undo.into_iter().chain(goes_back).collect();
+        let back = if back.is_empty() { "nothing is taken back".to_owned() } else { back.join("; ") };
         return vec![format!("{back}; {next}")];
     }
     let cut = play.steps.iter().any(|it| matches!(it.kind, StepKind::CutTraffic { .. }));

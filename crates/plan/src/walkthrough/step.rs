@@ -7,7 +7,7 @@ use crate::component::Component;
 use crate::config::scalar::show_duration;
 use crate::plan::Plan;
 use crate::prepared::PreparedKind;
-use crate::route::{Route, Sharing};
+use crate::route::{Route, RouteTarget, Sharing};
 use crate::strategy::{OnExpiry, Play, Step, StepKind};
 use crate::{InstanceIx, ProbeIx, RouteIx};
 
@@ -65,7 +65,7 @@ impl Telling<'_> {
                 let mut needs = self.acknowledged(routes);
                 needs.extend(routes.iter().filter_map(|it| {
                     let target = self.plan.route(*it).targets.iter().find(|it| it.instance == *to)?;
-                    Some(need("address", format!("{} at {}", self.name(*to), target.address)))
+                    Some(need("address", format!("{} at {}", self.name(*to), self.place(target))))
                 }));
                 needs.dedup();
                 needs
@@ -181,14 +181,18 @@ impl Telling<'_> {
             StepKind::TakeOver { to, routes } => {
                 let (new, old) = (self.name(*to), self.name(self.bound));
                 let again = if *to == self.component.original() { " itself again" } else { "" };
-                let mut all = vec![
-                    format!("binding: {} is {new}{}", self.component.name, again),
-                    if self.hands_over {
-                        format!("{old} is a standby once its own probes, asked anew, find it healthy")
-                    } else {
-                        format!("{old} is displaced {}", until(self.component, old))
-                    },
-                ];
+                let mut all = if *to == self.bound {
+                    vec![format!("binding: {} stays {new}", self.component.name)]
+                } else {
+                    vec![
+                        format!("binding: {} is {new}{}", self.component.name, again),
+                        if self.hands_over {
+                            format!("{old} is a standby once its own probes, asked anew, find it healthy")
+                        } else {
+                            format!("{old} is displaced {}", until(self.component, old))
+                        },
+                    ]
+                };
                 all.extend(routes.iter().map(|it| self.handed_over(self.plan.route(*it), *to)));
                 all
             }
@@ -203,12 +207,23 @@ impl Telling<'_> {
         }
     }
 
+    /// Where a target is when this play has handed over to it.
+    fn place(&self, target: &RouteTarget) -> String {
+        let on = |it: &Step| matches!(it.kind, StepKind::Act { on, .. } if on == target.instance);
+        match self.play.steps.iter().any(|it| it.brings_address() && on(it)) {
+            true => format!("port {} of where it is then", target.address.port()),
+            false => target.address.to_string(),
+        }
+    }
+
     fn handed_over(&self, route: &Route, to: InstanceIx) -> String {
         let name = self.name(to);
         let target = route.targets.iter().find(|it| it.instance == to);
-        let at = target.map(|it| format!("{name} ({})", it.address)).unwrap_or_else(|| name.to_owned());
+        let place = |it: &RouteTarget| format!("{name} ({})", self.place(it));
+        let at = target.map(place).unwrap_or_else(|| name.to_owned());
         match route.sharing {
             Sharing::Exclusive => format!("route {} points at {at}", route.name),
+            Sharing::Shared if to == self.bound => format!("route {} is served by {at} while healthy", route.name),
             Sharing::Shared => {
                 format!(
                     "route {} is served by {at} while healthy, and no more by {}",
@@ -240,7 +255,10 @@ impl Telling<'_> {
                 format!("{url} has received {method} with {} bytes of body, for {name}", body.len())
             }
         };
-        vec![change]
+        let place = "the IP address that it says is where it is asked and its clients are led from then on";
+        let place =
+            action.reports_address().then(|| format!("{place}; anything else, and nobody knows whether it was done"));
+        std::iter::once(change).chain(place).collect()
     }
 
     fn undone(&self, step: &Step) -> Undo {
@@ -294,6 +312,10 @@ impl Telling<'_> {
                 undo("person", how)
             }
             StepKind::Act { .. } => undo("person", "not by itself".to_owned()),
+            StepKind::TakeOver { to, .. } if *to == self.bound => {
+                let how = "by itself, if what brought it there is undone; otherwise its clients stay where it is";
+                undo("mainstay", how.to_owned())
+            }
             StepKind::TakeOver { to, .. } => {
                 let (old, new) = (self.name(self.bound), self.name(*to));
                 let how = if self.hands_over {

@@ -7,9 +7,10 @@ pub(crate) mod webhook;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use mainstay_plan::action::{Action, Outcome, Service};
+use mainstay_plan::action::{Action, Outcome, Service, read_address};
 use tokio::time::Instant;
 
 use crate::child::{self, Ended, Leftovers, Output};
@@ -18,6 +19,10 @@ use crate::{Inner, trouble};
 
 /// Environment variable that carries the idempotency key to every command that an action runs.
 pub const IDEMPOTENCY_KEY_VARIABLE: &str = "MAINSTAY_IDEMPOTENCY_KEY";
+
+/// Environment variable that carries the address of an instance which is not where the plan says, to every command that an
+/// action or a probe of that instance runs.
+pub const ADDRESS_VARIABLE: &str = "MAINSTAY_ADDRESS";
 
 /// Header that carries the idempotency key to a webhook.
 pub const IDEMPOTENCY_KEY_HEADER: &str = "Idempotency-Key";
@@ -33,6 +38,8 @@ pub struct Order {
     pub idempotency_key: String,
     /// After this the outcome is what is known by then.
     pub timeout: Duration,
+    /// Where the instance is that it is done to, if not where the plan says.
+    pub address: Option<IpAddr>,
 }
 
 /// What all actions of one order share.
@@ -64,6 +71,7 @@ impl Attempt<'_> {
     fn with_key(&self, env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut env = env.clone();
         env.insert(IDEMPOTENCY_KEY_VARIABLE.to_owned(), self.order.idempotency_key.clone());
+        env.extend(self.order.address.map(|it| (ADDRESS_VARIABLE.to_owned(), it.to_string())));
         env
     }
 }
@@ -92,21 +100,34 @@ async fn perform(attempt: &Attempt<'_>, action: &Action) -> Outcome {
             };
             service.operate(*op).await
         }
-        Action::Command { argv, env, .. } => command(attempt, argv, env).await,
+        Action::Command { argv, env, reports_address, .. } => command(attempt, argv, env, *reports_address).await,
         Action::TriggerFile { path, content } => trigger_file::write(attempt, path, content).await,
-        Action::Webhook { url, method, headers, body, .. } => webhook::send(attempt, url, method, headers, body).await,
+        Action::Webhook { url, method, headers, body, address_header, .. } => {
+            webhook::send(attempt, url, method, headers, body, address_header.as_deref()).await
+        }
     }
 }
 
-async fn command(attempt: &Attempt<'_>, argv: &[String], env: &BTreeMap<String, String>) -> Outcome {
+async fn command(
+    attempt: &Attempt<'_>,
+    argv: &[String],
+    env: &BTreeMap<String, String>,
+    reports_address: bool,
+) -> Outcome {
     let program = argv.first().map_or("", String::as_str);
     let text = format!("{program} did not end within {:?} and was killed", attempt.order.timeout);
     attempt.so_far.set(Outcome::Unknown(trouble::clip(&text)));
     match attempt.run(argv, env, Output::Capture).await {
+        Ok(ended) if ended.success() && reports_address => done_at(ended.last_line().as_deref()),
         Ok(ended) if ended.success() => Outcome::Done,
         Ok(ended) if ended.status.code().is_some() => Outcome::Failed(ended.describe()),
         // Killed from outside in the middle of whatever it did.
         Ok(ended) => Outcome::Unknown(ended.describe()),
         Err(error) => Outcome::Failed(trouble::clip(&format!("{program}: {}", trouble::describe(&error)))),
     }
+}
+
+/// It was done, and says where its instance is from then on: an instance that nobody can find is not known to be there.
+pub(crate) fn done_at(said: Option<&str>) -> Outcome {
+    read_address(said).map_or_else(|why| Outcome::Unknown(format!("it worked, but {why}")), Outcome::DoneAt)
 }

@@ -12,7 +12,7 @@ use mainstay_plan::action::Outcome;
 use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::Address;
 
-use crate::action::{Attempt, IDEMPOTENCY_KEY_HEADER};
+use crate::action::{Attempt, IDEMPOTENCY_KEY_HEADER, done_at};
 use crate::http::{self, Body, Secured};
 use crate::so_far::SoFar;
 use crate::{tls, trouble};
@@ -87,6 +87,7 @@ pub(crate) async fn send(
     method: &str,
     headers: &BTreeMap<String, String>,
     body: &str,
+    address_header: Option<&str>,
 ) -> Outcome {
     let call = match Call::new(url, method, headers, body, &attempt.order.idempotency_key) {
         Ok(call) => call,
@@ -108,7 +109,11 @@ pub(crate) async fn send(
     };
     attempt.so_far.set(Outcome::Unknown("sent, but not answered in time".to_owned()));
     match http::ask(connection, call.request, Body::Drain).await {
-        Ok(reply) => judge(reply.status),
+        Ok(reply) => match (judge(reply.status), address_header) {
+            // A value that is no text is no address either.
+            (Outcome::Done, Some(name)) => done_at(reply.headers.get(name).map(|it| it.to_str().unwrap_or("?"))),
+            (outcome, _) => outcome,
+        },
         Err(answer) => {
             let why = answer.detail().unwrap_or("not answered in time");
             Outcome::Unknown(trouble::clip(&format!("sent, but not answered: {why}")))

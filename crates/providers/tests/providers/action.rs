@@ -5,13 +5,19 @@ use std::fs;
 use std::path::Path;
 
 use mainstay_plan::action::{Action, Outcome, Plane};
-use mainstay_providers::{PrepareError, Providers};
+use mainstay_providers::{Order, PrepareError, Providers};
 
 use crate::fixtures::*;
 
 fn command(argv: Vec<String>) -> Action {
     let env = BTreeMap::from([("ROLE".to_owned(), "standby".to_owned())]);
-    Action::Command { argv, env, plane: Plane::Local, idempotent: true }
+    Action::Command { argv, env, plane: Plane::Local, idempotent: true, reports_address: false }
+}
+
+/// A command that says where its instance is from then on.
+fn bringing(argv: Vec<String>) -> Action {
+    let env = BTreeMap::new();
+    Action::Command { argv, env, plane: Plane::Local, idempotent: true, reports_address: true }
 }
 
 fn trigger(path: &Path, content: &str) -> Action {
@@ -83,4 +89,37 @@ async fn a_trigger_file_that_cannot_be_written_has_failed() {
     assert!(matches!(act(&trigger(&directory.path().join("taken"), "now")).await, Outcome::Failed(_)));
     assert_failed(&act(&trigger(Path::new("/"), "now")).await, "names no file");
     assert_eq!(fs::read_dir(directory.path()).expect("listed").count(), 1, "nothing is left beside");
+}
+
+#[tokio::test]
+async fn the_last_line_is_where_the_instance_is() {
+    let restored = bringing(script("echo 'restoring 3 of 3'; echo; echo 10.0.3.7; echo", &[]));
+    assert_eq!(act(&restored).await, Outcome::DoneAt([10, 0, 3, 7].into()));
+    let six = act(&bringing(script("echo 2001:db8::7", &[]))).await;
+    assert_eq!(six, Outcome::DoneAt("2001:db8::7".parse().expect("an address")));
+    let ordinary = act(&command(script("echo 10.0.3.7", &[]))).await;
+    assert_eq!(ordinary, Outcome::Done, "nobody asked where it is");
+}
+
+#[tokio::test]
+async fn whoever_says_no_address_is_not_known_to_be_anywhere() {
+    assert_unknown(&act(&bringing(script("true", &[]))).await, "said no address");
+    assert_unknown(&act(&bringing(script("echo 10.0.3.7:5432", &[]))).await, "`10.0.3.7:5432`");
+    let secret = act(&bringing(script("echo 10.0.3.7; echo 'password: hunter2'", &[]))).await;
+    assert_unknown(&secret, "17 characters");
+    assert!(!format!("{secret:?}").contains("hunter2"));
+    assert_failed(&act(&bringing(script("echo 10.0.3.7; exit 4", &[]))).await, "exited with 4");
+}
+
+#[tokio::test]
+async fn commands_are_told_where_the_instance_is_that_is_not_where_the_plan_says() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let out = directory.path().join("out");
+    let says = command(script("echo \"$MAINSTAY_ADDRESS.\" > $1", &[&out]));
+    let told = || fs::read_to_string(&out).expect("it was written").trim_end().to_owned();
+    act(&says).await;
+    assert_eq!(told(), ".", "nothing is said of one that is where the plan says");
+    let order = Order { address: Some([10, 0, 3, 7].into()), ..order(LONG) };
+    assert_eq!(Providers::new().act(&says, &order).await, Outcome::Done);
+    assert_eq!(told(), "10.0.3.7.");
 }

@@ -40,7 +40,7 @@ pub(crate) async fn probe_in_vain(kind: &ProbeKind) -> Answer {
 }
 
 pub(crate) fn order(timeout: Duration) -> Order {
-    Order { idempotency_key: "recovery-7/step-2".to_owned(), timeout }
+    Order { idempotency_key: "recovery-7/step-2".to_owned(), timeout, address: None }
 }
 
 pub(crate) async fn act(action: &Action) -> Outcome {

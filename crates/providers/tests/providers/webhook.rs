@@ -16,11 +16,21 @@ fn webhook(url: &str) -> Action {
         body: "{\"promote\":true}".to_owned(),
         plane: Plane::Data,
         idempotent: true,
+        address_header: None,
     }
 }
 
 fn at(address: SocketAddr) -> Action {
     webhook(&format!("http://{address}/hooks/promote?token=secret"))
+}
+
+/// One whose answer says where its instance is from then on.
+fn bringing(address: SocketAddr) -> Action {
+    let mut action = at(address);
+    if let Action::Webhook { address_header, .. } = &mut action {
+        *address_header = Some("X-New-Address".to_owned());
+    }
+    action
 }
 
 #[tokio::test]
@@ -73,4 +83,16 @@ async fn what_is_no_request_is_refused_early_and_late() {
     let prepared = Providers::new().prepare_action(&broken).await;
     assert!(matches!(prepared, Err(PrepareError::Request(_))), "{prepared:?}");
     Providers::new().prepare_action(&webhook("http://promote.example/now")).await.expect("a good URL");
+}
+
+#[tokio::test]
+async fn a_header_of_the_answer_is_where_the_instance_is() {
+    let (address, _requests) = http_server("HTTP/1.1 201 Created\r\nx-new-address: 10.0.3.7\r\n\r\n").await;
+    assert_eq!(act(&bringing(address)).await, Outcome::DoneAt([10, 0, 3, 7].into()));
+    let (address, _requests) = http_server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    assert_unknown(&act(&bringing(address)).await, "said no address");
+    let (address, _requests) = http_server("HTTP/1.1 200 OK\r\nx-new-address: i-0abcdef\r\n\r\n").await;
+    assert_unknown(&act(&bringing(address)).await, "9 characters");
+    let (address, _requests) = http_server("HTTP/1.1 409 Conflict\r\nx-new-address: 10.0.3.7\r\n\r\n").await;
+    assert_failed(&act(&bringing(address)).await, "status 409");
 }

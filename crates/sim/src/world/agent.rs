@@ -87,7 +87,15 @@ impl World {
         self.late.clear();
         // What the dead agent had asked for may still happen to the world, but nobody hears of it.
         self.queue.retain(|_, event| {
-            matches!(event, Event::Fault(_) | Event::Say(_) | Event::Applied(_) | Event::Effect(..) | Event::Arrives(_))
+            matches!(
+                event,
+                Event::Fault(_)
+                    | Event::Say(_)
+                    | Event::Applied(_)
+                    | Event::Effect(..)
+                    | Event::Moved(..)
+                    | Event::Arrives(_)
+            )
         });
         self.at(down_for, Event::StartAgent);
     }
@@ -144,7 +152,7 @@ impl World {
 
     pub(super) fn perform(&mut self, todo: Todo) {
         match todo {
-            Todo::Probe(probe) => self.ask(probe),
+            Todo::Probe(probe, at) => self.ask(probe, at),
             Todo::Act(order) => self.act(order),
             Todo::Cancel(step) => {
                 self.queue.retain(|_, it| !matches!(it, Event::ActionEnded(of, _) if *of == step));

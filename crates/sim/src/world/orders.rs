@@ -60,9 +60,8 @@ impl World {
         if let Some((outcome, is_done)) = self.checkers.begun_at(order.step).and_then(|it| self.scripted.remove(&it)) {
             if is_done {
                 self.done.push((order.key.clone(), what));
-                if let Some(effect) = effect {
-                    self.at(Duration::ZERO, Event::Effect(order.instance.clone(), effect));
-                }
+                let moves = self.brings(&order);
+                self.has_effect(Duration::ZERO, &order, effect, moves);
             }
             if let Some(outcome) = outcome {
                 self.at(self.pace.action(order.timeout), Event::ActionEnded(order.step, outcome));
@@ -83,10 +82,9 @@ impl World {
             return;
         }
         let took = self.pace.action(order.timeout);
-        if let Some(effect) = effect {
-            self.at(self.pace.effect(order.timeout), Event::Effect(order.instance.clone(), effect));
-        }
-        let outcome = self.fake_outcome.take().unwrap_or(Outcome::Done);
+        let moves = self.brings(&order);
+        self.has_effect(self.pace.effect(order.timeout), &order, effect, moves);
+        let outcome = self.fake_outcome.take().unwrap_or(moves.map_or(Outcome::Done, Outcome::DoneAt));
         self.at(took, Event::ActionEnded(order.step, outcome));
     }
 

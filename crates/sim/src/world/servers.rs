@@ -1,5 +1,7 @@
 //! Servers, witnesses and control planes: how they meet a question.
 
+use std::net::IpAddr;
+
 use mainstay_plan::component::Temperature;
 use mainstay_plan::control::ControlPlane;
 use mainstay_plan::location::FailureDomain;
@@ -22,13 +24,13 @@ pub enum Server {
 }
 
 impl World {
-    pub(super) fn ask(&mut self, ix: ProbeIx) {
+    pub(super) fn ask(&mut self, ix: ProbeIx, at: Option<IpAddr>) {
         let plan = self.plan.clone();
         let probe = plan.probe(ix);
         let (server, lag) = match probe.watches {
             Watches::Instance(instance) => {
                 let name = &plan.instance(instance).name;
-                let server = self.servers[name];
+                let server = self.met(name, at);
                 let reports = match server {
                     Server::Up => probe.kind.reports_lag(),
                     Server::Dead | Server::Hung => probe.kind.reports_lag_when_stopped(),

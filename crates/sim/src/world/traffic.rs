@@ -28,7 +28,15 @@ impl World {
     /// What a client of the route meets: the proxy goes on to the next target that it may try when one refuses.
     pub(super) fn behind(&self, route: RouteIx) -> Server {
         let open = self.traffic_up.then(|| self.open_to_clients(route)).into_iter().flatten();
-        open.map(|it| self.servers[it]).find(|it| *it != Server::Dead).unwrap_or(Server::Dead)
+        let planned = self.plan.route(route);
+        let place = |name: &str| {
+            let target = planned.targets.iter().find(|it| self.plan.instance(it.instance).name == name);
+            let served = self.table.routes.iter().find(|it| it.name == planned.name);
+            let served = served.and_then(|it| it.targets.iter().find(|it| it.instance == name));
+            let served = served.map(|it| it.address.ip());
+            served.filter(|ip| target.is_none_or(|it| it.address.ip() != *ip))
+        };
+        open.map(|it| self.met(it, place(it))).find(|it| *it != Server::Dead).unwrap_or(Server::Dead)
     }
 
     /// The instances that clients of a route may reach: those that serve, and on a shared route where none does those that

@@ -131,7 +131,7 @@ fn play(seed: u64) {
             }
             _ => {
                 let instance = dice.pick(&names);
-                say(&mut world, Command::Adopt { instance, reason: "a hunch".to_owned() });
+                say(&mut world, Command::Adopt { instance, address: None, reason: "a hunch".to_owned() });
             }
         }
         let pause = dice.millis(4000);

@@ -150,7 +150,7 @@ static SERVICE_ACTION: Shape = Shape {
 static COMMAND: Shape = Shape {
     name: "command action",
     doc: "done when the command exits with 0",
-    fields: &[&COMMAND_FIELDS, &CONTROL_OF, &TRIES],
+    fields: &[&COMMAND_FIELDS, &NEW_ADDRESS, &CONTROL_OF, &TRIES],
     rules: &[],
 };
 
@@ -160,6 +160,14 @@ static COMMAND_FIELDS: [Field; 4] = [
     field("plane", Kind::Word(words!(Plane)), "what the command needs to work").or("local"),
     field("idempotent", Kind::Flag, "whether running it twice does no more than once").or("false"),
 ];
+
+/// What a command says that brings its instance to another address.
+pub(super) static NEW_ADDRESS: [Field; 1] = [field(
+    "address",
+    Kind::Word(|| vec!["stdout"]),
+    "the last line of its output is the IP address where the instance is from then on; the ports stay",
+)
+.such_as("stdout")];
 
 static TRIGGER_FILE: Shape = Shape {
     name: "trigger file",
@@ -176,9 +184,16 @@ static TRIGGER_FIELDS: [Field; 2] = [
 static WEBHOOK: Shape = Shape {
     name: "webhook",
     doc: "done when the answer is 200 to 299",
-    fields: &[&WEBHOOK_FIELDS, &CONTROL_OF, &TRIES],
+    fields: &[&WEBHOOK_FIELDS, &ADDRESS_HEADER, &CONTROL_OF, &TRIES],
     rules: &[],
 };
+
+static ADDRESS_HEADER: [Field; 1] = [field(
+    "address_header",
+    Kind::Text,
+    "header of the answer that carries the IP address where the instance is from then on; the ports stay",
+)
+.such_as("x-new-address")];
 
 static WEBHOOK_FIELDS: [Field; 6] = [
     field("url", Kind::Url, "whom to call").needed("\"http://10.0.2.10:8008/promote\""),

@@ -1,6 +1,6 @@
 //! Components, standbys, witnesses: what is watched and recovered.
 
-use super::actions::CONTROL_OF;
+use super::actions::{CONTROL_OF, NEW_ADDRESS};
 use super::{
     ACTION, Behind, Choice, Field, Kind, LOCATION, PROBE, RETRY, SERVICE, Shape, UNDO, Variant, field, variant, words,
 };
@@ -322,7 +322,7 @@ static FAILOVER_FIELDS: [Field; 3] = [
 static RESTORE: Shape = Shape {
     name: "restore_from_backup",
     doc: "runs your command, which restores a backup, then verifies the same instance",
-    fields: &[&RESTORE_FIELDS, &RUN_FIELDS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
+    fields: &[&RESTORE_FIELDS, &RUN_FIELDS, &NEW_ADDRESS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
     rules: &[],
 };
 
@@ -331,8 +331,8 @@ static RESTORE_FIELDS: [Field; 1] =
 
 static REPLACE: Shape = Shape {
     name: "replace_instance",
-    doc: "runs your command, which makes a new instance, then verifies it at the same address",
-    fields: &[&RUN_FIELDS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
+    doc: "runs your command, which makes a new instance, then verifies it: at the same address, unless `address` says more",
+    fields: &[&RUN_FIELDS, &NEW_ADDRESS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
     rules: &[],
 };
 
