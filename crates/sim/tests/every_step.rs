@@ -139,6 +139,7 @@ impl Story {
         match (&last.completion, health) {
             (Some(Completion::ByRung { .. } | Completion::ByItself), Health::Healthy) => {
                 assert!(self.is_served(state), "it is completed, and no client is served");
+                self.serves_where_it_is(world, state);
                 (End::Clean, last.status.word().to_owned())
             }
             // Nobody said that it worked, and it did: it is called failed, and clients are served.
@@ -155,6 +156,20 @@ impl Story {
             let mut of_bound = targets.filter(|(it, _)| it.instance == bound);
             of_bound.any(|(_, it)| *it == TargetState::Serving)
         })
+    }
+
+    /// Clients are led to where the instance really is.
+    fn serves_where_it_is(&self, world: &World, state: &State) {
+        let bound = state.components[self.component.index()].bound;
+        let name = &self.plan.instance(bound).name;
+        for route in &self.plan.component(self.component).routes {
+            let planned = self.plan.route(*route).targets.iter().find(|it| it.instance == bound);
+            let planned = planned.map(|it| it.address.ip());
+            let served = world.table.routes.iter().find(|it| it.name == self.plan.route(*route).name);
+            let served = served.and_then(|it| it.targets.iter().find(|it| it.instance == *name));
+            let is = world.homes.get(name).copied().or(planned);
+            assert_eq!(served.map(|it| it.address.ip()), is, "clients are led to where {name} is not");
+        }
     }
 
     /// Whether nothing of what was tried is left: nobody was displaced, nothing is cut.

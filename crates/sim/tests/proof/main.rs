@@ -34,9 +34,11 @@ fn plans() -> Vec<(String, Plan)> {
         (name, asked_nobody(compiled(&fs::read_to_string(it).expect("readable"))))
     };
     let mut plans: Vec<(String, Plan)> = paths.iter().map(read).collect();
-    for (name, text) in
-        [("sim/database", include_str!("../plans/database.yaml")), ("sim/files", include_str!("../plans/files.yaml"))]
-    {
+    for (name, text) in [
+        ("sim/database", include_str!("../plans/database.yaml")),
+        ("sim/files", include_str!("../plans/files.yaml")),
+        ("sim/restored", include_str!("../plans/restored.yaml")),
+    ] {
         plans.push((name.to_owned(), asked_nobody(compiled(text))));
     }
     plans
