@@ -9,6 +9,7 @@ mod mistakes;
 mod operators;
 mod plans;
 mod reload;
+mod restored;
 mod ruled;
 mod site;
 mod told;
