@@ -5,6 +5,7 @@ use std::time::Duration;
 use mainstay_api as api;
 use mainstay_engine::breaker::Hold;
 use mainstay_engine::command::{Command, Drained, Override};
+use mainstay_engine::machine::IncidentState;
 use mainstay_engine::record::{Completion, Ended, Fence, RecoveryId, TermValue};
 use mainstay_engine::route::rules::RouteRule;
 use mainstay_engine::rules::evaluate::Truth;
@@ -145,7 +146,8 @@ pub(crate) fn incidents(state: &State) -> Vec<api::Incident> {
         evidence: it.evidence.clone(),
         open: state.open_recoveries().filter(|open| open.incident == Some(it.id)).count(),
     };
-    state.incidents.values().map(incident).collect()
+    let lost = |it: &&Incident| matches!(it.status, IncidentState::Lost | IncidentState::Recovered);
+    state.incidents.values().filter(lost).map(incident).collect()
 }
 
 /// The traffic process and its routes.

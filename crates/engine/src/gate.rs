@@ -144,6 +144,7 @@ impl Gate {
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
             | Body::IncidentEnded { .. }
+            | Body::IncidentRecovered { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }

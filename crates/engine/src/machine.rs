@@ -9,6 +9,7 @@
 use crate::breaker::Breaker;
 
 mod evacuation;
+mod incident;
 mod notice;
 mod probe;
 mod recovery;
@@ -17,6 +18,7 @@ mod traffic;
 mod undo;
 
 pub use evacuation::{EvacuationInput, EvacuationLife, EvacuationState};
+pub use incident::{IncidentInput, IncidentLife, IncidentState};
 pub use notice::{Channel, NoticeInput, NoticeLife, NoticeState, TrayInput, TrayState};
 pub(crate) use probe::after;
 pub use probe::{ProbeHealth, Told};
@@ -107,6 +109,7 @@ pub fn all() -> Vec<Table> {
         Table::of::<Breaker>(),
         Table::of::<NoticeLife>(),
         Table::of::<Channel>(),
+        Table::of::<IncidentLife>(),
         Table::of::<EvacuationLife>(),
     ]
 }

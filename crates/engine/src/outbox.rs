@@ -11,6 +11,7 @@ use mainstay_plan::observation::{Health, Scenario};
 use crate::breaker::Position;
 use crate::command::Command;
 use crate::evacuate::{Stays, told_at};
+use crate::machine::IncidentState;
 use crate::record::{Body, Completion, IncidentId, RecoveryId, TermValue};
 use crate::scenario;
 use crate::state::State;
@@ -75,7 +76,14 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         }
         Body::HealthChanged { instance, to: Health::Healthy, .. } => whole_again(state, instance),
         Body::IncidentOpened { .. } => of(Topic::Incident(IncidentId(state.seq)), Stage::Stands),
-        Body::IncidentEnded { incident, .. } => of(Topic::Incident(*incident), Stage::Over),
+        Body::IncidentEnded { incident, .. } => {
+            let open = state.incidents.get(incident).is_some_and(|it| it.open > 0);
+            of(Topic::Incident(*incident), if open { Stage::Stands } else { Stage::Over })
+        }
+        Body::IncidentRecovered { incident, .. } => {
+            let back = state.incidents.get(incident).is_some_and(|it| it.status == IncidentState::Back);
+            of(Topic::Incident(*incident), if back { Stage::Over } else { Stage::Stands })
+        }
         Body::JournalLost { .. } => of(Topic::Journal, Stage::Stands),
         Body::AgentStarted { .. } if state.journal_lost.is_some() => {
             let text = "an agent was started, with a journal that can be written".to_owned();
@@ -279,6 +287,12 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
             Some((NoticeLevel::Error, format!("{what} is lost ({}): {}", scenario.word(), evidence.join("; "))))
         }
         Body::IncidentEnded { incident, why } => Some((NoticeLevel::Info, format!("{incident} is over: {why}"))),
+        Body::IncidentRecovered { incident, recovered, failed } => {
+            let level = if *failed > 0 { NoticeLevel::Error } else { NoticeLevel::Info };
+            let failed = if *failed > 0 { format!(", {failed} failed") } else { String::new() };
+            let text = format!("{incident}: the last of its recoveries has ended, {recovered} recovered{failed}");
+            Some((level, text))
+        }
         Body::RecoveryCompleted { recovery, .. }
             if is_in_incident(state, *recovery) || is_in_evacuation(state, *recovery) =>
         {

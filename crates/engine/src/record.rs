@@ -521,6 +521,15 @@ pub enum Body {
         /// Why.
         why: String,
     },
+    /// The last open recovery of what lived there has ended.
+    IncidentRecovered {
+        /// The incident.
+        incident: IncidentId,
+        /// How many were recovered.
+        recovered: usize,
+        /// How many recoveries failed.
+        failed: usize,
+    },
     /// A planned move begins; this opens a recovery, named after this record.
     SwitchStarted {
         /// The component.
@@ -864,6 +873,7 @@ impl Body {
             Body::Classified { .. } => "classified",
             Body::IncidentOpened { .. } => "incident_opened",
             Body::IncidentEnded { .. } => "incident_ended",
+            Body::IncidentRecovered { .. } => "incident_recovered",
             Body::Held { .. } => "held",
             Body::RecoveryInitiated { .. } => "recovery_initiated",
             Body::RungSkipped { .. } => "rung_skipped",
@@ -930,6 +940,7 @@ impl Body {
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
             | Body::IncidentEnded { .. }
+            | Body::IncidentRecovered { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }

@@ -11,8 +11,9 @@ use mainstay_plan::observation::{Health, Scenario};
 use mainstay_plan::{ComponentIx, DomainIx, InstanceIx, Time};
 
 use crate::command::Override;
+use crate::machine::IncidentState;
 use crate::record::{Body, IncidentId};
-use crate::state::{FiredRule, Recovery, State};
+use crate::state::{FiredRule, Incident, Recovery, State};
 use crate::waiting::WaitingOn;
 
 /// How many instances a piece of evidence names.
@@ -136,6 +137,9 @@ fn not_told(state: &State, ix: DomainIx) -> Option<String> {
 /// The next decision about a zone or region, or `None`.
 pub fn next(state: &State, ix: DomainIx, now: Time) -> Option<Body> {
     let domain = &state.domains[ix.index()];
+    if let Some(recovered) = recovered(state, ix) {
+        return Some(recovered);
+    }
     if let Some(id) = domain.incident {
         let own = state.incidents.get(&id).is_some_and(|it| it.domain == ix);
         // What a rule calls lost may live in parts: it is over when the rule says so, too.
@@ -146,6 +150,16 @@ pub fn next(state: &State, ix: DomainIx, now: Time) -> Option<Body> {
         return Some(opened_by(state, ix, accuser));
     }
     is_lost(state, ix, now).then(|| opened(state, ix))
+}
+
+/// That the last recovery of an incident has ended, unless it was said. Of what is back there may be several.
+fn recovered(state: &State, ix: DomainIx) -> Option<Body> {
+    let is_news = |it: &&Incident| {
+        let waits = matches!(it.status, IncidentState::Lost | IncidentState::Back);
+        it.domain == ix && waits && it.open == 0 && it.recovered + it.failed > 0
+    };
+    let Incident { id, recovered, failed, .. } = state.incidents.values().find(is_news)?;
+    Some(Body::IncidentRecovered { incident: *id, recovered: *recovered, failed: *failed })
 }
 
 /// All that should answer are down, on two hosts at least (a region: in two zones), at about the same time. What could not be

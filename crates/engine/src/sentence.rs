@@ -161,6 +161,7 @@ impl Teller {
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
             | Body::IncidentEnded { .. }
+            | Body::IncidentRecovered { .. }
             | Body::Held { .. }
             | Body::RecoveryInitiated { .. }
             | Body::RungSkipped { .. }
@@ -224,6 +225,12 @@ impl Teller {
                 format!("{place} is lost ({}): {}", scenario.word(), evidence.join("; "))
             }
             Body::IncidentEnded { incident, why } => format!("{incident} is over: {why}"),
+            Body::IncidentRecovered { incident, recovered, failed: 0 } => {
+                format!("{incident}: the last of its recoveries has ended, {recovered} recovered")
+            }
+            Body::IncidentRecovered { incident, recovered, failed } => {
+                format!("{incident}: the last of its recoveries has ended, {recovered} recovered, {failed} failed")
+            }
             Body::Held { recovery, waiting } => format!("{recovery} waits: {waiting}"),
             Body::RecoveryInitiated { recovery, overruled, approval } => {
                 let approved = approval.as_ref().map(|it| format!(", {it}")).unwrap_or_default();

@@ -211,6 +211,7 @@ impl Checkers {
             | Body::Classified { .. }
             | Body::IncidentOpened { .. }
             | Body::IncidentEnded { .. }
+            | Body::IncidentRecovered { .. }
             | Body::Held { .. }
             | Body::RungSkipped { .. }
             | Body::StepTimedOut { .. }

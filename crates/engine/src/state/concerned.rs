@@ -58,7 +58,7 @@ impl State {
             }
             Body::NeighbourAnswered { region, zone, .. } => domain(region, zone.as_deref()),
             Body::IncidentOpened { region, zone, .. } => domain(region, zone.as_deref()),
-            Body::IncidentEnded { incident, .. } => {
+            Body::IncidentEnded { incident, .. } | Body::IncidentRecovered { incident, .. } => {
                 state.incidents.get(incident).map_or(Concerned::Nobody, |it| Concerned::Domain(it.domain))
             }
             Body::HealthChanged { instance: name, .. }

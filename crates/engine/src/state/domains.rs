@@ -5,8 +5,9 @@ use mainstay_plan::component::Temperature;
 use mainstay_plan::observation::{Health, Scenario};
 use mainstay_plan::{ComponentIx, DomainIx, InstanceIx, Time};
 
-use super::State;
+use super::{Recovery, RecoveryStatus, State};
 use crate::evacuation;
+use crate::machine::{IncidentInput, IncidentLife, IncidentState, Machine};
 use crate::record::IncidentId;
 
 /// What lasts about a zone or a region.
@@ -64,6 +65,14 @@ pub struct Incident {
     pub first_failed: Time,
     /// Why it was called so.
     pub evidence: Vec<String>,
+    /// How it stands; one that is over is forgotten.
+    pub status: IncidentState,
+    /// How many recoveries of it are open.
+    pub open: usize,
+    /// How many of what lived there were recovered.
+    pub recovered: usize,
+    /// How many recoveries of it failed.
+    pub failed: usize,
 }
 
 /// What an instance adds to the counts of its domains.
@@ -186,6 +195,12 @@ impl State {
                 wrong.push(format!("{name} counts for the blast radius, or does not: {touched} {explained:?}"));
             }
         }
+        for incident in self.incidents.values() {
+            let open = self.open_recoveries().filter(|it| it.incident == Some(incident.id)).count();
+            if open != incident.open {
+                wrong.push(format!("{} has {open} open recoveries, not {}", incident.id, incident.open));
+            }
+        }
         wrong
     }
 
@@ -248,13 +263,24 @@ impl State {
         first_failed: Time,
         evidence: &[String],
     ) {
-        let opened = Incident { id, scenario, domain, opened: at, first_failed, evidence: evidence.to_vec() };
+        let opened = Incident {
+            id,
+            scenario,
+            domain,
+            opened: at,
+            first_failed,
+            evidence: evidence.to_vec(),
+            status: IncidentState::Lost,
+            open: 0,
+            recovered: 0,
+            failed: 0,
+        };
         let topology = self.topology.clone();
         for part in topology.domain(domain).parts.iter().chain([&domain]) {
             let before = self.domains[part.index()].incident.replace(id);
             // A region takes the incidents of its zones over.
             if let Some(before) = before {
-                self.incidents.remove(&before);
+                self.incident_moved(before, IncidentInput::TakenOver);
             }
         }
         self.incidents.insert(id, opened);
@@ -263,6 +289,7 @@ impl State {
             if let Some(recovery) = &mut self.components[component.index()].recovery {
                 recovery.incident = Some(id);
                 recovery.scenario = scenario;
+                self.joins(id);
             }
             self.count_touched(component);
             self.join_evacuations(component);
@@ -280,10 +307,47 @@ impl State {
     }
 
     pub(super) fn on_incident_ended(&mut self, id: IncidentId) {
-        self.incidents.remove(&id);
+        let open = self.incidents.get(&id).is_some_and(|it| it.open > 0);
+        self.incident_moved(id, if open { IncidentInput::EndedBefore } else { IncidentInput::Ended });
+    }
+
+    /// Moves an incident on. What is not lost any more is lost no more for its zone either, unless its region has taken it over.
+    pub(super) fn incident_moved(&mut self, id: IncidentId, input: IncidentInput) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let moved = IncidentLife::next(incident.status, input);
+        match moved {
+            Ok(next) => incident.status = next,
+            Err(illegal) => return self.note(Some(illegal)),
+        }
+        match incident.status {
+            IncidentState::Lost | IncidentState::Recovered => return,
+            IncidentState::Back => {}
+            IncidentState::Over => {
+                self.incidents.remove(&id);
+            }
+        }
         for domain in self.domains.iter_mut().filter(|it| it.incident == Some(id)) {
             domain.incident = None;
             domain.burst = None;
+        }
+    }
+
+    /// A recovery is part of an incident from here on.
+    pub(super) fn joins(&mut self, id: IncidentId) {
+        if let Some(incident) = self.incidents.get_mut(&id) {
+            incident.open += 1;
+            self.incident_moved(id, IncidentInput::Joined);
+        }
+    }
+
+    /// A recovery has ended, and with it perhaps the last of its incident.
+    pub(super) fn leaves_incident(&mut self, recovery: &Recovery) {
+        let Some(incident) = recovery.incident.and_then(|it| self.incidents.get_mut(&it)) else { return };
+        incident.open = incident.open.saturating_sub(1);
+        if recovery.status == RecoveryStatus::RecoveryFailed {
+            incident.failed += 1;
+        } else {
+            incident.recovered += 1;
         }
     }
 

@@ -17,7 +17,8 @@ use super::{
 use crate::command::{Command, Override};
 use crate::lease::{Leadership, Role};
 use crate::machine::{
-    EvacuationInput, Illegal, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess, TrafficWord, UndoInput,
+    EvacuationInput, Illegal, IncidentInput, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess,
+    TrafficWord, UndoInput,
 };
 use crate::outbox;
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, StepRef};
@@ -163,6 +164,9 @@ impl State {
                     self.components[ix.index()].asked = None;
                     self.components[ix.index()].recovery = Some(opened.at(RecoveryId(seq), at));
                     self.open.insert(RecoveryId(seq), ix);
+                    if let Some(incident) = incident {
+                        self.joins(incident);
+                    }
                     self.join_evacuations(ix);
                 }
             }
@@ -195,6 +199,9 @@ impl State {
                 }
             }
             Body::IncidentEnded { incident, .. } => self.on_incident_ended(*incident),
+            Body::IncidentRecovered { incident, .. } => {
+                self.incident_moved(*incident, IncidentInput::Recovered);
+            }
             Body::Held { recovery, waiting } => self.on_held(at, *recovery, waiting),
             Body::RecoveryInitiated { recovery, approval, .. } => {
                 if approval.is_some()
@@ -348,7 +355,7 @@ impl State {
         illegal.is_none()
     }
 
-    fn note(&mut self, misfit: Option<Illegal>) {
+    pub(super) fn note(&mut self, misfit: Option<Illegal>) {
         let Some(what) = misfit else { return };
         if self.misfits.len() == MISFITS {
             self.misfits.pop_front();
@@ -880,6 +887,7 @@ impl State {
         component.signalled = None;
         self.site.set_held(ix, false);
         component.observed = None;
+        self.leaves_incident(&recovery);
         self.note_evacuated(&recovery);
         for instance in &self.plan.component(ix).instances {
             self.instances[instance.index()].frozen_loss = None;
@@ -891,7 +899,7 @@ impl State {
     /// anew.
     pub(super) fn end_all_open(&mut self, now: Time) {
         for incident in self.incidents.keys().copied().collect::<Vec<_>>() {
-            self.on_incident_ended(incident);
+            self.incident_moved(incident, IncidentInput::PlanReplaced);
         }
         for ix in std::mem::take(&mut self.open).into_values() {
             if let Some(mut recovery) = self.components[ix.index()].recovery.take() {

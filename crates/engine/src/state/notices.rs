@@ -378,7 +378,7 @@ impl Notices {
         let level = line.as_ref().map_or(NoticeLevel::Info, |it| it.0);
         let notice = self.all.entry(id).or_insert_with(|| Notice::new(id, topic, level, at));
         notice.note(at, line);
-        notice.follow(at, recovery, fate);
+        notice.follow(recovery, fate);
         match stage {
             Stage::Stands => {}
             Stage::Over | Stage::Once => self.close(id, at),
@@ -403,7 +403,7 @@ impl Notices {
             for (channel, at) in told {
                 notice.told.entry(channel).or_insert(at);
             }
-            notice.follow(at, Some(recovery), Some((component.to_owned(), Fate::UnderWay)));
+            notice.follow(Some(recovery), Some((component.to_owned(), Fate::UnderWay)));
         }
         self.reckon(plan, whole);
     }
@@ -603,8 +603,8 @@ impl Notice {
         }
     }
 
-    /// Keeps which recoveries and components it tells of. When the last of several has come to an end, that is news.
-    fn follow(&mut self, at: Time, recovery: Option<RecoveryId>, fate: Option<(String, Fate)>) {
+    /// Keeps which recoveries and components it tells of.
+    fn follow(&mut self, recovery: Option<RecoveryId>, fate: Option<(String, Fate)>) {
         if let Some(recovery) = recovery.filter(|it| self.recoveries.back() != Some(it)) {
             if self.recoveries.len() == KEPT {
                 self.recoveries.pop_front();
@@ -615,13 +615,6 @@ impl Notice {
         let before = self.components.insert(component, fate);
         let waits = |it: Option<Fate>| usize::from(it == Some(Fate::UnderWay));
         self.under_way = self.under_way + waits(Some(fate)) - waits(before);
-        let ended = before == Some(Fate::UnderWay) && self.under_way == 0;
-        if ended && matches!(self.topic, Topic::Incident(_)) {
-            let failed = self.components.values().any(|it| *it == Fate::Failed);
-            let level = if failed { NoticeLevel::Error } else { NoticeLevel::Info };
-            let text = format!("{}: nothing is under way any more", self.topic);
-            self.news.add(at, level, &text);
-        }
     }
 
     /// How many components it tells of, where that are several.
