@@ -128,7 +128,7 @@ impl Checkers {
     /// A record is durable.
     pub fn recorded(&mut self, seq: u64, record: &Record) {
         self.site.recorded(seq, record);
-        self.routes.recorded(record);
+        self.routes.recorded(seq, record);
         self.evacuations.recorded(seq, record);
         match &record.body {
             Body::FailureDetected { component, instance, rule, .. } => {

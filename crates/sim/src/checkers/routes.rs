@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use mainstay_engine::command::Command;
 use mainstay_engine::record::ReportedTarget;
 use mainstay_engine::route::rules::RouteRule;
-use mainstay_engine::{Body, Record};
+use mainstay_engine::{Body, IncidentId, Record};
+use mainstay_plan::location::Location;
 use mainstay_plan::observation::Health;
 use mainstay_plan::route::Sharing;
 use mainstay_plan::routing::TargetState;
@@ -33,8 +34,11 @@ pub(super) struct Routes {
     bound: BTreeMap<String, String>,
     /// Components in recovery.
     open: BTreeSet<String>,
-    /// Whether a zone or region was ever lost: what is lost with it leaves at once.
-    lost: bool,
+    /// Instance → where it lives.
+    places: BTreeMap<String, Location>,
+    /// Zones and regions that are lost: what lives there leaves at once.
+    lost: BTreeMap<IncidentId, (String, Option<String>)>,
+    plan: Option<String>,
 }
 
 impl Routes {
@@ -47,13 +51,19 @@ impl Routes {
             wait: it.rules.wait,
         };
         let of = plan.instances.iter().map(|it| (it.name.clone(), plan.component(it.component).name.clone()));
-        Routes { rules: shared.map(|it| (it.name.clone(), rules(it))).collect(), of: of.collect(), ..Routes::default() }
+        Routes {
+            rules: shared.map(|it| (it.name.clone(), rules(it))).collect(),
+            of: of.collect(),
+            places: plan.instances.iter().map(|it| (it.name.clone(), it.location.clone())).collect(),
+            ..Routes::default()
+        }
     }
 
     pub(super) fn under(&mut self, plan: &Plan) {
         let next = Routes::new(plan);
         self.rules = next.rules;
         self.of = next.of;
+        self.places = next.places;
         self.open.clear();
         self.health.clear();
         // Targets that come and go with the plan are no change of a route.
@@ -61,11 +71,15 @@ impl Routes {
     }
 
     pub(super) fn forget_journal(&mut self) {
-        *self =
-            Routes { rules: std::mem::take(&mut self.rules), of: std::mem::take(&mut self.of), ..Routes::default() };
+        *self = Routes {
+            rules: std::mem::take(&mut self.rules),
+            of: std::mem::take(&mut self.of),
+            places: std::mem::take(&mut self.places),
+            ..Routes::default()
+        };
     }
 
-    pub(super) fn recorded(&mut self, record: &Record) {
+    pub(super) fn recorded(&mut self, seq: u64, record: &Record) {
         if let Body::TablePublished { targets, .. } = &record.body {
             self.published(record.at, targets);
         } else if let Body::HealthChanged { instance, to, .. } = &record.body {
@@ -78,8 +92,17 @@ impl Routes {
             self.open.insert(component.clone());
         } else if let Body::RecoveryCompleted { .. } | Body::RecoveryFailed { .. } = &record.body {
             // Whose it was is not said; to know too much open makes the check weaker, never wrong.
-        } else if let Body::IncidentOpened { .. } = &record.body {
-            self.lost = true;
+        } else if let Body::IncidentOpened { region, zone, .. } = &record.body {
+            self.lost.insert(IncidentId(seq), (region.clone(), zone.clone()));
+        } else if let Body::IncidentEnded { incident, .. } = &record.body {
+            // A region takes the incidents of its zones over, and they end with it.
+            if let Some((region, None)) = self.lost.remove(incident) {
+                self.lost.retain(|_, it| it.0 != region);
+            }
+        } else if let Body::PlanAdopted { hash, .. } = &record.body {
+            if self.plan.replace(hash.clone()).is_some_and(|before| before != *hash) {
+                self.lost.clear();
+            }
         } else if let Body::TrafficAhead { .. } = &record.body {
             self.serving.clear();
         } else if let Body::Commanded { command: Command::RouteOverride { route, rule, .. }, .. } = &record.body {
@@ -113,6 +136,13 @@ impl Routes {
         if left.is_empty() {
             return;
         }
+        let lost = |it: &&String| {
+            let place = self.places.get(*it);
+            let is_in = |(region, zone): &(String, Option<String>)| {
+                place.is_some_and(|it| it.region == *region && (zone.is_none() || it.zone == *zone))
+            };
+            self.lost.values().any(is_in)
+        };
         let overruled = |rule| self.overridden.contains(&(route.to_owned(), rule));
         let enough = is.len() >= rules.at_least.min(was.len()) || overruled(RouteRule::AtLeast);
         assert!(enough, "S4: {route} has {is:?} on after {left:?} left, and must have {}", rules.at_least);
@@ -120,7 +150,8 @@ impl Routes {
             let component = &self.of[**it];
             self.open.contains(component) && self.bound.get(component).is_some_and(|bound| bound != **it)
         };
-        if self.lost || left.iter().any(|it| moved(&it)) {
+        // What is lost with its zone leaves at once; whatever else leaves with it waits as ever.
+        if left.iter().all(&lost) || left.iter().any(|it| moved(&it)) {
             return;
         }
         let since = self.changed.get(route).map(|it| at.since(*it));
