@@ -17,9 +17,9 @@ use mainstay_plan::strategy::{OnExpiry, Play, Step, StepKind};
 use crate::breaker;
 use crate::decide::{completed_by_itself, hold, observation, phases};
 use crate::guard::{blast_radius, storm_brake};
-use crate::record::{Body, Completion, StepRef};
+use crate::record::{Body, Completion, Ended, StepRef};
 use crate::scenario;
-use crate::state::{Recovery, State, StepAt};
+use crate::state::{Recovery, State, StepAt, StepLog};
 use crate::switch;
 use crate::waiting::WaitingOn;
 use choose::fence_of;
@@ -179,6 +179,12 @@ fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         Health::Healthy if !recovery.irreversible && state.is_whole(bound) => {
             return Some(completed_by_itself(recovery, now));
         }
+        Health::Healthy
+            if state.is_whole(bound)
+                && let Some(worked) = worked_in_place(state, recovery, now) =>
+        {
+            return Some(worked);
+        }
         Health::Healthy | Health::Down => {}
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, bound)),
     }
@@ -210,6 +216,25 @@ fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
             })
         }
     }
+}
+
+/// A rung that works where the component is has failed because nobody knew whether its last try was done; and now it is
+/// healthy: it was. Going on to the next rung would move what serves.
+fn worked_in_place(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
+    let bound = state.components[recovery.component.index()].bound;
+    let ladder = &state.plan.component(recovery.component).ladder;
+    let stays = |log: &&StepLog| {
+        let play = ladder.get(log.step.rung).and_then(|it| it.plays.get(&bound));
+        play.is_some_and(|it| it.to == bound)
+    };
+    let all_in_place = recovery.steps.iter().all(|it| stays(&it));
+    let last = recovery.steps.last().filter(|it| matches!(it.ended, Some((_, Ended::Unknown(_)))))?;
+    let (strategy, instance) = (ladder[last.step.rung].strategy, state.plan.instance(bound).name.clone());
+    all_in_place.then(|| Body::RecoveryCompleted {
+        recovery: recovery.id,
+        how: Completion::ByRung { strategy, instance },
+        phases_ns: phases(recovery, now),
+    })
 }
 
 fn completed(state: &State, recovery: &Recovery, play: &Play, now: Time) -> Option<Body> {
