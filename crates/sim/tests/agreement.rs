@@ -13,8 +13,8 @@ use mainstay_engine::{Body, status};
 use mainstay_plan::location::FailureDomain;
 use mainstay_plan::policy::Mode;
 use mainstay_plan::proof::{Cell, Condition, Recovery};
-use mainstay_plan::strategy::Phase;
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, Proof, Surroundings};
+use mainstay_sim::reliability::measured::part;
 use mainstay_sim::reliability::model::{Model, Part};
 use mainstay_sim::reliability::rates_file::{self, PhaseTime};
 use mainstay_sim::reliability::{Chance, Distribution, Options, Rates, trials};
@@ -89,16 +89,6 @@ fn run(plan: &Plan, cell: Cell<'_>, recovery: &Recovery, pace: Pace, chance: &mu
     let by_journal: f64 = parts.iter().map(|it| it.1).sum();
     parts.iter_mut().filter(|it| it.0 == Part::Detect).for_each(|it| it.1 -= by_journal - total);
     Run { parts, total }
-}
-
-const fn part(phase: Phase) -> Part {
-    match phase {
-        Phase::Detect => Part::Detect,
-        Phase::Decide => Part::Decide,
-        Phase::Fence => Part::Fence,
-        Phase::Act => Part::Act,
-        Phase::Converge => Part::Converge,
-    }
 }
 
 /// What the model takes for such failures, with everything working.

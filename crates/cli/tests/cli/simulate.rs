@@ -2,9 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mainstay_plan::compile;
+use mainstay_sim::world::Fault;
+use mainstay_sim::{Server, World};
+use mainstay_store::Entry;
 
 use super::golden::golden;
-use super::within;
+use super::journal::journal;
+use super::{on, within};
+
+const PLAN: &str = include_str!("../../../../examples/single-database.yaml");
 
 fn example(name: &str) -> String {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
@@ -37,6 +46,44 @@ fn two_examples_are_played() {
         golden(&format!("simulate-{name}.txt"), &said.out);
         assert_eq!(said.out, within(dir.path(), &args).out, "the same seed gives the same bytes");
     }
+}
+
+/// Three restarts stand in the journal, each quicker than its bound by far.
+#[test]
+fn a_journal_measures_recoveries() {
+    let plan = compile("plan.yaml", PLAN, Path::new("/")).plan.expect("the plan is sound");
+    let mut world = World::new(plan);
+    world.run_for(Duration::from_secs(3));
+    for _ in 0..3 {
+        world.fault(Duration::ZERO, Fault::Server("orders-db".to_owned(), Server::Dead));
+        world.run_for(Duration::from_secs(3600));
+    }
+    let entry = |it: mainstay_engine::codec::Encoded| Entry {
+        wall_ns: it.at_ns.cast_signed(),
+        mono_ns: 0,
+        kind: it.kind,
+        version: it.version,
+        payload: it.payload,
+    };
+    let dir = journal(world.stored().into_iter().map(|(_, it)| entry(it)).collect());
+    fs::write(dir.path().join("shop.yaml"), PLAN).expect("writes");
+    let file = dir.path().join("shop.yaml").display().to_string();
+    let half = |more: &[&str]| {
+        let said = on(dir.path(), &[&["simulate", "--trials", "500", "--json", &file][..], more].concat());
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        let json = said.json();
+        let assumptions = json["report"]["assumptions"].as_array().expect("a list").clone();
+        let measured =
+            assumptions.iter().filter(|it| it["what"].as_str().is_some_and(|it| it.contains("was measured")));
+        let measured: Vec<String> = measured.map(|it| format!("{}: {}", it["what"], it["value"])).collect();
+        (json["report"]["components"][0]["rto"][0]["seconds"]["p50"]["value"].as_f64().expect("a time"), measured)
+    };
+    let ((assumed, none), (quick, three)) = (half(&[]), half(&["--measured"]));
+    assert_eq!(none, Vec::<String>::new());
+    assert_eq!(three, ["\"orders-db: restart_service was measured\": \"3 times\""]);
+    assert!(quick < assumed / 2.0, "{quick} {assumed}");
+    let empty = tempfile::tempdir().expect("a directory");
+    assert_eq!(on(empty.path(), &["simulate", "--measured", &file]).code, Some(3));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! - [`markov`], [`redundancy`]: what can be solved exactly;
 //! - [`trial`], [`estimate`]: the same by trials, with intervals;
 //! - [`rates_file`], [`rates`]: what a user says, and named defaults for the rest;
+//! - [`measured`]: times of recoveries that a journal holds;
 //! - [`model`], [`history`], [`trials`], [`report`]: a plan and its proof, played for many years; [`expected`] works out
 //!   what that should come to;
 //! - [`compare`]: the same workload under other strategies.
@@ -17,6 +18,7 @@ pub mod estimate;
 pub mod expected;
 pub mod history;
 pub mod markov;
+pub mod measured;
 pub mod model;
 pub mod normal;
 pub mod rates;
@@ -32,6 +34,7 @@ pub use chance::Chance;
 pub use compare::Comparison;
 pub use distribution::Distribution;
 pub use estimate::Estimate;
+pub use measured::Measured;
 pub use model::Model;
 pub use rates::Rates;
 pub use redundancy::Redundancy;

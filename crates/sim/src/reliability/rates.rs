@@ -23,7 +23,7 @@ pub struct Assumption {
     pub what: String,
     /// The value, for people.
     pub value: String,
-    /// Whether the file of rates says so; otherwise it is our default.
+    /// Whether the file of rates or a journal says so; otherwise it is our default.
     pub given: bool,
 }
 
@@ -133,6 +133,11 @@ impl Rates {
     /// Every number, and whether it was given.
     pub fn assumptions(&self) -> &[Assumption] {
         &self.assumptions
+    }
+
+    /// Something that a journal measured.
+    pub(super) fn measured(&mut self, what: String, value: String) {
+        self.assumptions.push(Assumption { what, value, given: true });
     }
 
     /// The file that they came from.

@@ -185,7 +185,7 @@ pub(super) fn rests_on(assumptions: &[Assumption], left_out: &[String], out: &mu
             wrap(out, &first, &" ".repeat(first.chars().count()), &it.value);
         }
     };
-    list("given by the file of rates:", &given, out);
+    list("given:", &given, out);
     list("assumed by default, and no measurement of anything; `--rates FILE` says better:", &assumed, out);
     if !left_out.is_empty() {
         out.push_str("not in the model:\n");

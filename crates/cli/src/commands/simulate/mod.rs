@@ -24,13 +24,15 @@ use crate::plan_file::{PlanFile, unreadable};
 Examples:
   mainstay simulate mainstay.yaml
   mainstay simulate mainstay.yaml --rates rates.yaml --trials 100000
+  mainstay simulate mainstay.yaml --measured --state /var/lib/mainstay
   mainstay simulate mainstay.yaml --compare backup-restore,pilot-light,warm-standby,active-active
   mainstay simulate mainstay.yaml --json | jq '.report.site.spends'
 
 Exit codes:
   0  it was played, whatever came of it
   1  findings of severity error: there is no plan
-  2  a file can't be read, or the rates are wrong")]
+  2  a file can't be read, or the rates are wrong
+  3  `--measured`, and there is no journal")]
 pub(crate) struct Simulate {
     /// The plan; `-` reads standard input
     file: PathBuf,
@@ -52,6 +54,9 @@ pub(crate) struct Simulate {
     /// A file that says how often things fail and how long people take
     #[arg(long, value_name = "FILE")]
     rates: Option<PathBuf>,
+    /// Take the times of recoveries from the journal in the state directory
+    #[arg(long, conflicts_with = "compare")]
+    measured: bool,
     /// Play the same workload under these strategies instead: backup-restore, pilot-light, warm-standby, active-active
     #[arg(long, value_name = "STRATEGY,…", value_delimiter = ',')]
     compare: Vec<String>,
@@ -69,16 +74,17 @@ impl Simulate {
             say(&checked.refusal(cx.look.colour))?;
             return Ok(Answer::No);
         };
-        self.play(&file.name, plan, rates)?;
+        self.play(cx, &file.name, plan, rates)?;
         Ok(Answer::Yes)
     }
 
     /// How it is asked decides what is played.
-    fn play(&self, name: &str, plan: &Plan, rates: Rates) -> Result<(), Failure> {
+    fn play(&self, cx: &Cx, name: &str, plan: &Plan, rates: Rates) -> Result<(), Failure> {
         if !self.compare.is_empty() {
             return compare::play(name, plan, &rates, &self.compare, &self.options(), self.json);
         }
-        trials::play(name, plan, rates, &self.options(), self.json)
+        let measured = if self.measured { Some(trials::measured(cx)?) } else { None };
+        trials::play(name, plan, rates, measured.as_ref(), &self.options(), self.json)
     }
 
     fn options(&self) -> Options {

@@ -1,9 +1,12 @@
 //! Many years of the plan as it is.
 
+use mainstay_engine::codec::decode;
 use mainstay_plan::{Plan, Proof};
-use mainstay_sim::reliability::{Model, Options, Rates, Report, trials};
+use mainstay_sim::reliability::{Measured, Model, Options, Rates, Report, trials};
 use serde::Serialize;
 
+use crate::commands::Cx;
+use crate::commands::journal::{broken, encoded, open};
 use crate::exit::Failure;
 use crate::look::{say, say_json};
 
@@ -14,9 +17,33 @@ struct Answered<'a> {
     report: &'a Report,
 }
 
-pub(super) fn play(name: &str, plan: &Plan, rates: Rates, options: &Options, json: bool) -> Result<(), Failure> {
+/// How long the recoveries of the journal took.
+pub(super) fn measured(cx: &Cx) -> Result<Measured, Failure> {
+    let reader = open(cx)?;
+    let mut records = Vec::new();
+    for record in reader.records(1) {
+        let record = record.map_err(|error| broken(&error))?;
+        // A kind of a newer or another program measures nothing.
+        if let Ok(it) = decode(&encoded(&record)) {
+            records.push((record.seq, it));
+        }
+    }
+    Ok(Measured::of(records))
+}
+
+pub(super) fn play(
+    name: &str,
+    plan: &Plan,
+    rates: Rates,
+    measured: Option<&Measured>,
+    options: &Options,
+    json: bool,
+) -> Result<(), Failure> {
     let proof = Proof::of(plan);
-    let model = Model::of(&proof, rates).map_err(|why| Failure::usage(why).help(super::HELP))?;
+    let mut model = Model::of(&proof, rates).map_err(|why| Failure::usage(why).help(super::HELP))?;
+    if let Some(measured) = measured {
+        model.take(measured);
+    }
     let report = Report::of(&model, options, &trials::play(&model, options));
     if json {
         return say_json(&Answered { file: name, plan: &plan.hash, report: &report });
