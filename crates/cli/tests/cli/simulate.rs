@@ -104,6 +104,18 @@ fn strategies_are_compared() {
 }
 
 #[test]
+fn of_a_large_plan_the_costliest_are_shown() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = example("five-hundred/plan.yaml");
+    let said = within(dir.path(), &["simulate", &plan, "--trials", "5"]);
+    assert_eq!(said.out.matches(" failures a year\n").count(), 10, "{}", said.out);
+    assert!(said.out.contains(" more spend less: `--component NAME` shows one, `--all` all\n"), "{}", said.out);
+    let one = within(dir.path(), &["simulate", &plan, "--trials", "5", "--component", "cart-lb-01"]);
+    assert!(one.out.contains("\ncart-lb-01: ") && one.out.matches(" failures a year\n").count() == 1, "{}", one.out);
+    within(dir.path(), &["simulate", &plan, "--component", "cart"]).fails(2, "error: there is no component `cart`\n");
+}
+
+#[test]
 fn the_data_say_what_the_text_says() {
     let dir = tempfile::tempdir().expect("a directory");
     let plan = example("single-database.yaml");

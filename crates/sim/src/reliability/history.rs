@@ -176,6 +176,8 @@ struct World<'a> {
     epochs: Vec<u32>,
     last_end: Vec<f64>,
     served: Vec<bool>,
+    /// Those that are not, in their order: few of many, as a rule.
+    not_served: Vec<usize>,
     is_changed: bool,
     told: Told,
 }
@@ -209,6 +211,7 @@ impl<'a> World<'a> {
             epochs: vec![0; members],
             last_end: vec![f64::NEG_INFINITY; members],
             served: vec![true; members],
+            not_served: Vec::new(),
             is_changed: false,
             told: Told {
                 down: vec![0.0; members],
@@ -239,6 +242,7 @@ impl<'a> World<'a> {
     fn pass_to(&mut self, at: f64) {
         if self.is_changed {
             self.is_changed = false;
+            self.not_served.clear();
             for (member, it) in self.model.members.iter().enumerate() {
                 self.served[member] = self.open[member].is_none();
                 // Those before it are done; the traffic process alone comes behind, and needs nobody.
@@ -247,21 +251,22 @@ impl<'a> World<'a> {
                     .iter()
                     .all(|need| if *need < member { self.served[*need] } else { self.open[*need].is_none() });
                 self.served[member] &= needs;
+                if !self.served[member] {
+                    self.not_served.push(member);
+                }
             }
         }
         let passed = at - self.now;
         self.now = at;
-        if passed <= 0.0 || self.open.iter().all(Option::is_none) {
+        if passed <= 0.0 || self.not_served.is_empty() {
             return;
         }
         let mut spending = 0_u32;
-        for member in 0..self.open.len() {
-            if !self.served[member] {
-                self.told.down[member] += passed;
-            }
-            if self.open[member].is_some() {
-                self.told.own[member] += passed;
-                spending += u32::from(self.model.members[member].clients_need);
+        for member in &self.not_served {
+            self.told.down[*member] += passed;
+            if self.open[*member].is_some() {
+                self.told.own[*member] += passed;
+                spending += u32::from(self.model.members[*member].clients_need);
             }
         }
         if spending == 0 {
@@ -269,11 +274,11 @@ impl<'a> World<'a> {
         }
         self.told.site += passed;
         let each = passed / f64::from(spending);
-        for member in 0..self.open.len() {
-            if let Some(open) = &self.open[member]
-                && self.model.members[member].clients_need
+        for member in &self.not_served {
+            if let Some(open) = &self.open[*member]
+                && self.model.members[*member].clients_need
             {
-                self.told.spent[member] += each;
+                self.told.spent[*member] += each;
                 self.told.spent_on[open.kind as usize] += each;
             }
         }

@@ -39,6 +39,7 @@ pub use model::Model;
 pub use rates::Rates;
 pub use redundancy::Redundancy;
 pub use report::Report;
+pub use report_text::Shown;
 pub use spans::span;
 pub use trials::Options;
 

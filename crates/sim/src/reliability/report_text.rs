@@ -12,16 +12,40 @@ const WIDTH: usize = 100;
 /// Shares below this are left out where the largest are listed.
 const SMALL: f64 = 0.005;
 
+/// So many components are shown, if nothing else is asked for.
+const MOST: usize = 10;
+
+/// Which components are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// All of a small plan; of a large one, those that spend the most.
+    Usual,
+    /// All of them.
+    All,
+    /// Those of these names.
+    Named(Vec<String>),
+}
+
 impl Report {
-    /// As plain text.
-    pub fn text(&self, name: &str) -> String {
+    /// As plain text. Of a large plan only those components are shown that spend the most, unless some are `named`, or all.
+    pub fn text(&self, name: &str, shown: &Shown) -> String {
         let mut out = heading(name, self.trials, self.years, self.seed);
         wrap(&mut out, "", "", self.model);
         out.push('\n');
         self.site(&mut out);
-        for it in &self.components {
+        let most: Vec<&str> = self.site.spends.iter().take(MOST).map(|it| it.name.as_str()).collect();
+        let is_shown = |name: &str| match shown {
+            Shown::All => true,
+            Shown::Named(names) => names.iter().any(|it| it == name),
+            Shown::Usual => self.components.len() <= MOST || most.contains(&name),
+        };
+        let (mine, others): (Vec<_>, Vec<_>) = self.components.iter().partition(|it| is_shown(&it.name));
+        for it in mine {
             out.push('\n');
             self.component(it, &mut out);
+        }
+        if !others.is_empty() && *shown == Shown::Usual {
+            let _ = writeln!(out, "\n{} more spend less: `--component NAME` shows one, `--all` all", others.len());
         }
         out.push('\n');
         rests_on(&self.assumptions, &self.left_out, &mut out);
@@ -33,8 +57,13 @@ impl Report {
             downtime(out, "everything", it, self);
         }
         let list = |all: &[Spends]| {
-            let large = all.iter().filter(|it| it.share >= SMALL);
-            large.map(|it| format!("{} {}", it.name, share(it.share))).collect::<Vec<_>>().join(", ")
+            let large = all.iter().filter(|it| it.share >= SMALL).take(MOST);
+            let mut said: Vec<String> = large.map(|it| format!("{} {}", it.name, share(it.share))).collect();
+            if said.len() < all.len() {
+                let rest = all.iter().skip(said.len()).map(|it| it.share).sum();
+                said.push(format!("{} others {}", all.len() - said.len(), share(rest)));
+            }
+            said.join(", ")
         };
         if !self.site.spends.is_empty() {
             labelled(out, "spent by", &list(&self.site.spends));

@@ -6,7 +6,7 @@ mod trials;
 use std::path::PathBuf;
 
 use mainstay_plan::Plan;
-use mainstay_sim::reliability::{Options, Rates, rates_file};
+use mainstay_sim::reliability::{Options, Rates, Shown, rates_file};
 
 use super::Cx;
 use crate::exit::{Answer, Failure};
@@ -60,6 +60,12 @@ pub(crate) struct Simulate {
     /// Play the same workload under these strategies instead: backup-restore, pilot-light, warm-standby, active-active
     #[arg(long, value_name = "STRATEGY,…", value_delimiter = ',')]
     compare: Vec<String>,
+    /// Show this component alone; can be given more than once
+    #[arg(long = "component", value_name = "NAME", conflicts_with_all = ["json", "compare", "all"])]
+    components: Vec<String>,
+    /// Show every component, however many there are
+    #[arg(long, conflicts_with_all = ["json", "compare"])]
+    all: bool,
     /// Answer as JSON
     #[arg(long)]
     json: bool,
@@ -84,7 +90,19 @@ impl Simulate {
             return compare::play(name, plan, &rates, &self.compare, &self.options(), self.json);
         }
         let measured = if self.measured { Some(trials::measured(cx)?) } else { None };
-        trials::play(name, plan, rates, measured.as_ref(), &self.options(), self.json)
+        let asked = trials::Asked { options: self.options(), measured: measured.as_ref(), shown: self.shown(plan)? };
+        trials::play(name, plan, rates, &asked, self.json)
+    }
+
+    fn shown(&self, plan: &Plan) -> Result<Shown, Failure> {
+        if let Some(name) = self.components.iter().find(|it| plan.component_named(it).is_none()) {
+            return Err(Failure::usage(format!("there is no component `{name}`")));
+        }
+        Ok(match (self.all, self.components.is_empty()) {
+            (true, _) => Shown::All,
+            (false, true) => Shown::Usual,
+            (false, false) => Shown::Named(self.components.clone()),
+        })
     }
 
     fn options(&self) -> Options {

@@ -2,7 +2,7 @@
 
 use mainstay_engine::codec::decode;
 use mainstay_plan::{Plan, Proof};
-use mainstay_sim::reliability::{Measured, Model, Options, Rates, Report, trials};
+use mainstay_sim::reliability::{Measured, Model, Options, Rates, Report, Shown, trials};
 use serde::Serialize;
 
 use crate::commands::Cx;
@@ -31,22 +31,22 @@ pub(super) fn measured(cx: &Cx) -> Result<Measured, Failure> {
     Ok(Measured::of(records))
 }
 
-pub(super) fn play(
-    name: &str,
-    plan: &Plan,
-    rates: Rates,
-    measured: Option<&Measured>,
-    options: &Options,
-    json: bool,
-) -> Result<(), Failure> {
+/// What is asked for beside the plan and its rates.
+pub(super) struct Asked<'a> {
+    pub(super) options: Options,
+    pub(super) measured: Option<&'a Measured>,
+    pub(super) shown: Shown,
+}
+
+pub(super) fn play(name: &str, plan: &Plan, rates: Rates, asked: &Asked<'_>, json: bool) -> Result<(), Failure> {
     let proof = Proof::of(plan);
     let mut model = Model::of(&proof, rates).map_err(|why| Failure::usage(why).help(super::HELP))?;
-    if let Some(measured) = measured {
+    if let Some(measured) = asked.measured {
         model.take(measured);
     }
-    let report = Report::of(&model, options, &trials::play(&model, options));
+    let report = Report::of(&model, &asked.options, &trials::play(&model, &asked.options));
     if json {
         return say_json(&Answered { file: name, plan: &plan.hash, report: &report });
     }
-    say(&report.text(&plan.site.name))
+    say(&report.text(&plan.site.name, &asked.shown))
 }
