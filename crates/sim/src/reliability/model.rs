@@ -540,3 +540,42 @@ pub fn proved_loss(recovery: &Recovery) -> Option<f64> {
         DataLoss::NoState | DataLoss::Unknown => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_takes_longer_than_its_bound() {
+        let mut chance = Chance::new(4, 0);
+        let longer = Distribution::Exponential { mean: 7.0 };
+        for law in [PhaseTime::Bound, PhaseTime::Uniform, PhaseTime::Of(longer)] {
+            let timed = Timed { bound: 5.0, law };
+            let draws: Vec<f64> = (0..1000).map(|_| timed.draw(&mut chance)).collect();
+            assert!(draws.iter().all(|it| (0.0..=5.0).contains(it)), "{timed:?}");
+        }
+        assert!(Timed { bound: 0.0, law: PhaseTime::Bound }.draw(&mut chance).abs() < 1e-12);
+    }
+
+    /// A backup a day that takes an hour: between one hour old, just after it was complete, and twenty-five.
+    #[test]
+    fn a_backup_is_as_old_as_its_schedule_lets_it_be() {
+        let hours = |it: u64| std::time::Duration::from_hours(it);
+        let here = Location { region: "berlin".to_owned(), zone: None, host: None };
+        let mut backup = Backup {
+            name: "nightly".to_owned(),
+            every: hours(24),
+            takes: hours(1),
+            copy_lag: hours(0),
+            archive_lag: None,
+            keep: hours(240),
+            location: here,
+            copies: Vec::new(),
+            restore_test: None,
+        };
+        assert_eq!(age(&backup), Distribution::Uniform { from: 3600.0, to: 25.0 * 3600.0 });
+        assert!((age(&backup).quantile(1.0 - 1e-12) - backup.loss().as_secs_f64()).abs() < 1e-3, "as the proof has it");
+        backup.archive_lag = Some(std::time::Duration::from_mins(5));
+        assert_eq!(age(&backup), Distribution::Uniform { from: 0.0, to: 300.0 });
+    }
+}
