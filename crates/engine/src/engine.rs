@@ -656,7 +656,8 @@ impl Core {
         }
         if matches!(body, Body::IncidentOpened { .. } | Body::IncidentEnded { .. }) {
             self.dirty_domains.extend(&self.state.topology.domain(ix).parts);
-            self.agenda.extend(self.state.open_in(ix));
+            // Whoever lives elsewhere may have a rung that leads there.
+            self.agenda.extend(self.state.open_recoveries().map(|it| it.component));
         }
     }
 
