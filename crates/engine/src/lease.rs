@@ -211,6 +211,11 @@ impl Tenure {
         self.known.role = if coordinated { Role::Candidate } else { Role::Sole };
     }
 
+    /// How much may be done, facts included that are not recorded yet: who has just started holds no lease.
+    pub(crate) fn may(&self, plan: &Plan) -> May {
+        self.known.may(plan)
+    }
+
     /// The store granted the lease when it was asked at `asked`.
     pub(crate) fn granted(&mut self, plan: &Plan, now: Time, epoch: u64, asked: Time) -> Option<Body> {
         let coordination = plan.coordination.as_ref()?;
