@@ -10,7 +10,7 @@ use mainstay_plan::component::Criticality;
 use mainstay_plan::{ComponentIx, Plan};
 
 /// Components that have to be looked at.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Agenda {
     rank: Vec<Criticality>,
     restore: BTreeSet<(Criticality, ComponentIx)>,

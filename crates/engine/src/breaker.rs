@@ -14,6 +14,7 @@ use mainstay_plan::{ControlIx, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{Illegal, Machine};
+use crate::planted::{Fault, planted};
 use crate::record::{Body, RecoveryId};
 use crate::state::{Control, Recovery, State};
 use crate::waiting::WaitingOn;
@@ -185,7 +186,7 @@ const A_MOMENT: Duration = Duration::from_secs(1);
 pub fn next(state: &State, ix: ControlIx, now: Time) -> Option<Body> {
     let control = &state.controls[ix.index()];
     let (signal, why) = signal(state, ix, control)?;
-    let to = Breaker::next(control.position, signal).ok().filter(|it| *it != control.position)?;
+    let to = Breaker::step(control.position, signal).ok().filter(|it| *it != control.position)?;
     let planned = state.plan.control(ix);
     // Whoever fails again and again is asked less and less.
     let rest = planned.retry_after.saturating_mul(1 << control.reopened.min(4));
@@ -226,7 +227,7 @@ fn signal(state: &State, ix: ControlIx, control: &Control) -> Option<(Signal, St
             if control.worked.is_some_and(|it| it >= control.since) {
                 return Some((Signal::Worked, "an action worked".to_owned()));
             }
-            if control.canary == Health::Healthy {
+            if control.canary == Health::Healthy && !planted(Fault::BreakerNeverCloses) {
                 return Some((Signal::CanaryWell, "its canary answers".to_owned()));
             }
             let tried = control.position == Position::HalfOpen && !control.failed.is_empty();
@@ -301,7 +302,7 @@ impl Blocked {
             service: planned.service.clone(),
             region: planned.region.clone(),
             from: control.position,
-            to: Breaker::next(control.position, Signal::Due).ok()?,
+            to: Breaker::step(control.position, Signal::Due).ok()?,
             why: why.to_owned(),
             until: None,
             by: Some(recovery),

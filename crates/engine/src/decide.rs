@@ -9,6 +9,7 @@ use crate::address;
 use crate::fence;
 use crate::guard;
 use crate::lease::Role;
+use crate::planted::{Fault, planted};
 use crate::record::{Body, Completion, PhaseName};
 use crate::recover::{self, Choice};
 use crate::scenario;
@@ -90,6 +91,7 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
     });
     // A moment that is over for good must not be waited for again, so the budget ends just after its last moment.
     let due = recovery.due().filter(|_| !recovery.over_budget).map(|it| it + Duration::from_nanos(1));
+    let held = held.filter(|_| !planted(Fault::TimerForgotten));
     [held, due, recover::deadline(state, recovery)].into_iter().flatten().filter(|it| *it > now).min()
 }
 
@@ -99,7 +101,7 @@ fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
     let back = planned.instances.iter().copied().find(|it| {
         let instance = &state.instances[it.index()];
         let may = planned.rejoin == Rejoin::WhenHealthy || instance.in_order;
-        may && instance.displaced && state.is_whole(*it)
+        may && instance.displaced && (state.is_whole(*it) || planted(Fault::RejoinsUnwell))
     })?;
     Some(Body::Rejoined { instance: state.plan.instance(back).name.clone() })
 }
@@ -143,7 +145,7 @@ fn detect(state: &State, component: ComponentIx) -> Option<Body> {
 
 fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     let component = &state.components[recovery.component.index()];
-    if let Some(why) = &recovery.aborted {
+    if let Some(why) = recovery.aborted.as_ref().filter(|_| !planted(Fault::AbortIgnored)) {
         return Some(Body::RecoveryFailed { recovery: recovery.id, why: why.clone() });
     }
     match state.instances[component.bound.index()].health {

@@ -14,7 +14,7 @@ use mainstay_plan::ProbeIx;
 use mainstay_plan::routing::RoutingTable;
 
 /// An engine, and the numbering of its records.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Driver {
     engine: Engine,
     effects: Vec<Effect>,

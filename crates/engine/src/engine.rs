@@ -15,6 +15,7 @@ use crate::gate::Gate;
 use crate::input::Input;
 use crate::lease::{May, Tenure};
 use crate::observe::Soft;
+use crate::planted::{Fault, planted};
 use crate::record::{Body, Ended, Record, ReportedTarget};
 use crate::route::rules as route_rules;
 use crate::rules::{Present, Rules};
@@ -42,7 +43,7 @@ const DECISIONS_A_TICK: usize = 256;
 /// Time comes from the caller and never goes back. `Record` effects are numbered from the last record's number on, in the
 /// order in which they come out; once a record is durable the caller folds `Recorded`, and only then the effects that it
 /// justifies come out of the next tick. Probes never wait for anything.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     core: Core,
     soft: Soft,
@@ -73,7 +74,7 @@ pub enum WakeReason {
     Lease,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Pending {
     Fact(Body),
     NewPlan(Arc<Plan>, String),
@@ -196,7 +197,8 @@ impl Engine {
         }
         let mut ours = route::published(state);
         ours.sort_by(|a, b| (&a.route, &a.instance).cmp(&(&b.route, &b.instance)));
-        if epoch > state.routing.epoch || (epoch > 0 && epoch == state.routing.epoch && !same(&targets, &ours)) {
+        let ahead = epoch > state.routing.epoch && !planted(Fault::TrafficAheadIgnored);
+        if ahead || (epoch > 0 && epoch == state.routing.epoch && !same(&targets, &ours)) {
             let what = format!("the table that traffic process `{process}` serves");
             let (_, changed) = self.tenure.seen(lease::of_table(epoch), &what);
             self.inbox.extend(changed.map(Pending::Fact));
@@ -416,7 +418,7 @@ fn ended(outcome: Outcome) -> Ended {
 
 /// State, and what of it has to be looked at. Shared by the engine and by [`crate::replay`]: both decide by the same code
 /// from the same records.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Core {
     pub(crate) state: State,
     agenda: Agenda,
@@ -601,6 +603,11 @@ impl Core {
 
     /// Domains come first: what is lost with its zone is looked at as part of that.
     fn next_look(&mut self, now: Time, decided: &mut Vec<(u64, Record)>) -> Option<Look> {
+        if planted(Fault::RepairFirst)
+            && let Some(component) = self.agenda.next_to_repair()
+        {
+            return Some(Look::Repair(component));
+        }
         self.move_breakers(now, decided);
         while let Some(domain) = self.dirty_domains.pop_first() {
             if let Some(body) = scenario::next(&self.state, domain, now) {

@@ -10,13 +10,14 @@ use crate::command::Command;
 use crate::effect::{Effect, Line, Order, Telling};
 use crate::lease::{May, Role};
 use crate::outbox;
+use crate::planted::{Fault, planted};
 use crate::record::{Body, StepRef};
 use crate::route;
 use crate::state::State;
 use crate::state::notices::Message;
 
 /// Effects that wait for a record to be durable, in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Gate {
     durable: u64,
     waiting: VecDeque<(u64, Effect)>,
@@ -35,7 +36,7 @@ impl Gate {
 
     /// Lets out what may go.
     pub(crate) fn release(&mut self, effects: &mut Vec<Effect>) {
-        while self.waiting.front().is_some_and(|it| it.0 <= self.durable) {
+        while self.waiting.front().is_some_and(|it| it.0 <= self.durable || planted(Fault::ActBeforeRecord)) {
             if let Some((_, effect)) = self.waiting.pop_front() {
                 effects.push(effect);
             }

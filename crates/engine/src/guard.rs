@@ -11,6 +11,7 @@ use mainstay_plan::strategy::{OnExpiry, Step, StepKind};
 
 use crate::command::Override;
 use crate::lease::{May, Role};
+use crate::planted::{Fault, planted};
 use crate::state::{Pause, Recovery, State};
 use crate::waiting::{Unacknowledged, WaitingOn};
 use crate::{evacuation, scenario};
@@ -22,7 +23,8 @@ pub(crate) fn witnesses(state: &State, recovery: &Recovery) -> Option<WaitingOn>
     let rule = &state.plan.component(recovery.component).witnesses;
     let since = state.failing_since(recovery.component).unwrap_or(state.instances[component.bound.index()].since);
     let witnessed = component.witnessed.is_some_and(|it| it >= since);
-    let missing = rule.need > 0 && !witnessed && !recovery.overrides.contains(&Override::Witnesses);
+    let asked = rule.need > 0 && !planted(Fault::WitnessesNotAsked);
+    let missing = asked && !witnessed && !recovery.overrides.contains(&Override::Witnesses);
     missing.then(|| WaitingOn::Witnesses {
         need: rule.need,
         of: rule.of.iter().map(|it| state.plan.witness(*it).name.clone()).collect(),
@@ -106,7 +108,7 @@ pub fn first(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn>
 
 /// Whether an operator has stopped all action. Asked before everything, also under way.
 pub(crate) fn halted(state: &State) -> Option<WaitingOn> {
-    let halt = state.site.halted.as_ref()?;
+    let halt = state.site.halted.as_ref().filter(|_| !planted(Fault::HaltIgnored))?;
     Some(WaitingOn::Halted { by: halt.by.clone(), reason: halt.reason.clone() })
 }
 
@@ -117,7 +119,8 @@ fn signals(state: &State, recovery: &Recovery) -> Option<WaitingOn> {
     let bound = &state.instances[component.bound.index()];
     // A rule that accuses what its probes do not find down is a statement of the plan's own.
     let (since, by_rule) = (bound.since, bound.health != Health::Down);
-    let seen = need < 2 || by_rule || component.signalled.is_some_and(|it| it >= since);
+    let seen =
+        need < 2 || planted(Fault::SignalsNotCounted) || by_rule || component.signalled.is_some_and(|it| it >= since);
     (!seen && !recovery.overrides.contains(&Override::Signals)).then_some(WaitingOn::Signals { need })
 }
 
@@ -129,6 +132,9 @@ fn traffic(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
 
 fn pause(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
     let name = &state.plan.component(recovery.component).name;
+    if planted(Fault::PauseIgnored) {
+        return None;
+    }
     let pauses = [(None, &state.paused), (Some(name), &state.components[recovery.component.index()].paused)];
     let (of, pause) = pauses.into_iter().find_map(|(of, it)| Some((of, it.as_ref().filter(|it| it.until > now)?)))?;
     let Pause { by, reason, owner, until, since: _ } = pause.clone();
@@ -140,24 +146,26 @@ fn dependency(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> 
         let on = &state.components[it.index()];
         on.recovery.is_some() || state.instances[on.bound.index()].health == Health::Down
     });
-    let on = missing.filter(|_| !recovery.overrides.contains(&Override::Dependency))?;
+    let on = missing
+        .filter(|_| !planted(Fault::DependencyIgnored) && !recovery.overrides.contains(&Override::Dependency))?;
     Some(WaitingOn::Dependency { component: state.plan.component(on).name.clone() })
 }
 
 fn observe_mode(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
     let observes = state.plan.mode == Mode::Observe && !recovery.overrides.contains(&Override::ObserveMode);
-    observes.then_some(WaitingOn::ObserveMode {})
+    (observes && !planted(Fault::ObserveModeActs)).then_some(WaitingOn::ObserveMode {})
 }
 
 fn cool_down(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
     let long = state.plan.component(recovery.component).guards.cool_down;
     let until = state.components[recovery.component.index()].last_ended.map(|it| it + long).filter(|it| *it > now)?;
-    (!recovery.overrides.contains(&Override::CoolDown)).then_some(WaitingOn::CoolDown { until })
+    let asked = !recovery.overrides.contains(&Override::CoolDown) && !planted(Fault::CoolDownIgnored);
+    asked.then_some(WaitingOn::CoolDown { until })
 }
 
 /// Whether a person has to look at what happened to the component before.
 fn acknowledgement(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
-    if recovery.planned().is_some() {
+    if recovery.planned().is_some() || planted(Fault::AcknowledgementIgnored) {
         return None;
     }
     let component = &state.components[recovery.component.index()];
@@ -184,7 +192,8 @@ pub(crate) fn blast_radius(state: &State, recovery: &Recovery) -> Option<Waiting
     let explained = recovery.incident.or(recovery.evacuated).is_some()
         || recovery.planned().is_some()
         || recovery.overrides.contains(&Override::BlastRadius);
-    let over = would_be > allowed && !explained;
+    let judged = would_be - usize::from(planted(Fault::RadiusJudgedBefore));
+    let over = judged > allowed && !explained;
     over.then_some(WaitingOn::BlastRadius { would_be, of, allowed })
 }
 
@@ -192,7 +201,10 @@ pub(crate) fn blast_radius(state: &State, recovery: &Recovery) -> Option<Waiting
 pub(crate) fn storm_brake(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
     let brake = state.plan.guards.storm_brake?;
     let counted = recovery.incident.or(recovery.evacuated).is_some_and(|it| state.site.counts(it));
-    let passes = counted || recovery.planned().is_some() || recovery.overrides.contains(&Override::StormBrake);
+    let passes = counted
+        || planted(Fault::BrakeOff)
+        || recovery.planned().is_some()
+        || recovery.overrides.contains(&Override::StormBrake);
     let until = state.site.brake_frees(brake, now).filter(|_| !passes)?;
     let within_ns = u64::try_from(brake.within.as_nanos()).unwrap_or(u64::MAX);
     Some(WaitingOn::StormBrake { at_most: brake.at_most, within_ns, until })
@@ -203,7 +215,8 @@ fn approval(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> 
     let asked = Asked::of(state, recovery)?;
     let given = asked.given(state, recovery, now);
     let silent = asked.expires.is_some_and(|it| it <= now) && asked.on_expiry == OnExpiry::Proceed;
-    (given.len() < asked.need as usize && !silent).then_some(WaitingOn::Approval {
+    let need = if planted(Fault::QuorumNotCounted) { 1 } else { asked.need };
+    (given.len() < need as usize && !silent).then_some(WaitingOn::Approval {
         expires: asked.expires,
         need: asked.need,
         given,
@@ -255,7 +268,8 @@ impl<'a> Asked<'a> {
     /// Who has approved it, now or in advance. Each person counts once, and only with the role.
     pub(crate) fn given(&self, state: &State, recovery: &Recovery, now: Time) -> Vec<String> {
         let advance = &state.components[recovery.component.index()].advance;
-        let in_advance = advance.iter().filter(|(_, it)| it.until > now).map(|(by, _)| by);
+        let in_advance =
+            advance.iter().filter(|(_, it)| it.until > now || planted(Fault::ApprovalOutlivesExpiry)).map(|(by, _)| by);
         let all: BTreeSet<&String> = recovery.approved_by.iter().chain(in_advance).collect();
         all.into_iter().filter(|it| state.plan.may(it, self.role)).cloned().collect()
     }

@@ -15,6 +15,7 @@ use mainstay_plan::{Plan, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{Illegal, Machine};
+use crate::planted::{Fault, planted};
 use crate::record::Body;
 
 /// What an agent is among the others.
@@ -191,7 +192,7 @@ pub(crate) const fn of_table(epoch: u64) -> u64 {
 }
 
 /// The lease against the clock. It is soft: what it finds becomes a fact before anything is decided.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tenure {
     /// What the facts so far add up to, those included that are not recorded yet.
     known: Leadership,
@@ -221,8 +222,10 @@ impl Tenure {
         let coordination = plan.coordination.as_ref()?;
         let leads = self.known.role == Role::Leader;
         // One that was granted long ago, or under an epoch that is over, is no lease any more.
-        let stale = epoch < self.known.epoch || (leads && epoch != self.known.epoch && epoch <= self.known.epoch);
-        let until = asked + coordination.lease.expires.saturating_sub(coordination.lease.drift);
+        let stale = (epoch < self.known.epoch && !planted(Fault::LeaseEpochNotCompared))
+            || (leads && epoch != self.known.epoch && epoch <= self.known.epoch);
+        let from = if planted(Fault::LeaseCountedFromGrant) { now } else { asked };
+        let until = from + coordination.lease.expires.saturating_sub(coordination.lease.drift);
         if stale || over(plan, coordination, until, now) {
             return None;
         }
@@ -249,7 +252,7 @@ impl Tenure {
 
     /// Somebody acts under `epoch`. Whether that is to be obeyed, and what it changes.
     pub(crate) fn seen(&mut self, epoch: u64, what: &str) -> (bool, Option<Body>) {
-        if epoch <= self.known.epoch {
+        if epoch <= self.known.epoch && !planted(Fault::LeaseEpochNotCompared) {
             return (epoch == self.known.epoch, None);
         }
         let why = format!("{what} carries the epoch {epoch}, higher than {}", self.known.epoch);
@@ -286,7 +289,7 @@ impl Tenure {
     }
 
     fn happens(&mut self, event: Event, epoch: u64, leader: Option<String>, why: String, anew: bool) -> Option<Body> {
-        let role = LeaseMachine::next(self.known.role, event).ok()?;
+        let role = LeaseMachine::step(self.known.role, event).ok()?;
         if role == self.known.role && !anew {
             self.known.epoch = self.known.epoch.max(epoch);
             return None;
@@ -307,7 +310,7 @@ const fn margin(plan: &Plan, _: &Coordination) -> Duration {
 }
 
 fn over(plan: &Plan, coordination: &Coordination, until: Time, now: Time) -> bool {
-    now + margin(plan, coordination) >= until
+    now + margin(plan, coordination) >= until && !planted(Fault::LeaseNeverOver)
 }
 
 fn nanos(duration: Duration) -> u64 {

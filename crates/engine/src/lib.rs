@@ -34,6 +34,7 @@ pub mod lease;
 pub mod machine;
 pub mod observe;
 mod outbox;
+pub mod planted;
 pub mod reasons;
 pub mod record;
 pub mod recover;
@@ -47,6 +48,7 @@ pub mod status;
 pub mod switch;
 mod verification;
 pub mod waiting;
+pub mod watched;
 
 pub use command::{Command, Override, Refusal};
 pub use effect::Effect;

@@ -7,6 +7,7 @@
 //! what it is about, and add it to [`all`].
 
 use crate::breaker::Breaker;
+use crate::watched;
 
 mod evacuation;
 mod incident;
@@ -49,6 +50,15 @@ pub trait Machine {
     fn input(input: Self::Input) -> &'static str;
     /// What comes next: one total `match`.
     fn next(state: Self::State, input: Self::Input) -> Result<Self::State, Illegal>;
+
+    /// [`Machine::next`], where it is taken: noted for the coverage of trials.
+    fn step(state: Self::State, input: Self::Input) -> Result<Self::State, Illegal> {
+        let next = Self::next(state, input);
+        if next.is_ok() {
+            watched::taken(Self::NAME, Self::state(state), Self::input(input));
+        }
+        next
+    }
 
     /// The pair as an error, for [`Machine::next`].
     fn illegal(state: Self::State, input: Self::Input) -> Result<Self::State, Illegal> {

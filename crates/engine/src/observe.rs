@@ -18,6 +18,7 @@ use crate::effect::Effect;
 use crate::gray::{self, Pulse, Replica};
 use crate::lease::Role;
 use crate::machine::{Told, after};
+use crate::planted::{Fault, planted};
 use crate::record::{Body, Ended, Evidence};
 use crate::scenario::{self, Question};
 use crate::state::{Observed, Recovery, State, StepAt};
@@ -39,7 +40,7 @@ const WITNESSES: usize = 4;
 const LOST_AFTER: Duration = Duration::from_secs(5);
 
 /// What was seen lately, by probe and instance.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Soft {
     probes: Vec<Watch>,
     /// Probes by when something is to be done about them.
@@ -552,7 +553,8 @@ impl Soft {
         // What a rule began is not over while a rule still says that it has failed.
         let accused = |to| recovery.rule.is_some() && state.accuser(to).is_some();
         let still_failed = state.play(recovery).is_some_and(|it| accused(it.to));
-        (is_complete && !still_failed).then_some(Body::StepEnded { step, ended: Ended::Done })
+        ((is_complete && !still_failed) || planted(Fault::VerifiedUnseen))
+            .then_some(Body::StepEnded { step, ended: Ended::Done })
     }
 
     /// Emits the probes that are due, and gives up on answers that never came.
@@ -773,12 +775,16 @@ impl Watch {
             self.latency = Some(ended.since(started));
             let told = if self.goods >= timing.rise { Told::GoodEnough } else { Told::Good };
             self.health = after(self.health, told);
-        } else if answer.is_failure() {
+        } else if answer.is_failure() || planted(Fault::UnknownIsFailure) {
             self.goods = 0;
             self.failures = self.failures.saturating_add(1);
             self.first_failed.get_or_insert(started);
             self.last_failed = Some(started);
-            let told = if self.failures >= timing.fall { Told::FailureEnough } else { Told::Failure };
+            let told = if self.failures >= timing.fall || planted(Fault::FallNotAwaited) {
+                Told::FailureEnough
+            } else {
+                Told::Failure
+            };
             self.health = after(self.health, told);
         } else {
             self.health = after(self.health, Told::CouldNotAsk);

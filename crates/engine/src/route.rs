@@ -19,16 +19,18 @@ use mainstay_plan::{InstanceIx, RouteIx, Time};
 
 use crate::command::Override;
 use crate::lease::May;
+use crate::planted::{Fault, planted};
 use crate::record::{Body, ReportedTarget};
 use crate::state::State;
 
 fn exclusive(state: &State, instance: InstanceIx) -> TargetState {
     let component = &state.components[state.plan.instance(instance).component.index()];
     if component.bound == instance {
-        let cut = component.recovery.as_ref().is_some_and(|it| it.cut);
+        let cut = component.recovery.as_ref().is_some_and(|it| it.cut) && !planted(Fault::CutLeftOut);
         return if cut { TargetState::Fenced } else { TargetState::Serving };
     }
-    if state.instances[instance.index()].displaced { TargetState::Fenced } else { TargetState::Standby }
+    let displaced = if planted(Fault::DisplacedServes) { TargetState::Serving } else { TargetState::Fenced };
+    if state.instances[instance.index()].displaced { displaced } else { TargetState::Standby }
 }
 
 fn shared(state: &State, instance: InstanceIx, now: TargetState) -> TargetState {
@@ -99,7 +101,7 @@ pub fn next(state: &State, now: Time) -> Option<Body> {
     if same && current && state.routing.under == state.adopted {
         return None;
     }
-    let epoch = state.routing.epoch.max(floor) + 1;
+    let epoch = state.routing.epoch.max(floor) + u64::from(!planted(Fault::EpochUsedTwice) || state.routing.epoch == 0);
     Some(Body::TablePublished { epoch, targets: named(state, &desired, &places) })
 }
 

@@ -7,14 +7,14 @@ use mainstay_plan::{ProbeIx, Time};
 use crate::record::StepRef;
 
 /// Steps that verify, and the probes that each of them still waits for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Verifications {
     steps: BTreeMap<StepRef, Verification>,
     /// The same by probe: when a zone is lost, thousands of steps wait at once, each for probes of its own.
     of_probe: BTreeMap<ProbeIx, BTreeSet<StepRef>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Verification {
     since: Time,
     missing: BTreeSet<ProbeIx>,

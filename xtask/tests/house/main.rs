@@ -41,6 +41,27 @@ fn engine_and_plan_reach_nothing_that_could_act() {
     assert_none(&complaints);
 }
 
+/// Planted faults are for the simulator's tests and its explorer, and for nothing that is shipped.
+#[test]
+fn nothing_but_the_simulator_plants_faults() {
+    let mut complaints = Vec::new();
+    for package in metadata().workspace_packages() {
+        let is_sim = *package.name == "mainstay-sim";
+        for dependency in package.dependencies.iter().filter(|it| it.features.iter().any(|it| it == "trial")) {
+            if !is_sim || dependency.kind != cargo_metadata::DependencyKind::Development {
+                complaints.push(format!("{} asks {} for `trial`, which plants faults", package.name, dependency.name));
+            }
+        }
+        for (feature, of) in &package.features {
+            let asks = of.iter().any(|it| it.ends_with("/trial") || it == "trial");
+            if asks && !(is_sim && feature == "trial") {
+                complaints.push(format!("the feature {feature} of {} plants faults", package.name));
+            }
+        }
+    }
+    assert_none(&complaints);
+}
+
 #[test]
 fn manifests_follow_the_workspace() {
     let mut complaints = Vec::new();

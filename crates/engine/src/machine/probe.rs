@@ -66,12 +66,16 @@ impl Machine for ProbeHealth {
     }
 
     fn next(state: Health, input: Told) -> Result<Health, Illegal> {
-        Ok(after(state, input))
+        Ok(becomes(state, input))
     }
 }
 
-/// [`Machine::next`] of this machine, which has no illegal pair.
-pub(crate) const fn after(state: Health, input: Told) -> Health {
+/// [`Machine::step`] of this machine, which has no illegal pair.
+pub(crate) fn after(state: Health, input: Told) -> Health {
+    ProbeHealth::step(state, input).unwrap_or(state)
+}
+
+const fn becomes(state: Health, input: Told) -> Health {
     match (state, input) {
         (Health::Unknown | Health::Healthy | Health::Suspect, Told::Good | Told::GoodEnough)
         | (Health::Down, Told::GoodEnough)

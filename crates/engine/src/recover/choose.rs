@@ -12,6 +12,7 @@ use mainstay_plan::{InstanceIx, Time};
 use crate::breaker::{self, Blocked};
 use crate::command::Override;
 use crate::gray::Impairment;
+use crate::planted::{Fault, planted};
 use crate::route::rules;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
@@ -240,7 +241,7 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
     if let Some(why) = scenario::out_of_place(state, play.to) {
         return Possible::No(why);
     }
-    for it in &rung.only_if {
+    for it in rung.only_if.iter().filter(|_| !planted(Fault::ConditionIgnored)) {
         let instance = match it.of {
             Whom::Component(ix) => state.components[ix.index()].bound,
             Whom::Instance(ix) => ix,
@@ -264,7 +265,7 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
     }
     let to = &state.instances[play.to.index()];
     let name = &state.plan.instance(play.to).name;
-    if to.displaced {
+    if to.displaced && !planted(Fault::DisplacedTakesOver) {
         return Possible::No(format!("`{name}` was displaced and has not rejoined (mainstay adopt {name})"));
     }
     if let Some(accuser) = state.accuser(play.to) {
@@ -290,7 +291,7 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
         .iter()
         .any(|it| state.plan.route(*it).sharing == Sharing::Exclusive)
         || fence_of(play).is_some();
-    if exclusive && without_journal(state, recovery) {
+    if exclusive && without_journal(state, recovery) && !planted(Fault::JournalLossIgnored) {
         let why = "the journal can't be written, and a takeover without it is refused".to_owned();
         return Possible::Guarded(Override::JournalLost, why);
     }
@@ -324,8 +325,11 @@ fn too_much_loss(state: &State, recovery: &Recovery, to: InstanceIx) -> Option<S
     }
     let name = &state.plan.instance(to).name;
     match state.instances[to.index()].frozen_loss.flatten() {
+        None if planted(Fault::UnknownPositionTakesOver) => None,
         None => Some(format!("it is not known how far `{name}` lags behind, and the RPO is {rpo:?}")),
-        Some(loss) if loss > rpo => Some(format!("`{name}` may lag {loss:?} behind, more than the RPO of {rpo:?}")),
+        Some(loss) if loss > rpo && !planted(Fault::LagOverRpoTakesOver) => {
+            Some(format!("`{name}` may lag {loss:?} behind, more than the RPO of {rpo:?}"))
+        }
         Some(_) => None,
     }
 }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::decide::{completed_by_itself, hold, observation};
 use crate::fence;
 use crate::guard::{journal, observers, witnesses};
+use crate::planted::{Fault, chance, planted};
 use crate::record::{Body, Ended, StepRef};
 use crate::state::{Progress, Recovery, State, StepAt, StepProgress};
 use crate::waiting::WaitingOn;
@@ -44,7 +45,7 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
     let (mut record, mut wait, mut fail, mut is_running) = (None, None, recovery.skip.clone(), false);
     for (at, step, of_step) in state.open_steps(recovery) {
         let next = match &of_step.at {
-            StepAt::Running { since } if until(state, *since, step) <= now => {
+            StepAt::Running { since } if until(state, *since, step) <= now && !planted(Fault::StepNeverTimesOut) => {
                 let why = still_accused(state, recovery, play, step).unwrap_or_else(|| late(step));
                 return Some(Body::StepTimedOut { step: at, why });
             }
@@ -102,7 +103,7 @@ fn asked(at: StepRef, step: &Step, since: Time) -> Option<WaitingOn> {
 fn jittered(wait: Duration, site: &str, at: StepRef) -> Duration {
     let seed = format!("{site}/{}/{}/{}/{}", at.recovery, at.rung, at.step, at.attempt);
     let hash = Sha256::digest(seed.as_bytes());
-    let share = u32::from(u16::from_be_bytes([hash[0], hash[1]]));
+    let share = u32::from(u16::from_be_bytes([hash[0], hash[1]])) ^ (chance(Fault::JitterOfChance) & 0xffff);
     wait / 2 + wait / 2 * share / u32::from(u16::MAX)
 }
 
@@ -131,7 +132,8 @@ impl Stand<'_> {
                 recovery: recovery.id,
             });
         }
-        let round = progress.steps[at.step].round;
+        let tries = if planted(Fault::KeyOfEachTry) { at.attempt } else { 0 };
+        let round = progress.steps[at.step].round + tries;
         let site = &state.plan.site.name;
         Move::Record(Body::StepStarted {
             step: StepRef { attempt: at.attempt + 1, ..at },
@@ -209,7 +211,7 @@ impl Stand<'_> {
             Ended::Failed(why) => (false, why),
             Ended::Unknown(why) => (true, why),
         };
-        if unknown && !step.idempotent {
+        if unknown && !step.idempotent && !planted(Fault::UnknownRepeated) {
             return Move::Wait(WaitingOn::OutcomeUnknown { step: at, name: step.name.clone() });
         }
         if stand.failures < step.attempts {

@@ -9,6 +9,7 @@ use mainstay_plan::strategy::{Play, Undo};
 use super::HOST_GRACE;
 use crate::decide::hold;
 use crate::guard::journal;
+use crate::planted::{Fault, planted};
 use crate::record::{Body, Ended, StepRef};
 use crate::state::{Progress, Recovery, State, UndoAt};
 use crate::waiting::WaitingOn;
@@ -17,7 +18,7 @@ use crate::waiting::WaitingOn;
 pub(super) fn end(state: &State, recovery: &Recovery, progress: &Progress, play: &Play, why: &str) -> Body {
     let bound = state.components[recovery.component.index()].bound;
     let handed_over = play.to != progress.from && bound == play.to;
-    if progress.to_undo().is_some() && !handed_over {
+    if progress.to_undo().is_some() && !handed_over && !planted(Fault::UndoLeftOut) {
         return Body::RollbackStarted { recovery: recovery.id, rung: recovery.rung, why: why.to_owned() };
     }
     ended(recovery, why)

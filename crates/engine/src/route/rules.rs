@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{exclusive, shared};
 use crate::codec::time_nanos;
 use crate::command::Override;
+use crate::planted::{Fault, planted};
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
 
@@ -201,7 +202,7 @@ fn closed_gate(state: &State, route: &Route) -> Option<Objection> {
     route.rules.gates.iter().find_map(|it| {
         let health = state.instances[state.components[it.index()].bound.index()].health;
         let component = || state.plan.component(*it).name.clone();
-        (health != Health::Healthy)
+        (health != Health::Healthy && !planted(Fault::GateIgnored))
             .then(|| Objection::Gates { component: component(), health: health.word().to_owned() })
     })
 }
@@ -235,7 +236,8 @@ fn hold(state: &State, ix: RouteIx, before: &[TargetState], wanted: Vec<TargetSt
     for at in &stay {
         wanted[*at] = TargetState::Serving;
     }
-    let on = wanted.iter().filter(|it| **it == TargetState::Serving).count();
+    let judged = if planted(Fault::RuleJudgedBefore) { before } else { &wanted };
+    let on = judged.iter().filter(|it| **it == TargetState::Serving).count();
     let is_drained = |at: &usize| wanted[*at] == TargetState::Draining;
     let rule = if overridden(state, ix, RouteRule::AtLeast) { 0 } else { at_least(state, route) };
     // A drain never takes the last one, whatever the plan says.
@@ -266,6 +268,7 @@ fn frozen(state: &State, ix: RouteIx, now: Time) -> Option<Objection> {
     let route = state.plan.route(ix);
     let gate = (!overridden(state, ix, RouteRule::Gates)).then(|| closed_gate(state, route)).flatten();
     let until = state.routing.changed[ix.index()].map(|it| it + route.rules.wait).filter(|it| *it > now);
+    let until = until.filter(|_| !planted(Fault::RouteWaitIgnored));
     let wait = until.filter(|_| !overridden(state, ix, RouteRule::Wait)).map(|until| Objection::Wait { until });
     gate.or(wait)
 }

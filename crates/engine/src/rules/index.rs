@@ -16,7 +16,7 @@ use super::memory::Latencies;
 pub(super) type RuleIx = u32;
 
 /// An instance that some rule speaks of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Watched {
     pub(super) instance: InstanceIx,
     /// Its health as rules see it, and the moment when it came into it.
@@ -31,7 +31,7 @@ pub(super) struct Watched {
 }
 
 /// A set of instances that some rule counts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Counted {
     pub(super) whole: u32,
     pub(super) by_health: [u32; Health::ALL.len()],
@@ -39,7 +39,7 @@ pub(super) struct Counted {
 }
 
 /// A witness that some rule speaks of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Attested {
     pub(super) health: Health,
     pub(super) since: Time,
@@ -47,13 +47,13 @@ pub(super) struct Attested {
 }
 
 /// Whose answers, and which of the latencies they go into.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Listened {
     pub(super) rules: Vec<RuleIx>,
     pub(super) latencies: Vec<usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     /// By instance: its place in `watched`; empty without rules.
     places: Vec<Option<u32>>,

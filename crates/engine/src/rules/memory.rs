@@ -11,7 +11,7 @@ pub const MOST_ANSWERS: usize = 4096;
 
 /// The latencies of one probe within one window. They are kept twice: by age, to forget them, and by size, so that a
 /// percentile is looked up and not searched for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Latencies {
     window: Duration,
     by_age: VecDeque<(Time, u64)>,

@@ -26,7 +26,7 @@ use evaluate::{Held, Look, Sight, Truth, count_held, looks_back, terms};
 use index::{Index, RuleIx, place};
 
 /// What is remembered for the rules. Soft: lost at a restart.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     each: Vec<Memory>,
     index: Index,
@@ -44,7 +44,7 @@ pub struct Rules {
 }
 
 /// What is remembered for one rule.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Memory {
     truth: Truth,
     /// Since when it has been true, where it is.

@@ -78,7 +78,7 @@ impl fmt::Display for Tried {
 impl Evacuating {
     /// Moves it on; what can't come changes nothing.
     fn moved_on(&mut self, input: EvacuationInput) {
-        if let Ok(next) = EvacuationLife::next(self.status, input) {
+        if let Ok(next) = EvacuationLife::step(self.status, input) {
             self.status = next;
         }
     }

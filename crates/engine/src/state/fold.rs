@@ -21,6 +21,7 @@ use crate::machine::{
     TrafficWord, UndoInput,
 };
 use crate::outbox;
+use crate::planted::{Fault, planted};
 use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, StepRef};
 
 impl State {
@@ -321,7 +322,7 @@ impl State {
     pub(super) fn moved(&mut self, id: RecoveryId, input: RecoveryInput, change: impl FnOnce(&mut Recovery)) {
         let open = self.open.get(&id).and_then(|it| self.components[it.index()].recovery.as_mut());
         let illegal = match open {
-            Some(recovery) => match RecoveryLife::next(recovery.status, input) {
+            Some(recovery) => match RecoveryLife::step(recovery.status, input) {
                 Ok(next) => {
                     recovery.status = next;
                     change(recovery);
@@ -365,7 +366,7 @@ impl State {
 
     /// What a traffic process says, or what changes under it.
     pub(super) fn hear(&mut self, process: &str, word: TrafficWord) {
-        match TrafficProcess::next(self.standing(process), word) {
+        match TrafficProcess::step(self.standing(process), word) {
             Ok(next) => {
                 self.routing.standing.insert(process.to_owned(), next);
             }
@@ -566,6 +567,8 @@ impl State {
         };
         let Some(planned) = self.running(step) else { return };
         let stops = matches!(planned.kind, StepKind::Stop { .. });
+        let taken_as_done = stops && planted(Fault::UnknownStopCounts);
+        let ended = if taken_as_done { Ended::Done } else { ended };
         self.on_control_used(at, step, &ended);
         let Some(component) = self.open.get(&step.recovery) else { return };
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
@@ -904,7 +907,7 @@ impl State {
         for ix in std::mem::take(&mut self.open).into_values() {
             if let Some(mut recovery) = self.components[ix.index()].recovery.take() {
                 recovery.tried.push("the plan was replaced".to_owned());
-                if let Ok(next) = RecoveryLife::next(recovery.status, RecoveryInput::PlanReplaced) {
+                if let Ok(next) = RecoveryLife::step(recovery.status, RecoveryInput::PlanReplaced) {
                     recovery.status = next;
                 }
                 recovery.close(now);

@@ -13,6 +13,7 @@ use mainstay_plan::notification::{NoticeLevel, heard_from};
 use mainstay_plan::{Plan, Time};
 
 use crate::machine::{Channel, Machine, NoticeInput, NoticeLife, NoticeState, TrayInput, TrayState};
+use crate::planted::{Fault, planted};
 use crate::record::{Ended, IncidentId, NoticeId, RecoveryId};
 
 /// How many notices that are over are kept at hand.
@@ -251,7 +252,7 @@ impl Tray {
 
     /// Something happened to it at `at`; `false`: that can't be, and nothing changes.
     fn takes(&mut self, at: Time, input: TrayInput) -> bool {
-        let Ok(next) = Channel::next(self.state(), input) else { return false };
+        let Ok(next) = Channel::step(self.state(), input) else { return false };
         match next {
             TrayState::Empty => (self.asked, self.again) = (None, None),
             // Another message doesn't make the first one begin anew.
@@ -268,7 +269,7 @@ impl Tray {
 
     /// When its first message is to be given out once more.
     fn due(&self) -> Option<Time> {
-        self.messages.front()?;
+        self.messages.front().filter(|_| !planted(Fault::MessageForgotten))?;
         self.again.or(self.asked.map(|it| it + LOST_AFTER))
     }
 }
@@ -412,7 +413,7 @@ impl Notices {
     pub(crate) fn acknowledged(&mut self, plan: &Plan, at: Time, what: &str, by: &str, reason: &str) {
         for id in self.meant(what) {
             let Some(notice) = self.all.get_mut(&id) else { continue };
-            if NoticeLife::next(notice.state(), NoticeInput::Acknowledged).is_err() {
+            if NoticeLife::step(notice.state(), NoticeInput::Acknowledged).is_err() {
                 continue;
             }
             let level = notice.level;
@@ -523,7 +524,7 @@ impl Notices {
 
     fn close(&mut self, id: NoticeId, at: Time) {
         let Some(notice) = self.all.get_mut(&id) else { return };
-        if NoticeLife::next(notice.state(), NoticeInput::Over).is_err() {
+        if NoticeLife::step(notice.state(), NoticeInput::Over).is_err() {
             return;
         }
         notice.over = Some(at);
@@ -587,7 +588,7 @@ impl Notice {
         }
         let louder = self.acknowledged.as_ref().is_some_and(|it| it.level < self.level);
         let input = if louder { NoticeInput::Louder } else { NoticeInput::News };
-        if self.state() == NoticeState::Seen && NoticeLife::next(self.state(), input) == Ok(NoticeState::Stands) {
+        if NoticeLife::step(self.state(), input) == Ok(NoticeState::Stands) && self.acknowledged.is_some() {
             self.acknowledged = None;
             self.escalated = 0;
             self.calls_since = at;

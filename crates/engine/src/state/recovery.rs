@@ -11,6 +11,7 @@ use mainstay_plan::{ComponentIx, InstanceIx, Time};
 use super::FiredRule;
 use crate::command::Override;
 use crate::machine::{Illegal, Machine, StepInput, StepLife, StepState, UndoInput, UndoLife, UndoState};
+use crate::planted::{Fault, planted};
 use crate::record::{Completion, Ended, Fence, IncidentId, RecoveryId, StepRef};
 use crate::waiting::WaitingOn;
 
@@ -292,12 +293,13 @@ impl Progress {
 
     /// The step to undo next: the last one that is not undone yet.
     pub fn to_undo(&self) -> Option<usize> {
-        self.steps.iter().rposition(|it| match &it.undo {
+        let open = |it: &StepProgress| match &it.undo {
             UndoAt::Nothing | UndoAt::Ended(Ended::Done | Ended::DoneAt(_)) => false,
             UndoAt::Registered { .. }
             | UndoAt::Running { .. }
             | UndoAt::Ended(Ended::Failed(_) | Ended::Unknown(_)) => true,
-        })
+        };
+        if planted(Fault::UndoneInOrder) { self.steps.iter().position(open) } else { self.steps.iter().rposition(open) }
     }
 }
 
@@ -340,7 +342,7 @@ impl UndoAt {
 impl StepProgress {
     /// Moves its undo on, at a moment and with the words of whoever moves it, or says that it can't come now.
     pub(super) fn undo_moved(&mut self, input: UndoInput, at: Time, why: &str) -> Result<(), Illegal> {
-        self.undo = match UndoLife::next(self.undo.state(), input)? {
+        self.undo = match UndoLife::step(self.undo.state(), input)? {
             UndoState::Nothing => UndoAt::Nothing,
             UndoState::Registered => UndoAt::Registered { doubtful: false },
             UndoState::Doubtful => UndoAt::Registered { doubtful: true },
@@ -354,7 +356,7 @@ impl StepProgress {
 
     /// Moves on to `to`, where `input` leads, or says that it can't come now.
     pub(super) fn moved(&mut self, input: StepInput, to: StepAt) -> Result<(), Illegal> {
-        let next = StepLife::next(self.at.state(), input)?;
+        let next = StepLife::step(self.at.state(), input)?;
         debug_assert_eq!(next, to.state(), "an input leads to one state");
         self.at = to;
         Ok(())
@@ -539,7 +541,7 @@ impl Recovery {
             let _stuck = stand.undo_moved(UndoInput::Retried, Time::ZERO, "");
         } else {
             for stand in self.progress.iter_mut().flat_map(|it| &mut it.steps) {
-                if StepLife::next(stand.at.state(), StepInput::Retried) == Ok(StepState::Ready) {
+                if StepLife::step(stand.at.state(), StepInput::Retried) == Ok(StepState::Ready) {
                     stand.at = StepAt::Ready;
                 }
             }
