@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test` and `cargo xtask bench`.
+//! Developer commands: `cargo xtask test`, `cargo xtask sim` and `cargo xtask bench`.
 //!
 //! Nothing of the product is here, and nothing here is shipped. What the walls between the crates are, and that they
 //! hold, is the house test's business (`tests/house`).
@@ -7,6 +7,7 @@
 
 mod bench;
 mod setup;
+mod sim;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,24 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Play trials in the simulator, in release mode, and say what they reached; or replay one of them.
+    Sim {
+        /// So many seeds.
+        #[arg(long, default_value_t = 1000)]
+        seeds: u64,
+        /// The first of them.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// So many at once.
+        #[arg(long, default_value_t = 1)]
+        jobs: u64,
+        /// Replay this seed alone, made as small as it gets, as a story.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Handed on as they are: `--whole`, `--no-coverage`, `--counts`.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// Run one bench in release mode, or list the benches there are.
     Bench {
         /// The bench: `journal` is the example `bench_journal` of some crate.
@@ -44,6 +63,7 @@ fn main() -> ExitCode {
     let root = workspace_root();
     let result = match Cli::parse().command {
         Command::Test { quick } => test::run(&root, quick),
+        Command::Sim { seeds, from, jobs, seed, args } => sim::run(&root, &sim::words(seeds, from, jobs, seed), &args),
         Command::Bench { name, args } => bench::run(&root, name.as_deref(), &args),
     };
     match result {

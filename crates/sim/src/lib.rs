@@ -8,8 +8,11 @@
 
 pub mod broken;
 pub mod checkers;
+pub mod dice;
+pub mod drawn;
 pub mod gray;
 pub mod reliability;
+pub mod trial;
 pub mod world;
 
 pub use broken::{Broken, Pace};

@@ -10,6 +10,8 @@ mod orders;
 mod places;
 mod servers;
 mod traffic;
+mod trouble;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,7 +22,7 @@ use mainstay_engine::codec::Encoded;
 use mainstay_engine::driver::Driver;
 use mainstay_engine::effect::{Line, Telling};
 use mainstay_engine::record::StepRef;
-use mainstay_engine::{Command, Engine, Input};
+use mainstay_engine::{Command, Engine, Input, Refusal};
 use mainstay_plan::action::Outcome;
 use mainstay_plan::observation::Observation;
 use mainstay_plan::routing::RoutingTable;
@@ -33,6 +35,7 @@ use crate::gray::{Gray, Grays};
 pub use agent::{Crash, CrashKind};
 pub use channels::Carrier;
 pub use servers::Server;
+pub use trouble::{Lie, Link, Trouble};
 
 use servers::at_first;
 
@@ -64,6 +67,8 @@ pub enum Fault {
     Channel(String, Carrier),
     /// A server changes.
     Server(String, Server),
+    /// Everything in a zone changes.
+    Zone(String, Server),
     /// The path from the agent to everything outside its own machine breaks, or is whole again.
     OwnPath(bool),
     /// The traffic process dies, or is back (with the table from its disk).
@@ -90,6 +95,8 @@ pub enum Fault {
     Gray(Gray),
     /// Where the plan has an instance that is elsewhere, this answers.
     OldSelf(String, Server),
+    /// Something else is in the way.
+    Trouble(Trouble),
 }
 
 /// The world.
@@ -113,6 +120,8 @@ pub struct World {
     pub told: Vec<Line>,
     /// Everything that reached somebody over a channel, whether the agent heard of that or not.
     pub arrived: Vec<Telling>,
+    /// What happened to the world, by the agent's clock, in a few words.
+    pub happened: Vec<(Time, String)>,
     channels: BTreeMap<String, Carrier>,
     /// What the traffic process serves.
     pub table: RoutingTable,
@@ -144,6 +153,7 @@ pub struct World {
     pace: Pace,
     agents_machine_gone: bool,
     grays: Grays,
+    troubles: trouble::Troubles,
 }
 
 impl World {
@@ -154,7 +164,11 @@ impl World {
 
     /// The same at another pace.
     pub fn at_pace(plan: Plan, pace: Pace) -> World {
-        let plan = Arc::new(plan);
+        World::of(Arc::new(plan), pace)
+    }
+
+    /// The same, of a plan that others have, too.
+    pub fn of(plan: Arc<Plan>, pace: Pace) -> World {
         let names = plan.instances.iter().map(|it| &it.name).chain(plan.witnesses.iter().map(|it| &it.name));
         let mut world = World {
             now: Time::from_millis(1_000_000),
@@ -166,6 +180,7 @@ impl World {
             done: Vec::new(),
             told: Vec::new(),
             arrived: Vec::new(),
+            happened: Vec::new(),
             channels: BTreeMap::new(),
             table: RoutingTable::empty(&plan.site.name),
             checkers: Checkers::new(&plan),
@@ -192,6 +207,7 @@ impl World {
             pace,
             agents_machine_gone: false,
             grays: Grays::default(),
+            troubles: trouble::Troubles::default(),
             plan,
         };
         world.at(Duration::ZERO, Event::StartAgent);
@@ -211,6 +227,14 @@ impl World {
     /// Lets an operator say something after a while. A command that is refused at that moment is a broken test.
     pub fn say(&mut self, after: Duration, command: Command) {
         self.at(after, Event::Say(command));
+    }
+
+    /// Somebody says something now; refused, where the agent would refuse it. Nobody hears it while no agent runs.
+    pub fn speak(&mut self, command: Command, by: &str) -> Result<(), Refusal> {
+        let Some(driver) = self.driver.as_ref().filter(|_| self.frozen_until.is_none()) else { return Ok(()) };
+        driver.engine().check_command(&command, by)?;
+        self.turn(vec![Input::Command { command, by: by.to_owned() }]);
+        Ok(())
     }
 
     /// Lets time pass.
@@ -261,12 +285,7 @@ impl World {
         }
         match event {
             Event::Wake => self.turn(Vec::new()),
-            Event::Answer(observation) => {
-                if self.in_flight.remove(&observation.probe) {
-                    let answered = Observation { ended: self.now, ..*observation };
-                    self.turn(vec![Input::Observation(answered)]);
-                }
-            }
+            Event::Answer(observation) => self.answers(*observation),
             Event::Synced if self.journal_lost => {}
             Event::Synced => self.synced(),
             Event::SecondFile(last) => self.turn(vec![Input::Recorded(last)]),
@@ -296,10 +315,40 @@ impl World {
         }
     }
 
+    /// What comes at the same moment is heard at once.
+    fn answers(&mut self, first: Observation) {
+        let mut all = vec![first];
+        while let Some(next) = self.queue.first_entry()
+            && next.key().0 == self.now
+            && matches!(next.get(), Event::Answer(_))
+        {
+            if let Event::Answer(observation) = next.remove() {
+                all.push(*observation);
+            }
+        }
+        let now = self.clock();
+        all.retain(|it| self.in_flight.remove(&it.probe));
+        let heard = |it: Observation| Observation { ended: now, ..it };
+        let all: Vec<Observation> = all.into_iter().map(heard).collect();
+        all.iter().for_each(|it| self.checkers.heard(it, now));
+        if !all.is_empty() {
+            self.turn(all.into_iter().map(Input::Observation).collect());
+        }
+    }
+
     fn suffer(&mut self, fault: Fault) {
+        self.happened.push((self.clock(), fault.told()));
         match fault {
             Fault::Server(name, state) => {
                 self.servers.insert(name, state);
+            }
+            Fault::Zone(zone, state) => {
+                let plan = self.plan.clone();
+                let places = plan.instances.iter().map(|it| (&it.name, &it.location));
+                let places = places.chain(plan.witnesses.iter().map(|it| (&it.name, &it.location)));
+                for (name, _) in places.filter(|it| it.1.zone.as_deref() == Some(&zone)) {
+                    self.servers.insert(name.clone(), state);
+                }
             }
             Fault::Channel(name, carrier) => {
                 self.channels.insert(name, carrier);
@@ -337,6 +386,7 @@ impl World {
             Fault::OldSelf(name, server) => {
                 self.old_selves.insert(name, server);
             }
+            Fault::Trouble(trouble) => self.trouble(trouble),
             Fault::AgentsMachineGone => {
                 self.agents_machine_gone = true;
                 self.traffic_up = false;

@@ -1,4 +1,4 @@
-//! Planned evacuations: no more go at the same time than the plan says, nobody goes into what is being evacuated by itself, and
+//! G6: planned evacuations: no more go at the same time than the plan says, nobody goes into what is being evacuated by itself, and
 //! each component is moved once, until somebody says it again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,15 +72,18 @@ impl Evacuations {
             }
         } else if let Body::SwitchStarted { component, to, by, evacuation, .. } = &record.body {
             let by_itself = evacuation.is_some() || by == "the plan";
-            assert!(!(by_itself && self.is_left(to)), "{component} moves to {to} by itself, which is being evacuated");
+            assert!(
+                !(by_itself && self.is_left(to)),
+                "G6: {component} moves to {to} by itself, which is being evacuated"
+            );
             let Some(place) = evacuation.as_ref().and_then(|it| self.place(it)) else { return };
             let others = self.moving.values().filter(|it| **it == place).count();
             // A region's zones may say more: here only that it is no more than either says.
             let at_once =
                 self.at_once.get(&place).copied().unwrap_or_else(|| self.at_once.values().max().copied().unwrap_or(1));
-            assert!(others < at_once, "{component} leaves {place:?} beside {others} others, and {at_once} may");
+            assert!(others < at_once, "G6: {component} leaves {place:?} beside {others} others, and {at_once} may");
             let moved = self.standing.get_mut(&place).is_some_and(|it| it.insert(component.clone()));
-            assert!(moved, "{component} leaves {place:?} once more, or nobody said that it shall");
+            assert!(moved, "G6: {component} leaves {place:?} once more, or nobody said that it shall");
             self.moving.insert(RecoveryId(seq), place);
         } else if let Body::RecoveryCompleted { recovery, .. } | Body::RecoveryFailed { recovery, .. } = &record.body {
             self.moving.remove(recovery);

@@ -103,8 +103,15 @@ impl Routes {
             if self.plan.replace(hash.clone()).is_some_and(|before| before != *hash) {
                 self.lost.clear();
             }
-        } else if let Body::TrafficAhead { .. } = &record.body {
+        } else if let Body::TrafficAhead { targets, .. } = &record.body {
             self.serving.clear();
+            // Who serves an exclusive route is its component, whatever the journal knew.
+            let exclusive = targets.iter().filter(|it| !self.rules.contains_key(&it.route));
+            for target in exclusive.filter(|it| it.state == TargetState::Serving) {
+                if let Some(component) = self.of.get(&target.instance) {
+                    self.bound.insert(component.clone(), target.instance.clone());
+                }
+            }
         } else if let Body::Commanded { command: Command::RouteOverride { route, rule, .. }, .. } = &record.body {
             self.overridden.insert((route.clone(), *rule));
         }

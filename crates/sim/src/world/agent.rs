@@ -62,13 +62,20 @@ impl World {
         self.turn(vec![Input::NewPlan { plan, base_dir: ".".to_owned() }]);
     }
 
+    /// Whether the agent's process is stopped.
+    pub fn is_asleep(&self) -> bool {
+        self.frozen_until.is_some_and(|it| self.now < it)
+    }
+
     pub(super) fn start(&mut self) {
         if self.agents_machine_gone {
             return;
         }
+        self.look_at_the_clock();
         let records = self.journal();
         let folded = records.iter().map(|(seq, record)| (*seq, record));
-        let engine = Engine::new(self.plan.clone(), ".", "sim", folded, self.now);
+        let now = self.clock();
+        let engine = Engine::new(self.plan.clone(), ".", "sim", folded, now);
         self.driver = Some(Driver::new(engine));
         self.checkers.agent_started();
         if self.traffic_up {
@@ -79,7 +86,10 @@ impl World {
 
     pub(super) fn kill(&mut self, down_for: Duration) {
         self.driver = None;
-        self.journal_lost = false;
+        if std::mem::take(&mut self.journal_lost) {
+            let left = self.journal();
+            self.checkers.only_these_are_left(&left);
+        }
         self.unsynced.clear();
         self.syncing = false;
         self.in_flight.clear();
@@ -111,7 +121,7 @@ impl World {
 
     pub(super) fn turn(&mut self, inputs: Vec<Input>) {
         let Some(driver) = &mut self.driver else { return };
-        let turn = driver.turn(self.now, inputs);
+        let turn = driver.turn(self.now + self.troubles.ahead, inputs);
         let wake = driver.engine().next_wakeup();
         let last = turn.first_seq + turn.append.len() as u64;
         if self.journal_lost {
@@ -127,7 +137,8 @@ impl World {
         }
         if !self.unsynced.is_empty() && !self.syncing {
             self.syncing = true;
-            self.at(self.pace.sync(&self.plan), Event::Synced);
+            let takes = self.troubles.sync_takes.unwrap_or(self.pace.sync(&self.plan));
+            self.at(takes, Event::Synced);
         }
         for todo in turn.todo {
             self.perform(todo);
@@ -146,8 +157,9 @@ impl World {
             self.queue.remove(&before);
         }
         let Some(at) = at else { return };
-        self.at(at.since(self.now), Event::Wake);
-        self.wake = Some((self.now.max(at), self.ticket));
+        let after = at.since(self.clock());
+        self.at(after, Event::Wake);
+        self.wake = Some((self.now + after, self.ticket));
     }
 
     pub(super) fn perform(&mut self, todo: Todo) {

@@ -18,6 +18,27 @@ impl World {
         (1..).zip(self.durable.iter().cloned()).collect()
     }
 
+    /// FNV-1a over everything that happened: what was recorded and when, what was done, what was told, and what is served.
+    pub fn hash(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut add = |bytes: &[u8]| {
+            for byte in bytes {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        };
+        for record in &self.durable {
+            add(&record.at_ns.to_le_bytes());
+            add(record.kind.as_bytes());
+            add(&record.payload);
+        }
+        self.happened.iter().for_each(|it| add(format!("{it:?}").as_bytes()));
+        self.done.iter().for_each(|it| add(format!("{it:?}").as_bytes()));
+        self.told.iter().for_each(|it| add(format!("{it:?}").as_bytes()));
+        self.arrived.iter().for_each(|it| add(format!("{it:?}").as_bytes()));
+        add(format!("{:?} {:?} {}", self.table, self.now, self.ticket).as_bytes());
+        hash
+    }
+
     /// Loses the journal: the agent dies and its disk is empty.
     pub fn lose_journal(&mut self, down_for: Duration) {
         self.durable.clear();

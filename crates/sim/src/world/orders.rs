@@ -8,7 +8,7 @@ use mainstay_plan::action::{Action, Outcome, Plane, ServiceOp};
 use mainstay_plan::strategy::Strategy;
 
 use super::servers::is_cold;
-use super::{Event, Server, World};
+use super::{Event, Link, Server, World};
 
 impl World {
     /// The action that this record (`step_started`) justifies ends so, and is done or not.
@@ -59,6 +59,7 @@ impl World {
         };
         if let Some((outcome, is_done)) = self.checkers.begun_at(order.step).and_then(|it| self.scripted.remove(&it)) {
             if is_done {
+                self.checkers.done(&order);
                 self.done.push((order.key.clone(), what));
                 let moves = self.brings(&order);
                 self.has_effect(Duration::ZERO, &order, effect, moves);
@@ -66,6 +67,12 @@ impl World {
             if let Some(outcome) = outcome {
                 self.at(self.pace.action(order.timeout), Event::ActionEnded(order.step, outcome));
             }
+            return;
+        }
+        let link = self.troubles.link(&order.instance);
+        if link == Link::NoOrders {
+            let unknown = Outcome::Unknown("no answer in time".to_owned());
+            self.at(order.timeout, Event::ActionEnded(order.step, unknown));
             return;
         }
         if !self.is_broken(&order.action) {
@@ -82,9 +89,18 @@ impl World {
             return;
         }
         let took = self.pace.action(order.timeout);
+        self.checkers.done(&order);
         let moves = self.brings(&order);
-        self.has_effect(self.pace.effect(order.timeout), &order, effect, moves);
-        let outcome = self.fake_outcome.take().unwrap_or(moves.map_or(Outcome::Done, Outcome::DoneAt));
+        let starts = effect == Some(Server::Up) && moves.is_none();
+        let more = if starts { self.troubles.start_takes(&order.instance) } else { Some(Duration::ZERO) };
+        if let Some(more) = more {
+            self.has_effect(self.pace.effect(order.timeout) + more, &order, effect, moves);
+        }
+        let (outcome, took) = match (self.fake_outcome.take(), link) {
+            (None, Link::NoAnswers) => (Outcome::Unknown("no answer in time".to_owned()), order.timeout),
+            (Some(outcome), Link::NoAnswers | Link::NoOrders | Link::Whole) => (outcome, took),
+            (None, Link::NoOrders | Link::Whole) => (moves.map_or(Outcome::Done, Outcome::DoneAt), took),
+        };
         self.at(took, Event::ActionEnded(order.step, outcome));
     }
 

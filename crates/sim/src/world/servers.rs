@@ -9,7 +9,7 @@ use mainstay_plan::observation::{Answer, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::{InstanceIx, Plan, ProbeIx};
 
-use super::{Event, World};
+use super::{Event, Link, World};
 use crate::broken::{WithoutDns, without_dns};
 
 /// How a server is.
@@ -51,7 +51,8 @@ impl World {
             Watches::Route(_) | Watches::Control(_) => "",
         };
         let unaskable = self.cannot_ask.contains(name);
-        let server = self.grays.meets(name, probe, server);
+        let unheard = self.troubles.link(name) == Link::NoAnswers && server == Server::Up;
+        let server = if unheard { Server::Hung } else { self.grays.meets(name, probe, server) };
         let takes = self.grays.takes(name, probe).unwrap_or(self.pace.answer(probe));
         let (answer, took) = match server {
             _ if unaskable => (Answer::CouldNotAsk("no descriptor is left".to_owned()), self.pace.refusal()),
@@ -62,7 +63,9 @@ impl World {
             Server::Dead => (Answer::Refused("connection refused".to_owned()), self.pace.refusal()),
             Server::Hung => (Answer::TimedOut, probe.timing.timeout),
         };
-        let observation = Observation { probe: ix, started: self.now, ended: self.now + took, answer, lag };
+        let answer = self.troubles.told(name, answer);
+        let started = self.clock();
+        let observation = Observation { probe: ix, started, ended: started + took, answer, lag };
         self.in_flight.insert(ix);
         self.at(took, Event::Answer(Box::new(observation)));
     }

@@ -19,6 +19,12 @@ impl World {
         if !self.traffic_up || table.epoch < self.table.epoch {
             return;
         }
+        if self.troubles.refuses {
+            let (process, epoch) = (LOCAL_PROCESS.to_owned(), table.epoch);
+            let reason = "its address is in use".to_owned();
+            self.turn(vec![Input::RouteRefused { process, epoch, reason }]);
+            return;
+        }
         self.checkers.applied(&table);
         let epoch = table.epoch;
         self.table = table;

@@ -3,7 +3,6 @@
 
 #![expect(clippy::print_stdout, reason = "how much was played is worth knowing")]
 
-mod drawn;
 mod five_hundred;
 mod stage;
 
@@ -17,6 +16,8 @@ use mainstay_plan::policy::Mode;
 use mainstay_plan::proof::{Cell, Condition, NoRecovery, Recovery};
 use mainstay_plan::strategy::{OnExpiry, StepKind};
 use mainstay_plan::{ComponentIx, Plan, Proof, Surroundings};
+
+use mainstay_sim::drawn;
 
 use stage::{Luck, Seen, Stage, lags, may_be_lucky, told};
 
@@ -68,6 +69,23 @@ fn compiled(text: &str) -> Plan {
     };
     let compiled = mainstay_plan::compile_in("plan.yaml", text, Path::new("/"), &around);
     compiled.plan.unwrap_or_else(|| panic!("{:#?}", compiled.findings))
+}
+
+/// Drawn unless somebody asks for others.
+const SEEDS: std::ops::Range<u64> = 0..40;
+
+/// Each of these once showed that proof and engine did not agree: a witness asked too early, clients of a name that stay
+/// behind, and an agent that is cut off from all but its own machine.
+const TELLING: [u64; 3] = [108, 152, 403];
+
+/// The seeds to draw plans from.
+fn drawn_seeds() -> Vec<u64> {
+    let Ok(asked) = std::env::var("MAINSTAY_SEEDS") else { return SEEDS.chain(TELLING).collect() };
+    let number = |it: &str| it.parse().expect("MAINSTAY_SEEDS is a number, or FROM..TO");
+    match asked.split_once("..") {
+        Some((from, to)) => (number(from)..number(to)).collect(),
+        None => vec![number(&asked)],
+    }
 }
 
 /// What was played, and what was not as it should be.
@@ -250,7 +268,7 @@ fn cells_of_the_large_example_are_what_happens() {
 #[test]
 fn cells_of_plans_drawn_by_chance_are_what_happens() {
     let mut tally = Tally { earlier_may_do: true, ..Tally::default() };
-    for seed in drawn::seeds() {
+    for seed in drawn_seeds() {
         let mut chance = drawn::Chance::new(seed);
         let Some(plan) = drawn::plan(&mut chance) else { continue };
         let plan = asked_nobody(plan);

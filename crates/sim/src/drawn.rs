@@ -10,28 +10,13 @@ use mainstay_plan::prepared::{Prepared, PreparedKind};
 use mainstay_plan::strategy::{StepKind, Strategy};
 use mainstay_plan::{Plan, compile};
 
-/// Drawn unless somebody asks for others.
-const SEEDS: std::ops::Range<u64> = 0..40;
-
-/// Each of these once showed that proof and engine did not agree: a witness asked too early, clients of a name that stay
-/// behind, and an agent that is cut off from all but its own machine.
-const TELLING: [u64; 3] = [108, 152, 403];
-
-/// The seeds to draw plans from.
-pub(crate) fn seeds() -> Vec<u64> {
-    let Ok(asked) = std::env::var("MAINSTAY_SEEDS") else { return SEEDS.chain(TELLING).collect() };
-    let number = |it: &str| it.parse().expect("MAINSTAY_SEEDS is a number, or FROM..TO");
-    match asked.split_once("..") {
-        Some((from, to)) => (number(from)..number(to)).collect(),
-        None => vec![number(&asked)],
-    }
-}
-
 /// A stream of numbers that is the same everywhere (SplitMix64).
-pub(crate) struct Chance(u64);
+#[derive(Debug)]
+pub struct Chance(u64);
 
 impl Chance {
-    pub(crate) fn new(seed: u64) -> Chance {
+    /// What this seed draws.
+    pub const fn new(seed: u64) -> Chance {
         Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5DEE_CE66)
     }
 
@@ -43,7 +28,8 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    /// One of `0..end`.
+    pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).expect("below a usize")
     }
 
@@ -184,7 +170,7 @@ fn route(chance: &mut Chance, text: &mut String, component: usize, standbys: &[S
 }
 
 /// A plan, unless what was drawn makes none.
-pub(crate) fn plan(chance: &mut Chance) -> Option<Plan> {
+pub fn plan(chance: &mut Chance) -> Option<Plan> {
     let agent = if chance.once_in(5) { *chance.of(&HOSTS) } else { "ops" };
     let mut text = format!(
         "version: 1\nsite: {{ name: s, region: r1, zone: z3, host: {agent} }}\n\

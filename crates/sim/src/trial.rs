@@ -1,0 +1,311 @@
+//! A trial: from one seed a plan, a subset of the kinds of fault, and what happens when. First everything may break, and
+//! nothing that must always hold may be broken by it; then everything works again, people do what they are asked for, and
+//! all of it has to be well, or to say whom it waits for.
+//!
+//! The same seed gives the same trial, event by event, on every machine and however it was built.
+
+mod coverage;
+mod faults;
+mod people;
+mod plans;
+mod promise;
+mod shrink;
+mod story;
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use mainstay_engine::replay::replay;
+use mainstay_engine::status;
+use mainstay_plan::ComponentIx;
+use mainstay_plan::observation::Health;
+
+pub use coverage::{Coverage, EXCUSED};
+pub use faults::{FaultKind, What};
+pub use plans::{Stage, count as plans_count, named, stage};
+pub use promise::{Kept, Promise};
+pub use shrink::shrink;
+pub use story::tell;
+
+use crate::broken::Pace;
+use crate::checkers::Checkers;
+use crate::dice::Dice;
+use crate::world::{Crash, Fault, Server, World};
+
+/// An invariant that was violated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its code, as in the table of [`crate::checkers`]; `panic` where the engine itself gave up.
+    pub code: String,
+    /// What was seen.
+    pub text: String,
+}
+
+/// Something that happens, and when.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// How long after the one before.
+    pub after: Duration,
+    /// Of which kind it is.
+    pub kind: FaultKind,
+    /// What.
+    pub what: What,
+}
+
+/// What a trial is made of.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// All of it follows from this.
+    pub seed: u64,
+    /// The plan.
+    pub stage: Arc<Stage>,
+    /// The kinds of fault that are switched on.
+    pub kinds: BTreeSet<FaultKind>,
+    /// Whether, before anything else, one failure is watched on which the proof has an opinion: which promise, and how it
+    /// fails.
+    pub promise: Option<(usize, Server)>,
+    /// What happens.
+    pub script: Vec<Item>,
+}
+
+/// What came of a trial.
+#[derive(Debug)]
+pub struct Run {
+    /// The first invariant that did not hold.
+    pub violation: Option<Violation>,
+    /// The world as it was in the end, or when that was seen.
+    pub world: World,
+    /// What was reached.
+    pub coverage: Coverage,
+}
+
+/// At most so many things happen.
+const LONGEST: u64 = 14;
+
+/// How long everything works before the trial ends, at most: cool-downs and back-offs have to pass.
+const HEALED: Duration = Duration::from_secs(1800);
+
+impl Trial {
+    /// Draws the trial of a seed.
+    pub fn of(seed: u64) -> Trial {
+        let mut dice = Dice::new(seed);
+        let mut found = None;
+        while found.is_none() {
+            found = stage(dice.below(plans::count()));
+        }
+        Trial::on(seed, found.expect("it was just found"), &mut dice)
+    }
+
+    /// Draws the trial of a seed on a plan.
+    pub fn on(seed: u64, stage: Arc<Stage>, dice: &mut Dice) -> Trial {
+        // Few kinds together go deeper than all of them at once.
+        let share = 2 + dice.below(4);
+        let kinds = FaultKind::ALL.iter().copied().filter(|_| dice.once_in(share)).collect();
+        Trial::among(seed, stage, kinds, dice)
+    }
+
+    /// Draws the trial of a seed on a plan, with these kinds of faults and the failure of servers.
+    pub fn among(seed: u64, stage: Arc<Stage>, mut kinds: BTreeSet<FaultKind>, dice: &mut Dice) -> Trial {
+        kinds.insert(FaultKind::Server);
+        let on: Vec<FaultKind> = kinds.iter().copied().collect();
+        let chosen = dice.below(stage.promises.len() as u64 * 3);
+        let how = if dice.once_in(2) { Server::Dead } else { Server::Hung };
+        let promise = usize::try_from(chosen).ok().filter(|it| *it < stage.promises.len()).map(|it| (it, how));
+        let interval = stage.plan.probes.iter().map(|it| it.timing.interval).max().unwrap_or_default();
+        let pause = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).clamp(500, 5_000) * 6;
+        let mut script = Vec::new();
+        for _ in 0..=dice.below(LONGEST) {
+            let often = [FaultKind::Server, FaultKind::People];
+            let common = often.into_iter().filter(|it| kinds.contains(it)).collect::<Vec<_>>();
+            let kind = if dice.once_in(3) { dice.pick(&common) } else { dice.pick(&on) };
+            let after = dice.millis(pause);
+            let Some(kind) = kind else { continue };
+            if let Some(what) = faults::draw(kind, dice, &stage.plan) {
+                script.push(Item { after, kind, what });
+            }
+        }
+        Trial { seed, stage, kinds, promise, script }
+    }
+
+    /// Plays it.
+    pub fn run(&self) -> Run {
+        quiet_panics();
+        let mut world = World::of(self.stage.plan.clone(), Pace::Quick);
+        let mut coverage = Coverage::default();
+        let play = AssertUnwindSafe(|| self.play(&mut world, &mut coverage));
+        IN_TRIAL.set(true);
+        let caught = catch_unwind(play);
+        IN_TRIAL.set(false);
+        coverage.ended(&world, self);
+        let violation = caught.err().map(|panic| Violation::of(panic.as_ref()));
+        Run { violation, world, coverage }
+    }
+
+    fn play(&self, world: &mut World, coverage: &mut Coverage) {
+        if let Some((nth, how)) = self.promise {
+            let kept = promise::keep(world, &self.stage.promises[nth], how);
+            coverage.promised(kept);
+        }
+        let usual = self.stage.plan.probes.iter().map(|it| it.timing.interval).max().unwrap_or_default();
+        world.run_for(usual * 2 + Duration::from_secs(1));
+        let mut lost = false;
+        for item in &self.script {
+            world.run_for(item.after);
+            self.happens(world, &item.what, coverage, &mut lost);
+            world.run_for(Duration::ZERO);
+            look(world);
+        }
+        world.run_for(usual * 3);
+        look(world);
+        self.heal(world, coverage);
+        if !lost {
+            self.adds_up(world);
+        }
+        self.replays(world);
+    }
+
+    fn happens(&self, world: &mut World, what: &What, coverage: &mut Coverage, lost: &mut bool) {
+        if !matches!(what, What::Fault(_) | What::Say(_)) {
+            world.happened.push((world.clock(), what.told()));
+        }
+        match what {
+            What::Fault(fault) => world.fault(Duration::ZERO, fault.clone()),
+            What::Crash(kind, ahead, down_for) => {
+                let seq = world.engine().map_or(0, |it| it.state().seq) + ahead;
+                world.crash_at(Crash { seq, kind: *kind, down_for: *down_for });
+            }
+            What::JournalGone(down_for) => {
+                *lost = true;
+                world.lose_journal(*down_for);
+            }
+            What::Say(seed) => {
+                let now = world.clock();
+                let said = world.engine().and_then(|it| people::at_a_whim(it, now, &mut Dice::new(*seed)));
+                if let Some((command, by)) = said {
+                    coverage.said(&world.speak(command, by));
+                }
+            }
+            What::Reload(next) => {
+                // The agent refuses a new plan while a recovery is open.
+                let open = world.engine().is_none_or(|it| it.state().open_recoveries().next().is_some());
+                let plan = if *next { self.stage.next.as_ref() } else { Some(&self.stage.plan) };
+                let is_new = |it: &&Arc<mainstay_plan::Plan>| it.hash != world.plan.hash;
+                if let Some(plan) = plan.filter(is_new).filter(|_| !open && !world.is_asleep()) {
+                    world.fault(Duration::ZERO, Fault::Reload(Box::new((**plan).clone())));
+                }
+            }
+        }
+    }
+
+    /// Everything works again, and whoever is asked does what is asked for, until all is well.
+    fn heal(&self, world: &mut World, coverage: &mut Coverage) {
+        world.heal();
+        let until = world.now + HEALED;
+        let mut calm = 0;
+        while world.now < until && calm < 2 {
+            world.run_for(people::TAKES);
+            look(world);
+            let Some(engine) = world.engine() else { continue };
+            let done = |key: &str| world.done.iter().any(|(it, _)| it.contains(key));
+            for (command, by) in people::as_asked(engine, done) {
+                coverage.said(&world.speak(command, by));
+            }
+            calm = if is_well(world) { calm + 1 } else { 0 };
+        }
+        let engine = world.engine().expect("nothing keeps the agent from running");
+        Checkers::after_healing(engine);
+        let state = engine.state();
+        for (ix, component) in (0u32..).map(ComponentIx).zip(&state.components) {
+            let name = &state.plan.component(ix).name;
+            let health = state.instances[component.bound.index()].health;
+            let waits = status::waiting(state, ix).map(|it| it.1);
+            assert!(
+                health == Health::Healthy || waits.is_some(),
+                "L2: everything works, {name} is {} and nobody says why",
+                health.word()
+            );
+        }
+        if let Some((route, held)) = state.routing.held.first_key_value() {
+            panic!("L2: everything works, and {} is held: {}", state.plan.route(*route).name, held.kept.objection);
+        }
+        for channel in &state.plan.notifications {
+            let left = state.notices.tray(&channel.name).map_or(0, |it| it.messages.len());
+            assert_eq!(left, 0, "L2: everything works, and {} was not told everything", channel.name);
+        }
+    }
+
+    /// The time to recover, phase by phase, is the whole time.
+    fn adds_up(&self, world: &World) {
+        let Some(engine) = world.engine() else { return };
+        for recovery in status::recoveries(engine.state()).into_iter().filter(|it| it.ended.is_some()) {
+            let ended = recovery.ended.expect("it was just asked for");
+            let whole = ended.since(recovery.last_good.unwrap_or(recovery.first_failed));
+            let sum: Duration = recovery.phases.values().sum();
+            assert_eq!(sum, whole, "G5: the phases of {} don't add up", recovery.id);
+        }
+    }
+
+    fn replays(&self, world: &World) {
+        let plans = [Some(&self.stage.plan), self.stage.next.as_ref()];
+        let of = |source: &str, _: &str| {
+            plans.into_iter().flatten().find(|it| *it.source == *source).map(|it| (**it).clone())
+        };
+        match replay(world.stored(), of) {
+            Ok(replayed) => {
+                assert!(replayed.misfits.is_empty(), "S10: records came where they can't come: {:?}", replayed.misfits);
+            }
+            Err(error) => panic!("S10: {error}"),
+        }
+    }
+}
+
+/// L2, if an agent is there to be asked.
+fn look(world: &World) {
+    if let Some(engine) = world.engine().filter(|_| !world.is_asleep()) {
+        Checkers::look(engine, world.clock());
+    }
+}
+
+fn is_well(world: &World) -> bool {
+    let Some(engine) = world.engine() else { return false };
+    let state = engine.state();
+    let bound = |it: &mainstay_engine::state::ComponentState| state.instances[it.bound.index()].health;
+    let told =
+        state.plan.notifications.iter().all(|it| state.notices.tray(&it.name).is_none_or(|it| it.messages.is_empty()));
+    state.open_recoveries().next().is_none()
+        && state.components.iter().all(|it| bound(it) == Health::Healthy)
+        && state.routing.held.is_empty()
+        && told
+}
+
+impl Violation {
+    fn of(panic: &(dyn std::any::Any + Send)) -> Violation {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned())).unwrap_or_default();
+        // `assert_eq!` says what was compared in front of what it means.
+        let said = text.split("failed: ").nth(1).unwrap_or(&text);
+        let code = said.split(':').next().unwrap_or_default();
+        let is_code = code.len() <= 3 && code.starts_with(['S', 'L', 'G']);
+        Violation { code: if is_code { code.to_owned() } else { "panic".to_owned() }, text: said.to_owned() }
+    }
+}
+
+std::thread_local! {
+    static IN_TRIAL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A violation is told by whoever runs the trial, not by the panic.
+fn quiet_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IN_TRIAL.get() {
+                usual(panic);
+            }
+        }));
+    });
+}

@@ -1,0 +1,149 @@
+//! What trials have reached: transitions, waits, refusals, rules of routes, kinds of records, kinds of faults and pairs of
+//! them. What was never reached was never tried.
+
+use std::collections::BTreeMap;
+
+use mainstay_engine::command::Refusal;
+use mainstay_engine::route::rules::RouteRule;
+use mainstay_engine::watched::{self, Transitions};
+use mainstay_engine::{machine, reasons};
+
+use super::{FaultKind, Kept, Trial};
+use crate::world::World;
+
+/// What trials can't reach, and why.
+pub const EXCUSED: &[(&str, &str)] = &[
+    ("transition An agent among others:", "one agent alone asks no store; two agents are played in tests/takeover.rs"),
+    ("wait lease", "one agent alone asks no store; see tests/leases.rs"),
+    ("wait observers", "one agent alone asks nobody; see tests/leases.rs"),
+    ("refusal owner_missing", "both versions of a plan know the same instances; see engine/tests/timelines"),
+];
+
+/// Counts.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    /// Trials.
+    pub trials: u64,
+    /// Recoveries that were completed or failed.
+    pub recoveries: u64,
+    /// Records.
+    pub records: u64,
+    /// Virtual time, in seconds.
+    pub seconds: u64,
+    /// Promises of the proof that were watched, and those that a guard took back.
+    pub promises: (u64, u64),
+    transitions: Transitions,
+    seen: BTreeMap<String, u64>,
+    pairs: BTreeMap<(FaultKind, FaultKind), u64>,
+}
+
+impl Coverage {
+    pub(super) fn promised(&mut self, kept: Kept) {
+        match kept {
+            Kept::InTime => self.promises.0 += 1,
+            Kept::Guarded(_) => self.promises.1 += 1,
+        }
+    }
+
+    pub(super) fn said(&mut self, answer: &Result<(), Refusal>) {
+        if let Err(refusal) = answer {
+            self.note(format!("refusal {}", refusal.code()), 1);
+        }
+    }
+
+    fn note(&mut self, what: String, times: u64) {
+        *self.seen.entry(what).or_default() += times;
+    }
+
+    pub(super) fn ended(&mut self, world: &World, trial: &Trial) {
+        self.trials += 1;
+        self.transitions = watched::transitions();
+        let census = &world.checkers.census;
+        self.records += census.records;
+        self.recoveries += census.recoveries;
+        self.seconds += world.now.as_nanos() / 1_000_000_000 - 1000;
+        for (wait, times) in &census.waits {
+            self.note(format!("wait {wait}"), *times);
+        }
+        for (rule, times) in &census.rules {
+            self.note(format!("rule {rule}"), *times);
+        }
+        let mut struck: Vec<FaultKind> = trial.script.iter().map(|it| it.kind).collect();
+        struck.sort_unstable();
+        struck.dedup();
+        for (nth, kind) in struck.iter().enumerate() {
+            self.note(format!("fault {}", kind.word()), 1);
+            for other in &struck[nth + 1..] {
+                *self.pairs.entry((*kind, *other)).or_default() += 1;
+            }
+        }
+    }
+
+    /// Adds what others have reached.
+    pub fn add(&mut self, other: Coverage) {
+        self.trials += other.trials;
+        self.recoveries += other.recoveries;
+        self.records += other.records;
+        self.seconds += other.seconds;
+        self.promises = (self.promises.0 + other.promises.0, self.promises.1 + other.promises.1);
+        for (what, times) in other.transitions {
+            *self.transitions.entry(what).or_default() += times;
+        }
+        for (what, times) in other.seen {
+            *self.seen.entry(what).or_default() += times;
+        }
+        for (what, times) in other.pairs {
+            *self.pairs.entry(what).or_default() += times;
+        }
+    }
+
+    /// Everything that there is to reach, with how often it was.
+    pub fn all(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for table in machine::all() {
+            for (input, cells) in &table.rows {
+                for (state, next) in table.states.iter().zip(cells) {
+                    if next.is_some() {
+                        let times = self.transitions.get(&(table.name, *state, *input)).copied().unwrap_or(0);
+                        all.insert(format!("transition {}: {state}, {input}", table.name), times);
+                    }
+                }
+            }
+        }
+        let seen = |what: String| {
+            let times = self.seen.get(&what).copied().unwrap_or(0);
+            (what, times)
+        };
+        all.extend(reasons::waits().iter().map(|it| seen(format!("wait {}", it.code()))));
+        all.extend(reasons::refusals().iter().map(|it| seen(format!("refusal {}", it.code()))));
+        all.extend(RouteRule::ALL.iter().map(|it| seen(format!("rule {}", it.word()))));
+        for (nth, kind) in FaultKind::ALL.iter().enumerate() {
+            all.extend([seen(format!("fault {}", kind.word()))]);
+            for other in &FaultKind::ALL[nth + 1..] {
+                let times = self.pairs.get(&(*kind, *other)).copied().unwrap_or(0);
+                all.insert(format!("pair {} + {}", kind.word(), other.word()), times);
+            }
+        }
+        all
+    }
+
+    /// What was not reached and is not excused.
+    pub fn lacking(&self) -> Vec<String> {
+        let excused = |it: &str| EXCUSED.iter().any(|(what, _)| it.starts_with(what));
+        self.all().into_iter().filter(|(what, times)| *times == 0 && !excused(what)).map(|it| it.0).collect()
+    }
+
+    /// A few lines for people.
+    pub fn summary(&self) -> String {
+        let all = self.all();
+        let mut lines = String::new();
+        for class in ["transition", "wait", "refusal", "rule", "fault", "pair"] {
+            let of = || all.iter().filter(|it| it.0.starts_with(class));
+            let reached = of().filter(|it| *it.1 > 0).count();
+            let rarest = of().filter(|it| *it.1 > 0).min_by_key(|it| it.1);
+            let rarest = rarest.map_or_else(String::new, |(what, times)| format!(", the rarest {times} times: {what}"));
+            lines += &format!("{class}s: {reached} of {}{rarest}\n", of().count());
+        }
+        lines
+    }
+}

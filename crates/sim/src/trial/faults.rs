@@ -1,0 +1,211 @@
+//! What may go wrong in a trial: kinds that are switched on or off as a whole, and what each draws.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mainstay_plan::Plan;
+use mainstay_plan::action::{Action, Outcome, Plane, Service};
+use mainstay_plan::strategy::{Step, StepKind};
+
+use crate::broken::Broken;
+use crate::dice::Dice;
+use crate::gray::Gray;
+use crate::world::{Carrier, CrashKind, Fault, Lie, Link, Server, Trouble};
+
+macro_rules! kinds {
+    ($($(#[doc = $about:literal])+ $name:ident = $word:literal,)+) => {
+        /// A kind of fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum FaultKind {
+            $($(#[doc = $about])+ $name,)+
+        }
+
+        impl FaultKind {
+            /// All of them.
+            pub const ALL: &'static [FaultKind] = &[$(FaultKind::$name),+];
+
+            /// The word for it.
+            pub const fn word(self) -> &'static str {
+                match self { $(FaultKind::$name => $word,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A server dies or hangs.
+    Server = "server",
+    /// All of a zone is gone.
+    Zone = "zone",
+    /// A server that was down comes back by itself, or somebody else restarts it.
+    Back = "comes-back",
+    /// The agent's own path breaks.
+    OwnPath = "own-path",
+    /// The network to an instance works in one direction alone.
+    Link = "one-way-link",
+    /// The probes of an instance lie.
+    Lies = "lying-probe",
+    /// A server is slow, or flickers.
+    Gray = "gray",
+    /// Something can't be asked.
+    CannotAsk = "cannot-ask",
+    /// A standby lags, or does not say how far.
+    Lag = "lag",
+    /// An instance starts slowly.
+    SlowStart = "slow-start",
+    /// A standby does not start, and its provider says that it did.
+    NoStart = "no-start",
+    /// A provider answers *unknown* after it has acted, or *failed*.
+    Outcome = "outcome",
+    /// A command of the plan fails from now on, or works again.
+    Command = "command-fails",
+    /// A control plane is gone.
+    Plane = "control-plane",
+    /// Names do not resolve.
+    Names = "names",
+    /// The traffic process dies.
+    Traffic = "traffic-dies",
+    /// The traffic process refuses tables.
+    Refuses = "traffic-refuses",
+    /// The agent is killed.
+    Killed = "agent-killed",
+    /// The agent is killed between two effects.
+    Crash = "agent-crashes",
+    /// The agent is stopped for a while.
+    Stopped = "agent-stopped",
+    /// The power goes, and the journal's tail is torn.
+    PowerCut = "power-cut",
+    /// The disk is slow.
+    SlowDisk = "slow-disk",
+    /// The journal can't be written any more.
+    DiskLost = "disk-lost",
+    /// The journal is gone.
+    JournalGone = "journal-gone",
+    /// The clock jumps.
+    Clock = "clock",
+    /// A channel to people fails or hangs.
+    Channel = "channel",
+    /// People interfere.
+    People = "people",
+    /// Another plan is adopted.
+    Reload = "reload",
+}
+
+/// What happens at one moment of a trial.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// This.
+    Fault(Fault),
+    /// The agent is killed at a record so many further on.
+    Crash(CrashKind, u64, Duration),
+    /// The journal is gone, and the agent with it.
+    JournalGone(Duration),
+    /// Somebody says something: what, is drawn from this seed when it is time.
+    Say(u64),
+    /// The other version of the plan is adopted, or the first one again.
+    Reload(bool),
+}
+
+/// Draws what a fault of this kind does; `None` where the plan has nothing that it could strike.
+pub(super) fn draw(kind: FaultKind, dice: &mut Dice, plan: &Plan) -> Option<What> {
+    let instances: Vec<&str> = plan.instances.iter().map(|it| it.name.as_str()).collect();
+    let everybody: Vec<&str> =
+        instances.iter().copied().chain(plan.witnesses.iter().map(|it| it.name.as_str())).collect();
+    let which = |dice: &mut Dice, of: &[&str]| dice.pick(of).map(str::to_owned);
+    let trouble = |it| Some(What::Fault(Fault::Trouble(it)));
+    let fault = |it| Some(What::Fault(it));
+    match kind {
+        FaultKind::Server => {
+            // Where the component lives hurts most.
+            let primaries: Vec<&str> = plan.components.iter().map(|it| it.name.as_str()).collect();
+            let of = if dice.once_in(2) { &everybody } else { &primaries };
+            let how = dice.pick(&[Server::Dead, Server::Dead, Server::Hung])?;
+            fault(Fault::Server(which(dice, of)?, how))
+        }
+        FaultKind::Zone => {
+            let zones: Vec<&str> = plan.instances.iter().filter_map(|it| it.location.zone.as_deref()).collect();
+            let zone = dice.pick(&zones)?.to_owned();
+            fault(Fault::Zone(zone, dice.pick(&[Server::Dead, Server::Hung])?))
+        }
+        FaultKind::Back => fault(Fault::Server(which(dice, &everybody)?, Server::Up)),
+        FaultKind::OwnPath => fault(Fault::OwnPath(!dice.once_in(3))),
+        FaultKind::Link => trouble(Trouble::Link(
+            which(dice, &instances)?,
+            dice.pick(&[Link::NoAnswers, Link::NoOrders, Link::Whole])?,
+        )),
+        FaultKind::Lies => {
+            let lie = dice.pick(&[Some(Lie::Good), Some(Lie::Refused), None])?;
+            trouble(Trouble::Lies(which(dice, &everybody)?, lie))
+        }
+        FaultKind::Gray => {
+            let name = which(dice, &instances)?;
+            fault(Fault::Gray(match dice.below(6) {
+                4 | 5 => Gray::Refuses(dice.pick(&plan.probes)?.name, !dice.once_in(3)),
+                0 => Gray::Slow(name, Some(dice.millis(1000))),
+                1 => Gray::Slow(name, None),
+                2 => Gray::Flickers(name, Some((1 + dice.below(3) as u32, 1 + dice.below(3) as u32))),
+                _ => Gray::Flickers(name, None),
+            }))
+        }
+        FaultKind::CannotAsk => fault(Fault::CannotAsk(which(dice, &everybody)?, !dice.once_in(3))),
+        FaultKind::Lag => {
+            let lag =
+                dice.pick(&[None, Some(Duration::from_secs(60)), Some(Duration::from_secs(6)), Some(Duration::ZERO)])?;
+            fault(Fault::Lag(which(dice, &instances)?, lag))
+        }
+        FaultKind::SlowStart => trouble(Trouble::StartsSlowly(which(dice, &instances)?, dice.millis(8000))),
+        FaultKind::NoStart => trouble(Trouble::DoesNotStart(which(dice, &instances)?, !dice.once_in(3))),
+        FaultKind::Outcome => fault(Fault::Outcome(match dice.once_in(3) {
+            true => Outcome::Failed("exit status 1".to_owned()),
+            false => Outcome::Unknown("the wire was cut".to_owned()),
+        })),
+        FaultKind::Command => trouble(Trouble::CommandFails(dice.pick(&programs(plan))?, !dice.once_in(4))),
+        FaultKind::Plane => {
+            let plane = dice.pick(&[Plane::RegionalControl, Plane::GlobalControl])?;
+            let planes = if dice.once_in(3) { Default::default() } else { [plane].into() };
+            fault(Fault::Breaks(Box::new(Broken { planes, hangs: dice.once_in(2), ..Broken::default() })))
+        }
+        FaultKind::Names => fault(Fault::Breaks(Box::new(Broken { dns: !dice.once_in(3), ..Broken::default() }))),
+        FaultKind::Traffic => fault(Fault::Traffic(dice.once_in(2))),
+        FaultKind::Refuses => trouble(Trouble::TrafficRefuses(!dice.once_in(3))),
+        FaultKind::Killed => fault(Fault::AgentKilled(dice.millis(3000))),
+        FaultKind::Crash => {
+            let kind = dice.pick(&[CrashKind::AfterRecord, CrashKind::BeforeSync, CrashKind::BeforeOutcome])?;
+            Some(What::Crash(kind, 1 + dice.below(20), dice.millis(2000)))
+        }
+        FaultKind::Stopped => fault(Fault::AgentStops(dice.millis(4000))),
+        FaultKind::PowerCut => {
+            let keeps = usize::try_from(dice.below(4)).unwrap_or(0);
+            trouble(Trouble::PowerCut { keeps, down_for: dice.millis(3000) })
+        }
+        FaultKind::SlowDisk => {
+            let takes = dice.millis(800);
+            trouble(Trouble::SlowDisk((!dice.once_in(3)).then_some(takes)))
+        }
+        FaultKind::DiskLost => fault(Fault::JournalLost),
+        FaultKind::JournalGone => Some(What::JournalGone(dice.millis(2000))),
+        FaultKind::Clock => trouble(Trouble::ClockJumps(dice.millis(600_000))),
+        FaultKind::Channel => {
+            let names: Vec<&str> = plan.notifications.iter().map(|it| it.name.as_str()).collect();
+            let how = dice.pick(&[Carrier::Fails, Carrier::Hangs, Carrier::Works])?;
+            fault(Fault::Channel(which(dice, &names)?, how))
+        }
+        FaultKind::People => Some(What::Say(dice.any())),
+        FaultKind::Reload => Some(What::Reload(dice.once_in(2))),
+    }
+}
+
+/// What the plan's commands run.
+fn programs(plan: &Plan) -> Vec<String> {
+    let plays = plan.components.iter().flat_map(|it| &it.ladder).flat_map(|it| it.plays.values());
+    let program = |it: &Step| {
+        let StepKind::Act { action, .. } = &it.kind else { return None };
+        match action {
+            Action::Command { argv, .. } => argv.first().cloned(),
+            Action::Service { service: Service::Declared { start, .. }, .. } => start.first().cloned(),
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
+        }
+    };
+    let all: BTreeSet<String> = plays.flat_map(|it| &it.steps).filter_map(program).collect();
+    all.into_iter().collect()
+}

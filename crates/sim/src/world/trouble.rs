@@ -1,0 +1,160 @@
+//! What goes wrong between an order and its effect, between a question and its answer, on the disk and with the clock.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mainstay_engine::codec::decode;
+use mainstay_plan::Time;
+use mainstay_plan::observation::Answer;
+
+use super::{Server, World};
+use crate::broken::Broken;
+
+/// The network between the agent and one instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Both ways work.
+    Whole,
+    /// What the agent says arrives, and it hears nothing: orders are done, and their outcome stays unknown.
+    NoAnswers,
+    /// Probes pass and orders do not: their outcome stays unknown, and they are not done.
+    NoOrders,
+}
+
+/// What a probe says whatever is the case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// That all is well.
+    Good,
+    /// That it is refused.
+    Refused,
+}
+
+/// Trouble that comes and goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The network to an instance changes.
+    Link(String, Link),
+    /// The probes of an instance lie from now on, or tell the truth again.
+    Lies(String, Option<Lie>),
+    /// An instance needs so long to start from now on.
+    StartsSlowly(String, Duration),
+    /// An instance that is told to start does not, and whoever told it hears that it did; or it starts again.
+    DoesNotStart(String, bool),
+    /// A command with this program fails, or works again.
+    CommandFails(String, bool),
+    /// A sync takes so long from now on; `None`: as long as ever.
+    SlowDisk(Option<Duration>),
+    /// The power goes: of what was not synced so many records stay, because the tail was torn behind them.
+    PowerCut {
+        /// How many at most.
+        keeps: usize,
+        /// How long until the agent is started again.
+        down_for: Duration,
+    },
+    /// The clock of the agent's machine is set forward: it shows when the agent is started the next time.
+    ClockJumps(Duration),
+    /// The traffic process refuses tables, or takes them again.
+    TrafficRefuses(bool),
+}
+
+/// The trouble there is.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    links: BTreeMap<String, Link>,
+    lies: BTreeMap<String, Lie>,
+    slow: BTreeMap<String, Duration>,
+    stuck: BTreeMap<String, bool>,
+    pub(super) sync_takes: Option<Duration>,
+    /// What the wall clock is ahead.
+    wall: Duration,
+    /// What the clock of the agent that runs is ahead.
+    pub(super) ahead: Duration,
+    pub(super) refuses: bool,
+}
+
+impl Troubles {
+    pub(super) fn link(&self, name: &str) -> Link {
+        self.links.get(name).copied().unwrap_or(Link::Whole)
+    }
+
+    /// How long an instance needs to start beyond what is usual; `None`: it does not start.
+    pub(super) fn start_takes(&self, name: &str) -> Option<Duration> {
+        let stuck = self.stuck.get(name).copied().unwrap_or(false);
+        (!stuck).then(|| self.slow.get(name).copied().unwrap_or_default())
+    }
+
+    /// What is heard instead of a true answer.
+    pub(super) fn told(&self, name: &str, answer: Answer) -> Answer {
+        match self.lies.get(name) {
+            None => answer,
+            Some(Lie::Good) => Answer::Good,
+            Some(Lie::Refused) => Answer::Refused("connection refused".to_owned()),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn trouble(&mut self, trouble: Trouble) {
+        let it = &mut self.troubles;
+        match trouble {
+            Trouble::Link(name, link) => drop(it.links.insert(name, link)),
+            Trouble::Lies(name, Some(lie)) => drop(it.lies.insert(name, lie)),
+            Trouble::Lies(name, None) => drop(it.lies.remove(&name)),
+            Trouble::StartsSlowly(name, by) => drop(it.slow.insert(name, by)),
+            Trouble::DoesNotStart(name, stuck) => drop(it.stuck.insert(name, stuck)),
+            Trouble::CommandFails(program, true) => drop(self.broken_commands.insert(program)),
+            Trouble::CommandFails(program, false) => drop(self.broken_commands.remove(&program)),
+            Trouble::SlowDisk(takes) => it.sync_takes = takes,
+            Trouble::PowerCut { keeps, down_for } => self.cut_power(keeps, down_for),
+            Trouble::ClockJumps(by) => it.wall += by,
+            Trouble::TrafficRefuses(refuses) => it.refuses = refuses,
+        }
+    }
+
+    fn cut_power(&mut self, keeps: usize, down_for: Duration) {
+        if !self.journal_lost {
+            let kept = keeps.min(self.unsynced.len());
+            let first = self.durable.len() as u64 + 1;
+            self.durable.extend(self.unsynced.drain(..kept));
+            let from = self.durable.len() - kept;
+            for (seq, encoded) in (first..).zip(&self.durable[from..]) {
+                self.checkers.recorded(seq, &decode(encoded).expect("what this engine wrote it can read"));
+            }
+        }
+        self.kill(down_for);
+    }
+
+    /// The time on the agent's clock.
+    pub fn clock(&self) -> Time {
+        self.now + self.troubles.ahead
+    }
+
+    /// The agent is started: it looks at the wall clock once.
+    pub(super) fn look_at_the_clock(&mut self) {
+        self.troubles.ahead = self.troubles.wall;
+    }
+
+    /// Everything works from now on, and everybody is there. What the agent believes, and what it has done, stays.
+    pub fn heal(&mut self) {
+        let ahead = (self.troubles.wall, self.troubles.ahead);
+        self.troubles = Troubles { wall: ahead.0, ahead: ahead.1, ..Troubles::default() };
+        self.servers.values_mut().for_each(|it| *it = Server::Up);
+        self.lag = self.plan.instances.iter().map(|it| (it.name.clone(), Duration::ZERO)).collect();
+        self.broken = Broken::default();
+        self.grays = crate::gray::Grays::default();
+        self.cannot_ask.clear();
+        self.broken_commands.clear();
+        self.channels.clear();
+        self.own_path_broken = false;
+        self.fake_outcome = None;
+        self.crash = None;
+        self.scripted.clear();
+        if !std::mem::replace(&mut self.traffic_up, true) {
+            self.greet_traffic();
+        } else if self.driver.is_some() && self.frozen_until.is_none() {
+            // A table that was refused is sent again when the process says what it serves.
+            self.greet_traffic();
+        }
+    }
+}
