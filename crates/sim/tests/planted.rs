@@ -1,0 +1,136 @@
+//! That the checkers can fail: every fault of `engine/src/planted.rs` is planted, and a named checker has to catch it within a
+//! bounded number of seeds. The table of what caught what is `docs/planted-faults.md`, and made here:
+//! `MAINSTAY_UPDATE_GOLDEN=1 cargo test -p mainstay-sim --test planted`.
+
+use std::fmt::Write;
+
+use mainstay_engine::planted::{Fault, plant};
+use mainstay_sim::dice::Dice;
+use mainstay_sim::trial::{FaultKind, Trial, named, shrink, stage, tell};
+
+/// So many seeds are played at most for one fault.
+const SEEDS: u64 = 400;
+
+/// Who has to catch it, on which plans it is looked for, and with which kinds of faults; none: by chance.
+type Expected = (&'static str, &'static [&'static str], &'static [FaultKind]);
+
+/// `None`: two agents have to find it.
+const fn expected(fault: Fault) -> Option<Expected> {
+    use FaultKind as K;
+    const ALL: &[K] = &[];
+    const ANY: &[&str] = &["database, repeated", "files, rejoining", "shop", "watchful", "two-standbys"];
+    Some(match fault {
+        Fault::ActBeforeRecord => ("S2", ANY, ALL),
+        Fault::EpochUsedTwice | Fault::TrafficAheadIgnored => ("S9", ANY, ALL),
+        Fault::FenceTakenForGranted | Fault::CutLeftOut => ("S3", ANY, ALL),
+        Fault::UnknownStopCounts => ("S3", &["files", "files, rejoining"], &[K::Link]),
+        Fault::DisplacedServes => ("S1", ANY, ALL),
+        Fault::DisplacedTakesOver => ("S3", &["database", "two-standbys"], ALL),
+        Fault::WitnessesNotAsked | Fault::UnknownIsFailure | Fault::FallNotAwaited => ("S8", ANY, ALL),
+        Fault::SignalsNotCounted => ("S8", &["watchful", "shop"], &[K::Gray]),
+        Fault::UnknownPositionTakesOver | Fault::LagOverRpoTakesOver => ("S5", ANY, ALL),
+        Fault::RadiusJudgedBefore | Fault::BrakeOff | Fault::HaltIgnored => ("S6", &["shop"], ALL),
+        Fault::PauseIgnored | Fault::CoolDownIgnored => ("G1", ANY, ALL),
+        Fault::DependencyIgnored => ("G1", &["shop", "hall"], ALL),
+        Fault::ObserveModeActs => ("G1", &["database, observed"], ALL),
+        Fault::ApprovalOutlivesExpiry => ("G1", &["database, approved"], &[K::People]),
+        Fault::QuorumNotCounted => ("G1", &["people"], &[K::People]),
+        Fault::AcknowledgementIgnored => ("G1", &["people", "shop"], &[K::People, K::Command]),
+        Fault::JournalLossIgnored => ("G1", ANY, ALL),
+        Fault::ConditionIgnored => ("G1", &["saga", "watchful"], ALL),
+        Fault::RuleJudgedBefore | Fault::GateIgnored | Fault::RouteWaitIgnored => {
+            ("S4", &["shop", "shop, three kept"], ALL)
+        }
+        Fault::UnknownRepeated => ("S7", &["database, tried twice"], &[K::Outcome]),
+        Fault::KeyOfEachTry => ("S7", ANY, ALL),
+        Fault::UndoLeftOut | Fault::UndoneInOrder => ("G3", &["saga, nobody asked"], &[K::Command]),
+        Fault::StepNeverTimesOut | Fault::TimerForgotten => ("L2", ANY, ALL),
+        Fault::AbortIgnored => ("L2", ANY, &[K::People]),
+        Fault::MessageForgotten => ("L2", &["people", "told"], ALL),
+        Fault::VerifiedUnseen => ("G2", ANY, ALL),
+        Fault::RejoinsUnwell => ("G3", ANY, ALL),
+        Fault::RepairFirst => ("L3", &["shop, without a radius"], &[K::Zone, K::Back]),
+        Fault::BreakerNeverCloses => ("G4", &["control"], ALL),
+        Fault::JitterOfChance => ("S10", &["saga", "watchful"], ALL),
+        // With two agents: tests/takeover.rs.
+        Fault::LeaseEpochNotCompared | Fault::LeaseNeverOver | Fault::LeaseCountedFromGrant => return None,
+    })
+}
+
+/// How many seeds it took until some checker complained, and which.
+fn caught(fault: Fault, by: &str, plans: &[&str], kinds: &[FaultKind]) -> Option<(u64, String, String)> {
+    plant(Some(fault));
+    let plans: Vec<u64> = plans.iter().map(|it| named(it).unwrap_or_else(|| panic!("there is no plan {it}"))).collect();
+    let found = (0..SEEDS).find_map(|seed| {
+        let mut dice = Dice::new(seed);
+        let on = stage(dice.pick(&plans)?)?;
+        let trial = match kinds {
+            [] => Trial::on(seed, on, &mut dice),
+            some => Trial::among(seed, on, some.iter().copied().collect(), &mut dice),
+        };
+        let violation = trial.run().violation?;
+        let told = || {
+            let smaller = shrink(&trial, &violation).0;
+            tell(&smaller, &smaller.run())
+        };
+        let text = if violation.code == by { String::new() } else { told() };
+        Some((seed + 1, violation.code, text))
+    });
+    plant(None);
+    found
+}
+
+#[test]
+fn every_planted_fault_is_caught_by_its_checker() {
+    let mut page = String::from(HEAD);
+    let mut complaints = Vec::new();
+    let asked = std::env::var("MAINSTAY_FAULT").ok();
+    for fault in Fault::ALL.iter().filter(|it| asked.as_ref().is_none_or(|asked| asked == it.word())) {
+        let about = fault.about();
+        let Some((by, plans, kinds)) = expected(*fault) else {
+            let _ = writeln!(page, "| {about} | `{}` | lease | {TAKEOVER} |", fault.word());
+            continue;
+        };
+        match caught(*fault, by, plans, kinds) {
+            Some((seeds, code, _)) if code == by => {
+                let _ = writeln!(page, "| {about} | `{}` | {code} | {seeds} |", fault.word());
+            }
+            Some((seeds, code, text)) => {
+                complaints.push(format!("{}: {by} has to catch it, {code} did at seed {seeds}: {text}", fault.word()));
+            }
+            None => complaints.push(format!("{}: not caught within {SEEDS} seeds", fault.word())),
+        }
+    }
+    assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/planted-faults.md");
+    if std::env::var_os("MAINSTAY_UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &page).expect("writable");
+    }
+    let stands = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(stands, page, "MAINSTAY_UPDATE_GOLDEN=1 cargo test -p mainstay-sim --test planted writes it anew");
+}
+
+#[test]
+fn without_a_fault_none_of_these_plans_complains() {
+    for name in ["database, repeated", "files, rejoining", "shop", "watchful", "people", "saga", "control", "hall"] {
+        let on = stage(named(name).expect("it is there")).expect("it is sound");
+        for seed in 0..12 {
+            let violation = Trial::on(seed, on.clone(), &mut Dice::new(seed)).run().violation;
+            assert_eq!(violation, None, "{name}, seed {seed}");
+        }
+    }
+}
+
+const TAKEOVER: &str = "exhaustive search";
+
+const HEAD: &str = "# Planted faults
+
+A checker that can't fail checks nothing. Each fault below is planted in the engine by a test, one at a time; a named checker of the
+simulator has to catch it, within the number of seeds given. What the checkers are is said in `crates/sim/src/checkers.rs`. No built
+product holds any of this: it is behind a feature that only the simulator's tests switch on.
+
+This page is made by the test `planted` of `mainstay-sim`.
+
+| what is wrong | fault | caught by | seeds it took |
+|---|---|---|---|
+";
