@@ -416,7 +416,7 @@ fn search(left: Budget, steps: u64) -> (usize, usize, Option<String>) {
 }
 
 /// Until then things may go wrong.
-const STEPS: u64 = 12;
+const STEPS: u64 = 10;
 
 /// So long after that somebody has to have taken over.
 const PATIENCE: u64 = 40;
