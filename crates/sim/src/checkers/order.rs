@@ -1,4 +1,5 @@
 //! L3: restoring service goes before repair: in one batch nothing rejoins before a recovery under way has taken its next step.
+//! A planned move restores nothing, and may well follow what has rejoined.
 
 use mainstay_engine::{Body, Record};
 use mainstay_plan::Time;
@@ -24,11 +25,11 @@ impl Order {
         } else if let Body::FailureDetected { component, .. } = &record.body {
             self.comes_too_late(component, facts);
         } else if let Body::RecoveryInitiated { recovery, .. } | Body::RungStarted { recovery, .. } = &record.body {
-            if let Some(open) = facts.open.get(recovery) {
+            if let Some(open) = facts.open.get(recovery).filter(|it| !it.is_planned) {
                 self.comes_too_late(&open.component, facts);
             }
         } else if let Body::StepStarted { step, .. } = &record.body
-            && let Some(open) = facts.open.get(&step.recovery)
+            && let Some(open) = facts.open.get(&step.recovery).filter(|it| !it.is_planned)
         {
             self.comes_too_late(&open.component, facts);
         }
