@@ -11,7 +11,7 @@ use mainstay_plan::observation::{Answer, Observation};
 use mainstay_plan::routing::TrafficReport;
 use mainstay_plan::strategy::{Step, StepKind};
 use mainstay_plan::{Plan, ProbeIx};
-use mainstay_providers::{Order, Providers};
+use mainstay_providers::{Order, ProbeAnswer, Providers};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
@@ -132,19 +132,16 @@ impl Hands {
         tokio::spawn(async move {
             let probe = plan.probe(ix);
             let started = hands.clock.now();
-            let (answer, lag) = match hands.permits.try_acquire() {
-                Ok(_permit) => {
-                    let timeout = probe.timing.timeout;
-                    let answered = match at {
-                        None => hands.providers.probe(&probe.kind, timeout).await,
-                        Some(at) => hands.providers.probe_at(&probe.kind, at, timeout).await,
-                    };
-                    (answered.answer, answered.lag)
-                }
-                Err(_) => (Answer::CouldNotAsk(format!("more than {PROBES_AT_ONCE} probes are under way")), None),
+            let got = match hands.permits.try_acquire() {
+                Ok(_permit) => match at {
+                    None => hands.providers.probe(&probe.kind, probe.timing.timeout).await,
+                    Some(at) => hands.providers.probe_at(&probe.kind, at, probe.timing.timeout).await,
+                },
+                Err(_) => Answer::CouldNotAsk(format!("more than {PROBES_AT_ONCE} probes are under way")).into(),
             };
             let ended = hands.clock.now();
-            hands.report(Report::Observed(Observation { probe: ix, started, ended, answer, lag })).await;
+            let ProbeAnswer { answer, lag, role } = got;
+            hands.report(Report::Observed(Observation { probe: ix, started, ended, answer, lag, role })).await;
         });
     }
 

@@ -40,6 +40,8 @@ pub struct Component {
     pub backups: Vec<Backup>,
     /// The planned switchovers that are possible, by where they begin and end.
     pub switches: Vec<Switch>,
+    /// How each instance is taken over as the component after somebody else made it active.
+    pub adoptions: Vec<Adoption>,
     /// Whether it goes back to its original by itself.
     pub failback: Failback,
 }
@@ -61,6 +63,11 @@ impl Component {
     /// The planned switchover from one instance to another.
     pub fn switch(&self, from: InstanceIx, to: InstanceIx) -> Option<&Switch> {
         self.switches.iter().find(|it| it.from == from && it.play.to == to)
+    }
+
+    /// What is done when another instance than `from` was made active by somebody else.
+    pub fn adoption(&self, from: InstanceIx, to: InstanceIx) -> Option<&Adoption> {
+        self.adoptions.iter().find(|it| it.from == from && it.play.to == to)
     }
 }
 
@@ -292,6 +299,20 @@ pub struct Switch {
     pub back: Play,
     /// Whether the old one is told that it hands over (by `demote`, or by an orderly stop), so that it can be a standby again.
     pub demotes: bool,
+}
+
+/// What is done when somebody else has made another instance active, and an operator says that it shall be the component:
+/// nothing is activated, clients are led to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// The instance that was the component.
+    pub from: InstanceIx,
+    /// Cut, stop where the plan fences by that, hand over, verify.
+    pub play: Play,
+    /// Whether the cut fences: every exclusive route says so.
+    pub cut_fences: bool,
+    /// What is done if clients are not served then: the route is given back to where it was.
+    pub back: Play,
 }
 
 /// Whether a component goes back to its original by itself.

@@ -18,6 +18,8 @@ pub struct Observation {
     pub answer: Answer,
     /// How far the instance lags behind the active one, where the probe reports it.
     pub lag: Option<Duration>,
+    /// What the instance says that it is, in its own word, where the probe reports it; [`SeenRole::read`] reads it.
+    pub role: Option<String>,
 }
 
 /// What a probe got.
@@ -60,6 +62,49 @@ impl Answer {
         match self {
             Answer::Refused(text) | Answer::Wrong(text) | Answer::CouldNotAsk(text) => Some(text),
             Answer::Good | Answer::TimedOut => None,
+        }
+    }
+}
+
+/// What an instance says that it is: a statement of its own, whatever it is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SeenRole {
+    /// It takes writes.
+    Active,
+    /// It follows another.
+    Standby,
+    /// A word that nobody knows, none at all, or two that contradict each other.
+    Unclear,
+}
+
+impl SeenRole {
+    /// All of them.
+    pub const ALL: [SeenRole; 3] = [SeenRole::Active, SeenRole::Standby, SeenRole::Unclear];
+
+    /// The words for *active*, as servers use them.
+    pub const ACTIVE: [&'static str; 5] = ["active", "primary", "master", "leader", "writable"];
+
+    /// The words for *standby*.
+    pub const STANDBY: [&'static str; 6] = ["standby", "replica", "secondary", "slave", "follower", "read_only"];
+
+    /// Reads a server's word, in capitals or not.
+    pub fn read(word: &str) -> SeenRole {
+        let is = |known: &&str| word.trim().eq_ignore_ascii_case(known);
+        if SeenRole::ACTIVE.iter().any(|it| is(it)) {
+            SeenRole::Active
+        } else if SeenRole::STANDBY.iter().any(|it| is(it)) {
+            SeenRole::Standby
+        } else {
+            SeenRole::Unclear
+        }
+    }
+
+    /// The word for it everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            SeenRole::Active => "active",
+            SeenRole::Standby => "standby",
+            SeenRole::Unclear => "unclear",
         }
     }
 }

@@ -74,8 +74,10 @@ pub enum ProbeKind {
     Command {
         /// The program and its arguments; no shell.
         argv: Vec<String>,
-        /// Whether the last line of its output is the lag behind the active instance, as a duration (`250ms`, `3s`).
+        /// Whether the last line of its output says the lag behind the active instance, as a duration (`250ms`, `3s`).
         reports_lag: bool,
+        /// Whether it says what the instance is. Where it says both, the line is `role=active lag=1.5s`.
+        reports_role: bool,
     },
     /// A process runs.
     Process {
@@ -141,6 +143,18 @@ impl ProbeKind {
         }
     }
 
+    /// Whether its good answers say whether the instance is active or a standby.
+    pub const fn reports_role(&self) -> bool {
+        match self {
+            ProbeKind::Http(http) => http.role_header.is_some(),
+            ProbeKind::Command { reports_role, .. } => *reports_role,
+            ProbeKind::Tcp { .. }
+            | ProbeKind::Dns { .. }
+            | ProbeKind::Process { .. }
+            | ProbeKind::FileFreshness { .. } => false,
+        }
+    }
+
     /// Whether it can still say the lag of an instance that is stopped: it asks somebody else.
     pub const fn reports_lag_when_stopped(&self) -> bool {
         match self {
@@ -177,6 +191,8 @@ pub struct HttpProbe {
     pub expect_body: Option<String>,
     /// Header of the answer that carries the lag behind the active instance: a duration (`250ms`) or plain seconds.
     pub lag_header: Option<String>,
+    /// Header of the answer that says whether it is active or a standby.
+    pub role_header: Option<String>,
     /// File with PEM certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
 }

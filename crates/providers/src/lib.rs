@@ -44,6 +44,8 @@ pub struct ProbeAnswer {
     pub answer: Answer,
     /// How far the instance lags behind the active one, where the probe reports it and it could be read.
     pub lag: Option<Duration>,
+    /// What the instance says that it is, in its own word, where the probe reports it.
+    pub role: Option<String>,
 }
 
 /// Performs probes and actions. Cheap to clone; clones share what was prepared.

@@ -42,7 +42,7 @@ pub(crate) async fn run(inner: &Inner, kind: &ProbeKind, at: Option<IpAddr>, tim
 
 impl From<Answer> for ProbeAnswer {
     fn from(answer: Answer) -> ProbeAnswer {
-        ProbeAnswer { answer, lag: None }
+        ProbeAnswer { answer, lag: None, role: None }
     }
 }
 
@@ -62,7 +62,9 @@ async fn ask(
         ProbeKind::Dns { server, name, record, expect } => {
             dns::probe(*server, name, *record, expect.as_deref()).await.into()
         }
-        ProbeKind::Command { argv, reports_lag } => ask_command(inner, argv, at, *reports_lag).await,
+        ProbeKind::Command { argv, reports_lag, reports_role } => {
+            ask_command(inner, argv, at, Line { lag: *reports_lag, role: *reports_role }).await
+        }
         ProbeKind::Process { pid_file } => match process::find(&inner.gates, pid_file).await {
             Found::Alive(_process) => Answer::Good,
             Found::Gone(text) => Answer::Refused(text),
@@ -96,7 +98,9 @@ async fn ask_http(
     } else {
         Answer::Good
     };
-    Ok(ProbeAnswer { answer, lag: lag_of(&reply.headers, probe.lag_header.as_deref()) })
+    let lag = text_of(&reply.headers, probe.lag_header.as_deref()).and_then(lag::parse);
+    let role = text_of(&reply.headers, probe.role_header.as_deref()).map(word);
+    Ok(ProbeAnswer { answer, lag, role })
 }
 
 /// The request of a probe, or why it can't be one.
@@ -120,16 +124,39 @@ fn is_expected(status: StatusCode, ranges: &[(u16, u16)]) -> bool {
     }
 }
 
-fn lag_of(headers: &HeaderMap, name: Option<&str>) -> Option<Duration> {
-    lag::parse(headers.get(name?)?.to_str().ok()?)
+fn text_of<'a>(headers: &'a HeaderMap, name: Option<&str>) -> Option<&'a str> {
+    headers.get(name?)?.to_str().ok()
 }
 
-async fn ask_command(inner: &Inner, argv: &[String], at: Option<IpAddr>, reports_lag: bool) -> ProbeAnswer {
+/// A role as it was told, short enough to be kept.
+fn word(text: &str) -> String {
+    text.trim().chars().take(32).collect()
+}
+
+/// What the last line of a command's output is asked for.
+#[derive(Clone, Copy)]
+struct Line {
+    lag: bool,
+    role: bool,
+}
+
+impl Line {
+    /// One of the two stands there alone, or behind its name; both stand behind their names: `role=active lag=1.5s`.
+    fn read(self, line: &str) -> (Option<Duration>, Option<String>) {
+        let named = |name: &str| line.split_whitespace().find_map(|it| it.strip_prefix(name)?.strip_prefix('='));
+        let alone = (!line.contains('=') && self.lag != self.role).then_some(line);
+        let lag = self.lag.then(|| named("lag").or(alone)).flatten().and_then(lag::parse);
+        let role = self.role.then(|| named("role").or(alone)).flatten().map(word);
+        (lag, role)
+    }
+}
+
+async fn ask_command(inner: &Inner, argv: &[String], at: Option<IpAddr>, line: Line) -> ProbeAnswer {
     let env = at.into_iter().map(|it| (ADDRESS_VARIABLE.to_owned(), it.to_string())).collect();
     match child::run(&inner.gates, argv, &env, Output::Capture, Leftovers::Kill).await {
         Ok(ended) if ended.success() => {
-            let lag = if reports_lag { ended.last_line().and_then(|line| lag::parse(&line)) } else { None };
-            ProbeAnswer { answer: Answer::Good, lag }
+            let (lag, role) = ended.last_line().map(|it| line.read(&it)).unwrap_or_default();
+            ProbeAnswer { answer: Answer::Good, lag, role }
         }
         Ok(ended) => Answer::Refused(ended.describe()).into(),
         Err(error) => {
@@ -150,7 +177,7 @@ async fn ask_file(inner: &Inner, path: &Path, max_age: Duration) -> ProbeAnswer 
                 true => Answer::Good,
                 false => Answer::Wrong(format!("changed {:.1?} ago, may be {max_age:?}", age)),
             };
-            ProbeAnswer { answer, lag: Some(age) }
+            ProbeAnswer { answer, lag: Some(age), role: None }
         }
         Err(error) => unreadable(path, &error).into(),
     }
@@ -162,5 +189,34 @@ fn unreadable(path: &Path, error: &io::Error) -> Answer {
         // The file system is part of what is asked: a stale handle or an unreadable disk is its failure.
         Some(Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::IO) => Answer::Refused(text),
         Some(_) | None => Answer::CouldNotAsk(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_line_tells_lag_and_role() {
+        let (lag, role, both) =
+            (Line { lag: true, role: false }, Line { lag: false, role: true }, Line { lag: true, role: true });
+        let ms = |it| Some(Duration::from_millis(it));
+        let is = |it: &str| Some(it.to_owned());
+        let cases = [
+            (lag, "250ms", ms(250), None),
+            (lag, "2 m", ms(120_000), None),
+            (lag, "role=active lag=1.5s", ms(1500), None),
+            (role, " Primary ", None, is("Primary")),
+            (role, "lag=3s role=replica", None, is("replica")),
+            (role, "lag=3s", None, None),
+            (both, "role=active lag=1.5s", ms(1500), is("active")),
+            (both, "lag=0 role=standby", ms(0), is("standby")),
+            (both, "role=standby", None, is("standby")),
+            (both, "active", None, None),
+            (both, "3s", None, None),
+        ];
+        for (asked, line, lag, role) in cases {
+            assert_eq!(asked.read(line), (lag, role), "{line}");
+        }
     }
 }

@@ -128,6 +128,8 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
             ladder.iter().map(|rung| plays::rung(cx, &plan, &parts, &instances, component, rung)).collect();
         let switches = switches::switches(cx, &plan, &parts, component, &ladder, &rungs);
         plan.components[at].switches = switches;
+        let adoptions = switches::adoptions(cx, &plan, &parts, component, &ladder, &rungs);
+        plan.components[at].adoptions = adoptions;
         plan.components[at].ladder = rungs;
     }
     Linked { plan, places }
@@ -216,6 +218,7 @@ fn component(
         rejoin: raw.rejoin,
         backups: raw.backups,
         switches: Vec::new(),
+        adoptions: Vec::new(),
         failback: raw.failback,
     });
     parts.switch_times.push((raw.catch_up, raw.switch_verify));

@@ -37,6 +37,7 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
     let expect_body = fields.text("body");
     let host = fields.text("host");
     let lag_header = fields.text("lag_header");
+    let role_header = fields.text("role_header");
     let ca_file = fields.read("ca_file", fields::path);
     let url = url?;
     // With TLS the certificate carries a name without a port.
@@ -49,6 +50,7 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
         expect_status,
         expect_body,
         lag_header,
+        role_header,
         ca_file,
     })
 }
@@ -92,7 +94,8 @@ fn dns(fields: &mut Fields<'_>) -> Option<ProbeKind> {
 fn command(fields: &mut Fields<'_>) -> Option<ProbeKind> {
     let argv = fields.read("run", fields::argv);
     let reports_lag = fields.word("lag", &["stdout"], |it| it).is_some();
-    Some(ProbeKind::Command { argv: argv?, reports_lag })
+    let reports_role = fields.word("role", &["stdout"], |it| it).is_some();
+    Some(ProbeKind::Command { argv: argv?, reports_lag, reports_role })
 }
 
 fn file(fields: &mut Fields<'_>) -> Option<ProbeKind> {
@@ -145,7 +148,9 @@ fn contradiction(
 pub(super) fn retarget(kind: &ProbeKind, address: Address) -> Option<ProbeKind> {
     match kind {
         ProbeKind::Tcp { .. } => Some(ProbeKind::Tcp { address }),
-        ProbeKind::Http(http) => Some(ProbeKind::Http(HttpProbe { address, lag_header: None, ..http.clone() })),
+        ProbeKind::Http(http) => {
+            Some(ProbeKind::Http(HttpProbe { address, lag_header: None, role_header: None, ..http.clone() }))
+        }
         ProbeKind::Dns { .. }
         | ProbeKind::Command { .. }
         | ProbeKind::Process { .. }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::fields::Cx;
 use super::link::Parts;
 use super::plays::{Compiler, in_turn};
-use super::raw::RawRung;
+use super::raw::{RawFence, RawRung};
 use crate::action::{Action, Plane, Service, ServiceOp};
-use crate::component::Switch;
+use crate::component::{Adoption, Switch};
+use crate::route::Sharing;
 use crate::strategy::{Play, Rung, Step, StepKind, Strategy};
 use crate::{ComponentIx, InstanceIx, Plan, RouteIx};
 
@@ -33,7 +34,63 @@ pub(super) fn switches(
     found
 }
 
+/// From each instance to each other one: whoever moves a component by hand does not ask its ladder.
+pub(super) fn adoptions(
+    cx: &Cx<'_>,
+    plan: &Plan,
+    parts: &Parts,
+    component: ComponentIx,
+    ladder: &[RawRung],
+    rungs: &[Rung],
+) -> Vec<Adoption> {
+    let instances = &plan.component(component).instances;
+    let takeovers: Vec<&Play> = (rungs.iter())
+        .filter(|it| it.strategy == Strategy::FailoverToStandby)
+        .flat_map(|it| it.plays.iter().filter(|(from, play)| **from != play.to).map(|it| it.1))
+        .collect();
+    let Some(raw) = ladder.first() else { return Vec::new() };
+    let compiler = Compiler { cx, plan, parts, component, rung: raw };
+    let pairs = instances.iter().flat_map(|from| instances.iter().map(move |to| (*from, *to)));
+    pairs.filter(|(from, to)| from != to).map(|(from, to)| compiler.adoption(from, to, &takeovers)).collect()
+}
+
 impl Compiler<'_> {
+    fn adoption(&self, from: InstanceIx, to: InstanceIx, takeovers: &[&Play]) -> Adoption {
+        let verify_within = self.parts.switch_times[self.component.index()].1;
+        let stop = takeovers
+            .iter()
+            .flat_map(|it| &it.steps)
+            .find(|it| matches!(&it.kind, StepKind::Stop { from: of, .. } if *of == from));
+        let accepts_two_writers = takeovers.iter().any(|it| it.accepts_two_writers);
+        let mut steps: Vec<Step> =
+            self.cut(from).into_iter().chain(stop.map(|it| Step { stage: 0, ..it.clone() })).collect();
+        steps.push(self.handed_over("hand over to", to));
+        steps.push(self.verified(to, verify_within));
+        let mut back: Vec<Step> = self.cut(to).into_iter().collect();
+        back.push(self.handed_over("give traffic back to", from));
+        let play = |to, steps| Play { to, steps: in_turn(steps), accepts_two_writers };
+        let fence = |it: &RouteIx| self.parts.fences[it.index()].map(|it| it.0);
+        let exclusive: Vec<RouteIx> = self.exclusive().collect();
+        let cut_fences = !exclusive.is_empty() && exclusive.iter().all(|it| fence(it) == Some(RawFence::TrafficCut));
+        Adoption { from, play: play(to, steps), cut_fences, back: play(from, back) }
+    }
+
+    fn cut(&self, from: InstanceIx) -> Option<Step> {
+        let exclusive: Vec<RouteIx> = self.exclusive().collect();
+        let name = format!("cut traffic to {}", self.name(from).value);
+        (!exclusive.is_empty()).then(|| self.routing_step(name, StepKind::CutTraffic { routes: exclusive, from }))
+    }
+
+    fn exclusive(&self) -> impl Iterator<Item = RouteIx> {
+        let routes = self.plan.component(self.component).routes.iter().copied();
+        routes.filter(|it| self.plan.route(*it).sharing == Sharing::Exclusive)
+    }
+
+    fn handed_over(&self, verb: &str, to: InstanceIx) -> Step {
+        let routes: Vec<RouteIx> = self.plan.component(self.component).routes.clone();
+        self.routing_step(format!("{verb} {}", self.name(to).value), StepKind::TakeOver { to, routes })
+    }
+
     fn switch(&self, from: InstanceIx, takeover: &Play) -> Switch {
         let to = takeover.to;
         let (catch_up, verify_within) = self.parts.switch_times[self.component.index()];
@@ -87,8 +144,7 @@ impl Compiler<'_> {
             steps.push(service_step(from, name, ServiceOp::Start, &service));
         }
         self.acts("activate", from, &self.parts.activate[from.index()], &mut steps);
-        let routes: Vec<RouteIx> = self.plan.component(self.component).routes.clone();
-        steps.push(self.routing_step(format!("give traffic back to {name}"), StepKind::TakeOver { to: from, routes }));
+        steps.push(self.handed_over("give traffic back to", from));
         steps.push(self.verified(from, verify_within));
         Play { to: from, steps: in_turn(steps), ..takeover.clone() }
     }

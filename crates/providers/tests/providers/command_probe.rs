@@ -9,7 +9,7 @@ use mainstay_providers::{PrepareError, Providers};
 use crate::fixtures::*;
 
 fn command(argv: Vec<String>) -> ProbeKind {
-    ProbeKind::Command { argv, reports_lag: true }
+    ProbeKind::Command { argv, reports_lag: true, reports_role: false }
 }
 
 fn shell(text: &str) -> ProbeKind {
@@ -30,8 +30,19 @@ async fn the_last_line_is_the_lag_where_it_is_one() {
     assert_eq!((told.answer, told.lag), (Answer::Good, Some(Duration::from_millis(250))));
     let untold = probe(&shell("echo fine")).await;
     assert_eq!((untold.answer, untold.lag), (Answer::Good, None));
-    let unasked = ProbeKind::Command { argv: words(&["echo", "3s"]), reports_lag: false };
+    let unasked = ProbeKind::Command { argv: words(&["echo", "3s"]), reports_lag: false, reports_role: false };
     assert_eq!(probe(&unasked).await.lag, None);
+}
+
+#[tokio::test]
+async fn the_last_line_is_the_role_where_it_is_asked_for() {
+    let with =
+        |text: &str, reports_lag| ProbeKind::Command { argv: script(text, &[]), reports_lag, reports_role: true };
+    assert_eq!(probe(&with("echo connecting; echo replica", false)).await.role.as_deref(), Some("replica"));
+    let both = probe(&with("echo role=active lag=1.5s", true)).await;
+    assert_eq!((both.role.as_deref(), both.lag), (Some("active"), Some(Duration::from_millis(1500))));
+    let failed = probe(&with("echo active; exit 1", false)).await;
+    assert_eq!(failed.role, None, "{:?}", failed.answer);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ fn http(address: SocketAddr) -> HttpProbe {
         expect_status: Vec::new(),
         expect_body: None,
         lag_header: None,
+        role_header: None,
         ca_file: None,
     }
 }
@@ -79,6 +80,16 @@ async fn a_lag_header_is_read_and_one_that_cannot_be_read_is_no_failure() {
         let got = ask(with(name)).await;
         assert_eq!((got.answer, got.lag), (Answer::Good, None));
     }
+}
+
+#[tokio::test]
+async fn a_role_header_is_told_in_its_own_word() {
+    let (address, _requests) = http_server("HTTP/1.1 200 OK\r\nx-role:  Primary \r\ncontent-length: 0\r\n\r\n").await;
+    let with = |name: &str| HttpProbe { role_header: Some(name.to_owned()), ..http(address) };
+    assert_eq!(ask(with("x-role")).await.role.as_deref(), Some("Primary"));
+    let got = ask(with("x-other")).await;
+    assert_eq!((got.answer, got.role), (Answer::Good, None));
+    assert_eq!(ask(http(address)).await.role, None);
 }
 
 #[tokio::test]

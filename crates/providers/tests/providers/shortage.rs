@@ -32,7 +32,7 @@ async fn in_a_process_without_descriptors() {
     let kinds = [
         ProbeKind::Tcp { address: Address::Socket(address) },
         ProbeKind::Dns { server: address, name: "a.example.".to_owned(), record: DnsRecord::A, expect: None },
-        ProbeKind::Command { argv: words(&["true"]), reports_lag: false },
+        ProbeKind::Command { argv: words(&["true"]), reports_lag: false, reports_role: false },
         ProbeKind::Process { pid_file: "/proc/self/stat".into() },
     ];
     for kind in kinds {

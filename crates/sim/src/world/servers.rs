@@ -65,7 +65,7 @@ impl World {
         };
         let answer = self.troubles.told(name, answer);
         let started = self.clock();
-        let observation = Observation { probe: ix, started, ended: started + took, answer, lag };
+        let observation = Observation { probe: ix, started, ended: started + took, answer, lag, role: None };
         self.in_flight.insert(ix);
         self.at(took, Event::Answer(Box::new(observation)));
     }

@@ -42,7 +42,7 @@ static HTTP: Shape = Shape {
     rules: &[],
 };
 
-static HTTP_FIELDS: [Field; 6] = [
+static HTTP_FIELDS: [Field; 7] = [
     field("url", Kind::Url, "what to ask").needed("\"http://10.0.1.10:8080/health\""),
     field("status", Kind::Statuses, "status codes that are good").or("200-299"),
     field("body", Kind::Text, "text that the first 64 KiB of the body must contain").such_as("ready"),
@@ -50,6 +50,8 @@ static HTTP_FIELDS: [Field; 6] = [
         .such_as("orders.internal"),
     field("lag_header", Kind::Text, "header of the answer that carries the replication lag")
         .such_as("x-replication-lag"),
+    field("role_header", Kind::Text, "header of the answer that says whether it is active or a standby")
+        .such_as("x-role"),
     field("ca_file", Kind::Path, "PEM certificates to trust instead of the system's").such_as("/etc/mainstay/ca.pem"),
 ];
 
@@ -74,9 +76,15 @@ static COMMAND_PROBE: Shape = Shape {
     rules: &[],
 };
 
-static COMMAND_FIELDS: [Field; 2] = [
+static COMMAND_FIELDS: [Field; 3] = [
     field("run", Kind::Argv, "the program and its arguments; no shell").needed("[/usr/local/bin/check, --fast]"),
     field("lag", Kind::Word(|| vec!["stdout"]), "the last line of its output is the replication lag").such_as("stdout"),
+    field(
+        "role",
+        Kind::Word(|| vec!["stdout"]),
+        "the last line of its output says whether it is active or a standby; with `lag`, it is `role=active lag=1.5s`",
+    )
+    .such_as("stdout"),
 ];
 
 static PROCESS: Shape = Shape {
