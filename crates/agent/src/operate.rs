@@ -370,7 +370,10 @@ impl Agent {
             control_planes: view::control_planes(engine),
             rules: view::rules(engine, now),
             notices: view::notice_count(state),
-            trouble: self.unprepared.iter().cloned().chain(self.ledger.trouble()).collect(),
+            trouble: (self.unprepared.iter().cloned())
+                .chain(self.ledger.trouble())
+                .chain(mainstay_engine::elsewhere::trouble(state))
+                .collect(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mainstay_api as api;
 use mainstay_engine::breaker::Hold;
-use mainstay_engine::command::{Command, Drained, Override};
+use mainstay_engine::command::{AdoptAs, Command, Drained, Override};
 use mainstay_engine::machine::IncidentState;
 use mainstay_engine::record::{Completion, Ended, Fence, RecoveryId, TermValue};
 use mainstay_engine::route::rules::RouteRule;
@@ -292,12 +292,15 @@ fn recovery(state: &State, recovery: &Recovery, now: Time) -> api::Recovery {
     let (strategy, instance) = match &recovery.completion {
         Some(Completion::ByRung { strategy, instance }) => (Some(strategy.word().to_owned()), Some(instance.clone())),
         Some(Completion::Switched { instance }) => (Some("planned".to_owned()), Some(instance.clone())),
-        Some(Completion::ByItself) | None => (None, None),
+        Some(Completion::Adopted { instance }) => (Some("adopted".to_owned()), Some(instance.clone())),
+        Some(Completion::ByItself | Completion::BySomeoneElse { .. }) | None => (None, None),
     };
     let told = |it: &Completion| match it {
         Completion::ByRung { strategy, instance } => format!("{}: `{instance}` serves", strategy.word()),
         Completion::Switched { instance } => format!("as planned: `{instance}` serves"),
+        Completion::Adopted { instance } => format!("adopted: `{instance}` serves"),
         Completion::ByItself => "healthy again without us".to_owned(),
+        Completion::BySomeoneElse { instance } => format!("somebody else has made `{instance}` active"),
     };
     let waits = || mainstay_engine::recover::waiting(state, recovery);
     api::Recovery {
@@ -511,10 +514,21 @@ pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Pr
             let hold = found.ok_or_else(|| bad(format!("`{hold}` is not one of open, closed, auto")))?;
             Command::Breaker { service, region, hold, reason }
         }
-        api::Command::Adopt { instance, address, reason } => Command::Adopt { instance, address, reason },
+        api::Command::Adopt { instance, role, anyway, accept, address, reason } => {
+            let named = |word: &String| AdoptAs::ALL.into_iter().find(|it| it.word() == word);
+            let unknown = |word: &String| bad(format!("`{word}` is not one of active, standby"));
+            let role = role.as_ref().map(|it| named(it).ok_or_else(|| unknown(it))).transpose()?;
+            if let Some(risk) = accept.iter().find(|it| *it != TWO_WRITERS) {
+                return Err(bad(format!("`{risk}` is no risk that can be accepted; there is {TWO_WRITERS}")));
+            }
+            Command::Adopt { instance, role, anyway, two_writers: !accept.is_empty(), address, reason }
+        }
         api::Command::Acknowledge { what, reason } => Command::Acknowledge { what, reason },
     })
 }
+
+/// The one risk that an adoption can accept.
+const TWO_WRITERS: &str = "two_writers";
 
 fn drained(target: Option<String>, zone: Option<String>) -> Result<Drained, String> {
     match (target, zone) {

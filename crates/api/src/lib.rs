@@ -78,7 +78,7 @@ pub struct Status {
     /// What people should know; see `GET /v1/notices`.
     #[serde(default)]
     pub notices: NoticeCount,
-    /// What is wrong with the agent itself, as sentences; empty when nothing is.
+    /// What is wrong, as sentences: with the agent itself, or with who says that it is active; empty when nothing is.
     pub trouble: Vec<String>,
 }
 
@@ -916,10 +916,20 @@ pub enum Command {
         /// Why.
         reason: String,
     },
-    /// Take a displaced instance as a standby again, or say where an instance is now, or both.
+    /// Take a displaced instance as a standby again, or one that somebody else has made active as the component; or say where
+    /// an instance is now.
     Adopt {
         /// The instance.
         instance: String,
+        /// `active` or `standby`; where it is not said, as what it says itself.
+        #[serde(default, skip_serializing_if = "Option::is_none", rename = "as")]
+        role: Option<String>,
+        /// As the component although it does not say that it is active.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        anyway: bool,
+        /// Risks that are accepted by name: `two_writers`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        accept: Vec<String>,
         /// Its IP address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         address: Option<IpAddr>,

@@ -130,6 +130,15 @@ by_word!(
     ]
 );
 by_word!(
+    role_word,
+    mainstay_plan::observation::SeenRole,
+    [
+        mainstay_plan::observation::SeenRole::Active,
+        mainstay_plan::observation::SeenRole::Standby,
+        mainstay_plan::observation::SeenRole::Unclear,
+    ]
+);
+by_word!(
     scenario_word,
     mainstay_plan::observation::Scenario,
     [

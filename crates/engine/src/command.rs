@@ -184,10 +184,20 @@ pub enum Command {
         /// The component.
         component: String,
     },
-    /// Take a displaced instance as a standby again, or say where an instance is now, or both.
+    /// Take a displaced instance as a standby again, or one that somebody else has made active as the component; or say where
+    /// an instance is now.
     Adopt {
         /// The instance.
         instance: String,
+        /// As what; where it is not said, as what it says itself: active, or a standby.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<AdoptAs>,
+        /// As the component although it does not say that it is active.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        anyway: bool,
+        /// Although nothing makes sure that the old owner writes no more.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        two_writers: bool,
         /// Where it is now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         address: Option<IpAddr>,
@@ -201,6 +211,29 @@ pub enum Command {
         /// Why, or what is done about it.
         reason: String,
     },
+}
+
+/// As what an instance is adopted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdoptAs {
+    /// It is the component from here on.
+    Active,
+    /// It can take over again.
+    Standby,
+}
+
+impl AdoptAs {
+    /// Both.
+    pub const ALL: [AdoptAs; 2] = [AdoptAs::Active, AdoptAs::Standby];
+
+    /// The word for it on the command line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            AdoptAs::Active => "active",
+            AdoptAs::Standby => "standby",
+        }
+    }
 }
 
 /// What is drained.
@@ -270,11 +303,13 @@ pub enum Override {
     Lease,
     /// Act although too few agents see it down.
     Observers,
+    /// Act although somebody else has made another instance active.
+    SomeoneElse,
 }
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 15] = [
+    pub const ALL: [Override; 16] = [
         Override::Witnesses,
         Override::Correlation,
         Override::Turn,
@@ -290,6 +325,7 @@ impl Override {
         Override::RouteRules,
         Override::Lease,
         Override::Observers,
+        Override::SomeoneElse,
     ];
 
     /// The word for it on the command line.
@@ -310,6 +346,7 @@ impl Override {
             Override::RouteRules => "route-rules",
             Override::Lease => "lease",
             Override::Observers => "observers",
+            Override::SomeoneElse => "someone-else",
         }
     }
 }
@@ -487,6 +524,16 @@ pub enum Refusal {
         /// Where.
         address: IpAddr,
     },
+    /// The instance can't be adopted as the component now.
+    #[error("`{instance}` can't be adopted as `{component}` now: {missing}; see `mainstay status {component}`")]
+    NotAdoptable {
+        /// The component.
+        component: String,
+        /// The instance.
+        instance: String,
+        /// What is missing.
+        missing: String,
+    },
     /// The instance is not displaced.
     #[error("`{instance}` is {state}, there is nothing to adopt")]
     NotDisplaced {
@@ -511,6 +558,7 @@ impl Refusal {
             Refusal::NotDisplaced { .. } => "not_displaced",
             Refusal::InUse { .. } => "in_use",
             Refusal::IsThere { .. } => "is_there",
+            Refusal::NotAdoptable { .. } => "not_adoptable",
             Refusal::RouteRule { .. } => "route_rule",
             Refusal::NotDrainable { .. } => "not_drainable",
             Refusal::NotDrained { .. } => "not_drained",
@@ -545,7 +593,9 @@ impl Refusal {
             | Refusal::NoApprovalAsked { .. }
             | Refusal::NothingToRevoke { .. } => "mainstay status".to_owned(),
             Refusal::Halted { .. } => "mainstay continue".to_owned(),
-            Refusal::NotWhole { component, .. } => format!("mainstay status {component}"),
+            Refusal::NotWhole { component, .. } | Refusal::NotAdoptable { component, .. } => {
+                format!("mainstay status {component}")
+            }
             Refusal::ApprovedAlready { recovery, .. } | Refusal::NothingTo { recovery, .. } => {
                 format!("mainstay recoveries show {recovery}")
             }

@@ -6,6 +6,8 @@ use mainstay_plan::observation::Health;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use crate::address;
+use crate::adoption;
+use crate::elsewhere;
 use crate::fence;
 use crate::guard;
 use crate::lease::Role;
@@ -19,8 +21,11 @@ use crate::waiting::WaitingOn;
 
 /// The next decision that restores a component's service, or `None` when there is nothing to decide now.
 pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
-    if let Some(moved) = address::next(state, component) {
-        return Some(moved);
+    let first = address::next(state, component)
+        .or_else(|| elsewhere::next(state, component, now))
+        .or_else(|| adoption::begin(state, component, now));
+    if let Some(first) = first {
+        return Some(first);
     }
     let Some(recovery) = &state.components[component.index()].recovery else {
         // Whoever has the lease recovers it, and says so.
@@ -82,7 +87,8 @@ const fn begins_something(decision: &Body) -> bool {
 /// When [`next`] could say something else although no fact came in.
 pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Time> {
     let Some(recovery) = &state.components[component.index()].recovery else {
-        return switch::goes_back_at(state, component).filter(|it| *it > now);
+        let back = switch::goes_back_at(state, component).filter(|it| *it > now);
+        return back.into_iter().chain(elsewhere::next_time(state, component, now)).min();
     };
     let held = recovery.held.as_ref().and_then(|(waiting, _)| {
         // Others may have begun since it was recorded.
@@ -92,7 +98,8 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
     // A moment that is over for good must not be waited for again, so the budget ends just after its last moment.
     let due = recovery.due().filter(|_| !recovery.over_budget).map(|it| it + Duration::from_nanos(1));
     let held = held.filter(|_| !planted(Fault::TimerForgotten));
-    [held, due, recover::deadline(state, recovery)].into_iter().flatten().filter(|it| *it > now).min()
+    let seen = elsewhere::next_time(state, component, now);
+    [held, due, recover::deadline(state, recovery), seen].into_iter().flatten().filter(|it| *it > now).min()
 }
 
 fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {

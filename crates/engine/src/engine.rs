@@ -22,7 +22,7 @@ use crate::rules::{Present, Rules};
 use crate::scenario::{self, Question};
 use crate::state::State;
 use crate::state::concerned::Concerned;
-use crate::{ENGINE_VERSION, breaker, decide, evacuate, lease, outbox, route};
+use crate::{ENGINE_VERSION, breaker, decide, elsewhere, evacuate, lease, outbox, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
 /// whatever needs more is a loop, and goes on at the next tick rather than never ending this one.
@@ -566,7 +566,8 @@ impl Core {
                 self.evacuation_timer = evacuate::next_time(&self.state, now);
             }
             if !std::mem::take(&mut self.routes_dirty) {
-                self.route_timer = route_rules::next_time(&self.state, now);
+                let first = elsewhere::first_table_waits(&self.state, now);
+                self.route_timer = route_rules::next_time(&self.state, now).into_iter().chain(first).min();
                 break;
             }
             if let Some(body) = route::next(&self.state, now) {

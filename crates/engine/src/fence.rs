@@ -19,8 +19,7 @@ pub(crate) fn cut_instead(recovery: &Recovery, at: StepRef, step: &Step, why: &s
 
 /// The record of a fence that holds and is not written down yet.
 pub(crate) fn confirmed(state: &State, recovery: &Recovery) -> Option<Body> {
-    let from = recovery.progress.as_ref()?.from;
-    let play = state.plan.component(recovery.component).ladder.get(recovery.rung)?.plays.get(&from)?;
+    let play = state.play(recovery)?;
     let known = |step| recovery.fenced.iter().any(|it| it.step == step);
     let done = recovery.steps.iter().filter(|it| it.step.rung == recovery.rung && !known(it.step));
     done.filter(|it| matches!(it.ended, Some((_, Ended::Done)))).find_map(|log| {

@@ -136,6 +136,10 @@ impl Gate {
             | Body::EvacuationSettled { .. }
             | Body::EvacuationExpires { .. }
             | Body::EvacuationEnded { .. }
+            | Body::RoleSeen { .. }
+            | Body::SeenElsewhere { .. }
+            | Body::ElsewhereOver { .. }
+            | Body::AdoptionStarted { .. }
             | Body::BreakerChanged { .. }
             | Body::Impaired { .. }
             | Body::ImpairmentEnded { .. }

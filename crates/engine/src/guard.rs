@@ -14,7 +14,7 @@ use crate::lease::{May, Role};
 use crate::planted::{Fault, planted};
 use crate::state::{Pause, Recovery, State};
 use crate::waiting::{Unacknowledged, WaitingOn};
-use crate::{evacuation, scenario};
+use crate::{elsewhere, evacuation, scenario};
 
 /// Whether too few witnesses have answered since the component's instance went down. Asked before a recovery begins, and
 /// again under way: who starts anew, or slept, may be cut off now.
@@ -80,7 +80,7 @@ fn is_exclusive(state: &State, recovery: &Recovery) -> bool {
 pub(crate) type Guard = fn(&State, &Recovery, Time) -> Option<WaitingOn>;
 
 /// All guards, by the code of their waits, in the order in which they are asked.
-pub(crate) const ALL: [(&str, Guard); 17] = [
+pub(crate) const ALL: [(&str, Guard); 18] = [
     ("halted", |state, _, _| halted(state)),
     ("lease", lease),
     ("journal_lost", |state, recovery, _| journal(state, recovery)),
@@ -89,6 +89,7 @@ pub(crate) const ALL: [(&str, Guard); 17] = [
     ("signals", |state, recovery, _| signals(state, recovery)),
     ("correlation", scenario::correlation),
     ("traffic", traffic),
+    ("someone_else", elsewhere::held),
     ("paused", pause),
     ("dependency", dependency),
     ("observe_mode", observe_mode),

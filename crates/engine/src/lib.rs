@@ -14,6 +14,7 @@
 //! records folded, and the time. That is why a replay of the journal gives the same decisions.
 
 mod address;
+mod adoption;
 mod agenda;
 pub mod breaker;
 pub mod codec;
@@ -21,6 +22,7 @@ pub mod command;
 pub mod decide;
 pub mod driver;
 pub mod effect;
+pub mod elsewhere;
 pub mod engine;
 pub mod evacuate;
 pub mod evacuation;
@@ -39,6 +41,7 @@ pub mod reasons;
 pub mod record;
 pub mod recover;
 pub mod replay;
+mod roles;
 pub mod route;
 pub mod rules;
 pub mod scenario;

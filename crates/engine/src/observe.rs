@@ -20,6 +20,7 @@ use crate::lease::Role;
 use crate::machine::{Told, after};
 use crate::planted::{Fault, planted};
 use crate::record::{Body, Ended, Evidence};
+use crate::roles::Tally;
 use crate::scenario::{self, Question};
 use crate::state::{Observed, Recovery, State, StepAt};
 use crate::switch::NEARLY;
@@ -101,6 +102,9 @@ pub struct Watch {
     anew: Time,
     /// Whether it is neither good nor failed.
     pub(crate) pulse: Pulse,
+    /// What it was told of its instance's role, and whether that is news.
+    tally: Option<Tally>,
+    role_in_doubt: bool,
 }
 
 /// What was taken in.
@@ -192,6 +196,17 @@ impl Soft {
             samples.push_back((observation.started, lag));
         }
         if let Watches::Instance(instance) = probe.watches {
+            if probe.kind.reports_role() {
+                let lasting = &state.instances[instance.index()];
+                Tally::take(
+                    &mut watch.tally,
+                    &answer,
+                    observation.role.as_deref(),
+                    observation.started,
+                    lasting.role_anew,
+                );
+                watch.role_in_doubt = watch.tally.as_ref().is_some_and(|it| it.differs(lasting.role));
+            }
             if answer == Answer::Good && probe.kind.reports_lag() {
                 self.judge_replication(state, instance, observation.lag);
             }
@@ -273,8 +288,16 @@ impl Soft {
 
     /// Changes of the health of these instances, as facts.
     pub fn health_changes(&self, state: &State, seen: &BTreeSet<InstanceIx>) -> Vec<Body> {
-        let of = |it: &InstanceIx| self.health_change(state, *it).into_iter().chain(self.in_step_change(state, *it));
+        let of = |it: &InstanceIx| {
+            let health = self.health_change(state, *it).into_iter();
+            health.chain(self.role_change(state, *it)).chain(self.in_step_change(state, *it))
+        };
         seen.iter().flat_map(of).collect()
+    }
+
+    /// What a probe was told of its instance's role.
+    pub(crate) fn tally(&self, probe: ProbeIx) -> Option<&Tally> {
+        self.probes[probe.index()].tally.as_ref()
     }
 
     /// Changes of the verdict on canaries since the last call, as facts.
@@ -725,7 +748,7 @@ impl Soft {
         let watch = &mut self.probes[probe.index()];
         let again = std::mem::take(&mut watch.ask_again);
         let awaited = matches!(plan.probe(probe).watches, Watches::Instance(it) if self.catching.contains(&it));
-        let usual = if watch.in_doubt() { timing.fast_interval } else { timing.interval };
+        let usual = if watch.in_doubt() || watch.role_in_doubt { timing.fast_interval } else { timing.interval };
         let spacing = if awaited { usual.min(CATCHING) } else { usual };
         let at = if again { now } else { now.max(started + spacing) };
         self.schedule(probe, at);
@@ -758,6 +781,8 @@ impl Watch {
             ask_again: false,
             anew: Time::ZERO,
             pulse: Pulse::default(),
+            tally: None,
+            role_in_doubt: false,
         }
     }
 

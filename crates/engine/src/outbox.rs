@@ -10,6 +10,7 @@ use mainstay_plan::observation::{Health, Scenario};
 
 use crate::breaker::Position;
 use crate::command::Command;
+use crate::elsewhere;
 use crate::evacuate::{Stays, told_at};
 use crate::machine::IncidentState;
 use crate::record::{Body, Completion, IncidentId, RecoveryId, TermValue};
@@ -48,6 +49,13 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             let (topic, fate) = (topic(state, component, *incident), Some((component.clone(), Fate::UnderWay)));
             Some(About { topic, stage: Stage::Stands, recovery, fate, says: None })
         }
+        Body::AdoptionStarted { component, .. } => Some(About {
+            topic: Topic::Component(component.clone()),
+            stage: Stage::Stands,
+            recovery: Some(RecoveryId(state.seq)),
+            fate: Some((component.clone(), Fate::UnderWay)),
+            says: None,
+        }),
         Body::SwitchStarted { component, evacuation, .. } => Some(About {
             topic: match evacuation {
                 Some(place) => Topic::Evacuation(place.clone()),
@@ -75,6 +83,8 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             of_recovery(state, *recovery, if whole { Stage::Over } else { Stage::Stands }, Fate::Failed)
         }
         Body::HealthChanged { instance, to: Health::Healthy, .. } => whole_again(state, instance),
+        Body::SeenElsewhere { component, .. } => of(Topic::Owner(component.clone()), Stage::Stands),
+        Body::ElsewhereOver { component, .. } => of(Topic::Owner(component.clone()), Stage::Over),
         Body::IncidentOpened { .. } => of(Topic::Incident(IncidentId(state.seq)), Stage::Stands),
         Body::IncidentEnded { incident, .. } => {
             let open = state.incidents.get(incident).is_some_and(|it| it.open > 0);
@@ -158,6 +168,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::AddressChanged { .. }
         | Body::TablePublished { .. }
         | Body::InStepChanged { .. }
+        | Body::RoleSeen { .. }
         | Body::CanaryChanged { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
@@ -270,7 +281,23 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         Body::SwitchStarted { component, to, by, reason, .. } => {
             Some((NoticeLevel::Info, format!("{component}: planned switch to `{to}` by {by}: {reason}")))
         }
-        Body::SwitchUndone { recovery, why } => {
+        Body::SeenElsewhere { component, bound, active, evidence } => {
+            let level = if active.len() > 1 { NoticeLevel::Error } else { NoticeLevel::Warning };
+            let says = elsewhere::says(active, bound, evidence);
+            let other = active.iter().find(|it| *it != bound).map_or("INSTANCE", String::as_str);
+            let help = elsewhere::help(active, other);
+            Some((level, format!("{component}: {says}; nothing is recovered meanwhile; {help}")))
+        }
+        Body::ElsewhereOver { component, why } => {
+            Some((NoticeLevel::Info, format!("{component} is where it should be: {why}")))
+        }
+        Body::AdoptionStarted { component, to, by, reason, .. } => {
+            Some((NoticeLevel::Info, format!("{component}: adoption of `{to}` by {by}: {reason}")))
+        }
+        Body::SwitchUndone { recovery, why, adopted: true } => {
+            Some((NoticeLevel::Warning, format!("{recovery} is undone, the route is given back: {why}")))
+        }
+        Body::SwitchUndone { recovery, why, adopted: false } => {
             Some((NoticeLevel::Warning, format!("{recovery} is undone, the old owner is made active again: {why}")))
         }
         Body::FailureDetected { component, instance, scenario, .. } => {
@@ -310,7 +337,13 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
                     format!("{recovery} completed by {}: `{instance}` serves", strategy.word())
                 }
                 Completion::Switched { instance } => format!("{recovery} completed as planned: `{instance}` serves"),
+                Completion::Adopted { instance } => {
+                    format!("{recovery} completed: `{instance}` is adopted, and serves")
+                }
                 Completion::ByItself => format!("{recovery} closed: healthy again without us"),
+                Completion::BySomeoneElse { instance } => {
+                    format!("{recovery} closed: somebody else has made `{instance}` active, which is adopted")
+                }
             },
         )),
         Body::RouteHeld { route, targets, objection } => {
@@ -392,6 +425,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::RouteFreed { .. }
         | Body::TablePublished { .. }
         | Body::InStepChanged { .. }
+        | Body::RoleSeen { .. }
         | Body::CanaryChanged { .. }
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }

@@ -27,7 +27,12 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
             reason: "disks are being replaced".to_owned(),
             owner: Some("storage team".to_owned()),
         },
-        WaitingOn::Paused { .. } => WaitingOn::Traffic {},
+        WaitingOn::Paused { .. } => WaitingOn::SomeoneElse {
+            active: vec!["orders-db-b".to_owned()],
+            instance: "orders-db-b".to_owned(),
+            evidence: vec!["orders-db is down".to_owned(), "orders-db-b/http: 2 times primary".to_owned()],
+        },
+        WaitingOn::SomeoneElse { .. } => WaitingOn::Traffic {},
         WaitingOn::Traffic {} => WaitingOn::Correlation { of: "berlin/hall-2".to_owned(), until },
         WaitingOn::Correlation { .. } => WaitingOn::Turn { evacuation: "hall-2".to_owned(), at_once: 10 },
         WaitingOn::Turn { .. } => WaitingOn::Dependency { component: "orders-db".to_owned() },
@@ -134,7 +139,12 @@ fn refusal_after(it: &Refusal) -> Option<Refusal> {
         }
         Refusal::NotWhole { .. } => Refusal::NotPaused,
         Refusal::NotPaused => Refusal::NotDisplaced { instance: "orders-db-b".to_owned(), state: "standby" },
-        Refusal::NotDisplaced { .. } => {
+        Refusal::NotDisplaced { .. } => Refusal::NotAdoptable {
+            component,
+            instance: "orders-db-b".to_owned(),
+            missing: "`orders-db-b` says that it is a standby".to_owned(),
+        },
+        Refusal::NotAdoptable { .. } => {
             Refusal::NotAllowed { by: "bob".to_owned(), role: "dba".to_owned(), who: "ada has".to_owned() }
         }
         Refusal::NotAllowed { .. } => Refusal::ApprovedAlready { by: "ada".to_owned(), recovery, need: 2, given: 1 },

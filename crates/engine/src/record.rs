@@ -9,13 +9,13 @@ use std::str::FromStr;
 
 use mainstay_plan::Time;
 use mainstay_plan::notification::NoticeLevel;
-use mainstay_plan::observation::{Health, Scenario};
+use mainstay_plan::observation::{Health, Scenario, SeenRole};
 use mainstay_plan::routing::{RouteEntry, RoutingTable, TargetEntry, TargetState};
 use mainstay_plan::strategy::{Phase, Strategy};
 use serde::{Deserialize, Serialize};
 
 use crate::breaker::Position;
-use crate::codec::{health_word, level_word, phase_word, scenario_word, strategy_word, time_nanos};
+use crate::codec::{health_word, level_word, phase_word, role_word, scenario_word, strategy_word, time_nanos};
 use crate::command::Command;
 use crate::evacuate::Stays;
 use crate::gray::Impairment;
@@ -195,8 +195,49 @@ pub enum Completion {
         /// The instance that is the component now.
         instance: String,
     },
+    /// Somebody else had made the instance active, and an operator said that it is the component.
+    Adopted {
+        /// The instance that is the component now.
+        instance: String,
+    },
     /// The component was healthy again before anything was done.
     ByItself,
+    /// Before anything was done that can't be taken back: what somebody else has done is adopted instead.
+    BySomeoneElse {
+        /// The instance that they made active.
+        instance: String,
+    },
+}
+
+/// Why the old owner is no second writer when another instance is adopted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OldOwner {
+    /// It says that it is a standby.
+    SeenStandby {},
+    /// Clients are cut off from it, and have no other way in.
+    CutOff {},
+    /// It is stopped.
+    Stopped {},
+    /// Nothing exclusive changes hands.
+    NotExclusive {},
+    /// It may be one, and somebody accepts that.
+    TwoWriters {
+        /// Who.
+        by: String,
+    },
+}
+
+impl fmt::Display for OldOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OldOwner::SeenStandby {} => write!(f, "the old owner says that it is a standby"),
+            OldOwner::CutOff {} => write!(f, "the old owner is cut off"),
+            OldOwner::Stopped {} => write!(f, "the old owner is stopped"),
+            OldOwner::NotExclusive {} => write!(f, "nothing exclusive changes hands"),
+            OldOwner::TwoWriters { by } => write!(f, "two writers accepted by {by}"),
+        }
+    }
 }
 
 /// How an old owner was made unable to act.
@@ -393,6 +434,16 @@ pub enum Body {
         /// Why.
         reason: String,
     },
+    /// An instance says that it is active, or a standby, and has said so often enough.
+    RoleSeen {
+        /// The instance.
+        instance: String,
+        /// What it says.
+        #[serde(with = "role_word")]
+        role: SeenRole,
+        /// What its probes were told.
+        evidence: Vec<String>,
+    },
     /// Whether an instance to which its component may go back is nearly in step.
     InStepChanged {
         /// The instance.
@@ -579,12 +630,49 @@ pub enum Body {
         /// What was evacuated.
         place: String,
     },
+    /// Another instance than the component's own says that it is active, and none of our recoveries made it so.
+    SeenElsewhere {
+        /// The component.
+        component: String,
+        /// The instance that it is bound to.
+        bound: String,
+        /// Who says that it is active; more than one are two writers.
+        active: Vec<String>,
+        /// What is known of each of them.
+        evidence: Vec<String>,
+    },
+    /// That is so no more.
+    ElsewhereOver {
+        /// The component.
+        component: String,
+        /// Why.
+        why: String,
+    },
+    /// An operator says that an instance which somebody else made active is the component; this opens a recovery, named after
+    /// this record.
+    AdoptionStarted {
+        /// The component.
+        component: String,
+        /// The instance that was it.
+        from: String,
+        /// The instance that shall be it.
+        to: String,
+        /// Who said so.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Why the old owner is no second writer.
+        old_owner: OldOwner,
+    },
     /// A planned move failed after something was done to an instance: the old owner is made active again.
     SwitchUndone {
         /// The recovery.
         recovery: RecoveryId,
         /// Why.
         why: String,
+        /// It was an adoption: nothing is made active, the route alone is given back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        adopted: bool,
     },
     /// The recovery waits, and for what.
     Held {
@@ -858,6 +946,10 @@ impl Body {
             Body::JournalLost { .. } => "journal_lost",
             Body::CanaryChanged { .. } => "canary_changed",
             Body::InStepChanged { .. } => "in_step_changed",
+            Body::RoleSeen { .. } => "role_seen",
+            Body::SeenElsewhere { .. } => "seen_elsewhere",
+            Body::ElsewhereOver { .. } => "elsewhere_over",
+            Body::AdoptionStarted { .. } => "adoption_started",
             Body::SwitchStarted { .. } => "switch_started",
             Body::SwitchUndone { .. } => "switch_undone",
             Body::EvacuationHeld { .. } => "evacuation_held",
@@ -922,6 +1014,7 @@ impl Body {
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
             | Body::InStepChanged { .. }
+            | Body::RoleSeen { .. }
             | Body::CanaryChanged { .. }
             | Body::Impaired { .. }
             | Body::ImpairmentEnded { .. }
@@ -932,6 +1025,9 @@ impl Body {
             | Body::PeerOrder { .. } => true,
             Body::FailureDetected { .. }
             | Body::SwitchStarted { .. }
+            | Body::SeenElsewhere { .. }
+            | Body::ElsewhereOver { .. }
+            | Body::AdoptionStarted { .. }
             | Body::SwitchUndone { .. }
             | Body::EvacuationHeld { .. }
             | Body::EvacuationSettled { .. }

@@ -18,6 +18,7 @@ use mainstay_plan::routing::{
 use mainstay_plan::{InstanceIx, RouteIx, Time};
 
 use crate::command::Override;
+use crate::elsewhere;
 use crate::lease::May;
 use crate::planted::{Fault, planted};
 use crate::record::{Body, ReportedTarget};
@@ -27,7 +28,13 @@ fn exclusive(state: &State, instance: InstanceIx) -> TargetState {
     let component = &state.components[state.plan.instance(instance).component.index()];
     if component.bound == instance {
         let cut = component.recovery.as_ref().is_some_and(|it| it.cut) && !planted(Fault::CutLeftOut);
-        return if cut { TargetState::Fenced } else { TargetState::Serving };
+        // Clients were never led here as far as this journal knows, and somebody else says that it is active.
+        let elsewhere = component.elsewhere.is_some() && !component.served;
+        return match (cut, elsewhere) {
+            (true, _) => TargetState::Fenced,
+            (false, true) => TargetState::Standby,
+            (false, false) => TargetState::Serving,
+        };
     }
     let displaced = if planted(Fault::DisplacedServes) { TargetState::Serving } else { TargetState::Fenced };
     if state.instances[instance.index()].displaced { displaced } else { TargetState::Standby }
@@ -73,6 +80,9 @@ pub(crate) fn is_planned_at(state: &State, route: &str, instance: &str, ip: IpAd
 /// published before every traffic process has said what it serves: a journal that was lost must not move traffic.
 pub fn next(state: &State, now: Time) -> Option<Body> {
     if state.plan.routes.is_empty() || !state.traffic_was_heard() || state.site.halted.is_some() {
+        return None;
+    }
+    if elsewhere::first_table_waits(state, now).is_some() {
         return None;
     }
     let rules::Ruled { targets: mut desired, kept } = rules::ruled(state, now);

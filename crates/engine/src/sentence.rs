@@ -7,6 +7,7 @@ use mainstay_plan::Time;
 use mainstay_plan::routing::TargetState;
 
 use crate::breaker::Position;
+use crate::elsewhere;
 use crate::record::{Completion, Ended, Evidence, ReportedTarget, StepRef, TermValue};
 use crate::{Body, Command, Override};
 
@@ -127,6 +128,9 @@ impl Teller {
             ),
             Body::Commanded { command, by } => format!("{by}: {}", self.command(command)),
             Body::JournalLost { reason } => format!("the journal can't be written any more: {reason}"),
+            Body::RoleSeen { instance, role, evidence } => {
+                format!("{instance} says that its role is {} ({})", role.word(), evidence.join("; "))
+            }
             Body::InStepChanged { instance, in_step: true } => format!("{instance} is nearly in step"),
             Body::InStepChanged { instance, in_step: false } => format!("{instance} is not in step"),
             Body::CanaryChanged { service, region, to, since, evidence } => format!(
@@ -153,6 +157,9 @@ impl Teller {
             }
             Body::FailureDetected { .. }
             | Body::SwitchStarted { .. }
+            | Body::SeenElsewhere { .. }
+            | Body::ElsewhereOver { .. }
+            | Body::AdoptionStarted { .. }
             | Body::SwitchUndone { .. }
             | Body::EvacuationHeld { .. }
             | Body::EvacuationSettled { .. }
@@ -214,7 +221,17 @@ impl Teller {
                 format!("the evacuation of {place} ends at {} by itself", (self.moment)(*at))
             }
             Body::EvacuationEnded { place } => format!("the evacuation of {place} is over: its time is"),
-            Body::SwitchUndone { recovery, why } => {
+            Body::SeenElsewhere { component, bound, active, evidence } => {
+                format!("{component}: {}", elsewhere::says(active, bound, evidence))
+            }
+            Body::ElsewhereOver { component, why } => format!("{component} is where it should be: {why}"),
+            Body::AdoptionStarted { component, from, to, by, reason, old_owner } => {
+                format!("adoption of {to} as {component} instead of {from} by {by}, {old_owner}: {reason}")
+            }
+            Body::SwitchUndone { recovery, why, adopted: true } => {
+                format!("{recovery}: undone, the route is given back: {why}")
+            }
+            Body::SwitchUndone { recovery, why, adopted: false } => {
                 format!("{recovery}: undone, the old owner is made active again: {why}")
             }
             Body::Classified { recovery, scenario, evidence } => {
@@ -299,7 +316,13 @@ impl Teller {
                     Completion::Switched { instance } => {
                         format!("{recovery} completed: {instance} has taken over as planned in {}", self.nanos(whole))
                     }
+                    Completion::Adopted { instance } => {
+                        format!("{recovery} completed: {instance} is adopted in {}", self.nanos(whole))
+                    }
                     Completion::ByItself => format!("{recovery} completed: healthy again before anything was done"),
+                    Completion::BySomeoneElse { instance } => {
+                        format!("{recovery} completed: somebody else has made {instance} active, which is adopted")
+                    }
                 }
             }
             Body::RecoveryFailed { recovery, why } => format!("{recovery} failed: {why}"),
@@ -327,6 +350,7 @@ impl Teller {
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
             | Body::InStepChanged { .. }
+            | Body::RoleSeen { .. }
             | Body::CanaryChanged { .. }
             | Body::Impaired { .. }
             | Body::ImpairmentEnded { .. }
@@ -396,9 +420,12 @@ impl Teller {
                 format!("approve in advance until {} a recovery of {component}: {reason}", (self.moment)(*until))
             }
             Command::Revoke { component } => format!("revoke approvals in advance of {component}"),
-            Command::Adopt { instance, address, reason } => {
+            Command::Adopt { instance, role, anyway, two_writers, address, reason } => {
+                let role = role.map(|it| format!(" as {}", it.word())).unwrap_or_default();
                 let place = address.map(|it| format!(" at {it}")).unwrap_or_default();
-                format!("adopt {instance}{place}: {reason}")
+                let anyway = if *anyway { ", whatever it says itself" } else { "" };
+                let two = if *two_writers { ", accepting two writers" } else { "" };
+                format!("adopt {instance}{role}{place}{anyway}{two}: {reason}")
             }
             Command::Acknowledge { what, reason } => format!("acknowledge {what}: {reason}"),
         }

@@ -7,6 +7,7 @@ mod address;
 pub(crate) mod concerned;
 mod control;
 mod domains;
+mod elsewhere;
 mod evacuate;
 mod fired;
 mod fold;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_plan::component::{StandbyState, Temperature};
-use mainstay_plan::observation::{Health, Scenario};
+use mainstay_plan::observation::{Health, Scenario, SeenRole};
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
@@ -36,8 +37,9 @@ use crate::lease::Leadership;
 use crate::machine::{Illegal, Standing};
 use crate::record::{IncidentId, RecoveryId, StepRef};
 use crate::route::rules::{Kept, RouteRule};
-pub use address::{Arrival, Elsewhere};
+pub use address::{Arrival, Whereabouts};
 pub use domains::{Burst, DomainState, Incident};
+pub use elsewhere::{Adopting, Adopts, Elsewhere};
 pub use evacuate::{Evacuating, Tried};
 pub use fired::FiredRule;
 pub(crate) use fired::component_of;
@@ -149,10 +151,16 @@ pub struct InstanceState {
     pub in_step: bool,
     /// What it would lose as a standby, frozen when the failure was seen: outer `None`: not frozen; inner `None`: unknown.
     pub frozen_loss: Option<Option<Duration>>,
+    /// What it says that it is; `None`: it has not said so since the agent started, or since something was done to it.
+    pub role: Option<SeenRole>,
+    /// What its probes were told of it.
+    pub role_told: Vec<String>,
+    /// What was asked before this says nothing about its role.
+    pub role_anew: Time,
     /// How it is neither whole nor down: since when, and what was seen.
     pub impaired: BTreeMap<Impairment, (Time, String)>,
     /// Where it is, if not where the plan says.
-    pub elsewhere: Option<Elsewhere>,
+    pub elsewhere: Option<Whereabouts>,
     /// Where it was said to be, until that is recorded.
     pub arrival: Option<Arrival>,
     /// The step that brought it to another address last, and where it was before.
@@ -183,6 +191,9 @@ impl InstanceState {
             whole_since: Time::ZERO,
             in_step: false,
             frozen_loss: None,
+            role: None,
+            role_told: Vec::new(),
+            role_anew: Time::ZERO,
             impaired: BTreeMap::new(),
             elsewhere: None,
             arrival: None,
@@ -231,6 +242,12 @@ pub struct ComponentState {
     pub begun: VecDeque<Time>,
     /// The incident or the evacuation that explains why it is down or moved, until it is whole again.
     pub explained: Option<IncidentId>,
+    /// Somebody else made another instance active.
+    pub elsewhere: Option<Elsewhere>,
+    /// An operator says that another instance is the component, until that begins.
+    pub adopting: Option<Adopting>,
+    /// Whether a table of this journal led clients to its own instance.
+    pub served: bool,
 }
 
 impl ComponentState {
@@ -248,6 +265,9 @@ impl ComponentState {
             unacknowledged: None,
             begun: VecDeque::new(),
             explained: None,
+            elsewhere: None,
+            adopting: None,
+            served: false,
             advance: BTreeMap::new(),
         }
     }
@@ -489,6 +509,7 @@ impl State {
                 next.instances[ix.index()].arrival.clone_from(&was.arrival);
             }
         }
+        let mut elsewheres = Vec::new();
         for (old, was) in self.plan.components.iter().zip(self.components) {
             let bound = next.instance(&self.plan.instance(was.bound).name);
             let Some(ix) = next.component(&old.name) else { continue };
@@ -502,6 +523,11 @@ impl State {
             component.begun = was.begun;
             component.explained = was.explained;
             component.advance = was.advance;
+            component.served = was.served;
+            elsewheres.extend(was.elsewhere.map(|it| (ix, it)));
+        }
+        for (ix, it) in elsewheres {
+            next.components[ix.index()].elsewhere = it.under(&self.plan, &next);
         }
         next.take_over_evacuations(&self.topology, self.evacuating);
         next.routing.drains = self.routing.drains;
@@ -584,6 +610,10 @@ impl State {
         let progress = recovery.progress.as_ref()?;
         let component = self.plan.component(recovery.component);
         if let Some(planned) = recovery.planned() {
+            if let Some(adopts) = &planned.adopts {
+                let adoption = component.adoption(adopts.from, planned.to)?;
+                return Some(if planned.back { &adoption.back } else { &adoption.play });
+            }
             let switch = component.switch(progress.from, planned.to)?;
             return Some(if planned.back { &switch.back } else { &switch.play });
         }

@@ -10,6 +10,7 @@ use mainstay_plan::route::Sharing;
 use mainstay_plan::strategy::Strategy;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
+use crate::adoption;
 use crate::command::{Command, Drained, Refusal};
 use crate::engine::Engine;
 use crate::guard;
@@ -244,7 +245,7 @@ pub(crate) fn check_command(state: &State, command: &Command, by: &str) -> Resul
             let none = state.components[ix.index()].advance.is_empty();
             if none { Err(Refusal::NothingToRevoke { component: component.clone() }) } else { Ok(()) }
         }
-        Command::Adopt { instance, address, .. } => {
+        Command::Adopt { instance, role, anyway, two_writers, address, .. } => {
             let known = || state.plan.instances.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
             let ix = state.instance(instance).ok_or_else(|| Refusal::Unknown {
                 what: "instance",
@@ -252,12 +253,13 @@ pub(crate) fn check_command(state: &State, command: &Command, by: &str) -> Resul
                 known: known(),
             })?;
             if let Some(address) = address {
-                may_be_said_to_be_at(state, ix, *address)
-            } else if state.instances[ix.index()].displaced {
-                Ok(())
-            } else {
-                Err(Refusal::NotDisplaced { instance: instance.clone(), state: state.standby_state(ix).word() })
+                may_be_said_to_be_at(state, ix, *address)?;
             }
+            // Who only says where something is says nothing about what it is.
+            if role.is_some() || address.is_none() {
+                adoption::check(state, ix, *role, *anyway, *two_writers)?;
+            }
+            Ok(())
         }
     }
 }

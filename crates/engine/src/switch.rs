@@ -13,8 +13,10 @@ use mainstay_plan::policy::Mode;
 use mainstay_plan::strategy::Play;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
+use crate::adoption;
 use crate::command::Refusal;
 use crate::decide::phases;
+use crate::elsewhere;
 use crate::record::{Body, Completion};
 use crate::state::{Planned, Recovery, State};
 
@@ -55,6 +57,9 @@ pub fn missing(state: &State, component: ComponentIx, to: InstanceIx, graceful: 
     }
     if graceful && planned.objectives.rpo.is_some() && !state.plan.instance(to).reports_lag {
         missing.push(format!("nothing says how far `{}` lags behind", name(to)));
+    }
+    if let Some(it) = &lasting.elsewhere {
+        missing.push(elsewhere::says(&it.names(&state.plan), name(lasting.bound), &it.evidence));
     }
     if state.journal_lost.is_some() {
         missing.push("the journal can't be written".to_owned());
@@ -142,6 +147,9 @@ pub(crate) fn goes_back_at(state: &State, component: ComponentIx) -> Option<Time
 
 /// The next decision about a planned move whose steps ended, one way or the other.
 pub(crate) fn next(state: &State, recovery: &Recovery, planned: &Planned) -> Option<Body> {
+    if planned.adopts.is_some() {
+        return Some(adoption::next(state, recovery, planned));
+    }
     let bound = state.components[recovery.component.index()].bound;
     let why = recovery.tried.join("; ");
     let id = recovery.id;
@@ -158,7 +166,7 @@ pub(crate) fn next(state: &State, recovery: &Recovery, planned: &Planned) -> Opt
         return Some(Body::RecoveryFailed { recovery: id, why });
     }
     if recovery.irreversible {
-        return Some(Body::SwitchUndone { recovery: id, why });
+        return Some(Body::SwitchUndone { recovery: id, why, adopted: false });
     }
     Some(Body::RecoveryFailed { recovery: id, why: format!("{why}; traffic is back and nothing was changed") })
 }
@@ -167,16 +175,22 @@ pub(crate) fn next(state: &State, recovery: &Recovery, planned: &Planned) -> Opt
 /// again.
 pub(crate) fn instead(state: &State, recovery: &Recovery, decided: Body) -> Body {
     let Some(planned) = recovery.planned() else { return decided };
+    if planned.adopts.is_some() {
+        return adoption::instead(state, recovery, planned, decided);
+    }
     let bound = state.components[recovery.component.index()].bound;
     let goes_back = recovery.irreversible && !planned.back && bound != planned.to;
     if let (true, Body::RecoveryFailed { recovery, why }) = (goes_back, &decided) {
-        return Body::SwitchUndone { recovery: *recovery, why: why.clone() };
+        return Body::SwitchUndone { recovery: *recovery, why: why.clone(), adopted: false };
     }
     decided
 }
 
 /// The end of the last step.
 pub(crate) fn completed(state: &State, recovery: &Recovery, planned: &Planned, play: &Play, now: Time) -> Body {
+    if planned.adopts.is_some() {
+        return adoption::completed(state, recovery, planned, play, now);
+    }
     let name = state.plan.instance(play.to).name.clone();
     if planned.back {
         let why = format!("{}; `{name}` is active again", recovery.tried.join("; "));

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::time_nanos;
 use crate::command::Override;
+use crate::elsewhere;
 use crate::record::{RecoveryId, StepRef};
 use crate::route::rules::Objection;
 
@@ -50,6 +51,15 @@ pub enum WaitingOn {
     /// The journal knows of no routing table, and a traffic process has not said yet whether it has one: the journal may be
     /// new, and someone else the owner.
     Traffic {},
+    /// Somebody else has made another instance active.
+    SomeoneElse {
+        /// Who says that it is active; more than one are two writers.
+        active: Vec<String>,
+        /// Who of them is not the component.
+        instance: String,
+        /// What is known of each of them.
+        evidence: Vec<String>,
+    },
     /// It is not known yet whether more failed than this instance: its neighbours, or what it depends on, were asked.
     Correlation {
         /// Whose word is awaited: a zone, a region, or an instance that it depends on.
@@ -288,6 +298,7 @@ impl WaitingOn {
             WaitingOn::Witnesses { .. } => "witnesses",
             WaitingOn::Paused { .. } => "paused",
             WaitingOn::Traffic {} => "traffic",
+            WaitingOn::SomeoneElse { .. } => "someone_else",
             WaitingOn::Correlation { .. } => "correlation",
             WaitingOn::Turn { .. } => "turn",
             WaitingOn::Dependency { .. } => "dependency",
@@ -329,6 +340,7 @@ impl WaitingOn {
             | WaitingOn::Acknowledgement { .. }
             | WaitingOn::BlastRadius { .. }
             | WaitingOn::Traffic {}
+            | WaitingOn::SomeoneElse { .. }
             | WaitingOn::Turn { .. }
             | WaitingOn::Dependency { .. }
             | WaitingOn::ObserveMode {}
@@ -366,6 +378,9 @@ impl WaitingOn {
             WaitingOn::Witnesses { need, of } => format!("{need} of {} answer a new question", of.join(", ")),
             WaitingOn::Paused { .. } => "the pause expires or is ended".to_owned(),
             WaitingOn::Traffic {} => "every traffic process says what it serves".to_owned(),
+            WaitingOn::SomeoneElse { instance, .. } => {
+                format!("`{instance}` is adopted, or says that it is a standby, or is down")
+            }
             WaitingOn::Turn { .. } => "a recovery before it ends, or can't go on".to_owned(),
             WaitingOn::Correlation { of, .. } => format!("`{of}` answers or is down, or the window is over"),
             WaitingOn::Dependency { component } => format!("`{component}` is healthy"),
@@ -416,6 +431,7 @@ impl WaitingOn {
             | WaitingOn::OutcomeUnknown { .. }
             | WaitingOn::RecoveryPaused { .. }
             | WaitingOn::Manual { .. }
+            | WaitingOn::SomeoneElse { .. }
             | WaitingOn::UndoFailed { .. } => true,
             WaitingOn::Signals { .. }
             | WaitingOn::BlastRadius { .. }
@@ -451,6 +467,10 @@ impl WaitingOn {
             WaitingOn::Paused { component: None, .. } => "mainstay resume".to_owned(),
             WaitingOn::Correlation { .. } => format!("mainstay approve {recovery} --override correlation"),
             WaitingOn::Turn { .. } => format!("mainstay approve {recovery} --override turn"),
+            WaitingOn::SomeoneElse { instance, .. } => {
+                let adopt = elsewhere::way_out(instance);
+                format!("{adopt}, or mainstay approve {recovery} --override someone-else")
+            }
             WaitingOn::Dependency { .. } => format!("mainstay approve {recovery} --override dependency"),
             WaitingOn::Observers { .. } => format!("mainstay approve {recovery} --override observers"),
             WaitingOn::Lease { .. } => format!("mainstay approve {recovery} --override lease"),
@@ -524,6 +544,18 @@ impl fmt::Display for WaitingOn {
             WaitingOn::Traffic {} => {
                 write!(f, "the journal is new and the traffic process was not heard: another instance may be the owner")
             }
+            WaitingOn::SomeoneElse { active, evidence, .. } => match active.as_slice() {
+                [one] => write!(
+                    f,
+                    "somebody else was there first: `{one}` says that it is active, and none of our recoveries made it so ({})",
+                    evidence.join("; ")
+                ),
+                all => {
+                    let all: Vec<String> = all.iter().map(|it| format!("`{it}`")).collect();
+                    let evidence = evidence.join("; ");
+                    write!(f, "two writers: {} say that they are active ({evidence})", all.join(" and "))
+                }
+            },
             WaitingOn::Turn { evacuation, at_once } => {
                 write!(f, "the evacuation `{evacuation}` lets {at_once} go at the same time, and others are before it")
             }

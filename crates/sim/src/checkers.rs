@@ -5,7 +5,7 @@
 //!
 //! | code | what must hold | where |
 //! |---|---|---|
-//! | S1 | one recovery a component, one owner an exclusive route | `single.rs` |
+//! | S1 | one recovery a component, one owner an exclusive route; nobody is made active beside a stranger | `single.rs`, `strangers.rs` |
 //! | S2 | nothing is done, served or told before its record is durable | `durable.rs` |
 //! | S3 | an exclusive takeover follows a fence that really holds | `fence.rs` |
 //! | S4 | rules of shared routes, judged on the state that a change leads to | `routes.rs` |
@@ -42,6 +42,7 @@ mod seen;
 mod served;
 mod single;
 mod site;
+mod strangers;
 mod undone;
 mod waits;
 
@@ -53,7 +54,7 @@ use mainstay_engine::effect::{Order, Telling};
 use mainstay_engine::record::StepRef;
 use mainstay_engine::replay::{Replayed, replay};
 use mainstay_engine::{Body, Engine, Record, RecoveryId};
-use mainstay_plan::observation::Observation;
+use mainstay_plan::observation::{Observation, SeenRole};
 use mainstay_plan::routing::RoutingTable;
 use mainstay_plan::{Plan, Time};
 
@@ -107,6 +108,7 @@ pub struct Checkers {
     undone: undone::Undone,
     breakers: breaker::Breakers,
     evacuations: evacuations::Evacuations,
+    strangers: strangers::Strangers,
 }
 
 impl Checkers {
@@ -129,6 +131,7 @@ impl Checkers {
             undone: undone::Undone::default(),
             breakers: breaker::Breakers::default(),
             evacuations: evacuations::Evacuations::new(plan),
+            strangers: strangers::Strangers::new(plan),
         };
         checkers.fences.under(plan);
         checkers.seen.under(plan);
@@ -154,10 +157,26 @@ impl Checkers {
     }
 
     /// An agent started: orders begin anew, epochs do not, and nothing was heard yet.
-    pub fn agent_started(&mut self) {
+    pub fn agent_started(&mut self, now: Time) {
+        self.strangers.blind_until(now);
         self.epochs.agent_started();
         self.seen.agent_started();
         self.served.forget_answers();
+    }
+
+    /// Somebody else made an instance active, or a standby.
+    pub fn made(&mut self, instance: &str, role: SeenRole, now: Time) {
+        self.strangers.made(instance, role == SeenRole::Active, now);
+    }
+
+    /// A server answers, or does not.
+    pub fn lives(&mut self, name: &str, up: bool, now: Time) {
+        self.strangers.lives(name, up, now);
+    }
+
+    /// An instance is about to be made active.
+    pub fn activates(&mut self, order: &Order, now: Time) {
+        self.strangers.activates(order.step.recovery, &order.instance, now);
     }
 
     /// The journal is gone: what it said no longer counts, what was done still does.
@@ -202,7 +221,7 @@ impl Checkers {
         let facts = &self.facts;
         single::recorded(record, facts);
         self.durable.recorded(seq, record);
-        self.fences.recorded(record, facts);
+        self.fences.recorded(seq, record, facts);
         self.site.recorded(seq, record);
         self.routes.recorded(seq, record);
         self.evacuations.recorded(seq, record);
@@ -214,6 +233,7 @@ impl Checkers {
         self.served.recorded(record, facts);
         self.undone.recorded(record, facts);
         self.breakers.recorded(record);
+        self.strangers.recorded(record);
         self.facts.fold(seq, record);
     }
 

@@ -24,7 +24,7 @@ use mainstay_engine::effect::{Line, Telling};
 use mainstay_engine::record::StepRef;
 use mainstay_engine::{Command, Engine, Input, Refusal};
 use mainstay_plan::action::Outcome;
-use mainstay_plan::observation::Observation;
+use mainstay_plan::observation::{Observation, SeenRole};
 use mainstay_plan::routing::RoutingTable;
 use mainstay_plan::{Plan, ProbeIx, Time};
 
@@ -37,7 +37,7 @@ pub use channels::Carrier;
 pub use servers::Server;
 pub use trouble::{Lie, Link, Trouble};
 
-use servers::at_first;
+use servers::{at_first, role_at_first};
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -49,6 +49,8 @@ enum Event {
     Effect(String, Server),
     /// An action brings an instance to another address.
     Moved(String, IpAddr),
+    /// What an action makes of an instance.
+    Becomes(String, SeenRole),
     ActionEnded(StepRef, Outcome),
     Applied(RoutingTable),
     /// A message reaches somebody, whoever hears of it.
@@ -97,6 +99,8 @@ pub enum Fault {
     OldSelf(String, Server),
     /// Something else is in the way.
     Trouble(Trouble),
+    /// Somebody makes an instance active, or a standby, without asking us.
+    Role(String, SeenRole),
 }
 
 /// The world.
@@ -112,6 +116,8 @@ pub struct World {
     pub homes: BTreeMap<String, IpAddr>,
     /// By name of an instance that is elsewhere: what answers where the plan has it.
     pub old_selves: BTreeMap<String, Server>,
+    /// By instance name: what it is, whoever made it so.
+    pub roles: BTreeMap<String, SeenRole>,
     /// By instance name.
     pub lag: BTreeMap<String, Duration>,
     /// Every action that was really done: its key, and what.
@@ -176,6 +182,7 @@ impl World {
             homes: BTreeMap::new(),
             old_selves: BTreeMap::new(),
             brought: BTreeMap::new(),
+            roles: plan.instances.iter().map(|it| (it.name.clone(), role_at_first(&plan, &it.name))).collect(),
             lag: plan.instances.iter().map(|it| (it.name.clone(), Duration::ZERO)).collect(),
             done: Vec::new(),
             told: Vec::new(),
@@ -270,6 +277,7 @@ impl World {
                     | Event::Synced
                     | Event::Effect(..)
                     | Event::Moved(..)
+                    | Event::Becomes(..)
                     | Event::Arrives(_)
             );
             if self.now < until && concerns_agent {
@@ -295,6 +303,7 @@ impl World {
             Event::Moved(name, address) => {
                 self.moved(name, address);
             }
+            Event::Becomes(name, role) => drop(self.roles.insert(name, role)),
             Event::ActionEnded(step, outcome) => {
                 let begun = self.checkers.begun_at(step);
                 if self.strikes(CrashKind::BeforeOutcome, |seq| begun == Some(seq)) {
@@ -340,6 +349,7 @@ impl World {
         self.happened.push((self.clock(), fault.told()));
         match fault {
             Fault::Server(name, state) => {
+                self.checkers.lives(&name, state == Server::Up, self.now);
                 self.servers.insert(name, state);
             }
             Fault::Zone(zone, state) => {
@@ -387,6 +397,10 @@ impl World {
                 self.old_selves.insert(name, server);
             }
             Fault::Trouble(trouble) => self.trouble(trouble),
+            Fault::Role(name, role) => {
+                self.checkers.made(&name, role, self.now);
+                self.roles.insert(name, role);
+            }
             Fault::AgentsMachineGone => {
                 self.agents_machine_gone = true;
                 self.traffic_up = false;

@@ -148,7 +148,17 @@ fn what_was_moved_counts_until_it_is_whole_again() {
     fails(&mut world, &["other"]);
     world.run_for(millis(5000));
     assert!(matches!(waits(&world, 1), Some((_, WaitingOn::BlastRadius { would_be: 2, of: 2, allowed: 1 }))));
-    world.say(Duration::ZERO, Command::Adopt { instance: "orders-db".to_owned(), address: None, reason: reason() });
+    world.say(
+        Duration::ZERO,
+        Command::Adopt {
+            instance: "orders-db".to_owned(),
+            role: None,
+            anyway: false,
+            two_writers: false,
+            address: None,
+            reason: reason(),
+        },
+    );
     world.run_for(millis(5000));
     assert_eq!(completed(&world), ["orders-db", "other"]);
     replays(world.stored(), &world.plan);

@@ -196,7 +196,11 @@ impl Two {
                 };
                 let ended = started + Duration::from_millis(2);
                 let lag = Some(Duration::ZERO);
-                self.post(nth, 2, Input::Observation(Observation { probe: ix, started, ended, answer, lag }));
+                self.post(
+                    nth,
+                    2,
+                    Input::Observation(Observation { probe: ix, started, ended, answer, lag, role: None }),
+                );
             }
             Todo::AskLease => {
                 if self.agents[nth].cut_off {

@@ -215,7 +215,14 @@ fn a_displaced_primary_does_not_take_over_again_before_it_is_adopted() {
     assert!(matches!(waiting(&world), Some(WaitingOn::NoRungPossible { .. })), "{:?}", waiting(&world));
     world.say(
         Duration::ZERO,
-        Command::Adopt { instance: "orders-db".to_owned(), address: None, reason: "rebuilt".to_owned() },
+        Command::Adopt {
+            instance: "orders-db".to_owned(),
+            role: None,
+            anyway: false,
+            two_writers: false,
+            address: None,
+            reason: "rebuilt".to_owned(),
+        },
     );
     world.run_for(millis(3000));
     assert_eq!(serving(&world).as_deref(), Some("orders-db"));

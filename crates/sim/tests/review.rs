@@ -494,7 +494,7 @@ impl Desk {
     fn answer(&self, probe: ProbeIx) -> Input {
         let (started, ended) = (self.now, self.now + millis(1));
         let lag = self.plan.probe(probe).kind.reports_lag().then_some(Duration::ZERO);
-        Input::Observation(Observation { probe, started, ended, answer: self.says(probe), lag })
+        Input::Observation(Observation { probe, started, ended, answer: self.says(probe), lag, role: None })
     }
 
     /// Goes on to the next wake-up, and answers what is asked.
@@ -688,7 +688,14 @@ fn a_half_activated_standby_is_no_standby_any_more() {
     assert_eq!(world.done.len(), 1, "it took over without being adopted: {:?}", world.done);
     world.say(
         Duration::ZERO,
-        Command::Adopt { instance: "orders-db-b".to_owned(), address: None, reason: "rebuilt".to_owned() },
+        Command::Adopt {
+            instance: "orders-db-b".to_owned(),
+            role: None,
+            anyway: false,
+            two_writers: false,
+            address: None,
+            reason: "rebuilt".to_owned(),
+        },
     );
     world.run_for(millis(10_000));
     assert_eq!(serving(&world).as_deref(), Some("orders-db-b"));

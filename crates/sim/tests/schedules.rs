@@ -203,7 +203,14 @@ fn operator(dice: &mut Dice, world: &World) -> Option<Command> {
             owner: None,
         },
         4 => Command::Resume { component: dice.pick(&of) },
-        _ => Command::Adopt { instance: dice.pick(&state.plan.instances).name, address: None, reason: reason() },
+        _ => Command::Adopt {
+            instance: dice.pick(&state.plan.instances).name,
+            role: None,
+            anyway: false,
+            two_writers: false,
+            address: None,
+            reason: reason(),
+        },
     };
     engine.check_command(&command, "operator").ok().map(|()| command)
 }

@@ -281,7 +281,14 @@ impl Two {
                 let dead = self.step > DIES && name == "orders-db";
                 let answer = if dead { Answer::Refused("connection refused".to_owned()) } else { Answer::Good };
                 let lag = Some(Duration::ZERO);
-                mail.push(Input::Observation(Observation { probe: ix, started: now, ended: now, answer, lag }));
+                mail.push(Input::Observation(Observation {
+                    probe: ix,
+                    started: now,
+                    ended: now,
+                    answer,
+                    lag,
+                    role: None,
+                }));
             }
             Todo::AskLease if self.step < self.agents[nth].cut_until => {
                 mail.push(Input::StoreGone { reason: "no route to it".to_owned() });

@@ -135,10 +135,27 @@ fn operators_are_heard() {
             },
         ),
         (&["approve", "db", "--revoke"], Command::Revoke { component: text("db") }),
-        (&["adopt", "db-a"], Command::Adopt { instance: text("db-a"), address: None, reason: no_reason() }),
         (
             &["adopt", "db-a", "--address", "10.0.1.99"],
-            Command::Adopt { instance: text("db-a"), address: "10.0.1.99".parse().ok(), reason: no_reason() },
+            Command::Adopt {
+                instance: text("db-a"),
+                role: None,
+                anyway: false,
+                accept: Vec::new(),
+                address: "10.0.1.99".parse().ok(),
+                reason: no_reason(),
+            },
+        ),
+        (
+            &["adopt", "db-a"],
+            Command::Adopt {
+                instance: text("db-a"),
+                role: None,
+                anyway: false,
+                accept: Vec::new(),
+                address: None,
+                reason: no_reason(),
+            },
         ),
         (
             &["acknowledge", "n7", "--reason", "on my way"],

@@ -16,6 +16,7 @@ use mainstay_plan::strategy::{OnExpiry, Play, Step, StepKind};
 
 use crate::breaker;
 use crate::decide::{completed_by_itself, hold, observation, phases};
+use crate::elsewhere;
 use crate::guard::{blast_radius, storm_brake};
 use crate::record::{Body, Completion, Ended, StepRef};
 use crate::scenario;
@@ -175,6 +176,10 @@ fn late(step: &Step) -> String {
 
 fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     let bound = state.components[recovery.component.index()].bound;
+    if let Some(waiting) = elsewhere::held(state, recovery, now) {
+        let whole = state.is_whole(bound) && !recovery.irreversible;
+        return if whole { Some(completed_by_itself(recovery, now)) } else { hold(recovery, waiting) };
+    }
     match state.instances[bound.index()].health {
         Health::Healthy if !recovery.irreversible && state.is_whole(bound) => {
             return Some(completed_by_itself(recovery, now));

@@ -11,7 +11,9 @@ use super::choose::{acts_on, is_started};
 use super::{late, patience, still_accused, undo, until};
 use sha2::{Digest, Sha256};
 
+use crate::adoption;
 use crate::decide::{completed_by_itself, hold, observation};
+use crate::elsewhere;
 use crate::fence;
 use crate::guard::{journal, observers, witnesses};
 use crate::planted::{Fault, chance, planted};
@@ -151,6 +153,13 @@ impl Stand<'_> {
             return Some(Move::Wait(waiting));
         }
         let bound = state.components[recovery.component.index()].bound;
+        if let Some(instead) = self.somebody_else() {
+            return Some(instead);
+        }
+        let adopts = recovery.planned().filter(|it| it.adopts.is_some());
+        if adopts.is_some_and(|it| it.back) {
+            return None;
+        }
         if recovery.planned().is_none()
             && state.failing_since(recovery.component).is_some()
             && bound == progress.from
@@ -182,6 +191,22 @@ impl Stand<'_> {
         }
     }
 
+    /// Whether somebody else was there first, before the first thing that can't be taken back.
+    fn somebody_else(&self) -> Option<Move> {
+        let Stand { state, recovery, now, .. } = *self;
+        if adoption::is_past_return(state, recovery) {
+            return None;
+        }
+        let waiting = elsewhere::held(state, recovery, now)?;
+        match recovery.planned() {
+            None => Some(Move::Wait(waiting)),
+            Some(planned) if planned.adopts.is_some() => None,
+            // Nobody waits with what was planned while clients are cut off.
+            Some(_) if matches!(waiting, WaitingOn::SomeoneElse { .. }) => Some(Move::Fail(waiting.to_string())),
+            Some(_) => None,
+        }
+    }
+
     fn waits_for_the_dead(&self, step: &Step) -> bool {
         matches!(step.kind, StepKind::CatchUp { from, .. } if self.state.instances[from.index()].health == Health::Down)
     }
@@ -193,8 +218,9 @@ impl Stand<'_> {
     }
 
     fn was_stopped(&self) -> bool {
+        // A stop that was passed over has no attempt.
         let mut steps = self.play.steps.iter().zip(&self.progress.steps);
-        steps.any(|(step, stand)| matches!(step.kind, StepKind::Stop { .. }) && stand.is_done())
+        steps.any(|(step, stand)| matches!(step.kind, StepKind::Stop { .. }) && stand.is_done() && stand.attempt > 0)
     }
 
     /// Once a stop has been confirmed the old owner need not be seen again, unless we were away: someone may have started

@@ -9,7 +9,7 @@ use crate::record::{ReportedTarget, StepRef};
 
 /// An instance that is not where the plan says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Elsewhere {
+pub struct Whereabouts {
     /// Where it is. Each probe and each target keeps its port.
     pub address: IpAddr,
     /// The hosts at which the plan had it then: under a plan that has it at others, that plan counts.
@@ -59,7 +59,7 @@ impl State {
     }
 
     /// What was seen of it where it was before does not count.
-    pub(super) fn on_address(&mut self, at: Time, name: &str, now: Option<Elsewhere>, step: Option<StepRef>) {
+    pub(super) fn on_address(&mut self, at: Time, name: &str, now: Option<Whereabouts>, step: Option<StepRef>) {
         let Some(ix) = self.instance(name) else { return };
         let (was, is) = (self.address(ix), now.as_ref().map(|it| it.address));
         let instance = &mut self.instances[ix.index()];

@@ -63,6 +63,7 @@ impl State {
             }
             Body::HealthChanged { instance: name, .. }
             | Body::InStepChanged { instance: name, .. }
+            | Body::RoleSeen { instance: name, .. }
             | Body::DependencyAnswered { instance: name, .. }
             | Body::PositionFrozen { instance: name, .. }
             | Body::Impaired { instance: name, .. }
@@ -79,6 +80,9 @@ impl State {
             | Body::ObserversAnswered { component: name, .. }
             | Body::FailureDetected { component: name, .. }
             | Body::SwitchStarted { component: name, .. }
+            | Body::SeenElsewhere { component: name, .. }
+            | Body::ElsewhereOver { component: name, .. }
+            | Body::AdoptionStarted { component: name, .. }
             | Body::Bound { component: name, .. } => component(name),
             Body::StepEnded { step, .. }
             | Body::StepStarted { step, .. }

@@ -8,11 +8,12 @@ use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use super::concerned::Concerned;
 use super::control::Change;
+use super::elsewhere::Begun;
 use super::notices::Draft;
 use super::switch::Started;
 use super::{
-    Advance, ComponentState, Drain, Elsewhere, Fenced, HISTORY, MISFITS, Misfit, Observed, Pause, Progress, Recovery,
-    RecoveryStatus, State, StepAt, StepLog, UndoAt,
+    Adopting, Advance, ComponentState, Drain, Fenced, HISTORY, MISFITS, Misfit, Observed, Pause, Progress, Recovery,
+    RecoveryStatus, State, StepAt, StepLog, UndoAt, Whereabouts,
 };
 use crate::command::{Command, Override};
 use crate::lease::{Leadership, Role};
@@ -22,7 +23,7 @@ use crate::machine::{
 };
 use crate::outbox;
 use crate::planted::{Fault, planted};
-use crate::record::{Body, Ended, IncidentId, Record, RecoveryId, StepRef};
+use crate::record::{Body, Completion, Ended, IncidentId, Record, RecoveryId, StepRef};
 
 impl State {
     /// Folds a record in. Names that the plan does not know are passed over: they belong to a plan before.
@@ -180,7 +181,16 @@ impl State {
             Body::EvacuationSettled { place, left, .. } => self.on_evacuation_settled(place, left),
             Body::EvacuationExpires { place, .. } => self.on_evacuation(place, |it| it.told = true),
             Body::EvacuationEnded { place } => self.end_evacuation(place, EvacuationInput::Expired),
-            Body::SwitchUndone { recovery, why } => self.on_switch_undone(at, *recovery, why),
+            Body::SwitchUndone { recovery, why, .. } => self.on_switch_undone(at, *recovery, why),
+            Body::RoleSeen { instance, role, evidence } => self.on_role_seen(instance, *role, evidence),
+            Body::SeenElsewhere { component, active, evidence, .. } => {
+                self.on_seen_elsewhere(at, component, active, evidence);
+            }
+            Body::ElsewhereOver { component, .. } => self.on_elsewhere_over(component),
+            Body::AdoptionStarted { component, from, to, by, reason, old_owner } => {
+                let begun = Begun { component, from, to, by, reason, old_owner: old_owner.clone() };
+                self.on_adoption_started(at, RecoveryId(seq), &begun);
+            }
             Body::InStepChanged { instance, in_step } => {
                 if let Some(ix) = self.instance(instance) {
                     let instance = &mut self.instances[ix.index()];
@@ -265,7 +275,7 @@ impl State {
             }
             Body::AddressChanged { instance, address, instead_of, step, why } => {
                 let (instead_of, why) = (instead_of.clone(), why.clone());
-                let now = address.map(|address| Elsewhere { address, instead_of, since: at, why });
+                let now = address.map(|address| Whereabouts { address, instead_of, since: at, why });
                 self.on_address(at, instance, now, *step);
             }
             Body::RouteHeld { route, targets, objection } => self.on_route_held(at, route, targets, objection),
@@ -279,7 +289,8 @@ impl State {
                 self.with(*recovery, |it| it.completion = Some(how.clone()));
                 // What was seen before we acted says nothing about what is now: without this, the old verdict would
                 // open the next recovery.
-                let bound = self.open.get(recovery).map(|it| self.components[it.index()].bound);
+                let acted = !matches!(how, Completion::BySomeoneElse { .. });
+                let bound = self.open.get(recovery).map(|it| self.components[it.index()].bound).filter(|_| acted);
                 if let Some(bound) = bound.filter(|it| self.instances[it.index()].health == Health::Down) {
                     self.doubt(at, bound);
                 }
@@ -380,6 +391,9 @@ impl State {
             instance.unseen_since = at;
             instance.frozen_loss = None;
             instance.impaired.clear();
+            instance.role = None;
+            instance.role_told.clear();
+            instance.role_anew = at;
         }
         for domain in &mut self.domains {
             domain.burst = None;
@@ -569,8 +583,12 @@ impl State {
         let stops = matches!(planned.kind, StepKind::Stop { .. });
         let taken_as_done = stops && planted(Fault::UnknownStopCounts);
         let ended = if taken_as_done { Ended::Done } else { ended };
+        let says_anew = matches!(planned.kind, StepKind::Manual { .. }) || !touched.is_empty();
         self.on_control_used(at, step, &ended);
-        let Some(component) = self.open.get(&step.recovery) else { return };
+        let Some(component) = self.open.get(&step.recovery).copied() else { return };
+        if says_anew {
+            self.forget_roles(at, component);
+        }
         let Some(recovery) = &mut self.components[component.index()].recovery else { return };
         recovery.account(at, phase);
         recovery.log_end(step, at, ended.clone());
@@ -679,6 +697,7 @@ impl State {
             if ended == Ended::Done {
                 self.on_undone(instance, step);
             }
+            self.forget_roles(at, self.plan.instance(instance).component);
         }
     }
 
@@ -695,6 +714,8 @@ impl State {
             self.rebound.push(component);
             self.instances[before.index()].displaced = true;
             self.hand_over_in_order(at, component, before);
+            self.settle_adopted(component, before);
+            self.components[component.index()].adopting = None;
         }
         self.instances[instance.index()].displaced = false;
         self.instances[instance.index()].in_order = false;
@@ -703,7 +724,7 @@ impl State {
         }
     }
 
-    fn rejoin(&mut self, at: Time, ix: InstanceIx) {
+    pub(super) fn rejoin(&mut self, at: Time, ix: InstanceIx) {
         let instance = &mut self.instances[ix.index()];
         instance.displaced = false;
         instance.in_order = false;
@@ -818,13 +839,15 @@ impl State {
                     self.components[ix.index()].advance.clear();
                 }
             }
-            Command::Adopt { instance, address, reason } => {
-                let Some(ix) = self.instance(instance) else { return };
-                if self.instances[ix.index()].displaced {
-                    self.rejoin(at, ix);
+            Command::Adopt { instance, role, anyway, two_writers, address, reason } => {
+                let Some(to) = self.instance(instance) else { return };
+                // Who only says where something is says nothing about what it is.
+                if role.is_some() || address.is_none() || self.instances[to.index()].displaced {
+                    let (by, reason, two_writers) = (by.to_owned(), reason.clone(), *two_writers);
+                    self.on_adopt(at, instance, *role, Adopting { to, by, reason, two_writers }, *anyway);
                 }
                 if address.is_some() {
-                    self.arrives(ix, *address, None, format!("{by} says so: {reason}"));
+                    self.arrives(to, *address, None, format!("{by} says so: {reason}"));
                 }
             }
         }

@@ -67,6 +67,8 @@ pub enum Topic {
     Instance(String),
     /// A decision rule.
     Rule(String),
+    /// Who is active of a component: somebody else has moved it.
+    Owner(String),
 }
 
 impl fmt::Display for Topic {
@@ -83,6 +85,7 @@ impl fmt::Display for Topic {
             Topic::Halt => write!(f, "halt"),
             Topic::Instance(name) => write!(f, "instance {name}"),
             Topic::Rule(name) => write!(f, "rule {name}"),
+            Topic::Owner(name) => write!(f, "owner of {name}"),
         }
     }
 }
@@ -499,7 +502,7 @@ impl Notices {
                 }
             }
         }
-        let gone = |it: &&Notice| matches!(&it.topic, Topic::Component(name) if plan.component_named(name).is_none());
+        let gone = |it: &&Notice| matches!(&it.topic, Topic::Component(name) | Topic::Owner(name) if plan.component_named(name).is_none());
         let gone: Vec<NoticeId> = self.standing().filter(gone).map(|it| it.id).collect();
         for id in gone {
             self.close(id, at);

@@ -8,7 +8,7 @@ use mainstay_plan::observation::Scenario;
 use mainstay_plan::strategy::{Phase, Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
-use super::FiredRule;
+use super::{Adopts, FiredRule};
 use crate::command::Override;
 use crate::machine::{Illegal, Machine, StepInput, StepLife, StepState, UndoInput, UndoLife, UndoState};
 use crate::planted::{Fault, planted};
@@ -151,6 +151,8 @@ pub struct Planned {
     pub graceful: bool,
     /// Whether it is being undone.
     pub back: bool,
+    /// Set where nothing is moved, and what somebody else has done is adopted.
+    pub adopts: Option<Adopts>,
 }
 
 /// How far the rung that is tried is.

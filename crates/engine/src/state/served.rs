@@ -75,6 +75,7 @@ impl State {
                 TargetState::Serving => {
                     let component = self.plan.instance(instance).component;
                     self.components[component.index()].bound = instance;
+                    self.components[component.index()].served = true;
                     self.rebound.push(component);
                     self.instances[instance.index()].displaced = false;
                 }
@@ -94,6 +95,13 @@ impl State {
         }
         for target in targets {
             self.set_target(&target.route, &target.instance, target.state, target.address);
+            if target.state == TargetState::Serving
+                && let Some(ix) = self.instance(&target.instance)
+                && let component = &mut self.components[self.plan.instance(ix).component.index()]
+                && component.bound == ix
+            {
+                component.served = true;
+            }
         }
         self.routing.drains.retain(|it| it.until > at);
         let serves = |it: &TargetState| *it == TargetState::Serving;

@@ -60,6 +60,7 @@ impl State {
             reason: started.reason.to_owned(),
             graceful: started.graceful,
             back: false,
+            adopts: None,
         };
         let play = self.plan.component(ix).switch(bound, to).map(|it| &it.play);
         let progress = play.map(|it| Progress::new(bound, it));
@@ -101,11 +102,14 @@ impl State {
         self.displace_half_activated(id);
         let Some(ix) = self.open_recovery(id).map(|it| it.component) else { return };
         let bound = self.components[ix.index()].bound;
-        let Some(to) = self.open_recovery(id).and_then(Recovery::planned).map(|it| it.to) else { return };
-        let switch = self.plan.component(ix).switch(bound, to);
-        let cuts =
-            switch.is_some_and(|it| it.play.steps.iter().any(|it| matches!(it.kind, StepKind::CutTraffic { .. })));
-        let progress = switch.map(|it| Progress::new(bound, &it.back));
+        let Some(planned) = self.open_recovery(id).and_then(Recovery::planned) else { return };
+        let of = self.plan.component(ix);
+        let plays = match &planned.adopts {
+            Some(adopts) => of.adoption(adopts.from, planned.to).map(|it| (&it.play, &it.back)),
+            None => of.switch(bound, planned.to).map(|it| (&it.play, &it.back)),
+        };
+        let cuts = plays.is_some_and(|it| it.0.steps.iter().any(|it| matches!(it.kind, StepKind::CutTraffic { .. })));
+        let progress = plays.map(|it| Progress::new(bound, it.1));
         self.moved(id, RecoveryInput::RungStarted, |it| {
             for log in it.steps.iter_mut().filter(|log| log.ended.is_none()) {
                 log.ended = Some((at, Ended::Unknown("taken back".to_owned())));

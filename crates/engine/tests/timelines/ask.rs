@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mainstay_engine::elsewhere;
 use mainstay_engine::evacuate::{self, PartIs};
 use mainstay_engine::record::TermValue;
 use mainstay_engine::rules::{Present, shown};
@@ -16,7 +17,8 @@ pub(crate) fn answer(engine: &Engine, question: &str, names: &Names, now: Time) 
     match question.split_once(' ') {
         None if question == "status" => {
             let all = (0u32..).map(ComponentIx).take(engine.state().plan.components.len());
-            Ok(all.flat_map(|it| component(engine, it, now)).collect())
+            let trouble = elsewhere::trouble(engine.state()).into_iter().map(|it| format!("trouble: {it}"));
+            Ok(all.flat_map(|it| component(engine, it, now)).chain(trouble).collect())
         }
         None if question == "rules" => Ok(rules(engine, now)),
         None if question == "notices" => Ok(notices(engine)),

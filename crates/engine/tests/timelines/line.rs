@@ -18,6 +18,8 @@ pub(crate) enum Line {
     Latency(Vec<Whom>, Duration),
     /// How far a standby is behind from now on; `None`: it does not say.
     Lag(String, Option<Duration>),
+    /// What an instance says from now on that it is; empty: nothing.
+    Says(String, String),
     /// The path from the agent to everything outside its host breaks, or is whole again.
     OwnPath { works: bool },
     /// How actions end from now on, all or those on one instance; `None`: well again.
@@ -322,6 +324,8 @@ fn about(text: &str) -> Option<Result<Line, String>> {
         " answer after ",
         " lags ",
         " does not say how far it lags",
+        " says that it is ",
+        " says nothing of its role",
     ];
     let (at, verb) = verbs.into_iter().filter_map(|it| Some((text.find(it)?, it))).min_by_key(|it| it.0)?;
     let rest = text[at + verb.len()..].strip_prefix(": ").unwrap_or(&text[at + verb.len()..]);
@@ -345,6 +349,8 @@ fn about(text: &str) -> Option<Result<Line, String>> {
         "answers after" | "answer after" => span(rest).map(|it| Line::Latency(whom, it)),
         "lags" => one().and_then(|it| Ok(Line::Lag(it, Some(span(rest)?)))),
         "does not say how far it lags" => one().map(|it| Line::Lag(it, None)),
+        "says that it is" => one().map(|it| Line::Says(it, rest.to_owned())),
+        "says nothing of its role" => one().map(|it| Line::Says(it, String::new())),
         verb => Err(format!("`{verb}` has no meaning yet")),
     })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mainstay_engine::breaker::Hold;
-use mainstay_engine::command::Drained;
+use mainstay_engine::command::{AdoptAs, Drained};
 use mainstay_engine::route::rules::RouteRule;
 use mainstay_engine::{Command, Override, RecoveryId};
 use mainstay_plan::Time;
@@ -92,7 +92,12 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
         }
         "adopts" => {
             let address = flag("at").map(|it| it.parse().map_err(|_| format!("`{it}` is no address"))).transpose()?;
-            Command::Adopt { instance: first()?, address, reason }
+            let role = flag("--as").map(|word| {
+                AdoptAs::ALL.into_iter().find(|it| it.word() == word).ok_or_else(|| format!("`{word}` is no role"))
+            });
+            let two_writers = flag("--accept") == Some("two_writers");
+            let (role, anyway) = (role.transpose()?, rest.contains(&"--anyway"));
+            Command::Adopt { instance: first()?, role, anyway, two_writers, address, reason }
         }
         _ => return Err(format!("an operator has no word `{verb}` yet; add it to operator.rs")),
     })

@@ -94,6 +94,10 @@ impl Player {
                 world.plan.instance_named(name).ok_or_else(|| format!("there is no instance `{name}`"))?;
                 world.lag.insert(name.clone(), *lag);
             }
+            Line::Says(name, word) => {
+                world.plan.instance_named(name).ok_or_else(|| format!("there is no instance `{name}`"))?;
+                world.roles.insert(name.clone(), word.clone());
+            }
             Line::OwnPath { works } => world.own_path_broken = !works,
             Line::Actions(of, None) => {
                 world.actions.remove(of);

@@ -32,7 +32,10 @@ impl Names {
     pub(crate) fn tell(&mut self, came: &Came) -> Option<String> {
         let text = match came {
             Came::Record(seq, record) => {
-                let opens = matches!(record.body, Body::FailureDetected { .. } | Body::SwitchStarted { .. });
+                let opens = matches!(
+                    record.body,
+                    Body::FailureDetected { .. } | Body::SwitchStarted { .. } | Body::AdoptionStarted { .. }
+                );
                 if opens {
                     self.recoveries += 1;
                     self.names.insert(format!("r{seq}"), format!("R{}", self.recoveries));

@@ -64,6 +64,8 @@ pub(crate) struct World {
     pub(crate) probe_answers: BTreeMap<ProbeIx, Answer>,
     pub(crate) latency: BTreeMap<ProbeIx, Duration>,
     pub(crate) lag: BTreeMap<String, Option<Duration>>,
+    /// What instances say that they are; empty: nothing.
+    pub(crate) roles: BTreeMap<String, String>,
     pub(crate) own_path_broken: bool,
     pub(crate) next_action: Option<Ends>,
     pub(crate) actions: BTreeMap<Option<String>, Ends>,
@@ -112,6 +114,7 @@ impl World {
             probe_answers: BTreeMap::new(),
             latency: BTreeMap::new(),
             lag: BTreeMap::new(),
+            roles: roles_at_first(&plan),
             own_path_broken: false,
             next_action: None,
             actions: BTreeMap::new(),
@@ -417,7 +420,13 @@ impl World {
             }
             Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
         };
-        let observation = Observation { probe: ix, started: self.now, ended: self.now + took, answer, lag };
+        let role = match probe.watches {
+            Watches::Instance(instance) if answer == Answer::Good && probe.kind.reports_role() => {
+                self.roles.get(&plan.instance(instance).name).filter(|it| !it.is_empty()).cloned()
+            }
+            Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
+        };
+        let observation = Observation { probe: ix, started: self.now, ended: self.now + took, answer, lag, role };
         self.at(took, Event::Answer(observation));
     }
 
@@ -513,6 +522,7 @@ impl World {
 
     /// What an action does to its server.
     fn change(&mut self, order: &Order) {
+        self.make_active(order);
         let name = &order.instance;
         if let Some(address) = self.arriving.remove(&order.step) {
             self.homes.insert(name.clone(), address);
@@ -541,8 +551,32 @@ impl World {
         }
     }
 
+    /// A move's own actions make the new owner active and the old one a standby; an undo makes a standby, too.
+    fn make_active(&mut self, order: &Order) {
+        if let Action::Service { .. } = order.action {
+            return;
+        }
+        let state = self.engine().map(Engine::state);
+        let open = state.and_then(|it| Some((it, it.open_recovery(order.step.recovery)?)));
+        let Some((to, from)) = open.and_then(|(state, it)| Some((state.play(it)?.to, it.progress.as_ref()?.from)))
+        else {
+            return;
+        };
+        let is_new = self.plan.instance(to).name == order.instance && !order.key.contains("/undo/");
+        if to != from || !is_new {
+            self.roles.insert(order.instance.clone(), if is_new { "active" } else { "standby" }.to_owned());
+        }
+    }
+
     fn strategy_of(&self, order: &Order) -> Option<Strategy> {
         let recovery = self.engine()?.state().open_recovery(order.step.recovery)?;
         Some(self.plan.component(recovery.component).ladder.get(order.step.rung)?.strategy)
     }
+}
+
+fn roles_at_first(plan: &Plan) -> BTreeMap<String, String> {
+    let original = |it: InstanceIx| plan.component(plan.instance(it).component).original() == it;
+    let role = |it: InstanceIx| if original(it) { "active" } else { "standby" }.to_owned();
+    let all = (0u32..).map(InstanceIx).take(plan.instances.len());
+    all.map(|it| (plan.instance(it).name.clone(), role(it))).collect()
 }

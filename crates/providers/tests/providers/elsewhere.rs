@@ -37,6 +37,7 @@ fn names_stay_as_the_plan_has_them() {
         expect_status: Vec::new(),
         expect_body: None,
         lag_header: None,
+        role_header: None,
         ca_file: None,
     };
     let there = Address::Socket(SocketAddr::new(ELSEWHERE, 8443));
@@ -54,7 +55,7 @@ fn names_stay_as_the_plan_has_them() {
 #[tokio::test]
 async fn a_command_is_told_the_address() {
     let argv = script("test \"$MAINSTAY_ADDRESS\" = 127.0.0.2", &[]);
-    let command = ProbeKind::Command { argv, reports_lag: false };
+    let command = ProbeKind::Command { argv, reports_lag: false, reports_role: false };
     assert_eq!(probe_there(&command).await.answer, Answer::Good);
     assert_refused(&probe(&command).await.answer, "exited with 1");
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mainstay_engine::command::{Command, Override};
-use mainstay_engine::record::ReportedTarget;
+use mainstay_engine::record::{OldOwner, ReportedTarget};
 use mainstay_engine::{Body, Record, RecoveryId};
 use mainstay_plan::Plan;
 use mainstay_plan::observation::Health;
@@ -41,6 +41,8 @@ pub(super) struct Facts {
     pub(super) of: BTreeMap<String, RecoveryId>,
     bound: BTreeMap<String, String>,
     pub(super) displaced: BTreeSet<String>,
+    /// Adoptions from an owner that was a standby already.
+    settled: BTreeSet<RecoveryId>,
     /// By instance, since the agent started.
     pub(super) health: BTreeMap<String, Health>,
     pub(super) journal_lost: bool,
@@ -54,6 +56,7 @@ impl Facts {
             of: BTreeMap::new(),
             bound: BTreeMap::new(),
             displaced: BTreeSet::new(),
+            settled: BTreeSet::new(),
             health: BTreeMap::new(),
             journal_lost: false,
         }
@@ -93,7 +96,12 @@ impl Facts {
         if let Body::FailureDetected { component, instance, rule, .. } = &record.body {
             self.open.insert(RecoveryId(seq), opened(component, instance, false, rule.is_some()));
             self.of.insert(component.clone(), RecoveryId(seq));
-        } else if let Body::SwitchStarted { component, from, .. } = &record.body {
+        } else if let Body::SwitchStarted { component, from, .. } | Body::AdoptionStarted { component, from, .. } =
+            &record.body
+        {
+            if let Body::AdoptionStarted { old_owner: OldOwner::SeenStandby {}, .. } = &record.body {
+                self.settled.insert(RecoveryId(seq));
+            }
             self.open.insert(RecoveryId(seq), opened(component, from, true, false));
             self.of.insert(component.clone(), RecoveryId(seq));
         } else if let Body::RecoveryCompleted { recovery, .. } | Body::RecoveryFailed { recovery, .. } = &record.body {
@@ -113,7 +121,7 @@ impl Facts {
             }
         } else if let Body::Bound { component, instance, recovery } = &record.body {
             let before = self.bound(component).to_owned();
-            if before != *instance {
+            if before != *instance && !self.settled.contains(recovery) {
                 self.displaced.insert(before);
             }
             self.displaced.remove(instance);

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use mainstay_engine::command::Command;
 use mainstay_engine::effect::Order;
-use mainstay_engine::{Body, Record};
+use mainstay_engine::record::OldOwner;
+use mainstay_engine::{Body, Record, RecoveryId};
 use mainstay_plan::Plan;
 use mainstay_plan::action::{Action, ServiceOp};
 use mainstay_plan::route::Sharing;
@@ -25,6 +26,8 @@ pub(super) struct Fences {
     owner: BTreeMap<String, (String, IpAddr)>,
     /// Instances of which a person, or a new plan, said that they are elsewhere.
     said: BTreeSet<String>,
+    /// Adoptions under way: from whom to whom nothing has to be fenced.
+    settled: BTreeMap<RecoveryId, Vec<(String, String)>>,
     accepts_two_writers: bool,
 }
 
@@ -43,7 +46,7 @@ impl Fences {
         self.said.extend(plan.instances.iter().map(|it| it.name.clone()));
     }
 
-    pub(super) fn recorded(&mut self, record: &Record, facts: &Facts) {
+    pub(super) fn recorded(&mut self, seq: u64, record: &Record, facts: &Facts) {
         if let Body::RungStarted { recovery, to, .. } = &record.body {
             let stays = facts.open.get(recovery).is_some_and(|it| facts.bound(&it.component) == to);
             let displaced = facts.displaced.contains(to) && !stays;
@@ -51,15 +54,32 @@ impl Fences {
         } else if let Body::Commanded { command: Command::Adopt { instance, address: Some(_), .. }, .. } = &record.body
         {
             self.said.insert(instance.clone());
+        } else if let Body::AdoptionStarted { from, to, old_owner, .. } = &record.body {
+            // An old owner that is no writer needs no fence, one way and back; a risk is accepted by name. One that is to be
+            // stopped is a writer until then; afterwards it is none, for the way back.
+            let there = !matches!(old_owner, OldOwner::Stopped {});
+            let ways = there.then(|| (from.clone(), to.clone())).into_iter().chain([(to.clone(), from.clone())]);
+            if !matches!(old_owner, OldOwner::CutOff {} | OldOwner::NotExclusive {}) {
+                self.settled.insert(RecoveryId(seq), ways.collect());
+            }
+        } else if let Body::RecoveryCompleted { recovery, .. } | Body::RecoveryFailed { recovery, .. } = &record.body {
+            self.settled.remove(recovery);
+        } else if let Body::PlanAdopted { .. } = &record.body {
+            self.settled.clear();
         } else if let Body::Bound { component, instance, .. } = &record.body {
             let Some(ix) = facts.plan.component_named(component) else { return };
             let routes = facts.plan.component(ix).routes.iter().map(|it| facts.plan.route(*it));
             for route in routes.filter(|it| it.sharing == Sharing::Exclusive) {
                 let Some((owner, at)) = self.owner.get(&route.name).filter(|it| it.0 != *instance) else { continue };
-                let fenced = self.is_fenced(&route.name, owner, *at, route.proxy.is_some());
+                let fenced =
+                    self.is_settled(owner, instance) || self.is_fenced(&route.name, owner, *at, route.proxy.is_some());
                 assert!(fenced, "S3: {instance} becomes {component}, and {owner} still serves {}", route.name);
             }
         }
+    }
+
+    fn is_settled(&self, from: &str, to: &str) -> bool {
+        self.settled.values().flatten().any(|it| it.0 == from && it.1 == to)
     }
 
     fn is_fenced(&self, route: &str, owner: &str, at: IpAddr, has_proxy: bool) -> bool {
@@ -97,7 +117,8 @@ impl Fences {
         let before = self.owner.insert(route.name.clone(), now.clone());
         if let Some((before, at)) = before.filter(|it| *it != now) {
             let said = before == now.0 && self.said.contains(&before);
-            let fenced = said || self.is_fenced(&route.name, &before, at, route.proxy.is_some());
+            let settled = self.is_settled(&before, &now.0);
+            let fenced = said || settled || self.is_fenced(&route.name, &before, at, route.proxy.is_some());
             let (instance, place) = &now;
             assert!(
                 fenced,

@@ -6,7 +6,10 @@ use mainstay_plan::routing::{RoutingTable, TargetState};
 use super::facts::Facts;
 
 pub(super) fn recorded(record: &Record, facts: &Facts) {
-    let (Body::FailureDetected { component, .. } | Body::SwitchStarted { component, .. }) = &record.body else {
+    let (Body::FailureDetected { component, .. }
+    | Body::SwitchStarted { component, .. }
+    | Body::AdoptionStarted { component, .. }) = &record.body
+    else {
         return;
     };
     let before = facts.of.get(component);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_engine::command::{Command, Override};
 use mainstay_engine::record::IncidentId;
+use mainstay_engine::record::OldOwner;
 use mainstay_engine::{Body, Record, RecoveryId};
 use mainstay_plan::location::Location;
 use mainstay_plan::policy::SiteGuards;
@@ -28,6 +29,8 @@ pub(super) struct Site {
     open: BTreeMap<RecoveryId, String>,
     bound: BTreeMap<String, String>,
     displaced: BTreeSet<String>,
+    /// Adoptions from an owner that was a standby already.
+    settled: BTreeSet<RecoveryId>,
     begun: Vec<Time>,
     overridden: BTreeMap<RecoveryId, BTreeSet<Override>>,
     halted: bool,
@@ -80,9 +83,11 @@ impl Site {
             self.open.remove(recovery);
         } else if let Body::PlanAdopted { .. } = &record.body {
             self.open.clear();
-        } else if let Body::Bound { component, instance, .. } = &record.body {
+        } else if let Body::AdoptionStarted { old_owner: OldOwner::SeenStandby {}, .. } = &record.body {
+            self.settled.insert(RecoveryId(seq));
+        } else if let Body::Bound { component, instance, recovery } = &record.body {
             let before = self.bound.insert(component.clone(), instance.clone()).unwrap_or_else(|| component.clone());
-            if before != *instance {
+            if before != *instance && !self.settled.contains(recovery) {
                 self.displaced.insert(before);
             }
             // What an evacuation moves it explains.

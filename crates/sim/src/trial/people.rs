@@ -74,7 +74,7 @@ pub(super) fn at_a_whim(engine: &Engine, now: Time, dice: &mut Dice) -> Option<(
             reason,
         },
         27 => Command::EndEvacuation { place: place(dice, plan)?, reason },
-        24 => Command::Adopt { instance, address: None, reason },
+        24 => Command::Adopt { instance, role: None, anyway: false, two_writers: false, address: None, reason },
         _ => Command::Acknowledge { what: component, reason },
     };
     Some((command, by))
@@ -132,7 +132,9 @@ pub(super) fn as_asked(engine: &Engine, was_done: impl Fn(&str) -> bool) -> Vec<
     }
     for (instance, planned) in state.instances.iter().zip(&state.plan.instances) {
         if instance.displaced {
-            say.push((Command::Adopt { instance: planned.name.clone(), address: None, reason: reason() }, "ada"));
+            let instance = planned.name.clone();
+            let (role, anyway, two_writers, address) = (None, false, false, None);
+            say.push((Command::Adopt { instance, role, anyway, two_writers, address, reason: reason() }, "ada"));
         }
     }
     say

@@ -7,7 +7,7 @@ use mainstay_engine::driver::{Driver, Todo};
 use mainstay_engine::{Engine, Input};
 use mainstay_plan::{Plan, Time};
 
-use super::servers::at_first;
+use super::servers::{at_first, role_at_first};
 use super::{Event, World};
 
 /// Worlds of up to so many instances are counted from scratch after every turn.
@@ -56,6 +56,7 @@ impl World {
         for name in names {
             self.servers.entry(name.clone()).or_insert_with(|| at_first(&self.plan, name));
             self.lag.entry(name.clone()).or_insert(Duration::ZERO);
+            self.roles.entry(name.clone()).or_insert_with(|| role_at_first(&self.plan, name));
         }
         self.checkers.plan_changed(&self.plan);
         let plan = self.plan.clone();
@@ -77,7 +78,7 @@ impl World {
         let now = self.clock();
         let engine = Engine::new(self.plan.clone(), ".", "sim", folded, now);
         self.driver = Some(Driver::new(engine));
-        self.checkers.agent_started();
+        self.checkers.agent_started(self.now);
         if self.traffic_up {
             self.greet_traffic();
         }
@@ -104,6 +105,7 @@ impl World {
                     | Event::Applied(_)
                     | Event::Effect(..)
                     | Event::Moved(..)
+                    | Event::Becomes(..)
                     | Event::Arrives(_)
             )
         });

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mainstay_engine::effect::Order;
 use mainstay_plan::ComponentIx;
 use mainstay_plan::action::{Action, Outcome, Plane, ServiceOp};
+use mainstay_plan::observation::SeenRole;
 use mainstay_plan::strategy::Strategy;
 
 use super::servers::is_cold;
@@ -57,12 +58,19 @@ impl World {
                 Some((_, _, Strategy::RestartService | Strategy::FailoverToStandby)) | None => None,
             },
         };
+        let becomes = self.becomes(&order);
+        if becomes == Some(SeenRole::Active) && !order.key.contains("/undo/") {
+            self.checkers.activates(&order, self.now);
+        }
         if let Some((outcome, is_done)) = self.checkers.begun_at(order.step).and_then(|it| self.scripted.remove(&it)) {
             if is_done {
                 self.checkers.done(&order);
                 self.done.push((order.key.clone(), what));
                 let moves = self.brings(&order);
                 self.has_effect(Duration::ZERO, &order, effect, moves);
+                if let Some(role) = becomes {
+                    self.at(Duration::ZERO, Event::Becomes(order.instance.clone(), role));
+                }
             }
             if let Some(outcome) = outcome {
                 self.at(self.pace.action(order.timeout), Event::ActionEnded(order.step, outcome));
@@ -96,12 +104,29 @@ impl World {
         if let Some(more) = more {
             self.has_effect(self.pace.effect(order.timeout) + more, &order, effect, moves);
         }
+        if let Some(role) = becomes {
+            self.at(self.pace.effect(order.timeout), Event::Becomes(order.instance.clone(), role));
+        }
         let (outcome, took) = match (self.fake_outcome.take(), link) {
             (None, Link::NoAnswers) => (Outcome::Unknown("no answer in time".to_owned()), order.timeout),
             (Some(outcome), Link::NoAnswers | Link::NoOrders | Link::Whole) => (outcome, took),
             (None, Link::NoOrders | Link::Whole) => (moves.map_or(Outcome::Done, Outcome::DoneAt), took),
         };
         self.at(took, Event::ActionEnded(order.step, outcome));
+    }
+
+    /// What a takeover's own actions make of an instance: active where it leads there, a standby where it leads away or is
+    /// undone. What starts, stops or restarts a service changes no role.
+    fn becomes(&self, order: &Order) -> Option<SeenRole> {
+        if let Action::Service { .. } = order.action {
+            return None;
+        }
+        let recovery = self.engine()?.state().open_recovery(order.step.recovery)?;
+        let play = self.engine()?.state().play(recovery)?;
+        let from = recovery.progress.as_ref()?.from;
+        let moves = play.to != from || recovery.planned().is_some();
+        let leads_there = self.plan.instance(play.to).name == order.instance && !order.key.contains("/undo/");
+        moves.then_some(if leads_there { SeenRole::Active } else { SeenRole::Standby })
     }
 
     pub(super) fn is_broken(&self, action: &Action) -> bool {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use mainstay_plan::component::Temperature;
 use mainstay_plan::control::ControlPlane;
 use mainstay_plan::location::FailureDomain;
-use mainstay_plan::observation::{Answer, Observation};
+use mainstay_plan::observation::{Answer, Observation, SeenRole};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::{InstanceIx, Plan, ProbeIx};
 
@@ -63,9 +63,12 @@ impl World {
             Server::Dead => (Answer::Refused("connection refused".to_owned()), self.pace.refusal()),
             Server::Hung => (Answer::TimedOut, probe.timing.timeout),
         };
+        let role =
+            self.roles.get(name).filter(|_| probe.kind.reports_role() && answer == Answer::Good && !self.broken.roles);
+        let role = role.map(|it| it.word().to_owned());
         let answer = self.troubles.told(name, answer);
         let started = self.clock();
-        let observation = Observation { probe: ix, started, ended: started + took, answer, lag, role: None };
+        let observation = Observation { probe: ix, started, ended: started + took, answer, lag, role };
         self.in_flight.insert(ix);
         self.at(took, Event::Answer(Box::new(observation)));
     }
@@ -102,4 +105,9 @@ pub(super) fn is_cold(plan: &Plan, name: &str) -> bool {
 
 pub(super) fn at_first(plan: &Plan, name: &str) -> Server {
     if is_cold(plan, name) { Server::Dead } else { Server::Up }
+}
+
+pub(super) fn role_at_first(plan: &Plan, name: &str) -> SeenRole {
+    let original = plan.components.iter().any(|it| plan.instance(it.original()).name == name);
+    if original { SeenRole::Active } else { SeenRole::Standby }
 }

@@ -29,6 +29,7 @@ impl Fault {
             Fault::AgentsMachineGone => "the agent's machine is gone".to_owned(),
             Fault::Gray(gray) => gray.told(),
             Fault::OldSelf(name, how) => format!("where {name} was, something {}", how.told()),
+            Fault::Role(name, role) => format!("somebody makes {name} {}", role.word()),
             Fault::Trouble(trouble) => trouble.told(),
         }
     }

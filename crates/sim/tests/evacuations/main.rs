@@ -131,7 +131,17 @@ fn play(seed: u64) {
             }
             _ => {
                 let instance = dice.pick(&names);
-                say(&mut world, Command::Adopt { instance, address: None, reason: "a hunch".to_owned() });
+                say(
+                    &mut world,
+                    Command::Adopt {
+                        instance,
+                        role: None,
+                        anyway: false,
+                        two_writers: false,
+                        address: None,
+                        reason: "a hunch".to_owned(),
+                    },
+                );
             }
         }
         let pause = dice.millis(4000);

@@ -281,9 +281,9 @@ impl Stage<'_> {
         let by_rung = |it: &&mainstay_engine::state::Recovery| {
             it.status == RecoveryStatus::RecoveryCompleted
                 && match it.completion {
-                    Some(Completion::ByRung { .. } | Completion::Switched { .. }) => true,
+                    Some(Completion::ByRung { .. } | Completion::Switched { .. } | Completion::Adopted { .. }) => true,
                     Some(Completion::ByItself) => it.irreversible,
-                    None => false,
+                    Some(Completion::BySomeoneElse { .. }) | None => false,
                 }
         };
         let done = mine.filter(by_rung).filter_map(|it| Some((it.rung, it.ended?.since(failed)))).min_by_key(|it| it.1);
