@@ -90,9 +90,9 @@ impl SeenRole {
     /// Reads a server's word, in capitals or not.
     pub fn read(word: &str) -> SeenRole {
         let is = |known: &&str| word.trim().eq_ignore_ascii_case(known);
-        if SeenRole::ACTIVE.iter().any(|it| is(it)) {
+        if SeenRole::ACTIVE.iter().any(is) {
             SeenRole::Active
-        } else if SeenRole::STANDBY.iter().any(|it| is(it)) {
+        } else if SeenRole::STANDBY.iter().any(is) {
             SeenRole::Standby
         } else {
             SeenRole::Unclear

@@ -59,7 +59,7 @@ fn bound(world: &World) -> String {
 
 #[test]
 fn what_somebody_promoted_is_held_for_and_adopted() {
-    let mut world = World::new(plan(&telling(DATABASE).replace("need: 1", "need: 1")));
+    let mut world = World::new(plan(&telling(DATABASE)));
     world.run_for(millis(3000));
     world.fault(Duration::ZERO, Fault::Server("gateway".to_owned(), Server::Dead));
     world.fault(Duration::ZERO, Fault::Server("orders-db".to_owned(), Server::Dead));

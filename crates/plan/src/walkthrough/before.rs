@@ -50,6 +50,13 @@ pub(super) fn guards(plan: &Plan, component: &Component) -> Vec<Guard> {
             "the traffic process has said what it serves (asked only while the journal knows of no routing table)";
         add("traffic", must.to_owned(), overrule("journal-lost"));
     }
+    let tell = |it: &&InstanceIx| plan.instance(**it).probes.iter().any(|it| plan.probe(*it).kind.reports_role());
+    let telling: Vec<&str> =
+        component.instances.iter().filter(tell).map(|it| plan.instance(*it).name.as_str()).collect();
+    if component.instances.len() > 1 && !telling.is_empty() {
+        let must = format!("nobody else has made another instance active ({} say what they are)", telling.join(", "));
+        add("someone_else", must, overrule("someone-else"));
+    }
     let must = format!("no `mainstay pause` of everything or of {} is in force", component.name);
     add("paused", must, Some("mainstay resume".to_owned()));
     if !component.depends_on.is_empty() {
