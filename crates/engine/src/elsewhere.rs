@@ -247,5 +247,5 @@ pub(crate) fn help(active: &[String], other: &str) -> String {
 
 /// The command that makes an instance the component.
 pub(crate) fn way_out(instance: &str) -> String {
-    format!("mainstay adopt {instance} --as active --reason …")
+    format!("mainstay adopt {instance} --as active --reason promoted-by-hand")
 }

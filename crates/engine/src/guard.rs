@@ -289,6 +289,7 @@ mod tests {
     fn a_walkthrough_tells_every_guard_in_its_turn() {
         let text = include_str!("../tests/timelines/plans/two-agents.yaml")
             .replace("state: ./state\n", "state: ./state\nmode: observe\non_journal_loss: hold\n")
+            .replace("lag_header: lag", "lag_header: lag, role_header: role")
             .replace("    guards: { cool_down: 10s }\n", "    depends_on: [disk]\n    guards: { cool_down: 10s, signals: 2, observers: { need: 2 }, after_failure: acknowledge, approval: { expires: 5m } }\n")
             .replace("standbys:\n", "  disk:\n    type: file_system\n    location: { region: r1, zone: z1 }\n    probes:\n      - tcp: { address: \"10.0.4.1:80\" }\nstandbys:\n")
             + "guards: { storm_brake: { at_most: 1, within: 1m }, blast_radius: { share: 50 } }\nevacuations: { leave: { of: { region: r1, zone: z1 } } }\n";

@@ -379,7 +379,10 @@ impl WaitingOn {
             WaitingOn::Paused { .. } => "the pause expires or is ended".to_owned(),
             WaitingOn::Traffic {} => "every traffic process says what it serves".to_owned(),
             WaitingOn::SomeoneElse { instance, .. } => {
-                format!("`{instance}` is adopted, or says that it is a standby, or is down")
+                format!(
+                    "`{instance}` is adopted, or says that it is a standby, or is down; or somebody who knows better says \
+                     `mainstay approve rN --override someone-else`"
+                )
             }
             WaitingOn::Turn { .. } => "a recovery before it ends, or can't go on".to_owned(),
             WaitingOn::Correlation { of, .. } => format!("`{of}` answers or is down, or the window is over"),
@@ -467,10 +470,7 @@ impl WaitingOn {
             WaitingOn::Paused { component: None, .. } => "mainstay resume".to_owned(),
             WaitingOn::Correlation { .. } => format!("mainstay approve {recovery} --override correlation"),
             WaitingOn::Turn { .. } => format!("mainstay approve {recovery} --override turn"),
-            WaitingOn::SomeoneElse { instance, .. } => {
-                let adopt = elsewhere::way_out(instance);
-                format!("{adopt}, or mainstay approve {recovery} --override someone-else")
-            }
+            WaitingOn::SomeoneElse { instance, .. } => elsewhere::way_out(instance),
             WaitingOn::Dependency { .. } => format!("mainstay approve {recovery} --override dependency"),
             WaitingOn::Observers { .. } => format!("mainstay approve {recovery} --override observers"),
             WaitingOn::Lease { .. } => format!("mainstay approve {recovery} --override lease"),

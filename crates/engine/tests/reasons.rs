@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mainstay_engine::codec::{decode, encode};
 use mainstay_engine::record::{Body, Record};
 use mainstay_engine::state::State;
-use mainstay_engine::{Override, RecoveryId, reasons, status};
+use mainstay_engine::{Override, RecoveryId, WaitingOn, reasons, status};
 use mainstay_plan::observation::Scenario;
 use mainstay_plan::{ComponentIx, Time};
 
@@ -96,7 +96,8 @@ fn every_wait_has_an_age() {
 
 #[test]
 fn every_guard_that_can_be_overruled_is_named_by_a_wait() {
-    let ways: Vec<String> = reasons::waits().iter().map(|it| it.way_out(RecoveryId(17))).collect();
+    let says = |it: &WaitingOn| format!("{}; {}", it.way_out(RecoveryId(17)), it.ends_when());
+    let ways: Vec<String> = reasons::waits().iter().map(says).collect();
     for guard in Override::ALL {
         let says = format!("--override {}", guard.word());
         assert!(ways.iter().any(|it| it.contains(&says)), "no wait says `{says}`");

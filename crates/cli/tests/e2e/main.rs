@@ -1,5 +1,6 @@
 //! The whole of it: real processes, real sockets, a real disk, and whatever can be taken from an agent.
 
+mod adopted;
 mod agent_away;
 mod clients;
 mod crashes;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `POST /orders`, an id | the active one takes it and gives its name; a standby 503 |
 //! | `GET /` | 200 and the name from the active one, 503 from a standby |
-//! | `GET /health` | 200 in either role; `x-replication-lag` is the age of the last complete copy |
+//! | `GET /health` | 200 in either role; `x-replication-lag` is the age of the last complete copy, `x-role` says which role |
 //! | `POST /activate` | becomes active, once for each `Idempotency-Key` |
 //! | `POST /follow`, an address | drops its orders and becomes a standby of that address |
 //! | `GET /orders?from=N` | what a standby copies: ids from index N on; 503 from a standby |
@@ -32,6 +32,7 @@ use crate::demo::http::{self, Failure};
 pub(crate) use serve::Server;
 
 const LAG_HEADER: &str = "x-replication-lag";
+const ROLE_HEADER: &str = "x-role";
 const TIMELINE_HEADER: &str = "x-timeline";
 const TOTAL_HEADER: &str = "x-total";
 

@@ -18,7 +18,7 @@ use tokio::time;
 
 use super::copier;
 use super::orders::{NotTaken, Orders};
-use super::{LAG_HEADER, TIMELINE_HEADER, TOTAL_HEADER};
+use super::{LAG_HEADER, ROLE_HEADER, TIMELINE_HEADER, TOTAL_HEADER};
 
 /// How many connections are served at a time; further ones wait in the backlog. Below the usual limit of descriptors.
 const MAX_CONNECTIONS: usize = 900;
@@ -135,7 +135,8 @@ impl Store {
 
     fn health(&self) -> Reply {
         let lag = self.orders().lag(Instant::now());
-        let reply = reply(StatusCode::OK, self.name.clone());
+        let role = if self.orders().is_active() { "active" } else { "standby" };
+        let reply = with_header(reply(StatusCode::OK, self.name.clone()), ROLE_HEADER, role);
         match lag {
             Some(lag) => with_header(reply, LAG_HEADER, &format!("{}ms", lag.as_millis())),
             // Without a first copy its position is unknown, which no number says.
