@@ -182,6 +182,10 @@ pub(crate) fn held(state: &State, recovery: &Recovery, now: Time) -> Option<Wait
             evidence: it.evidence.clone(),
         });
     }
+    if let (false, Some(until)) = (others(state, recovery.component).is_empty(), seen_by(state, lasting.bound, now)) {
+        let instance = state.plan.instance(lasting.bound).name.clone();
+        return Some(WaitingOn::Observation { instance, until: Some(until) });
+    }
     let others = state.plan.component(recovery.component).instances.iter().filter(|it| **it != lasting.bound);
     let (instance, until) = others.filter_map(|it| Some((*it, seen_by(state, *it, now)?))).next()?;
     let instance = state.plan.instance(instance).name.clone();

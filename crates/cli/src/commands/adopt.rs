@@ -54,7 +54,10 @@ impl Adopt {
             }
             (Some(_), _) => format!("`{instance}` becomes the component; see `mainstay recoveries`"),
             (None, Some(address)) => format!("`{instance}` is asked at {address} from now on; see `mainstay status`"),
-            (None, None) => format!("`{instance}` is what it says that it is; see `mainstay status`"),
+            (None, None) => format!(
+                "`{instance}` is a standby again once its probes find it healthy, or the component if it says that it is \
+                 active; see `mainstay status`"
+            ),
         };
         cx.give(&api::Command::Adopt { instance, role, anyway, accept, address, reason }, json, &next)
     }

@@ -74,8 +74,17 @@ pub(super) struct Begun<'a> {
 }
 
 impl State {
-    pub(super) fn on_role_seen(&mut self, name: &str, role: SeenRole, evidence: &[String]) {
+    /// Where another one says that it is active, what the component's own said before may be over: it may have died since, and be
+    /// down only in a moment. It has to say it anew.
+    pub(super) fn on_role_seen(&mut self, at: Time, name: &str, role: SeenRole, evidence: &[String]) {
         let Some(ix) = self.instance(name) else { return };
+        let bound = self.components[self.plan.instance(ix).component.index()].bound;
+        let own = &mut self.instances[bound.index()];
+        if role == SeenRole::Active && bound != ix && own.role == Some(SeenRole::Active) {
+            own.role = None;
+            own.role_told.clear();
+            own.role_anew = at;
+        }
         let instance = &mut self.instances[ix.index()];
         instance.role = Some(role);
         instance.role_told = evidence.to_vec();

@@ -182,7 +182,7 @@ impl State {
             Body::EvacuationExpires { place, .. } => self.on_evacuation(place, |it| it.told = true),
             Body::EvacuationEnded { place } => self.end_evacuation(place, EvacuationInput::Expired),
             Body::SwitchUndone { recovery, why, .. } => self.on_switch_undone(at, *recovery, why),
-            Body::RoleSeen { instance, role, evidence } => self.on_role_seen(instance, *role, evidence),
+            Body::RoleSeen { instance, role, evidence } => self.on_role_seen(at, instance, *role, evidence),
             Body::SeenElsewhere { component, active, evidence, .. } => {
                 self.on_seen_elsewhere(at, component, active, evidence);
             }
