@@ -3,6 +3,8 @@
 //! These types are the journal's format (see [`crate::codec`]); the engine's working state is elsewhere, in
 //! [`crate::state`]. Names, not indices, because a record outlives the plan under which it was written.
 
+mod ended;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -22,6 +24,7 @@ use crate::gray::Impairment;
 use crate::lease::Role;
 use crate::route::rules::Objection;
 use crate::waiting::WaitingOn;
+pub use ended::{Completion, Ended, Fence, OldOwner};
 
 /// One record: what, and when on the agent's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,95 +165,6 @@ impl ReportedTarget {
         };
         targets.map(reported).collect()
     }
-}
-
-/// How an action ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ended {
-    /// It was done, and that was seen.
-    Done,
-    /// The same, and its instance is at this address from then on.
-    DoneAt(IpAddr),
-    /// It was not done, or it was seen to fail.
-    Failed(String),
-    /// It may or may not have been done.
-    Unknown(String),
-}
-
-/// How a recovery was completed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Completion {
-    /// By a rung of the ladder.
-    ByRung {
-        /// Which.
-        #[serde(with = "strategy_word")]
-        strategy: Strategy,
-        /// The instance that is the component now.
-        instance: String,
-    },
-    /// As it was planned.
-    Switched {
-        /// The instance that is the component now.
-        instance: String,
-    },
-    /// Somebody else had made the instance active, and an operator said that it is the component.
-    Adopted {
-        /// The instance that is the component now.
-        instance: String,
-    },
-    /// The component was healthy again before anything was done.
-    ByItself,
-    /// Before anything was done that can't be taken back: what somebody else has done is adopted instead.
-    BySomeoneElse {
-        /// The instance that they made active.
-        instance: String,
-    },
-}
-
-/// Why the old owner is no second writer when another instance is adopted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OldOwner {
-    /// It says that it is a standby.
-    SeenStandby {},
-    /// Clients are cut off from it, and have no other way in.
-    CutOff {},
-    /// It is stopped.
-    Stopped {},
-    /// Nothing exclusive changes hands.
-    NotExclusive {},
-    /// It may be one, and somebody accepts that.
-    TwoWriters {
-        /// Who.
-        by: String,
-    },
-}
-
-impl fmt::Display for OldOwner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OldOwner::SeenStandby {} => write!(f, "the old owner says that it is a standby"),
-            OldOwner::CutOff {} => write!(f, "the old owner is cut off"),
-            OldOwner::Stopped {} => write!(f, "the old owner is stopped"),
-            OldOwner::NotExclusive {} => write!(f, "nothing exclusive changes hands"),
-            OldOwner::TwoWriters { by } => write!(f, "two writers accepted by {by}"),
-        }
-    }
-}
-
-/// How an old owner was made unable to act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fence {
-    /// Every traffic process serves a table of this epoch, in which it has no clients.
-    TrafficCut {
-        /// The epoch.
-        epoch: u64,
-    },
-    /// Its service was seen stopped.
-    Stop {},
 }
 
 /// The body of a record. Facts come from outside and are taken as they are by a replay; decisions follow from the
