@@ -34,6 +34,7 @@ fn adopt(instance: &str) -> Command {
         role: Some(AdoptAs::Active),
         anyway: false,
         two_writers: false,
+        address: None,
         reason: "promoted by hand".to_owned(),
     }
 }
