@@ -114,7 +114,10 @@ fn an_instance_that_a_person_moved_is_asked_and_served_where_they_say() {
     world.homes.insert("orders-db".to_owned(), there);
     world.old_selves.insert("orders-db".to_owned(), Server::Up);
     let (instance, reason) = ("orders-db".to_owned(), "moved by hand".to_owned());
-    world.say(Duration::ZERO, Command::Adopt { instance, role: None, anyway: false, two_writers: false, address: Some(there), reason });
+    world.say(
+        Duration::ZERO,
+        Command::Adopt { instance, role: None, anyway: false, two_writers: false, address: Some(there), reason },
+    );
     world.run_for(millis(3000));
     assert_eq!(recoveries(&world).len(), 0, "nothing failed");
     serves_where_it_is(&world, "orders");
