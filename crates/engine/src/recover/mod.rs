@@ -224,16 +224,19 @@ fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
 }
 
 /// A rung that works where the component is has failed because nobody knew whether its last try was done; and now it is
-/// healthy: it was. Going on to the next rung would move what serves.
+/// healthy: it was. Going on to the next rung would move what serves. A verification without an answer is no such try: it
+/// says that clients are not served.
 fn worked_in_place(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
     let bound = state.components[recovery.component.index()].bound;
     let ladder = &state.plan.component(recovery.component).ladder;
-    let stays = |log: &&StepLog| {
-        let play = ladder.get(log.step.rung).and_then(|it| it.plays.get(&bound));
-        play.is_some_and(|it| it.to == bound)
-    };
-    let all_in_place = recovery.steps.iter().all(|it| stays(&it));
+    let play =
+        |log: &StepLog| ladder.get(log.step.rung).and_then(|it| it.plays.get(&bound)).filter(|it| it.to == bound);
+    let all_in_place = recovery.steps.iter().all(|it| play(it).is_some());
     let last = recovery.steps.last().filter(|it| matches!(it.ended, Some((_, Ended::Unknown(_)))))?;
+    let step = play(last).and_then(|it| it.steps.get(last.step.step))?;
+    if matches!(step.kind, StepKind::Verify { .. }) {
+        return None;
+    }
     let (strategy, instance) = (ladder[last.step.rung].strategy, state.plan.instance(bound).name.clone());
     all_in_place.then(|| Body::RecoveryCompleted {
         recovery: recovery.id,
