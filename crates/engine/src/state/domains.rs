@@ -287,8 +287,11 @@ impl State {
         let merged: Vec<ComponentIx> = self.open_in(domain).collect();
         for component in merged {
             if let Some(recovery) = &mut self.components[component.index()].recovery {
-                recovery.incident = Some(id);
+                let before = recovery.incident.replace(id).filter(|it| *it != id);
                 recovery.scenario = scenario;
+                if let Some(before) = before {
+                    self.moves_on_from(before);
+                }
                 self.joins(id);
             }
             self.count_touched(component);
@@ -337,6 +340,17 @@ impl State {
         if let Some(incident) = self.incidents.get_mut(&id) {
             incident.open += 1;
             self.incident_moved(id, IncidentInput::Joined);
+        }
+    }
+
+    /// A recovery belongs to another incident from here on. The one before is over if nobody is left of whom something could be
+    /// said.
+    fn moves_on_from(&mut self, before: IncidentId) {
+        let Some(incident) = self.incidents.get_mut(&before) else { return };
+        incident.open = incident.open.saturating_sub(1);
+        let empty = incident.open == 0 && incident.recovered + incident.failed == 0;
+        if empty && incident.status == IncidentState::Back {
+            self.incident_moved(before, IncidentInput::TakenOver);
         }
     }
 
