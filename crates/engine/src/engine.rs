@@ -64,6 +64,8 @@ pub enum WakeReason {
     RuleDue,
     /// A wait or a step of this component ends.
     Deadline(ComponentIx),
+    /// The window ends in which a failure may be part of a larger one.
+    Correlation,
     /// A rule of a route, or a drain, ends.
     RouteRule,
     /// An evacuation ends, or what one of its components waits for.
@@ -267,7 +269,8 @@ impl Engine {
         let lease = self.tenure.wakes(&self.core.state.plan).map(|at| (at, WakeReason::Lease));
         let route = self.core.route_timer.map(|at| (at, WakeReason::RouteRule));
         let evacuation = self.core.evacuation_timer.map(|at| (at, WakeReason::Evacuation));
-        [probe, rule, deadline, notice, lease, route, evacuation].into_iter().flatten().min()
+        let window = self.core.domain_timers.first().map(|it| (it.0, WakeReason::Correlation));
+        [probe, rule, deadline, notice, lease, route, evacuation, window].into_iter().flatten().min()
     }
 
     /// What lasts.
@@ -424,6 +427,9 @@ pub(crate) struct Core {
     agenda: Agenda,
     controls_dirty: BTreeSet<ControlIx>,
     dirty_domains: BTreeSet<DomainIx>,
+    /// When time alone may make a domain lost.
+    domain_timers: BTreeSet<(Time, DomainIx)>,
+    domain_timer_of: BTreeMap<DomainIx, Time>,
     /// Components that could begin to be recovered as part of an evacuation.
     in_turn: BTreeSet<(Rank, ComponentIx)>,
     everybody_was_asked: bool,
@@ -457,6 +463,8 @@ impl Core {
             state: State::new(plan),
             controls_dirty: BTreeSet::new(),
             dirty_domains: BTreeSet::new(),
+            domain_timers: BTreeSet::new(),
+            domain_timer_of: BTreeMap::new(),
             in_turn: BTreeSet::new(),
             everybody_was_asked: false,
             asking: BTreeSet::new(),
@@ -529,6 +537,8 @@ impl Core {
             self.agenda.insert(component);
             self.look_at_domains_of(component);
         }
+        let asked: Vec<DomainIx> = self.domain_timers.range(..=(now, DomainIx(u32::MAX))).map(|it| it.1).collect();
+        self.dirty_domains.extend(asked);
         if self.route_timer.is_some_and(|it| it <= now) {
             self.routes_dirty = true;
         }
@@ -616,6 +626,13 @@ impl Core {
             }
             if scenario::is_settled(&self.state, domain) {
                 self.ask_again(domain, Time::MAX);
+            }
+            if let Some(before) = self.domain_timer_of.remove(&domain) {
+                self.domain_timers.remove(&(before, domain));
+            }
+            if let Some(at) = scenario::next_time(&self.state, domain, now) {
+                self.domain_timers.insert((at, domain));
+                self.domain_timer_of.insert(domain, at);
             }
         }
         self.look_at_what_waits_for_the_site();

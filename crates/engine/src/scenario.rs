@@ -152,6 +152,14 @@ pub fn next(state: &State, ix: DomainIx, now: Time) -> Option<Body> {
     is_lost(state, ix, now).then(|| opened(state, ix))
 }
 
+/// When time alone may make it lost: the end of the window in which what could not be asked is waited for.
+pub(crate) fn next_time(state: &State, ix: DomainIx, now: Time) -> Option<Time> {
+    let domain = &state.domains[ix.index()];
+    let is_open = domain.incident.is_none() && state.topology.domain(ix).is_told_apart;
+    let burst = domain.burst.as_ref().filter(|_| is_open)?;
+    Some(burst.started + state.plan.allowances.correlation).filter(|it| *it > now)
+}
+
 /// That the last recovery of an incident has ended, unless it was said. Of what is back there may be several.
 fn recovered(state: &State, ix: DomainIx) -> Option<Body> {
     let is_news = |it: &&Incident| {
