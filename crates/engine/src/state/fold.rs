@@ -66,6 +66,8 @@ impl State {
                 if self.adopted.as_ref().is_some_and(|it| it != hash) {
                     self.end_all_open(at);
                     self.notices.under_another_plan(&self.plan, at);
+                    let (topology, evacuating) = (self.topology.clone(), std::mem::take(&mut self.evacuating));
+                    self.take_over_evacuations(&topology, evacuating);
                 }
                 self.adopted = Some(hash.clone());
             }
