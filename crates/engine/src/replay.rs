@@ -68,10 +68,19 @@ pub fn replay(
     let mut found = Replayed::default();
     let mut core: Option<Core> = None;
     let mut decided: VecDeque<Record> = VecDeque::new();
+    let mut torn: Option<Torn> = None;
     let mut at = Time::ZERO;
-    for (seq, stored) in records {
-        let record = decode(&stored).map_err(|source| ReplayError::Unreadable { seq, source })?;
+    let mut reader = Reader { records: records.into_iter(), ahead: VecDeque::new() };
+    while let Some(next) = reader.next() {
+        let Stored { seq, stored, record } = next?;
         found.records += 1;
+        // Whatever the journal does not hold was lost with the crash before it was durable: nobody acted on it.
+        if is_start(&record) && !decided.is_empty() {
+            decided.clear();
+            if let (Some(core), Some(before)) = (&mut core, torn.take()) {
+                *core = before.again();
+            }
+        }
         if let Body::PlanAdopted { source, base_dir, .. } = &record.body {
             let plan = Arc::new(compile(source, base_dir).ok_or(ReplayError::Plan { seq })?);
             match &mut core {
@@ -87,12 +96,10 @@ pub fn replay(
         }
         let core = core.as_mut().ok_or(ReplayError::NoPlan { seq })?;
         if record.body.is_fact() {
-            // Whatever the journal does not hold was lost with the crash before it was durable: nobody acted on it.
-            let crashed = matches!(record.body, Body::AgentStarted { .. } | Body::PlanAdopted { .. });
-            if let Some(extra) = decided.pop_front().filter(|_| !crashed) {
+            if let Some(extra) = decided.pop_front() {
                 return Err(differs(seq, &stored, Some(&extra)));
             }
-            decided.clear();
+            torn = None;
             core.state.forget_notes();
             core.take(&record);
             at = record.at;
@@ -100,16 +107,80 @@ pub fn replay(
         }
         if decided.is_empty() {
             at = at.max(record.at);
+            torn = reader.start_follows()?.then(|| Torn { core: core.clone(), kept: Vec::new() });
             decided.extend(core.decide(at).into_iter().map(|it| it.1));
         }
         let again = decided.pop_front();
         if again.as_ref().map(encode).as_ref() != Some(&stored) {
             return Err(differs(seq, &stored, again.as_ref()));
         }
+        if let Some(torn) = &mut torn {
+            torn.kept.push(record);
+        }
         found.decisions += 1;
     }
     found.misfits = core.map(|it| it.state.misfits.into()).unwrap_or_default();
     Ok(found)
+}
+
+/// Whether an agent begins anew with this record.
+const fn is_start(record: &Record) -> bool {
+    matches!(record.body, Body::AgentStarted { .. } | Body::PlanAdopted { .. })
+}
+
+/// A batch of decisions of which a crash may have kept the beginning alone.
+struct Torn {
+    /// Before the first of them.
+    core: Core,
+    /// Those that the journal has.
+    kept: Vec<Record>,
+}
+
+impl Torn {
+    /// What is known once the rest is lost.
+    fn again(mut self) -> Core {
+        for record in &self.kept {
+            self.core.take(record);
+        }
+        self.core
+    }
+}
+
+struct Stored {
+    seq: u64,
+    stored: Encoded,
+    record: Record,
+}
+
+/// Reads records, and can look ahead as far as the next fact.
+struct Reader<I> {
+    records: I,
+    ahead: VecDeque<Stored>,
+}
+
+impl<I: Iterator<Item = (u64, Encoded)>> Reader<I> {
+    fn next(&mut self) -> Option<Result<Stored, ReplayError>> {
+        self.ahead.pop_front().map(Ok).or_else(|| self.read())
+    }
+
+    fn read(&mut self) -> Option<Result<Stored, ReplayError>> {
+        let (seq, stored) = self.records.next()?;
+        let read = decode(&stored).map_err(|source| ReplayError::Unreadable { seq, source });
+        Some(read.map(|record| Stored { seq, stored, record }))
+    }
+
+    /// Whether the next fact is the start of an agent.
+    fn start_follows(&mut self) -> Result<bool, ReplayError> {
+        loop {
+            if let Some(fact) = self.ahead.iter().find(|it| it.record.body.is_fact()) {
+                return Ok(is_start(&fact.record));
+            }
+            match self.read() {
+                None => return Ok(false),
+                Some(next) => self.ahead.push_back(next?),
+            }
+        }
+    }
 }
 
 fn differs(seq: u64, then: &Encoded, now: Option<&Record>) -> ReplayError {
