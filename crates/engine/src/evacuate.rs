@@ -5,7 +5,7 @@
 //! sign hangs at the door nobody goes back in, unless there is nowhere else; and the sign comes down by itself.
 //!
 //! It is made of what there is: a planned move ([`crate::switch`]) for each component that lives there, in the order and within
-//! the limits of the plan's [evacuation](crate::evacuation), and a drain of the shared routes' targets
+//! the limits of the plan's evacuation ([`crate::evacuation`]), and a drain of the shared routes' targets
 //! ([`crate::route::rules`]). What has begun is a recovery like any other; what has not is decided here, from the state and the
 //! time alone.
 

@@ -4,7 +4,7 @@
 //! long before the end, and lays everything down while its own clock still says that the lease can't have ended. So two never
 //! act at once, however long one of them was asleep.
 //!
-//! [`LeaseMachine`] knows no time; [`Tenure`] holds the clock against the lease, and turns what it finds into
+//! [`LeaseMachine`] knows no time; `Tenure` holds the clock against the lease, and turns what it finds into
 //! facts. Everything that decides reads [`Leadership`], which is those facts folded. No network carries the inputs yet: an
 //! agent that was not told that it is coordinated is [`Role::Sole`], and decides as if there were no other.
 

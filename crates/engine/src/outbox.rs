@@ -37,7 +37,7 @@ pub(crate) fn next_time(state: &State) -> Option<Time> {
 }
 
 /// What a record is about, if it is about something that people should know: asked before it is folded. What it says is
-/// [`line`], and where that says nothing, what stands here.
+/// [`line()`], and where that says nothing, what stands here.
 pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
     let says = |topic, stage, text: String| {
         Some(About { topic, stage, recovery: None, fate: None, says: Some((NoticeLevel::Info, text)) })

@@ -77,7 +77,7 @@ pub struct State {
     pub instances: Vec<InstanceState>,
     /// By [`ComponentIx`].
     pub components: Vec<ComponentState>,
-    /// By [`ControlIx`].
+    /// By [`ControlIx`](mainstay_plan::ControlIx).
     pub controls: Vec<Control>,
     /// The pause of everything, if there is one.
     pub paused: Option<Pause>,

@@ -1,8 +1,8 @@
 //! An open recovery moves along its ladder: choose a rung, do its steps stage by stage, verify, or go to the next.
 //!
-//! - [`choose`]: which rung.
-//! - [`steps`]: how the steps of a stage go.
-//! - [`undo`]: how a rung that failed is taken back.
+//! - `choose`: which rung.
+//! - `steps`: how the steps of a stage go.
+//! - `undo`: how a rung that failed is taken back.
 
 mod choose;
 mod steps;

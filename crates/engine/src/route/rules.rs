@@ -4,7 +4,7 @@
 //! serves again helps in any case. But before a target is taken off, it is asked how many stay on (`at_least`), whether those
 //! that must be well are well (`gates`), and how long ago the route changed (`wait`). What is held stays on as it is.
 //!
-//! A recovery that moves a route asks `gates` and `wait` before its rung begins ([`before_rung`]); from there on nothing of it is
+//! A recovery that moves a route asks `gates` and `wait` before its rung begins (`before_rung`); from there on nothing of it is
 //! held back half way, because a route that is cut serves nobody.
 
 use std::fmt;
