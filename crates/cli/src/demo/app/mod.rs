@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `POST /orders`, an id | the active one takes it and gives its name; a standby 503 |
 //! | `GET /` | 200 and the name from the active one, 503 from a standby |
-//! | `GET /health` | 200 in either role; `x-replication-lag` is the age of the last complete copy, `x-role` says which role |
+//! | `GET /health` | 200 in either role; `x-replication-lag` is how far the last complete copy is behind the question, `x-role` says which role |
 //! | `POST /activate` | becomes active, once for each `Idempotency-Key` |
 //! | `POST /follow`, an address | drops its orders and becomes a standby of that address |
 //! | `GET /orders?from=N` | what a standby copies: ids from index N on; 503 from a standby |

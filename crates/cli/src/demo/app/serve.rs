@@ -29,6 +29,13 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request's body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How often, and after which pause, a standby looks whether the copy is complete that tells how far it is behind.
+const LOOKS: u32 = 12;
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// A standby whose newest copy is older than this is not copying at the moment.
+const COPIES_LATELY: Duration = Duration::from_millis(100);
+
 /// How long a standby takes to become active.
 const ACTIVATION_TAKES: Duration = Duration::from_millis(150);
 
@@ -116,7 +123,7 @@ impl Store {
         let path = head.uri.path();
         match (&head.method, path) {
             (&Method::GET, "/") => self.who(),
-            (&Method::GET, "/health") => self.health(),
+            (&Method::GET, "/health") => self.health().await,
             (&Method::GET, "/orders") => self.batch(head.uri.query()),
             (&Method::GET, "/acknowledged") => self.acknowledged(),
             (&Method::POST, "/orders") => self.take(text(body).await.as_deref()),
@@ -133,8 +140,18 @@ impl Store {
         if self.orders().is_active() { reply(StatusCode::OK, self.name.clone()) } else { standby() }
     }
 
-    fn health(&self) -> Reply {
-        let lag = self.orders().lag(Instant::now());
+    /// A standby that copies says how far it is behind the moment of the question: it is in step once a copy is complete that
+    /// was asked for after that.
+    async fn health(&self) -> Reply {
+        let asked = Instant::now();
+        let mut lag = self.orders().lag(asked);
+        for _ in 0..LOOKS {
+            if lag.is_none_or(|it| it.is_zero() || it > COPIES_LATELY) {
+                break;
+            }
+            time::sleep(LOOK_AGAIN).await;
+            lag = self.orders().lag(asked);
+        }
         let role = if self.orders().is_active() { "active" } else { "standby" };
         let reply = with_header(reply(StatusCode::OK, self.name.clone()), ROLE_HEADER, role);
         match lag {
