@@ -39,8 +39,10 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// What was heard under the plan before still explains what it made the agent say, which may not be durable yet.
     pub(super) fn under(&mut self, plan: &Plan) {
-        self.answers = plan.probes.iter().map(|_| Answers::default()).collect();
+        self.answers.resize_with(plan.probes.len(), Answers::default);
+        self.answers.iter_mut().for_each(|it| (it.failures, it.goods) = (0, 0));
     }
 
     pub(super) fn agent_started(&mut self) {
