@@ -186,7 +186,7 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
     // A routing step that is converged when it begins ends in the same tick, and then does not run any more.
     let (planned, undoes) = match state.running(step) {
         Some(planned) => (planned, None),
-        None => state.undoing(step).and_then(|it| Some((it, Some(it.undo.as_ref()?))))?,
+        None => state.undoing(step).and_then(|it| Some((it, Some(it.undo.as_deref()?))))?,
     };
     let (instance, action, timeout) = match (&planned.kind, undoes) {
         // A fence does not ask nicely: what does not answer may not obey either.

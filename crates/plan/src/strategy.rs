@@ -135,8 +135,8 @@ pub struct Step {
     pub attempts: u32,
     /// How long it waits between two attempts; `None`: not at all.
     pub back_off: Option<BackOff>,
-    /// What takes it back, if its rung fails before the hand-over.
-    pub undo: Option<Undo>,
+    /// What takes it back, if its rung fails before the hand-over. Few steps have one, and there are many steps.
+    pub undo: Option<Box<Undo>>,
     /// Whether it may be done again when it is not known whether it was done.
     pub idempotent: bool,
     /// The control plane that it needs, where it needs one.

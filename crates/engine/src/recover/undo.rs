@@ -36,7 +36,7 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
     let why = progress.rollback.as_deref().unwrap_or_default();
     let Some(nth) = progress.to_undo() else { return Some(ended(recovery, why)) };
     let (planned, stand) = (play.steps.get(nth)?, &progress.steps[nth]);
-    let undo = planned.undo.as_ref()?;
+    let undo = planned.undo.as_deref()?;
     let at = StepRef { recovery: recovery.id, rung: recovery.rung, step: nth, attempt: stand.attempt };
     let name = || format!("undo {}: {}", planned.name, undo.name);
     match &stand.undo {
@@ -76,7 +76,7 @@ fn running<'a>(state: &'a State, recovery: &'a Recovery) -> Option<(StepRef, &'a
     let UndoAt::Running { since } = stand.undo else { return None };
     let planned = state.play(recovery)?.steps.get(nth)?;
     let at = StepRef { recovery: recovery.id, rung: recovery.rung, step: nth, attempt: stand.attempt };
-    Some((at, &planned.name, planned.undo.as_ref()?, since))
+    Some((at, &planned.name, planned.undo.as_deref()?, since))
 }
 
 fn until(state: &State, since: Time, undo: &Undo) -> Time {

@@ -465,11 +465,12 @@ impl Compiler<'_> {
         Some((StepKind::Act { on: to, action }, word))
     }
 
-    fn undo(&self, to: InstanceIx, undo: &RawUndo) -> Option<Undo> {
+    fn undo(&self, to: InstanceIx, undo: &RawUndo) -> Option<Box<Undo>> {
         let (kind, name) = self.deed(to, undo.at, &undo.what)?;
         match kind {
             StepKind::Act { action, .. } => {
-                Some(Undo { name, action, timeout: undo.timeout, needs: needs(self.cx, self.plan, &undo.needs) })
+                let needs = needs(self.cx, self.plan, &undo.needs);
+                Some(Box::new(Undo { name, action, timeout: undo.timeout, needs }))
             }
             StepKind::CutTraffic { .. }
             | StepKind::Stop { .. }
@@ -562,6 +563,7 @@ pub(super) fn in_turn(mut steps: Vec<Step>) -> Vec<Step> {
         stage += usize::from(nth > 0 && !together);
         step.stage = stage;
     }
+    steps.shrink_to_fit();
     steps
 }
 
