@@ -81,6 +81,13 @@ pub(crate) fn say(text: &str) -> Result<(), Failure> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 
+/// Writes texts one after the other.
+pub(crate) fn say_each(mut texts: impl Iterator<Item = String>) -> Result<(), Failure> {
+    let mut out = BufWriter::with_capacity(PIECE, io::stdout().lock());
+    let written = texts.try_for_each(|it| out.write_all(it.as_bytes()));
+    written.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
 /// Writes a value as JSON.
 pub(crate) fn say_json(value: &impl Serialize) -> Result<(), Failure> {
     // Piece by piece: the proof of a large plan is hundreds of megabytes.

@@ -46,7 +46,7 @@ pub use config::{
 pub use finding::{Code, Finding, Severity, Span, explain};
 pub use plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 pub use proof::Proof;
-pub use render::render;
+pub use render::{drawn, render};
 pub use sarif::sarif;
 pub use starter::starter;
 pub use time::Time;

@@ -16,14 +16,18 @@ const LONGEST: usize = 16 << 10;
 
 /// Draws findings about a plan in `files`, with terminal colours or without, each ending in an empty line.
 pub fn render(files: &[SourceFile], findings: &[Finding], colour: bool) -> String {
+    drawn(files, findings, colour).collect()
+}
+
+/// The same one by one: those of a large plan are many megabytes.
+pub fn drawn<'a>(files: &'a [SourceFile], findings: &'a [Finding], colour: bool) -> impl Iterator<Item = String> + 'a {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let files: Vec<Drawn<'_>> = files.iter().map(Drawn::new).collect();
-    let mut out = String::new();
-    for finding in findings {
-        out.push_str(&renderer.render(&[group(&files, finding)]));
+    findings.iter().map(move |finding| {
+        let mut out = renderer.render(&[group(&files, finding)]);
         out.push_str("\n\n");
-    }
-    out
+        out
+    })
 }
 
 /// A file and where its lines begin.

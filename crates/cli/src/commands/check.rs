@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use mainstay_plan::{Compiled, ComponentIx, Finding, Plan, Proof, Severity, SourceFile, sarif};
+use mainstay_plan::{Compiled, ComponentIx, Finding, Plan, Proof, Severity, SourceFile, drawn, sarif};
 use serde::Serialize;
 
 use super::Cx;
 use crate::exit::{Answer, Failure};
-use crate::look::{say, say_json};
+use crate::look::{say, say_each, say_json};
 use crate::plan_file::{PlanFile, count};
 
 /// Check a plan, and prove what it would survive
@@ -88,7 +88,7 @@ impl Check {
             return Ok(Answer::No);
         };
         let named = self.named(plan)?;
-        say(&checked.findings(cx.look.colour))?;
+        say_each(drawn(&compiled.files, &compiled.findings, cx.look.colour))?;
         if !self.no_proof {
             self.prove(plan, &named)?;
         }
@@ -125,7 +125,7 @@ impl Check {
         }
         if self.all || plan.components.len() <= FEW {
             // One by one: the proof of a large plan is many megabytes.
-            proof.tables().try_for_each(|it| say(&it))?;
+            say_each(proof.tables())?;
             return say(&format!("{}\n", Proof::foot()));
         }
         say(&format!("{}\n", proof.summary()))?;
