@@ -79,6 +79,8 @@ pub(super) struct Judge<'a> {
     pub(super) condition: Condition,
     /// How many components are lost together, this one among them.
     pub(super) lost: usize,
+    /// The shortest time from the first failure of the instance to the verdict, counted between questions.
+    pub(super) patience: Duration,
 }
 
 impl<'a> Judge<'a> {
@@ -89,7 +91,11 @@ impl<'a> Judge<'a> {
         condition: Condition,
     ) -> Judge<'a> {
         let component = plan.component(ix);
-        Judge { plan, topology, ix, component, home: component.original(), failure, condition, lost: 1 }
+        let home = component.original();
+        let mut judge =
+            Judge { plan, topology, ix, component, home, failure, condition, lost: 1, patience: Duration::ZERO };
+        judge.patience = judge.shortest_doubt();
+        judge
     }
 
     /// The same where so many components are lost together.
@@ -325,7 +331,7 @@ impl<'a> Judge<'a> {
         } else if self.lag_probes(to).next().is_none() {
             losses.push(Loss::new(Reason::LagStopped(to), Change::KeepWarm(to)));
         } else if self.age_of_lag(to) > rpo {
-            let most = rpo + self.patience(self.home);
+            let most = rpo + self.patience;
             losses.push(Loss::new(Reason::LagTooSeldom(to, self.age_of_lag(to)), Change::AskLagMoreOften(to, most)));
         }
     }
@@ -334,7 +340,7 @@ impl<'a> Judge<'a> {
     /// unless it was asked once more while the failure was in doubt. The guard adds this age to the lag.
     fn age_of_lag(&self, standby: InstanceIx) -> Duration {
         let newest = self.lag_probes(standby).map(|it| it.timing.interval + it.timing.timeout).min();
-        newest.unwrap_or_default().saturating_sub(self.patience(self.home))
+        newest.unwrap_or_default().saturating_sub(self.patience)
     }
 
     /// The probes that say how far a standby is behind, as it waits: one that is cold is stopped.

@@ -41,7 +41,12 @@ impl Judge<'_> {
     }
 
     fn slowest_needed(&self, instance: InstanceIx, time: impl Fn(&Probe) -> Duration) -> Duration {
-        kth(self.telling(instance).map(time).collect(), self.plan.instance(instance).down_when)
+        let planned = self.plan.instance(instance);
+        if let [only] = planned.probes.as_slice() {
+            let probe = self.plan.probe(*only);
+            return if self.asked(probe) == Asked::NotByName { Duration::ZERO } else { time(probe) };
+        }
+        kth(self.telling(instance).map(time).collect(), planned.down_when)
     }
 
     /// interval + (fall − 1) × fast_interval + timeout + lateness, of the last probe that is needed: a failure just after a
@@ -84,9 +89,9 @@ impl Judge<'_> {
         down.max(fit) + self.plan.allowances.lateness
     }
 
-    /// The shortest time that passes from the first failure of an instance to the verdict, counted between questions.
-    pub(super) fn patience(&self, instance: InstanceIx) -> Duration {
-        self.telling(instance).map(doubt).min().unwrap_or_default()
+    /// The shortest time that passes from the first failure of the instance to the verdict, counted between questions.
+    pub(super) fn shortest_doubt(&self) -> Duration {
+        self.telling(self.home).map(doubt).min().unwrap_or_default()
     }
 
     /// What the witnesses need beyond the time of doubt: they are asked from the first failed observation on, and the answer
@@ -98,7 +103,7 @@ impl Judge<'_> {
         }
         let there = rule.of.iter().map(|it| self.plan.witness(*it)).filter(|it| self.witness_answers(it));
         let slowest = kth(there.map(|it| self.plan.probe(it.probe).timing.timeout * 2).collect(), rule.need);
-        slowest.saturating_sub(self.patience(self.home))
+        slowest.saturating_sub(self.patience)
     }
 
     /// One sync for the decision, the witnesses, and the neighbours' word.
@@ -166,7 +171,7 @@ impl Judge<'_> {
         let mut probes = self.plan.instance(instance).probes.iter().map(|it| self.plan.probe(*it));
         let told = self.is_lost(instance) && probes.all(|it| self.asked(it) != Asked::NotByName);
         let slowest = || self.slowest_needed(instance, |it| doubt(it) + it.timing.timeout * 2);
-        told.then(|| slowest().saturating_sub(self.patience(self.home)))
+        told.then(|| slowest().saturating_sub(self.patience))
     }
 
     /// The zone or region that is known to be lost before anything is done: all of it is seen down while its failure is
@@ -198,15 +203,19 @@ impl Judge<'_> {
         if self.is_lost(instance) || !self.is_in_reach(&planned.location) {
             return None;
         }
-        let probes = planned.probes.iter().map(|it| self.plan.probe(*it));
-        let mut times: Vec<Duration> =
-            probes.filter(|it| self.asked(it) == Asked::Answered).map(|it| self.beyond_doubt(it)).collect();
+        let answers = |it: &&Probe| self.asked(it) == Asked::Answered;
+        let probes = planned.probes.iter().map(|it| self.plan.probe(*it)).filter(answers);
+        if let [_] = planned.probes.as_slice() {
+            let time = probes.map(|it| self.beyond_doubt(it)).next();
+            return of(time.as_slice(), planned);
+        }
+        let mut times: Vec<Duration> = probes.map(|it| self.beyond_doubt(it)).collect();
         times.sort_unstable();
         of(&times, planned)
     }
 
     fn beyond_doubt(&self, probe: &Probe) -> Duration {
-        (probe.timing.timeout * 2).saturating_sub(self.patience(self.home))
+        (probe.timing.timeout * 2).saturating_sub(self.patience)
     }
 
     /// The time of a step that works. Each step but the last follows a record that must be on the disk first; probes
