@@ -191,9 +191,9 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
     let (instance, action, timeout) = match (&planned.kind, undoes) {
         // A fence does not ask nicely: what does not answer may not obey either.
         (StepKind::Stop { from, service, .. }, None) => {
-            (*from, Action::Service { op: ServiceOp::Kill, service: service.clone() }, planned.timeout)
+            (*from, Action::Service { op: ServiceOp::Kill, service: service.as_ref().clone() }, planned.timeout)
         }
-        (StepKind::Act { on, action }, None) => (*on, action.clone(), planned.timeout),
+        (StepKind::Act { on, action }, None) => (*on, action.as_ref().clone(), planned.timeout),
         (StepKind::Act { on, .. }, Some(undo)) => (*on, undo.action.clone(), undo.timeout),
         (StepKind::Stop { .. }, Some(_))
         | (

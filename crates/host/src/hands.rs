@@ -9,7 +9,7 @@ use mainstay_plan::action::{Action, Outcome};
 use mainstay_plan::notification::NotificationChannel;
 use mainstay_plan::observation::{Answer, Observation};
 use mainstay_plan::routing::TrafficReport;
-use mainstay_plan::strategy::{Step, StepKind};
+use mainstay_plan::strategy::Step;
 use mainstay_plan::{Plan, ProbeIx};
 use mainstay_providers::{Order, ProbeAnswer, Providers};
 use tokio::sync::{Semaphore, mpsc};
@@ -199,16 +199,7 @@ fn actions(plan: &Plan) -> impl Iterator<Item = (&str, &Action)> {
 
 /// What a step does to the world, and what would undo it.
 fn of(step: &Step) -> impl Iterator<Item = &Action> {
-    let action = match &step.kind {
-        StepKind::Act { action, .. } => Some(action),
-        StepKind::CutTraffic { .. }
-        | StepKind::CatchUp { .. }
-        | StepKind::Stop { .. }
-        | StepKind::TakeOver { .. }
-        | StepKind::Manual { .. }
-        | StepKind::Verify { .. } => None,
-    };
-    action.into_iter().chain(step.undo.iter().map(|it| &it.action))
+    step.kind.action().map(|it| it.1).into_iter().chain(step.undo.iter().map(|it| &it.action))
 }
 
 /// The channel's action with the text where its kind takes it: a command in `MAINSTAY_MESSAGE`, a webhook as its body

@@ -148,15 +148,7 @@ pub struct Step {
 impl Step {
     /// Whether its instance may be at another address once it is done.
     pub fn brings_address(&self) -> bool {
-        match &self.kind {
-            StepKind::Act { action, .. } => action.reports_address(),
-            StepKind::CutTraffic { .. }
-            | StepKind::Stop { .. }
-            | StepKind::CatchUp { .. }
-            | StepKind::Manual { .. }
-            | StepKind::TakeOver { .. }
-            | StepKind::Verify { .. } => false,
-        }
+        self.kind.action().is_some_and(|(_, action)| action.reports_address())
     }
 }
 
@@ -233,7 +225,7 @@ pub enum StepKind {
         /// The old owner.
         from: InstanceIx,
         /// How it is controlled.
-        service: Service,
+        service: Box<Service>,
         /// Whether the cut before it is fence enough where this can't be confirmed.
         or_cut: bool,
     },
@@ -248,8 +240,8 @@ pub enum StepKind {
     Act {
         /// To which.
         on: InstanceIx,
-        /// What.
-        action: Action,
+        /// What. Most steps are none, and are kept small.
+        action: Box<Action>,
     },
     /// Ask people to do something, and wait until one of them says that it is done.
     Manual {
@@ -275,6 +267,19 @@ pub enum StepKind {
 }
 
 impl StepKind {
+    /// What it does, and to which instance; `None` unless it is an [`Act`](StepKind::Act).
+    pub const fn action(&self) -> Option<(InstanceIx, &Action)> {
+        match self {
+            StepKind::Act { on, action } => Some((*on, action)),
+            StepKind::CutTraffic { .. }
+            | StepKind::Stop { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Manual { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Verify { .. } => None,
+        }
+    }
+
     /// Which part of the time to recover it is counted as.
     pub const fn phase(&self) -> Phase {
         match self {

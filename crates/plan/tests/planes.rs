@@ -62,7 +62,8 @@ fn operation(strategy: Strategy, step: &Step) -> &'static str {
         (StepKind::Manual { .. }, _) => "manual",
         (StepKind::CatchUp { .. }, _) => "verify",
         (StepKind::Verify { .. }, _) => "verify",
-        (StepKind::Act { action, .. }, Strategy::RestartService | Strategy::FailoverToStandby) => match action {
+        (StepKind::Act { action, .. }, Strategy::RestartService | Strategy::FailoverToStandby) => match action.as_ref()
+        {
             Action::Service { op: ServiceOp::Start, .. } => "service start",
             Action::Service { op: ServiceOp::Stop, .. } => "service stop",
             Action::Service { op: ServiceOp::Restart, .. } => "service restart",

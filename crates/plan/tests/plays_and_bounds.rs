@@ -54,10 +54,10 @@ fn a_restart_has_a_play_for_each_instance_that_has_a_service() {
     let db = plan.instance_named("db").unwrap();
     let restart = &plan.components[0].ladder[0];
     assert_eq!(restart.plays.keys().copied().collect::<Vec<_>>(), [db]);
-    let StepKind::Act { on, action: Action::Service { op, .. } } = &restart.plays[&db].steps[0].kind else {
+    let Some((on, Action::Service { op, .. })) = restart.plays[&db].steps[0].kind.action() else {
         panic!("{restart:?}");
     };
-    assert_eq!((*on, *op), (db, ServiceOp::Restart));
+    assert_eq!((on, *op), (db, ServiceOp::Restart));
 }
 
 #[test]

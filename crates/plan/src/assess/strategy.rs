@@ -16,7 +16,7 @@ use crate::config::scalar::show_duration;
 use crate::location::FailureDomain;
 use crate::proof::DataLoss;
 use crate::route::Sharing;
-use crate::strategy::{StepKind, Strategy};
+use crate::strategy::Strategy;
 use crate::{ComponentIx, InstanceIx, Plan};
 
 /// The strategies of disaster recovery, the weakest and cheapest first.
@@ -452,18 +452,11 @@ fn of_standby(plan: &Plan, component: &Component, standby: InstanceIx) -> DrStra
 /// Whether a takeover starts its service first, whatever its temperature says.
 fn must_be_started(component: &Component, standby: InstanceIx) -> bool {
     let plays = component.ladder.iter().filter_map(|it| it.plays.get(&component.original()));
-    plays.filter(|it| it.to == standby).flat_map(|it| &it.steps).any(|step| match &step.kind {
-        StepKind::Act { on, action: Action::Service { op, .. } } => {
-            *on == standby && matches!(op, ServiceOp::Start | ServiceOp::Restart)
-        }
-        StepKind::Act { .. }
-        | StepKind::CutTraffic { .. }
-        | StepKind::Stop { .. }
-        | StepKind::TakeOver { .. }
-        | StepKind::CatchUp { .. }
-        | StepKind::Manual { .. }
-        | StepKind::Verify { .. } => false,
-    })
+    plays.filter(|it| it.to == standby).flat_map(|it| &it.steps).filter_map(|it| it.kind.action()).any(
+        |(on, action)| {
+            on == standby && matches!(action, Action::Service { op: ServiceOp::Start | ServiceOp::Restart, .. })
+        },
+    )
 }
 
 /// Whether every route of the component is shared and has both as targets: only then clients use both all the time.

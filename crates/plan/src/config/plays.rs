@@ -68,7 +68,7 @@ impl Compiler<'_> {
                 name: format!("restart {}", self.name(*ix).value),
                 plane: action.plane(),
                 idempotent: action.is_idempotent(),
-                kind: StepKind::Act { on: *ix, action },
+                kind: StepKind::Act { on: *ix, action: Box::new(action) },
                 timeout,
                 attempts,
                 control: None,
@@ -116,7 +116,7 @@ impl Compiler<'_> {
                 name: format!("{} {}", strategy.word().replace('_', " "), self.name(ix).value),
                 plane: action.plane(),
                 idempotent: action.is_idempotent(),
-                kind: StepKind::Act { on: ix, action: action.clone() },
+                kind: StepKind::Act { on: ix, action: Box::new(action.clone()) },
                 timeout: run.timeout,
                 attempts: 1,
                 control: control_of(self.plan, run.plane, &run.whose, ix),
@@ -283,7 +283,7 @@ impl Compiler<'_> {
                     self.fence_in_reach(from, service);
                     steps.push(Step {
                         name: format!("stop {}", self.name(from).value),
-                        kind: StepKind::Stop { from, service: service.clone(), or_cut },
+                        kind: StepKind::Stop { from, service: Box::new(service.clone()), or_cut },
                         plane: Plane::Local,
                         timeout: self.plan.allowances.forced_stop,
                         attempts: 1,
@@ -391,15 +391,8 @@ impl Compiler<'_> {
             let count = seen.entry(what.clone()).or_insert(0);
             *count += 1;
             let again = if *count > 1 { format!(" ({count})") } else { String::new() };
-            let (plane, idempotent) = match &kind {
-                StepKind::Act { action, .. } => (action.plane(), action.is_idempotent()),
-                StepKind::CutTraffic { .. }
-                | StepKind::Stop { .. }
-                | StepKind::Manual { .. }
-                | StepKind::CatchUp { .. }
-                | StepKind::TakeOver { .. }
-                | StepKind::Verify { .. } => (Plane::Local, true),
-            };
+            let (plane, idempotent) =
+                kind.action().map_or((Plane::Local, true), |(_, it)| (it.plane(), it.is_idempotent()));
             if let Some(span) = act.with_previous.filter(|_| nth == 0) {
                 self.cx.report(
                     Finding::new(Code::NothingBefore, span, "nothing stands before it that it could begin with")
@@ -462,7 +455,7 @@ impl Compiler<'_> {
                 return Some((kind, "by hand".to_owned()));
             }
         };
-        Some((StepKind::Act { on: to, action }, word))
+        Some((StepKind::Act { on: to, action: Box::new(action) }, word))
     }
 
     fn undo(&self, to: InstanceIx, undo: &RawUndo) -> Option<Box<Undo>> {
@@ -470,7 +463,7 @@ impl Compiler<'_> {
         match kind {
             StepKind::Act { action, .. } => {
                 let needs = needs(self.cx, self.plan, &undo.needs);
-                Some(Box::new(Undo { name, action, timeout: undo.timeout, needs }))
+                Some(Box::new(Undo { name, action: *action, timeout: undo.timeout, needs }))
             }
             StepKind::CutTraffic { .. }
             | StepKind::Stop { .. }

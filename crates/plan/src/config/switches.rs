@@ -108,7 +108,7 @@ impl Compiler<'_> {
             match &step.kind {
                 StepKind::Stop { service, .. } => {
                     demotes = true;
-                    stopped = Some(service.clone());
+                    stopped = Some(service.as_ref().clone());
                     steps.push(service_step(from, self.name(from).value.as_str(), ServiceOp::Stop, service));
                 }
                 StepKind::Verify { .. } => steps.push(self.verified(to, verify_within)),
@@ -162,6 +162,6 @@ fn service_step(on: InstanceIx, name: &str, op: ServiceOp, service: &Service) ->
         name: format!("{} {name}", op.word()),
         plane: Plane::Local,
         timeout: SERVICE + grace,
-        ..StepKind::Act { on, action: Action::Service { op, service: service.clone() } }.into_step(SERVICE)
+        ..StepKind::Act { on, action: Box::new(Action::Service { op, service: service.clone() }) }.into_step(SERVICE)
     }
 }

@@ -8,7 +8,7 @@ use crate::component::{Component, Failback};
 use crate::config::Places;
 use crate::finding::{Code, Finding};
 use crate::policy::Mode;
-use crate::strategy::{Rung, StepKind, Strategy};
+use crate::strategy::{Rung, Strategy};
 use crate::{ComponentIx, InstanceIx, Plan};
 
 pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
@@ -54,15 +54,9 @@ struct Deed<'r> {
 impl<'r> Deed<'r> {
     fn of(component: &Component, rung: &'r Rung) -> Option<Deed<'r>> {
         let play = rung.plays.get(&component.original())?;
-        let commands = play.steps.iter().filter_map(|it| match &it.kind {
-            StepKind::Act { action: Action::Command { argv, .. }, .. } => Some(argv.as_slice()),
-            StepKind::Act { .. }
-            | StepKind::CutTraffic { .. }
-            | StepKind::Stop { .. }
-            | StepKind::Manual { .. }
-            | StepKind::TakeOver { .. }
-            | StepKind::CatchUp { .. }
-            | StepKind::Verify { .. } => None,
+        let commands = play.steps.iter().filter_map(|it| match it.kind.action()?.1 {
+            Action::Command { argv, .. } => Some(argv.as_slice()),
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
         });
         Some(Deed { strategy: rung.strategy, to: play.to, backup: rung.backup, commands: commands.collect() })
     }
@@ -123,15 +117,9 @@ fn restart_after_takeover(reading: &Reading<'_>, component: &Component, findings
 pub(super) fn hands(plan: &Plan, component: ComponentIx, places: &Places, findings: &mut Vec<Finding>) {
     let steps =
         plan.component(component).ladder.iter().flat_map(|rung| rung.plays.values()).flat_map(|play| &play.steps);
-    let services = steps.filter_map(|step| match &step.kind {
-        StepKind::Act { on, action: Action::Service { service, .. } } => Some((*on, service)),
-        StepKind::Act { .. }
-        | StepKind::Stop { .. }
-        | StepKind::Manual { .. }
-        | StepKind::CutTraffic { .. }
-        | StepKind::TakeOver { .. }
-        | StepKind::CatchUp { .. }
-        | StepKind::Verify { .. } => None,
+    let services = steps.filter_map(|step| match step.kind.action()? {
+        (on, Action::Service { service, .. }) => Some((on, service)),
+        (_, Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. }) => None,
     });
     let mut found = BTreeMap::new();
     for (on, service) in services {

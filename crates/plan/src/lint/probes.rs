@@ -12,7 +12,6 @@ use crate::config::Places;
 use crate::config::scalar::show_duration;
 use crate::finding::{Code, Finding, Span};
 use crate::probe::{Address, ProbeKind};
-use crate::strategy::StepKind;
 use crate::{ComponentIx, InstanceIx, Plan};
 
 pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
@@ -145,7 +144,7 @@ fn by_name(reading: &Reading<'_>, component: &Component, findings: &mut Vec<Find
     }
     let plays = component.ladder.iter().flat_map(|it| it.plays.values());
     for step in plays.flat_map(|it| &it.steps) {
-        if let StepKind::Act { action: Action::Webhook { url, .. }, .. } = &step.kind
+        if let Some((_, Action::Webhook { url, .. })) = step.kind.action()
             && let Some(host) = host(url)
         {
             names.insert(host.to_owned());

@@ -750,9 +750,11 @@ pub(super) fn acts_by_name(action: &Action) -> bool {
 fn service_of(step: &Step) -> Option<(InstanceIx, &Service)> {
     match &step.kind {
         StepKind::Stop { from, service, .. } => Some((*from, service)),
-        StepKind::Act { on, action: Action::Service { service, .. } } => Some((*on, service)),
-        StepKind::Act { .. }
-        | StepKind::Manual { .. }
+        StepKind::Act { on, action } => match action.as_ref() {
+            Action::Service { service, .. } => Some((*on, service)),
+            Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
+        },
+        StepKind::Manual { .. }
         | StepKind::CatchUp { .. }
         | StepKind::CutTraffic { .. }
         | StepKind::TakeOver { .. }
@@ -765,7 +767,7 @@ fn runs_a_command(step: &Step) -> bool {
     let declared = |it: &Service| matches!(it, Service::Declared { .. });
     match &step.kind {
         StepKind::Stop { service, .. } => declared(service),
-        StepKind::Act { action, .. } => match action {
+        StepKind::Act { action, .. } => match action.as_ref() {
             Action::Service { service, .. } => declared(service),
             Action::Command { .. } => true,
             Action::TriggerFile { .. } | Action::Webhook { .. } => false,

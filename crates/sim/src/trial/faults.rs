@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstay_plan::Plan;
 use mainstay_plan::action::{Action, Outcome, Plane, Service};
-use mainstay_plan::strategy::{Step, StepKind};
+use mainstay_plan::strategy::Step;
 
 use crate::broken::Broken;
 use crate::dice::Dice;
@@ -198,13 +198,10 @@ pub(super) fn draw(kind: FaultKind, dice: &mut Dice, plan: &Plan) -> Option<What
 /// What the plan's commands run.
 fn programs(plan: &Plan) -> Vec<String> {
     let plays = plan.components.iter().flat_map(|it| &it.ladder).flat_map(|it| it.plays.values());
-    let program = |it: &Step| {
-        let StepKind::Act { action, .. } = &it.kind else { return None };
-        match action {
-            Action::Command { argv, .. } => argv.first().cloned(),
-            Action::Service { service: Service::Declared { start, .. }, .. } => start.first().cloned(),
-            Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
-        }
+    let program = |it: &Step| match it.kind.action()?.1 {
+        Action::Command { argv, .. } => argv.first().cloned(),
+        Action::Service { service: Service::Declared { start, .. }, .. } => start.first().cloned(),
+        Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
     };
     let all: BTreeSet<String> = plays.flat_map(|it| &it.steps).filter_map(program).collect();
     all.into_iter().collect()
