@@ -9,6 +9,7 @@ use super::grammar::{ACTION, MESSENGER, RETRY, SERVICE, UNDO};
 use super::raw::{ActKind, RawAct, RawUndo};
 use super::scalar;
 use super::tree::{Entry, Node, Value};
+use super::values;
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::finding::{Code, Finding, Span};
 use crate::strategy::{BackOff, OnExpiry};
@@ -27,7 +28,7 @@ fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
     let with_previous = fields.key_place("with_previous").filter(|_| together);
     if chosen.word == "manual" {
         let ask = fields.text("ask");
-        let role = fields.read("role", fields::at_text);
+        let role = fields.read("role", values::at_text);
         let on_expiry = fields.word("on_expiry", &OnExpiry::ALL, OnExpiry::word).unwrap_or(OnExpiry::Fail);
         let timeout = fields.duration("expires");
         fields.finish();
@@ -60,7 +61,7 @@ fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
     let attempts = fields.number("attempts");
     let retry = retry(&mut fields, attempts);
     let undo = fields.read("undo", undo);
-    let needs = fields.read("needs", fields::names).unwrap_or_default();
+    let needs = fields.read("needs", values::names).unwrap_or_default();
     fields.finish();
     Some(RawAct {
         at: chosen.at,
@@ -100,7 +101,7 @@ pub(super) fn address_in_output(fields: &mut Fields<'_>) -> bool {
 
 /// The name of a header.
 fn header_name(cx: &Cx<'_>, node: &Node) -> Option<String> {
-    let text = fields::at_text(cx, node)?;
+    let text = values::at_text(cx, node)?;
     if is_token(&text.value) {
         return Some(text.value);
     }
@@ -108,7 +109,7 @@ fn header_name(cx: &Cx<'_>, node: &Node) -> Option<String> {
     cx.report(
         Finding::new(Code::BadName, text.span, message)
             .label("no answer has such a header")
-            .reason(fields::AT_THE_MOMENT)
+            .reason(values::AT_THE_MOMENT)
             .help("write for example `x-new-address`"),
     );
     None
@@ -120,8 +121,8 @@ fn deed(fields: &mut Fields<'_>, word: &str) -> Option<ActKind> {
         "service" => fields.word("op", &ServiceOp::ALL, ServiceOp::word).map(ActKind::OwnService),
         "command" => command(fields).map(ActKind::Other),
         "trigger_file" => {
-            let path = fields.read("path", fields::path);
-            let content = fields.read("content", fields::content).unwrap_or_default();
+            let path = fields.read("path", values::path);
+            let content = fields.read("content", values::content).unwrap_or_default();
             path.map(|path| ActKind::Other(Action::TriggerFile { path, content }))
         }
         _ => webhook(fields).map(ActKind::Other),
@@ -157,13 +158,13 @@ pub(super) fn undo<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawUndo> {
     let mut fields = Fields::behind(cx, &chosen, format!("this {} undo", chosen.word));
     let what = deed(&mut fields, chosen.word);
     let timeout = fields.duration("timeout");
-    let needs = fields.read("needs", fields::names).unwrap_or_default();
+    let needs = fields.read("needs", values::names).unwrap_or_default();
     fields.finish();
     Some(RawUndo { at: chosen.at, what: what?, timeout, needs })
 }
 
 fn command(fields: &mut Fields<'_>) -> Option<Action> {
-    let argv = fields.read("run", fields::argv);
+    let argv = fields.read("run", values::argv);
     let env = fields.read("env", env).unwrap_or_default();
     let plane = plane(fields);
     let idempotent = fields.flag("idempotent");
@@ -172,15 +173,15 @@ fn command(fields: &mut Fields<'_>) -> Option<Action> {
 
 fn webhook(fields: &mut Fields<'_>) -> Option<Action> {
     let url = fields.read("url", |cx, node| {
-        fields::url(cx, node)?;
-        fields::text(cx, node)
+        values::url(cx, node)?;
+        values::text(cx, node)
     });
     let method = match fields.has("method") {
         true => fields.read("method", method),
         false => fields.text("method"),
     };
     let headers = fields.read("headers", headers).unwrap_or_default();
-    let body = fields.read("body", fields::content).unwrap_or_default();
+    let body = fields.read("body", values::content).unwrap_or_default();
     let plane = plane(fields);
     let idempotent = fields.flag("idempotent");
     Some(Action::Webhook { url: url?, method: method?, headers, body, plane, idempotent, address_header: None })
@@ -210,7 +211,7 @@ fn is_token(text: &str) -> bool {
 
 /// The method of a request.
 fn method(cx: &Cx<'_>, node: &Node) -> Option<String> {
-    let text = fields::at_text(cx, node)?;
+    let text = values::at_text(cx, node)?;
     if is_token(&text.value) {
         return Some(text.value);
     }
@@ -218,7 +219,7 @@ fn method(cx: &Cx<'_>, node: &Node) -> Option<String> {
     cx.report(
         Finding::new(Code::BadName, text.span, message)
             .label("one word, please")
-            .reason(fields::AT_THE_MOMENT)
+            .reason(values::AT_THE_MOMENT)
             .help("write for example `POST`"),
     );
     None
@@ -233,7 +234,7 @@ fn texts(
     value: impl Fn(&str) -> bool,
 ) -> Option<BTreeMap<String, String>> {
     let read = |entry: &Entry| {
-        let text = fields::content(cx, &entry.node)?;
+        let text = values::content(cx, &entry.node)?;
         let (span, why) = match (name(&entry.key), value(&text)) {
             (true, true) => return Some((entry.key.to_string(), text)),
             (false, _) => (entry.key_span, format!("`{}` is no name of {what}s", entry.key.escape_debug())),
@@ -243,7 +244,7 @@ fn texts(
         cx.report(
             Finding::new(Code::BadName, span, why)
                 .label("refused by whoever takes it")
-                .reason(fields::AT_THE_MOMENT)
+                .reason(values::AT_THE_MOMENT)
                 .help(help),
         );
         None
@@ -263,9 +264,9 @@ pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Se
     let mut fields = Fields::open(cx, Some(node), at, "this service", &SERVICE);
     let unit = fields.take("unit");
     let start = fields.take("start");
-    let stop = fields.read("stop", fields::argv);
-    let status = fields.read("status", fields::argv);
-    let pid_file = fields.read("pid_file", fields::path);
+    let stop = fields.read("stop", values::argv);
+    let status = fields.read("status", values::argv);
+    let pid_file = fields.read("pid_file", values::path);
     let grace = fields.maybe_duration("stop_grace");
     let service = match (unit, start) {
         (Some(unit), Some(start)) => {
@@ -289,7 +290,7 @@ pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Se
                 }
             }
             cx.field.set("unit");
-            fields::text(cx, &unit.node).map(|unit| Service::Systemd { unit })
+            values::text(cx, &unit.node).map(|unit| Service::Systemd { unit })
         }
         (None, Some(start)) => {
             if pid_file.is_none() && (!fields.has("stop") || !fields.has("status")) && !fields.has("pid_file") {
@@ -305,7 +306,7 @@ pub(super) fn service<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Se
             if grace.is_none() {
                 cx.derive(at, "stop_grace", || scalar::show_duration(stop_grace));
             }
-            fields::argv(cx, &start.node).map(|start| Service::Declared { start, stop, status, pid_file, stop_grace })
+            values::argv(cx, &start.node).map(|start| Service::Declared { start, stop, status, pid_file, stop_grace })
         }
         (None, None) => {
             if fields.has("stop") || fields.has("status") || fields.has("pid_file") {

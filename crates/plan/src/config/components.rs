@@ -1,7 +1,7 @@
 //! Lowering components, standbys and witnesses.
 
 use super::actions::{acts, address_in_output, plane, retry, service, undo, unread_service};
-use super::fields::{self, At, Cx, Fields, choose, items, named};
+use super::fields::{At, Cx, Fields, choose, items, named};
 use super::grammar::{
     APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, FAILBACK, FLAPPING, GUARDS, LOCATION, OBJECTIVES, OBSERVERS,
     PRECONDITIONS, SHARED, STANDBY, STRATEGY, SWITCH, WITNESS, WITNESS_RULE,
@@ -9,6 +9,7 @@ use super::grammar::{
 use super::probes::{probe, probes};
 use super::raw::{RawComponent, RawHow, RawInstance, RawRun, RawRung, RawWitness, RawWitnessRule};
 use super::tree::{Entry, Node};
+use super::values;
 use crate::backup::{Backup, BackupCopy};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
     let criticality =
         fields.word("criticality", &Criticality::ALL, Criticality::word).unwrap_or(Criticality::Important);
     let objectives = fields.take("objectives").map(|it| objectives(cx, &it.node, it.key_span)).unwrap_or_default();
-    let depends_on = fields.read("depends_on", fields::names).unwrap_or_default();
+    let depends_on = fields.read("depends_on", values::names).unwrap_or_default();
     let witnesses = fields.take("witnesses").map(|it| witness_rule(cx, &it.node, it.key_span));
     let rejoin = fields.word("rejoin", &Rejoin::ALL, Rejoin::word).unwrap_or(Rejoin::ByHand);
     let (catch_up, switch_verify) = switch(cx, fields.take("switch"), entry.key_span);
@@ -149,7 +150,7 @@ fn shared<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<SharedPart> {
         return None;
     };
     cx.field.set(kind.word());
-    Some(SharedPart { kind, name: fields::name(cx, named)? })
+    Some(SharedPart { kind, name: values::name(cx, named)? })
 }
 
 fn must_location(fields: &mut Fields<'_>) -> Location {
@@ -177,7 +178,7 @@ pub(super) fn location(fields: &mut Fields<'_>) -> Location {
 
 /// The name of a region, a zone or a host. It stands in tables and in messages, on one line.
 fn place(cx: &Cx<'_>, node: &Node) -> Option<String> {
-    let name = fields::text(cx, node)?;
+    let name = values::text(cx, node)?;
     if name.chars().any(char::is_control) {
         cx.report(
             Finding::new(Code::BadName, node.span, format!("`{}` is no name of a place", name.escape_debug()))
@@ -227,7 +228,7 @@ fn objectives<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Objectives {
     let rto = fields.maybe_duration("rto");
     let region_rto = fields.maybe_duration("region_rto");
     let rpo = fields.maybe_duration("rpo");
-    let availability_ppm = fields.read("availability", fields::percent_ppm);
+    let availability_ppm = fields.read("availability", values::percent_ppm);
     fields.finish();
     Objectives { rto, region_rto, rpo, availability_ppm }
 }
@@ -235,7 +236,7 @@ fn objectives<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Objectives {
 fn witness_rule<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> RawWitnessRule {
     let mut fields = Fields::open(cx, Some(node), at, "this rule of witnesses", &WITNESS_RULE);
     let need = fields.maybe_number("need").map(|it| it as usize);
-    let of = fields.read("of", fields::names);
+    let of = fields.read("of", values::names);
     fields.finish();
     RawWitnessRule { at, need, of }
 }
@@ -305,16 +306,16 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
             RawHow::Restart { timeout, attempts, retry: retry(&mut fields, attempts) }
         }
         Strategy::FailoverToStandby => {
-            let standby = fields.read("standby", fields::at_text);
+            let standby = fields.read("standby", values::at_text);
             let fence = fields.read("fence", |cx, node| {
-                fields::word(cx, node, &["stop"], |it| it)?;
+                values::word(cx, node, &["stop"], |it| it)?;
                 Some(node.span)
             });
             let accept = fields.read("accept_risk", accepted);
             RawHow::Failover { standby, fence, accept }
         }
         Strategy::RestoreFromBackup => {
-            let backup = fields.read("backup", fields::at_text);
+            let backup = fields.read("backup", values::at_text);
             RawHow::Run { strategy, backup, run: Box::new(run(&mut fields, true)) }
         }
         // More capacity leaves the instance where it is.
@@ -334,7 +335,7 @@ fn only_if<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Vec<(At<String>, Health)> {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "these preconditions", &PRECONDITIONS);
     let mut all = Vec::new();
     for (name, health) in [("healthy", Health::Healthy), ("down", Health::Down)] {
-        all.extend(fields.read(name, fields::names).unwrap_or_default().into_iter().map(|it| (it, health)));
+        all.extend(fields.read(name, values::names).unwrap_or_default().into_iter().map(|it| (it, health)));
     }
     fields.finish();
     all
@@ -344,12 +345,12 @@ fn run<'a>(fields: &mut Fields<'a>, builds_anew: bool) -> RawRun {
     let plane = plane(fields);
     let place = fields.key_place("address").filter(|_| builds_anew);
     RawRun {
-        argv: fields.read("run", fields::argv).unwrap_or_default(),
+        argv: fields.read("run", values::argv).unwrap_or_default(),
         timeout: fields.duration("timeout"),
         plane,
         whose: super::controls::needed(fields, plane),
         idempotent: fields.flag("idempotent"),
-        needs: fields.read("needs", fields::names).unwrap_or_default(),
+        needs: fields.read("needs", values::names).unwrap_or_default(),
         undo: fields.read("undo", undo),
         new_address: if builds_anew && address_in_output(fields) { place } else { None },
     }
@@ -359,7 +360,7 @@ fn run<'a>(fields: &mut Fields<'a>, builds_anew: bool) -> RawRun {
 fn accepted<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<Span> {
     let mut found = None;
     for item in items(cx, node)? {
-        if fields::word(cx, item, &["two_writers"], |it| it).is_some() {
+        if values::word(cx, item, &["two_writers"], |it| it).is_some() {
             found = Some(item.span);
         }
     }

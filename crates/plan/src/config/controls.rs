@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::fields::{self, At, Cx, Fields};
+use super::fields::{At, Cx, Fields};
 use super::grammar::CONTROL_PLANE;
 use super::link::{Parts, index, push_probe};
 use super::probes::probe;
 use super::raw::{ActKind, RawHow, RawProbe, RawRung};
 use super::tree::Entry;
+use super::values;
 use crate::action::Plane;
 use crate::control::ControlPlane;
 use crate::finding::{Code, Finding, Span};
@@ -45,7 +46,7 @@ pub(super) fn plane_words() -> Vec<&'static str> {
 pub(super) fn control<'a>(cx: &'a Cx<'a>, entry: &'a Entry, home: &str) -> RawControl {
     let what = format!("control plane `{}`", entry.key);
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, what, &CONTROL_PLANE);
-    let service = fields.read("service", fields::name).unwrap_or_else(|| {
+    let service = fields.read("service", values::name).unwrap_or_else(|| {
         cx.derive(entry.key_span, "service", || entry.key.to_string());
         entry.key.to_string()
     });
@@ -69,7 +70,7 @@ pub(super) fn control<'a>(cx: &'a Cx<'a>, entry: &'a Entry, home: &str) -> RawCo
 /// What an action says of its control plane, beside `plane`.
 pub(super) fn needed(fields: &mut Fields<'_>, plane: Plane) -> RawWhere {
     let service = fields.read("service", |cx, node| {
-        let value = fields::name(cx, node)?;
+        let value = values::name(cx, node)?;
         Some(At { value, span: node.span })
     });
     let region = fields.text("region");

@@ -35,6 +35,7 @@ mod syntax;
 mod top;
 mod tree;
 mod upgrade;
+mod values;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

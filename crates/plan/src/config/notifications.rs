@@ -2,10 +2,11 @@
 
 use super::actions::messenger;
 use super::components::location_at;
-use super::fields::{self, At, Cx, Fields, items};
+use super::fields::{At, Cx, Fields, items};
 use super::grammar::{ESCALATION_STEP, NOTIFICATION, QUIET};
 use super::raw::{RawChannel, RawEscalation};
 use super::tree::{Entry, Node, Value};
+use super::values;
 use crate::finding::{Code, Finding};
 use crate::notification::{NoticeLevel, QuietTime};
 
@@ -24,7 +25,7 @@ pub(super) fn notification<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawChannel {
 fn levels(cx: &Cx<'_>, node: &Node) -> Option<Vec<NoticeLevel>> {
     let mut found = Vec::new();
     for item in items(cx, node)? {
-        let level = fields::word(cx, item, &NoticeLevel::ALL, NoticeLevel::word)?;
+        let level = values::word(cx, item, &NoticeLevel::ALL, NoticeLevel::word)?;
         if !found.contains(&level) {
             found.push(level);
         }
@@ -38,7 +39,7 @@ pub(super) fn escalation_step<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawEscalati
     let step = RawEscalation {
         at: node.spot(),
         after: fields.duration("after"),
-        tell: listed.and_then(|it| fields::names(cx, &it.node)).unwrap_or_default(),
+        tell: listed.and_then(|it| values::names(cx, &it.node)).unwrap_or_default(),
     };
     if let Some(entry) = listed
         && matches!(&entry.node.value, Value::List(items) if items.is_empty())
@@ -76,7 +77,7 @@ pub(super) fn quiet_time<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<QuietTime
 
 /// `22:00`, in minutes after midnight.
 fn time_of_day(cx: &Cx<'_>, node: &Node) -> Option<u32> {
-    let text = fields::at_text(cx, node)?;
+    let text = values::at_text(cx, node)?;
     let read = minutes(&text.value).filter(|it| *it < 24 * 60);
     if read.is_none() {
         cx.report(
@@ -91,7 +92,7 @@ fn time_of_day(cx: &Cx<'_>, node: &Node) -> Option<u32> {
 
 /// `+01:00`, in minutes.
 fn offset(cx: &Cx<'_>, node: &Node) -> Option<i32> {
-    let text = fields::at_text(cx, node)?;
+    let text = values::at_text(cx, node)?;
     let (sign, rest) = match (text.value.strip_prefix('+'), text.value.strip_prefix('-')) {
         (Some(rest), _) => (1, rest),
         (None, Some(rest)) => (-1, rest),

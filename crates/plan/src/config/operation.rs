@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::components::{location, location_at};
-use super::fields::{self, At, Cx, Fields, items};
+use super::fields::{At, Cx, Fields, items};
 use super::grammar::{
     AGENT, BLAST_RADIUS, CACHE_ENTRY, COORDINATION, CREDENTIAL, DRILL, EVACUATED, EVACUATION, LEASE, PERSON,
     SITE_GUARDS, STORM_BRAKE, ZONE_CAPACITY,
@@ -11,6 +11,7 @@ use super::grammar::{
 use super::raw::{RawDrill, RawEvacuated, RawEvacuation};
 use super::scalar::show_duration;
 use super::tree::{Entry, Node};
+use super::values;
 use crate::agents::{Agent, AgentRole, Alone, Coordination, Lease, StoreKind};
 use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
@@ -30,7 +31,7 @@ pub(super) fn prepared<'a>(
     let credential = |entry: &'a Entry| {
         let what = format!("credential `{}`", entry.key);
         let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, what, &CREDENTIAL);
-        let file = fields.read("file", fields::path).unwrap_or_default();
+        let file = fields.read("file", values::path).unwrap_or_default();
         let location = place(&mut fields).unwrap_or_else(|| home.clone());
         fields.finish();
         (Prepared { name: entry.key.to_string(), kind: PreparedKind::Credential, file, location }, entry.key_span)
@@ -38,7 +39,7 @@ pub(super) fn prepared<'a>(
     let cached = |entry: &'a Entry| {
         let what = format!("cache entry `{}`", entry.key);
         let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, what, &CACHE_ENTRY);
-        let file = fields.read("file", fields::path).unwrap_or_default();
+        let file = fields.read("file", values::path).unwrap_or_default();
         let kind = PreparedKind::CacheEntry { max_age: fields.duration("max_age") };
         let location = place(&mut fields).unwrap_or_else(|| home.clone());
         fields.finish();
@@ -58,7 +59,7 @@ pub(super) fn site_guards<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> SiteGuards {
         }),
         blast_radius: fields.take("blast_radius").map(|it| {
             let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "this blast radius", &BLAST_RADIUS);
-            let share_ppm = inner.read("share", fields::percent_ppm).unwrap_or(1_000_000);
+            let share_ppm = inner.read("share", values::percent_ppm).unwrap_or(1_000_000);
             let radius = BlastRadius { share_ppm, always: inner.number("always") };
             inner.finish();
             radius
@@ -78,19 +79,19 @@ pub(super) fn evacuation<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawEvacuation 
         name: At { value: entry.key.to_string(), span: entry.key_span },
         of: fields.take("of").map_or(nowhere, |it| {
             let mut inner = Fields::open(cx, Some(&it.node), it.key_span, "what is evacuated", &EVACUATED);
-            let region = inner.read("region", fields::at_text);
-            let zone = inner.read("zone", fields::at_text);
+            let region = inner.read("region", values::at_text);
+            let zone = inner.read("zone", values::at_text);
             inner.finish();
             RawEvacuated { at: it.key_span, region, zone }
         }),
         variant: fields.word("variant", &Variant::ALL, Variant::word).unwrap_or(Variant::Graceful),
         at_once: fields.number("at_once"),
-        first: fields.read("first", fields::names).unwrap_or_default(),
+        first: fields.read("first", values::names).unwrap_or_default(),
         capacity: fields
             .read("capacity", items)
             .map(|it| it.iter().map(|it| capacity(cx, it)).collect())
             .unwrap_or_default(),
-        parts: fields.read("parts", fields::names).unwrap_or_default(),
+        parts: fields.read("parts", values::names).unwrap_or_default(),
     };
     fields.finish();
     evacuation
@@ -114,7 +115,7 @@ pub(super) fn drill<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawDrill {
     let drill = RawDrill {
         name: At { value: entry.key.to_string(), span: entry.key_span },
         kind: fields.word("kind", &DrillKind::ALL, DrillKind::word).unwrap_or(DrillKind::Tabletop),
-        components: fields.read("components", fields::names),
+        components: fields.read("components", values::names),
         every: fields.duration("every"),
     };
     fields.finish();
@@ -124,7 +125,7 @@ pub(super) fn drill<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawDrill {
 /// One person: `NAME: {…}`.
 pub(super) fn person<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Person {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("person `{}`", entry.key), &PERSON);
-    let roles = fields.read("roles", fields::names).unwrap_or_default();
+    let roles = fields.read("roles", values::names).unwrap_or_default();
     fields.finish();
     Person { name: entry.key.to_string(), roles: roles.into_iter().map(|it| it.value).collect() }
 }

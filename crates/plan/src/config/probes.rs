@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::fields::{self, Cx, Fields, choose, items};
+use super::fields::{Cx, Fields, choose, items};
 use super::grammar::PROBE;
 use super::raw::RawProbe;
 use super::tree::{Node, Value};
+use super::values;
 use crate::finding::{Code, Finding, Span};
 use crate::probe::{Address, DnsRecord, HttpProbe, ProbeKind, ProbeTiming};
 
@@ -19,11 +20,11 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
     let chosen = choose(cx, node, &PROBE)?;
     let mut fields = Fields::behind(cx, &chosen, format!("this {} probe", chosen.word));
     let kind = match chosen.word {
-        "tcp" => fields.read("address", fields::address).map(|address| ProbeKind::Tcp { address }),
+        "tcp" => fields.read("address", values::address).map(|address| ProbeKind::Tcp { address }),
         "http" => http(&mut fields).map(ProbeKind::Http),
         "dns" => dns(&mut fields),
         "command" => command(&mut fields),
-        "process" => fields.read("pid_file", fields::path).map(|pid_file| ProbeKind::Process { pid_file }),
+        "process" => fields.read("pid_file", values::path).map(|pid_file| ProbeKind::Process { pid_file }),
         _ => file(&mut fields),
     };
     let timing = timing(&mut fields);
@@ -32,13 +33,13 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
 }
 
 fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
-    let url = fields.read("url", fields::url);
+    let url = fields.read("url", values::url);
     let expect_status = fields.read("status", statuses).unwrap_or_else(|| vec![HttpProbe::GOOD]);
     let expect_body = fields.text("body");
     let host = fields.text("host");
     let lag_header = fields.text("lag_header");
     let role_header = fields.text("role_header");
-    let ca_file = fields.read("ca_file", fields::path);
+    let ca_file = fields.read("ca_file", values::path);
     let url = url?;
     // With TLS the certificate carries a name without a port.
     let own = if url.tls { url.host } else { url.authority };
@@ -63,7 +64,7 @@ fn statuses<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<Vec<(u16, u16)>> {
         Value::Null | Value::Map(_) => return items(cx, node).map(|_| Vec::new()),
     };
     let one = |node: &Node| {
-        let text = fields::at_text(cx, node)?;
+        let text = values::at_text(cx, node)?;
         let (low, high) = text.value.split_once('-').unwrap_or((&text.value, &text.value));
         match (low.trim().parse::<u16>(), high.trim().parse::<u16>()) {
             (Ok(low), Ok(high)) if (100..=599).contains(&low) && low <= high && high <= 599 => Some((low, high)),
@@ -84,22 +85,22 @@ fn statuses<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<Vec<(u16, u16)>> {
 }
 
 fn dns(fields: &mut Fields<'_>) -> Option<ProbeKind> {
-    let server = fields.read("server", fields::socket);
-    let name = fields.read("name", fields::dns_name);
+    let server = fields.read("server", values::socket);
+    let name = fields.read("name", values::dns_name);
     let record = fields.word("type", &DnsRecord::ALL, DnsRecord::word);
     let expect = fields.text("expect");
     Some(ProbeKind::Dns { server: server?, name: name?, record: record?, expect })
 }
 
 fn command(fields: &mut Fields<'_>) -> Option<ProbeKind> {
-    let argv = fields.read("run", fields::argv);
+    let argv = fields.read("run", values::argv);
     let reports_lag = fields.word("lag", &["stdout"], |it| it).is_some();
     let reports_role = fields.word("role", &["stdout"], |it| it).is_some();
     Some(ProbeKind::Command { argv: argv?, reports_lag, reports_role })
 }
 
 fn file(fields: &mut Fields<'_>) -> Option<ProbeKind> {
-    let path = fields.read("path", fields::path);
+    let path = fields.read("path", values::path);
     let max_age = fields.maybe_duration("max_age");
     Some(ProbeKind::FileFreshness { path: path?, max_age: max_age? })
 }

@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::fields::{self, At, Cx, Fields, choose, items};
+use super::fields::{At, Cx, Fields, choose, items};
 use super::grammar::{DNS_FRONT, EXCLUSIVE, ON_SILENCE, POLL, PROXY, ROUTE, ROUTE_RULES, SHARED_ROUTE, TARGET};
 use super::probes::probes;
 use super::raw::{RawFence, RawRoute, RawRouteRules, RawSharing, RawTarget};
 use super::tree::{Entry, Node};
+use super::values;
 use crate::finding::{Code, Finding, Span};
 use crate::route::{DnsFront, DnsPolicy, OnSilence, Poll, ProxyFront};
 
@@ -78,7 +79,7 @@ fn sharing(fields: &mut Fields<'_>) -> RawSharing {
                 }
                 RawSharing::Exclusive(None)
             }
-            Some((Some(fence), otherwise)) => match fields::word(cx, &fence.node, &words, fence_word) {
+            Some((Some(fence), otherwise)) => match values::word(cx, &fence.node, &words, fence_word) {
                 Some(word) => RawSharing::Exclusive(Some((or_else(cx, word, otherwise), fence.node.span))),
                 None => RawSharing::Unknown,
             },
@@ -113,7 +114,7 @@ fn sharing(fields: &mut Fields<'_>) -> RawSharing {
 /// A fence, and the one that counts where it can't be confirmed.
 fn or_else<'a>(cx: &'a Cx<'a>, fence: RawFence, otherwise: Option<&'a Entry>) -> RawFence {
     let Some(otherwise) = otherwise else { return fence };
-    match (fence, fields::word(cx, &otherwise.node, &[RawFence::TrafficCut], fence_word)) {
+    match (fence, values::word(cx, &otherwise.node, &[RawFence::TrafficCut], fence_word)) {
         (RawFence::Stop | RawFence::StopOrCut, Some(_)) => RawFence::StopOrCut,
         (RawFence::TrafficCut, Some(_)) => {
             cx.report(otherwise_alone(otherwise.key_span, "the cut is the fence already"));
@@ -155,7 +156,7 @@ pub(super) const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4
 
 /// An address to listen on. Port 0 would be another one after every start.
 pub(super) fn listen(cx: &Cx<'_>, node: &Node) -> Option<SocketAddr> {
-    let socket = fields::socket(cx, node)?;
+    let socket = values::socket(cx, node)?;
     if socket.port() == 0 {
         cx.report(
             Finding::new(Code::BadAddress, node.span, "port 0 can't be listened on")
@@ -170,7 +171,7 @@ pub(super) fn listen(cx: &Cx<'_>, node: &Node) -> Option<SocketAddr> {
 
 fn dns<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> DnsFront {
     let mut fields = Fields::open(cx, Some(node), at, "this DNS name", &DNS_FRONT);
-    let name = fields.read("name", fields::dns_name).unwrap_or_default();
+    let name = fields.read("name", values::dns_name).unwrap_or_default();
     let ttl = fields.duration("ttl");
     if ttl.subsec_nanos() != 0 || ttl > Duration::from_secs(86_400) {
         let at = fields.place("ttl").unwrap_or(at);
@@ -200,8 +201,8 @@ fn on_silence<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<OnSilence> {
 
 fn target<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawTarget {
     let mut fields = Fields::open(cx, Some(node), node.spot(), "this target", &TARGET);
-    let component = fields.read("component", fields::at_text);
-    let standby = fields.read("standby", fields::at_text);
+    let component = fields.read("component", values::at_text);
+    let standby = fields.read("standby", values::at_text);
     let instance = match (component, standby) {
         (Some(component), None) => Some((component, false)),
         (None, Some(standby)) => Some((standby, true)),
@@ -241,7 +242,7 @@ fn route_rules<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRouteRules {
         at_least: fields
             .maybe_number("at_least")
             .map(|it| At { value: it, span: fields.place("at_least").unwrap_or(entry.key_span) }),
-        gates: fields.read("gates", fields::names).unwrap_or_default(),
+        gates: fields.read("gates", values::names).unwrap_or_default(),
         wait: fields.duration("wait"),
     };
     fields.finish();

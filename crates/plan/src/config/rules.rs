@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::expression::{Names, Written, expression, written};
-use super::fields::{self, At, Cx, Fields};
+use super::fields::{At, Cx, Fields};
 use super::grammar::{RULE, RULE_SCOPE};
 use super::references::{no_component, unknown};
 use super::tree::{Entry, Node, Value};
+use super::values;
 use crate::Plan;
 use crate::finding::{Code, Finding, Span};
 use crate::observation::Scenario;
@@ -56,7 +57,7 @@ pub(super) fn rule<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRule {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("rule `{}`", entry.key), &RULE);
     let when = fields.read("when", written).filter(|_| !is_cut(&entry.node));
     let then = fields.read("then", |cx, node| {
-        let value = fields::word(cx, node, &Scenario::ALL, Scenario::word)?;
+        let value = values::word(cx, node, &Scenario::ALL, Scenario::word)?;
         Some(At { value, span: node.span })
     });
     let of = fields.take("of").and_then(|it| of(cx, &it.node, it.key_span));
@@ -74,10 +75,10 @@ fn is_cut(node: &Node) -> bool {
 fn of<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<At<RawOf>> {
     let mut fields = Fields::open(cx, Some(node), at, "`of`", &RULE_SCOPE);
     let before = cx.findings.borrow().len();
-    let component = fields.read("component", fields::at_text);
-    let instance = fields.read("instance", fields::at_text);
-    let zone = fields.read("zone", fields::at_text);
-    let region = fields.read("region", fields::at_text);
+    let component = fields.read("component", values::at_text);
+    let instance = fields.read("instance", values::at_text);
+    let zone = fields.read("zone", values::at_text);
+    let region = fields.read("region", values::at_text);
     if zone.is_some() && !fields.has("region") {
         fields.miss("region");
     }

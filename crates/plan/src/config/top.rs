@@ -2,7 +2,7 @@
 
 use super::components::{component, location, standby, witness};
 use super::controls;
-use super::fields::{self, At, Cx, Fields, items, named};
+use super::fields::{At, Cx, Fields, items, named};
 use super::grammar::{ALLOWANCES, Kind, PLAN, SITE, TRAFFIC, VARIABLE};
 use super::notifications::{self, notification};
 use super::operation;
@@ -11,6 +11,7 @@ use super::routes::{listen, route};
 use super::rules;
 use super::tree::{Entry, Node, Value};
 use super::upgrade::{NEWEST, OLDER};
+use super::values;
 use crate::finding::{Code, Finding, Span};
 use crate::location::Location;
 use crate::policy::{Allowances, Mode, OnJournalLoss, Site};
@@ -29,7 +30,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
     let site = site.map(|it| self::site(cx, it)).unwrap_or_else(nowhere);
     let state = fields.take("state");
     let base = cx.base_dirs.first().cloned().unwrap_or_default();
-    let state_dir = state.and_then(|it| fields::path(cx, &it.node)).unwrap_or_else(|| base.join("state"));
+    let state_dir = state.and_then(|it| values::path(cx, &it.node)).unwrap_or_else(|| base.join("state"));
     let mode = fields.word("mode", &Mode::ALL, Mode::word).unwrap_or(Mode::Act);
     let on_journal_loss = fields
         .word("on_journal_loss", &OnJournalLoss::ALL, OnJournalLoss::word)
@@ -38,7 +39,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
     let (dns_listen, beacon_listen) = fields.take("traffic").map(|it| traffic(cx, it)).unwrap_or_default();
     // What these two stand for was put into the tree before; here is seen whether they were written as they should be.
     fields.read("include", |cx, node| match &node.value {
-        Value::List(_) => fields::names(cx, node),
+        Value::List(_) => values::names(cx, node),
         Value::Null | Value::Scalar { .. } | Value::Map(_) => None,
     });
     section(&mut fields, "variables").iter().for_each(|it| variable(cx, it));
@@ -114,7 +115,7 @@ fn section<'a>(fields: &mut Fields<'a>, name: &'static str) -> &'a [Entry] {
 fn version(fields: &mut Fields<'_>) {
     let Some(entry) = fields.take("version") else { return };
     let cx = fields.cx;
-    let Some(text) = fields::at_text(cx, &entry.node) else { return };
+    let Some(text) = values::at_text(cx, &entry.node) else { return };
     if text.value == NEWEST {
         return;
     }
@@ -143,7 +144,7 @@ fn variable<'a>(cx: &'a Cx<'a>, entry: &'a Entry) {
         Fields::open(cx, Some(&entry.node), entry.key_span, format!("variable `{}`", entry.key), &VARIABLE);
     let (default, secret) = (fields.place("default"), fields.place("secret"));
     let _ = fields.text("env");
-    let known = fields.read("default", fields::content).is_some_and(|it| !it.is_empty());
+    let known = fields.read("default", values::content).is_some_and(|it| !it.is_empty());
     if let (true, Some(default), Some(secret)) = (fields.flag("secret") && known, default, secret) {
         cx.report(
             Finding::new(
@@ -165,7 +166,7 @@ fn nowhere() -> Site {
 
 fn site<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Site {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "the site", &SITE);
-    let name = fields.read("name", fields::name);
+    let name = fields.read("name", values::name);
     let location = location(&mut fields);
     fields.finish();
     Site { name: name.unwrap_or_default(), location }

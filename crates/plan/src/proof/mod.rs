@@ -9,11 +9,13 @@
 
 mod json;
 mod judge;
+mod losses;
 mod mend;
 mod prove;
 mod reasons;
 mod rests_on;
 mod summary;
+mod survives;
 mod text;
 mod times;
 mod turns;

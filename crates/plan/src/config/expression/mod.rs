@@ -25,8 +25,9 @@ use std::cell::Cell;
 
 pub(super) use names::Names;
 
-use super::fields::{At, Cx, at_text};
+use super::fields::{At, Cx};
 use super::tree::{Node, Value};
+use super::values::at_text;
 use crate::finding::{Code, Finding, Severity, Span};
 use crate::rule::{Expr, Piece};
 
