@@ -13,6 +13,8 @@ mod scene;
 mod stage;
 mod story;
 
+use std::path::PathBuf;
+
 use crate::commands::Cx;
 use crate::commands::run::{runtime, this_program};
 use crate::exit::{Answer, Failure};
@@ -24,12 +26,14 @@ use crate::look::{say, say_json};
 /// proxy and through DNS. Kills both primaries, hangs both, then kills them together with the agent in the middle of the
 /// recovery. At the end it says what each failure cost the clients, beside the worst case that `check` had computed.
 ///
-/// Everything runs on loopback addresses and in one temporary directory, and nothing is left behind.
+/// Everything runs on loopback addresses and in one temporary directory, and nothing is left behind but the journal, where
+/// you ask for it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   mainstay demo
   mainstay demo --json | jq '.failures[] | {fault, path, outage_ms, bound_ms}'
+  mainstay demo --journal demo.jsonl
 
 Exit codes:
   0  every promise held
@@ -39,13 +43,16 @@ pub(crate) struct Demo {
     /// Print one JSON object on standard output, and the story on standard error
     #[arg(long)]
     json: bool,
+    /// Keep the agent's journal in this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
 }
 
 impl Demo {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
         let program = this_program()?;
         let runtime = runtime()?;
-        let told = runtime.block_on(story::tell(program, self.json));
+        let told = runtime.block_on(story::tell(program, self.json, self.journal.as_deref()));
         runtime.shutdown_background();
         let Some(report) = told? else { return Ok(Answer::No) };
         if self.json {

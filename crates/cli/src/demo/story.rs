@@ -20,7 +20,7 @@ use super::client::{Client, Ids, Path as ClientPath, lost_orders, two_writers};
 use super::report::{Failure as Measured, Fault, Phases, Promise, Report};
 use super::scene::{self, Addresses, DNS_NAME};
 use super::stage::Stage;
-use crate::commands::journal::encoded;
+use crate::commands::journal::{self, encoded};
 use crate::exit::{Failure, causes};
 
 /// How long the agent stays dead in the third act: whoever supervises it takes a moment.
@@ -33,7 +33,13 @@ const ACT: Duration = Duration::from_secs(25);
 const STEADY: usize = 40;
 
 /// Tells the story; `None` when it was interrupted. Whatever happens, the stage is cleared.
-pub(crate) async fn tell(program: PathBuf, quiet_stdout: bool) -> Result<Option<Report>, Failure> {
+///
+/// The journal is kept where somebody asks for it, also of a story that ended badly.
+pub(crate) async fn tell(
+    program: PathBuf,
+    quiet_stdout: bool,
+    journal: Option<&Path>,
+) -> Result<Option<Report>, Failure> {
     let set_up = |error: anyhow::Error| Failure::unreachable(format!("{error:#}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| set_up(error.into()))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| set_up(error.into()))?;
@@ -44,7 +50,10 @@ pub(crate) async fn tell(program: PathBuf, quiet_stdout: bool) -> Result<Option<
         _ = interrupt.recv() => None,
         _ = terminate.recv() => None,
     };
+    let state = stage.state();
+    let kept = journal.map(|file| keep(&state, file)).transpose();
     stage.clear().await;
+    kept?;
     match told {
         None => {
             narrator.say("interrupted; everything that was started is ended again");
@@ -52,6 +61,12 @@ pub(crate) async fn tell(program: PathBuf, quiet_stdout: bool) -> Result<Option<
         }
         Some(told) => told.map(Some).map_err(set_up),
     }
+}
+
+fn keep(state: &Path, file: &Path) -> Result<(), Failure> {
+    let reader = Reader::open(state).map_err(|error| Failure::unreachable(causes(&error)))?;
+    let out = std::fs::File::create(file).map_err(|error| Failure::output(&error))?;
+    journal::write(&reader, 1, out)
 }
 
 struct Narrator {

@@ -4,6 +4,7 @@ mod adopted;
 mod agent_away;
 mod clients;
 mod crashes;
+mod demo;
 mod evacuations;
 mod full_disk;
 mod mistakes;

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
+use mainstay_store::Reader;
 use mainstay_store::journal::RecordLine;
 
 use super::{Cx, broken, open};
@@ -24,19 +25,24 @@ pub(crate) struct Export {
 impl Export {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
         let reader = open(cx)?;
-        let mut out = BufWriter::new(io::stdout().lock());
-        let unwritten = |error: io::Error| Failure::output(&error);
-        for record in reader.records(self.from) {
-            let record = match record {
-                Ok(record) => record,
-                Err(error) => {
-                    out.flush().map_err(unwritten)?;
-                    return Err(broken(&error));
-                }
-            };
-            writeln!(out, "{}", RecordLine::from(&record).to_json()).map_err(unwritten)?;
-        }
-        out.flush().map_err(unwritten)?;
+        write(&reader, self.from, io::stdout().lock())?;
         Ok(Answer::Yes)
     }
+}
+
+/// Writes the records from this one on, one a line. What can be read in front of one that can't is written.
+pub(crate) fn write(reader: &Reader, from: u64, out: impl Write) -> Result<(), Failure> {
+    let mut out = BufWriter::new(out);
+    let unwritten = |error: io::Error| Failure::output(&error);
+    for record in reader.records(from) {
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                out.flush().map_err(unwritten)?;
+                return Err(broken(&error));
+            }
+        };
+        writeln!(out, "{}", RecordLine::from(&record).to_json()).map_err(unwritten)?;
+    }
+    out.flush().map_err(unwritten)
 }

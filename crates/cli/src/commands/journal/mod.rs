@@ -9,6 +9,7 @@ use clap::Subcommand;
 use mainstay_store::journal::ChainError;
 use mainstay_store::{DatabaseError, Reader};
 
+pub(crate) use export::write;
 pub(crate) use show::encoded;
 
 use super::Cx;
