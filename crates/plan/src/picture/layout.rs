@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::lettering::text_width;
 use super::{Arrow, Place, Scene, component_lines, route_lines};
 use crate::{ComponentIx, InstanceIx};
 
@@ -474,34 +475,4 @@ fn simplified(line: Line) -> Line {
         }
     }
     out
-}
-
-/// About how wide text is in the fonts that are asked for, rather too much than too little.
-pub(super) fn text_width(text: &str, size: i32, bold: bool) -> i32 {
-    let tenths = |c: char| match c {
-        'i' | 'j' | 'l' | 't' | 'f' | 'r' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | '(' | ')' | '[' | ']' | '/'
-        | ' ' => 36,
-        'm' | 'w' | 'M' | 'W' | '@' | '%' => 94,
-        'A'..='Z' | '0'..='9' | '_' | '=' => 65,
-        c if c.is_ascii() => 60,
-        _ => 100,
-    };
-    let sum: i32 = text.chars().map(tenths).fold(0, i32::saturating_add);
-    sum.saturating_mul(size) / 100 * if bold { 11 } else { 10 } / 10
-}
-
-/// As much of a text as fits.
-pub(super) fn clipped(text: &str, width: i32, size: i32, bold: bool) -> String {
-    if text_width(text, size, bold) <= width {
-        return text.to_owned();
-    }
-    let mut out = String::new();
-    for c in text.chars() {
-        out.push(c);
-        if text_width(&format!("{out}…"), size, bold) > width {
-            out.pop();
-            break;
-        }
-    }
-    out + "…"
 }

@@ -5,6 +5,7 @@
 
 mod dot;
 mod layout;
+pub mod lettering;
 mod summary;
 mod svg;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::dot::{HEAD, id, quoted};
-use super::layout::{LINE, MARGIN, Rect, clipped};
+use super::layout::{LINE, MARGIN, Rect};
+use super::lettering::clipped;
 use super::svg::{DIM, INK, Page, heading};
 use super::{EACH, Kind, PLACES, Place, Scene, count};
 

@@ -3,7 +3,8 @@
 //! Colours are from the palette of Okabe and Ito, which people with any colour vision can tell apart, and nothing is said
 //! by colour alone: lines differ in their dashes and heads, boxes in their borders and words.
 
-use super::layout::{self, HOST, LINE, Layout, MARGIN, POINT, Rect, clipped, text_width};
+use super::layout::{self, HOST, LINE, Layout, MARGIN, POINT, Rect};
+use super::lettering::{clipped, escaped, text_width};
 use super::{Kind, Resident, Scene, component_lines, route_lines};
 use crate::component::{Criticality, Temperature};
 use crate::{ComponentIx, RouteIx};
@@ -320,22 +321,4 @@ fn legend(page: &mut Page, scene: &Scene<'_>, width: i32, top: i32) {
         }
         page.text(x + 46, y + 4, text, &format!("fill=\"{DIM}\""));
     }
-}
-
-/// Text inside an element or an attribute. XML has no way to write a control character.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
 }

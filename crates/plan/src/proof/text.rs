@@ -220,7 +220,7 @@ fn no_recovery(
 impl Proof<'_> {
     /// Why there is no recovery, in words: what the component itself lacks, then the dependencies that nothing recovers,
     /// each with the first of its reasons. What two rungs lack in the same words is said once.
-    pub(crate) fn reasons(&self, cell: &Cell<'_>, none: &NoRecovery) -> Vec<String> {
+    pub fn reasons(&self, cell: &Cell<'_>, none: &NoRecovery) -> Vec<String> {
         let own = none.because.iter().map(|it| it.said(self.plan).to_string());
         let name = |ix: ComponentIx| &self.plan.component(ix).name;
         let dependency = |it: &super::Unrecovered| {
