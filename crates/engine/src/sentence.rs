@@ -1,6 +1,7 @@
 //! A record as a sentence: in `journal show`, in the explanation of a decision, and in the timelines that test the engine.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use mainstay_plan::Time;
@@ -13,17 +14,22 @@ use crate::{Body, Command, Override};
 
 /// Tells records one after the other, and remembers what later ones speak of. How moments and durations look is the
 /// caller's business.
-#[derive(Debug)]
 pub struct Teller {
-    moment: fn(Time) -> String,
+    moment: Box<dyn Fn(Time) -> String>,
     span: fn(Duration) -> String,
     steps: BTreeMap<StepRef, String>,
 }
 
+impl fmt::Debug for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Teller").field("steps", &self.steps).finish_non_exhaustive()
+    }
+}
+
 impl Teller {
     /// Nothing was told yet.
-    pub fn new(moment: fn(Time) -> String, span: fn(Duration) -> String) -> Teller {
-        Teller { moment, span, steps: BTreeMap::new() }
+    pub fn new(moment: impl Fn(Time) -> String + 'static, span: fn(Duration) -> String) -> Teller {
+        Teller { moment: Box::new(moment), span, steps: BTreeMap::new() }
     }
 
     /// A moment, as this teller shows it.

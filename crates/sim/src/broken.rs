@@ -28,7 +28,7 @@ pub struct Broken {
 }
 
 /// How long things take while they work.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// Hardly any time.
     Quick,

@@ -13,6 +13,7 @@ pub mod drawn;
 pub mod gray;
 pub mod playback;
 pub mod reliability;
+pub mod scenario;
 pub mod trial;
 pub mod world;
 

@@ -65,19 +65,9 @@ fn main() -> ExitCode {
 
 /// Replays one seed, and tells it as small as it gets.
 fn one(seed: u64, shrinks: bool) -> ExitCode {
-    let trial = Trial::of(seed);
-    let run = trial.run();
-    match &run.violation {
-        None => {
-            print!("{}", tell(&trial, &run));
-            ExitCode::SUCCESS
-        }
-        Some(violation) => {
-            let smaller = if shrinks { shrink(&trial, violation).0 } else { trial };
-            print!("{}", tell(&smaller, &smaller.run()));
-            ExitCode::FAILURE
-        }
-    }
+    let (held, story) = Trial::of(seed).told(shrinks);
+    print!("{story}");
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn many(asked: &Asked) -> ExitCode {

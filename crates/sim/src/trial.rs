@@ -132,16 +132,24 @@ impl Trial {
 
     /// Plays it.
     pub fn run(&self) -> Run {
-        quiet_panics();
         let mut world = World::of(self.stage.plan.clone(), Pace::Quick);
         let mut coverage = Coverage::default();
-        let play = AssertUnwindSafe(|| self.play(&mut world, &mut coverage));
-        IN_TRIAL.set(true);
-        let caught = catch_unwind(play);
-        IN_TRIAL.set(false);
+        let violation = caught(|| self.play(&mut world, &mut coverage)).err();
         coverage.ended(&world, self);
-        let violation = caught.err().map(|panic| Violation::of(panic.as_ref()));
         Run { violation, world, coverage }
+    }
+
+    /// Plays it and tells it: whether everything held, and the story of it. A trial in which something did not is told as
+    /// small as it gets, if `shrinks`.
+    pub fn told(self, shrinks: bool) -> (bool, String) {
+        let run = self.run();
+        match &run.violation {
+            None => (true, tell(&self, &run)),
+            Some(violation) => {
+                let smaller = if shrinks { shrink(&self, violation).0 } else { self };
+                (false, tell(&smaller, &smaller.run()))
+            }
+        }
     }
 
     fn play(&self, world: &mut World, coverage: &mut Coverage) {
@@ -295,6 +303,15 @@ impl Violation {
 
 std::thread_local! {
     static IN_TRIAL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Plays something; a checker that panics is an invariant that was violated.
+pub(crate) fn caught<T>(play: impl FnOnce() -> T) -> Result<T, Violation> {
+    quiet_panics();
+    IN_TRIAL.set(true);
+    let caught = catch_unwind(AssertUnwindSafe(play));
+    IN_TRIAL.set(false);
+    caught.map_err(|panic| Violation::of(panic.as_ref()))
 }
 
 /// A violation is told by whoever runs the trial, not by the panic.

@@ -160,6 +160,7 @@ pub struct World {
     agents_machine_gone: bool,
     grays: Grays,
     troubles: trouble::Troubles,
+    shifts: u64,
 }
 
 impl World {
@@ -215,6 +216,7 @@ impl World {
             agents_machine_gone: false,
             grays: Grays::default(),
             troubles: trouble::Troubles::default(),
+            shifts: 0,
             plan,
         };
         world.at(Duration::ZERO, Event::StartAgent);
@@ -258,6 +260,16 @@ impl World {
         self.now = until;
     }
 
+    /// When something happens next.
+    pub fn next_event(&self) -> Option<Time> {
+        self.queue.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Grows whenever what clients meet may have changed: a server, a table, whatever a fault does.
+    pub fn shifts(&self) -> u64 {
+        self.shifts
+    }
+
     /// The engine of the agent that runs.
     pub fn engine(&self) -> Option<&Engine> {
         self.driver.as_ref().map(Driver::engine)
@@ -290,6 +302,9 @@ impl World {
                     self.happen(late);
                 }
             }
+        }
+        if let Event::Effect(..) | Event::Moved(..) | Event::Applied(_) | Event::Fault(_) = &event {
+            self.shifts += 1;
         }
         match event {
             Event::Wake => self.turn(Vec::new()),

@@ -133,6 +133,65 @@ fn the_data_say_what_the_text_says() {
 }
 
 #[test]
+fn a_failure_is_played_and_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = example("single-database.yaml");
+    for (golden_name, scenario) in [
+        ("zone", "zone-loss:us-east-1a"),
+        ("path", "instance-loss:orders-db+agents_path_gone"),
+        ("region", "region-loss:us-east-1"),
+        ("list", "list"),
+    ] {
+        let said = within(dir.path(), &["simulate", &plan, "--scenario", scenario]);
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+        assert!(said.out.lines().all(|it| it.chars().count() <= 105 && it.trim_end() == it), "{}", said.out);
+        golden(&format!("simulate-scenario-{golden_name}.txt"), &said.out);
+    }
+    let args = ["simulate", &plan, "--scenario", "zone-loss:us-east-1a", "--json"];
+    let json = within(dir.path(), &args);
+    assert_eq!(json.out, within(dir.path(), &args).out, "the same question gives the same bytes");
+    let told = &json.json()["scenario"];
+    assert_eq!((&told["scenario"], &told["failure"]), (&"zone-loss:us-east-1a".into(), &"zone".into()));
+    assert_eq!(told["components"][0]["recovered_in"], told["ways"]);
+    assert_eq!(told["timeline"][0]["stage"], "lost");
+    let all = within(dir.path(), &["simulate", &plan, "--scenario", "list", "--json"]).json();
+    assert_eq!(all["sayable"]["scenarios"][0]["scenario"], "instance-loss:orders-db");
+}
+
+#[test]
+fn what_is_no_scenario_lists_what_could_be_said() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = example("single-database.yaml");
+    for (scenario, why) in [
+        ("zone", "`zone` is no scenario: one is `instance-loss:NAME`"),
+        ("zone-loss:us-east-1z", "the plan has no zone `us-east-1z`: there are us-east-1a, us-east-1b, us-east-1c"),
+        ("zone-loss:us-east-1a+rain", "`rain` is no condition of the proof: there are regional_control_gone"),
+    ] {
+        let said = within(dir.path(), &["simulate", &plan, "--scenario", scenario]);
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{scenario}");
+        assert!(said.err.contains(why) && said.err.contains("\nhelp: `--scenario list`"), "{scenario}: {}", said.err);
+    }
+    let both = within(dir.path(), &["simulate", &plan, "--scenario", "zone-loss:us-east-1a", "--trials", "5"]);
+    assert!(both.code == Some(2) && both.err.contains("--trials"), "{}", both.err);
+}
+
+/// The same story as the developers' explorer tells of the seed; with a plan, it is played on that.
+#[test]
+fn a_trial_is_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let story = within(dir.path(), &["simulate", "--seed", "7", "--story"]);
+    assert_eq!((story.code, story.err.as_str()), (Some(0), ""));
+    assert_eq!(story.out, mainstay_sim::trial::Trial::of(7).told(true).1);
+    let short = within(dir.path(), &["simulate", "--seed", "7"]);
+    assert_eq!(short.out.lines().count(), 2);
+    assert!(story.out.starts_with(short.out.lines().next().expect("a line")), "{}", short.out);
+    let mine = within(dir.path(), &["simulate", &example("single-database.yaml"), "--story", "--seed", "3"]);
+    assert!(mine.code == Some(0) && mine.out.starts_with("seed 3: shop, with "), "{}", mine.out);
+    assert!(mine.out.ends_with("all is well\n"), "{}", mine.out);
+    assert_eq!(within(dir.path(), &["simulate"]).code, Some(2));
+}
+
+#[test]
 fn what_is_wrong_with_rates_is_said_with_its_place() {
     let dir = tempfile::tempdir().expect("a directory");
     let plan = example("single-database.yaml");

@@ -25,7 +25,7 @@ pub mod rates;
 pub mod rates_file;
 pub mod redundancy;
 pub mod report;
-mod report_text;
+pub(crate) mod report_text;
 mod spans;
 pub mod trial;
 pub mod trials;

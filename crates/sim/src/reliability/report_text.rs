@@ -129,7 +129,7 @@ impl Report {
 }
 
 /// The seed and the options come first.
-pub(super) fn heading(name: &str, trials: usize, years: f64, seed: u64) -> String {
+pub(crate) fn heading(name: &str, trials: usize, years: f64, seed: u64) -> String {
     let each = if (years - 1.0).abs() < 1e-9 { "a year".to_owned() } else { format!("{years} years") };
     format!("{name}: {trials} histories of {each} each, seed {seed}\n")
 }
@@ -201,7 +201,7 @@ fn parts(it: &OfComponent, out: &mut String) {
 }
 
 /// What a report was made of.
-pub(super) fn rests_on(assumptions: &[Assumption], left_out: &[String], out: &mut String) {
+pub(crate) fn rests_on(assumptions: &[Assumption], left_out: &[String], out: &mut String) {
     let (given, assumed): (Vec<&Assumption>, Vec<&Assumption>) = assumptions.iter().partition(|it| it.given);
     let list = |head: &str, all: &[&Assumption], out: &mut String| {
         if all.is_empty() {
@@ -233,7 +233,7 @@ fn percentiles(it: &Percentiles) -> String {
 }
 
 /// `12 %`, `0.31 %`: two digits are enough, and all that are near certainty.
-pub(super) fn share(it: f64) -> String {
+pub(crate) fn share(it: f64) -> String {
     let percent = it * 100.0;
     let digits = match percent.min(100.0 - percent) {
         0.0 => 0,
@@ -249,12 +249,12 @@ fn shares(it: &Estimate) -> String {
     format!("{} ({} to {})", share(it.value), share(it.low), share(it.high))
 }
 
-pub(super) fn labelled(out: &mut String, label: &str, text: &str) {
+pub(crate) fn labelled(out: &mut String, label: &str, text: &str) {
     wrap(out, &format!("  {label:<12}"), "              ", text);
 }
 
 /// Columns as wide as their widest cell, two blanks between them.
-pub(super) fn columns<const N: usize>(rows: &[[String; N]], out: &mut String) {
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]], out: &mut String) {
     let width = |column: usize| rows.iter().map(|it| it[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..N).map(width).collect();
     for row in rows {
@@ -268,7 +268,7 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]], out: &mut String) {
 }
 
 /// Words on lines of at most [`WIDTH`], further lines behind `further`.
-pub(super) fn wrap(out: &mut String, first: &str, further: &str, text: &str) {
+pub(crate) fn wrap(out: &mut String, first: &str, further: &str, text: &str) {
     let mut line = first.to_owned();
     let mut fresh = true;
     for word in words(text) {

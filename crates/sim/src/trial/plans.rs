@@ -143,6 +143,14 @@ pub fn named(name: &str) -> Option<u64> {
     (0..count()).find(|it| stage(*it).is_some_and(|stage| stage.name == name))
 }
 
+impl Stage {
+    /// Somebody's own plan.
+    pub fn of(name: &str, plan: Plan) -> Stage {
+        let promises = promises(&plan);
+        Stage { name: name.to_owned(), plan: Arc::new(plan), next: None, promises }
+    }
+}
+
 fn prepare(at: usize) -> Option<Arc<Stage>> {
     let (name, plan) = match NAMED.get(at) {
         Some((name, text)) => (name.clone(), compiled(text)?),

@@ -32,7 +32,7 @@ impl World {
     }
 
     /// What a client of the route meets: the proxy goes on to the next target that it may try when one refuses.
-    pub(super) fn behind(&self, route: RouteIx) -> Server {
+    pub fn behind(&self, route: RouteIx) -> Server {
         let open = self.traffic_up.then(|| self.open_to_clients(route)).into_iter().flatten();
         let planned = self.plan.route(route);
         let place = |name: &str| {

@@ -18,8 +18,9 @@ use mainstay_plan::strategy::{OnExpiry, StepKind};
 use mainstay_plan::{ComponentIx, Plan, Proof, Surroundings};
 
 use mainstay_sim::drawn;
+use mainstay_sim::scenario::Luck;
 
-use stage::{Luck, Seen, Stage, lags, may_be_lucky, told};
+use stage::{Seen, Stage, lags, may_be_lucky, told};
 
 /// How long a world without a recovery is watched.
 const WATCHED: Duration = Duration::from_secs(240);

@@ -3,66 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mainstay_engine::record::Completion;
-use mainstay_engine::state::RecoveryStatus;
 use mainstay_engine::{Body, status};
-use mainstay_plan::action::Plane;
-use mainstay_plan::location::{FailureDomain, Location};
 use mainstay_plan::proof::{Cell, Condition, NoRecovery, Reason, Recovery, RestsOn};
-use mainstay_plan::rule::{Condition as Says, Expr, Measure, Value};
-use mainstay_plan::strategy::Strategy;
-use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time};
+use mainstay_plan::{InstanceIx, Plan, RouteIx, Time};
+use mainstay_sim::scenario::{KILLS, Loss, Luck, PHASES, recovered};
 use mainstay_sim::world::Fault;
-use mainstay_sim::{Broken, Gray, Pace, Server, World};
-
-/// Parts of the time between two questions of a probe at which the failure comes.
-const PHASES: u32 = 3;
-
-/// Moments at which the agent is killed, spread over the recovery.
-const KILLS: u32 = 10;
-
-/// How a world turns out where the plan leaves it open.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Luck {
-    pace: Pace,
-    /// How lost servers look.
-    lost: Server,
-    /// Whether what can't be done runs into its timeout.
-    hangs: bool,
-    phase: u32,
-    /// Of the time that it takes without being killed, in parts of [`KILLS`].
-    killed_at: Option<u32>,
-}
-
-impl Luck {
-    pub(crate) fn all(condition: Condition) -> Vec<Luck> {
-        let mut all = Vec::new();
-        for (pace, lost, hangs) in [
-            (Pace::Quick, Server::Dead, false),
-            (Pace::Quick, Server::Hung, true),
-            (Pace::Allowed, Server::Dead, false),
-            (Pace::Allowed, Server::Hung, true),
-        ] {
-            let kills: Vec<Option<u32>> = match condition {
-                Condition::AgentRestarts => (0..KILLS).map(Some).collect(),
-                Condition::None
-                | Condition::RegionalControlGone
-                | Condition::GlobalControlGone
-                | Condition::AgentsHostGone
-                | Condition::AgentsPathGone
-                | Condition::CoordinationStoreGone
-                | Condition::DnsGone
-                | Condition::BackupsLocationGone => vec![None],
-            };
-            for killed_at in kills {
-                // With many moments to be killed at, one phase for each is enough.
-                let phases = killed_at.map_or(0..PHASES, |it| it % PHASES..it % PHASES + 1);
-                all.extend(phases.map(|phase| Luck { pace, lost, hangs, phase, killed_at }));
-            }
-        }
-        all
-    }
-}
+use mainstay_sim::{Server, World};
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,27 +26,6 @@ pub(crate) struct Played {
 /// Worlds that were played. Many conditions make no difference to what happens, and one world is played once.
 pub(crate) type Seen = BTreeMap<String, Played>;
 
-/// How long the answers of a probe may take at most if its instance is to count as whole: what a rule takes for slow is a
-/// failure of its own.
-fn no_slower(plan: &Plan) -> Vec<(String, Duration)> {
-    fn collect(plan: &Plan, expr: &Expr, found: &mut Vec<(String, Duration)>) {
-        match &expr.what {
-            Says::All(parts) | Says::Any(parts) => parts.iter().for_each(|it| collect(plan, it, found)),
-            Says::Not(part) | Says::For { held: part, .. } => collect(plan, part, found),
-            Says::Compare { left, right, .. } => {
-                if let (Measure::Latency { probe, .. }, Measure::Constant(Value::Duration(than))) =
-                    (&left.what, &right.what)
-                {
-                    found.push((plan.probe(*probe).name.clone(), *than / 2));
-                }
-            }
-        }
-    }
-    let mut found = Vec::new();
-    plan.rules.iter().for_each(|it| collect(plan, &it.when, &mut found));
-    found
-}
-
 pub(crate) struct Stage<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) cell: Cell<'a>,
@@ -109,102 +34,15 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    fn home_location(&self) -> &Location {
-        &self.plan.instance(self.home).location
-    }
-
-    fn takes(&self, location: &Location) -> bool {
-        self.home_location().shares(location, self.cell.failure)
-    }
-
-    fn takes_instance(&self, ix: InstanceIx) -> bool {
-        ix == self.home || self.takes(&self.plan.instance(ix).location) || self.takes_part_of(ix)
-    }
-
-    /// Whether an instance lives on a part that the failed one lives on, or something that it needs and is lost with it: what
-    /// takes a zone down takes what any of them live on.
-    fn takes_part_of(&self, ix: InstanceIx) -> bool {
-        if self.cell.failure == FailureDomain::Instance {
-            return false;
-        }
-        let it = self.plan.instance(ix);
-        let mut open = vec![self.cell.component];
-        let mut seen = BTreeSet::new();
-        while let Some(next) = open.pop().filter(|_| !it.shares.is_empty()) {
-            let component = self.plan.component(next);
-            let original = self.plan.instance(component.original());
-            let lost = next == self.cell.component || self.takes(&original.location);
-            if lost && it.shares.iter().any(|it| original.shares.contains(it)) {
-                return true;
-            }
-            open.extend(component.depends_on.iter().copied().filter(|it| seen.insert(*it)));
-        }
-        false
-    }
-
-    fn broken(&self, hangs: bool) -> Broken {
-        let mut broken = Broken { hangs, ..Broken::default() };
-        for (it, ix) in self.plan.instances.iter().zip((0u32..).map(InstanceIx)) {
-            let machine = ix != self.home || self.cell.failure != FailureDomain::Instance;
-            let cut_off = self.cell.condition == Condition::AgentsPathGone && !self.is_local(ix);
-            if (self.takes_instance(ix) && machine) || cut_off {
-                broken.machines.insert(it.name.clone());
-            }
-        }
-        match self.cell.condition {
-            Condition::RegionalControlGone => drop(broken.planes.insert(Plane::RegionalControl)),
-            Condition::GlobalControlGone => drop(broken.planes.insert(Plane::GlobalControl)),
-            Condition::DnsGone => broken.dns = true,
-            Condition::None
-            | Condition::AgentsHostGone
-            | Condition::AgentsPathGone
-            | Condition::CoordinationStoreGone
-            | Condition::BackupsLocationGone
-            | Condition::AgentRestarts => {}
-        }
-        broken.prepared =
-            (0..self.plan.prepared.len()).filter(|it| self.takes(&self.plan.prepared[*it].location)).collect();
-        for (component, ix) in self.plan.components.iter().zip((0u32..).map(ComponentIx)) {
-            for (at, rung) in component.ladder.iter().enumerate() {
-                if self.rung_is_void(ix, rung.strategy, rung.backup) {
-                    broken.rungs.insert((ix, at));
-                }
-            }
-        }
-        broken
-    }
-
-    fn is_local(&self, ix: InstanceIx) -> bool {
-        self.plan.site.location.shares(&self.plan.instance(ix).location, FailureDomain::Host)
-    }
-
-    /// Whether what a rung of the user's own is for is not there.
-    fn rung_is_void(&self, ix: ComponentIx, strategy: Strategy, backup: Option<usize>) -> bool {
-        let component = self.plan.component(ix);
-        let far = matches!(self.cell.failure, FailureDomain::Zone | FailureDomain::Region);
-        let lost = self.takes_instance(component.original());
-        if self.cell.condition == Condition::AgentsPathGone && !self.is_local(component.original()) {
-            return !matches!(strategy, Strategy::RestartService | Strategy::FailoverToStandby);
-        }
-        match strategy {
-            Strategy::RestartService | Strategy::FailoverToStandby => false,
-            Strategy::ReplaceInstance | Strategy::ScaleOut => lost && far,
-            Strategy::RestoreFromBackup => {
-                let machine = lost && self.cell.failure != FailureDomain::Instance;
-                let gone = self.cell.condition == Condition::BackupsLocationGone;
-                let Some(backup) = backup.map(|it| &component.backups[it]) else { return machine || gone };
-                let left: Vec<&Location> = backup.places().map(|it| it.0).filter(|it| !self.takes(it)).collect();
-                let Some(first) = left.first() else { return true };
-                machine || (gone && left.iter().all(|it| it == first))
-            }
-        }
+    fn loss(&self) -> Loss<'_> {
+        Loss::around(self.plan, self.cell.component, self.cell.failure, self.cell.condition)
     }
 
     /// All that makes one world differ from another, as long as plan, component and failure are the same.
     fn world(&self, luck: Luck, bound: Duration, usual: Duration, lags: &BTreeMap<InstanceIx, Duration>) -> String {
         let own = [Condition::DnsGone, Condition::AgentsHostGone, Condition::AgentsPathGone];
         let own = own.into_iter().find(|it| *it == self.cell.condition);
-        format!("{own:?} {luck:?} {bound:?} {usual:?} {lags:?} {:?}", self.broken(luck.hangs))
+        format!("{own:?} {luck:?} {bound:?} {usual:?} {lags:?} {:?}", self.loss().broken(luck.hangs))
     }
 
     /// Plays a world, or remembers it; with itself, if it was played.
@@ -225,15 +63,11 @@ impl Stage<'_> {
         for (ix, lag) in lags {
             world.fault(Duration::ZERO, Fault::Lag(plan.instance(*ix).name.clone(), Some(*lag)));
         }
-        if self.cell.condition == Condition::DnsGone {
-            world.fault(Duration::ZERO, Fault::Breaks(Box::new(Broken { dns: true, ..Broken::default() })));
-        }
-        for (probe, takes) in no_slower(plan) {
-            world.suffer_gray(Gray::Slow(probe, Some(takes)));
-        }
+        self.loss().prepare(&mut world);
         let slowest = plan.probes.iter().map(|it| it.timing.interval).max().unwrap_or_default();
         world.run_for(slowest * 4 + slowest * luck.phase / PHASES + Duration::from_millis(7));
-        self.strike(&mut world, luck, usual);
+        let killed = luck.killed_at.map(|part| usual * part / KILLS);
+        self.loss().strike(&mut world, luck.lost, luck.hangs, killed);
         let failed = world.now;
         let mut played = Played::default();
         let until = failed + bound.max(Duration::from_secs(1)) + Duration::from_secs(1);
@@ -249,45 +83,10 @@ impl Stage<'_> {
         (played, Some(world))
     }
 
-    /// Everything in the lost domain goes at once, and the condition with it.
-    fn strike(&self, world: &mut World, luck: Luck, usual: Duration) {
-        let now = Duration::ZERO;
-        for (it, ix) in self.plan.instances.iter().zip((0u32..).map(InstanceIx)) {
-            if self.takes_instance(ix) {
-                world.fault(now, Fault::Server(it.name.clone(), luck.lost));
-            }
-        }
-        for it in self.plan.witnesses.iter().filter(|it| self.takes(&it.location)) {
-            world.fault(now, Fault::Server(it.name.clone(), luck.lost));
-        }
-        world.fault(now, Fault::Breaks(Box::new(self.broken(luck.hangs))));
-        let gone = self.cell.condition == Condition::AgentsHostGone;
-        if gone || self.takes(&self.plan.site.location) {
-            world.fault(now, Fault::AgentsMachineGone);
-        }
-        if self.cell.condition == Condition::AgentsPathGone {
-            world.fault(now, Fault::OwnPath(true));
-        }
-        if let Some(part) = luck.killed_at {
-            world.fault(usual * part / KILLS, Fault::AgentKilled(self.plan.allowances.agent_restart));
-        }
-        world.run_for(now);
-    }
-
     fn completed(&self, world: &World, failed: Time) -> Option<(usize, Duration)> {
         let recoveries = status::recoveries(world.engine()?.state());
         let mine = recoveries.into_iter().filter(|it| it.component == self.cell.component);
-        // An agent that was away while its action had its effect finds the instance healthy, as if by itself.
-        let by_rung = |it: &&mainstay_engine::state::Recovery| {
-            it.status == RecoveryStatus::RecoveryCompleted
-                && match it.completion {
-                    Some(Completion::ByRung { .. } | Completion::Switched { .. } | Completion::Adopted { .. }) => true,
-                    Some(Completion::ByItself) => it.irreversible,
-                    Some(Completion::BySomeoneElse { .. }) | None => false,
-                }
-        };
-        let done = mine.filter(by_rung).filter_map(|it| Some((it.rung, it.ended?.since(failed)))).min_by_key(|it| it.1);
-        done.filter(|(_, after)| !after.is_zero())
+        mine.filter_map(|it| Some((it.rung, recovered(it, failed)?))).min_by_key(|it| it.1)
     }
 
     /// What clients of a route get. Those who know a name alone, and can't resolve it, stay where they were.

@@ -1,24 +1,32 @@
 //! `mainstay simulate`: what a plan would live through. One file for each way to ask.
 
 mod compare;
+mod scenario;
+mod story;
 mod trials;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use mainstay_plan::Plan;
+use mainstay_plan::{Plan, Proof};
 use mainstay_sim::reliability::{Options, Rates, Shown, rates_file};
 
 use super::Cx;
+use crate::clock;
 use crate::exit::{Answer, Failure};
 use crate::look::say;
 use crate::plan_file::{PlanFile, unreadable};
 
-/// Say how often a plan would be down, for how long, and why
+/// Say what a plan would live through: one failure, or years of them
 ///
 /// Plays many years of the plan in virtual time: instances, hosts, zones and regions fail and are repaired, recoveries run as the proof
 /// says, within its bounds. Says how long recoveries take by phase, what is lost, how much of the time clients are served,
 /// who spends the error budget and on what. It is a model of the plan, and says what it leaves out. How often things fail is
 /// not in the plan: `--rates` names a file that says so, and what it does not say is assumed and listed.
+///
+/// With `--scenario`, one failure is played instead, through the engine that the agent runs: what is seen and decided and done, when, when
+/// clients are back, and what nobody recovers and why, beside what `mainstay check` proves. With `--story`, everything goes wrong that can,
+/// by chance, and what the agent made of it is told; without a plan, on one that Mainstay itself is tested with.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,15 +35,29 @@ Examples:
   mainstay simulate mainstay.yaml --measured --state /var/lib/mainstay
   mainstay simulate mainstay.yaml --compare backup-restore,pilot-light,warm-standby,active-active
   mainstay simulate mainstay.yaml --json | jq '.report.site.spends'
+  mainstay simulate mainstay.yaml --scenario list
+  mainstay simulate mainstay.yaml --scenario zone-loss:us-east-1a
+  mainstay simulate mainstay.yaml --scenario instance-loss:orders-db+agent_restarts --people 5m
+  mainstay simulate mainstay.yaml --story --seed 7
+  mainstay simulate --seed 7 --story
 
 Exit codes:
   0  it was played, whatever came of it
-  1  findings of severity error: there is no plan
-  2  a file can't be read, or the rates are wrong
+  1  findings of severity error: there is no plan; or something that must always hold did not, which
+     is a defect of Mainstay
+  2  a file can't be read, the rates are wrong, or that is no scenario of the plan
   3  `--measured`, and there is no journal")]
 pub(crate) struct Simulate {
     /// The plan; `-` reads standard input
-    file: PathBuf,
+    #[arg(required_unless_present = "seed")]
+    file: Option<PathBuf>,
+    /// Play one failure: {instance,host,zone,region}-loss:NAME, and what else is missing after a plus; `list` shows all that can be said
+    #[arg(long, value_name = "LOSS:NAME[+CONDITION]", requires = "file")]
+    #[arg(conflicts_with_all = ["compare", "measured", "rates", "seed", "trials", "years", "confidence"])]
+    scenario: Option<String>,
+    /// In a scenario, let people do what they are asked for after so long; left out, nobody does
+    #[arg(long, value_name = "DURATION", value_parser = clock::parse, requires = "scenario")]
+    people: Option<Duration>,
     /// How many histories are played
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
@@ -44,9 +66,13 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     years: u32,
-    /// The same seed gives the same answer
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    /// The same seed gives the same answer [default: 1]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Tell what happens in the trial of that seed, in which whatever can go wrong may
+    #[arg(long)]
+    #[arg(conflicts_with_all = ["scenario", "compare", "measured", "rates", "json", "components", "all", "trials", "years", "confidence"])]
+    story: bool,
     /// How sure intervals are, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 95)]
     #[arg(value_parser = clap::value_parser!(u32).range(50..=99))]
@@ -73,19 +99,32 @@ pub(crate) struct Simulate {
 
 impl Simulate {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
-        let file = PlanFile::read(&self.file)?;
+        let seed = self.seed.unwrap_or(1);
+        let Some(file) = &self.file else { return story::of_ours(seed, self.story) };
+        let file = PlanFile::read(file)?;
         let rates = self.rates()?;
-        let checked = file.check();
-        let Some(plan) = &checked.compiled.plan else {
+        let mut checked = file.check();
+        let Some(plan) = checked.compiled.plan.take() else {
             say(&checked.refusal(cx.look.colour))?;
             return Ok(Answer::No);
         };
-        self.play(cx, &file.name, plan, rates)?;
+        if self.story {
+            return story::of_plan(seed, plan);
+        }
+        self.play(cx, &file.name, &plan, rates)?;
         Ok(Answer::Yes)
     }
 
     /// How it is asked decides what is played.
     fn play(&self, cx: &Cx, name: &str, plan: &Plan, rates: Rates) -> Result<(), Failure> {
+        if self.scenario.as_deref() == Some(scenario::LIST) {
+            return scenario::list(name, plan, self.json);
+        }
+        if let Some(asked) = &self.scenario {
+            let options = mainstay_sim::scenario::Options { people: self.people };
+            let told = scenario::play(&Proof::of(plan), asked, &options)?;
+            return scenario::answer(name, plan, &told, &self.shown(plan)?, self.json);
+        }
         if !self.compare.is_empty() {
             return compare::play(name, plan, &rates, &self.compare, &self.options(), self.json);
         }
@@ -109,7 +148,7 @@ impl Simulate {
         Options {
             trials: self.trials as usize,
             years: f64::from(self.years),
-            seed: self.seed,
+            seed: self.seed.unwrap_or(1),
             confidence: f64::from(self.confidence) / 100.0,
         }
     }
