@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{MetadataCommand, Package, TargetKind};
 
-use crate::cargo;
+use crate::{cargo, setup};
 
 const PREFIX: &str = "bench_";
 
@@ -31,6 +31,9 @@ pub(crate) fn run(root: &Path, name: Option<&str>, args: &[String]) -> Result<Ex
             if known.is_empty() { "none".into() } else { known.join(", ") }
         );
     };
+    for missing in setup::install_for_bench(name) {
+        eprintln!("{missing}");
+    }
     let status = Command::new(cargo())
         .args(["run", "--release", "--locked", "--package", &bench.package])
         .args(["--example", &format!("{PREFIX}{}", bench.name), "--"])

@@ -18,6 +18,17 @@ const CARGO_DENY: &str = "0.20.2";
 const PROGRAMS: [(&str, &str); 5] =
     [("haproxy", "haproxy"), ("dig", "bind9-dnsutils"), ("ip", "iproute2"), ("curl", "curl"), ("tmux", "tmux")];
 
+/// Peers and load of benches: the bench, a file that is there once it is installed, and the Debian package that brings it.
+const BENCH_PROGRAMS: [(&str, &str, &str); 7] = [
+    ("dns", "dnsperf", "dnsperf"),
+    ("dns", "knotd", "knot"),
+    ("dns", "nsd", "nsd"),
+    ("proxy", "haproxy", "haproxy"),
+    ("proxy", "nginx", "nginx-light"),
+    ("proxy", "/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
+    ("proxy", "wrk", "wrk"),
+];
+
 /// Where tools and continuous integration's build output live: never in the checkout, so that a fresh one finds them.
 pub(crate) fn cache_folder() -> Result<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -32,9 +43,19 @@ pub(crate) fn cargo_deny(cache: &Path) -> PathBuf {
     cache.join("tools/bin/cargo-deny")
 }
 
-/// Installs the programs that are missing, and returns a line about each that still is.
+/// Installs the programs of the tests that are missing, and returns a line about each that still is.
 pub(crate) fn install_programs() -> Vec<String> {
-    let packages: Vec<&str> = missing().map(|(_, package)| package).collect();
+    install(&PROGRAMS, "tests")
+}
+
+/// The same for what a bench runs.
+pub(crate) fn install_for_bench(name: &str) -> Vec<String> {
+    let own: Vec<_> = BENCH_PROGRAMS.iter().filter(|it| it.0 == name).map(|it| (it.1, it.2)).collect();
+    install(&own, "benches")
+}
+
+fn install(programs: &[(&str, &str)], who: &str) -> Vec<String> {
+    let packages: Vec<&str> = missing(programs).map(|(_, package)| package).collect();
     if packages.is_empty() {
         return Vec::new();
     }
@@ -50,9 +71,9 @@ pub(crate) fn install_programs() -> Vec<String> {
             "apt-get could not install it"
         }
     };
-    missing()
+    missing(programs)
         .map(|(program, package)| {
-            format!("missing: {program} (package {package}; {why_not}); tests that need it can't run")
+            format!("missing: {program} (package {package}; {why_not}); {who} that need it can't run")
         })
         .collect()
 }
@@ -85,8 +106,8 @@ fn installed_version(program: &Path) -> Option<String> {
     Some(text.split_whitespace().nth(1)?.to_owned())
 }
 
-fn missing() -> impl Iterator<Item = (&'static str, &'static str)> {
-    PROGRAMS.into_iter().filter(|(program, _)| find_program(program).is_none())
+fn missing<'a>(programs: &[(&'a str, &'a str)]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    programs.iter().copied().filter(|(program, _)| find_program(program).is_none())
 }
 
 /// Servers and network tools live in `sbin`, which is often not on the path of a user who isn't root.

@@ -143,8 +143,14 @@ async fn dial(permit: &mut Permit, target: &TargetEntry, proxy: &ProxyEntry) -> 
 
 /// Carries bytes both ways until an end, an order or silence. Both sockets are closed before the permit is given back.
 async fn forward(mut permit: Permit, mut client: TcpStream, mut server: TcpStream, idle: Option<Duration>) {
-    tune(&client);
-    tune(&server);
+    for stream in [&client, &server] {
+        // Without it a small answer waits for the acknowledgement of the one before; a failure costs only time.
+        let _ = stream.set_nodelay(true);
+        if idle.is_none() {
+            // It alone finds out then that a peer has vanished; a failure costs a descriptor.
+            let _ = set_socket_keepalive(stream, true);
+        }
+    }
     let activity = Activity::new();
     let in_order = {
         let mut from_client = Watched { stream: &mut client, activity: &activity };
@@ -178,13 +184,6 @@ async fn forward(mut permit: Permit, mut client: TcpStream, mut server: TcpStrea
         reset(client);
     }
     drop(permit);
-}
-
-fn tune(stream: &TcpStream) {
-    // Without it a small answer waits for the acknowledgement of the one before; a failure costs only time.
-    let _ = stream.set_nodelay(true);
-    // Without an idle timeout, this alone finds out that a peer has vanished; a failure costs a descriptor.
-    let _ = set_socket_keepalive(stream, true);
 }
 
 async fn at(deadline: Option<Instant>) {
