@@ -290,6 +290,11 @@ impl Agent {
                 inputs.push(Input::RouteRefused { process: process(), epoch, reason });
             }
             Report::TrafficStands(report) => self.traffic_report = Some(report),
+            Report::ClientsFailed { instances } => {
+                let plan = &self.driver.engine().state().plan;
+                let found = instances.iter().filter_map(|it| plan.instance_named(it));
+                inputs.extend(found.map(|instance| Input::ClientsFailed { instance }));
+            }
             Report::TrafficLost { reason } => {
                 tracing::warn!(reason, "the traffic process can't be reached");
                 self.traffic_report = None;

@@ -136,6 +136,10 @@ impl Engine {
                 }
                 return;
             }
+            Input::ClientsFailed { instance } => {
+                self.soft.clients_failed(&self.core.state.plan, instance, now);
+                return;
+            }
             Input::Recorded(seq) => {
                 self.gate.recorded(seq);
                 return;

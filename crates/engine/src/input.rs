@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mainstay_plan::action::Outcome;
 use mainstay_plan::observation::{Health, Observation};
-use mainstay_plan::{Plan, Time};
+use mainstay_plan::{InstanceIx, Plan, Time};
 
 use crate::command::Command;
 use crate::record::{NoticeId, ReportedTarget, StepRef};
@@ -47,6 +47,11 @@ pub enum Input {
         epoch: u64,
         /// What it serves.
         targets: Vec<ReportedTarget>,
+    },
+    /// Clients could not reach an instance through a proxy: no verdict, and a reason to look now.
+    ClientsFailed {
+        /// Which.
+        instance: InstanceIx,
     },
     /// An operator's order, already found acceptable by [`crate::Engine::check_command`].
     Command {

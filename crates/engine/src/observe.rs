@@ -674,6 +674,18 @@ impl Soft {
         }
     }
 
+    /// Clients could not reach an instance. That is no verdict: it is looked at now instead of at the next interval, as often
+    /// as while in doubt and no oftener.
+    pub fn clients_failed(&mut self, plan: &Plan, instance: InstanceIx, now: Time) {
+        for probe in &plan.instance(instance).probes {
+            let watch = &self.probes[probe.index()];
+            let last = watch.in_flight.max(watch.last_good_asked).max(watch.last_failed);
+            if last.is_none_or(|it| now.since(it) >= plan.probe(*probe).timing.fast_interval) {
+                self.ask_now(*probe, now);
+            }
+        }
+    }
+
     fn hear(&mut self, state: &State, probe: ProbeIx, asked: Time) {
         let place = match state.plan.probe(probe).watches {
             Watches::Instance(instance) => state.topology.place(instance),

@@ -59,6 +59,11 @@ pub enum Report {
     },
     /// What it serves, said again now and then.
     TrafficStands(Box<TrafficReport>),
+    /// Clients could not reach these instances through a proxy.
+    ClientsFailed {
+        /// Their names.
+        instances: Vec<String>,
+    },
     /// The traffic process can't be reached.
     TrafficLost {
         /// Why.

@@ -17,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::hands::{Hands, Report};
@@ -120,6 +121,8 @@ async fn serve(
     let report = connection.report().await?;
     *doubted = false;
     hands.report(Report::TrafficServes(Box::new(report))).await;
+    let mut listening = JoinSet::new();
+    listening.spawn(hear_failures(connection.state_dir.clone(), hands.clone()));
     let mut keep_alive = interval(KEEP_ALIVE);
     keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     keep_alive.tick().await;
@@ -141,6 +144,17 @@ async fn serve(
                 hands.report(Report::TrafficStands(Box::new(report))).await;
             }
             lost = connection.closed() => return Err(lost),
+        }
+    }
+}
+
+/// Reports what clients met, heard on a connection of its own, until the process says no more. One of an older version does
+/// not know the question: probes alone look then.
+async fn hear_failures(state_dir: PathBuf, hands: Hands) {
+    let Ok(mut connection) = Connection::open(&state_dir).await else { return };
+    while let Ok(TrafficReply::Failures { instances }) = connection.exchange(&TrafficRequest::Failures {}).await {
+        if !instances.is_empty() {
+            hands.report(Report::ClientsFailed { instances }).await;
         }
     }
 }
@@ -231,9 +245,10 @@ impl Connection {
     async fn report(&mut self) -> io::Result<TrafficReport> {
         match self.ask(&TrafficRequest::Report {}).await? {
             TrafficReply::Report(report) => Ok(report),
-            TrafficReply::Applied { .. } | TrafficReply::Refused { .. } | TrafficReply::Stopping {} => {
-                Err(unexpected())
-            }
+            TrafficReply::Applied { .. }
+            | TrafficReply::Refused { .. }
+            | TrafficReply::Failures { .. }
+            | TrafficReply::Stopping {} => Err(unexpected()),
         }
     }
 
@@ -248,7 +263,7 @@ impl Connection {
                 Ok(Report::TrafficRefused { epoch, reason })
             }
             TrafficReply::Refused { reason, .. } => Ok(Report::TrafficRefused { epoch, reason }),
-            TrafficReply::Report(_) | TrafficReply::Stopping {} => Err(unexpected()),
+            TrafficReply::Report(_) | TrafficReply::Failures { .. } | TrafficReply::Stopping {} => Err(unexpected()),
         }
     }
 
@@ -346,7 +361,7 @@ mod tests {
                                 sleep(after).await;
                                 reply
                             }
-                            TrafficRequest::Report {} | TrafficRequest::Stop {} => {
+                            TrafficRequest::Report {} | TrafficRequest::Failures {} | TrafficRequest::Stop {} => {
                                 TrafficReply::Report(TrafficReport {
                                     pid: 0,
                                     version: String::new(),
@@ -385,6 +400,7 @@ mod tests {
                 }
                 Report::TrafficRefused { reason, .. } | Report::TrafficLost { reason } => told.push(reason),
                 Report::TrafficStands(_)
+                | Report::ClientsFailed { .. }
                 | Report::Observed(_)
                 | Report::Ended { .. }
                 | Report::Told { .. }

@@ -209,6 +209,9 @@ impl RoutingTable {
     }
 }
 
+/// How long a traffic process waits for a failure that it could speak of, in milliseconds.
+pub const FAILURES_WITHIN_MS: u64 = 1000;
+
 /// What an agent (through its host) says to a traffic process: one JSON object a line, over a UNIX socket. Every request
 /// counts as a word from the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +224,9 @@ pub enum TrafficRequest {
     },
     /// Say what is served. Answered by `Report`.
     Report {},
+    /// Say which targets clients could not reach since this was last asked. Answered by `Failures` as soon as there is one,
+    /// or after [`FAILURES_WITHIN_MS`] with none. For one asker: what was said to it is not said again.
+    Failures {},
     /// End in order. Answered by `Stopping`.
     Stop {},
 }
@@ -245,6 +251,11 @@ pub enum TrafficReply {
     },
     /// What is served.
     Report(TrafficReport),
+    /// Targets that clients could not reach through a proxy: refused, no answer in time, or a reset.
+    Failures {
+        /// The instances' names.
+        instances: Vec<String>,
+    },
     /// It ends now.
     Stopping {},
 }
@@ -279,6 +290,9 @@ pub struct RouteCounters {
     pub unserved: u64,
     /// Connections cut because their target was fenced.
     pub cut: u64,
+    /// Targets that refused a connection, did not answer it in time, or reset it.
+    #[serde(default)]
+    pub failed: u64,
     /// DNS questions answered.
     pub dns_answers: u64,
 }

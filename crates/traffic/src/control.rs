@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_plan::routing::{TrafficReply, TrafficReport, TrafficRequest};
+use mainstay_plan::routing::{FAILURES_WITHIN_MS, TrafficReply, TrafficReport, TrafficRequest};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -128,6 +128,10 @@ async fn answer(control: &Control, request: TrafficRequest) -> TrafficReply {
     match request {
         TrafficRequest::Apply { table } => control.applier.lock().await.apply(table).await,
         TrafficRequest::Report {} => TrafficReply::Report(report(control, cut)),
+        TrafficRequest::Failures {} => {
+            let instances = control.live.failures(Duration::from_millis(FAILURES_WITHIN_MS)).await;
+            TrafficReply::Failures { instances }
+        }
         TrafficRequest::Stop {} => TrafficReply::Stopping {},
     }
 }

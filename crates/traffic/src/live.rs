@@ -5,7 +5,7 @@
 //! order under the same lock. So there is no instant at which a connection to a target that was just fenced is unknown,
 //! and an acknowledgement that waits until the register holds no connection with the order to end is true.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +30,7 @@ pub(crate) struct Counts {
     pub(crate) open: AtomicU64,
     pub(crate) unserved: AtomicU64,
     pub(crate) cut: AtomicU64,
+    pub(crate) failed: AtomicU64,
     pub(crate) dns_answers: AtomicU64,
 }
 
@@ -170,6 +171,9 @@ pub(crate) struct Live {
     last_word_ms: AtomicU64,
     ended: Notify,
     swapped: Notify,
+    /// Targets that clients could not reach, until the agent is told.
+    unreached: Mutex<BTreeSet<String>>,
+    failed: Notify,
 }
 
 /// A registered connection. It must outlive its sockets: the register is what an acknowledgement believes.
@@ -197,6 +201,8 @@ impl Live {
             last_word_ms: AtomicU64::new(boot_ms()),
             ended: Notify::new(),
             swapped: Notify::new(),
+            unreached: Mutex::default(),
+            failed: Notify::new(),
         })
     }
 
@@ -278,6 +284,32 @@ impl Live {
         timeout(limit, done).await.is_ok()
     }
 
+    /// A client could not reach this target.
+    pub(crate) fn target_failed(&self, counts: &Counts, instance: &str) {
+        count(&counts.failed);
+        if self.unreached().insert(instance.to_owned()) {
+            self.failed.notify_one();
+        }
+    }
+
+    /// Targets that clients could not reach since this was last asked: as soon as there is one, or none after `limit`.
+    pub(crate) async fn failures(&self, limit: Duration) -> Vec<String> {
+        let one = async {
+            loop {
+                let failed = std::mem::take(&mut *self.unreached());
+                if !failed.is_empty() {
+                    return failed.into_iter().collect();
+                }
+                self.failed.notified().await;
+            }
+        };
+        timeout(limit, one).await.unwrap_or_default()
+    }
+
+    fn unreached(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.unreached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Cuts routes whose agent is silent for too long, for as long as it is polled.
     pub(crate) async fn watch_silence(&self) {
         loop {
@@ -331,6 +363,7 @@ impl Live {
                 open: get(&route.counts.open),
                 unserved: get(&route.counts.unserved),
                 cut: get(&route.counts.cut),
+                failed: get(&route.counts.failed),
                 dns_answers: get(&route.counts.dns_answers),
             })
             .collect()

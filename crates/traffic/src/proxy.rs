@@ -4,7 +4,7 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -95,10 +95,12 @@ async fn serve_client(live: Arc<Live>, route: String, slot: Slot, client: TcpStr
             match dial(&mut permit, target, proxy).await {
                 Dialled::Connected(server) => {
                     let idle = proxy.idle_timeout_ms.map(Duration::from_millis);
-                    forward(permit, client, server, idle).await;
+                    if forward(permit, client, server, idle).await == Ended::ByReset {
+                        live.target_failed(&found.counts, &target.instance);
+                    }
                     return;
                 }
-                Dialled::Failed => {}
+                Dialled::Failed => live.target_failed(&found.counts, &target.instance),
                 Dialled::Overtaken => {
                     overtaken = true;
                     break;
@@ -141,8 +143,16 @@ async fn dial(permit: &mut Permit, target: &TargetEntry, proxy: &ProxyEntry) -> 
     }
 }
 
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The target broke it off.
+    ByReset,
+    Otherwise,
+}
+
 /// Carries bytes both ways until an end, an order or silence. Both sockets are closed before the permit is given back.
-async fn forward(mut permit: Permit, mut client: TcpStream, mut server: TcpStream, idle: Option<Duration>) {
+async fn forward(mut permit: Permit, mut client: TcpStream, mut server: TcpStream, idle: Option<Duration>) -> Ended {
     for stream in [&client, &server] {
         // Without it a small answer waits for the acknowledgement of the one before; a failure costs only time.
         let _ = stream.set_nodelay(true);
@@ -152,9 +162,10 @@ async fn forward(mut permit: Permit, mut client: TcpStream, mut server: TcpStrea
         }
     }
     let activity = Activity::new();
+    let (client_reset, server_reset) = (AtomicBool::new(false), AtomicBool::new(false));
     let in_order = {
-        let mut from_client = Watched { stream: &mut client, activity: &activity };
-        let mut from_server = Watched { stream: &mut server, activity: &activity };
+        let mut from_client = Watched { stream: &mut client, activity: &activity, is_reset: &client_reset };
+        let mut from_server = Watched { stream: &mut server, activity: &activity, is_reset: &server_reset };
         let copy = copy_bidirectional_with_sizes(&mut from_client, &mut from_server, BUFFER_BYTES, BUFFER_BYTES);
         tokio::pin!(copy);
         let quiet = activity.quiet_for(idle);
@@ -184,6 +195,7 @@ async fn forward(mut permit: Permit, mut client: TcpStream, mut server: TcpStrea
         reset(client);
     }
     drop(permit);
+    if server_reset.into_inner() { Ended::ByReset } else { Ended::Otherwise }
 }
 
 async fn at(deadline: Option<Instant>) {
@@ -226,19 +238,31 @@ impl Activity {
     }
 }
 
-/// A stream that notes when bytes pass.
+/// A stream that notes when bytes pass, and when its peer breaks it off.
 struct Watched<'a> {
     stream: &'a mut TcpStream,
     activity: &'a Activity,
+    is_reset: &'a AtomicBool,
+}
+
+impl Watched<'_> {
+    fn note<T>(&self, polled: &Poll<io::Result<T>>) {
+        match polled {
+            Poll::Ready(Ok(_)) => self.activity.note(),
+            Poll::Ready(Err(error)) => {
+                let reset = matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut);
+                self.is_reset.fetch_or(reset, Ordering::Relaxed);
+            }
+            Poll::Pending => {}
+        }
+    }
 }
 
 impl AsyncRead for Watched<'_> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut *this.stream).poll_read(cx, buf);
-        if polled.is_ready() {
-            this.activity.note();
-        }
+        this.note(&polled);
         polled
     }
 }
@@ -247,9 +271,7 @@ impl AsyncWrite for Watched<'_> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut *this.stream).poll_write(cx, buf);
-        if polled.is_ready() {
-            this.activity.note();
-        }
+        this.note(&polled);
         polled
     }
 

@@ -54,6 +54,8 @@ pub(crate) enum Line {
     JournalGone(Duration),
     /// The traffic process does not answer, or is there again with the table from its disk.
     Traffic { answers: bool },
+    /// Clients can't reach an instance through the proxy, once.
+    ClientsFail(String),
     /// The traffic process refuses every table with this reason; `None`: no more.
     TrafficRefuses(Option<String>),
     /// How long the traffic process takes to serve a table.
@@ -179,6 +181,8 @@ fn ours(text: &str) -> Option<Result<Line, String>> {
         span(time).map(Line::JournalGone)
     } else if let Some(time) = after("agent sleeps ") {
         span(time).map(Line::AgentSleeps)
+    } else if let Some(instance) = after("clients fail at ") {
+        Ok(Line::ClientsFail(instance.to_owned()))
     } else if let Some(why) = after("traffic refuses tables: ") {
         Ok(Line::TrafficRefuses(Some(why.to_owned())))
     } else if let Some(time) = after("traffic acknowledges after ") {

@@ -144,6 +144,10 @@ impl Player {
             Line::JournalLost => world.lose_disk(),
             Line::JournalGone(span) => world.lose_journal(*span),
             Line::Traffic { answers } => world.set_traffic(*answers),
+            Line::ClientsFail(name) => {
+                let instance = world.plan.instance_named(name).ok_or("there is no such instance")?;
+                world.tell(Input::ClientsFailed { instance });
+            }
             Line::TrafficRefuses(why) => world.traffic_refuses.clone_from(why),
             Line::TrafficTakes(span) => world.traffic_takes = *span,
             Line::TrafficServes(epoch, targets) => {

@@ -1,6 +1,6 @@
 //! What clients of the proxy see while tables change.
 
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -268,4 +268,44 @@ fn a_listener_that_two_tables_share_is_never_closed() {
     }
     agent.apply(&table(50, &[]));
     assert!(std::net::TcpStream::connect(listen).is_err(), "a listener that no table has is closed");
+}
+
+#[test]
+fn a_target_that_clients_can_not_reach_is_told_to_the_agent_at_once() {
+    let (traffic, gone, there) = (Traffic::start(), free_address(), Server::start("there"));
+    let (listen, route) = proxied(false, vec![target("a", gone, Serving), target("b", there.address, Serving)]);
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+    let asks = thread::spawn({
+        let mut agent = traffic.agent();
+        // As long as nothing fails there is nothing to tell.
+        move || eventually("a failure is told", || Some(agent.failures()).filter(|it| !it.is_empty()))
+    });
+    // Which of two targets comes first is drawn for each client.
+    while agent.report().counters[0].failed == 0 {
+        assert_eq!(Client::connect(listen).line().as_deref(), Some("there"));
+    }
+    assert_eq!(asks.join().unwrap(), ["a"]);
+    assert_eq!(agent.failures(), [""; 0], "what was told is not told again");
+}
+
+#[test]
+fn a_target_that_breaks_a_connection_off_is_told_and_one_that_closes_it_is_not() {
+    let traffic = Traffic::start();
+    let server = TcpListener::bind(free_address()).unwrap();
+    let (listen, route) = proxied(true, vec![target("a", server.local_addr().unwrap(), Serving)]);
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+    let mut client = Client::connect(listen);
+    drop(server.accept().unwrap());
+    assert_eq!(client.line(), None);
+    assert_eq!(agent.failures(), [""; 0]);
+
+    let mut client = Client::connect(listen);
+    let (accepted, _) = server.accept().unwrap();
+    rustix::net::sockopt::set_socket_linger(&accepted, Some(std::time::Duration::ZERO)).unwrap();
+    drop(accepted);
+    assert_eq!(client.line(), None);
+    assert_eq!(agent.failures(), ["a"]);
+    assert_eq!(agent.report().counters[0].failed, 1);
 }

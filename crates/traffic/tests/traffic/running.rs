@@ -133,6 +133,13 @@ impl Agent {
         reason
     }
 
+    /// Waits for one as the process does, and no longer.
+    pub(crate) fn failures(&mut self) -> Vec<String> {
+        let reply = self.ask(&TrafficRequest::Failures {});
+        let TrafficReply::Failures { instances } = reply else { panic!("no failures: {reply:?}") };
+        instances
+    }
+
     pub(crate) fn report(&mut self) -> TrafficReport {
         let reply = self.ask(&TrafficRequest::Report {});
         let TrafficReply::Report(report) = reply else { panic!("no report: {reply:?}") };
