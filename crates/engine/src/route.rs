@@ -184,6 +184,8 @@ fn entry(state: &State, ix: RouteIx) -> RouteEntry {
             idle_timeout_ms: it.idle_timeout.map(millis),
             max_connections: it.max_connections,
             drain_ms: millis(it.drain),
+            proxy_protocol_from: it.proxy_protocol_from.clone(),
+            proxy_protocol_to: it.proxy_protocol_to,
         }),
         dns: route.dns.as_ref().map(|it| DnsEntry {
             name: it.name.clone(),

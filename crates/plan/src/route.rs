@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
 use crate::{ComponentIx, InstanceIx, ProbeIx};
 
 /// Ordered targets behind a proxy, a DNS name, a beacon or an HAProxy agent-check.
@@ -74,6 +77,33 @@ pub struct ProxyFront {
     pub max_connections: u32,
     /// How long connections to a target that leaves in order may go on.
     pub drain: Duration,
+    /// Clients from these networks are proxies, and begin with a PROXY protocol header that says for whom they come.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// Targets are told for whom a connection comes, in this version of the PROXY protocol; `None`: they are told nothing.
+    pub proxy_protocol_to: Option<ProxyProtocol>,
+}
+
+/// A version of the PROXY protocol (haproxy.org, `proxy-protocol.txt`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl ProxyProtocol {
+    /// Both.
+    pub const ALL: [ProxyProtocol; 2] = [ProxyProtocol::V1, ProxyProtocol::V2];
+
+    /// The word for it in YAML.
+    pub const fn word(self) -> &'static str {
+        match self {
+            ProxyProtocol::V1 => "v1",
+            ProxyProtocol::V2 => "v2",
+        }
+    }
 }
 
 /// A name in our authoritative DNS.

@@ -7,8 +7,11 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::route::ProxyProtocol;
 
 /// The version of the format. A traffic process refuses a newer one than it knows.
 pub const FORMAT: u32 = 1;
@@ -65,6 +68,13 @@ pub struct ProxyEntry {
     pub max_connections: u32,
     /// How long connections to a target in state `draining`, `standby` or `down` may go on.
     pub drain_ms: u64,
+    /// Networks whose clients begin with a PROXY protocol header. Not written while empty: a traffic process that does not
+    /// know it refuses a table that needs it, and no other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// The PROXY protocol header that targets get. Not written if there is none, for the same reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol_to: Option<ProxyProtocol>,
 }
 
 /// A route's name in DNS.

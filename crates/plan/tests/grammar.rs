@@ -393,7 +393,7 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 20] = [
+const IN_NO_EXAMPLE: [&str; 21] = [
     // Said where an instance is replaced, and read alike here.
     "command action.address",
     "command action.address: stdout",
@@ -411,6 +411,8 @@ const IN_NO_EXAMPLE: [&str; 20] = [
     "plan.mode: recommend",
     // The number in quotes, which is read as well.
     "plan.version: 2",
+    // The same, said as text.
+    "proxy.proxy_protocol_to: v1",
     // Who is left in peace when something is broken?
     "quiet time.holds: error",
     // As above.

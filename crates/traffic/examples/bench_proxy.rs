@@ -87,6 +87,8 @@ fn route(listen: SocketAddr, origin: SocketAddr) -> RouteEntry {
         idle_timeout_ms: Some(60_000),
         max_connections: 8192,
         drain_ms: 1000,
+        proxy_protocol_from: Vec::new(),
+        proxy_protocol_to: None,
     };
     let target = TargetEntry {
         instance: "origin".into(),

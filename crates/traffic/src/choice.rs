@@ -231,6 +231,8 @@ mod tests {
             idle_timeout_ms: None,
             max_connections: 1,
             drain_ms: 1,
+            proxy_protocol_from: Vec::new(),
+            proxy_protocol_to: None,
         };
         route.proxy = Some(proxy.clone());
         assert_eq!(addresses(&route, true, 0), ["10.9.9.9".parse::<IpAddr>().unwrap()]);

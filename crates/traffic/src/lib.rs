@@ -22,6 +22,7 @@ mod dns_sockets;
 mod listeners;
 mod live;
 mod proxy;
+mod proxy_protocol;
 mod trouble;
 
 use std::io;

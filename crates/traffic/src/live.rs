@@ -425,6 +425,8 @@ pub(crate) mod tests {
             idle_timeout_ms: None,
             max_connections: 9,
             drain_ms: 60_000,
+            proxy_protocol_from: Vec::new(),
+            proxy_protocol_to: None,
         };
         let route = RouteEntry {
             name: "r".into(),

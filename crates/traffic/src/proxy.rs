@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mainstay_plan::routing::{ProxyEntry, TargetEntry};
 use rustix::net::sockopt::set_socket_keepalive;
-use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::io::{self, AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -19,6 +19,7 @@ use tracing::debug;
 use crate::choice;
 use crate::listeners::{accept, reset};
 use crate::live::{Counts, Live, Order, Permit, count};
+use crate::proxy_protocol::Visitor;
 use crate::trouble::Trouble;
 
 /// Bytes held for each direction of a connection.
@@ -81,7 +82,24 @@ impl Drop for Slot {
     }
 }
 
-async fn serve_client(live: Arc<Live>, route: String, slot: Slot, client: TcpStream) {
+async fn serve_client(live: Arc<Live>, route: String, slot: Slot, mut client: TcpStream) {
+    let visitor = {
+        let served = live.served();
+        let proxy = served.named(&route).and_then(|it| it.entry.proxy.as_ref());
+        match proxy {
+            Some(proxy) => Visitor::meet(proxy, &mut client).await,
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    };
+    let visitor = match visitor {
+        Ok(visitor) => visitor,
+        Err(error) => {
+            debug!(route, %error, "a client does not say for whom it comes");
+            count(&slot.counts.unserved);
+            reset(client);
+            return;
+        }
+    };
     for _ in 0..MAX_CHOICES {
         let served = live.served();
         let Some(found) = served.named(&route) else { break };
@@ -95,7 +113,8 @@ async fn serve_client(live: Arc<Live>, route: String, slot: Slot, client: TcpStr
             match dial(&mut permit, target, proxy).await {
                 Dialled::Connected(server) => {
                     let idle = proxy.idle_timeout_ms.map(Duration::from_millis);
-                    if forward(permit, client, server, idle).await == Ended::ByReset {
+                    let first = visitor.introduction(proxy);
+                    if forward(permit, client, server, first, idle).await == Ended::ByReset {
                         live.target_failed(&found.counts, &target.instance);
                     }
                     return;
@@ -151,8 +170,14 @@ enum Ended {
     Otherwise,
 }
 
-/// Carries bytes both ways until an end, an order or silence. Both sockets are closed before the permit is given back.
-async fn forward(mut permit: Permit, mut client: TcpStream, mut server: TcpStream, idle: Option<Duration>) -> Ended {
+/// Carries bytes both ways, to the server `first` before all, until an end, an order or silence. Both sockets are closed before the permit is given back.
+async fn forward(
+    mut permit: Permit,
+    mut client: TcpStream,
+    mut server: TcpStream,
+    first: Vec<u8>,
+    idle: Option<Duration>,
+) -> Ended {
     for stream in [&client, &server] {
         // Without it a small answer waits for the acknowledgement of the one before; a failure costs only time.
         let _ = stream.set_nodelay(true);
@@ -166,7 +191,10 @@ async fn forward(mut permit: Permit, mut client: TcpStream, mut server: TcpStrea
     let in_order = {
         let mut from_client = Watched { stream: &mut client, activity: &activity, is_reset: &client_reset };
         let mut from_server = Watched { stream: &mut server, activity: &activity, is_reset: &server_reset };
-        let copy = copy_bidirectional_with_sizes(&mut from_client, &mut from_server, BUFFER_BYTES, BUFFER_BYTES);
+        let copy = async {
+            from_server.write_all(&first).await?;
+            copy_bidirectional_with_sizes(&mut from_client, &mut from_server, BUFFER_BYTES, BUFFER_BYTES).await
+        };
         tokio::pin!(copy);
         let quiet = activity.quiet_for(idle);
         tokio::pin!(quiet);
@@ -311,7 +339,7 @@ mod tests {
         let (mut client, client_side) = pair().await;
         let (server_side, mut server) = pair().await;
         client.write_all(b"insert").await.unwrap();
-        forward(fenced_permit(), client_side, server_side, None).await;
+        forward(fenced_permit(), client_side, server_side, b"from".to_vec(), None).await;
         let mut bytes = Vec::new();
         let ended = server.read_to_end(&mut bytes).await;
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);

@@ -18,7 +18,16 @@ pub(crate) struct Rule {
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         package: "mainstay-plan",
-        may_name: &["annotate-snippets", "compact_str", "saphyr-parser", "serde", "serde_json", "sha2", "thiserror"],
+        may_name: &[
+            "annotate-snippets",
+            "compact_str",
+            "ipnet",
+            "saphyr-parser",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+        ],
     },
     Rule { package: "mainstay-engine", may_name: &["mainstay-plan", "serde", "serde_json", "sha2", "thiserror"] },
 ];

@@ -10,7 +10,7 @@ use super::raw::{RawFence, RawRoute, RawRouteRules, RawSharing, RawTarget};
 use super::tree::{Entry, Node};
 use super::values;
 use crate::finding::{Code, Finding, Span};
-use crate::route::{DnsFront, DnsPolicy, OnSilence, Poll, ProxyFront};
+use crate::route::{DnsFront, DnsPolicy, OnSilence, Poll, ProxyFront, ProxyProtocol};
 
 /// One route: `NAME: {…}`.
 pub(super) fn route<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRoute {
@@ -146,6 +146,8 @@ fn proxy<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> ProxyFront {
         idle_timeout: fields.maybe_duration("idle_timeout"),
         max_connections: fields.number("max_connections"),
         drain: fields.duration("drain"),
+        proxy_protocol_from: fields.read("proxy_protocol_from", values::networks).unwrap_or_default(),
+        proxy_protocol_to: fields.word("proxy_protocol_to", &ProxyProtocol::ALL, ProxyProtocol::word),
     };
     fields.finish();
     front

@@ -4,6 +4,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::probe::Address;
 
 /// The longest duration that a plan may hold: sums of a few thousand still fit everywhere.
@@ -68,6 +70,20 @@ pub(crate) fn show_duration(duration: Duration) -> String {
         }
     }
     text
+}
+
+/// `10.0.0.0/8`, or an address alone.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    let network: IpNet = text.parse().map_err(|_| match text.split_once('/') {
+        Some((address, length)) if address.parse::<IpAddr>().is_ok() => format!("`{length}` is no number of its bits"),
+        Some((address, _)) => format!("`{address}` is no IP address"),
+        None => "it is not `IP/LENGTH`".to_owned(),
+    })?;
+    let begins = network.trunc();
+    if begins == network { Ok(network) } else { Err(format!("the network begins at `{begins}`")) }
 }
 
 /// `10.0.0.1:80` or `[::1]:80`.

@@ -159,6 +159,9 @@ impl Definitions {
             ] }),
             Kind::HostPort => text(r"^(\[[^\]\s]+\]|[^:\s]+):\d+$"),
             Kind::Socket => text(r"^(\d+(\.\d+){3}|\[[^\]\s]+\]):\d+$"),
+            Kind::Networks => {
+                json!({ "type": "array", "items": { "type": TEXT, "pattern": or_variable(r"^[0-9A-Fa-f:.]+(/\d+)?$") } })
+            }
             Kind::Url => text(r"^https?://\S+$"),
             Kind::DnsName => json!({ "type": TEXT, "pattern": or_variable(r"^[A-Za-z0-9_.-]+$") }),
             Kind::Argv => json!({
@@ -229,6 +232,7 @@ const fn unit(kind: Kind) -> &'static str {
         | Kind::Number(..)
         | Kind::HostPort
         | Kind::Socket
+        | Kind::Networks
         | Kind::Url
         | Kind::DnsName
         | Kind::Word(_)

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::fields::{At, Cx, THIS, in_words, items, no_list, not_type, wrong_type};
 use super::scalar;
 use super::tree::{Node, Value};
@@ -268,6 +270,16 @@ pub(crate) fn positive(cx: &Cx<'_>, node: &Node) -> Option<Duration> {
 pub(crate) fn socket(cx: &Cx<'_>, node: &Node) -> Option<SocketAddr> {
     let help = "write an IP address and a port: `10.0.1.10:5432` or `\"[2001:db8::1]:5432\"`";
     parsed(cx, node, Code::BadAddress, "address", help, scalar::socket)
+}
+
+/// A list of networks; an address alone is the network of itself.
+pub(crate) fn networks(cx: &Cx<'_>, node: &Node) -> Option<Vec<IpNet>> {
+    let help = "write an address and how many of its bits count: `10.0.0.0/8` or `\"2001:db8::/32\"`";
+    let Value::List(items) = &node.value else {
+        no_list(cx, node, "a list of networks");
+        return None;
+    };
+    Some(items.iter().filter_map(|it| parsed(cx, it, Code::BadAddress, "network", help, scalar::network)).collect())
 }
 
 /// A host (IP address or name) and a port.

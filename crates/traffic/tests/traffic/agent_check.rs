@@ -4,12 +4,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use mainstay_plan::routing::RouteEntry;
 use mainstay_plan::routing::TargetState::{self, Down, Draining, Fenced, Serving, Standby};
 
-use crate::running::{DEADLINE, Server, Traffic, eventually, free_address, proxied, table, target, with_states};
+use crate::running::{
+    DEADLINE, Haproxy, Server, Traffic, eventually, free_address, proxied, table, target, with_states,
+};
 
 const STATES: [TargetState; 5] = [Serving, Standby, Draining, Down, Fenced];
 
@@ -54,35 +55,19 @@ fn every_line_says_everything() {
     assert_eq!(line(check, ""), "ready down 100% # down\n");
 }
 
-struct Haproxy(Child);
-
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Haproxy {
-    /// `None` where it isn't installed.
-    fn start(dir: &Path, server: SocketAddr, check: SocketAddr) -> Option<Haproxy> {
-        let configuration = format!(
-            "global\n  stats socket {socket} mode 600 level admin\n\
-             defaults\n  mode tcp\n  timeout connect 1s\n  timeout client 10s\n  timeout server 10s\n\
-             frontend f\n  bind {front}\n  default_backend b\n\
-             backend b\n  server s {server} weight 100 check inter 100ms agent-check agent-addr {ip} agent-port {port} \
-             agent-inter 50ms\n",
-            socket = dir.join("haproxy.sock").display(),
-            front = free_address(),
-            ip = check.ip(),
-            port = check.port(),
-        );
-        let path = dir.join("haproxy.cfg");
-        std::fs::write(&path, configuration).unwrap();
-        let mut command = Command::new("haproxy");
-        command.arg("-db").arg("-f").arg(&path).stdout(Stdio::null()).stderr(Stdio::null());
-        Some(Haproxy(command.spawn().ok()?))
-    }
+/// What HAProxy is to do with one server that it asks, and whose agent-check it asks.
+fn configuration(dir: &Path, server: SocketAddr, check: SocketAddr) -> String {
+    format!(
+        "global\n  stats socket {socket} mode 600 level admin\n\
+         defaults\n  mode tcp\n  timeout connect 1s\n  timeout client 10s\n  timeout server 10s\n\
+         frontend f\n  bind {front}\n  default_backend b\n\
+         backend b\n  server s {server} weight 100 check inter 100ms agent-check agent-addr {ip} agent-port {port} \
+         agent-inter 50ms\n",
+        socket = dir.join("haproxy.sock").display(),
+        front = free_address(),
+        ip = check.ip(),
+        port = check.port(),
+    )
 }
 
 /// What HAProxy thinks of the server: its status and its weight.
@@ -104,7 +89,7 @@ fn a_real_haproxy_goes_from_any_state_to_any_other() {
     let (check, route) = checked(true, server.address);
     let mut agent = traffic.agent();
     agent.apply(&table(1, &[&route]));
-    let Some(_haproxy) = Haproxy::start(dir.path(), server.address, check) else {
+    let Some(_haproxy) = Haproxy::start(dir.path(), &configuration(dir.path(), server.address, check)) else {
         eprintln!("skipped: haproxy is not installed");
         return;
     };

@@ -228,6 +228,8 @@ fn any_route() -> impl Strategy<Value = RouteEntry> {
             idle_timeout_ms,
             max_connections,
             drain_ms,
+            proxy_protocol_from: Vec::new(),
+            proxy_protocol_to: None,
         },
     );
     let policy =

@@ -1,13 +1,17 @@
 //! What clients of the proxy see while tables change.
 
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use mainstay_plan::route::ProxyProtocol;
 use mainstay_plan::routing::TargetState::{Down, Draining, Fenced, Serving, Standby};
 
-use crate::running::{Client, Server, Traffic, eventually, free_address, proxied, table, target, who, with_states};
+use crate::running::{
+    Client, Haproxy, Server, Traffic, eventually, free_address, proxied, table, target, who, with_states,
+};
 
 #[test]
 fn a_shared_route_changes_without_a_failed_request() {
@@ -308,4 +312,110 @@ fn a_target_that_breaks_a_connection_off_is_told_and_one_that_closes_it_is_not()
     assert_eq!(client.line(), None);
     assert_eq!(agent.failures(), ["a"]);
     assert_eq!(agent.report().counters[0].failed, 1);
+}
+
+/// A server that answers with all that it got within one read.
+fn parrot() -> SocketAddr {
+    let listener = TcpListener::bind(free_address()).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut bytes = vec![0; 4096];
+            let length = client.read(&mut bytes).unwrap_or(0);
+            let _ = client.write_all(&bytes[..length]);
+        }
+    });
+    address
+}
+
+fn said(client: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = client.read_to_end(&mut bytes);
+    bytes
+}
+
+#[test]
+fn targets_are_told_for_whom_a_connection_comes() {
+    let (traffic, to) = (Traffic::start(), parrot());
+    let (listen, mut route) = proxied(true, vec![target("a", to, Serving)]);
+    let mut agent = traffic.agent();
+    for (epoch, version) in [(1, ProxyProtocol::V1), (2, ProxyProtocol::V2)] {
+        route.proxy.as_mut().unwrap().proxy_protocol_to = Some(version);
+        agent.apply(&table(epoch, &[&route]));
+        let mut client = TcpStream::connect(listen).unwrap();
+        let (own, port) = (client.local_addr().unwrap(), listen.port());
+        let said = said(&mut client);
+        match version {
+            ProxyProtocol::V1 => {
+                let line = format!("PROXY TCP4 {} {} {} {port}\r\n", own.ip(), listen.ip(), own.port());
+                assert_eq!(String::from_utf8(said).unwrap(), line);
+            }
+            ProxyProtocol::V2 => {
+                assert_eq!(&said[..16], b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c");
+                assert_eq!(said[24..28], [own.port().to_be_bytes(), port.to_be_bytes()].concat());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_proxy_before_us_says_for_whom_it_comes_and_is_believed() {
+    let (traffic, to) = (Traffic::start(), parrot());
+    let (listen, mut route) = proxied(true, vec![target("a", to, Serving)]);
+    let proxy = route.proxy.as_mut().unwrap();
+    proxy.proxy_protocol_from = vec!["127.0.0.0/8".parse().unwrap()];
+    proxy.proxy_protocol_to = Some(ProxyProtocol::V1);
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+    let line = "PROXY TCP4 192.0.2.7 192.0.2.8 4711 5432\r\n";
+
+    let mut client = TcpStream::connect(listen).unwrap();
+    // In two pieces, and with the first bytes for the target behind it.
+    client.write_all(&line.as_bytes()[..20]).unwrap();
+    thread::sleep(std::time::Duration::from_millis(50));
+    client.write_all(&[&line.as_bytes()[20..], b"hello"].concat()).unwrap();
+    assert_eq!(String::from_utf8(said(&mut client)).unwrap(), format!("{line}hello"));
+
+    let mut client = TcpStream::connect(listen).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(said(&mut client), b"", "whoever does not say it is not served");
+    assert_eq!(agent.report().counters[0].unserved, 1);
+
+    route.proxy.as_mut().unwrap().proxy_protocol_from = vec!["192.0.2.0/24".parse().unwrap()];
+    agent.apply(&table(2, &[&route]));
+    let mut client = TcpStream::connect(listen).unwrap();
+    client.write_all(line.as_bytes()).unwrap();
+    let own = client.local_addr().unwrap().port();
+    let text = String::from_utf8(said(&mut client)).unwrap();
+    assert!(
+        text.starts_with(&format!("PROXY TCP4 127.0.0.1 {} {own} ", listen.ip())),
+        "not believed from elsewhere: {text}"
+    );
+}
+
+#[test]
+fn a_real_haproxy_before_and_behind_us_says_and_hears_for_whom_a_connection_comes() {
+    let (traffic, dir) = (Traffic::start(), tempfile::tempdir().unwrap());
+    let (before, behind) = (free_address(), free_address());
+    let (listen, mut route) = proxied(true, vec![target("a", behind, Serving)]);
+    let proxy = route.proxy.as_mut().unwrap();
+    (proxy.proxy_protocol_from, proxy.proxy_protocol_to) =
+        (vec!["127.0.0.0/8".parse().unwrap()], Some(ProxyProtocol::V2));
+    traffic.agent().apply(&table(1, &[&route]));
+    let configuration = format!(
+        "defaults\n  timeout connect 1s\n  timeout client 10s\n  timeout server 10s\n\
+         listen before\n  mode tcp\n  bind {before}\n  server us {listen} send-proxy-v2\n\
+         frontend behind\n  mode http\n  bind {behind} accept-proxy\n\
+         http-request return status 200 content-type text/plain lf-string \"%[src]:%[src_port] to %[dst]:%[dst_port]\"\n",
+    );
+    let Some(_haproxy) = Haproxy::start(dir.path(), &configuration) else {
+        eprintln!("skipped: haproxy is not installed");
+        return;
+    };
+    eventually("HAProxy listens", || TcpStream::connect(behind).ok());
+    let mut client = eventually("HAProxy listens", || TcpStream::connect(before).ok());
+    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let expected = format!("{} to {before}", client.local_addr().unwrap());
+    let text = String::from_utf8(said(&mut client)).unwrap();
+    assert_eq!(text.rsplit("\r\n").next(), Some(expected.as_str()));
 }

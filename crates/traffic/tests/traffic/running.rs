@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -248,6 +249,8 @@ pub(crate) fn proxied(exclusive: bool, targets: Vec<TargetEntry>) -> (SocketAddr
         idle_timeout_ms: None,
         max_connections: 100,
         drain_ms: 600_000,
+        proxy_protocol_from: Vec::new(),
+        proxy_protocol_to: None,
     };
     let route = RouteEntry {
         name: "orders".into(),
@@ -273,4 +276,25 @@ pub(crate) fn with_states(route: &RouteEntry, states: &[TargetState]) -> RouteEn
         target.state = *state;
     }
     route
+}
+
+/// A real HAProxy.
+pub(crate) struct Haproxy(Child);
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Haproxy {
+    /// `None` where it isn't installed.
+    pub(crate) fn start(dir: &Path, configuration: &str) -> Option<Haproxy> {
+        let path = dir.join("haproxy.cfg");
+        std::fs::write(&path, configuration).unwrap();
+        let mut command = Command::new("haproxy");
+        command.arg("-db").arg("-f").arg(&path).stdout(Stdio::null()).stderr(Stdio::null());
+        Some(Haproxy(command.spawn().ok()?))
+    }
 }

@@ -1,7 +1,7 @@
 //! Routes: how clients reach a component.
 
 use super::{Behind, Choice, Field, Kind, PROBE, Rule, Shape, Variant, field, variant, words};
-use crate::route::DnsPolicy;
+use crate::route::{DnsPolicy, ProxyProtocol};
 
 pub(crate) static ROUTE: Shape = Shape {
     name: "route",
@@ -60,12 +60,20 @@ pub(crate) static SHARED_ROUTE: Shape = Shape {
 pub(crate) static PROXY: Shape =
     Shape { name: "proxy", doc: "a TCP proxy in front of a route", fields: &[&PROXY_FIELDS], rules: &[] };
 
-static PROXY_FIELDS: [Field; 5] = [
+static PROXY_FIELDS: [Field; 7] = [
     field("listen", Kind::Socket, "where clients connect").needed("\"10.0.9.1:6432\""),
     field("connect_timeout", Kind::Positive, "for the connection to a target").or("1s"),
     field("idle_timeout", Kind::Positive, "without a byte in either direction; never, if it is not said").such_as("1h"),
     field("max_connections", Kind::Number(1, 1_000_000), "at the same time").or("10000"),
     field("drain", Kind::Duration, "how long connections to a target that leaves in order may go on").or("30s"),
+    field(
+        "proxy_protocol_from",
+        Kind::Networks,
+        "clients from these networks are proxies, and begin with a PROXY protocol header (v1 or v2)",
+    )
+    .such_as("[10.0.0.0/8]"),
+    field("proxy_protocol_to", Kind::Word(words!(ProxyProtocol)), "targets are told for whom a connection comes")
+        .such_as("v2"),
 ];
 
 pub(crate) static DNS_FRONT: Shape =
