@@ -1,7 +1,9 @@
 //! The journal's format of a record: a kind, a version and a JSON payload. A newer version is refused, never guessed at.
 
+mod sorted;
+mod tagged;
+
 use mainstay_plan::Time;
-use serde_json::Value;
 
 use crate::record::{Body, Record};
 
@@ -44,16 +46,13 @@ pub enum DecodeError {
     },
 }
 
-/// Encodes a record. The same record always gives the same bytes.
+/// Encodes a record. The same record always gives the same bytes: fields are sorted by name.
 pub fn encode(record: &Record) -> Encoded {
-    let tagged = serde_json::to_value(&record.body).expect("record bodies have no map with keys that are not text");
-    let Value::Object(map) = tagged else { unreachable!("a variant with fields is an object with one key") };
-    let payload = map.into_values().next().expect("one key");
     Encoded {
         at_ns: record.at.as_nanos(),
         kind: record.body.kind().to_owned(),
         version: PAYLOAD_VERSION,
-        payload: serde_json::to_vec(&payload).expect("a JSON value always serialises"),
+        payload: sorted::content(&record.body).expect("record bodies have no map with keys that are not text"),
     }
 }
 
@@ -62,11 +61,9 @@ pub fn decode(encoded: &Encoded) -> Result<Record, DecodeError> {
     if encoded.version > PAYLOAD_VERSION {
         return Err(DecodeError::Newer { kind: encoded.kind.clone(), version: encoded.version });
     }
-    let malformed =
-        |reason: serde_json::Error| DecodeError::Malformed { kind: encoded.kind.clone(), reason: reason.to_string() };
-    let payload: Value = serde_json::from_slice(&encoded.payload).map_err(malformed)?;
-    let tagged = Value::Object([(encoded.kind.clone(), payload)].into_iter().collect());
-    let body: Body = serde_json::from_value(tagged).map_err(malformed)?;
+    let malformed = |reason: String| DecodeError::Malformed { kind: encoded.kind.clone(), reason };
+    let payload = std::str::from_utf8(&encoded.payload).map_err(|it| malformed(it.to_string()))?;
+    let body: Body = tagged::read(&encoded.kind, payload).map_err(|it| malformed(it.to_string()))?;
     Ok(Record { at: Time::from_nanos(encoded.at_ns), body })
 }
 
@@ -102,18 +99,29 @@ pub(crate) mod optional_time_nanos {
 macro_rules! by_word {
     ($module:ident, $type:ty, [$($value:expr),+ $(,)?]) => {
         pub(crate) mod $module {
-            use serde::{Deserialize, Deserializer, Serializer};
+            use serde::{Deserializer, Serializer};
 
             pub(crate) fn serialize<S: Serializer>(value: &$type, to: S) -> Result<S::Ok, S::Error> {
                 to.serialize_str(value.word())
             }
 
             pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<$type, D::Error> {
-                let word = String::deserialize(from)?;
-                [$($value),+]
-                    .into_iter()
-                    .find(|it| it.word() == word)
-                    .ok_or_else(|| serde::de::Error::custom(format!("`{word}` is not known here")))
+                from.deserialize_str(Word)
+            }
+
+            struct Word;
+
+            impl serde::de::Visitor<'_> for Word {
+                type Value = $type;
+
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("a word")
+                }
+
+                fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<$type, E> {
+                    let found = [$($value),+].into_iter().find(|it| it.word() == word);
+                    found.ok_or_else(|| E::custom(format!("`{word}` is not known here")))
+                }
             }
         }
     };
