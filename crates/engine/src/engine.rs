@@ -52,7 +52,9 @@ pub struct Engine {
     inbox: Vec<Pending>,
     tenure: Tenure,
     /// When the last tick asked to be called again: being called much later means that we were late.
-    wake_by: Option<Time>,
+    wake_by: Option<(Time, WakeReason)>,
+    /// Whether something was folded since then.
+    has_folded: bool,
 }
 
 /// Why the engine wants to be called.
@@ -109,6 +111,7 @@ impl Engine {
             rules: Rules::new(&plan, now),
             inbox: adopt.into_iter().chain([started]).collect(),
             wake_by: None,
+            has_folded: true,
         }
     }
 
@@ -128,6 +131,7 @@ impl Engine {
 
     /// Takes in a fact; never decides.
     pub fn fold(&mut self, now: Time, input: Input) {
+        self.has_folded = true;
         let fact = match input {
             Input::Observation(observation) => {
                 let probe = observation.probe;
@@ -220,6 +224,7 @@ impl Engine {
     /// Decides, and says what is to be done. `now` must not be before the last call's.
     pub fn tick(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.notice_lateness(now);
+        let before = self.core.state.seq;
         let over = self.tenure.look(&self.core.state.plan, now);
         self.inbox.extend(over.map(Pending::Fact));
         for pending in std::mem::take(&mut self.inbox) {
@@ -251,21 +256,28 @@ impl Engine {
         }
         self.look_again_at_the_doubted(now);
         self.note_what_was_done(now);
-        // A verification that began in this tick is asked in this tick.
-        let awaiting = self.core.awaiting();
-        for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
-            self.record(now, fact, effects);
+        // A verification that began in this tick is asked in this tick. Where nothing was recorded nothing began.
+        if self.core.state.seq > before {
+            let awaiting = self.core.awaiting();
+            for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
+                self.record(now, fact, effects);
+            }
         }
         self.gate.release(effects);
         if self.tenure.asks(&self.core.state.plan, now) {
             effects.push(Effect::AskLease);
         }
         self.soft.emit_due(&self.core.state, now, effects);
-        self.wake_by = self.next_wakeup().map(|it| it.0);
+        self.wake_by = self.first_wakeup();
+        self.has_folded = false;
     }
 
     /// When to tick next if nothing comes in before, and why.
     pub fn next_wakeup(&self) -> Option<(Time, WakeReason)> {
+        if self.has_folded { self.first_wakeup() } else { self.wake_by }
+    }
+
+    fn first_wakeup(&self) -> Option<(Time, WakeReason)> {
         let probe = self.soft.next_due().map(|at| (at, WakeReason::ProbeDue));
         let deadline = self.core.timers.first().map(|(at, component)| (*at, WakeReason::Deadline(*component)));
         let rule = self.rules.next_due().map(|at| (at, WakeReason::RuleDue));
@@ -361,7 +373,7 @@ impl Engine {
     }
 
     fn notice_lateness(&mut self, now: Time) {
-        let Some(by) = self.wake_by else { return };
+        let Some((by, _)) = self.wake_by else { return };
         let late = now.since(by);
         if late > self.core.state.plan.allowances.lateness {
             self.soft.distrust(&self.core.state, now);
@@ -529,26 +541,44 @@ impl Core {
     }
 
     /// Components with a failure that something is awaited for.
-    pub(crate) fn awaiting(&self) -> BTreeSet<ComponentIx> {
-        self.state.open_recoveries().map(|it| it.component).chain(self.agenda.all()).collect()
+    pub(crate) fn awaiting(&self) -> Vec<ComponentIx> {
+        let open = self.state.open_recoveries().map(|it| it.component);
+        let mut all: Vec<ComponentIx> = open.chain(self.agenda.all()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// Decides whatever can be decided now; the records come out in order, folded already.
     pub(crate) fn decide(&mut self, now: Time) -> Vec<(u64, Record)> {
         let mut decided = Vec::new();
-        let expired: Vec<(Time, ComponentIx)> = self.timers.range(..=(now, ComponentIx(u32::MAX))).copied().collect();
-        for (_, component) in expired {
-            self.agenda.insert(component);
-            self.look_at_domains_of(component);
+        if self.timers.first().is_some_and(|it| it.0 <= now) {
+            let expired: Vec<ComponentIx> = self.timers.range(..=(now, ComponentIx(u32::MAX))).map(|it| it.1).collect();
+            for component in expired {
+                self.agenda.insert(component);
+                self.look_at_domains_of(component);
+            }
         }
-        let asked: Vec<DomainIx> = self.domain_timers.range(..=(now, DomainIx(u32::MAX))).map(|it| it.1).collect();
+        let asked = self.domain_timers.iter().take_while(|it| it.0 <= now).map(|it| it.1);
         self.dirty_domains.extend(asked);
         if self.route_timer.is_some_and(|it| it <= now) {
             self.routes_dirty = true;
         }
         self.evacuations_dirty |= self.evacuation_timer.is_some_and(|it| it <= now);
+        if self.is_anything_to_look_at() {
+            self.look(now, &mut decided);
+        }
+        // People are told last: nothing that restores service waits for it.
+        while let Some(body) = outbox::next(&self.state, now) {
+            self.push(now, body, &mut decided);
+        }
+        decided
+    }
+
+    /// Looks at components, evacuations and routes until nothing follows any more.
+    fn look(&mut self, now: Time, decided: &mut Vec<(u64, Record)>) {
         loop {
-            while let Some(look) = self.next_look(now, &mut decided) {
+            while let Some(look) = self.next_look(now, decided) {
                 for _ in 0..DECISIONS_A_TICK {
                     let next = match look {
                         Look::Restore(component) => decide::next(&self.state, component, now),
@@ -560,8 +590,8 @@ impl Core {
                     {
                         break;
                     }
-                    self.push(now, body, &mut decided);
-                    self.move_breakers(now, &mut decided);
+                    self.push(now, body, decided);
+                    self.move_breakers(now, decided);
                 }
                 self.agenda.done(look);
                 if let Look::Restore(component) = look {
@@ -572,7 +602,7 @@ impl Core {
             // Nothing that is planned goes before what restores or repairs.
             if std::mem::take(&mut self.evacuations_dirty) {
                 for body in evacuate::next(&self.state, now) {
-                    self.push(now, body, &mut decided);
+                    self.push(now, body, decided);
                 }
                 if self.evacuations_dirty {
                     continue;
@@ -585,14 +615,19 @@ impl Core {
                 break;
             }
             if let Some(body) = route::next(&self.state, now) {
-                self.push(now, body, &mut decided);
+                self.push(now, body, decided);
             }
         }
-        // People are told last: nothing that restores service waits for it.
-        while let Some(body) = outbox::next(&self.state, now) {
-            self.push(now, body, &mut decided);
-        }
-        decided
+    }
+
+    /// Whether something was folded, or has become due, since everything was looked at.
+    fn is_anything_to_look_at(&self) -> bool {
+        self.routes_dirty
+            || self.evacuations_dirty
+            || self.agenda.all().next().is_some()
+            || !self.in_turn.is_empty()
+            || !self.dirty_domains.is_empty()
+            || !self.controls_dirty.is_empty()
     }
 
     fn move_breakers(&mut self, now: Time, decided: &mut Vec<(u64, Record)>) {

@@ -250,8 +250,11 @@ impl Soft {
 
     /// Instances that are impaired, or not any more, as facts.
     pub(crate) fn impairments(&mut self, state: &State) -> Vec<Body> {
-        let touched = std::mem::take(&mut self.gray);
-        touched.into_iter().flat_map(|it| gray::changes(state, self, it)).collect()
+        let mut facts = Vec::new();
+        while let Some(instance) = self.gray.pop_first() {
+            facts.append(&mut gray::changes(state, self, instance));
+        }
+        facts
     }
 
     /// We were late: failures seen up to now are not believed, and counting starts again.
@@ -288,11 +291,13 @@ impl Soft {
 
     /// Changes of the health of these instances, as facts.
     pub fn health_changes(&self, state: &State, seen: &BTreeSet<InstanceIx>) -> Vec<Body> {
-        let of = |it: &InstanceIx| {
-            let health = self.health_change(state, *it).into_iter();
-            health.chain(self.role_change(state, *it)).chain(self.in_step_change(state, *it))
-        };
-        seen.iter().flat_map(of).collect()
+        let mut facts = Vec::new();
+        for instance in seen {
+            facts.extend(self.health_change(state, *instance));
+            facts.extend(self.role_change(state, *instance));
+            facts.extend(self.in_step_change(state, *instance));
+        }
+        facts
     }
 
     /// What a probe was told of its instance's role.
@@ -302,7 +307,11 @@ impl Soft {
 
     /// Changes of the verdict on canaries since the last call, as facts.
     pub fn canary_changes(&mut self, state: &State) -> Vec<Body> {
-        std::mem::take(&mut self.asked).into_iter().filter_map(|it| self.canary_change(state, it)).collect()
+        let mut facts = Vec::new();
+        while let Some(control) = self.asked.pop_first() {
+            facts.extend(self.canary_change(state, control));
+        }
+        facts
     }
 
     fn canary_change(&self, state: &State, ix: ControlIx) -> Option<Body> {
@@ -366,7 +375,7 @@ impl Soft {
     }
 
     /// Facts that an open failure waits for: that the witnesses answered, how far standbys were, that clients are served.
-    pub fn answers_awaited(&mut self, state: &State, components: &BTreeSet<ComponentIx>, now: Time) -> Vec<Body> {
+    pub fn answers_awaited(&mut self, state: &State, components: &[ComponentIx], now: Time) -> Vec<Body> {
         let mut facts = Vec::new();
         let mut told = BTreeSet::new();
         self.verifying.retain(|it| state.running(it).is_some());

@@ -59,12 +59,17 @@ fn shared(state: &State, instance: InstanceIx, now: TargetState) -> TargetState 
 /// Whether a route is published as it should be.
 pub(crate) fn is_as_desired(state: &State, route: RouteIx, now: Time) -> bool {
     rules::ruled_route(state, route, now).0 == state.routing.targets[route.index()]
-        && addresses(state, route) == state.routing.addresses[route.index()]
+        && is_published_where_it_is(state, route)
+}
+
+/// Whether the newest table has every target of a route where it is.
+pub(crate) fn is_published_where_it_is(state: &State, route: RouteIx) -> bool {
+    addresses(state, route).eq(state.routing.addresses[route.index()].iter().copied())
 }
 
 /// By target: where it is, if not where the plan says.
-pub(crate) fn addresses(state: &State, route: RouteIx) -> Vec<Option<IpAddr>> {
-    state.plan.route(route).targets.iter().map(|it| state.address(it.instance)).collect()
+fn addresses(state: &State, route: RouteIx) -> impl Iterator<Item = Option<IpAddr>> {
+    state.plan.route(route).targets.iter().map(|it| state.address(it.instance))
 }
 
 /// Whether the plan has a target there.
@@ -86,17 +91,17 @@ pub fn next(state: &State, now: Time) -> Option<Body> {
         return None;
     }
     let rules::Ruled { targets: mut desired, kept } = rules::ruled(state, now);
-    let mut places: Vec<_> = (0u32..).map(RouteIx).take(desired.len()).map(|it| addresses(state, it)).collect();
+    let mut is_shared_alone = false;
     match state.leadership.may(&state.plan) {
         May::Everything => {}
         May::Nothing | May::Shared if state.open_recoveries().any(|it| it.overrides.contains(&Override::Lease)) => {}
         May::Nothing => return None,
         // What is exclusive stays where it is: another agent may be moving it.
         May::Shared => {
+            is_shared_alone = true;
             for (ix, route) in state.plan.routes.iter().enumerate() {
                 if route.sharing == Sharing::Exclusive {
                     desired[ix].clone_from(&state.routing.targets[ix]);
-                    places[ix].clone_from(&state.routing.addresses[ix]);
                 }
             }
         }
@@ -107,10 +112,17 @@ pub fn next(state: &State, now: Time) -> Option<Body> {
     // A new lease begins with a table of its own, so that the traffic processes refuse those of the lease before.
     let floor = state.leadership.table_floor();
     let current = state.routing.epoch > floor || (floor == 0 && state.routing.epoch > 0);
-    let same = desired == state.routing.targets && places == state.routing.addresses;
+    let stays = |ix: RouteIx| is_shared_alone && state.plan.route(ix).sharing == Sharing::Exclusive;
+    let routes = || (0u32..).map(RouteIx).take(state.plan.routes.len());
+    let same = desired == state.routing.targets && routes().all(|it| stays(it) || is_published_where_it_is(state, it));
     if same && current && state.routing.under == state.adopted {
         return None;
     }
+    let place = |ix: RouteIx| match stays(ix) {
+        true => state.routing.addresses[ix.index()].clone(),
+        false => addresses(state, ix).collect(),
+    };
+    let places: Vec<Vec<_>> = routes().map(place).collect();
     let epoch = state.routing.epoch.max(floor) + u64::from(!planted(Fault::EpochUsedTwice) || state.routing.epoch == 0);
     Some(Body::TablePublished { epoch, targets: named(state, &desired, &places) })
 }

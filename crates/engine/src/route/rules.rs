@@ -139,8 +139,9 @@ pub struct Ruled {
 
 /// What follows from bindings, fences, health and drains, as far as the routes' rules let it.
 pub fn ruled(state: &State, now: Time) -> Ruled {
-    let mut all = Ruled::default();
-    for ix in (0u32..).map(RouteIx).take(state.plan.routes.len()) {
+    let routes = state.plan.routes.len();
+    let mut all = Ruled { targets: Vec::with_capacity(routes), kept: Vec::with_capacity(routes) };
+    for ix in (0u32..).map(RouteIx).take(routes) {
         let (targets, kept) = ruled_route(state, ix, now);
         all.targets.push(targets);
         all.kept.push(kept);

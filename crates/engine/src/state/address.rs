@@ -40,7 +40,7 @@ impl State {
     /// Whether clients are led to where the instances of a component are: tables that say so are served everywhere.
     pub(crate) fn leads_there(&self, component: ComponentIx) -> bool {
         let planned = self.plan.component(component);
-        let published = |it| crate::route::addresses(self, it) == self.routing.addresses[it.index()];
+        let published = |it| crate::route::is_published_where_it_is(self, it);
         let moved = planned.instances.iter().any(|it| self.address(*it).is_some());
         planned.routes.iter().all(|it| published(*it)) && (!moved || self.routes_converged())
     }
