@@ -67,13 +67,18 @@ fn steps(cache: &Path, quick: bool) -> Vec<Step> {
     let house = Step::cargo("house", "test --package xtask --test house --locked");
     let unit = Step::cargo("unit tests", "test --workspace --lib --bins --locked");
     let tests = Step::cargo("tests", "test --workspace --locked");
+    // What trials come to stands in a file: the debug tests compare it with theirs, and so does this.
+    let same_bytes = Step::cargo(
+        "same bytes in release",
+        "test --release --package mainstay-sim --test trials --locked -- same_bytes",
+    );
     let deny = Step {
         name: "dependencies",
         program: setup::cargo_deny(cache).into(),
         args: words("--locked check bans licenses sources"),
         env: None,
     };
-    if quick { vec![format, clippy, house, unit] } else { vec![format, clippy, docs, house, tests, deny] }
+    if quick { vec![format, clippy, house, unit] } else { vec![format, clippy, docs, house, tests, same_bytes, deny] }
 }
 
 /// One command, and what it is called in the output.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_api as api;
-use mainstay_engine::Input;
-use mainstay_engine::NoticeId;
+use mainstay_engine::codec::encode;
 use mainstay_engine::driver::{Driver, Todo, Turn};
 use mainstay_engine::effect::{Line, NoticeLevel, Telling};
 use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::state::LOCAL_PROCESS;
+use mainstay_engine::{Body, Input, NoticeId};
 use mainstay_host::{Clock, Hands, Job, Launch, Report, TrafficLink};
 use mainstay_plan::routing::TrafficReport;
 use mainstay_plan::{Plan, Time};
@@ -164,8 +164,8 @@ impl Agent {
     /// One turn: inputs in, records and orders out.
     fn turn(&mut self, inputs: Vec<Input>) {
         let Turn { first_seq, append, todo } = self.driver.turn(self.clock.now(), inputs);
-        self.times_late += append.iter().filter(|it| it.kind == "own_lateness").count() as u64;
-        let told = self.ledger.append(first_seq, append);
+        self.times_late += append.iter().filter(|it| matches!(it.body, Body::OwnLateness { .. })).count() as u64;
+        let told = self.ledger.append(first_seq, append.iter().map(encode).collect());
         for todo in todo {
             self.perform(todo);
         }

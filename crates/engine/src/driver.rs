@@ -5,11 +5,10 @@ use std::net::IpAddr;
 
 use mainstay_plan::Time;
 
-use crate::codec::{Encoded, encode};
 use crate::effect::{Effect, Line, Order, Telling};
 use crate::engine::Engine;
 use crate::input::Input;
-use crate::record::StepRef;
+use crate::record::{Record, StepRef};
 use mainstay_plan::ProbeIx;
 use mainstay_plan::routing::RoutingTable;
 
@@ -26,8 +25,8 @@ pub struct Driver {
 pub struct Turn {
     /// The number of the first of `append`.
     pub first_seq: u64,
-    /// To append to the journal as one batch; once it is durable, fold `Recorded`.
-    pub append: Vec<Encoded>,
+    /// To append to the journal as one batch, encoded as [`crate::codec`] says; once it is durable, fold `Recorded`.
+    pub append: Vec<Record>,
     /// To be done now, in order.
     pub todo: Vec<Todo>,
 }
@@ -67,7 +66,7 @@ impl Driver {
         let mut turn = Turn { first_seq, ..Turn::default() };
         for effect in self.effects.drain(..) {
             match effect {
-                Effect::Record(record) => turn.append.push(encode(&record)),
+                Effect::Record(record) => turn.append.push(record),
                 Effect::Probe(probe, at) => turn.todo.push(Todo::Probe(probe, at)),
                 Effect::Act(order) => turn.todo.push(Todo::Act(order)),
                 Effect::Cancel(step) => turn.todo.push(Todo::Cancel(step)),

@@ -1,6 +1,7 @@
 //! Replaying a journal: facts are taken as they stand, decisions are made again by the code of today and compared, byte for
 //! byte, with the decisions of then.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -61,28 +62,49 @@ pub enum ReplayError {
 }
 
 /// Replays records from the first on. `compile` turns a plan's text and base folder into a plan.
-pub fn replay(
+pub fn replay<P: Into<Arc<Plan>>>(
     records: impl IntoIterator<Item = (u64, Encoded)>,
-    compile: impl Fn(&str, &str) -> Option<Plan>,
+    compile: impl Fn(&str, &str) -> Option<P>,
+) -> Result<Replayed, ReplayError> {
+    let read = |(seq, stored): (u64, Encoded)| match decode(&stored) {
+        Ok(record) => Ok(Stored { seq, record: Cow::Owned(record), stored: Some(stored) }),
+        Err(source) => Err(ReplayError::Unreadable { seq, source }),
+    };
+    replay_all(records.into_iter().map(read), compile)
+}
+
+/// The same of records that were read already: decisions are compared as they are, and not their bytes.
+pub fn replay_read<'a, P: Into<Arc<Plan>>>(
+    records: impl IntoIterator<Item = (u64, &'a Record)>,
+    compile: impl Fn(&str, &str) -> Option<P>,
+) -> Result<Replayed, ReplayError> {
+    let read = |(seq, record)| Ok(Stored { seq, record: Cow::Borrowed(record), stored: None });
+    replay_all(records.into_iter().map(read), compile)
+}
+
+fn replay_all<'a, P: Into<Arc<Plan>>>(
+    records: impl Iterator<Item = Result<Stored<'a>, ReplayError>>,
+    compile: impl Fn(&str, &str) -> Option<P>,
 ) -> Result<Replayed, ReplayError> {
     let mut found = Replayed::default();
     let mut core: Option<Core> = None;
     let mut decided: VecDeque<Record> = VecDeque::new();
-    let mut torn: Option<Torn> = None;
+    let mut torn: Option<Torn<'a>> = None;
     let mut at = Time::ZERO;
-    let mut reader = Reader { records: records.into_iter(), ahead: VecDeque::new() };
+    let mut reader = Reader { records, ahead: VecDeque::new() };
     while let Some(next) = reader.next() {
-        let Stored { seq, stored, record } = next?;
+        let next = next?;
+        let (seq, record) = (next.seq, &*next.record);
         found.records += 1;
         // Whatever the journal does not hold was lost with the crash before it was durable: nobody acted on it.
-        if is_start(&record) && !decided.is_empty() {
+        if is_start(record) && !decided.is_empty() {
             decided.clear();
             if let (Some(core), Some(before)) = (&mut core, torn.take()) {
                 *core = before.again();
             }
         }
         if let Body::PlanAdopted { source, base_dir, .. } = &record.body {
-            let plan = Arc::new(compile(source, base_dir).ok_or(ReplayError::Plan { seq })?);
+            let plan: Arc<Plan> = compile(source, base_dir).ok_or(ReplayError::Plan { seq })?.into();
             match &mut core {
                 None => core = Some(Core::new(plan)),
                 Some(core) if core.state.plan.hash != plan.hash => core.replace_plan(plan, record.at),
@@ -97,11 +119,11 @@ pub fn replay(
         let core = core.as_mut().ok_or(ReplayError::NoPlan { seq })?;
         if record.body.is_fact() {
             if let Some(extra) = decided.pop_front() {
-                return Err(differs(seq, &stored, Some(&extra)));
+                return Err(differs(&next, Some(&extra)));
             }
             torn = None;
             core.state.forget_notes();
-            core.take(&record);
+            core.take(record);
             at = record.at;
             continue;
         }
@@ -111,11 +133,11 @@ pub fn replay(
             decided.extend(core.decide(at).into_iter().map(|it| it.1));
         }
         let again = decided.pop_front();
-        if again.as_ref().map(encode).as_ref() != Some(&stored) {
-            return Err(differs(seq, &stored, again.as_ref()));
+        if !again.as_ref().is_some_and(|it| next.is(it)) {
+            return Err(differs(&next, again.as_ref()));
         }
         if let Some(torn) = &mut torn {
-            torn.kept.push(record);
+            torn.kept.push(next.record);
         }
         found.decisions += 1;
     }
@@ -129,14 +151,14 @@ const fn is_start(record: &Record) -> bool {
 }
 
 /// A batch of decisions of which a crash may have kept the beginning alone.
-struct Torn {
+struct Torn<'a> {
     /// Before the first of them.
     core: Core,
     /// Those that the journal has.
-    kept: Vec<Record>,
+    kept: Vec<Cow<'a, Record>>,
 }
 
-impl Torn {
+impl Torn<'_> {
     /// What is known once the rest is lost.
     fn again(mut self) -> Core {
         for record in &self.kept {
@@ -146,27 +168,31 @@ impl Torn {
     }
 }
 
-struct Stored {
+struct Stored<'a> {
     seq: u64,
-    stored: Encoded,
-    record: Record,
+    record: Cow<'a, Record>,
+    /// As it stands in the journal, if it was read from there.
+    stored: Option<Encoded>,
+}
+
+impl Stored<'_> {
+    fn is(&self, again: &Record) -> bool {
+        match &self.stored {
+            Some(stored) => encode(again) == *stored,
+            None => *again == *self.record,
+        }
+    }
 }
 
 /// Reads records, and can look ahead as far as the next fact.
-struct Reader<I> {
+struct Reader<'a, I> {
     records: I,
-    ahead: VecDeque<Stored>,
+    ahead: VecDeque<Stored<'a>>,
 }
 
-impl<I: Iterator<Item = (u64, Encoded)>> Reader<I> {
-    fn next(&mut self) -> Option<Result<Stored, ReplayError>> {
-        self.ahead.pop_front().map(Ok).or_else(|| self.read())
-    }
-
-    fn read(&mut self) -> Option<Result<Stored, ReplayError>> {
-        let (seq, stored) = self.records.next()?;
-        let read = decode(&stored).map_err(|source| ReplayError::Unreadable { seq, source });
-        Some(read.map(|record| Stored { seq, stored, record }))
+impl<'a, I: Iterator<Item = Result<Stored<'a>, ReplayError>>> Reader<'a, I> {
+    fn next(&mut self) -> Option<Result<Stored<'a>, ReplayError>> {
+        self.ahead.pop_front().map(Ok).or_else(|| self.records.next())
     }
 
     /// Whether the next fact is the start of an agent.
@@ -175,7 +201,7 @@ impl<I: Iterator<Item = (u64, Encoded)>> Reader<I> {
             if let Some(fact) = self.ahead.iter().find(|it| it.record.body.is_fact()) {
                 return Ok(is_start(&fact.record));
             }
-            match self.read() {
+            match self.records.next() {
                 None => return Ok(false),
                 Some(next) => self.ahead.push_back(next?),
             }
@@ -183,11 +209,11 @@ impl<I: Iterator<Item = (u64, Encoded)>> Reader<I> {
     }
 }
 
-fn differs(seq: u64, then: &Encoded, now: Option<&Record>) -> ReplayError {
+fn differs(then: &Stored<'_>, now: Option<&Record>) -> ReplayError {
     let line = |it: &Encoded| format!("{} {} at {}", it.kind, String::from_utf8_lossy(&it.payload), it.at_ns);
     ReplayError::Differs {
-        seq,
-        then: line(then),
+        seq: then.seq,
+        then: line(then.stored.as_ref().unwrap_or(&encode(&then.record))),
         now: now.map_or_else(|| "nothing".to_owned(), |it| line(&encode(it))),
     }
 }

@@ -49,7 +49,7 @@ mod waits;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mainstay_engine::codec::Encoded;
+use mainstay_engine::codec::{Encoded, decode, encode};
 use mainstay_engine::effect::{Order, Telling};
 use mainstay_engine::record::StepRef;
 use mainstay_engine::replay::{Replayed, replay};
@@ -285,6 +285,14 @@ impl Checkers {
     /// L2, when everything has worked again for long.
     pub fn after_healing(engine: &Engine) {
         waits::after_healing(engine);
+    }
+}
+
+/// S10: what is read from the disk is what was written, record by record.
+pub fn keeps_whole<'a>(written: impl IntoIterator<Item = (u64, &'a Record)>) {
+    for (seq, record) in written {
+        let read = decode(&encode(record));
+        assert_eq!(read.as_ref(), Ok(record), "S10: record {seq} reads as something else");
     }
 }
 

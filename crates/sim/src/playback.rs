@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_engine::codec::{DecodeError, Encoded, decode};
+use mainstay_engine::codec::{DecodeError, Encoded, decode, encode};
 use mainstay_engine::driver::{Driver, Todo};
 use mainstay_engine::effect::Order;
 use mainstay_engine::record::{Ended, Evidence, ReportedTarget, StepRef};
@@ -295,10 +295,10 @@ impl Stage {
         let may_be_torn = scene.is_some_and(|it| it.1.is_some_and(Scene::starts_an_agent));
         let longest = if may_be_torn { then.len() } else { then.len().max(turn.append.len()) };
         for nth in 0..longest {
-            let (then, now) = (then.get(nth).map(|it| &it.0), turn.append.get(nth));
-            if then != now {
+            let (then, now) = (then.get(nth).map(|it| &it.0), turn.append.get(nth).map(encode));
+            if then != now.as_ref() {
                 let seq = turn.first_seq + nth as u64;
-                return Err(Unplayable::Differs { seq, then: told(then), now: told(now) });
+                return Err(Unplayable::Differs { seq, then: told(then), now: told(now.as_ref()) });
             }
         }
         for todo in turn.todo {

@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use mainstay_engine::replay::replay;
+use mainstay_engine::replay::replay_read;
 use mainstay_engine::status;
 use mainstay_plan::ComponentIx;
 use mainstay_plan::observation::Health;
@@ -31,7 +31,7 @@ pub use shrink::shrink;
 pub use story::tell;
 
 use crate::broken::Pace;
-use crate::checkers::Checkers;
+use crate::checkers::{self, Checkers};
 use crate::dice::Dice;
 use crate::world::{Crash, Fault, Server, World};
 
@@ -132,7 +132,19 @@ impl Trial {
 
     /// Plays it.
     pub fn run(&self) -> Run {
+        self.run_in(World::of(self.stage.plan.clone(), Pace::Quick))
+    }
+
+    /// Plays it, and hashes everything that goes into the engine and comes out of it; see [`World::digest`].
+    pub fn digest(&self) -> String {
         let mut world = World::of(self.stage.plan.clone(), Pace::Quick);
+        world.is_hashed();
+        let run = self.run_in(world);
+        let violation = run.violation.map_or_else(String::new, |it| format!(" {}", it.code));
+        run.world.digest().expect("it was asked for") + &violation
+    }
+
+    fn run_in(&self, mut world: World) -> Run {
         let mut coverage = Coverage::default();
         let violation = caught(|| self.play(&mut world, &mut coverage)).err();
         coverage.ended(&world, self);
@@ -258,10 +270,9 @@ impl Trial {
 
     fn replays(&self, world: &World) {
         let plans = [Some(&self.stage.plan), self.stage.next.as_ref()];
-        let of = |source: &str, _: &str| {
-            plans.into_iter().flatten().find(|it| *it.source == *source).map(|it| (**it).clone())
-        };
-        match replay(world.stored(), of) {
+        let of = |source: &str, _: &str| plans.into_iter().flatten().find(|it| *it.source == *source).cloned();
+        checkers::keeps_whole(world.written());
+        match replay_read(world.written(), of) {
             Ok(replayed) => {
                 assert!(replayed.misfits.is_empty(), "S10: records came where they can't come: {:?}", replayed.misfits);
             }

@@ -5,6 +5,7 @@
 
 mod agent;
 mod channels;
+mod digest;
 mod disk;
 mod orders;
 mod places;
@@ -18,11 +19,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_engine::codec::Encoded;
 use mainstay_engine::driver::Driver;
 use mainstay_engine::effect::{Line, Telling};
 use mainstay_engine::record::StepRef;
-use mainstay_engine::{Command, Engine, Input, Refusal};
+use mainstay_engine::{Command, Engine, Input, Record, Refusal};
 use mainstay_plan::action::Outcome;
 use mainstay_plan::observation::{Observation, SeenRole};
 use mainstay_plan::routing::RoutingTable;
@@ -51,15 +51,15 @@ enum Event {
     Moved(String, IpAddr),
     /// What an action makes of an instance.
     Becomes(String, SeenRole),
-    ActionEnded(StepRef, Outcome),
-    Applied(RoutingTable),
+    ActionEnded(Box<(StepRef, Outcome)>),
+    Applied(Box<RoutingTable>),
     /// A message reaches somebody, whoever hears of it.
     Arrives(Box<Telling>),
     /// The host says what became of a message.
     Told(Box<Input>),
     StartAgent,
-    Fault(Fault),
-    Say(Command),
+    Fault(Box<Fault>),
+    Say(Box<Command>),
 }
 
 /// Something that happens to the world.
@@ -135,10 +135,11 @@ pub struct World {
     pub checkers: Checkers,
     queue: BTreeMap<(Time, u64), Event>,
     ticket: u64,
+    /// When the agent wants to be woken.
     wake: Option<(Time, u64)>,
     driver: Option<Driver>,
-    durable: Vec<Encoded>,
-    unsynced: Vec<Encoded>,
+    durable: Vec<Record>,
+    unsynced: Vec<Record>,
     syncing: bool,
     in_flight: BTreeSet<ProbeIx>,
     traffic_up: bool,
@@ -161,6 +162,7 @@ pub struct World {
     grays: Grays,
     troubles: trouble::Troubles,
     shifts: u64,
+    digest: Option<Box<digest::Digest>>,
 }
 
 impl World {
@@ -217,6 +219,7 @@ impl World {
             grays: Grays::default(),
             troubles: trouble::Troubles::default(),
             shifts: 0,
+            digest: None,
             plan,
         };
         world.at(Duration::ZERO, Event::StartAgent);
@@ -225,7 +228,7 @@ impl World {
 
     /// Lets something happen after a while.
     pub fn fault(&mut self, after: Duration, fault: Fault) {
-        self.at(after, Event::Fault(fault));
+        self.at(after, Event::Fault(Box::new(fault)));
     }
 
     /// Lets a server be gray from now on.
@@ -235,7 +238,7 @@ impl World {
 
     /// Lets an operator say something after a while. A command that is refused at that moment is a broken test.
     pub fn say(&mut self, after: Duration, command: Command) {
-        self.at(after, Event::Say(command));
+        self.at(after, Event::Say(Box::new(command)));
     }
 
     /// Somebody says something now; refused, where the agent would refuse it. Nobody hears it while no agent runs.
@@ -249,20 +252,43 @@ impl World {
     /// Lets time pass.
     pub fn run_for(&mut self, span: Duration) {
         let until = self.now + span;
-        while let Some(((at, ticket), _)) = self.queue.first_key_value()
-            && *at <= until
+        while self.step(until) {}
+    }
+
+    /// Lets the next thing happen that comes up to a moment; where nothing does, it is that moment, and the answer `false`.
+    pub fn step(&mut self, until: Time) -> bool {
+        let next = self.queue.first_key_value().map(|it| *it.0);
+        // The agent's own alarm is set anew after every turn: it stands beside the queue.
+        let (at, event) = if let Some(wake) = self.wake.filter(|it| it.0 <= until && next.is_none_or(|next| *it < next))
         {
-            let (at, ticket) = (*at, *ticket);
-            let event = self.queue.remove(&(at, ticket)).expect("it was just seen");
-            self.now = at;
-            self.happen(event);
-        }
-        self.now = until;
+            self.wake = None;
+            (wake.0, Event::Wake)
+        } else if let Some(next) = next.filter(|it| it.0 <= until) {
+            (next.0, self.queue.remove(&next).expect("it was just seen"))
+        } else {
+            self.now = until;
+            return false;
+        };
+        self.now = at;
+        self.happen(event);
+        true
+    }
+
+    /// From here on everything that an engine is told, records and orders is hashed.
+    pub fn is_hashed(&mut self) {
+        self.digest = Some(Box::default());
+    }
+
+    /// SHA-256 over all that was hashed, what happened to the world and what came of it, in hexadecimal.
+    pub fn digest(&self) -> Option<String> {
+        let mut digest = self.digest.clone()?;
+        digest.world(self);
+        Some(digest.text())
     }
 
     /// When something happens next.
     pub fn next_event(&self) -> Option<Time> {
-        self.queue.first_key_value().map(|((at, _), _)| *at)
+        self.queue.first_key_value().map(|it| *it.0).into_iter().chain(self.wake).min().map(|it| it.0)
     }
 
     /// Grows whenever what clients meet may have changed: a server, a table, whatever a fault does.
@@ -319,22 +345,23 @@ impl World {
                 self.moved(name, address);
             }
             Event::Becomes(name, role) => drop(self.roles.insert(name, role)),
-            Event::ActionEnded(step, outcome) => {
+            Event::ActionEnded(ended) => {
+                let (step, outcome) = *ended;
                 let begun = self.checkers.begun_at(step);
                 if self.strikes(CrashKind::BeforeOutcome, |seq| begun == Some(seq)) {
                     return;
                 }
                 self.turn(vec![Input::Outcome { step, outcome }]);
             }
-            Event::Applied(table) => self.apply(table),
+            Event::Applied(table) => self.apply(*table),
             Event::Arrives(telling) => self.arrived.push(*telling),
             Event::Told(input) => self.turn(vec![*input]),
             Event::StartAgent => self.start(),
-            Event::Fault(fault) => self.suffer(fault),
+            Event::Fault(fault) => self.suffer(*fault),
             Event::Say(command) => {
                 let driver = self.driver.as_ref().expect("an operator speaks to a running agent");
                 driver.engine().check_command(&command, "operator").expect("the test says something acceptable");
-                self.turn(vec![Input::Command { command, by: "operator".to_owned() }]);
+                self.turn(vec![Input::Command { command: *command, by: "operator".to_owned() }]);
             }
         }
     }
@@ -352,9 +379,10 @@ impl World {
         }
         let now = self.clock();
         all.retain(|it| self.in_flight.remove(&it.probe));
-        let heard = |it: Observation| Observation { ended: now, ..it };
-        let all: Vec<Observation> = all.into_iter().map(heard).collect();
-        all.iter().for_each(|it| self.checkers.heard(it, now));
+        for heard in &mut all {
+            heard.ended = now;
+            self.checkers.heard(heard, now);
+        }
         if !all.is_empty() {
             self.turn(all.into_iter().map(Input::Observation).collect());
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_engine::codec::{Encoded, decode};
+use mainstay_engine::codec::{Encoded, decode, encode};
 use mainstay_engine::driver::{Driver, Todo};
 use mainstay_engine::lease::Role;
 use mainstay_engine::record::ReportedTarget;
@@ -161,7 +161,7 @@ impl Two {
             let agent = &mut self.agents[nth];
             let turn = agent.driver.turn(now, inputs);
             let recorded = !turn.append.is_empty();
-            agent.journal.extend(turn.append);
+            agent.journal.extend(turn.append.iter().map(encode));
             let durable = agent.journal.len() as u64;
             for todo in turn.todo {
                 self.perform(nth, todo);

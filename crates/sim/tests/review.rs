@@ -462,8 +462,7 @@ impl Desk {
         loop {
             let turn = self.driver.turn(self.now, inputs);
             let last = turn.first_seq + turn.append.len() as u64 - 1;
-            let records = turn.append.iter().map(|it| mainstay_engine::codec::decode(it).expect("readable").body);
-            self.records.extend(records);
+            self.records.extend(turn.append.iter().map(|it| it.body.clone()));
             for todo in turn.todo {
                 match todo {
                     Todo::Probe(probe, _) => self.asked.push(probe),
@@ -476,7 +475,7 @@ impl Desk {
             if turn.append.is_empty() {
                 return;
             }
-            let late = self.syncs_late && turn.append.last().is_some_and(|it| it.kind == "step_started");
+            let late = self.syncs_late && turn.append.last().is_some_and(|it| it.body.kind() == "step_started");
             inputs = vec![Input::Recorded(if late { last - 1 } else { last })];
         }
     }

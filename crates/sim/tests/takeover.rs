@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_engine::codec::decode;
+use mainstay_engine::codec::{decode, encode};
 use mainstay_engine::driver::{Driver, Todo};
 use mainstay_engine::lease::Role;
 use mainstay_engine::planted::{Fault, plant};
@@ -238,8 +238,8 @@ impl Two {
             let known = driver.engine().state().leadership.epoch;
             let turn = driver.turn(now, mail);
             mail = Vec::new();
-            for encoded in &turn.append {
-                let record = decode(encoded).map_err(|it| it.to_string())?;
+            for encoded in turn.append.iter().map(encode) {
+                let record = decode(&encoded).map_err(|it| it.to_string())?;
                 if let Body::PeerOrder { epoch, taken: true, .. } = &record.body
                     && *epoch < known
                 {

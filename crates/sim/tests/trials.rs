@@ -1,12 +1,20 @@
 //! A fixed set of trials, as every change has to pass it; `cargo xtask sim` plays others. And that the same seed is the same
 //! trial, event by event, however it was built.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mainstay_engine::codec::encode;
 use mainstay_sim::trial::{Trial, tell};
 
 /// So many seeds; `MAINSTAY_SEEDS=FROM..TO` plays others.
 const SEEDS: std::ops::Range<u64> = 0..400;
 
-/// What the first trials come to, over all that was recorded, done, told and served. It changes with the engine, the plans and
+/// So many seeds are hashed.
+const HASHED: u64 = 60;
+
+/// What those come to: SHA-256 over every answer, record and order, and what came of them. It changes with the engine, the plans and
 /// the world; that it is the same in debug and in release is what it is for.
 const SAME: &str = include_str!("golden/trials.txt");
 
@@ -35,15 +43,50 @@ fn what_was_mended_stays_mended() {
     }
 }
 
+/// A line a seed, whichever of so many threads played it.
+fn hashes(threads: u64) -> String {
+    let next = AtomicU64::new(0);
+    let lines = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= HASHED {
+                        return;
+                    }
+                    let line = format!("{seed} {}\n", Trial::of(seed).digest());
+                    lines.lock().expect("nobody panics with it").insert(seed, line);
+                }
+            });
+        }
+    });
+    lines.into_inner().expect("nobody panics with it").into_values().collect()
+}
+
+/// Whatever the engine is told, records and orders: the test runs in both profiles, and the file stands for the other.
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
-    let hashes: String = (0..40).map(|seed| format!("{seed} {:016x}\n", Trial::of(seed).run().world.hash())).collect();
-    let again: String = (0..40).map(|seed| format!("{seed} {:016x}\n", Trial::of(seed).run().world.hash())).collect();
-    assert_eq!(hashes, again, "from run to run");
+    let hashes = hashes(1);
+    assert_eq!(hashes, self::hashes(1), "from run to run");
+    assert_eq!(hashes, self::hashes(2), "one at a time, and two at a time");
     if std::env::var_os("MAINSTAY_UPDATE_GOLDEN").is_some() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/trials.txt");
         std::fs::write(path, &hashes).expect("writable");
     } else {
         assert_eq!(hashes, SAME, "MAINSTAY_UPDATE_GOLDEN=1 cargo test -p mainstay-sim --test trials writes them anew");
+    }
+}
+
+/// The journal's payloads are sorted by name, as they are where a generic JSON value is written.
+#[test]
+fn what_is_written_is_sorted_by_name() {
+    for seed in 0..HASHED {
+        for (_, record) in Trial::of(seed).run().world.written() {
+            let value = serde_json::to_value(&record.body).expect("it is JSON");
+            let content = value.as_object().and_then(|it| it.values().next()).expect("a kind and its content");
+            let stored = encode(record).payload;
+            assert_eq!(String::from_utf8_lossy(&stored), content.to_string(), "{}", record.body.kind());
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_engine::codec::{Encoded, decode};
+use mainstay_engine::codec::{Encoded, decode, encode};
 use mainstay_engine::driver::{Driver, Todo};
 use mainstay_engine::effect::{Order, Telling};
 use mainstay_engine::record::{ReportedTarget, StepRef};
@@ -304,16 +304,17 @@ impl World {
         let turn = driver.turn(self.now, inputs);
         let wake = driver.engine().next_wakeup();
         let last = turn.first_seq + turn.append.len() as u64 - 1;
-        for (seq, encoded) in (turn.first_seq..).zip(&turn.append) {
+        let written: Vec<Encoded> = turn.append.iter().map(encode).collect();
+        for (seq, encoded) in (turn.first_seq..).zip(&written) {
             let record = decode(encoded).expect("what this engine wrote it can read");
             self.came.push((self.now, Came::Record(seq, Box::new(record))));
         }
         if self.journal_lost {
-            if !turn.append.is_empty() {
+            if !written.is_empty() {
                 self.at(Duration::ZERO, Event::SecondFile(last));
             }
         } else {
-            self.unsynced.extend(turn.append);
+            self.unsynced.extend(written);
         }
         self.sync();
         for todo in turn.todo {

@@ -102,8 +102,10 @@ impl Site {
         } else if let Body::Commanded { command, .. } = &record.body {
             self.commanded(seq, command);
         }
-        let touched: BTreeSet<String> = self.touched().cloned().collect();
-        self.explained.retain(|it, _| touched.contains(it));
+        if !self.explained.is_empty() {
+            let touched: BTreeSet<String> = self.touched().cloned().collect();
+            self.explained.retain(|it, _| touched.contains(it));
+        }
     }
 
     /// Components with an open recovery, or not whole again after one.

@@ -87,6 +87,7 @@ impl World {
 
     pub(super) fn kill(&mut self, down_for: Duration) {
         self.driver = None;
+        self.wake = None;
         if std::mem::take(&mut self.journal_lost) {
             let left = self.journal();
             self.checkers.only_these_are_left(&left);
@@ -123,7 +124,14 @@ impl World {
 
     pub(super) fn turn(&mut self, inputs: Vec<Input>) {
         let Some(driver) = &mut self.driver else { return };
-        let turn = driver.turn(self.now + self.troubles.ahead, inputs);
+        let now = self.now + self.troubles.ahead;
+        if let Some(digest) = &mut self.digest {
+            digest.told(now, &inputs);
+        }
+        let turn = driver.turn(now, inputs);
+        if let Some(digest) = &mut self.digest {
+            digest.said(&turn);
+        }
         let wake = driver.engine().next_wakeup();
         let last = turn.first_seq + turn.append.len() as u64;
         if self.journal_lost {
@@ -146,7 +154,9 @@ impl World {
             self.perform(todo);
         }
         self.checkers.after_step(&self.table);
-        if let Some(driver) = self.driver.as_ref().filter(|_| self.plan.instances.len() <= COUNTED) {
+        // Where nothing was recorded nothing was folded.
+        let counted = last > turn.first_seq && self.plan.instances.len() <= COUNTED;
+        if let Some(driver) = self.driver.as_ref().filter(|_| counted) {
             let wrong = driver.engine().state().miscounted();
             assert!(wrong.is_empty(), "counted otherwise while folding than from scratch: {wrong:?}");
         }
@@ -155,13 +165,10 @@ impl World {
 
     /// The agent sleeps until one moment, and a new one replaces the old.
     pub(super) fn wake_at(&mut self, at: Option<Time>) {
-        if let Some(before) = self.wake.take() {
-            self.queue.remove(&before);
-        }
-        let Some(at) = at else { return };
-        let after = at.since(self.clock());
-        self.at(after, Event::Wake);
-        self.wake = Some((self.now + after, self.ticket));
+        self.wake = at.map(|at| {
+            self.ticket += 1;
+            (self.now + at.since(self.clock()), self.ticket)
+        });
     }
 
     pub(super) fn perform(&mut self, todo: Todo) {
@@ -169,12 +176,12 @@ impl World {
             Todo::Probe(probe, at) => self.ask(probe, at),
             Todo::Act(order) => self.act(order),
             Todo::Cancel(step) => {
-                self.queue.retain(|_, it| !matches!(it, Event::ActionEnded(of, _) if *of == step));
+                self.queue.retain(|_, it| !matches!(it, Event::ActionEnded(it) if it.0 == step));
             }
             Todo::Route(table) => {
                 self.checkers.ordered(&table);
                 if self.traffic_up {
-                    self.at(self.pace.apply(&self.plan), Event::Applied(table));
+                    self.at(self.pace.apply(&self.plan), Event::Applied(Box::new(table)));
                 }
             }
             // One agent alone asks no store.

@@ -2,41 +2,26 @@
 
 use std::time::Duration;
 
-use mainstay_engine::codec::{Encoded, decode};
+use mainstay_engine::codec::{Encoded, decode, encode};
 use mainstay_engine::{Input, Record};
 
 use super::{CrashKind, World};
 
 impl World {
-    /// The records on the disk.
+    /// The records on the disk, read from there.
     pub fn journal(&self) -> Vec<(u64, Record)> {
-        (1..).zip(self.durable.iter().map(|it| decode(it).expect("what this engine wrote it can read"))).collect()
+        let read = |it: &Record| decode(&encode(it)).expect("what this engine wrote it can read");
+        (1..).zip(self.durable.iter().map(read)).collect()
+    }
+
+    /// The records on the disk as they were written.
+    pub fn written(&self) -> impl Iterator<Item = (u64, &Record)> {
+        (1..).zip(&self.durable)
     }
 
     /// The records on the disk as they stand there.
     pub fn stored(&self) -> Vec<(u64, Encoded)> {
-        (1..).zip(self.durable.iter().cloned()).collect()
-    }
-
-    /// FNV-1a over everything that happened: what was recorded and when, what was done, what was told, and what is served.
-    pub fn hash(&self) -> u64 {
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        let mut add = |bytes: &[u8]| {
-            for byte in bytes {
-                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-            }
-        };
-        for record in &self.durable {
-            add(&record.at_ns.to_le_bytes());
-            add(record.kind.as_bytes());
-            add(&record.payload);
-        }
-        self.happened.iter().for_each(|it| add(format!("{it:?}").as_bytes()));
-        self.done.iter().for_each(|it| add(format!("{it:?}").as_bytes()));
-        self.told.iter().for_each(|it| add(format!("{it:?}").as_bytes()));
-        self.arrived.iter().for_each(|it| add(format!("{it:?}").as_bytes()));
-        add(format!("{:?} {:?} {}", self.table, self.now, self.ticket).as_bytes());
-        hash
+        (1..).zip(self.durable.iter().map(encode)).collect()
     }
 
     /// Loses the journal: the agent dies and its disk is empty.
@@ -58,9 +43,9 @@ impl World {
     }
 
     /// What is written there counts for this agent, and is not read by the next.
-    pub(super) fn second_file(&mut self, first_seq: u64, records: &[Encoded]) {
-        for (seq, encoded) in (first_seq..).zip(records) {
-            self.checkers.recorded(seq, &decode(encoded).expect("what this engine wrote it can read"));
+    pub(super) fn second_file(&mut self, first_seq: u64, records: &[Record]) {
+        for (seq, record) in (first_seq..).zip(records) {
+            self.checkers.recorded(seq, record);
         }
     }
 
@@ -69,8 +54,8 @@ impl World {
         self.durable.append(&mut self.unsynced);
         self.syncing = false;
         let now_durable = self.durable.len() as u64;
-        for (seq, encoded) in (before + 1..).zip(&self.durable[usize::try_from(before).expect("fits")..]) {
-            self.checkers.recorded(seq, &decode(encoded).expect("what this engine wrote it can read"));
+        for (seq, record) in (before + 1..).zip(&self.durable[usize::try_from(before).expect("fits")..]) {
+            self.checkers.recorded(seq, record);
         }
         if self.strikes(CrashKind::AfterRecord, |seq| (before + 1..=now_durable).contains(&seq)) {
             return;

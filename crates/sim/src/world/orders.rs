@@ -73,14 +73,14 @@ impl World {
                 }
             }
             if let Some(outcome) = outcome {
-                self.at(self.pace.action(order.timeout), Event::ActionEnded(order.step, outcome));
+                self.at(self.pace.action(order.timeout), Event::ActionEnded(Box::new((order.step, outcome))));
             }
             return;
         }
         let link = self.troubles.link(&order.instance);
         if link == Link::NoOrders {
             let unknown = Outcome::Unknown("no answer in time".to_owned());
-            self.at(order.timeout, Event::ActionEnded(order.step, unknown));
+            self.at(order.timeout, Event::ActionEnded(Box::new((order.step, unknown))));
             return;
         }
         if !self.is_broken(&order.action) {
@@ -93,7 +93,7 @@ impl World {
             } else {
                 (Outcome::Failed("it can't be reached".to_owned()), self.pace.refusal())
             };
-            self.at(took, Event::ActionEnded(order.step, outcome));
+            self.at(took, Event::ActionEnded(Box::new((order.step, outcome))));
             return;
         }
         let took = self.pace.action(order.timeout);
@@ -112,7 +112,7 @@ impl World {
             (Some(outcome), Link::NoAnswers | Link::NoOrders | Link::Whole) => (outcome, took),
             (None, Link::NoOrders | Link::Whole) => (moves.map_or(Outcome::Done, Outcome::DoneAt), took),
         };
-        self.at(took, Event::ActionEnded(order.step, outcome));
+        self.at(took, Event::ActionEnded(Box::new((order.step, outcome))));
     }
 
     /// What a takeover's own actions make of an instance: active where it leads there, a standby where it leads away or is
