@@ -12,6 +12,9 @@ use crate::{cargo, setup};
 
 const PREFIX: &str = "bench_";
 
+/// Benches that run beside a model in SimPy.
+const WITH_SIMPY: [&str; 1] = ["sim"];
+
 /// Runs the bench called `name`, handing it `args`; lists the benches if there is no name.
 pub(crate) fn run(root: &Path, name: Option<&str>, args: &[String]) -> Result<ExitCode> {
     let benches = find(root)?;
@@ -34,10 +37,12 @@ pub(crate) fn run(root: &Path, name: Option<&str>, args: &[String]) -> Result<Ex
     for missing in setup::install_for_bench(name) {
         eprintln!("{missing}");
     }
+    let simpy = if WITH_SIMPY.contains(&name) { setup::install_simpy(&setup::cache_folder()?) } else { None };
     let status = Command::new(cargo())
         .args(["run", "--release", "--locked", "--package", &bench.package])
         .args(["--example", &format!("{PREFIX}{}", bench.name), "--"])
         .args(args)
+        .envs(simpy.map(|python| ("MAINSTAY_SIMPY_PYTHON", python)))
         .current_dir(root)
         .status()
         .context("can't start cargo")?;

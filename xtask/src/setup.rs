@@ -1,4 +1,4 @@
-//! What the tests use beside Rust: a few system programs, and cargo-deny in the cache folder.
+//! What the tests and benches use beside Rust: a few system programs, and cargo-deny and SimPy in the cache folder.
 //!
 //! System packages are a convenience: where they can't be installed, this says what is missing and goes on, and the
 //! tests that need a program say so themselves. cargo-deny is a step of its own, so it has to be there.
@@ -13,6 +13,9 @@ use crate::cargo;
 
 /// Pinned, because a newer one may find new faults in a tree that nobody changed.
 const CARGO_DENY: &str = "0.20.2";
+
+/// The peer of the simulator's bench.
+const SIMPY: &str = "4.1.2";
 
 /// A program that end-to-end tests run, and the Debian package that brings it.
 const PROGRAMS: [(&str, &str); 5] =
@@ -98,6 +101,30 @@ pub(crate) fn install_cargo_deny(cache: &Path) -> Result<()> {
         cache.join("tools").display()
     );
     Ok(())
+}
+
+/// Installs SimPy into a folder of its own unless the pinned version is there, and returns the Python that finds it. Where it
+/// can't be installed, this says so and gives nothing: its bench goes on without it.
+pub(crate) fn install_simpy(cache: &Path) -> Option<PathBuf> {
+    let folder = cache.join("tools/simpy");
+    let python = folder.join("bin/python");
+    let version = || {
+        let asked = Command::new(&python).args(["-c", "import simpy; print(simpy.__version__)"]).output().ok()?;
+        Some(String::from_utf8_lossy(&asked.stdout).trim().to_owned())
+    };
+    if version().as_deref() != Some(SIMPY) {
+        println!("installing SimPy {SIMPY}");
+        let succeeds = |it: &mut Command| it.stdin(Stdio::null()).status().is_ok_and(|status| status.success());
+        let made = succeeds(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+        let package = format!("simpy=={SIMPY}");
+        if !made || !succeeds(Command::new(&python).args(["-m", "pip", "install", "--quiet", &package])) {
+            println!(
+                "SimPy {SIMPY} could not be installed into {}: it needs python3 with venv and pip",
+                folder.display()
+            );
+        }
+    }
+    (version().as_deref() == Some(SIMPY)).then_some(python)
 }
 
 fn installed_version(program: &Path) -> Option<String> {
