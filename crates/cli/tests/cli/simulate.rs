@@ -175,6 +175,28 @@ fn what_is_no_scenario_lists_what_could_be_said() {
     assert!(both.code == Some(2) && both.err.contains("--trials"), "{}", both.err);
 }
 
+/// What is on the page is tested where it is made.
+#[test]
+fn each_answer_has_a_page() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = example("single-database.yaml");
+    for (asked, title) in [
+        (&["--trials", "50"][..], "shop: how often, how long, and what for"),
+        (&["--trials", "50", "--compare", "pilot-light,warm-standby"], "shop: strategies side by side"),
+        (&["--scenario", "zone-loss:us-east-1a"], "shop: zone-loss:us-east-1a"),
+    ] {
+        let said = within(dir.path(), &[&["simulate", &plan, "--html", "page.html"], asked].concat());
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(0), "written to page.html\n", ""));
+        let page = fs::read_to_string(dir.path().join("page.html")).expect("it was written");
+        assert!(page.starts_with("<!DOCTYPE html>\n") && page.contains(&format!("<h1>{title}</h1>")), "{title}");
+        let piped = within(dir.path(), &[&["simulate", &plan, "--html", "-"], asked].concat());
+        assert!(piped.out == page, "{title}: the same question gives the same bytes");
+    }
+    let nowhere = within(dir.path(), &["simulate", &plan, "--trials", "50", "--html", "none/page.html"]);
+    assert_eq!((nowhere.code, nowhere.out.as_str()), (Some(3), ""));
+    assert!(nowhere.err.starts_with("error: can't write `none/page.html`"), "{}", nowhere.err);
+}
+
 /// The same story as the developers' explorer tells of the seed; with a plan, it is played on that.
 #[test]
 fn a_trial_is_told() {

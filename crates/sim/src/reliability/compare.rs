@@ -234,7 +234,7 @@ impl Comparison {
         ]
     }
 
-    fn about(&self) -> String {
+    pub(crate) fn about(&self) -> String {
         let cost = if self.unit_of_cost == "relative" {
             "cost is relative: all of home running is 1, no money; `prices` in the file of rates gives it in yours"
                 .to_owned()

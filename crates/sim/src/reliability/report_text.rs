@@ -33,23 +33,29 @@ impl Report {
         wrap(&mut out, "", "", self.model);
         out.push('\n');
         self.site(&mut out);
-        let most: Vec<&str> = self.site.spends.iter().take(MOST).map(|it| it.name.as_str()).collect();
-        let is_shown = |name: &str| match shown {
-            Shown::All => true,
-            Shown::Named(names) => names.iter().any(|it| it == name),
-            Shown::Usual => self.components.len() <= MOST || most.contains(&name),
-        };
-        let (mine, others): (Vec<_>, Vec<_>) = self.components.iter().partition(|it| is_shown(&it.name));
+        let mine = self.shown(shown);
+        let others = self.components.len() - mine.len();
         for it in mine {
             out.push('\n');
             self.component(it, &mut out);
         }
-        if !others.is_empty() && *shown == Shown::Usual {
-            let _ = writeln!(out, "\n{} more spend less: `--component NAME` shows one, `--all` all", others.len());
+        if others > 0 && *shown == Shown::Usual {
+            let _ = writeln!(out, "\n{others} more spend less: `--component NAME` shows one, `--all` all");
         }
         out.push('\n');
         rests_on(&self.assumptions, &self.left_out, &mut out);
         out
+    }
+
+    /// Those that are shown.
+    pub(crate) fn shown(&self, shown: &Shown) -> Vec<&OfComponent> {
+        let most: Vec<&str> = self.site.spends.iter().take(MOST).map(|it| it.name.as_str()).collect();
+        let is_shown = |it: &&OfComponent| match shown {
+            Shown::All => true,
+            Shown::Named(names) => names.contains(&it.name),
+            Shown::Usual => self.components.len() <= MOST || most.contains(&it.name.as_str()),
+        };
+        self.components.iter().filter(is_shown).collect()
     }
 
     fn site(&self, out: &mut String) {
@@ -130,8 +136,13 @@ impl Report {
 
 /// The seed and the options come first.
 pub(crate) fn heading(name: &str, trials: usize, years: f64, seed: u64) -> String {
+    format!("{name}: {}\n", about_histories(trials, years, seed))
+}
+
+/// How much was played, from which seed.
+pub(crate) fn about_histories(trials: usize, years: f64, seed: u64) -> String {
     let each = if (years - 1.0).abs() < 1e-9 { "a year".to_owned() } else { format!("{years} years") };
-    format!("{name}: {trials} histories of {each} each, seed {seed}\n")
+    format!("{trials} histories of {each} each, seed {seed}")
 }
 
 fn downtime(out: &mut String, who: &str, it: &Downtime, of: &Report) {

@@ -25,6 +25,7 @@ use thiserror::Error;
 
 pub use loss::Loss;
 pub use luck::{KILLS, Luck, PHASES};
+pub(crate) use moments::clock;
 pub use moments::{Moment, Stage};
 pub use played::recovered;
 pub use told::{Affected, Away, Bounded, Held, LostInstance, OfComponent, OfRoute, Options, Part, Told};

@@ -88,7 +88,7 @@ pub struct Moment {
 }
 
 /// `2.35s`, `1m04.2s`: how long after the failure, as a moment of the timeline.
-pub(super) fn clock(seconds: f64) -> String {
+pub(crate) fn clock(seconds: f64) -> String {
     let sign = if seconds < -0.0005 { "-" } else { "" };
     let it = seconds.abs();
     match it {

@@ -15,18 +15,19 @@ struct Answered<'a> {
 }
 
 pub(super) fn play(
-    name: &str,
     plan: &Plan,
     rates: &Rates,
     strategies: &[String],
     options: &Options,
-    json: bool,
-) -> Result<(), Failure> {
+) -> Result<Comparison, Failure> {
     let usage = |why: String| Failure::usage(why).help(super::HELP);
     let candidates = compare::candidates(strategies, rates).map_err(usage)?;
-    let comparison = Comparison::of(plan, rates, &candidates, options).map_err(usage)?;
+    Comparison::of(plan, rates, &candidates, options).map_err(usage)
+}
+
+pub(super) fn answer(name: &str, plan: &Plan, comparison: &Comparison, json: bool) -> Result<(), Failure> {
     if json {
-        return say_json(&Answered { file: name, plan: &plan.hash, comparison: &comparison });
+        return say_json(&Answered { file: name, plan: &plan.hash, comparison });
     }
     say(&comparison.text(&plan.site.name))
 }

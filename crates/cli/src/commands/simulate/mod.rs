@@ -1,6 +1,7 @@
 //! `mainstay simulate`: what a plan would live through. One file for each way to ask.
 
 mod compare;
+mod html;
 mod scenario;
 mod story;
 mod trials;
@@ -38,6 +39,8 @@ Examples:
   mainstay simulate mainstay.yaml --scenario list
   mainstay simulate mainstay.yaml --scenario zone-loss:us-east-1a
   mainstay simulate mainstay.yaml --scenario instance-loss:orders-db+agent_restarts --people 5m
+  mainstay simulate mainstay.yaml --scenario zone-loss:us-east-1a --html zone.html
+  mainstay simulate mainstay.yaml --html report.html
   mainstay simulate mainstay.yaml --story --seed 7
   mainstay simulate --seed 7 --story
 
@@ -95,6 +98,9 @@ pub(crate) struct Simulate {
     /// Answer as JSON
     #[arg(long)]
     json: bool,
+    /// Write one HTML file with pictures instead, that needs nothing beside it; `-` writes to standard output
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "story"])]
+    html: Option<PathBuf>,
 }
 
 impl Simulate {
@@ -123,14 +129,26 @@ impl Simulate {
         if let Some(asked) = &self.scenario {
             let options = mainstay_sim::scenario::Options { people: self.people };
             let told = scenario::play(&Proof::of(plan), asked, &options)?;
-            return scenario::answer(name, plan, &told, &self.shown(plan)?, self.json);
+            let shown = self.shown(plan)?;
+            if let Some(file) = &self.html {
+                return html::write(file, &told.html(plan, &shown));
+            }
+            return scenario::answer(name, plan, &told, &shown, self.json);
         }
         if !self.compare.is_empty() {
-            return compare::play(name, plan, &rates, &self.compare, &self.options(), self.json);
+            let comparison = compare::play(plan, &rates, &self.compare, &self.options())?;
+            if let Some(file) = &self.html {
+                return html::write(file, &comparison.html(&plan.site.name));
+            }
+            return compare::answer(name, plan, &comparison, self.json);
         }
         let measured = if self.measured { Some(trials::measured(cx)?) } else { None };
-        let asked = trials::Asked { options: self.options(), measured: measured.as_ref(), shown: self.shown(plan)? };
-        trials::play(name, plan, rates, &asked, self.json)
+        let shown = self.shown(plan)?;
+        let played = trials::play(plan, rates, &self.options(), measured.as_ref())?;
+        if let Some(file) = &self.html {
+            return html::write(file, &played.html(plan, &shown));
+        }
+        trials::answer(name, plan, &played.report, &shown, self.json)
     }
 
     fn shown(&self, plan: &Plan) -> Result<Shown, Failure> {

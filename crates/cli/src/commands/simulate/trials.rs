@@ -2,6 +2,7 @@
 
 use mainstay_engine::codec::decode;
 use mainstay_plan::{Plan, Proof};
+use mainstay_sim::page::Drawn;
 use mainstay_sim::reliability::{Measured, Model, Options, Rates, Report, Shown, trials};
 use serde::Serialize;
 
@@ -31,22 +32,39 @@ pub(super) fn measured(cx: &Cx) -> Result<Measured, Failure> {
     Ok(Measured::of(records))
 }
 
-/// What is asked for beside the plan and its rates.
-pub(super) struct Asked<'a> {
-    pub(super) options: Options,
-    pub(super) measured: Option<&'a Measured>,
-    pub(super) shown: Shown,
+/// What was played.
+pub(super) struct Played {
+    model: Model,
+    tally: trials::Tally,
+    pub(super) report: Report,
 }
 
-pub(super) fn play(name: &str, plan: &Plan, rates: Rates, asked: &Asked<'_>, json: bool) -> Result<(), Failure> {
+impl Played {
+    /// As a page.
+    pub(super) fn html(&self, plan: &Plan, shown: &Shown) -> String {
+        self.report.html(&Drawn { plan, model: &self.model, tally: &self.tally }, shown)
+    }
+}
+
+pub(super) fn play(
+    plan: &Plan,
+    rates: Rates,
+    options: &Options,
+    measured: Option<&Measured>,
+) -> Result<Played, Failure> {
     let proof = Proof::of(plan);
     let mut model = Model::of(&proof, rates).map_err(|why| Failure::usage(why).help(super::HELP))?;
-    if let Some(measured) = asked.measured {
+    if let Some(measured) = measured {
         model.take(measured);
     }
-    let report = Report::of(&model, &asked.options, &trials::play(&model, &asked.options));
+    let tally = trials::play(&model, options);
+    let report = Report::of(&model, options, &tally);
+    Ok(Played { model, tally, report })
+}
+
+pub(super) fn answer(name: &str, plan: &Plan, report: &Report, shown: &Shown, json: bool) -> Result<(), Failure> {
     if json {
-        return say_json(&Answered { file: name, plan: &plan.hash, report: &report });
+        return say_json(&Answered { file: name, plan: &plan.hash, report });
     }
-    say(&report.text(&plan.site.name, &asked.shown))
+    say(&report.text(&plan.site.name, shown))
 }
