@@ -88,7 +88,10 @@ pub(crate) fn end(state: &Path) -> Result<(), Failure> {
     let process = socket_peercred(&stream).and_then(|it| pidfd_open(it.pid, PidfdFlags::empty())).ok();
     match ask(&stream, &TrafficRequest::Stop {}).map_err(nobody)? {
         TrafficReply::Stopping {} => {}
-        TrafficReply::Applied { .. } | TrafficReply::Refused { .. } | TrafficReply::Report(_) => {
+        TrafficReply::Applied { .. }
+        | TrafficReply::Refused { .. }
+        | TrafficReply::Report(_)
+        | TrafficReply::Failures { .. } => {
             return Err(nobody(ErrorKind::InvalidData.into()));
         }
     }
