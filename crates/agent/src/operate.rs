@@ -197,7 +197,7 @@ impl Agent {
                 }
             }
             // No network carries leases yet, so that no agent asks for one.
-            Todo::AskLease => {}
+            Todo::AskLease | Todo::HearTraffic(_) => {}
             Todo::Log(line) => log(&line),
             Todo::Notify(telling) => self.notify(telling),
         }

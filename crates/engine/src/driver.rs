@@ -42,6 +42,8 @@ pub enum Todo {
     Cancel(StepRef),
     /// Ask the store for the lease.
     AskLease,
+    /// Connect anew to the traffic processes, forbid them tables below this epoch, and hear what they serve.
+    HearTraffic(u64),
     /// Serve this table.
     Route(RoutingTable),
     /// Write this into the log.
@@ -71,6 +73,7 @@ impl Driver {
                 Effect::Act(order) => turn.todo.push(Todo::Act(order)),
                 Effect::Cancel(step) => turn.todo.push(Todo::Cancel(step)),
                 Effect::AskLease => turn.todo.push(Todo::AskLease),
+                Effect::HearTraffic(floor) => turn.todo.push(Todo::HearTraffic(floor)),
                 Effect::Route(table) => turn.todo.push(Todo::Route(table)),
                 Effect::Log(line) => turn.todo.push(Todo::Log(line)),
                 Effect::Notify(telling) => turn.todo.push(Todo::Notify(telling)),

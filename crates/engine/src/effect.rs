@@ -27,6 +27,9 @@ pub enum Effect {
     /// Ask the store for the lease, or to renew it; the answer comes back as [`crate::Input::LeaseGranted`],
     /// [`crate::Input::LeaseHeld`] or [`crate::Input::StoreGone`].
     AskLease,
+    /// Connect anew to the traffic processes. Each of them refuses every table below this epoch from then on, says what it serves,
+    /// and is heard no more on an old connection.
+    HearTraffic(u64),
     /// Serve this table; acknowledgements come back by process.
     Route(RoutingTable),
     /// Write this into the log.

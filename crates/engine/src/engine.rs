@@ -13,7 +13,8 @@ use crate::effect::Effect;
 use crate::evacuation::Rank;
 use crate::gate::Gate;
 use crate::input::Input;
-use crate::lease::{May, Tenure};
+use crate::lease::{May, Role, Tenure};
+use crate::machine::Standing;
 use crate::observe::Soft;
 use crate::planted::{Fault, planted};
 use crate::record::{Body, Ended, Record, ReportedTarget};
@@ -155,7 +156,10 @@ impl Engine {
             Input::TrafficServes { process, epoch, targets } => self.on_traffic(process, epoch, targets),
             Input::Outcome { step, outcome } => Body::StepEnded { step, ended: ended(outcome) },
             Input::RouteApplied { process, epoch } => Body::RouteApplied { process, epoch },
-            Input::RouteRefused { process, epoch, reason } => Body::RouteRefused { process, epoch, reason },
+            Input::RouteRefused { process, epoch, reason } => {
+                self.on_refusal(&process);
+                Body::RouteRefused { process, epoch, reason }
+            }
             Input::Command { command, by } => Body::Commanded { command, by },
             Input::JournalLost { reason } => Body::JournalLost { reason },
             Input::Told { channel, notice, nth, outcome } => {
@@ -219,6 +223,16 @@ impl Engine {
         }
         let done = if epoch == state.routing.epoch { epoch.saturating_sub(1) } else { epoch };
         Body::RouteApplied { process, epoch: done }
+    }
+
+    /// A table that is refused may be older than another agent's. What is served is heard then, once for each table: a process may
+    /// have other reasons to refuse it.
+    fn on_refusal(&mut self, process: &str) {
+        let state = &self.core.state;
+        let is_first = state.standing(process) != Standing::Refuses;
+        if is_first && state.leadership.role != Role::Sole && state.leadership.may(&state.plan) != May::Nothing {
+            self.gate.hear_traffic(state);
+        }
     }
 
     /// Decides, and says what is to be done. `now` must not be before the last call's.

@@ -49,6 +49,11 @@ impl Gate {
         self.waiting.push_back((state.seq, Effect::Route(route::table(state))));
     }
 
+    /// Has the traffic processes say anew what they serve, behind everything recorded so far.
+    pub(crate) fn hear_traffic(&mut self, state: &State) {
+        self.waiting.push_back((state.seq, Effect::HearTraffic(state.leadership.table_floor())));
+    }
+
     /// Derives what a record justifies. `state` has folded it already.
     pub(crate) fn justify(&mut self, seq: u64, body: &Body, state: &State) {
         match body {
@@ -104,15 +109,22 @@ impl Gate {
                 }
             }
             // Whatever was not let out yet was decided under a lease that is over; what runs is called back.
-            Body::LeaseChanged { .. } if state.leadership.may(&state.plan) != May::Everything => {
-                self.waiting.retain(|it| !matches!(it.1, Effect::Act(_) | Effect::Route(_)));
-                for recovery in state.open_recoveries() {
-                    for log in recovery.steps.iter().rev().take(8) {
-                        self.waiting.push_back((seq, Effect::Cancel(log.step)));
+            Body::LeaseChanged { .. } => {
+                if state.leadership.may(&state.plan) != May::Everything {
+                    let drops = |it: &Effect| matches!(it, Effect::Act(_) | Effect::Route(_));
+                    self.waiting.retain(|it| !drops(&it.1) || planted(Fault::OverLeaseStillActs));
+                    for recovery in state.open_recoveries() {
+                        for log in recovery.steps.iter().rev().take(8) {
+                            self.waiting.push_back((seq, Effect::Cancel(log.step)));
+                        }
                     }
                 }
+                // What is served may be another one's table: it is heard before anything is published.
+                if state.leadership.may(&state.plan) != May::Nothing {
+                    self.hear_traffic(state);
+                }
             }
-            Body::LeaseChanged { .. } | Body::PeerOrder { .. } => {}
+            Body::PeerOrder { .. } => {}
             Body::AgentStopped { .. }
             | Body::PlanAdopted { .. }
             | Body::HealthChanged { .. }

@@ -283,7 +283,7 @@ impl Tenure {
     pub(crate) fn wakes(&self, plan: &Plan) -> Option<Time> {
         let coordination = plan.coordination.as_ref().filter(|_| self.known.role != Role::Sole)?;
         let margin = margin(plan, coordination);
-        let ends = self.until.filter(|_| self.known.role == Role::Leader);
+        let ends = self.until.filter(|_| self.known.role == Role::Leader && !planted(Fault::LeaseNeverOver));
         let ends = ends.map(|it| Time::from_nanos(it.as_nanos().saturating_sub(nanos(margin))));
         ends.into_iter().chain([self.ask_at]).min()
     }

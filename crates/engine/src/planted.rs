@@ -42,6 +42,12 @@ faults! {
     LeaseNeverOver = "lease-never-over",
     /// A lease counts from when its grant came, not from when it was asked for.
     LeaseCountedFromGrant = "lease-counted-from-grant",
+    /// A new leader publishes what it knew of the routes before, and does not hear what is served.
+    NewLeaseTrustsOldTable = "new-lease-trusts-old-table",
+    /// What was decided under a lease is done after it is over.
+    OverLeaseStillActs = "over-lease-still-acts",
+    /// Who is alone says again where exclusive routes lead.
+    AloneMovesExclusive = "alone-moves-exclusive",
     /// A cut counts as made without the word of the traffic processes.
     FenceTakenForGranted = "fence-taken-for-granted",
     /// A stop of which nobody knows whether it was done counts as done.

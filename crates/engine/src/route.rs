@@ -90,19 +90,16 @@ pub fn next(state: &State, now: Time) -> Option<Body> {
     if elsewhere::first_table_waits(state, now).is_some() {
         return None;
     }
-    let rules::Ruled { targets: mut desired, kept } = rules::ruled(state, now);
-    let mut is_shared_alone = false;
+    let rules::Ruled { targets: desired, kept } = rules::ruled(state, now);
     match state.leadership.may(&state.plan) {
         May::Everything => {}
         May::Nothing | May::Shared if state.open_recoveries().any(|it| it.overrides.contains(&Override::Lease)) => {}
         May::Nothing => return None,
-        // What is exclusive stays where it is: another agent may be moving it.
+        // A table says of every route where it leads: with an exclusive one in it, it could take back what another agent does.
         May::Shared => {
-            is_shared_alone = true;
-            for (ix, route) in state.plan.routes.iter().enumerate() {
-                if route.sharing == Sharing::Exclusive {
-                    desired[ix].clone_from(&state.routing.targets[ix]);
-                }
+            let exclusive = state.plan.routes.iter().any(|it| it.sharing == Sharing::Exclusive);
+            if exclusive && !planted(Fault::AloneMovesExclusive) {
+                return None;
             }
         }
     }
@@ -112,17 +109,12 @@ pub fn next(state: &State, now: Time) -> Option<Body> {
     // A new lease begins with a table of its own, so that the traffic processes refuse those of the lease before.
     let floor = state.leadership.table_floor();
     let current = state.routing.epoch > floor || (floor == 0 && state.routing.epoch > 0);
-    let stays = |ix: RouteIx| is_shared_alone && state.plan.route(ix).sharing == Sharing::Exclusive;
     let routes = || (0u32..).map(RouteIx).take(state.plan.routes.len());
-    let same = desired == state.routing.targets && routes().all(|it| stays(it) || is_published_where_it_is(state, it));
+    let same = desired == state.routing.targets && routes().all(|it| is_published_where_it_is(state, it));
     if same && current && state.routing.under == state.adopted {
         return None;
     }
-    let place = |ix: RouteIx| match stays(ix) {
-        true => state.routing.addresses[ix.index()].clone(),
-        false => addresses(state, ix).collect(),
-    };
-    let places: Vec<Vec<_>> = routes().map(place).collect();
+    let places: Vec<Vec<_>> = routes().map(|it| addresses(state, it).collect()).collect();
     let epoch = state.routing.epoch.max(floor) + u64::from(!planted(Fault::EpochUsedTwice) || state.routing.epoch == 0);
     Some(Body::TablePublished { epoch, targets: named(state, &desired, &places) })
 }

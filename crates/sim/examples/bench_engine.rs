@@ -112,7 +112,7 @@ fn play(driver: &mut Driver, now: Time, inputs: Vec<Input>, seq: &mut u64) -> (V
                     tables += 1;
                     inputs.push(Input::RouteApplied { process: LOCAL_PROCESS.to_owned(), epoch: table.epoch });
                 }
-                Todo::Cancel(_) | Todo::Notify(_) | Todo::AskLease | Todo::Log(_) => {}
+                Todo::Cancel(_) | Todo::Notify(_) | Todo::AskLease | Todo::HearTraffic(_) | Todo::Log(_) => {}
             }
         }
         if !turn.append.is_empty() {
@@ -133,7 +133,13 @@ fn turn(driver: &mut Driver, now: Time, inputs: Vec<Input>, seq: &mut u64) -> Ve
         let turn = driver.turn(now, std::mem::take(&mut inputs));
         due.extend(turn.todo.into_iter().filter_map(|it| match it {
             Todo::Probe(probe, _) => Some(probe),
-            Todo::Act(_) | Todo::Cancel(_) | Todo::Route(_) | Todo::Log(_) | Todo::AskLease | Todo::Notify(_) => None,
+            Todo::Act(_)
+            | Todo::Cancel(_)
+            | Todo::Route(_)
+            | Todo::Log(_)
+            | Todo::AskLease
+            | Todo::HearTraffic(_)
+            | Todo::Notify(_) => None,
         }));
         if turn.append.is_empty() {
             return due;

@@ -5,7 +5,7 @@
 //!
 //! | code | what must hold | where |
 //! |---|---|---|
-//! | S1 | one recovery a component, one owner an exclusive route; nobody is made active beside a stranger | `single.rs`, `strangers.rs` |
+//! | S1 | one recovery a component, one owner an exclusive route; nobody is made active beside a stranger; of several agents only the one with the lease acts | `single.rs`, `strangers.rs`, `among.rs`, `several/site.rs` |
 //! | S2 | nothing is done, served or told before its record is durable | `durable.rs` |
 //! | S3 | an exclusive takeover follows a fence that really holds | `fence.rs` |
 //! | S4 | rules of shared routes, judged on the state that a change leads to | `routes.rs` |
@@ -27,6 +27,7 @@
 //!
 //! What is on the disk is folded once for all of them, in `facts.rs`.
 
+mod among;
 mod breaker;
 mod durable;
 mod epochs;
@@ -45,6 +46,9 @@ mod site;
 mod strangers;
 mod undone;
 mod waits;
+
+pub use among::Among;
+pub(crate) use durable::Durable;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,7 +76,7 @@ pub struct Census {
 }
 
 impl Census {
-    fn recorded(&mut self, record: &Record) {
+    pub(crate) fn recorded(&mut self, record: &Record) {
         self.records += 1;
         if let Body::Held { waiting, .. } = &record.body {
             *self.waits.entry(waiting.code()).or_default() += 1;

@@ -12,6 +12,14 @@ impl Dice {
         Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5DEE_CE66)
     }
 
+    /// Throws what this seed throws for this purpose, whatever else is thrown.
+    pub fn named(seed: u64, purpose: &str) -> Dice {
+        let hash = purpose
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        Dice::new(seed.wrapping_add(hash))
+    }
+
     /// Any number.
     pub const fn any(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);

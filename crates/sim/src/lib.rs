@@ -15,6 +15,7 @@ pub mod page;
 pub mod playback;
 pub mod reliability;
 pub mod scenario;
+pub mod several;
 pub mod trial;
 pub mod world;
 

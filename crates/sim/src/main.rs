@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use mainstay_sim::several::Several;
 use mainstay_sim::trial::{Coverage, EXCUSED, Trial, Violation, shrink, tell};
 
 /// So many violations are told at most; the rest is counted.
@@ -67,7 +68,11 @@ fn main() -> ExitCode {
 fn one(seed: u64, shrinks: bool) -> ExitCode {
     let (held, story) = Trial::of(seed).told(shrinks);
     print!("{story}");
-    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let (held_among, story) = Several::of(seed).map_or((true, String::new()), |it| it.told(shrinks));
+    if !story.is_empty() {
+        print!("\n{story}");
+    }
+    if held && held_among { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn many(asked: &Asked) -> ExitCode {
@@ -86,7 +91,15 @@ fn many(asked: &Asked) -> ExitCode {
                     }
                     let run = Trial::of(seed).run();
                     mine.add(run.coverage);
-                    if let Some(violation) = run.violation {
+                    let among = Several::of(seed).map(|it| it.run());
+                    let violations = [
+                        run.violation,
+                        among.and_then(|it| {
+                            mine.add(it.coverage);
+                            it.violation
+                        }),
+                    ];
+                    for violation in violations.into_iter().flatten() {
                         println!("seed {seed} violates {}", violation.text.lines().next().unwrap_or_default());
                         all.lock().expect("nobody panics with it").1.push((seed, violation));
                     }
@@ -100,8 +113,14 @@ fn many(asked: &Asked) -> ExitCode {
     violations.sort_by_key(|it| it.0);
     for (seed, violation) in violations.iter().take(TOLD) {
         println!();
-        let (smaller, _) = shrink(&Trial::of(*seed), violation);
-        print!("{}", tell(&smaller, &smaller.run()));
+        let trial = Trial::of(*seed);
+        if trial.run().violation.as_ref() == Some(violation) {
+            let (smaller, _) = shrink(&trial, violation);
+            print!("{}", tell(&smaller, &smaller.run()));
+        } else if let Some(several) = Several::of(*seed) {
+            let smaller = several.shrink(violation);
+            print!("{}", smaller.tell(&smaller.run()));
+        }
         println!("replay it: cargo xtask sim --seed {seed}");
     }
     println!();

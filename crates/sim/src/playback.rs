@@ -19,6 +19,7 @@ use std::time::Duration;
 use mainstay_engine::codec::{DecodeError, Encoded, decode, encode};
 use mainstay_engine::driver::{Driver, Todo};
 use mainstay_engine::effect::Order;
+use mainstay_engine::observe::Watch;
 use mainstay_engine::record::{Ended, Evidence, ReportedTarget, StepRef};
 use mainstay_engine::{Body, Engine, Input, Record};
 use mainstay_plan::action::Outcome;
@@ -323,7 +324,7 @@ impl Stage {
                 self.played.tables += 1;
             }
             Todo::Notify(telling) => self.checkers.told(&telling),
-            Todo::AskLease | Todo::Log(_) => {}
+            Todo::AskLease | Todo::HearTraffic(_) | Todo::Log(_) => {}
         }
     }
 
@@ -337,30 +338,31 @@ impl Stage {
         let is_witness = |it: &&ProbeIx| matches!(self.plan.probe(**it).watches, Watches::Witness(_));
         let is_well = |it: &&ProbeIx| soft.watch(**it).health == Health::Healthy;
         let aimed = due.and_then(|_| asked.iter().find(is_witness).or_else(|| asked.iter().find(is_well))).copied();
-        let again = |probe: ProbeIx| {
-            let watch = soft.watch(probe);
-            let timing = self.plan.probe(probe).timing;
-            let is_steady = watch.health == Health::Healthy || (watch.health == Health::Down && watch.goods == 0);
-            let spacing = if is_steady { timing.interval } else { timing.fast_interval };
-            let aimed = due.filter(|_| aimed == Some(probe));
-            let aimed = aimed.map(|it| Time::from_nanos(it.as_nanos().saturating_sub(nanos(spacing))));
-            let is_witness = is_witness(&&probe);
-            match (watch.health, watch.last_good_asked, watch.last_failed) {
-                (Health::Healthy, Some(before), _) if !is_witness => {
-                    let asked = aimed.unwrap_or(before);
-                    self.good(probe, asked, asked + MOMENT)
-                }
-                (Health::Down, _, Some(before)) if !is_witness => {
-                    let answer = self.failed.get(&probe).cloned().unwrap_or(Answer::TimedOut);
-                    observed(probe, before, before + MOMENT, answer, None)
-                }
-                _ => {
-                    let asked = aimed.unwrap_or(now);
-                    observed(probe, asked, asked, Answer::CouldNotAsk(UNASKED.to_owned()), None)
-                }
-            }
-        };
+        let again = |probe: ProbeIx| self.again(soft.watch(probe), probe, now, due.filter(|_| aimed == Some(probe)));
         asked.iter().copied().map(again).collect()
+    }
+
+    /// What a probe said before, said once more; so that it is asked again at the moment `due`, if there is one.
+    fn again(&self, watch: &Watch, probe: ProbeIx, now: Time, due: Option<Time>) -> Input {
+        let planned = self.plan.probe(probe);
+        let is_steady = watch.health == Health::Healthy || (watch.health == Health::Down && watch.goods == 0);
+        let spacing = if is_steady { planned.timing.interval } else { planned.timing.fast_interval };
+        let aimed = due.map(|it| Time::from_nanos(it.as_nanos().saturating_sub(nanos(spacing))));
+        let is_witness = matches!(planned.watches, Watches::Witness(_));
+        match (watch.health, watch.last_good_asked, watch.last_failed) {
+            (Health::Healthy, Some(before), _) if !is_witness => {
+                let asked = aimed.unwrap_or(before);
+                self.good(probe, asked, asked + MOMENT)
+            }
+            (Health::Down, _, Some(before)) if !is_witness => {
+                let answer = self.failed.get(&probe).cloned().unwrap_or(Answer::TimedOut);
+                observed(probe, before, before + MOMENT, answer, None)
+            }
+            _ => {
+                let asked = aimed.unwrap_or(now);
+                observed(probe, asked, asked, Answer::CouldNotAsk(UNASKED.to_owned()), None)
+            }
+        }
     }
 
     /// What has to come in for the facts of a scene to come about.
@@ -370,9 +372,12 @@ impl Stage {
         for (_, body) in scene.numbered() {
             if let Body::PositionFrozen { instance, loss_ns: Some(loss) } = body {
                 let (lag, asked) = (Duration::from_nanos(*loss), scene.at);
-                let unasked = || Answer::CouldNotAsk(UNASKED.to_owned());
-                let probes = self.probes_of(instance).filter(|it| self.plan.probe(*it).kind.reports_lag());
-                inputs.extend(probes.map(|it| observed(it, asked, asked, unasked(), Some(lag))));
+                let lagging = |it| observed(it, asked, asked, Answer::CouldNotAsk(UNASKED.to_owned()), Some(lag));
+                let soft = self.driver.as_ref().map(|it| it.engine().soft());
+                for probe in self.probes_of(instance).filter(|it| self.plan.probe(*it).kind.reports_lag()) {
+                    inputs.push(lagging(probe));
+                    inputs.extend(soft.map(|it| self.again(it.watch(probe), probe, scene.at, None)));
+                }
             }
         }
         for (seq, body) in scene.numbered() {

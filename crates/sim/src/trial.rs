@@ -6,7 +6,7 @@
 
 mod coverage;
 mod faults;
-mod people;
+pub(crate) mod people;
 mod plans;
 mod promise;
 mod shrink;

@@ -227,6 +227,7 @@ impl Two {
                     self.post(nth, 5, Input::RouteApplied { process, epoch });
                 }
             }
+            Todo::HearTraffic(_) => self.greet(nth),
             Todo::Cancel(_) | Todo::Log(_) | Todo::Notify(_) => {}
         }
     }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use mainstay_engine::planted::{Fault, plant};
 use mainstay_sim::dice::Dice;
+use mainstay_sim::several::{MischiefKind, Several};
 use mainstay_sim::trial::{FaultKind, Trial, named, shrink, stage, tell};
 
 /// So many seeds are played at most for one fault.
@@ -14,7 +15,7 @@ const SEEDS: u64 = 400;
 /// Who has to catch it, on which plans it is looked for, and with which kinds of faults; none: by chance.
 type Expected = (&'static str, &'static [&'static str], &'static [FaultKind]);
 
-/// `None`: two agents have to find it.
+/// `None`: several agents have to find it.
 const fn expected(fault: Fault) -> Option<Expected> {
     use FaultKind as K;
     const ALL: &[K] = &[];
@@ -52,8 +53,13 @@ const fn expected(fault: Fault) -> Option<Expected> {
         Fault::RepairFirst => ("L3", &["shop, without a radius"], &[K::Zone, K::Back]),
         Fault::BreakerNeverCloses => ("G4", &["control"], ALL),
         Fault::JitterOfChance => ("S10", &["saga", "watchful"], ALL),
-        // With two agents: tests/takeover.rs.
-        Fault::LeaseEpochNotCompared | Fault::LeaseNeverOver | Fault::LeaseCountedFromGrant => return None,
+        // With several agents.
+        Fault::NewLeaseTrustsOldTable
+        | Fault::OverLeaseStillActs
+        | Fault::AloneMovesExclusive
+        | Fault::LeaseEpochNotCompared
+        | Fault::LeaseNeverOver
+        | Fault::LeaseCountedFromGrant => return None,
     })
 }
 
@@ -80,6 +86,41 @@ fn caught(fault: Fault, by: &str, plans: &[&str], kinds: &[FaultKind]) -> Option
     found
 }
 
+/// Which checker has to catch a fault that only several agents can show, and with which kinds of mischief; none: by chance.
+const fn among(fault: Fault) -> (&'static str, &'static [MischiefKind]) {
+    use MischiefKind as K;
+    if matches!(fault, Fault::NewLeaseTrustsOldTable) {
+        ("S3", &[])
+    } else if matches!(fault, Fault::LeaseEpochNotCompared) {
+        ("S9", &[K::SlowNetwork, K::StoreLink, K::Killed])
+    } else if matches!(fault, Fault::LeaseCountedFromGrant) {
+        ("S1", &[K::SlowNetwork, K::StoreLink])
+    } else {
+        ("S1", &[])
+    }
+}
+
+/// The same with several agents.
+fn caught_among(fault: Fault, by: &str, kinds: &[MischiefKind]) -> Option<(u64, String, String)> {
+    plant(Some(fault));
+    let found = (0..SEEDS).find_map(|seed| {
+        let mut dice = Dice::named(seed, "several agents, in turn");
+        let trial = match kinds {
+            [] => Several::drawn(seed, &mut dice),
+            some => Several::among(seed, some.iter().copied().collect(), &mut dice),
+        };
+        let violation = trial.run().violation?;
+        let told = || {
+            let smaller = trial.shrink(&violation);
+            smaller.tell(&smaller.run())
+        };
+        let text = if violation.code == by { String::new() } else { told() };
+        Some((seed + 1, violation.code, text))
+    });
+    plant(None);
+    found
+}
+
 #[test]
 fn every_planted_fault_is_caught_by_its_checker() {
     let mut page = String::from(HEAD);
@@ -87,11 +128,14 @@ fn every_planted_fault_is_caught_by_its_checker() {
     let asked = std::env::var("MAINSTAY_FAULT").ok();
     for fault in Fault::ALL.iter().filter(|it| asked.as_ref().is_none_or(|asked| asked == it.word())) {
         let about = fault.about();
-        let Some((by, plans, kinds)) = expected(*fault) else {
-            let _ = writeln!(page, "| {about} | `{}` | lease | {TAKEOVER} |", fault.word());
-            continue;
+        let (by, found) = match expected(*fault) {
+            Some((by, plans, kinds)) => (by, caught(*fault, by, plans, kinds)),
+            None => {
+                let (by, kinds) = among(*fault);
+                (by, caught_among(*fault, by, kinds))
+            }
         };
-        match caught(*fault, by, plans, kinds) {
+        match found {
             Some((seeds, code, _)) if code == by => {
                 let _ = writeln!(page, "| {about} | `{}` | {code} | {seeds} |", fault.word());
             }
@@ -120,8 +164,6 @@ fn without_a_fault_none_of_these_plans_complains() {
         }
     }
 }
-
-const TAKEOVER: &str = "exhaustive search";
 
 const HEAD: &str = "# Planted faults
 

@@ -315,6 +315,10 @@ impl Two {
                 self.may_act(nth, "sends a table")?;
                 self.send(Message::Table { from: nth, table });
             }
+            Todo::HearTraffic(_) => {
+                let (process, epoch) = (LOCAL_PROCESS.to_owned(), self.table.epoch);
+                mail.push(Input::TrafficServes { process, epoch, targets: ReportedTarget::all_of(&self.table) });
+            }
             Todo::Cancel(_) | Todo::Log(_) | Todo::Notify(_) => {}
         }
         Ok(())

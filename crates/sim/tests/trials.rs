@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mainstay_engine::codec::encode;
+use mainstay_sim::several::Several;
 use mainstay_sim::trial::{Trial, tell};
 
 /// So many seeds; `MAINSTAY_SEEDS=FROM..TO` plays others.
@@ -27,6 +28,10 @@ fn nothing_is_violated_in_the_fixed_set() {
         let trial = Trial::of(seed);
         let run = trial.run();
         assert_eq!(run.violation, None, "cargo xtask sim --seed {seed}\n{}", tell(&trial, &run));
+        if let Some(several) = Several::of(seed) {
+            let ended = several.run();
+            assert_eq!(ended.violation, None, "cargo xtask sim --seed {seed}\n{}", several.tell(&ended));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ pub struct TrafficProcess;
 /// How a traffic process stands to the newest table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// It has not said what it serves since the agent started.
+    /// It has not said what it serves since the agent started, or could act again.
     Unheard,
     /// It serves an older table.
     Behind,
@@ -24,6 +24,8 @@ pub enum Standing {
 pub enum TrafficWord {
     /// An agent started: nothing is known.
     AgentStarted,
+    /// This agent may act from here on: another one may have published since it was heard.
+    LeaseBegan,
     /// A newer table was published.
     Published,
     /// It serves a table that is not the newest.
@@ -50,6 +52,7 @@ impl Machine for TrafficProcess {
     const STATES: &'static [Standing] = &[Standing::Unheard, Standing::Behind, Standing::Refuses, Standing::Serves];
     const INPUTS: &'static [TrafficWord] = &[
         TrafficWord::AgentStarted,
+        TrafficWord::LeaseBegan,
         TrafficWord::Published,
         TrafficWord::AppliedOlder,
         TrafficWord::AppliedNewest,
@@ -71,6 +74,7 @@ impl Machine for TrafficProcess {
     fn input(input: TrafficWord) -> &'static str {
         match input {
             TrafficWord::AgentStarted => "agent_started",
+            TrafficWord::LeaseBegan => "lease_changed, this agent may act",
             TrafficWord::Published => "table_published",
             TrafficWord::AppliedOlder => "route_applied, of an older table",
             TrafficWord::AppliedNewest => "route_applied, of the newest",
@@ -85,7 +89,7 @@ impl Machine for TrafficProcess {
         use Standing as S;
         use TrafficWord as I;
         match (state, input) {
-            (S::Unheard | S::Behind | S::Refuses | S::Serves, I::AgentStarted)
+            (S::Unheard | S::Behind | S::Refuses | S::Serves, I::AgentStarted | I::LeaseBegan)
             | (S::Unheard, I::RefusedOlder | I::RefusedNewest | I::AnotherAhead) => Ok(S::Unheard),
             (S::Behind | S::Refuses | S::Serves, I::Published)
             | (S::Unheard | S::Behind | S::Serves, I::AppliedOlder)

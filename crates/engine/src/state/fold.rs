@@ -16,7 +16,7 @@ use super::{
     RecoveryStatus, State, StepAt, StepLog, UndoAt, Whereabouts,
 };
 use crate::command::{Command, Override};
-use crate::lease::{Leadership, Role};
+use crate::lease::{Leadership, May, Role};
 use crate::machine::{
     EvacuationInput, Illegal, IncidentInput, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess,
     TrafficWord, UndoInput,
@@ -417,6 +417,13 @@ impl State {
         if acted != self.leadership.may(&self.plan) || role == Role::Leader {
             self.interrupt_steps(at, "the lease was lost before the outcome was known");
             self.doubt_failures(at);
+        }
+        let acts = role != Role::Sole && self.leadership.may(&self.plan) != May::Nothing;
+        if acts && !planted(Fault::NewLeaseTrustsOldTable) {
+            self.routing.acknowledged.clear();
+            for process in self.known_processes() {
+                self.hear(&process, TrafficWord::LeaseBegan);
+            }
         }
     }
 

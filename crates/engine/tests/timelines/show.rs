@@ -95,6 +95,7 @@ fn order(todo: &Todo) -> Option<String> {
     Some(match todo {
         Todo::Probe(..) => return None,
         Todo::AskLease => "ask for the lease".to_owned(),
+        Todo::HearTraffic(_) => "ask the traffic processes what they serve".to_owned(),
         Todo::Act(order) => {
             let what = match &order.action {
                 Action::Service { op, .. } => op.word().to_owned(),

@@ -362,6 +362,7 @@ impl World {
             }
             Todo::Log(_) => {}
             Todo::AskLease => return self.ask_store(),
+            Todo::HearTraffic(_) => return self.greet_traffic(),
             Todo::Notify(telling) => self.carry(telling),
         }
         self.came.push((self.now, Came::Todo(Box::new(todo))));

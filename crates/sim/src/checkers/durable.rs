@@ -9,7 +9,7 @@ use mainstay_plan::routing::RoutingTable;
 
 /// The model.
 #[derive(Debug, Default)]
-pub(super) struct Durable {
+pub(crate) struct Durable {
     /// Steps whose intent is durable, and the record that says so.
     begun: BTreeMap<StepRef, u64>,
     /// Tables whose record is durable.
@@ -19,11 +19,11 @@ pub(super) struct Durable {
 }
 
 impl Durable {
-    pub(super) fn begun_at(&self, step: StepRef) -> Option<u64> {
+    pub(crate) fn begun_at(&self, step: StepRef) -> Option<u64> {
         self.begun.get(&step).copied()
     }
 
-    pub(super) fn recorded(&mut self, seq: u64, record: &Record) {
+    pub(crate) fn recorded(&mut self, seq: u64, record: &Record) {
         if let Body::StepStarted { step, .. } | Body::UndoStarted { step, .. } = &record.body {
             self.begun.insert(*step, seq);
         } else if let Body::TablePublished { epoch, .. } = &record.body {
@@ -37,16 +37,16 @@ impl Durable {
         }
     }
 
-    pub(super) fn acted(&self, order: &Order) {
+    pub(crate) fn acted(&self, order: &Order) {
         assert!(self.begun.contains_key(&order.step), "S2: {:?} is done before its record is durable", order.step);
     }
 
-    pub(super) fn told(&self, telling: &Telling) {
+    pub(crate) fn told(&self, telling: &Telling) {
         let message = (telling.notice, telling.nth);
         assert!(self.messages.contains(&message), "S2: {message:?} is told before its record is durable");
     }
 
-    pub(super) fn ordered(&self, table: &RoutingTable) {
+    pub(crate) fn ordered(&self, table: &RoutingTable) {
         let epoch = table.epoch;
         assert!(self.published.contains(&epoch), "S2: epoch {epoch} is sent before its record is durable");
     }

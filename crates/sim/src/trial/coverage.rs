@@ -9,15 +9,13 @@ use mainstay_engine::watched::{self, Transitions};
 use mainstay_engine::{machine, reasons};
 
 use super::{FaultKind, Kept, Trial};
+use crate::checkers::Census;
+use crate::several::{MischiefKind, Several, Site};
 use crate::world::World;
 
 /// What trials can't reach, and why.
-pub const EXCUSED: &[(&str, &str)] = &[
-    ("transition An agent among others:", "one agent alone asks no store; two agents are played in tests/takeover.rs"),
-    ("wait lease", "one agent alone asks no store; see tests/leases.rs"),
-    ("wait observers", "one agent alone asks nobody; see tests/leases.rs"),
-    ("refusal owner_missing", "both versions of a plan know the same instances; see engine/tests/timelines"),
-];
+pub const EXCUSED: &[(&str, &str)] =
+    &[("refusal owner_missing", "both versions of a plan know the same instances; see engine/tests/timelines")];
 
 /// Counts.
 #[derive(Clone, Debug, Default)]
@@ -59,15 +57,8 @@ impl Coverage {
         self.trials += 1;
         self.transitions = watched::transitions();
         let census = &world.checkers.census;
-        self.records += census.records;
-        self.recoveries += census.recoveries;
+        self.counted(census);
         self.seconds += world.now.as_nanos() / 1_000_000_000 - 1000;
-        for (wait, times) in &census.waits {
-            self.note(format!("wait {wait}"), *times);
-        }
-        for (rule, times) in &census.rules {
-            self.note(format!("rule {rule}"), *times);
-        }
         let mut struck: Vec<FaultKind> = trial.script.iter().map(|it| it.kind).collect();
         struck.sort_unstable();
         struck.dedup();
@@ -76,6 +67,34 @@ impl Coverage {
             for other in &struck[nth + 1..] {
                 *self.pairs.entry((*kind, *other)).or_default() += 1;
             }
+        }
+    }
+
+    /// A trial with several agents has ended.
+    pub(crate) fn ended_among(&mut self, trial: &Several, site: &Site) {
+        self.transitions = watched::transitions();
+        let mut census = Census::default();
+        site.records().for_each(|it| census.recorded(it));
+        self.counted(&census);
+        let mut struck: Vec<MischiefKind> = trial.script.iter().map(|it| it.1).collect();
+        struck.sort_unstable();
+        struck.dedup();
+        for (nth, kind) in struck.iter().enumerate() {
+            self.note(format!("fault among several: {}", kind.word()), 1);
+            for other in &struck[nth + 1..] {
+                self.note(format!("pair among several: {} + {}", kind.word(), other.word()), 1);
+            }
+        }
+    }
+
+    fn counted(&mut self, census: &Census) {
+        self.records += census.records;
+        self.recoveries += census.recoveries;
+        for (wait, times) in &census.waits {
+            self.note(format!("wait {wait}"), *times);
+        }
+        for (rule, times) in &census.rules {
+            self.note(format!("rule {rule}"), *times);
         }
     }
 
@@ -117,6 +136,12 @@ impl Coverage {
         all.extend(reasons::waits().iter().map(|it| seen(format!("wait {}", it.code()))));
         all.extend(reasons::refusals().iter().map(|it| seen(format!("refusal {}", it.code()))));
         all.extend(RouteRule::ALL.iter().map(|it| seen(format!("rule {}", it.word()))));
+        for (nth, kind) in MischiefKind::ALL.iter().enumerate() {
+            all.extend([seen(format!("fault among several: {}", kind.word()))]);
+            for other in &MischiefKind::ALL[nth + 1..] {
+                all.extend([seen(format!("pair among several: {} + {}", kind.word(), other.word()))]);
+            }
+        }
         for (nth, kind) in FaultKind::ALL.iter().enumerate() {
             all.extend([seen(format!("fault {}", kind.word()))]);
             for other in &FaultKind::ALL[nth + 1..] {

@@ -87,7 +87,7 @@ fn place(dice: &mut Dice, plan: &Plan) -> Option<String> {
 }
 
 /// What somebody says who does what they are asked for. What was really done is known to them.
-pub(super) fn as_asked(engine: &Engine, was_done: impl Fn(&str) -> bool) -> Vec<(Command, &'static str)> {
+pub(crate) fn as_asked(engine: &Engine, was_done: impl Fn(&str) -> bool) -> Vec<(Command, &'static str)> {
     let state = engine.state();
     let reason = || "it was looked at".to_owned();
     let mut say = Vec::new();
@@ -141,4 +141,4 @@ pub(super) fn as_asked(engine: &Engine, was_done: impl Fn(&str) -> bool) -> Vec<
 }
 
 /// How long somebody takes to see what is asked.
-pub(super) const TAKES: Duration = Duration::from_secs(10);
+pub(crate) const TAKES: Duration = Duration::from_secs(10);
