@@ -82,8 +82,17 @@ fn a_journal_measures_recoveries() {
     assert_eq!(none, Vec::<String>::new());
     assert_eq!(three, ["\"orders-db: restart_service was measured\": \"3 times\""]);
     assert!(quick < assumed / 2.0, "{quick} {assumed}");
+    let said = on(dir.path(), &["simulate", "--trials", "20", "--json", &file, "--measured-failures"]).json();
+    let mut rates = said["report"]["assumptions"].as_array().expect("a list").iter();
+    let fails = rates.find(|it| it["what"] == "orders-db fails").expect("it is taken");
+    let value = fails["value"].as_str().expect("text");
+    assert_eq!(value, "3 times in 2h of being healthy, up to the last record: after 40m2s on average");
+    let often = said["report"]["components"][0]["failures_a_year"].as_f64().expect("a number");
+    assert!(often > 8_000.0, "once in forty minutes while it is whole: {often}");
     let empty = tempfile::tempdir().expect("a directory");
-    assert_eq!(on(empty.path(), &["simulate", "--measured", &file]).code, Some(3));
+    for flag in ["--measured", "--measured-failures"] {
+        assert_eq!(on(empty.path(), &["simulate", flag, &file]).code, Some(3));
+    }
 }
 
 #[test]

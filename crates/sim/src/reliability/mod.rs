@@ -4,7 +4,7 @@
 //! - [`markov`], [`redundancy`]: what can be solved exactly;
 //! - [`trial`], [`estimate`]: the same by trials, with intervals;
 //! - [`rates_file`], [`rates`]: what a user says, and named defaults for the rest;
-//! - [`measured`]: times of recoveries that a journal holds;
+//! - [`measured`], [`seen`]: times of recoveries, failures and repairs that a journal holds;
 //! - [`model`], [`history`], [`trials`], [`report`]: a plan and its proof, played for many years; [`expected`] works out
 //!   what that should come to;
 //! - [`compare`]: the same workload under other strategies.
@@ -26,6 +26,7 @@ pub mod rates_file;
 pub mod redundancy;
 pub mod report;
 pub(crate) mod report_text;
+pub mod seen;
 mod spans;
 pub mod trial;
 pub mod trials;
@@ -40,6 +41,7 @@ pub use rates::Rates;
 pub use redundancy::Redundancy;
 pub use report::Report;
 pub use report_text::Shown;
+pub use seen::Failures;
 pub use spans::span;
 pub use trials::Options;
 

@@ -49,7 +49,7 @@ Exit codes:
   1  findings of severity error: there is no plan; or something that must always hold did not, which
      is a defect of Mainstay
   2  a file can't be read, the rates are wrong, or that is no scenario of the plan
-  3  `--measured`, and there is no journal")]
+  3  `--measured` or `--measured-failures`, and there is no journal")]
 pub(crate) struct Simulate {
     /// The plan; `-` reads standard input
     #[arg(required_unless_present = "seed")]
@@ -86,6 +86,9 @@ pub(crate) struct Simulate {
     /// Take the times of recoveries from the journal in the state directory
     #[arg(long, conflicts_with = "compare")]
     measured: bool,
+    /// Take how often instances fail, and how long they stay away, from the journal; what was broken on purpose counts, too
+    #[arg(long, conflicts_with_all = ["compare", "scenario", "story"])]
+    measured_failures: bool,
     /// Play the same workload under these strategies instead: backup-restore, pilot-light, warm-standby, active-active
     #[arg(long, value_name = "STRATEGY,…", value_delimiter = ',')]
     compare: Vec<String>,
@@ -142,9 +145,9 @@ impl Simulate {
             }
             return compare::answer(name, plan, &comparison, self.json);
         }
-        let measured = if self.measured { Some(trials::measured(cx)?) } else { None };
+        let known = trials::Known::of(cx, plan, self.measured, self.measured_failures)?;
         let shown = self.shown(plan)?;
-        let played = trials::play(plan, rates, &self.options(), measured.as_ref())?;
+        let played = trials::play(plan, rates, &self.options(), &known)?;
         if let Some(file) = &self.html {
             return html::write(file, &played.html(plan, &shown));
         }

@@ -3,7 +3,7 @@
 use mainstay_engine::codec::decode;
 use mainstay_plan::{Plan, Proof};
 use mainstay_sim::page::Drawn;
-use mainstay_sim::reliability::{Measured, Model, Options, Rates, Report, Shown, trials};
+use mainstay_sim::reliability::{Failures, Measured, Model, Options, Rates, Report, Shown, trials};
 use serde::Serialize;
 
 use crate::commands::Cx;
@@ -18,18 +18,33 @@ struct Answered<'a> {
     report: &'a Report,
 }
 
-/// How long the recoveries of the journal took.
-pub(super) fn measured(cx: &Cx) -> Result<Measured, Failure> {
-    let reader = open(cx)?;
-    let mut records = Vec::new();
-    for record in reader.records(1) {
-        let record = record.map_err(|error| broken(&error))?;
-        // A kind of a newer or another program measures nothing.
-        if let Ok(it) = decode(&encoded(&record)) {
-            records.push((record.seq, it));
+/// What a journal knows.
+pub(super) struct Known {
+    /// How long recoveries took.
+    pub(super) times: Option<Measured>,
+    /// How often what failed.
+    pub(super) failures: Option<Failures>,
+}
+
+impl Known {
+    /// Of the journal in the state directory, as much as is asked for.
+    pub(super) fn of(cx: &Cx, plan: &Plan, times: bool, failures: bool) -> Result<Known, Failure> {
+        if !times && !failures {
+            return Ok(Known { times: None, failures: None });
         }
+        let reader = open(cx)?;
+        let mut records = Vec::new();
+        for record in reader.records(1) {
+            let record = record.map_err(|error| broken(&error))?;
+            // A kind of a newer or another program measures nothing.
+            if let Ok(it) = decode(&encoded(&record)) {
+                records.push((record.seq, it));
+            }
+        }
+        let home = |name: &str| plan.instance_named(name).map(|it| plan.instance(it).location.clone());
+        let failures = failures.then(|| Failures::of(&records, home));
+        Ok(Known { times: times.then(|| Measured::of(records)), failures })
     }
-    Ok(Measured::of(records))
 }
 
 /// What was played.
@@ -46,16 +61,14 @@ impl Played {
     }
 }
 
-pub(super) fn play(
-    plan: &Plan,
-    rates: Rates,
-    options: &Options,
-    measured: Option<&Measured>,
-) -> Result<Played, Failure> {
+pub(super) fn play(plan: &Plan, rates: Rates, options: &Options, known: &Known) -> Result<Played, Failure> {
     let proof = Proof::of(plan);
     let mut model = Model::of(&proof, rates).map_err(|why| Failure::usage(why).help(super::HELP))?;
-    if let Some(measured) = measured {
-        model.take(measured);
+    if let Some(times) = &known.times {
+        model.take(times);
+    }
+    if let Some(failures) = &known.failures {
+        model.take_failures(failures);
     }
     let tally = trials::play(&model, options);
     let report = Report::of(&model, options, &tally);
