@@ -18,8 +18,15 @@ const CARGO_DENY: &str = "0.20.2";
 const SIMPY: &str = "4.1.2";
 
 /// A program that end-to-end tests run, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 5] =
-    [("haproxy", "haproxy"), ("dig", "bind9-dnsutils"), ("ip", "iproute2"), ("curl", "curl"), ("tmux", "tmux")];
+const PROGRAMS: [(&str, &str); 7] = [
+    ("haproxy", "haproxy"),
+    ("dig", "bind9-dnsutils"),
+    ("named-checkzone", "bind9-utils"),
+    ("knotd", "knot"),
+    ("ip", "iproute2"),
+    ("curl", "curl"),
+    ("tmux", "tmux"),
+];
 
 /// Peers and load of benches: the bench, a file that is there once it is installed, and the Debian package that brings it.
 const BENCH_PROGRAMS: [(&str, &str, &str); 7] = [

@@ -158,6 +158,7 @@ pub fn table(state: &State) -> RoutingTable {
         epoch: state.routing.epoch,
         site: state.plan.site.name.clone(),
         dns_listen: state.plan.dns_listen,
+        secondaries: state.plan.secondaries.clone(),
         beacon_listen: state.plan.beacon_listen,
         routes,
     }

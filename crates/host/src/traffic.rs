@@ -120,7 +120,7 @@ async fn serve(
 ) -> io::Result<()> {
     let report = connection.report().await?;
     *doubted = false;
-    hands.report(Report::TrafficServes(Box::new(report))).await;
+    hands.report(Report::TrafficServes(report)).await;
     let mut listening = JoinSet::new();
     listening.spawn(hear_failures(connection.state_dir.clone(), hands.clone()));
     let mut keep_alive = interval(KEEP_ALIVE);
@@ -141,7 +141,7 @@ async fn serve(
                     offer.make(connection, hands).await?;
                 }
                 let report = connection.report().await?;
-                hands.report(Report::TrafficStands(Box::new(report))).await;
+                hands.report(Report::TrafficStands(report)).await;
             }
             lost = connection.closed() => return Err(lost),
         }
@@ -242,7 +242,7 @@ impl Connection {
         Ok(Connection { state_dir: state_dir.to_owned(), stream: BufReader::new(stream), pid })
     }
 
-    async fn report(&mut self) -> io::Result<TrafficReport> {
+    async fn report(&mut self) -> io::Result<Box<TrafficReport>> {
         match self.ask(&TrafficRequest::Report {}).await? {
             TrafficReply::Report(report) => Ok(report),
             TrafficReply::Applied { .. }
@@ -362,14 +362,14 @@ mod tests {
                                 reply
                             }
                             TrafficRequest::Report {} | TrafficRequest::Failures {} | TrafficRequest::Stop {} => {
-                                TrafficReply::Report(TrafficReport {
+                                TrafficReply::Report(Box::new(TrafficReport {
                                     pid: 0,
                                     version: String::new(),
                                     table: table(0),
                                     age_ms: 0,
                                     counters: Vec::new(),
                                     trouble: Vec::new(),
-                                })
+                                }))
                             }
                         };
                         let reply = serde_json::to_string(&reply).unwrap() + "\n";

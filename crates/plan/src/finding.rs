@@ -388,6 +388,8 @@ codes! {
         "what deceives one kind of probe deceives it however often it is asked"
     VainRule "MS0571" Warning "a rule of a route that can't be kept"
         "a rule that always or never holds is not what was meant, and is found out when it counts"
+    CopyOutlives "MS0572" Warning "a route that is cut and goes on in a copy"
+        "a secondary answers what it copied, and is told of a table and not of silence"
 
     ControlUnused "MS0580" Warning "a control plane that nothing needs"
         "its canary is asked all the time, and no recovery depends on the answer"

@@ -77,6 +77,8 @@ pub struct Plan {
     pub allowances: Allowances,
     /// Where the traffic process answers DNS (UDP and TCP), if any route has a name.
     pub dns_listen: Option<SocketAddr>,
+    /// Name servers that copy the zones of the routes, and are told when one changes.
+    pub secondaries: Vec<SocketAddr>,
     /// Where the traffic process answers beacons, if any route has one.
     pub beacon_listen: Option<SocketAddr>,
     /// By name.

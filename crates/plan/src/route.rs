@@ -64,6 +64,9 @@ pub enum Sharing {
     Shared,
 }
 
+/// How often a secondary asks whether a zone has changed, whatever it was told: the longest that it may be behind.
+pub const SECONDARY_REFRESH: Duration = Duration::from_secs(2);
+
 /// A TCP proxy in front of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyFront {

@@ -28,6 +28,10 @@ pub struct RoutingTable {
     pub site: String,
     /// Where DNS is answered, UDP and TCP.
     pub dns_listen: Option<SocketAddr>,
+    /// Name servers that may copy the zones, and are told when one changes. Not written while there is none: a traffic
+    /// process that does not know it refuses a table that needs it, and no other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secondaries: Vec<SocketAddr>,
     /// Where beacons are answered.
     pub beacon_listen: Option<SocketAddr>,
     /// By name.
@@ -176,6 +180,7 @@ impl RoutingTable {
             epoch: 0,
             site: site.to_owned(),
             dns_listen: None,
+            secondaries: Vec::new(),
             beacon_listen: None,
             routes: Vec::new(),
         }
@@ -260,7 +265,7 @@ pub enum TrafficReply {
         reason: String,
     },
     /// What is served.
-    Report(TrafficReport),
+    Report(Box<TrafficReport>),
     /// Targets that clients could not reach through a proxy: refused, no answer in time, or a reset.
     Failures {
         /// The instances' names.

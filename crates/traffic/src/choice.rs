@@ -72,6 +72,18 @@ pub(crate) fn addresses(route: &RouteEntry, v4: bool, random: u64) -> Vec<IpAddr
     }
 }
 
+/// The addresses of one family that a secondary answers: it can't choose by weight, and gets all of them.
+pub(crate) fn addresses_to_copy(route: &RouteEntry, v4: bool) -> Vec<IpAddr> {
+    let weighted = route.dns.as_ref().is_some_and(|it| it.policy == DnsPolicyEntry::Weighted) && !route.exclusive;
+    if !weighted || route.proxy.as_ref().is_some_and(|it| !it.listen.ip().is_unspecified()) {
+        return addresses(route, v4, 0);
+    }
+    let open: Vec<_> = open_to_new(route).into_iter().filter(|it| it.address.is_ipv4() == v4).collect();
+    let weighs = open.iter().any(|it| it.weight > 0);
+    let targets: Vec<_> = open.into_iter().filter(|it| it.weight > 0 || !weighs).collect();
+    several(&targets, 0)
+}
+
 /// Whether DNS has an address of any family.
 pub(crate) fn has_addresses(route: &RouteEntry) -> bool {
     !addresses(route, true, 0).is_empty() || !addresses(route, false, 0).is_empty()

@@ -127,7 +127,7 @@ async fn answer(control: &Control, request: TrafficRequest) -> TrafficReply {
     control.live.word();
     match request {
         TrafficRequest::Apply { table } => control.applier.lock().await.apply(table).await,
-        TrafficRequest::Report {} => TrafficReply::Report(report(control, cut)),
+        TrafficRequest::Report {} => TrafficReply::Report(Box::new(report(control, cut))),
         TrafficRequest::Failures {} => {
             let instances = control.live.failures(Duration::from_millis(FAILURES_WITHIN_MS)).await;
             TrafficReply::Failures { instances }

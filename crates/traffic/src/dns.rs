@@ -11,10 +11,11 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, NS, SOA};
 use hickory_proto::rr::{DNSClass, LowerName, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
+use mainstay_plan::route::SECONDARY_REFRESH;
 use mainstay_plan::routing::{DnsEntry, RoutingTable};
 
 use crate::choice;
@@ -26,6 +27,8 @@ const UDP_MAX_BYTES: u16 = 1232;
 const UDP_PLAIN_BYTES: u16 = 512;
 /// How long "there is no such record" may be cached at most, seconds.
 const NEGATIVE_TTL_MAX_S: u32 = 60;
+/// How long a secondary goes on without us, seconds: longer than any outage of ours should be.
+const EXPIRE_S: i32 = 7 * 86_400;
 /// Length of a DNS header.
 const HEADER_BYTES: usize = 12;
 
@@ -33,7 +36,8 @@ const HEADER_BYTES: usize = 12;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Udp,
-    Tcp,
+    /// From whom.
+    Tcp(IpAddr),
 }
 
 /// The names that a table answers for.
@@ -132,10 +136,10 @@ pub(crate) fn answer(live: &Live, packet: &[u8], transport: Transport) -> Option
     if request.edns.as_ref().is_some_and(|it| it.version() != 0) {
         response.metadata.response_code = ResponseCode::BADVERS;
     } else {
-        resolve(live, query, &mut response);
+        resolve(live, query, transport, &mut response);
     }
     let limit = match (transport, &request.edns) {
-        (Transport::Tcp, _) => u16::MAX,
+        (Transport::Tcp(_), _) => u16::MAX,
         (Transport::Udp, None) => UDP_PLAIN_BYTES,
         (Transport::Udp, Some(edns)) => edns.max_payload().clamp(UDP_PLAIN_BYTES, UDP_MAX_BYTES),
     };
@@ -156,11 +160,21 @@ fn encode(message: &Message, max_bytes: u16) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn resolve(live: &Live, query: &Query, response: &mut Message) {
+fn resolve(live: &Live, query: &Query, transport: Transport, response: &mut Message) {
     let served = live.served();
     let name = LowerName::new(&query.name);
-    let transfer = matches!(query.query_type, RecordType::AXFR | RecordType::IXFR);
-    let Some(zone) = served.zones.enclosing(&name).filter(|_| query.query_class == DNSClass::IN && !transfer) else {
+    let is_transfer = matches!(query.query_type, RecordType::AXFR | RecordType::IXFR);
+    // A zone is copied as a whole, by those that are named.
+    let may = |zone: &Zone| match transport {
+        _ if !is_transfer => true,
+        Transport::Tcp(client) => {
+            let client = client.to_canonical();
+            is_same(&query.name, &zone.apex) && served.table.secondaries.iter().any(|it| it.ip() == client)
+        }
+        Transport::Udp => false,
+    };
+    let zone = served.zones.enclosing(&name).filter(|zone| query.query_class == DNSClass::IN && may(zone));
+    let Some(zone) = zone else {
         response.metadata.response_code = ResponseCode::Refused;
         return;
     };
@@ -171,7 +185,9 @@ fn resolve(live: &Live, query: &Query, response: &mut Message) {
     count(&route.counts.dns_answers);
     response.metadata.authoritative = true;
     let served_here = Here { live, served: &served, zone, route, query };
-    if is_same(&query.name, &zone.apex) {
+    if is_transfer {
+        served_here.whole(response);
+    } else if is_same(&query.name, &zone.apex) {
         served_here.apex(response);
     } else if is_same(&query.name, &zone.server) {
         served_here.name_server(response);
@@ -233,6 +249,21 @@ impl Here<'_> {
         }
     }
 
+    /// All records, between two of the SOA (RFC 5936): what differs between two of them, a copy can't hold.
+    fn whole(&self, response: &mut Message) {
+        let (zone, ttl_s) = (self.zone, self.zone.dns.ttl_s);
+        let at_apex = |data| Record::from_rdata(zone.apex.clone(), ttl_s, data);
+        response.add_answer(at_apex(self.soa()));
+        response.add_answer(at_apex(RData::NS(NS(zone.server.clone()))));
+        if let Some(ip) = self.served.zones.server {
+            response.add_answer(Record::from_rdata(zone.server.clone(), ttl_s, address(ip)));
+        }
+        for ip in copied(self.live, self.served, self.route) {
+            response.add_answer(at_apex(address(ip)));
+        }
+        response.add_answer(at_apex(self.soa()));
+    }
+
     /// The SOA that says how long "nothing" may be believed (RFC 2308).
     fn nothing(&self, response: &mut Message) {
         let soa = Record::from_rdata(self.zone.apex.clone(), self.negative_ttl_s(), self.soa());
@@ -257,7 +288,8 @@ impl Here<'_> {
         let zone = self.zone;
         // The serial is the epoch in serial number arithmetic (RFC 1982): it may wrap.
         let serial = u32::try_from(self.served.table.epoch & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-        let (refresh_s, retry_s, expire_s) = (3600, 600, 86_400);
+        let refresh = i32::try_from(SECONDARY_REFRESH.as_secs()).unwrap_or(i32::MAX);
+        let (refresh_s, retry_s, expire_s) = (refresh, refresh / 2, EXPIRE_S);
         let (server, contact) = (zone.server.clone(), zone.contact.clone());
         RData::SOA(SOA::new(server, contact, serial, refresh_s, retry_s, expire_s, self.negative_ttl_s()))
     }
@@ -266,6 +298,35 @@ impl Here<'_> {
     fn record(&self, ttl_s: u32, data: RData) -> Record {
         Record::from_rdata(self.query.name.clone(), ttl_s, data)
     }
+}
+
+/// What a copy of a zone answers at its name.
+fn copied(live: &Live, served: &Served, route: &ServedRoute) -> Vec<IpAddr> {
+    if live.is_cut(served, &route.entry) {
+        return Vec::new();
+    }
+    [true, false].into_iter().flat_map(|v4| choice::addresses_to_copy(&route.entry, v4)).collect()
+}
+
+/// What each zone's copies hold, by its name.
+pub(crate) fn contents(live: &Live, served: &Served) -> Vec<(String, Vec<IpAddr>)> {
+    let named = served.routes().iter().filter_map(|it| Some((it.entry.dns.as_ref()?.name.clone(), it)));
+    named.map(|(name, route)| (name, copied(live, served, route))).collect()
+}
+
+/// Tells a secondary that the zone has changed (RFC 1996); `None` for a name that is none.
+pub(crate) fn notification(zone: &str, id: u16) -> Option<Vec<u8>> {
+    let mut apex = Name::from_ascii(zone).ok()?;
+    apex.set_fqdn(true);
+    let mut message = Message::new(id, MessageType::Query, OpCode::Notify);
+    message.metadata.authoritative = true;
+    message.add_query(Query::query(apex, RecordType::SOA));
+    message.to_vec().ok()
+}
+
+/// Whether this is the answer to the notification with this number.
+pub(crate) fn is_notified(packet: &[u8], id: u16) -> bool {
+    packet.len() >= HEADER_BYTES && packet[..2] == id.to_be_bytes() && packet[2] & 0xf8 == 0x80 | (4 << 3)
 }
 
 fn is_same(one: &Name, other: &Name) -> bool {

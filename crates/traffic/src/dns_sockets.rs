@@ -81,6 +81,7 @@ async fn serve_tcp(live: &Arc<Live>, trouble: &Trouble, address: SocketAddr, lis
 }
 
 async fn serve_client(live: &Live, mut client: TcpStream) {
+    let Ok(peer) = client.peer_addr() else { return };
     let mut packet = Vec::new();
     loop {
         let read = async {
@@ -91,7 +92,7 @@ async fn serve_client(live: &Live, mut client: TcpStream) {
         if !matches!(timeout(TCP_TIMEOUT, read).await, Ok(Ok(_))) {
             return;
         }
-        let Some(reply) = answer(live, &packet, Transport::Tcp) else { return };
+        let Some(reply) = answer(live, &packet, Transport::Tcp(peer.ip())) else { return };
         let Ok(length) = u16::try_from(reply.len()) else { return };
         let framed = [&length.to_be_bytes()[..], &reply].concat();
         if !matches!(timeout(TCP_TIMEOUT, client.write_all(&framed)).await, Ok(Ok(()))) {

@@ -21,6 +21,7 @@ mod dns;
 mod dns_sockets;
 mod listeners;
 mod live;
+mod notify;
 mod proxy;
 mod proxy_protocol;
 mod trouble;
@@ -143,7 +144,7 @@ pub async fn run(options: Options) -> Result<(), TrafficError> {
     let control =
         Arc::new(Control { live: Arc::clone(&live), trouble, applier: Mutex::new(applier), stop: stop.clone() });
     let clients = tokio::spawn(control::serve(Arc::clone(&control), listener));
-    let upkeep = async { tokio::join!(live.watch_silence(), mend(&control)) };
+    let upkeep = async { tokio::join!(live.watch_silence(), mend(&control), notify::notify(&live)) };
     let ignored = async { while hangup.recv().await.is_some() {} };
     tokio::select! {
         _ = async { tokio::join!(upkeep, ignored) } => {}

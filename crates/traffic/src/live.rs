@@ -171,6 +171,7 @@ pub(crate) struct Live {
     last_word_ms: AtomicU64,
     ended: Notify,
     swapped: Notify,
+    changed: Notify,
     /// Targets that clients could not reach, until the agent is told.
     unreached: Mutex<BTreeSet<String>>,
     failed: Notify,
@@ -201,6 +202,7 @@ impl Live {
             last_word_ms: AtomicU64::new(boot_ms()),
             ended: Notify::new(),
             swapped: Notify::new(),
+            changed: Notify::new(),
             unreached: Mutex::default(),
             failed: Notify::new(),
         })
@@ -264,6 +266,7 @@ impl Live {
         self.give_orders(&state);
         drop(state);
         self.swapped.notify_one();
+        self.changed.notify_one();
     }
 
     /// Waits until every connection that has to end has ended. Returns `false` when `limit` is over first.
@@ -282,6 +285,11 @@ impl Live {
             }
         };
         timeout(limit, done).await.is_ok()
+    }
+
+    /// Waits until another table is served; for one waiter.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// A client could not reach this target.

@@ -161,6 +161,7 @@ fn skeleton(file: &mut File) -> Plan {
         on_journal_loss: file.on_journal_loss,
         allowances: file.allowances,
         dns_listen: file.dns_listen.as_ref().map(|it| it.value),
+        secondaries: std::mem::take(&mut file.secondaries),
         beacon_listen: file.beacon_listen.as_ref().map(|it| it.value),
         components: Vec::new(),
         instances: Vec::new(),

@@ -31,6 +31,7 @@ pub(crate) struct File {
     pub(crate) on_journal_loss: OnJournalLoss,
     pub(crate) allowances: Allowances,
     pub(crate) dns_listen: Option<At<SocketAddr>>,
+    pub(crate) secondaries: Vec<SocketAddr>,
     pub(crate) beacon_listen: Option<At<SocketAddr>>,
     pub(crate) components: Vec<RawComponent>,
     pub(crate) standbys: Vec<RawInstance>,

@@ -107,6 +107,7 @@ impl Page {
             Kind::Percent => "percent".to_owned(),
             Kind::HostPort => "`HOST:PORT`".to_owned(),
             Kind::Socket => "`IP:PORT`".to_owned(),
+            Kind::Sockets => "list of `IP:PORT`".to_owned(),
             Kind::Networks => "list of networks: `IP/LENGTH`".to_owned(),
             Kind::Url => "URL".to_owned(),
             Kind::DnsName => "DNS name".to_owned(),

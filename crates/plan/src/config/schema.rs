@@ -159,6 +159,7 @@ impl Definitions {
             ] }),
             Kind::HostPort => text(r"^(\[[^\]\s]+\]|[^:\s]+):\d+$"),
             Kind::Socket => text(r"^(\d+(\.\d+){3}|\[[^\]\s]+\]):\d+$"),
+            Kind::Sockets => json!({ "type": "array", "items": self.kind(Kind::Socket) }),
             Kind::Networks => {
                 json!({ "type": "array", "items": { "type": TEXT, "pattern": or_variable(r"^[0-9A-Fa-f:.]+(/\d+)?$") } })
             }
@@ -232,6 +233,7 @@ const fn unit(kind: Kind) -> &'static str {
         | Kind::Number(..)
         | Kind::HostPort
         | Kind::Socket
+        | Kind::Sockets
         | Kind::Networks
         | Kind::Url
         | Kind::DnsName

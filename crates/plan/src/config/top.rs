@@ -1,5 +1,7 @@
 //! Lowering the file as a whole.
 
+use std::net::SocketAddr;
+
 use super::components::{component, location, standby, witness};
 use super::controls;
 use super::fields::{At, Cx, Fields, items, named};
@@ -36,7 +38,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
         .word("on_journal_loss", &OnJournalLoss::ALL, OnJournalLoss::word)
         .unwrap_or(OnJournalLoss::RefuseExclusive);
     let allowances = self::allowances(cx, fields.take("allowances"));
-    let (dns_listen, beacon_listen) = fields.take("traffic").map(|it| traffic(cx, it)).unwrap_or_default();
+    let (dns_listen, secondaries, beacon_listen) = fields.take("traffic").map(|it| traffic(cx, it)).unwrap_or_default();
     // What these two stand for was put into the tree before; here is seen whether they were written as they should be.
     fields.read("include", |cx, node| match &node.value {
         Value::List(_) => values::names(cx, node),
@@ -62,6 +64,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
         on_journal_loss,
         allowances,
         dns_listen,
+        secondaries,
         beacon_listen,
         components: components.iter().map(|it| component(cx, it)).collect(),
         standbys: section(&mut fields, "standbys").iter().map(|it| standby(cx, it)).collect(),
@@ -187,12 +190,14 @@ fn allowances<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>) -> Allowances {
     allowances
 }
 
-type Listeners = (Option<At<std::net::SocketAddr>>, Option<At<std::net::SocketAddr>>);
+/// Where DNS is answered, who copies its zones, and where beacons are answered.
+type Listeners = (Option<At<SocketAddr>>, Vec<SocketAddr>, Option<At<SocketAddr>>);
 
 fn traffic<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Listeners {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "traffic", &TRAFFIC);
     let mut read = |name| fields.read(name, |cx, node| Some(At { value: listen(cx, node)?, span: node.span }));
-    let listeners = (read("dns"), read("beacon"));
+    let (dns, beacon) = (read("dns"), read("beacon"));
+    let secondaries = fields.read("secondaries", values::sockets).unwrap_or_default();
     fields.finish();
-    listeners
+    (dns, secondaries, beacon)
 }

@@ -272,6 +272,15 @@ pub(crate) fn socket(cx: &Cx<'_>, node: &Node) -> Option<SocketAddr> {
     parsed(cx, node, Code::BadAddress, "address", help, scalar::socket)
 }
 
+/// A list of IP addresses with ports.
+pub(crate) fn sockets(cx: &Cx<'_>, node: &Node) -> Option<Vec<SocketAddr>> {
+    let Value::List(items) = &node.value else {
+        no_list(cx, node, "a list of addresses");
+        return None;
+    };
+    Some(items.iter().filter_map(|it| socket(cx, it)).collect())
+}
+
 /// A list of networks; an address alone is the network of itself.
 pub(crate) fn networks(cx: &Cx<'_>, node: &Node) -> Option<Vec<IpNet>> {
     let help = "write an address and how many of its bits count: `10.0.0.0/8` or `\"2001:db8::/32\"`";

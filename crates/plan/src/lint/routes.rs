@@ -7,7 +7,7 @@ use crate::component::Component;
 use crate::config::scalar::show_duration;
 use crate::finding::{Code, Finding};
 use crate::probe::{Address, ProbeKind};
-use crate::route::{Route, Sharing};
+use crate::route::{OnSilence, Route, Sharing};
 
 pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
     for (_, component) in reading.components() {
@@ -19,7 +19,24 @@ pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
     }
     for route in &reading.plan.routes {
         verification(reading, route, findings);
+        copies(reading, route, findings);
     }
+}
+
+/// Silence cuts what this machine answers, and no table says so.
+fn copies(reading: &Reading<'_>, route: &Route, findings: &mut Vec<Finding>) {
+    let (Some(dns), OnSilence::Cut { after }) = (&route.dns, route.on_silence) else { return };
+    if reading.plan.secondaries.is_empty() || route.proxy.is_some() {
+        return;
+    }
+    let message =
+        format!("`{}` is cut after {} of silence here, and goes on in the secondaries", dns.name, show_duration(after));
+    findings.push(
+        Finding::new(Code::CopyOutlives, reading.outline.at(&["routes", &route.name, "on_silence"]), message)
+            .label("not told to who copies the zone")
+            .other(reading.outline.at(&["traffic", "secondaries"]), "these go on")
+            .help("put a proxy in front, which is cut for whoever comes; or leave `on_silence` out"),
+    );
 }
 
 /// With a proxy the answer never changes.

@@ -8,7 +8,7 @@ use super::{Bound, Condition};
 use crate::component::Instance;
 use crate::location::FailureDomain;
 use crate::probe::Probe;
-use crate::route::Sharing;
+use crate::route::{SECONDARY_REFRESH, Sharing};
 use crate::strategy::{Phase, Play, Rung, Step, StepKind, Whom};
 use crate::{DomainIx, InstanceIx, ProbeIx, RouteIx, Topology};
 
@@ -378,7 +378,8 @@ impl Judge<'_> {
     pub(super) fn after_completion(&self, route: RouteIx, play: &Play) -> Duration {
         let route = self.plan.route(route);
         let moves = play.to != self.home || play.brings_address();
-        let cached = route.dns.as_ref().filter(|_| route.proxy.is_none() && moves).map(|it| it.ttl);
+        let copied = if self.plan.secondaries.is_empty() { Duration::ZERO } else { SECONDARY_REFRESH };
+        let cached = route.dns.as_ref().filter(|_| route.proxy.is_none() && moves).map(|it| it.ttl + copied);
         let is_polled = route.beacon || !route.agent_check.is_empty();
         let polled = route.polled.filter(|_| is_polled && (moves || route.sharing == Sharing::Shared));
         let seen_by_poller = polled.map(|it| {

@@ -8,3 +8,4 @@ mod control;
 mod dns;
 mod proxy;
 mod running;
+mod secondaries;

@@ -144,7 +144,7 @@ impl Agent {
     pub(crate) fn report(&mut self) -> TrafficReport {
         let reply = self.ask(&TrafficRequest::Report {});
         let TrafficReply::Report(report) = reply else { panic!("no report: {reply:?}") };
-        report
+        *report
     }
 }
 

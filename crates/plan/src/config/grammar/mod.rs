@@ -138,6 +138,8 @@ pub(crate) enum Kind {
     HostPort,
     /// An IP address and a port.
     Socket,
+    /// A list of IP addresses with ports.
+    Sockets,
     /// A list of networks.
     Networks,
     /// An HTTP or HTTPS URL.

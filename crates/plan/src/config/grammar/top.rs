@@ -121,7 +121,9 @@ pub(crate) static TRAFFIC: Shape = Shape {
     rules: &[],
 };
 
-static TRAFFIC_FIELDS: [Field; 2] = [
+static TRAFFIC_FIELDS: [Field; 3] = [
     field("dns", Kind::Socket, "for DNS over UDP and TCP").such_as("\"10.0.9.1:53\""),
+    field("secondaries", Kind::Sockets, "name servers that copy the routes' zones and are told when one changes")
+        .such_as("[\"10.0.9.2:53\"]"),
     field("beacon", Kind::Socket, "for beacons over HTTP").such_as("\"10.0.9.1:8600\""),
 ];
