@@ -12,6 +12,7 @@ use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, Time};
 
 use crate::command::Override;
+use crate::planted::{Fault, planted};
 use crate::record::Body;
 use crate::state::{Recovery, State};
 use crate::waiting::WaitingOn;
@@ -171,7 +172,7 @@ pub(crate) fn next_time(state: &State, component: ComponentIx, now: Time) -> Opt
 /// Asked before a recovery begins, and before it does the first thing of a rung that can't be taken back: who else is active,
 /// or could be.
 pub(crate) fn held(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
-    if recovery.overrides.contains(&Override::SomeoneElse) {
+    if recovery.overrides.contains(&Override::SomeoneElse) || planted(Fault::StrangerIgnored) {
         return None;
     }
     let lasting = &state.components[recovery.component.index()];

@@ -48,6 +48,8 @@ faults! {
     OverLeaseStillActs = "over-lease-still-acts",
     /// Who is alone says again where exclusive routes lead.
     AloneMovesExclusive = "alone-moves-exclusive",
+    /// Who is active without us holds nothing back.
+    StrangerIgnored = "stranger-ignored",
     /// A cut counts as made without the word of the traffic processes.
     FenceTakenForGranted = "fence-taken-for-granted",
     /// A stop of which nobody knows whether it was done counts as done.

@@ -241,10 +241,11 @@ impl Checkers {
         self.facts.fold(seq, record);
     }
 
-    /// The agent hears an answer at `now`, on its own clock.
-    pub fn heard(&mut self, observation: &Observation, now: Time) {
+    /// The agent hears an answer at `now`, on its own clock, and `really` at this moment.
+    pub fn heard(&mut self, observation: &Observation, now: Time, really: Time) {
         self.seen.heard(observation, &self.facts.plan, now);
         self.served.heard(observation);
+        self.strangers.heard(observation, really);
     }
 
     /// An action is ordered.

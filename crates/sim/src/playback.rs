@@ -390,7 +390,7 @@ impl Stage {
         }
         for input in &inputs {
             if let Input::Observation(observation) = input {
-                self.checkers.heard(observation, scene.at);
+                self.checkers.heard(observation, scene.at, scene.at);
             }
         }
         Ok(inputs)

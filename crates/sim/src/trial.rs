@@ -96,14 +96,43 @@ impl Trial {
         while found.is_none() {
             found = stage(dice.below(plans::count()));
         }
-        Trial::on(seed, found.expect("it was just found"), &mut dice)
+        let mut later = Dice::named(seed, "plans that came later");
+        if later.once_in(20) {
+            found = stage(plans::count() + later.below(plans::LATER));
+        }
+        let mut trial = Trial::on(seed, found.expect("it was just found"), &mut dice);
+        trial.goes_wrong_later(&mut Dice::named(seed, "kinds that came later"));
+        trial
+    }
+
+    /// Half of the seeds have kinds of faults that came later, among what they had before.
+    fn goes_wrong_later(&mut self, dice: &mut Dice) {
+        if dice.once_in(2) {
+            return;
+        }
+        let share = 1 + dice.below(4);
+        let later = FaultKind::ALL.iter().copied().filter(|it| it.came_later());
+        let on: Vec<FaultKind> = later.filter(|_| dice.once_in(share)).collect();
+        for _ in 0..=dice.below(4) {
+            let Some(kind) = dice.pick(&on) else { return };
+            let at = usize::try_from(dice.below(self.script.len() as u64 + 1)).unwrap_or(0);
+            let next = self.script.get(at).map_or(Duration::from_secs(4), |it| it.after);
+            let after = dice.millis(u64::try_from(next.as_millis()).unwrap_or(0));
+            if let Some(what) = faults::draw(kind, dice, &self.stage.plan) {
+                if let Some(next) = self.script.get_mut(at) {
+                    next.after -= after;
+                }
+                self.script.insert(at, Item { after, kind, what });
+                self.kinds.insert(kind);
+            }
+        }
     }
 
     /// Draws the trial of a seed on a plan.
     pub fn on(seed: u64, stage: Arc<Stage>, dice: &mut Dice) -> Trial {
         // Few kinds together go deeper than all of them at once.
         let share = 2 + dice.below(4);
-        let kinds = FaultKind::ALL.iter().copied().filter(|_| dice.once_in(share)).collect();
+        let kinds = FaultKind::ALL.iter().copied().filter(|it| !it.came_later() && dice.once_in(share)).collect();
         Trial::among(seed, stage, kinds, dice)
     }
 
@@ -228,6 +257,7 @@ impl Trial {
         while world.now < until && calm < 2 {
             world.run_for(people::TAKES);
             look(world);
+            world.outsiders_withdraw();
             let Some(engine) = world.engine() else { continue };
             let done = |key: &str| world.done.iter().any(|(it, _)| it.contains(key));
             for (command, by) in people::as_asked(engine, done) {

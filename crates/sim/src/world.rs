@@ -35,7 +35,7 @@ use crate::gray::{Gray, Grays};
 pub use agent::{Crash, CrashKind};
 pub use channels::Carrier;
 pub use servers::Server;
-pub use trouble::{Lie, Link, Trouble};
+pub use trouble::{Answers, Lie, Link, Trouble};
 
 use servers::{at_first, role_at_first};
 
@@ -381,7 +381,7 @@ impl World {
         all.retain(|it| self.in_flight.remove(&it.probe));
         for heard in &mut all {
             heard.ended = now;
-            self.checkers.heard(heard, now);
+            self.checkers.heard(heard, now, self.now);
         }
         if !all.is_empty() {
             self.turn(all.into_iter().map(Input::Observation).collect());

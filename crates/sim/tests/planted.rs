@@ -25,6 +25,7 @@ const fn expected(fault: Fault) -> Option<Expected> {
         Fault::EpochUsedTwice | Fault::TrafficAheadIgnored => ("S9", ANY, ALL),
         Fault::FenceTakenForGranted | Fault::CutLeftOut => ("S3", ANY, ALL),
         Fault::UnknownStopCounts => ("S3", &["files", "files, rejoining"], &[K::Link]),
+        Fault::StrangerIgnored => ("S1", &["roles", "roles-three"], &[K::Outsider]),
         Fault::DisplacedServes => ("S1", ANY, ALL),
         Fault::DisplacedTakesOver => ("S3", &["database", "two-standbys"], ALL),
         Fault::WitnessesNotAsked | Fault::UnknownIsFailure | Fault::FallNotAwaited => ("S8", ANY, ALL),

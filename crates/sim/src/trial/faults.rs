@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use mainstay_plan::Plan;
 use mainstay_plan::action::{Action, Outcome, Plane, Service};
+use mainstay_plan::observation::SeenRole;
 use mainstay_plan::strategy::Step;
 
 use crate::broken::Broken;
 use crate::dice::Dice;
 use crate::gray::Gray;
-use crate::world::{Carrier, CrashKind, Fault, Lie, Link, Server, Trouble};
+use crate::world::{Answers, Carrier, CrashKind, Fault, Lie, Link, Server, Trouble};
 
 macro_rules! kinds {
     ($($(#[doc = $about:literal])+ $name:ident = $word:literal,)+) => {
@@ -89,6 +90,30 @@ kinds! {
     People = "people",
     /// Another plan is adopted.
     Reload = "reload",
+    /// A provider does what it is told, or does not, and never answers.
+    Hangs = "provider-hangs",
+    /// Answers of probes come late, or are lost.
+    LateAnswers = "late-answers",
+    /// The connection to the traffic process is cut: it serves on, and nothing is heard from it.
+    TrafficLink = "traffic-link",
+    /// Somebody makes an instance active, or a standby, without asking us.
+    Outsider = "outsider",
+    /// The clock is set back.
+    ClockBack = "clock-back",
+}
+
+impl FaultKind {
+    /// Whether it is drawn by numbers of its own, so that what seeds draw beside it stays what it was.
+    pub const fn came_later(self) -> bool {
+        matches!(
+            self,
+            FaultKind::Hangs
+                | FaultKind::LateAnswers
+                | FaultKind::TrafficLink
+                | FaultKind::Outsider
+                | FaultKind::ClockBack
+        )
+    }
 }
 
 /// What happens at one moment of a trial.
@@ -190,6 +215,18 @@ pub(super) fn draw(kind: FaultKind, dice: &mut Dice, plan: &Plan) -> Option<What
             let how = dice.pick(&[Carrier::Fails, Carrier::Hangs, Carrier::Works])?;
             fault(Fault::Channel(which(dice, &names)?, how))
         }
+        FaultKind::Hangs => trouble(Trouble::NeverAnswers(dice.once_in(2))),
+        FaultKind::LateAnswers => {
+            let (long, short) = (dice.millis(4000), dice.millis(400));
+            let how = dice.pick(&[Answers::InTime, Answers::Late(long), Answers::Late(short), Answers::Lost])?;
+            trouble(Trouble::Answers(which(dice, &everybody)?, how))
+        }
+        FaultKind::TrafficLink => trouble(Trouble::TrafficLinkCut(!dice.once_in(3))),
+        FaultKind::Outsider => {
+            let role = dice.pick(&[SeenRole::Active, SeenRole::Active, SeenRole::Standby])?;
+            fault(Fault::Role(which(dice, &instances)?, role))
+        }
+        FaultKind::ClockBack => trouble(Trouble::ClockIsSetBack(dice.millis(600_000))),
         FaultKind::People => Some(What::Say(dice.any())),
         FaultKind::Reload => Some(What::Reload(dice.once_in(2))),
     }

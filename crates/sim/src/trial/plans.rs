@@ -125,12 +125,18 @@ static NAMED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
 });
 
 static STAGES: LazyLock<Vec<OnceLock<Option<Arc<Stage>>>>> =
-    LazyLock::new(|| (0..count()).map(|_| OnceLock::new()).collect());
+    LazyLock::new(|| (0..count() + LATER).map(|_| OnceLock::new()).collect());
 
-/// How many there are.
+/// How many are drawn from by every seed.
 pub fn count() -> u64 {
     NAMED.len() as u64 + DRAWN
 }
+
+/// How many come behind them, and are drawn from by a few seeds: so the others keep their meaning.
+pub(super) const LATER: u64 = 2;
+
+/// Plans whose instances say what they are.
+const LATER_TEXTS: [(&str, &str); 2] = [story!("roles"), story!("roles-three")];
 
 /// The plan of this number; `None` where what was drawn makes none.
 pub fn stage(nth: u64) -> Option<Arc<Stage>> {
@@ -140,7 +146,7 @@ pub fn stage(nth: u64) -> Option<Arc<Stage>> {
 
 /// The plan of this name.
 pub fn named(name: &str) -> Option<u64> {
-    (0..count()).find(|it| stage(*it).is_some_and(|stage| stage.name == name))
+    (0..count() + LATER).find(|it| stage(*it).is_some_and(|stage| stage.name == name))
 }
 
 impl Stage {
@@ -154,6 +160,10 @@ impl Stage {
 fn prepare(at: usize) -> Option<Arc<Stage>> {
     let (name, plan) = match NAMED.get(at) {
         Some((name, text)) => (name.clone(), compiled(text)?),
+        None if at as u64 >= count() => {
+            let (name, text) = LATER_TEXTS.get(at - NAMED.len() - DRAWN as usize)?;
+            ((*name).to_owned(), compiled(text)?)
+        }
         None => {
             let seed = (at - NAMED.len()) as u64;
             (format!("drawn {seed}"), drawn::plan(&mut Chance::new(seed))?)
@@ -184,5 +194,6 @@ mod tests {
         for nth in 0..NAMED.len() as u64 {
             assert!(stage(nth).is_some(), "{}", NAMED[usize::try_from(nth).expect("small")].0);
         }
+        assert!((count()..count() + LATER).all(|it| stage(it).is_some()));
     }
 }

@@ -123,8 +123,8 @@ impl World {
     }
 
     pub(super) fn turn(&mut self, inputs: Vec<Input>) {
+        let now = self.clock();
         let Some(driver) = &mut self.driver else { return };
-        let now = self.now + self.troubles.ahead;
         if let Some(digest) = &mut self.digest {
             digest.told(now, &inputs);
         }
@@ -180,7 +180,7 @@ impl World {
             }
             Todo::Route(table) => {
                 self.checkers.ordered(&table);
-                if self.traffic_up {
+                if self.traffic_up && !self.troubles.is_cut {
                     self.at(self.pace.apply(&self.plan), Event::Applied(Box::new(table)));
                 }
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mainstay_engine::codec::{Encoded, decode, encode};
 use mainstay_engine::{Input, Record};
+use mainstay_plan::Time;
 
 use super::{CrashKind, World};
 
@@ -17,6 +18,11 @@ impl World {
     /// The records on the disk as they were written.
     pub fn written(&self) -> impl Iterator<Item = (u64, &Record)> {
         (1..).zip(&self.durable)
+    }
+
+    /// When the newest record on the disk was written.
+    pub(super) fn newest(&self) -> Option<Time> {
+        self.durable.last().map(|it| it.at)
     }
 
     /// The records on the disk as they stand there.

@@ -62,7 +62,9 @@ impl World {
         if becomes == Some(SeenRole::Active) && !order.key.contains("/undo/") {
             self.checkers.activates(&order, self.now);
         }
-        if let Some((outcome, is_done)) = self.checkers.begun_at(order.step).and_then(|it| self.scripted.remove(&it)) {
+        let scripted = self.checkers.begun_at(order.step).and_then(|it| self.scripted.remove(&it));
+        let never_ends = || self.troubles.never_answers.take().map(|is_done| (None, is_done));
+        if let Some((outcome, is_done)) = scripted.or_else(never_ends) {
             if is_done {
                 self.checkers.done(&order);
                 self.done.push((order.key.clone(), what));

@@ -70,6 +70,8 @@ impl World {
         let started = self.clock();
         let observation = Observation { probe: ix, started, ended: started + took, answer, lag, role };
         self.in_flight.insert(ix);
+        let Some(late) = self.troubles.comes_after(name) else { return };
+        let took = took + late;
         self.at(took, Event::Answer(Box::new(observation)));
     }
 

@@ -12,7 +12,7 @@ impl World {
     pub(super) fn greet_traffic(&mut self) {
         let targets = ReportedTarget::all_of(&self.table);
         let epoch = self.table.epoch;
-        self.turn(vec![Input::TrafficServes { process: LOCAL_PROCESS.to_owned(), epoch, targets }]);
+        self.traffic_says(vec![Input::TrafficServes { process: LOCAL_PROCESS.to_owned(), epoch, targets }]);
     }
 
     pub(super) fn apply(&mut self, table: RoutingTable) {
@@ -22,13 +22,20 @@ impl World {
         if self.troubles.refuses {
             let (process, epoch) = (LOCAL_PROCESS.to_owned(), table.epoch);
             let reason = "its address is in use".to_owned();
-            self.turn(vec![Input::RouteRefused { process, epoch, reason }]);
+            self.traffic_says(vec![Input::RouteRefused { process, epoch, reason }]);
             return;
         }
         self.checkers.applied(&table);
         let epoch = table.epoch;
         self.table = table;
-        self.turn(vec![Input::RouteApplied { process: LOCAL_PROCESS.to_owned(), epoch }]);
+        self.traffic_says(vec![Input::RouteApplied { process: LOCAL_PROCESS.to_owned(), epoch }]);
+    }
+
+    /// Nobody hears it while the connection is cut.
+    fn traffic_says(&mut self, inputs: Vec<Input>) {
+        if !self.troubles.is_cut {
+            self.turn(inputs);
+        }
     }
 
     /// What a client of the route meets: the proxy goes on to the next target that it may try when one refuses.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mainstay_plan::Time;
-use mainstay_plan::observation::Answer;
+use mainstay_plan::observation::{Answer, SeenRole};
 
 use super::{Server, World};
 use crate::broken::Broken;
@@ -27,6 +27,17 @@ pub enum Lie {
     Good,
     /// That it is refused.
     Refused,
+}
+
+/// How the answers of probes come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// As soon as they are there.
+    InTime,
+    /// So much later.
+    Late(Duration),
+    /// Not at all.
+    Lost,
 }
 
 /// Trouble that comes and goes.
@@ -53,8 +64,17 @@ pub enum Trouble {
     },
     /// The clock of the agent's machine is set forward: it shows when the agent is started the next time.
     ClockJumps(Duration),
+    /// The clock of the agent's machine is set back: it shows when the agent is started the next time, as far as the newest record
+    /// lets it.
+    ClockIsSetBack(Duration),
     /// The traffic process refuses tables, or takes them again.
     TrafficRefuses(bool),
+    /// The connection to the traffic process is cut, or there again.
+    TrafficLinkCut(bool),
+    /// The next action is done, or not, and nobody ever says.
+    NeverAnswers(bool),
+    /// How the answers of an instance or witness come from now on.
+    Answers(String, Answers),
 }
 
 /// The trouble there is.
@@ -65,11 +85,15 @@ pub(super) struct Troubles {
     slow: BTreeMap<String, Duration>,
     stuck: BTreeMap<String, bool>,
     pub(super) sync_takes: Option<Duration>,
-    /// What the wall clock is ahead.
-    wall: Duration,
-    /// What the clock of the agent that runs is ahead.
-    pub(super) ahead: Duration,
+    /// What the wall clock is ahead, in nanoseconds; negative: behind.
+    wall: i64,
+    /// The same of the clock of the agent that runs.
+    ahead: i64,
     pub(super) refuses: bool,
+    pub(super) is_cut: bool,
+    /// Whether the next action, of which nobody hears, is done.
+    pub(super) never_answers: Option<bool>,
+    answers: BTreeMap<String, Answers>,
 }
 
 impl Troubles {
@@ -81,6 +105,15 @@ impl Troubles {
     pub(super) fn start_takes(&self, name: &str) -> Option<Duration> {
         let stuck = self.stuck.get(name).copied().unwrap_or(false);
         (!stuck).then(|| self.slow.get(name).copied().unwrap_or_default())
+    }
+
+    /// How much later an answer comes; `None`: never.
+    pub(super) fn comes_after(&self, name: &str) -> Option<Duration> {
+        match self.answers.get(name) {
+            None | Some(Answers::InTime) => Some(Duration::ZERO),
+            Some(Answers::Late(by)) => Some(*by),
+            Some(Answers::Lost) => None,
+        }
     }
 
     /// What is heard instead of a true answer.
@@ -106,8 +139,16 @@ impl World {
             Trouble::CommandFails(program, false) => drop(self.broken_commands.remove(&program)),
             Trouble::SlowDisk(takes) => it.sync_takes = takes,
             Trouble::PowerCut { keeps, down_for } => self.cut_power(keeps, down_for),
-            Trouble::ClockJumps(by) => it.wall += by,
+            Trouble::ClockJumps(by) => it.wall += nanos(by),
+            Trouble::ClockIsSetBack(by) => it.wall -= nanos(by),
             Trouble::TrafficRefuses(refuses) => it.refuses = refuses,
+            Trouble::TrafficLinkCut(true) => it.is_cut = true,
+            Trouble::TrafficLinkCut(false) => {
+                it.is_cut = false;
+                self.greet_traffic();
+            }
+            Trouble::NeverAnswers(is_done) => it.never_answers = Some(is_done),
+            Trouble::Answers(name, how) => drop(it.answers.insert(name, how)),
         }
     }
 
@@ -126,12 +167,33 @@ impl World {
 
     /// The time on the agent's clock.
     pub fn clock(&self) -> Time {
-        self.now + self.troubles.ahead
+        let now = i64::try_from(self.now.as_nanos()).unwrap_or(i64::MAX);
+        Time::from_nanos(u64::try_from(now + self.troubles.ahead).unwrap_or(0))
     }
 
-    /// The agent is started: it looks at the wall clock once.
+    /// The agent is started: it looks at the wall clock once, and takes no time before its newest record.
     pub(super) fn look_at_the_clock(&mut self) {
-        self.troubles.ahead = self.troubles.wall;
+        let now = i64::try_from(self.now.as_nanos()).unwrap_or(i64::MAX);
+        let newest = self.newest().map_or(i64::MIN, |it| i64::try_from(it.as_nanos()).unwrap_or(i64::MAX) - now);
+        self.troubles.ahead = self.troubles.wall.max(newest);
+    }
+
+    /// Whoever made an instance active or a standby makes it what the agent takes it for, as soon as nothing goes on there.
+    pub fn outsiders_withdraw(&mut self) {
+        let Some(state) = self.engine().map(mainstay_engine::Engine::state) else { return };
+        let mut changed = Vec::new();
+        for (planned, component) in self.plan.components.iter().zip(&state.components) {
+            for instance in planned.instances.iter().filter(|_| component.recovery.is_none()) {
+                let role = if *instance == component.bound { SeenRole::Active } else { SeenRole::Standby };
+                let name = &self.plan.instance(*instance).name;
+                if self.roles.get(name) != Some(&role) {
+                    changed.push((name.clone(), role));
+                }
+            }
+        }
+        for (name, role) in changed {
+            self.suffer(super::Fault::Role(name, role));
+        }
     }
 
     /// Everything works from now on, and everybody is there. What the agent believes, and what it has done, stays.
@@ -156,4 +218,8 @@ impl World {
             self.greet_traffic();
         }
     }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }

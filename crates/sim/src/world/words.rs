@@ -1,6 +1,6 @@
 //! What happens to the world, in a few words.
 
-use super::{Carrier, Fault, Lie, Link, Server, Trouble};
+use super::{Answers, Carrier, Fault, Lie, Link, Server, Trouble};
 use crate::gray::Gray;
 
 impl Fault {
@@ -78,6 +78,14 @@ impl Trouble {
                 format!("the power goes for {down_for:?}, and of what was not synced at most {keeps} records stay")
             }
             Trouble::ClockJumps(by) => format!("the clock is set {by:?} forward"),
+            Trouble::ClockIsSetBack(by) => format!("the clock is set {by:?} back"),
+            Trouble::TrafficLinkCut(true) => "the connection to the traffic process is cut".to_owned(),
+            Trouble::TrafficLinkCut(false) => "the traffic process is connected".to_owned(),
+            Trouble::NeverAnswers(true) => "the next action is done, and nobody ever says".to_owned(),
+            Trouble::NeverAnswers(false) => "the next action is not done, and nobody ever says".to_owned(),
+            Trouble::Answers(name, Answers::InTime) => format!("{name} is heard as soon as it answers"),
+            Trouble::Answers(name, Answers::Late(by)) => format!("{name} is heard {by:?} late"),
+            Trouble::Answers(name, Answers::Lost) => format!("answers of {name} are lost"),
             Trouble::TrafficRefuses(true) => "the traffic process refuses tables".to_owned(),
             Trouble::TrafficRefuses(false) => "the traffic process takes tables".to_owned(),
         }
