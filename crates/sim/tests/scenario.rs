@@ -39,15 +39,16 @@ fn told(plan: &Plan, scenario: &str, options: &Options) -> Told {
     Told::of(&proof, &scenario, options).expect("nothing is violated")
 }
 
-/// With people who approve at once, what is proved happens in every way and within its bound. Conditions are played on one
-/// example alone: the test of the proof plays every cell of all.
+/// With people who approve at once, what is proved happens in every way and within its bound. Conditions are played on single
+/// instances of one example alone: the test of the proof plays every cell of all.
 #[test]
 fn whatever_can_be_said_of_an_example_comes_out_as_it_is_proved() {
     let (mut played, mut proved) = (0, 0);
     for (name, plan) in examples() {
         let proof = Proof::of(&plan);
-        let conditions = if name == "hybrid" { &Condition::ALL[..] } else { &Condition::ALL[..1] };
         for failure in FailureDomain::ALL {
+            let all_of_them = name == "hybrid" && failure == FailureDomain::Instance;
+            let conditions = if all_of_them { &Condition::ALL[..] } else { &Condition::ALL[..1] };
             let all = places(&plan, failure);
             for (place, condition) in all.iter().flat_map(|it| conditions.iter().map(move |other| (it, *other))) {
                 let scenario = Scenario { failure, place: place.clone(), condition };
@@ -63,7 +64,7 @@ fn whatever_can_be_said_of_an_example_comes_out_as_it_is_proved() {
             }
         }
     }
-    assert!(played > 200 && proved > 60, "{played} scenarios, {proved} proved components");
+    assert!(played > 100 && proved > 40, "{played} scenarios, {proved} proved components");
 }
 
 #[test]

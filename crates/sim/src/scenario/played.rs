@@ -92,6 +92,10 @@ impl Stage<'_> {
             let span = due.since(world.now).max(Duration::from_nanos(1));
             world.run_for(span);
         }
+        if world.engine().is_none() && !self.loss.takes_agent() {
+            // It was killed late, and comes back.
+            world.run_for(self.plan.allowances.agent_restart + AFTER);
+        }
         self.look(&world, &mut served, &mut changes);
         let recoveries = world.engine().map(|it| status::recoveries(it.state())).unwrap_or_default();
         Played {

@@ -26,6 +26,9 @@ use crate::trial::{Violation, caught};
 /// How long a world in which something is not recovered is watched at least.
 const WATCHED: Duration = Duration::from_secs(240);
 
+/// Without an agent nothing happens any more, and it is watched for so long.
+const ALONE: Duration = Duration::from_secs(60);
+
 /// Beyond so many instances a world takes seconds, and only the two ends of what may happen are played.
 const LARGE: usize = 100;
 
@@ -251,7 +254,8 @@ fn stage<'a>(proof: &Proof<'a>, scenario: &Scenario, loss: &'a Loss<'a>, options
         plan,
         loss,
         lost,
-        watched: WATCHED.max(most * 2) + options.people.unwrap_or_default() * 2,
+        watched: if loss.takes_agent() { ALONE } else { WATCHED.max(most * 2) }
+            + options.people.unwrap_or_default() * 2,
         usual,
         lags,
         people: options.people,
