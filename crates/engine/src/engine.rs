@@ -523,6 +523,7 @@ impl Core {
     pub(crate) fn take(&mut self, record: &Record) -> u64 {
         let seq = self.state.seq + 1;
         let concerned = self.state.concerned(&record.body);
+        let settled = self.settled_around(concerned);
         self.note_controls(&record.body);
         self.state.apply(seq, record);
         match concerned {
@@ -531,6 +532,7 @@ impl Core {
                 self.agenda.insert(component);
                 self.agenda.extend(self.dependents[component.index()].iter().copied());
                 self.look_at_domains_of(component);
+                self.ask_what_is_open_again(&settled);
             }
             Concerned::Domain(domain) => self.on_domain(domain, &record.body),
             Concerned::Open => self.agenda.extend(self.state.open_recoveries().map(|it| it.component)),
@@ -736,6 +738,24 @@ impl Core {
             self.dirty_domains.extend(&self.state.topology.domain(ix).parts);
             // Whoever lives elsewhere may have a rung that leads there.
             self.agenda.extend(self.state.open_recoveries().map(|it| it.component));
+        }
+    }
+
+    /// The zones and regions around a component from which no answer is awaited.
+    fn settled_around(&self, concerned: Concerned) -> Vec<DomainIx> {
+        let Concerned::Component(component) = concerned else { return Vec::new() };
+        let instances = self.state.plan.component(component).instances.iter();
+        let domains = instances.flat_map(|it| self.state.topology.place(*it).domains());
+        let is_settled =
+            |it: &DomainIx| self.state.topology.domain(*it).is_told_apart && scenario::is_settled(&self.state, *it);
+        domains.filter(is_settled).collect()
+    }
+
+    /// Something there is not known to be down any more, so that its answer may say what failed: whoever is recovered there
+    /// is asked about again, now and not when something else concerns it.
+    fn ask_what_is_open_again(&mut self, settled: &[DomainIx]) {
+        for domain in settled.iter().filter(|it| !scenario::is_settled(&self.state, **it)) {
+            self.agenda.extend(self.state.open_in(*domain));
         }
     }
 
