@@ -63,11 +63,11 @@ impl State {
                 }
             }
             Body::PlanAdopted { hash, .. } => {
+                // Whoever starts with another plan folds under it what came before it: from here on that makes no difference.
                 if self.adopted.as_ref().is_some_and(|it| it != hash) {
-                    self.end_all_open(at);
-                    self.notices.under_another_plan(&self.plan, at);
-                    let (topology, evacuating) = (self.topology.clone(), std::mem::take(&mut self.evacuating));
-                    self.take_over_evacuations(&topology, evacuating);
+                    let plan = self.plan.clone();
+                    let before = std::mem::replace(self, State::new(plan.clone()));
+                    *self = before.with_plan(plan, at);
                 }
                 self.adopted = Some(hash.clone());
             }
