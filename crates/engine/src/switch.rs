@@ -18,7 +18,9 @@ use crate::command::Refusal;
 use crate::decide::phases;
 use crate::elsewhere;
 use crate::record::{Body, Completion};
-use crate::state::{Planned, Recovery, State};
+use crate::route::rules;
+use crate::state::{Planned, Progress, Recovery, State};
+use crate::waiting::WaitingOn;
 
 /// How far a standby may be behind for a move to begin by itself: it has to be caught up with while nobody can write.
 pub(crate) const NEARLY: Duration = Duration::from_secs(1);
@@ -143,6 +145,21 @@ pub(crate) fn goes_back_at(state: &State, component: ComponentIx) -> Option<Time
     let cool = lasting.last_ended.map(|it| it + planned.guards.cool_down).unwrap_or_default();
     let pauses = [&state.paused, &lasting.paused].into_iter().flatten().map(|it| it.until);
     Some(pauses.fold(stable.max(cool), Time::max))
+}
+
+/// The rule of a route that keeps a planned move from beginning. Whoever is active already, or is made so again, is led to at
+/// once.
+pub(crate) fn may_not_move(
+    state: &State,
+    recovery: &Recovery,
+    progress: &Progress,
+    play: &Play,
+    now: Time,
+) -> Option<WaitingOn> {
+    let planned = recovery.planned().filter(|it| it.adopts.is_none() && !it.back)?;
+    let bound = state.components[recovery.component.index()].bound;
+    let begins = recovery.steps.is_empty() && bound == progress.from && bound != planned.to;
+    begins.then(|| rules::before_rung(state, recovery, play, now)).flatten()
 }
 
 /// The next decision about a planned move whose steps ended, one way or the other.

@@ -58,6 +58,12 @@ pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         }
         return completed(state, recovery, play, now);
     }
+    if let Some(waiting) = switch::may_not_move(state, recovery, progress, play, now) {
+        return match state.instances[progress.from.index()].health {
+            Health::Down => Some(undo::end(state, recovery, progress, play, "the old owner went down before it began")),
+            Health::Healthy | Health::Suspect | Health::Unknown => hold(recovery, waiting),
+        };
+    }
     steps::next(state, recovery, progress, play, now)
 }
 

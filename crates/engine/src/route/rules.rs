@@ -4,8 +4,8 @@
 //! serves again helps in any case. But before a target is taken off, it is asked how many stay on (`at_least`), whether those
 //! that must be well are well (`gates`), and how long ago the route changed (`wait`). What is held stays on as it is.
 //!
-//! A recovery that moves a route asks `gates` and `wait` before its rung begins (`before_rung`); from there on nothing of it is
-//! held back half way, because a route that is cut serves nobody.
+//! A recovery that moves a route asks `gates` and `wait` before its rung begins, and a planned move before its first step
+//! (`before_rung`); from there on nothing of it is held back half way, because a route that is cut serves nobody.
 
 use std::fmt;
 
@@ -177,16 +177,17 @@ pub fn next_time(state: &State, now: Time) -> Option<Time> {
 }
 
 /// The first rule that keeps a rung which moves routes from beginning. A route that changed since the component failed has
-/// changed for this very failure, which is no second change.
+/// changed for this very failure, which is no second change; for a planned move each change counts.
 pub(crate) fn before_rung(state: &State, recovery: &Recovery, play: &Play, now: Time) -> Option<WaitingOn> {
     let stays = play.to == state.components[recovery.component.index()].bound;
     if stays || recovery.overrides.contains(&Override::RouteRules) {
         return None;
     }
+    let is_planned = recovery.planned().is_some();
     let objection = |ix: &RouteIx| {
         let route = state.plan.route(*ix);
         let gate = (!overridden(state, *ix, RouteRule::Gates)).then(|| closed_gate(state, route)).flatten();
-        let changed = state.routing.changed[ix.index()].filter(|it| *it < recovery.first_failed);
+        let changed = state.routing.changed[ix.index()].filter(|it| *it < recovery.first_failed || is_planned);
         let wait = changed.map(|it| it + route.rules.wait).filter(|it| *it > now);
         let wait = wait.filter(|_| !overridden(state, *ix, RouteRule::Wait)).map(|until| Objection::Wait { until });
         Some(WaitingOn::Route { route: route.name.clone(), objection: gate.or(wait)? })
