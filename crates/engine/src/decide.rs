@@ -99,7 +99,9 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
     let due = recovery.due().filter(|_| !recovery.over_budget).map(|it| it + Duration::from_nanos(1));
     let held = held.filter(|_| !planted(Fault::TimerForgotten));
     let seen = elsewhere::next_time(state, component, now);
-    [held, due, recover::deadline(state, recovery), seen].into_iter().flatten().filter(|it| *it > now).min()
+    // A pause stops no clock of a question that people were asked before it.
+    let asked = recovery.paused.as_ref().and_then(|_| guard::question_ends(state, recovery));
+    [held, due, recover::deadline(state, recovery), seen, asked].into_iter().flatten().filter(|it| *it > now).min()
 }
 
 fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {

@@ -12,7 +12,7 @@ use mainstay_plan::strategy::{OnExpiry, Step, StepKind};
 use crate::command::Override;
 use crate::lease::{May, Role};
 use crate::planted::{Fault, planted};
-use crate::state::{Pause, Recovery, State};
+use crate::state::{Pause, Recovery, RecoveryStatus, State};
 use crate::waiting::{Unacknowledged, WaitingOn};
 use crate::{elsewhere, evacuation, scenario};
 
@@ -223,6 +223,12 @@ fn approval(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> 
         given,
         role: asked.role.map(str::to_owned),
     })
+}
+
+/// When people can no longer approve a recovery that has not begun, if that ends.
+pub(crate) fn question_ends(state: &State, recovery: &Recovery) -> Option<Time> {
+    let begins = recovery.status == RecoveryStatus::FailureDetected;
+    Asked::of(state, recovery).filter(|_| begins)?.expires
 }
 
 /// How the approval was had, for the record; `None`: nobody was asked.
