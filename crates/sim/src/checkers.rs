@@ -148,7 +148,6 @@ impl Checkers {
         self.fences.under(plan);
         self.fences.moved_by_hand(plan);
         self.seen.under(plan);
-        self.served.forget_answers();
         self.epochs.plan_changed();
         self.site.under(plan);
         self.routes.under(plan);
@@ -165,7 +164,6 @@ impl Checkers {
         self.strangers.blind_until(now);
         self.epochs.agent_started();
         self.seen.agent_started();
-        self.served.forget_answers();
     }
 
     /// Somebody else made an instance active, or a standby.
@@ -190,6 +188,7 @@ impl Checkers {
         self.once = once::Once::default();
         self.guards = guards::Guards::default();
         self.undone = undone::Undone::default();
+        self.served.forget_journal();
         self.breakers = breaker::Breakers::default();
         self.site.forget_journal();
         self.routes.forget_journal();
@@ -202,10 +201,11 @@ impl Checkers {
         for (seq, record) in records {
             self.durable.recorded(*seq, record);
             self.site.recorded(*seq, record);
-            self.routes.recorded(*seq, record);
+            self.routes.recorded(*seq, record, &self.facts);
             self.evacuations.recorded(*seq, record);
             self.guards.recorded(*seq, record, &self.facts);
             self.undone.recorded(record, &self.facts);
+            self.served.recorded(record, &self.facts);
             self.breakers.recorded(record);
             self.facts.fold(*seq, record);
         }
@@ -227,7 +227,7 @@ impl Checkers {
         self.durable.recorded(seq, record);
         self.fences.recorded(seq, record, facts);
         self.site.recorded(seq, record);
-        self.routes.recorded(seq, record);
+        self.routes.recorded(seq, record, facts);
         self.evacuations.recorded(seq, record);
         self.positions.recorded(record, facts, &self.fences);
         self.once.recorded(record);
@@ -244,7 +244,7 @@ impl Checkers {
     /// The agent hears an answer at `now`, on its own clock, and `really` at this moment.
     pub fn heard(&mut self, observation: &Observation, now: Time, really: Time) {
         self.seen.heard(observation, &self.facts.plan, now);
-        self.served.heard(observation);
+        self.served.heard(observation, &self.facts.plan);
         self.strangers.heard(observation, really);
     }
 

@@ -71,8 +71,9 @@ impl Fences {
             let routes = facts.plan.component(ix).routes.iter().map(|it| facts.plan.route(*it));
             for route in routes.filter(|it| it.sharing == Sharing::Exclusive) {
                 let Some((owner, at)) = self.owner.get(&route.name).filter(|it| it.0 != *instance) else { continue };
+                let at = self.cut_where_said(&route.name, owner).unwrap_or(*at);
                 let fenced =
-                    self.is_settled(owner, instance) || self.is_fenced(&route.name, owner, *at, route.proxy.is_some());
+                    self.is_settled(owner, instance) || self.is_fenced(&route.name, owner, at, route.proxy.is_some());
                 assert!(fenced, "S3: {instance} becomes {component}, and {owner} still serves {}", route.name);
             }
         }
@@ -80,6 +81,12 @@ impl Fences {
 
     fn is_settled(&self, from: &str, to: &str) -> bool {
         self.settled.values().flatten().any(|it| it.0 == from && it.1 == to)
+    }
+
+    /// Where an owner of which somebody said that it is elsewhere was cut off before clients were led there.
+    fn cut_where_said(&self, route: &str, owner: &str) -> Option<IpAddr> {
+        let of = |it: &&(String, String, IpAddr)| it.0 == route && it.1 == owner;
+        self.cut.iter().find(of).filter(|_| self.said.contains(owner)).map(|it| it.2)
     }
 
     fn is_fenced(&self, route: &str, owner: &str, at: IpAddr, has_proxy: bool) -> bool {

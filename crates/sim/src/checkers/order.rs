@@ -17,7 +17,8 @@ pub(super) struct Order {
 
 impl Order {
     pub(super) fn recorded(&mut self, record: &Record, facts: &Facts) {
-        if record.at != self.at {
+        // A batch of decisions ends with the next fact, also at the same moment.
+        if record.at != self.at || record.body.is_fact() {
             *self = Order { at: record.at, ..Order::default() };
         }
         if let Body::Rejoined { instance } = &record.body {

@@ -1,17 +1,20 @@
-//! S4: after every change of a shared route its rules hold, judged on the state that the change leads to.
+//! S4: after every change of a shared route its rules hold, judged on the state that the change leads to. What moves a component
+//! asks before it begins, and not again half way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mainstay_engine::command::Command;
-use mainstay_engine::record::ReportedTarget;
+use mainstay_engine::command::{Command, Override};
+use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::route::rules::RouteRule;
-use mainstay_engine::{Body, IncidentId, Record};
+use mainstay_engine::{Body, IncidentId, Record, RecoveryId};
 use mainstay_plan::location::Location;
 use mainstay_plan::observation::Health;
 use mainstay_plan::route::Sharing;
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::{Plan, Time};
 use std::time::Duration;
+
+use super::facts::Facts;
 
 #[derive(Debug, Default)]
 struct Rules {
@@ -32,8 +35,10 @@ pub(super) struct Routes {
     overridden: BTreeSet<(String, RouteRule)>,
     health: BTreeMap<String, Health>,
     bound: BTreeMap<String, String>,
-    /// Components in recovery.
+    /// Components in recovery, or being moved.
     open: BTreeSet<String>,
+    /// Planned moves that have done nothing yet.
+    ready: BTreeSet<RecoveryId>,
     /// Instance → where it lives.
     places: BTreeMap<String, Location>,
     /// Zones and regions that are lost: what lives there leaves at once.
@@ -79,17 +84,31 @@ impl Routes {
         };
     }
 
-    pub(super) fn recorded(&mut self, seq: u64, record: &Record) {
+    pub(super) fn recorded(&mut self, seq: u64, record: &Record, facts: &Facts) {
         if let Body::TablePublished { targets, .. } = &record.body {
             self.published(record.at, targets);
         } else if let Body::HealthChanged { instance, to, .. } = &record.body {
             self.health.insert(instance.clone(), *to);
         } else if let Body::AgentStarted { .. } = &record.body {
             self.health.clear();
-        } else if let Body::Bound { component, instance, .. } = &record.body {
+        } else if let Body::Bound { component, instance, recovery } = &record.body {
+            if self.ready.remove(recovery) {
+                self.moves(*recovery, record.at, facts);
+            }
             self.bound.insert(component.clone(), instance.clone());
-        } else if let Body::FailureDetected { component, .. } = &record.body {
+        } else if let Body::FailureDetected { component, .. } | Body::AdoptionStarted { component, .. } = &record.body {
             self.open.insert(component.clone());
+        } else if let Body::SwitchStarted { component, .. } = &record.body {
+            self.open.insert(component.clone());
+            self.ready.insert(RecoveryId(seq));
+        } else if let Body::RungStarted { recovery, to, .. } = &record.body {
+            if facts.open.get(recovery).is_some_and(|it| facts.bound(&it.component) != to) {
+                self.moves(*recovery, record.at, facts);
+            }
+        } else if let Body::StepStarted { step: StepRef { recovery, .. }, .. } = &record.body {
+            if self.ready.remove(recovery) {
+                self.moves(*recovery, record.at, facts);
+            }
         } else if let Body::RecoveryCompleted { .. } | Body::RecoveryFailed { .. } = &record.body {
             // Whose it was is not said; to know too much open makes the check weaker, never wrong.
         } else if let Body::IncidentOpened { region, zone, .. } = &record.body {
@@ -114,6 +133,31 @@ impl Routes {
             }
         } else if let Body::Commanded { command: Command::RouteOverride { route, rule, .. }, .. } = &record.body {
             self.overridden.insert((route.clone(), *rule));
+        }
+    }
+
+    /// Something that leads the routes of a component elsewhere begins.
+    fn moves(&self, recovery: RecoveryId, at: Time, facts: &Facts) {
+        let Some(open) = facts.open.get(&recovery).filter(|it| !it.overrides.contains(&Override::RouteRules)) else {
+            return;
+        };
+        let Some(ix) = facts.plan.component_named(&open.component) else { return };
+        for route in facts.plan.component(ix).routes.iter().map(|it| facts.plan.route(*it)) {
+            let overruled = |rule| self.overridden.contains(&(route.name.clone(), rule));
+            let gates = route.rules.gates.iter().map(|it| &facts.plan.component(*it).name);
+            for gate in gates.filter(|_| !overruled(RouteRule::Gates)) {
+                let health = self.health.get(facts.bound(gate));
+                assert_eq!(
+                    health,
+                    Some(&Health::Healthy),
+                    "S4: {recovery} moves {} while its gate {gate} is not healthy",
+                    route.name
+                );
+            }
+            // What the same failure has changed is no second change.
+            let since = self.changed.get(&route.name).map(|it| at.since(*it)).filter(|_| open.is_planned);
+            let waited = since.is_none_or(|it| it >= route.rules.wait) || overruled(RouteRule::Wait);
+            assert!(waited, "S4: {recovery} moves {} {since:?} after it changed", route.name);
         }
     }
 

@@ -2,32 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mainstay_engine::record::{Completion, StepRef};
+use mainstay_engine::record::{Completion, Ended, StepRef};
 use mainstay_engine::{Body, Record, RecoveryId};
 use mainstay_plan::observation::{Answer, Health, Observation};
 use mainstay_plan::strategy::StepKind;
-use mainstay_plan::{ProbeIx, Time};
+use mainstay_plan::{Plan, Time};
 
 use super::facts::Facts;
 
 /// The model.
 #[derive(Debug, Default)]
 pub(super) struct Served {
-    /// When the question to the newest good answer was asked.
-    good: BTreeMap<ProbeIx, Time>,
+    /// By probe, whatever plan and agent: when the question to the newest good answer was asked.
+    good: BTreeMap<String, Time>,
     begun: BTreeMap<StepRef, Time>,
+    /// Verifications that were over and well, of recoveries that are open: an agent that starts need not ask again.
+    verified: BTreeSet<StepRef>,
     /// Recoveries whose last rung failed: one whose outcome was unknown may turn out to have worked.
     failed: BTreeSet<RecoveryId>,
 }
 
 impl Served {
-    pub(super) fn forget_answers(&mut self) {
-        self.good.clear();
+    /// What was answered stays so; what the journal said of it does not.
+    pub(super) fn forget_journal(&mut self) {
+        *self = Served { good: std::mem::take(&mut self.good), ..Served::default() };
     }
 
-    pub(super) fn heard(&mut self, observation: &Observation) {
+    pub(super) fn heard(&mut self, observation: &Observation, plan: &Plan) {
         if observation.answer == Answer::Good {
-            let newest = self.good.entry(observation.probe).or_default();
+            let newest = self.good.entry(plan.probe(observation.probe).name.clone()).or_default();
             *newest = observation.started.max(*newest);
         }
     }
@@ -37,6 +40,9 @@ impl Served {
             self.begun.insert(*step, record.at);
         } else if let Body::RungStarted { recovery, .. } = &record.body {
             self.failed.remove(recovery);
+            self.verified.retain(|it| it.recovery != *recovery);
+        } else if let Body::StepEnded { step, ended: Ended::Done } = &record.body {
+            self.verified(*step, facts);
         } else if let Body::RungFailed { recovery, .. } = &record.body {
             self.failed.insert(*recovery);
         } else if let Body::RecoveryCompleted { recovery, how: Completion::ByRung { instance, .. }, .. } = &record.body
@@ -47,18 +53,27 @@ impl Served {
         } else if let Body::RecoveryCompleted { recovery, how: Completion::ByRung { .. }, .. } = &record.body {
             let steps = facts.play(*recovery).map(|it| it.steps.as_slice()).unwrap_or_default();
             for (nth, step) in steps.iter().enumerate() {
-                let StepKind::Verify { probes } = &step.kind else { continue };
-                let since = self.begun.iter().rev().find(|(it, _)| it.recovery == *recovery && it.step == nth);
-                let Some((_, since)) = since else { panic!("G2: {recovery} is complete and was not verified") };
-                for probe in probes {
-                    let good = self.good.get(probe);
-                    let name = &facts.plan.probe(*probe).name;
-                    assert!(good >= Some(since), "G2: {recovery} is complete, and {name} had no good answer");
-                }
+                let was_verified = self.verified.iter().any(|it| it.recovery == *recovery && it.step == nth);
+                let asks = matches!(step.kind, StepKind::Verify { .. });
+                assert!(was_verified || !asks, "G2: {recovery} is complete and was not verified");
             }
         }
         if let Body::RecoveryCompleted { recovery, .. } | Body::RecoveryFailed { recovery, .. } = &record.body {
             self.begun.retain(|it, _| it.recovery != *recovery);
+            self.verified.retain(|it| it.recovery != *recovery);
         }
+    }
+
+    /// A step is over, and well: if it asked the route, the route has answered what was asked after it began.
+    fn verified(&mut self, at: StepRef, facts: &Facts) {
+        let step = facts.play(at.recovery).and_then(|it| it.steps.get(at.step));
+        let Some(StepKind::Verify { probes }) = step.map(|it| &it.kind) else { return };
+        let Some(since) = self.begun.get(&at) else { panic!("G2: {at:?} is over and was not begun") };
+        for probe in probes {
+            let name = &facts.plan.probe(*probe).name;
+            let good = self.good.get(name);
+            assert!(good >= Some(since), "G2: {} is verified, and {name} had no good answer", at.recovery);
+        }
+        self.verified.insert(at);
     }
 }

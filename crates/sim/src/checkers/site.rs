@@ -20,6 +20,9 @@ pub(super) struct Site {
     of: BTreeMap<String, (String, Location)>,
     /// Components that an incident explains, and which.
     explained: BTreeMap<String, IncidentId>,
+    /// Components that failed before the zone or region that they live in was evacuated: they count for themselves, and for
+    /// nobody else any more.
+    left: BTreeSet<String>,
     /// Incidents of which a recovery has begun.
     counted: BTreeSet<IncidentId>,
     /// What is being evacuated, by its name.
@@ -102,9 +105,10 @@ impl Site {
         } else if let Body::Commanded { command, .. } = &record.body {
             self.commanded(seq, command);
         }
-        if !self.explained.is_empty() {
+        if !self.explained.is_empty() || !self.left.is_empty() {
             let touched: BTreeSet<String> = self.touched().cloned().collect();
             self.explained.retain(|it, _| touched.contains(it));
+            self.left.retain(|it| touched.contains(it));
         }
     }
 
@@ -154,6 +158,8 @@ impl Site {
         } else if let Command::Evacuate { place, .. } = command {
             let place = self.place(place);
             self.evacuated.entry(place.unwrap_or_default()).or_insert(IncidentId(seq));
+            let left: Vec<String> = self.open.values().filter(|it| self.evacuates(it).is_some()).cloned().collect();
+            self.left.extend(left);
         } else if let Command::EndEvacuation { place, .. } = command {
             let place = self.place(place);
             self.evacuated.remove(&place.unwrap_or_default());
@@ -170,7 +176,7 @@ impl Site {
         }
         let explained = overruled(Override::BlastRadius) || incident.is_some();
         if let Some(radius) = self.guards.blast_radius.filter(|_| !explained) {
-            let touched: BTreeSet<&String> = self.touched().filter(|it| !self.explained.contains_key(*it)).collect();
+            let touched: BTreeSet<&String> = self.touched().filter(|it| self.is_news(it, recovery)).collect();
             let allowed = radius.allowed(self.components);
             assert!(touched.len() <= allowed, "S6: {recovery} begins, and {touched:?} are more than {allowed}");
         }
@@ -178,6 +184,12 @@ impl Site {
             self.begun.push(at);
         }
         self.counted.extend(incident);
+    }
+
+    /// Whether a component counts when this recovery begins.
+    fn is_news(&self, component: &String, recovery: RecoveryId) -> bool {
+        let own = self.open.get(&recovery) == Some(component);
+        !self.explained.contains_key(component) && (own || !self.left.contains(component))
     }
 
     fn stopped(&self, seq: u64, body: &Body) {
