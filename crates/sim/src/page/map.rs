@@ -38,7 +38,7 @@ struct Zone {
 /// What is to be said of a place, by its path: how often it fails, or that it is lost.
 pub(crate) type Notes = BTreeMap<String, String>;
 
-/// Draws it. `lost` are the names of instances and witnesses that are gone, and `agent` whether the agent's machine is.
+/// Draws it. `lost` are the names on chips that are gone: `orders-db`, `witness gateway`; and `agent` whether the agent's machine is.
 pub(crate) fn draw(plan: &Plan, notes: &Notes, lost: &BTreeSet<String>, agent: bool) -> String {
     let mut drawing = Drawing::new("What fails together");
     let mut regions: BTreeMap<String, BTreeMap<(bool, String), Zone>> = BTreeMap::new();
@@ -102,13 +102,15 @@ fn residents(plan: &Plan, lost: &BTreeSet<String>, agent: bool) -> Vec<(Location
         for backup in &component.backups {
             for (location, _) in backup.places() {
                 let name = format!("backup {}", backup.name);
-                all.push((location.clone(), chip(&name, "zone", format!("{name} of {}", component.name), false)));
+                let tip = format!("{name} of {}", component.name);
+                let is_lost = lost.contains(&format!("{name} in {location}"));
+                all.push((location.clone(), chip(&name, "zone", tip, is_lost)));
             }
         }
     }
     for it in &plan.witnesses {
         let name = format!("witness {}", it.name);
-        all.push((it.location.clone(), chip(&name, "zone", name.clone(), lost.contains(&it.name))));
+        all.push((it.location.clone(), chip(&name, "zone", name.clone(), lost.contains(&name))));
     }
     all.push((
         plan.site.location.clone(),
@@ -116,7 +118,7 @@ fn residents(plan: &Plan, lost: &BTreeSet<String>, agent: bool) -> Vec<(Location
     ));
     for it in &plan.agents {
         let name = format!("agent {}", it.name);
-        all.push((it.location.clone(), chip(&name, "zone", name.clone(), false)));
+        all.push((it.location.clone(), chip(&name, "zone", name.clone(), lost.contains(&name))));
     }
     all
 }

@@ -27,14 +27,19 @@ impl Told {
         self.verdict(&mut page);
         self.cards(&mut page);
         page.heading("What is lost");
-        let lost: BTreeSet<String> =
-            self.instances.iter().map(|it| it.name.clone()).chain(self.witnesses.iter().cloned()).collect();
+        let instances = self.instances.iter().map(|it| it.name.clone());
+        let lost: BTreeSet<String> = instances
+            .chain(self.witnesses.iter().map(|it| format!("witness {it}")))
+            .chain(self.others.iter().cloned())
+            .collect();
         let caption =
             "Regions, their zones, hosts where the plan names them, and what lives there; struck out is what is lost.";
         page.figure(&map::draw(plan, &map::Notes::new(), &lost, self.agent), caption);
         let told = self.shown(shown);
-        page.heading("What becomes of it");
-        self.table(&mut page, shown);
+        if !self.components.is_empty() {
+            page.heading("What becomes of it");
+            self.table(&mut page, shown);
+        }
         for it in &told {
             self.component(&mut page, it);
         }

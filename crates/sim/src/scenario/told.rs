@@ -66,6 +66,8 @@ pub struct Told {
     pub instances: Vec<LostInstance>,
     /// Witnesses that are lost.
     pub witnesses: Vec<String>,
+    /// Further agents and copies of backups that are lost: `agent ops-2`, `backup nightly in eu-west-1`.
+    pub others: Vec<String>,
     /// Whether the agent's machine is lost, and the traffic process with it.
     pub agent: bool,
     /// Components that lost their instance, and those that were moved all the same.
@@ -313,10 +315,11 @@ impl Cx<'_> {
         let lost: Vec<&String> =
             plan.witnesses.iter().filter(|it| self.loss.takes(&it.location)).map(|it| &it.name).collect();
         let witnesses: Vec<String> = lost.into_iter().cloned().collect();
+        let others = self.others();
         let agent = self.loss.takes_agent();
         let moved = self.told.recoveries.iter().map(|it| it.component);
         let known: BTreeSet<ComponentIx> = self.stage.lost.iter().copied().chain(moved).collect();
-        let what = what_is_lost(&instances, &witnesses, agent, self.scenario.condition);
+        let what = what_is_lost(&instances, &witnesses, &others, agent, self.scenario.condition);
         Told {
             model: MODEL,
             scenario: self.scenario.name(),
@@ -335,7 +338,18 @@ impl Cx<'_> {
             taken: self.taken(),
             instances,
             witnesses,
+            others,
         }
+    }
+
+    fn others(&self) -> Vec<String> {
+        let plan = self.plan();
+        let agents =
+            plan.agents.iter().filter(|it| self.loss.takes(&it.location)).map(|it| format!("agent {}", it.name));
+        let backups = plan.components.iter().flat_map(|it| &it.backups);
+        let copies = backups.flat_map(|it| it.places().map(|(location, _)| (&it.name, location)));
+        let gone = copies.filter(|(_, location)| self.loss.takes(location));
+        agents.chain(gone.map(|(name, location)| format!("backup {name} in {location}"))).collect()
     }
 
     fn instances(&self) -> Vec<LostInstance> {
@@ -699,7 +713,13 @@ pub(super) fn listed(names: &[&str]) -> String {
     if more == 0 { first } else { format!("{first} and {more} more") }
 }
 
-fn what_is_lost(instances: &[LostInstance], witnesses: &[String], agent: bool, condition: Condition) -> String {
+fn what_is_lost(
+    instances: &[LostInstance],
+    witnesses: &[String],
+    others: &[String],
+    agent: bool,
+    condition: Condition,
+) -> String {
     let names = |active: bool| -> Vec<&str> {
         instances.iter().filter(|it| it.active == active).map(|it| it.name.as_str()).collect()
     };
@@ -716,6 +736,9 @@ fn what_is_lost(instances: &[LostInstance], witnesses: &[String], agent: bool, c
         if !names.is_empty() {
             parts.push(format!("{plural}{}", listed(&names)));
         }
+    }
+    if !others.is_empty() {
+        parts.push(listed(&others.iter().map(String::as_str).collect::<Vec<_>>()));
     }
     if agent {
         parts.push("the agent's machine with the traffic process".to_owned());
