@@ -90,6 +90,15 @@ pub fn next(state: &State, now: Time) -> Option<Body> {
     if elsewhere::first_table_waits(state, now).is_some() {
         return None;
     }
+    // A new lease begins with a table of its own, so that the traffic processes refuse those of the lease before.
+    let floor = state.leadership.table_floor();
+    let current = state.routing.epoch > floor || (floor == 0 && state.routing.epoch > 0);
+    let is_newest = current && state.routing.under == state.adopted;
+    let routes = || (0u32..).map(RouteIx).take(state.plan.routes.len());
+    let stays = |it: RouteIx| rules::stays(state, it, now) && is_published_where_it_is(state, it);
+    if is_newest && state.routing.held.is_empty() && routes().all(stays) {
+        return None;
+    }
     let rules::Ruled { targets: desired, kept } = rules::ruled(state, now);
     match state.leadership.may(&state.plan) {
         May::Everything => {}
@@ -106,12 +115,8 @@ pub fn next(state: &State, now: Time) -> Option<Body> {
     if let Some(news) = held(state, &kept) {
         return Some(news);
     }
-    // A new lease begins with a table of its own, so that the traffic processes refuse those of the lease before.
-    let floor = state.leadership.table_floor();
-    let current = state.routing.epoch > floor || (floor == 0 && state.routing.epoch > 0);
-    let routes = || (0u32..).map(RouteIx).take(state.plan.routes.len());
     let same = desired == state.routing.targets && routes().all(|it| is_published_where_it_is(state, it));
-    if same && current && state.routing.under == state.adopted {
+    if same && is_newest {
         return None;
     }
     let places: Vec<Vec<_>> = routes().map(|it| addresses(state, it).collect()).collect();

@@ -5,6 +5,7 @@
 //! together with [`FORMAT`].
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
@@ -197,17 +198,19 @@ impl RoutingTable {
         if self.format > FORMAT {
             return Err(TableError::Format { found: self.format });
         }
-        let mut seen = BTreeSet::new();
-        let mut once = |what: &'static str, name: String| {
-            if seen.insert((what, name.clone())) { Ok(()) } else { Err(TableError::Twice { what, name }) }
-        };
+        let twice = |what: &'static str, name: &dyn Display| TableError::Twice { what, name: name.to_string() };
+        let (mut routes, mut addresses, mut names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for route in &self.routes {
-            once("route", route.name.clone())?;
-            if let Some(proxy) = &route.proxy {
-                once("proxy address", proxy.listen.to_string())?;
+            if !routes.insert(route.name.as_str()) {
+                return Err(twice("route", &route.name));
+            }
+            if let Some(proxy) = route.proxy.as_ref().filter(|it| !addresses.insert(it.listen)) {
+                return Err(twice("proxy address", &proxy.listen));
             }
             if let Some(dns) = &route.dns {
-                once("DNS name", dns.name.clone())?;
+                if !names.insert(dns.name.as_str()) {
+                    return Err(twice("DNS name", &dns.name));
+                }
                 if self.dns_listen.is_none() {
                     return Err(TableError::NoListener { route: route.name.clone(), what: "dns" });
                 }

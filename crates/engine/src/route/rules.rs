@@ -163,6 +163,20 @@ pub(crate) fn ruled_route(state: &State, ix: RouteIx, now: Time) -> (Vec<TargetS
     }
 }
 
+/// Whether a route stays as it is published, and nothing of it is held back: what [`ruled_route`] would say, at a glance.
+pub(crate) fn stays(state: &State, ix: RouteIx, now: Time) -> bool {
+    let route = state.plan.route(ix);
+    let mut targets = route.targets.iter().zip(&state.routing.targets[ix.index()]);
+    match route.sharing {
+        Sharing::Exclusive => targets.all(|(it, was)| exclusive(state, it.instance) == *was),
+        // A drain may have to wait until enough others serve.
+        Sharing::Shared => targets.all(|(it, was)| {
+            let wanted = drained(state, it.instance, shared(state, it.instance, *was), now);
+            wanted == *was && wanted != TargetState::Draining
+        }),
+    }
+}
+
 /// How many targets of a shared route have to stay on.
 pub fn at_least(state: &State, route: &Route) -> usize {
     let own = route.rules.at_least.unwrap_or(0);
