@@ -293,9 +293,9 @@ impl Checkers {
     }
 }
 
-/// S10: what is read from the disk is what was written, record by record.
-pub fn keeps_whole<'a>(written: impl IntoIterator<Item = (u64, &'a Record)>) {
-    for (seq, record) in written {
+/// S10: a fact that is read from the disk is the fact that was written. Decisions are made again, and not read.
+pub fn keeps_facts<'a>(written: impl IntoIterator<Item = (u64, &'a Record)>) {
+    for (seq, record) in written.into_iter().filter(|it| it.1.body.is_fact()) {
         let read = decode(&encode(record));
         assert_eq!(read.as_ref(), Ok(record), "S10: record {seq} reads as something else");
     }

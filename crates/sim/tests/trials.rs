@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mainstay_engine::codec::encode;
+use mainstay_engine::codec::{decode, encode};
 use mainstay_sim::several::Several;
 use mainstay_sim::trial::{Trial, tell};
 
@@ -83,15 +83,17 @@ fn the_same_seed_gives_the_same_bytes() {
     }
 }
 
-/// The journal's payloads are sorted by name, as they are where a generic JSON value is written.
+/// The journal's payloads are sorted by name, as they are where a generic JSON value is written; and what is read is what was
+/// written.
 #[test]
-fn what_is_written_is_sorted_by_name() {
+fn what_is_written_is_sorted_by_name_and_read_as_it_was() {
     for seed in 0..HASHED {
         for (_, record) in Trial::of(seed).run().world.written() {
             let value = serde_json::to_value(&record.body).expect("it is JSON");
             let content = value.as_object().and_then(|it| it.values().next()).expect("a kind and its content");
-            let stored = encode(record).payload;
-            assert_eq!(String::from_utf8_lossy(&stored), content.to_string(), "{}", record.body.kind());
+            let stored = encode(record);
+            assert_eq!(String::from_utf8_lossy(&stored.payload), content.to_string(), "{}", record.body.kind());
+            assert_eq!(decode(&stored).as_ref(), Ok(record), "{}", record.body.kind());
         }
     }
 }
