@@ -1,13 +1,13 @@
 //! How many simulated recoveries a second run through the real engine with every checker on, on one core and on more, beside
 //! a SimPy model of the same system in the same run.
 //!
-//! `cargo xtask bench sim`, which also installs SimPy; `--cycles N` and `--runs N` play more.
+//! `cargo xtask bench sim`, which also installs SimPy; `-- --cycles N --runs N` plays more.
 //!
 //! The system is `bench_sim.yaml`: an exclusive database with a standby, and a shared application server. In each cycle the
 //! database dies, its standby takes over (detected, decided, cut off, promoted, handed over, verified), the old one is repaired,
 //! rejoins, and the database goes back to it as planned; then the application server dies and is restarted. All three end with
 //! a recovery that is complete, and so count. Each part of a run is a world of its own, that begins with an empty journal; at its
-//! end the journal is read back and replayed, as after each trial.
+//! end its facts are read back and the journal is replayed, as after each trial.
 //!
 //! The model in `bench_sim.py` has the same probes, counts, syncs and steps, and comes to the same times, which are printed so that
 //! this can be seen; it keeps no journal, decides nothing that is not written into it, and checks nothing.
