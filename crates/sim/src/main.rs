@@ -145,9 +145,15 @@ fn many(asked: &Asked) -> ExitCode {
         for what in &lacking {
             println!("never reached: {what}");
         }
-        println!("excused: {}", EXCUSED.iter().map(|it| format!("{} ({})", it.0, it.1)).collect::<Vec<_>>().join("; "));
+        for (what, why) in EXCUSED {
+            println!("can't be reached: {what}: {why}");
+        }
+    }
+    let refuted = coverage.wrongly_excused();
+    for what in &refuted {
+        println!("reached, and it is said that it can't be: {what}");
     }
     println!("{} violations", violations.len());
-    let failed = !violations.is_empty() || (asked.covers && !lacking.is_empty());
+    let failed = !violations.is_empty() || !refuted.is_empty() || (asked.covers && !lacking.is_empty());
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

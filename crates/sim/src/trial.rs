@@ -6,6 +6,7 @@
 
 mod coverage;
 mod faults;
+mod moments;
 pub(crate) mod people;
 mod plans;
 mod promise;
@@ -19,12 +20,14 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use mainstay_engine::replay::replay_read;
+use mainstay_engine::state::State;
 use mainstay_engine::status;
-use mainstay_plan::ComponentIx;
 use mainstay_plan::observation::Health;
+use mainstay_plan::{ComponentIx, Plan};
 
 pub use coverage::{Coverage, EXCUSED};
 pub use faults::{FaultKind, What};
+pub use moments::Moment;
 pub use plans::{Stage, count as plans_count, named, stage};
 pub use promise::{Kept, Promise};
 pub use shrink::shrink;
@@ -47,7 +50,9 @@ pub struct Violation {
 /// Something that happens, and when.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// How long after the one before.
+    /// What is waited for after the one before, if anything.
+    pub moment: Option<Moment>,
+    /// How long after that.
     pub after: Duration,
     /// Of which kind it is.
     pub kind: FaultKind,
@@ -82,11 +87,24 @@ pub struct Run {
     pub coverage: Coverage,
 }
 
+/// What follows soon follows within so many milliseconds.
+const SOON: u64 = 300;
+
+/// What follows at once follows before anything that takes long is over.
+const AT_ONCE: u64 = 20;
+
+/// An agent that is started with another plan is away so long.
+const RESTART: Duration = Duration::from_millis(500);
+
 /// At most so many things happen.
 const LONGEST: u64 = 14;
 
-/// How long everything works before the trial ends, at most: cool-downs and back-offs have to pass.
+/// How long everything works before the trial ends, at most: cool-downs and back-offs have to pass, and what hung before has
+/// the time that its step has.
 const HEALED: Duration = Duration::from_secs(1800);
+
+/// How long the last message to people may be on its way in the end.
+const CARRIED: Duration = Duration::from_secs(30);
 
 impl Trial {
     /// Draws the trial of a seed.
@@ -94,7 +112,9 @@ impl Trial {
         let mut dice = Dice::new(seed);
         let mut found = None;
         while found.is_none() {
-            found = stage(dice.below(plans::count()));
+            // Those that are not drawn are made to have what is rare.
+            let of = if dice.once_in(2) { plans::named_count() } else { plans::count() };
+            found = stage(dice.below(of));
         }
         let mut later = Dice::named(seed, "plans that came later");
         if later.once_in(20) {
@@ -122,7 +142,7 @@ impl Trial {
                 if let Some(next) = self.script.get_mut(at) {
                     next.after -= after;
                 }
-                self.script.insert(at, Item { after, kind, what });
+                self.script.insert(at, Item { moment: None, after, kind, what });
                 self.kinds.insert(kind);
             }
         }
@@ -132,7 +152,11 @@ impl Trial {
     pub fn on(seed: u64, stage: Arc<Stage>, dice: &mut Dice) -> Trial {
         // Few kinds together go deeper than all of them at once.
         let share = 2 + dice.below(4);
-        let kinds = FaultKind::ALL.iter().copied().filter(|it| !it.came_later() && dice.once_in(share)).collect();
+        let mut kinds: BTreeSet<FaultKind> =
+            FaultKind::ALL.iter().copied().filter(|it| !it.came_later() && dice.once_in(share)).collect();
+        if dice.once_in(2) {
+            kinds.extend(faults::apt(&stage.plan));
+        }
         Trial::among(seed, stage, kinds, dice)
     }
 
@@ -147,13 +171,26 @@ impl Trial {
         let pause = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).clamp(500, 5_000) * 6;
         let mut script = Vec::new();
         for _ in 0..=dice.below(LONGEST) {
-            let often = [FaultKind::Server, FaultKind::People];
+            let mut often = faults::apt(&stage.plan);
+            often.extend([FaultKind::Server, FaultKind::Server, FaultKind::People, FaultKind::People]);
             let common = often.into_iter().filter(|it| kinds.contains(it)).collect::<Vec<_>>();
             let kind = if dice.once_in(3) { dice.pick(&common) } else { dice.pick(&on) };
-            let after = dice.millis(pause);
-            let Some(kind) = kind else { continue };
+            // What comes in the middle of something else finds more than what comes when all is calm.
+            let moment = if dice.once_in(3) { Moment::draw(dice, &stage.plan) } else { None };
+            let soon = moment.is_some() || dice.once_in(4);
+            let at_once = soon && dice.once_in(2);
+            let after = dice.millis(if at_once {
+                AT_ONCE
+            } else if soon {
+                SOON
+            } else {
+                pause
+            });
+            let apt = moment.filter(|_| dice.once_in(2)).and_then(|it| dice.pick(it.apt()));
+            let Some(kind) = apt.or(kind) else { continue };
+            kinds.extend(apt);
             if let Some(what) = faults::draw(kind, dice, &stage.plan) {
-                script.push(Item { after, kind, what });
+                script.push(Item { moment, after, kind, what });
             }
         }
         Trial { seed, stage, kinds, promise, script }
@@ -202,6 +239,9 @@ impl Trial {
         world.run_for(usual * 2 + Duration::from_secs(1));
         let mut lost = false;
         for item in &self.script {
+            if let Some(moment) = item.moment {
+                moment.wait(world);
+            }
             world.run_for(item.after);
             self.happens(world, &item.what, coverage, &mut lost);
             world.run_for(Duration::ZERO);
@@ -226,6 +266,7 @@ impl Trial {
                 let seq = world.engine().map_or(0, |it| it.state().seq) + ahead;
                 world.crash_at(Crash { seq, kind: *kind, down_for: *down_for });
             }
+            What::Torn(kind, down_for) => world.tears_behind(kind, *down_for),
             What::JournalGone(down_for) => {
                 *lost = true;
                 world.lose_journal(*down_for);
@@ -238,11 +279,14 @@ impl Trial {
                 }
             }
             What::Reload(next) => {
-                // The agent refuses a new plan while a recovery is open.
+                // The agent refuses a new plan while a recovery is open, unless it is started with it.
                 let open = world.engine().is_none_or(|it| it.state().open_recoveries().next().is_some());
                 let plan = if *next { self.stage.next.as_ref() } else { Some(&self.stage.plan) };
-                let is_new = |it: &&Arc<mainstay_plan::Plan>| it.hash != world.plan.hash;
-                if let Some(plan) = plan.filter(is_new).filter(|_| !open && !world.is_asleep()) {
+                let is_new = |it: &&Arc<Plan>| it.hash != world.plan.hash;
+                let Some(plan) = plan.filter(is_new).filter(|_| !world.is_asleep()) else { return };
+                if open {
+                    world.restarts_under((**plan).clone(), RESTART);
+                } else {
                     world.fault(Duration::ZERO, Fault::Reload(Box::new((**plan).clone())));
                 }
             }
@@ -252,7 +296,7 @@ impl Trial {
     /// Everything works again, and whoever is asked does what is asked for, until all is well.
     fn heal(&self, world: &mut World, coverage: &mut Coverage) {
         world.heal();
-        let until = world.now + HEALED;
+        let until = world.now + HEALED + longest_step(&self.stage.plan);
         let mut calm = 0;
         while world.now < until && calm < 2 {
             world.run_for(people::TAKES);
@@ -264,6 +308,10 @@ impl Trial {
                 coverage.said(&world.speak(command, by));
             }
             calm = if is_well(world) { calm + 1 } else { 0 };
+        }
+        let until = world.now + CARRIED;
+        while world.now < until && !world.engine().is_some_and(|it| everything_was_told(it.state())) {
+            world.run_for(Duration::from_secs(1));
         }
         let engine = world.engine().expect("nothing keeps the agent from running");
         Checkers::after_healing(engine);
@@ -322,12 +370,20 @@ fn is_well(world: &World) -> bool {
     let Some(engine) = world.engine() else { return false };
     let state = engine.state();
     let bound = |it: &mainstay_engine::state::ComponentState| state.instances[it.bound.index()].health;
-    let told =
-        state.plan.notifications.iter().all(|it| state.notices.tray(&it.name).is_none_or(|it| it.messages.is_empty()));
     state.open_recoveries().next().is_none()
         && state.components.iter().all(|it| bound(it) == Health::Healthy)
         && state.routing.held.is_empty()
-        && told
+        && everything_was_told(state)
+}
+
+fn everything_was_told(state: &State) -> bool {
+    state.plan.notifications.iter().all(|it| state.notices.tray(&it.name).is_none_or(|it| it.messages.is_empty()))
+}
+
+/// The time of the step that may take longest: one that nothing is heard of hangs for as long.
+fn longest_step(plan: &Plan) -> Duration {
+    let plays = plan.components.iter().flat_map(|it| &it.ladder).flat_map(|it| it.plays.values());
+    plays.flat_map(|it| &it.steps).map(|it| it.timeout * it.attempts).max().unwrap_or_default()
 }
 
 impl Violation {

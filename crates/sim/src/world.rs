@@ -24,6 +24,7 @@ use mainstay_engine::effect::{Line, Telling};
 use mainstay_engine::record::StepRef;
 use mainstay_engine::{Command, Engine, Input, Record, Refusal};
 use mainstay_plan::action::Outcome;
+use mainstay_plan::location::Location;
 use mainstay_plan::observation::{Observation, SeenRole};
 use mainstay_plan::routing::RoutingTable;
 use mainstay_plan::{Plan, ProbeIx, Time};
@@ -71,6 +72,8 @@ pub enum Fault {
     Server(String, Server),
     /// Everything in a zone changes.
     Zone(String, Server),
+    /// Everything in a region changes.
+    Region(String, Server),
     /// The path from the agent to everything outside its own machine breaks, or is whole again.
     OwnPath(bool),
     /// The traffic process dies, or is back (with the table from its disk).
@@ -139,6 +142,8 @@ pub struct World {
     wake: Option<(Time, u64)>,
     driver: Option<Driver>,
     durable: Vec<Record>,
+    /// What the agent that runs has written into the second file.
+    second: Vec<(u64, Record)>,
     unsynced: Vec<Record>,
     syncing: bool,
     in_flight: BTreeSet<ProbeIx>,
@@ -147,6 +152,8 @@ pub struct World {
     frozen_until: Option<Time>,
     late: Vec<Event>,
     crash: Option<Crash>,
+    /// The kind of record behind which the next tail is torn, and how long the agent is away then.
+    tears: Option<(&'static str, Duration)>,
     fake_outcome: Option<Outcome>,
     /// What becomes of the action of a record: `None`: nobody ever says; and whether it is done.
     scripted: BTreeMap<u64, (Option<Outcome>, bool)>,
@@ -199,6 +206,7 @@ impl World {
             wake: None,
             driver: None,
             durable: Vec::new(),
+            second: Vec::new(),
             unsynced: Vec::new(),
             syncing: false,
             in_flight: BTreeSet::new(),
@@ -207,6 +215,7 @@ impl World {
             frozen_until: None,
             late: Vec::new(),
             crash: None,
+            tears: None,
             fake_outcome: None,
             scripted: BTreeMap::new(),
             broken_commands: BTreeSet::new(),
@@ -388,6 +397,16 @@ impl World {
         }
     }
 
+    /// Everything that is at such a place changes.
+    fn everything(&mut self, state: Server, there: impl Fn(&Location) -> bool) {
+        let plan = self.plan.clone();
+        let places = plan.instances.iter().map(|it| (&it.name, &it.location));
+        let places = places.chain(plan.witnesses.iter().map(|it| (&it.name, &it.location)));
+        for (name, _) in places.filter(|it| there(it.1)) {
+            self.servers.insert(name.clone(), state);
+        }
+    }
+
     fn suffer(&mut self, fault: Fault) {
         self.happened.push((self.clock(), fault.told()));
         match fault {
@@ -395,14 +414,8 @@ impl World {
                 self.checkers.lives(&name, state == Server::Up, self.now);
                 self.servers.insert(name, state);
             }
-            Fault::Zone(zone, state) => {
-                let plan = self.plan.clone();
-                let places = plan.instances.iter().map(|it| (&it.name, &it.location));
-                let places = places.chain(plan.witnesses.iter().map(|it| (&it.name, &it.location)));
-                for (name, _) in places.filter(|it| it.1.zone.as_deref() == Some(&zone)) {
-                    self.servers.insert(name.clone(), state);
-                }
-            }
+            Fault::Zone(zone, state) => self.everything(state, |it| it.zone.as_deref() == Some(&zone)),
+            Fault::Region(region, state) => self.everything(state, |it| it.region == region),
             Fault::Channel(name, carrier) => {
                 self.channels.insert(name, carrier);
             }

@@ -1,13 +1,15 @@
 //! What trials have found, each as small as it gets and told event by event: a seed draws something else as soon as the world
 //! knows more, and these stay what they are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_engine::command::Command;
+use mainstay_engine::replay::replay;
 use mainstay_engine::state::RecoveryStatus;
 use mainstay_engine::status;
 use mainstay_sim::checkers::replays;
-use mainstay_sim::trial::{named, stage};
+use mainstay_sim::trial::{Stage, named, stage};
 use mainstay_sim::world::{Fault, Link, Trouble};
 use mainstay_sim::{Pace, Server, World};
 
@@ -15,9 +17,12 @@ const fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+fn staged(plan: &str) -> Arc<Stage> {
+    stage(named(plan).expect("it is there")).expect("it is sound")
+}
+
 fn world(plan: &str) -> World {
-    let stage = stage(named(plan).expect("it is there")).expect("it is sound");
-    World::of(stage.plan.clone(), Pace::Quick)
+    World::of(staged(plan).plan.clone(), Pace::Quick)
 }
 
 fn server(name: &str, how: Server) -> Fault {
@@ -55,6 +60,53 @@ fn what_failed_before_an_evacuation_is_explained_by_it() {
     world.run_for(Duration::from_secs(30));
     let open = world.engine().expect("it runs").state().open_recoveries().count();
     assert_eq!(open, 0, "they have begun, and are over");
+}
+
+/// An agent that starts with another plan folds what came before under that one; a replay folds it under the plan of then. Both
+/// have to come to the same: here a rule holds a route while the plan is changed.
+#[test]
+fn a_start_with_another_plan_replays() {
+    let stage = staged("shop, three kept");
+    let next = stage.next.clone().expect("it has another version");
+    let mut world = World::of(stage.plan.clone(), Pace::Quick);
+    for zone in ["z1", "z2"] {
+        world.fault(millis(2_150), Fault::Zone(zone.to_owned(), Server::Dead));
+    }
+    world.run_for(millis(3_200));
+    assert!(!world.engine().expect("it runs").state().routing.held.is_empty(), "a rule holds a route");
+    assert!(world.restarts_under((*next).clone(), millis(500)));
+    world.run_for(Duration::from_secs(2));
+    world.heal();
+    world.run_for(Duration::from_secs(30));
+    let plans = [&stage.plan, &next];
+    let of = |source: &str, _: &str| plans.into_iter().find(|it| *it.source == *source).map(|it| (**it).clone());
+    let replayed = replay(world.stored(), of).unwrap_or_else(|error| panic!("{error}"));
+    assert!(replayed.misfits.is_empty(), "{:?}", replayed.misfits);
+}
+
+/// The tail is torn behind each record of a takeover in turn: what was on the disk is gone on from, and replays.
+#[test]
+fn a_tail_may_be_torn_behind_every_record_of_a_takeover() {
+    let mut whole = world("database, repeated");
+    whole.fault(millis(2_150), server("orders-db", Server::Dead));
+    whole.run_for(Duration::from_secs(5));
+    let kinds: std::collections::BTreeSet<String> =
+        whole.stored().into_iter().skip(7).map(|(_, it)| it.kind.to_string()).collect();
+    assert!(kinds.contains("bound") && kinds.contains("recovery_completed"), "{kinds:?}");
+    for kind in kinds {
+        let kind: &'static str = kind.leak();
+        let mut world = world("database, repeated");
+        world.run_for(millis(2_100));
+        world.tears_behind(kind, Duration::from_secs(1));
+        world.fault(millis(50), server("orders-db", Server::Dead));
+        world.run_for(Duration::from_secs(20));
+        assert_eq!(world.crashes(), 1, "{kind}");
+        let state = world.engine().expect("it runs").state();
+        let all = status::recoveries(state);
+        let done = all.iter().filter(|it| it.status == RecoveryStatus::RecoveryCompleted).count();
+        assert_eq!((all.len(), done), (1, 1), "{kind}: {all:#?}");
+        assert!(replays(world.stored(), &world.plan).decisions > 5, "{kind}");
+    }
 }
 
 /// What is repaired in one batch of decisions says nothing about the order in the next one, which a second file that is written at

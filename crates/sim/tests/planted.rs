@@ -30,12 +30,15 @@ const fn expected(fault: Fault) -> Option<Expected> {
         Fault::DisplacedTakesOver => ("S3", &["database", "two-standbys"], ALL),
         Fault::WitnessesNotAsked | Fault::UnknownIsFailure | Fault::FallNotAwaited => ("S8", ANY, ALL),
         Fault::SignalsNotCounted => ("S8", &["watchful", "shop"], &[K::Gray]),
-        Fault::UnknownPositionTakesOver | Fault::LagOverRpoTakesOver => ("S5", ANY, ALL),
+        // What was heard once is remembered until the agent starts anew.
+        Fault::UnknownPositionTakesOver => ("S5", ANY, &[K::Lag, K::Killed]),
+        Fault::LagOverRpoTakesOver => ("S5", ANY, &[K::Lag]),
         Fault::RadiusJudgedBefore | Fault::BrakeOff | Fault::HaltIgnored => ("S6", &["shop"], ALL),
-        Fault::PauseIgnored | Fault::CoolDownIgnored => ("G1", ANY, ALL),
+        Fault::PauseIgnored => ("G1", ANY, &[K::People]),
+        Fault::CoolDownIgnored => ("G1", ANY, ALL),
         Fault::DependencyIgnored => ("G1", &["shop", "hall"], ALL),
         Fault::ObserveModeActs => ("G1", &["database, observed"], ALL),
-        Fault::ApprovalOutlivesExpiry => ("G1", &["database, approved"], &[K::People]),
+        Fault::ApprovalOutlivesExpiry => ("G1", &["database, approved"], &[K::People, K::Killed]),
         Fault::QuorumNotCounted => ("G1", &["people"], &[K::People]),
         Fault::AcknowledgementIgnored => ("G1", &["people", "shop"], &[K::People, K::Command]),
         Fault::JournalLossIgnored => ("G1", ANY, ALL),
@@ -44,7 +47,7 @@ const fn expected(fault: Fault) -> Option<Expected> {
             ("S4", &["shop", "shop, three kept"], ALL)
         }
         Fault::UnknownRepeated => ("S7", &["database, tried twice"], &[K::Outcome]),
-        Fault::KeyOfEachTry => ("S7", ANY, ALL),
+        Fault::KeyOfEachTry => ("S7", &["database, repeated", "saga, tried again"], &[K::Outcome]),
         Fault::UndoLeftOut | Fault::UndoneInOrder => ("G3", &["saga, nobody asked"], &[K::Command]),
         Fault::StepNeverTimesOut | Fault::TimerForgotten => ("L2", ANY, ALL),
         Fault::AbortIgnored => ("L2", ANY, &[K::People]),

@@ -317,7 +317,7 @@ impl State {
     /// Moves an incident on. What is not lost any more is lost no more for its zone either, unless its region has taken it over.
     pub(super) fn incident_moved(&mut self, id: IncidentId, input: IncidentInput) {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
-        let moved = IncidentLife::next(incident.status, input);
+        let moved = IncidentLife::step(incident.status, input);
         match moved {
             Ok(next) => incident.status = next,
             Err(illegal) => return self.note(Some(illegal)),

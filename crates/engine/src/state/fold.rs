@@ -16,7 +16,7 @@ use super::{
     RecoveryStatus, State, StepAt, StepLog, UndoAt, Whereabouts,
 };
 use crate::command::{Command, Override};
-use crate::lease::{Leadership, May, Role};
+use crate::lease::{Event, Leadership, LeaseMachine, May, Role};
 use crate::machine::{
     EvacuationInput, Illegal, IncidentInput, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess,
     TrafficWord, UndoInput,
@@ -50,7 +50,8 @@ impl State {
         let about = outbox::about(self, &record.body);
         match &record.body {
             Body::AgentStarted { coordinated, .. } => {
-                let role = if *coordinated { Role::Candidate } else { Role::Sole };
+                let started = if *coordinated { Event::StartedCoordinated } else { Event::StartedSole };
+                let role = LeaseMachine::step(self.leadership.role, started).unwrap_or(Role::Sole);
                 self.leadership = Leadership { role, since: at, leader: None, epoch: self.leadership.epoch };
                 self.forget_what_must_be_seen_anew(at);
                 self.notices.started_again(at);

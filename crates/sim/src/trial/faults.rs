@@ -36,7 +36,7 @@ macro_rules! kinds {
 kinds! {
     /// A server dies or hangs.
     Server = "server",
-    /// All of a zone is gone.
+    /// All of a zone or a region is gone.
     Zone = "zone",
     /// A server that was down comes back by itself, or somebody else restarts it.
     Back = "comes-back",
@@ -123,12 +123,48 @@ pub enum What {
     Fault(Fault),
     /// The agent is killed at a record so many further on.
     Crash(CrashKind, u64, Duration),
+    /// The journal's tail is torn behind the next record of this kind.
+    Torn(&'static str, Duration),
     /// The journal is gone, and the agent with it.
     JournalGone(Duration),
     /// Somebody says something: what, is drawn from this seed when it is time.
     Say(u64),
     /// The other version of the plan is adopted, or the first one again.
     Reload(bool),
+}
+
+/// Records that begin or end something, and are handed over with what follows from them.
+const TORN_BEHIND: [&str; 9] = [
+    "failure_detected",
+    "recovery_initiated",
+    "recovery_initiated",
+    "rung_started",
+    "rung_failed",
+    "bound",
+    "step_started",
+    "switch_started",
+    "incident_opened",
+];
+
+/// The kinds of fault that reach what this plan has and others have not.
+pub(super) fn apt(plan: &Plan) -> Vec<FaultKind> {
+    let steps = || {
+        let plays = plan.components.iter().flat_map(|it| &it.ladder).flat_map(|it| it.plays.values());
+        plays.flat_map(|it| &it.steps)
+    };
+    let zones: BTreeSet<(&str, Option<&str>)> =
+        plan.instances.iter().map(|it| (it.location.region.as_str(), it.location.zone.as_deref())).collect();
+    let tells_roles = plan.probes.iter().any(|it| it.kind.reports_role());
+    let all = [
+        (FaultKind::Plane, !plan.controls.is_empty()),
+        (FaultKind::Channel, !plan.notifications.is_empty()),
+        (FaultKind::Command, steps().any(|it| it.undo.is_some())),
+        (FaultKind::Outcome, steps().any(|it| it.undo.is_some() || !it.idempotent)),
+        (FaultKind::Zone, zones.len() > 1 && plan.components.len() > 1),
+        (FaultKind::Back, zones.len() > 1 && plan.components.len() > 1),
+        (FaultKind::Outsider, tells_roles),
+    ];
+    all.into_iter().filter(|it| it.1).map(|it| it.0).collect()
 }
 
 /// Draws what a fault of this kind does; `None` where the plan has nothing that it could strike.
@@ -149,8 +185,12 @@ pub(super) fn draw(kind: FaultKind, dice: &mut Dice, plan: &Plan) -> Option<What
         }
         FaultKind::Zone => {
             let zones: Vec<&str> = plan.instances.iter().filter_map(|it| it.location.zone.as_deref()).collect();
-            let zone = dice.pick(&zones)?.to_owned();
-            fault(Fault::Zone(zone, dice.pick(&[Server::Dead, Server::Hung])?))
+            let how = dice.pick(&[Server::Dead, Server::Hung])?;
+            if dice.once_in(4) {
+                let regions: Vec<&str> = plan.instances.iter().map(|it| it.location.region.as_str()).collect();
+                return fault(Fault::Region(which(dice, &regions)?, how));
+            }
+            fault(Fault::Zone(which(dice, &zones)?, how))
         }
         FaultKind::Back => fault(Fault::Server(which(dice, &everybody)?, Server::Up)),
         FaultKind::OwnPath => fault(Fault::OwnPath(!dice.once_in(3))),
@@ -195,10 +235,12 @@ pub(super) fn draw(kind: FaultKind, dice: &mut Dice, plan: &Plan) -> Option<What
         FaultKind::Refuses => trouble(Trouble::TrafficRefuses(!dice.once_in(3))),
         FaultKind::Killed => fault(Fault::AgentKilled(dice.millis(3000))),
         FaultKind::Crash => {
-            let kind = dice.pick(&[CrashKind::AfterRecord, CrashKind::BeforeSync, CrashKind::BeforeOutcome])?;
+            let kinds = [CrashKind::AfterRecord, CrashKind::BeforeSync, CrashKind::Torn, CrashKind::BeforeOutcome];
+            let kind = dice.pick(&kinds)?;
             Some(What::Crash(kind, 1 + dice.below(20), dice.millis(2000)))
         }
         FaultKind::Stopped => fault(Fault::AgentStops(dice.millis(4000))),
+        FaultKind::PowerCut if dice.once_in(2) => Some(What::Torn(dice.pick(&TORN_BEHIND)?, dice.millis(2000))),
         FaultKind::PowerCut => {
             let keeps = usize::try_from(dice.below(4)).unwrap_or(0);
             trouble(Trouble::PowerCut { keeps, down_for: dice.millis(3000) })
@@ -212,7 +254,7 @@ pub(super) fn draw(kind: FaultKind, dice: &mut Dice, plan: &Plan) -> Option<What
         FaultKind::Clock => trouble(Trouble::ClockJumps(dice.millis(600_000))),
         FaultKind::Channel => {
             let names: Vec<&str> = plan.notifications.iter().map(|it| it.name.as_str()).collect();
-            let how = dice.pick(&[Carrier::Fails, Carrier::Hangs, Carrier::Works])?;
+            let how = dice.pick(&[Carrier::Fails, Carrier::Hangs, Carrier::Swallows, Carrier::Works])?;
             fault(Fault::Channel(which(dice, &names)?, how))
         }
         FaultKind::Hangs => trouble(Trouble::NeverAnswers(dice.once_in(2))),
@@ -235,11 +277,16 @@ pub(super) fn draw(kind: FaultKind, dice: &mut Dice, plan: &Plan) -> Option<What
 /// What the plan's commands run.
 fn programs(plan: &Plan) -> Vec<String> {
     let plays = plan.components.iter().flat_map(|it| &it.ladder).flat_map(|it| it.plays.values());
-    let program = |it: &Step| match it.kind.action()?.1 {
+    let program = |action: &Action| match action {
         Action::Command { argv, .. } => argv.first().cloned(),
         Action::Service { service: Service::Declared { start, .. }, .. } => start.first().cloned(),
         Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
     };
-    let all: BTreeSet<String> = plays.flat_map(|it| &it.steps).filter_map(program).collect();
+    let programs = |it: &Step| {
+        let acts = it.kind.action().and_then(|it| program(it.1));
+        let undoes = it.undo.as_ref().and_then(|it| program(&it.action));
+        [acts, undoes]
+    };
+    let all: BTreeSet<String> = plays.flat_map(|it| &it.steps).flat_map(programs).flatten().collect();
     all.into_iter().collect()
 }

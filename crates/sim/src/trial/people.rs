@@ -1,14 +1,18 @@
 //! What people say to the agent: at a whim while things go wrong, and what they are asked for once everything works again.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mainstay_engine::breaker::Hold;
-use mainstay_engine::command::{Command, Drained, Override};
+use mainstay_engine::command::{AdoptAs, Command, Drained, Override};
+use mainstay_engine::machine::StepState;
 use mainstay_engine::route::rules::RouteRule;
-use mainstay_engine::{Engine, RecoveryId, status};
+use mainstay_engine::state::{Recovery, RecoveryStatus, State};
+use mainstay_engine::{Engine, RecoveryId, WaitingOn, status};
 use mainstay_plan::location::Location;
-use mainstay_plan::{ComponentIx, Plan, Time};
+use mainstay_plan::observation::SeenRole;
+use mainstay_plan::{ComponentIx, InstanceIx, Plan, Time};
 
 use crate::dice::Dice;
 
@@ -20,6 +24,22 @@ pub(super) fn at_a_whim(engine: &Engine, now: Time, dice: &mut Dice) -> Option<(
     let state = engine.state();
     let plan = &state.plan;
     let by = dice.pick(&NAMES)?;
+    // Somebody who has approved says it once more.
+    let again = state.open_recoveries().find_map(|it| Some((it.id, it.approved_by.first()?.clone())));
+    if let Some((recovery, who)) = again
+        && dice.once_in(6)
+    {
+        let by = NAMES.into_iter().find(|it| **it == who)?;
+        return Some((
+            Command::Approve { recovery, overrides: Vec::new(), outcome: None, reason: "once more".to_owned() },
+            by,
+        ));
+    }
+    if !dice.once_in(3)
+        && let Some(command) = dice.pick(&makes_sense(state, now))
+    {
+        return Some((command, by));
+    }
     let reason = "a whim".to_owned();
     let component = match dice.below(20) {
         0 => "nobody".to_owned(),
@@ -74,10 +94,124 @@ pub(super) fn at_a_whim(engine: &Engine, now: Time, dice: &mut Dice) -> Option<(
             reason,
         },
         27 => Command::EndEvacuation { place: place(dice, plan)?, reason },
-        24 => Command::Adopt { instance, role: None, anyway: false, two_writers: false, address: None, reason },
+        24 => {
+            let role = dice.pick(&[None, None, Some(AdoptAs::Active), Some(AdoptAs::Standby)])?;
+            // Where it is believed to be is no news.
+            let there = state.instance(&instance).and_then(|it| believed_at(state, it)).filter(|_| dice.once_in(3));
+            Command::Adopt { instance, role, anyway: false, two_writers: false, address: there, reason }
+        }
         _ => Command::Acknowledge { what: component, reason },
     };
     Some((command, by))
+}
+
+/// What somebody who has looked could say now: about what is open, held, stopped, moved, or told.
+fn makes_sense(state: &State, now: Time) -> Vec<Command> {
+    let reason = || "it was looked at".to_owned();
+    let mut all = Vec::new();
+    for open in state.open_recoveries() {
+        all.extend(about_open(state, open));
+    }
+    for failed in state.history.iter().rev().filter(|it| it.status == RecoveryStatus::RecoveryFailed).take(1) {
+        all.push(Command::Retry { recovery: failed.id, reason: reason() });
+        all.push(Command::Recover { component: failed.component_name.clone(), reason: reason() });
+    }
+    for (route, hold) in &state.routing.held {
+        let (route, rule) = (state.plan.route(*route).name.clone(), hold.kept.objection.rule());
+        all.push(Command::RouteOverride { route, rule, reason: reason() });
+    }
+    all.extend(state.routing.drains.iter().map(|it| Command::Undrain { what: it.what.clone() }));
+    for it in state.evacuating.values() {
+        let place = || it.place.clone();
+        all.push(Command::Evacuate { place: place(), until: None, graceful: Some(!it.graceful), reason: reason() });
+        all.push(Command::EndEvacuation { place: place(), reason: reason() });
+    }
+    for control in &state.plan.controls {
+        let of = |hold| {
+            let (service, region) = (control.service.clone(), Some(control.region.clone()));
+            Command::Breaker { service, region, hold, reason: reason() }
+        };
+        all.extend(Hold::ALL.map(of));
+        all.extend(Hold::ALL.map(of));
+    }
+    if state.site.halted.is_some() {
+        all.push(Command::Continue { reason: reason() });
+        all.push(Command::Halt { reason: reason() });
+    }
+    for (component, planned) in state.components.iter().zip(&state.plan.components) {
+        let name = || planned.name.clone();
+        if component.bound != planned.original() {
+            all.push(Command::Failback { component: name(), reason: reason() });
+        }
+        if component.paused.is_some() {
+            all.push(Command::Resume { component: Some(name()) });
+        }
+        if planned.guards.approval.is_some() {
+            let until = now + Duration::from_secs(20);
+            all.push(Command::ApproveInAdvance { component: name(), until, reason: reason() });
+            all.push(Command::Revoke { component: name() });
+        }
+    }
+    for (instance, planned) in state.instances.iter().zip(&state.plan.instances) {
+        let bound = state.components[planned.component.index()].bound;
+        let adopt = |role| {
+            let (instance, anyway, two_writers, address) = (planned.name.clone(), false, false, None);
+            Command::Adopt { instance, role, anyway, two_writers, address, reason: reason() }
+        };
+        if instance.displaced {
+            all.push(adopt(None));
+        }
+        if instance.role == Some(SeenRole::Active) && state.plan.instance(bound).name != planned.name {
+            all.extend([Some(AdoptAs::Active), Some(AdoptAs::Standby)].map(adopt));
+        }
+    }
+    all.extend(state.notices.standing().map(|it| Command::Acknowledge { what: it.id.to_string(), reason: reason() }));
+    all
+}
+
+/// What could be said about an open recovery.
+fn about_open(state: &State, open: &Recovery) -> Vec<Command> {
+    let reason = || "it was looked at".to_owned();
+    let recovery = open.id;
+    let approve = |overrides, outcome| Command::Approve { recovery, overrides, outcome, reason: reason() };
+    let mut all = vec![
+        approve(Vec::new(), None),
+        approve(Override::ALL.to_vec(), None),
+        Command::Abort { recovery, reason: reason() },
+        Command::PauseRecovery { recovery, reason: reason() },
+        Command::Skip { recovery, reason: reason() },
+        Command::Retry { recovery, reason: reason() },
+    ];
+    if open.paused.is_some() {
+        all.push(Command::ResumeRecovery { recovery });
+    }
+    if let Some((WaitingOn::OutcomeUnknown { .. }, _)) = &open.held {
+        all.extend([true, false, true, false].map(|done| approve(Vec::new(), Some(done))));
+    }
+    if let Some((WaitingOn::Approval { .. }, _)) = &open.held {
+        all.extend((0..6).map(|_| approve(Vec::new(), None)));
+    }
+    let steps = || open.progress.iter().flat_map(|it| &it.steps).map(|it| it.at.state());
+    let waits = steps().any(|it| matches!(it, StepState::Waiting | StepState::Unknown));
+    if open.stuck_undo().is_some() || waits {
+        for _ in 0..4 {
+            all.extend([Command::Skip { recovery, reason: reason() }, Command::Retry { recovery, reason: reason() }]);
+        }
+    }
+    if let Some(planned) = open.planned() {
+        let (component, to) = (open.component_name.clone(), state.plan.instance(planned.to).name.clone());
+        all.push(Command::Switch { component, to, graceful: false, reason: reason() });
+    }
+    all
+}
+
+/// Where an instance is, as the agent knows it.
+fn believed_at(state: &State, instance: InstanceIx) -> Option<IpAddr> {
+    let planned = || match state.plan.hosts_of(instance).as_slice() {
+        [only] => only.parse().ok(),
+        _ => None,
+    };
+    state.address(instance).or_else(planned)
 }
 
 /// A zone, or a region.

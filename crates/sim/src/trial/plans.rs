@@ -73,7 +73,7 @@ const TEXTS: [(&str, &str); 24] = [
 /// Another plan of one of the texts: its name, the place in [`TEXTS`], what is replaced, and what is put at the end.
 type Variant = (&'static str, usize, &'static [(&'static str, &'static str)], &'static str);
 
-const VARIANTS: [Variant; 12] = [
+const VARIANTS: [Variant; 17] = [
     (
         "shop, without a radius",
         3,
@@ -98,6 +98,57 @@ const VARIANTS: [Variant; 12] = [
         "saga, nobody asked",
         2,
         &[("      - manual: { ask: move the licence, expires: 20s, on_expiry: proceed }\n", "")],
+        "",
+    ),
+    (
+        "saga, tried again",
+        2,
+        &[
+            ("expires: 20s", "expires: 4s"),
+            (
+                "      - command: { run: [promote, b]",
+                "      - command: { run: [heat, b], idempotent: true, timeout: 2s, with_previous: true }\n      - command: { run: [promote, b]",
+            ),
+            (
+                "with_previous: true, undo",
+                "with_previous: true, attempts: 3, retry: { first: 500ms, at_most: 2s }, undo",
+            ),
+            (
+                "[promote, b], idempotent: false, timeout: 2s, undo",
+                "[promote, b], idempotent: false, timeout: 2s, attempts: 2, undo",
+            ),
+            ("cool_down: 1h", "cool_down: 2s"),
+        ],
+        "",
+    ),
+    (
+        "saga, cut where nothing stops",
+        2,
+        &[
+            ("      - manual: { ask: move the licence, expires: 20s, on_expiry: proceed }\n", ""),
+            ("fence: stop", "fence: stop, otherwise: traffic_cut"),
+            ("cool_down: 1h", "cool_down: 2s"),
+        ],
+        "",
+    ),
+    ("control, tried soon", 4, &[("retry_after: 30s", "retry_after: 3s")], ""),
+    (
+        "control, without a canary",
+        4,
+        &[
+            ("    canary: { tcp: { address: \"10.9.9.9:443\", interval: 1s, timeout: 500ms, fall: 2 } }\n", ""),
+            ("retry_after: 30s", "retry_after: 3s"),
+            ("timeout: 10s, verify_within: 2s", "timeout: 2s, attempts: 2, verify_within: 2s"),
+        ],
+        "",
+    ),
+    (
+        "control, asked slowly",
+        4,
+        &[
+            ("interval: 1s, timeout: 500ms, fall: 2", "interval: 5s, timeout: 2s, fall: 2"),
+            ("retry_after: 30s", "retry_after: 1s"),
+        ],
         "",
     ),
     (
@@ -126,6 +177,19 @@ static NAMED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
 
 static STAGES: LazyLock<Vec<OnceLock<Option<Arc<Stage>>>>> =
     LazyLock::new(|| (0..count() + LATER).map(|_| OnceLock::new()).collect());
+
+/// What a plan says, and what its next version says in its place.
+const PATIENCE: [(&str, &str); 4] = [
+    ("verify_within: 5s", "verify_within: 6s"),
+    ("verify_within: 2s", "verify_within: 3s"),
+    ("verify_within: 3s", "verify_within: 4s"),
+    ("timeout: 2s", "timeout: 3s"),
+];
+
+/// How many are not drawn by chance: the first of them.
+pub(super) fn named_count() -> u64 {
+    NAMED.len() as u64
+}
 
 /// How many are drawn from by every seed.
 pub fn count() -> u64 {
@@ -170,8 +234,9 @@ fn prepare(at: usize) -> Option<Arc<Stage>> {
         }
     };
     // Longer patience is another plan, and one that everything fits into.
-    let next = NAMED.get(at).and_then(|it| compiled(&it.1.replace("verify_within: 5s", "verify_within: 6s")));
-    let next = next.filter(|it| it.hash != plan.hash).map(Arc::new);
+    let patient =
+        |(is, next): &(&str, &str)| compiled(&NAMED.get(at)?.1.replace(is, next)).filter(|it| it.hash != plan.hash);
+    let next = PATIENCE.iter().find_map(patient).map(Arc::new);
     let promises = promises(&plan);
     Some(Arc::new(Stage { name, plan: Arc::new(plan), next, promises }))
 }

@@ -30,7 +30,8 @@ pub fn tell(trial: &Trial, run: &Run) -> String {
     }
     let mut teller = Teller::new(moment, span);
     let mut happened = run.world.happened.iter().peekable();
-    for (seq, record) in run.world.journal() {
+    let second = run.world.second_file_of().iter().cloned();
+    for (seq, record) in run.world.journal().into_iter().chain(second) {
         while let Some((at, what)) = happened.next_if(|it| it.0 <= record.at) {
             let _ = writeln!(text, "{:>12}  ! {what}", moment(*at));
         }
@@ -53,6 +54,11 @@ impl What {
             What::Fault(fault) => format!("{fault:?}"),
             What::Crash(kind, ahead, down_for) => {
                 format!("the agent will crash {ahead} records on, {kind:?}, for {down_for:?}")
+            }
+            What::Torn(kind, down_for) => {
+                format!(
+                    "the journal's tail will be torn behind the next {kind}, and the agent is away for {down_for:?}"
+                )
             }
             What::JournalGone(down_for) => format!("the journal is gone, and the agent for {down_for:?}"),
             What::Say(_) => "somebody says something".to_owned(),

@@ -20,6 +20,8 @@ pub enum CrashKind {
     AfterRecord,
     /// This record was handed over, but the power went before it was synced: it is lost.
     BeforeSync,
+    /// This record is durable; those that were handed over with it and come after it are lost: a tail that was torn.
+    Torn,
     /// The action that this record (`step_started`) justifies was done, its outcome was not heard.
     BeforeOutcome,
 }
@@ -41,6 +43,11 @@ impl World {
         self.crash = Some(crash);
     }
 
+    /// Tears the journal's tail behind the next record of this kind, and kills the agent then.
+    pub fn tears_behind(&mut self, kind: &'static str, down_for: Duration) {
+        self.tears = Some((kind, down_for));
+    }
+
     /// How often the agent was killed by [`World::crash_at`].
     pub fn crashes(&self) -> u32 {
         self.crashes
@@ -51,6 +58,23 @@ impl World {
         if self.engine().is_some_and(|it| it.check_plan(&plan).is_err()) {
             return;
         }
+        self.takes_plan(plan);
+        let plan = self.plan.clone();
+        self.turn(vec![Input::NewPlan { plan, base_dir: ".".to_owned() }]);
+    }
+
+    /// The agent is killed, and finds another plan when it is started again: whatever is open then, the plan is used. `false`:
+    /// the agent would not start with it.
+    pub fn restarts_under(&mut self, plan: Plan, down_for: Duration) -> bool {
+        if self.engine().is_none_or(|it| it.check_plan(&plan).is_err()) {
+            return false;
+        }
+        self.kill(down_for);
+        self.takes_plan(plan);
+        true
+    }
+
+    fn takes_plan(&mut self, plan: Plan) {
         self.plan = Arc::new(plan);
         let names = self.plan.instances.iter().map(|it| &it.name).chain(self.plan.witnesses.iter().map(|it| &it.name));
         for name in names {
@@ -59,8 +83,6 @@ impl World {
             self.roles.entry(name.clone()).or_insert_with(|| role_at_first(&self.plan, name));
         }
         self.checkers.plan_changed(&self.plan);
-        let plan = self.plan.clone();
-        self.turn(vec![Input::NewPlan { plan, base_dir: ".".to_owned() }]);
     }
 
     /// Whether the agent's process is stopped.
@@ -91,6 +113,7 @@ impl World {
         if std::mem::take(&mut self.journal_lost) {
             let left = self.journal();
             self.checkers.only_these_are_left(&left);
+            self.second.clear();
         }
         self.unsynced.clear();
         self.syncing = false;

@@ -21,15 +21,20 @@ pub enum Carrier {
     Fails,
     /// It accepts and never answers.
     Hangs,
+    /// Whoever carries it loses it, and never says anything.
+    Swallows,
 }
 
 impl World {
     pub(super) fn carry(&mut self, telling: Telling) {
         self.checkers.told(&telling);
+        if self.channels.get(&telling.channel) == Some(&Carrier::Swallows) {
+            return;
+        }
         let (took, outcome) = match self.channels.get(&telling.channel).copied().unwrap_or(Carrier::Works) {
             Carrier::Works => (CARRIED_IN, Outcome::Done),
             Carrier::Fails => (CARRIED_IN, Outcome::Failed("connection refused".to_owned())),
-            Carrier::Hangs => (CARRIER_TIMEOUT, Outcome::Unknown("no answer in time".to_owned())),
+            Carrier::Hangs | Carrier::Swallows => (CARRIER_TIMEOUT, Outcome::Unknown("no answer in time".to_owned())),
         };
         if outcome == Outcome::Done {
             self.at(took, Event::Arrives(Box::new(telling.clone())));

@@ -6,7 +6,7 @@ use mainstay_engine::codec::{Encoded, decode, encode};
 use mainstay_engine::{Input, Record};
 use mainstay_plan::Time;
 
-use super::{CrashKind, World};
+use super::{Crash, CrashKind, World};
 
 impl World {
     /// The records on the disk, read from there.
@@ -52,18 +52,36 @@ impl World {
     pub(super) fn second_file(&mut self, first_seq: u64, records: &[Record]) {
         for (seq, record) in (first_seq..).zip(records) {
             self.checkers.recorded(seq, record);
+            self.second.push((seq, record.clone()));
         }
+    }
+
+    /// What the agent that runs has written into the second file since its journal was lost.
+    pub fn second_file_of(&self) -> &[(u64, Record)] {
+        &self.second
     }
 
     pub(super) fn synced(&mut self) {
         let before = self.durable.len() as u64;
+        let handed_over = before + self.unsynced.len() as u64;
+        if let Some((kind, down_for)) = self.tears
+            && let Some(nth) = self.unsynced.iter().position(|it| it.body.kind() == kind)
+        {
+            self.tears = None;
+            self.crash = Some(Crash { seq: before + 1 + nth as u64, kind: CrashKind::Torn, down_for });
+        }
+        let torn = self.crash.filter(|it| it.kind == CrashKind::Torn && (before + 1..=handed_over).contains(&it.seq));
+        if let Some(crash) = torn {
+            self.unsynced.truncate(usize::try_from(crash.seq - before).expect("fits"));
+        }
         self.durable.append(&mut self.unsynced);
         self.syncing = false;
         let now_durable = self.durable.len() as u64;
         for (seq, record) in (before + 1..).zip(&self.durable[usize::try_from(before).expect("fits")..]) {
             self.checkers.recorded(seq, record);
         }
-        if self.strikes(CrashKind::AfterRecord, |seq| (before + 1..=now_durable).contains(&seq)) {
+        let is_new = |seq: u64| (before + 1..=now_durable).contains(&seq);
+        if self.strikes(CrashKind::AfterRecord, is_new) || self.strikes(CrashKind::Torn, is_new) {
             return;
         }
         self.turn(vec![Input::Recorded(now_durable)]);

@@ -210,6 +210,7 @@ impl World {
         self.own_path_broken = false;
         self.fake_outcome = None;
         self.crash = None;
+        self.tears = None;
         self.scripted.clear();
         if !std::mem::replace(&mut self.traffic_up, true) {
             self.greet_traffic();
