@@ -206,13 +206,15 @@ impl Tally {
 
 #[test]
 fn every_cell_of_every_example_is_what_happens() {
-    let mut tally = Tally::default();
+    let (mut tally, mut components) = (Tally::default(), 0);
     for (name, plan) in plans() {
         let proof = Proof::of(&plan);
+        components += plan.components.len();
         for component in (0u32..).map(ComponentIx).take(plan.components.len()) {
             tally.play_all(&name, &proof, component, 1);
         }
     }
+    assert_eq!(tally.cells, components * FailureDomain::ALL.len() * Condition::ALL.len(), "none is left out");
     tally.end();
 }
 
