@@ -211,6 +211,8 @@ pub(super) fn movable_when(plan: &Plan, component: &Component, switch: &Switch) 
     } else if component.objectives.rpo.is_some() {
         all.push(format!("`--ungraceful`: nothing says how far {} lags behind", to.name));
     }
+    let rules = component.routes.iter().flat_map(|it| route_rules(plan, plan.route(*it)));
+    all.extend(rules.map(|it| format!("{it}; that is waited for")));
     all
 }
 
