@@ -489,7 +489,7 @@ impl Site {
     }
 
     fn act(&mut self, nth: usize, order: &Order) {
-        let component = self.component_of(nth, order);
+        let component = self.component_of(order);
         self.may(nth, order.epoch, "does something", |it| component.is_some_and(|ix| it.is_not_exclusive(ix)));
         self.agents[nth].records.acted(order);
         for other in (0..self.agents()).filter(|it| *it != nth) {
@@ -518,8 +518,9 @@ impl Site {
         }
     }
 
-    fn component_of(&self, nth: usize, order: &Order) -> Option<ComponentIx> {
-        self.engine(nth)?.state().open_recovery(order.step.recovery).map(|it| it.component)
+    /// Whose instance it acts on: the recovery that ordered it may be over when the order leaves.
+    fn component_of(&self, order: &Order) -> Option<ComponentIx> {
+        self.plan.instance_named(&order.instance).map(|it| self.plan.instance(it).component)
     }
 
     fn has_effect(&mut self, nth: usize, component: Option<ComponentIx>, order: &Order) {
