@@ -218,7 +218,7 @@ impl Engine {
             self.inbox.extend(changed.map(Pending::Fact));
             return Body::TrafficAhead { process, epoch, targets };
         }
-        if state.routing.epoch > 0 && self.tenure.may(&state.plan) != May::Nothing {
+        if state.routing.epoch > 0 && self.tenure.may(&state.plan).routes(&state.plan) {
             self.gate.send_table(state);
         }
         let done = if epoch == state.routing.epoch { epoch.saturating_sub(1) } else { epoch };

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use mainstay_plan::agents::{Alone, Coordination};
+use mainstay_plan::route::Sharing;
 use mainstay_plan::{Plan, Time};
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +158,20 @@ pub enum May {
     Shared,
     /// Everything.
     Everything,
+}
+
+impl May {
+    /// Whether a table may be sent. It says of every route where it leads: with an exclusive one in it, it could take back what
+    /// another agent does.
+    pub(crate) fn routes(self, plan: &Plan) -> bool {
+        match self {
+            May::Nothing => false,
+            May::Shared => {
+                planted(Fault::AloneMovesExclusive) || plan.routes.iter().all(|it| it.sharing == Sharing::Shared)
+            }
+            May::Everything => true,
+        }
+    }
 }
 
 impl Leadership {

@@ -19,7 +19,6 @@ use mainstay_plan::{InstanceIx, RouteIx, Time};
 
 use crate::command::Override;
 use crate::elsewhere;
-use crate::lease::May;
 use crate::planted::{Fault, planted};
 use crate::record::{Body, ReportedTarget};
 use crate::state::State;
@@ -100,17 +99,9 @@ pub fn next(state: &State, now: Time) -> Option<Body> {
         return None;
     }
     let rules::Ruled { targets: desired, kept } = rules::ruled(state, now);
-    match state.leadership.may(&state.plan) {
-        May::Everything => {}
-        May::Nothing | May::Shared if state.open_recoveries().any(|it| it.overrides.contains(&Override::Lease)) => {}
-        May::Nothing => return None,
-        // A table says of every route where it leads: with an exclusive one in it, it could take back what another agent does.
-        May::Shared => {
-            let exclusive = state.plan.routes.iter().any(|it| it.sharing == Sharing::Exclusive);
-            if exclusive && !planted(Fault::AloneMovesExclusive) {
-                return None;
-            }
-        }
+    let overruled = || state.open_recoveries().any(|it| it.overrides.contains(&Override::Lease));
+    if !state.leadership.may(&state.plan).routes(&state.plan) && !overruled() {
+        return None;
     }
     if let Some(news) = held(state, &kept) {
         return Some(news);

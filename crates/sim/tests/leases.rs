@@ -323,6 +323,31 @@ fn whoever_is_cut_off_from_the_store_does_nothing_and_says_so() {
 }
 
 #[test]
+fn whoever_is_alone_sends_no_table_with_an_exclusive_route_again() {
+    let coordinated = format!("{COORDINATED}  alone: shared_only\n");
+    let text = include_str!("plans/database.yaml");
+    let compiled = mainstay_plan::config::compile("plan.yaml", &format!("{text}{coordinated}"), Path::new("/"));
+    let mut two = Two::new(compiled.plan.expect("a valid plan"), [(0, 1000), (70_000, 1000)]);
+    two.run(4000);
+    for agent in &mut two.agents {
+        agent.cut_off = true;
+    }
+    two.run(8000);
+    assert_eq!([two.role(0), two.role(1)], [Role::Alone, Role::Alone]);
+    let published = two.table.clone();
+    assert!(published.epoch > 0);
+    two.table = RoutingTable::empty("database");
+    let acted = two.agents[0].acted + two.agents[1].acted;
+    for nth in 0..2 {
+        two.greet(nth);
+    }
+    two.run(1000);
+    assert_eq!(two.agents[0].acted + two.agents[1].acted, acted);
+    assert_eq!(two.table.epoch, 0);
+    two.replays();
+}
+
+#[test]
 fn something_critical_waits_for_another_agent_that_sees_it_down() {
     let text = include_str!("plans/database.yaml").replace("cool_down: 10s", "cool_down: 10s, observers: { need: 2 }");
     let compiled = mainstay_plan::config::compile("plan.yaml", &format!("{text}{COORDINATED}"), Path::new("/"));
