@@ -5,26 +5,29 @@
 //! witnesses answered, so it isn't us*, *this is how far the standby was*. And when he finds that he dozed off, he writes that
 //! too, and looks again before he raises an alarm.
 
+mod watch;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use mainstay_plan::component::Failback;
 use mainstay_plan::observation::{Answer, Health, Observation};
-use mainstay_plan::probe::{ProbeTiming, Watches};
+use mainstay_plan::probe::Watches;
 use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, Time};
 
 use crate::effect::Effect;
-use crate::gray::{self, Pulse, Replica};
+use crate::gray::{self, Replica};
 use crate::lease::Role;
 use crate::machine::{Told, after};
 use crate::planted::{Fault, planted};
-use crate::record::{Body, Ended, Evidence};
+use crate::record::{Body, Ended};
 use crate::roles::Tally;
 use crate::scenario::{self, Question};
 use crate::state::{Observed, Recovery, State, StepAt};
 use crate::switch::NEARLY;
 use crate::verification::Verifications;
+pub use watch::Watch;
 
 /// What another agent saw longer ago than that says nothing about now.
 const PEERS_FRESH: Duration = Duration::from_secs(10);
@@ -70,41 +73,6 @@ pub struct Soft {
     verifying: Verifications,
     /// By zone or region: the last good answer from there, by when it was asked.
     heard: Vec<Option<(Time, ProbeIx)>>,
-}
-
-/// What one probe says.
-#[derive(Clone, Debug)]
-pub struct Watch {
-    /// Its verdict, `Suspect` included.
-    pub health: Health,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Good answers in a row.
-    pub goods: u32,
-    /// When the first of the failures in a row was asked.
-    pub first_failed: Option<Time>,
-    /// When the last good answer ended.
-    pub last_good: Option<Time>,
-    /// When the question to the last good answer was asked.
-    pub last_good_asked: Option<Time>,
-    /// When the last failure was asked.
-    pub last_failed: Option<Time>,
-    /// When the first of the good answers in a row was asked.
-    pub good_since: Option<Time>,
-    /// The last answer, and when it ended.
-    pub last: Option<(Answer, Time)>,
-    /// How long the last good answer took.
-    pub latency: Option<Duration>,
-    scheduled: Option<Time>,
-    in_flight: Option<Time>,
-    ask_again: bool,
-    /// Something was done to what it asks: an answer to an older question says nothing.
-    anew: Time,
-    /// Whether it is neither good nor failed.
-    pub(crate) pulse: Pulse,
-    /// What it was told of its instance's role, and whether that is news.
-    tally: Option<Tally>,
-    role_in_doubt: bool,
 }
 
 /// What was taken in.
@@ -781,96 +749,5 @@ impl Soft {
             self.due.remove(&(before, probe));
         }
         self.due.insert((at, probe));
-    }
-}
-
-impl Watch {
-    fn unseen() -> Watch {
-        Watch {
-            health: Health::Unknown,
-            failures: 0,
-            goods: 0,
-            first_failed: None,
-            last_good: None,
-            last_good_asked: None,
-            last_failed: None,
-            good_since: None,
-            last: None,
-            latency: None,
-            scheduled: None,
-            in_flight: None,
-            ask_again: false,
-            anew: Time::ZERO,
-            pulse: Pulse::default(),
-            tally: None,
-            role_in_doubt: false,
-        }
-    }
-
-    fn fold(&mut self, timing: &ProbeTiming, answer: &Answer, started: Time, ended: Time) {
-        self.last = Some((answer.clone(), ended));
-        if *answer == Answer::Good {
-            self.failures = 0;
-            self.first_failed = None;
-            if self.good_since <= self.last_failed {
-                self.good_since = Some(started);
-            }
-            self.goods = self.goods.saturating_add(1);
-            self.last_good = Some(ended);
-            self.last_good_asked = Some(started);
-            self.latency = Some(ended.since(started));
-            let told = if self.goods >= timing.rise { Told::GoodEnough } else { Told::Good };
-            self.health = after(self.health, told);
-        } else if answer.is_failure() || planted(Fault::UnknownIsFailure) {
-            self.goods = 0;
-            self.failures = self.failures.saturating_add(1);
-            self.first_failed.get_or_insert(started);
-            self.last_failed = Some(started);
-            let told = if self.failures >= timing.fall || planted(Fault::FallNotAwaited) {
-                Told::FailureEnough
-            } else {
-                Told::Failure
-            };
-            self.health = after(self.health, told);
-        } else {
-            self.health = after(self.health, Told::CouldNotAsk);
-        }
-    }
-
-    /// A verdict that nothing has confirmed for a while is not known any more; whether it was until now.
-    fn age(&mut self, timing: &ProbeTiming, now: Time) -> bool {
-        let limit = timing.interval + timing.fall * timing.fast_interval + timing.timeout + LOST_AFTER;
-        let told = self.last_good.max(self.first_failed);
-        let stale =
-            matches!(self.last, Some((Answer::CouldNotAsk(_), _))) && told.is_none_or(|it| now.since(it) > limit);
-        let changes = stale && self.health != Health::Unknown;
-        if stale {
-            self.health = after(self.health, Told::Stale);
-            self.failures = 0;
-            self.goods = 0;
-            self.first_failed = None;
-        }
-        changes
-    }
-
-    fn in_doubt(&self) -> bool {
-        match self.health {
-            Health::Healthy => false,
-            Health::Suspect | Health::Unknown => true,
-            Health::Down => self.goods > 0,
-        }
-    }
-
-    fn evidence(&self, probe: &str) -> Evidence {
-        let (word, detail) = match &self.last {
-            Some((answer, _)) => (answer.word(), answer.detail()),
-            None => ("not asked yet", None),
-        };
-        Evidence {
-            probe: probe.to_owned(),
-            count: self.failures.max(self.goods),
-            answer: detail.map_or_else(|| word.to_owned(), |detail| format!("{word}: {detail}")),
-            since: self.first_failed.or(self.last_good_asked).unwrap_or_default(),
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! after a restart is the state before it.
 
 mod address;
+mod commands;
 pub(crate) mod concerned;
 mod control;
 mod domains;
@@ -16,6 +17,7 @@ pub mod notices;
 mod recovery;
 mod served;
 mod site;
+mod steps;
 mod switch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

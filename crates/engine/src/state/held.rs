@@ -3,7 +3,7 @@
 
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
-use super::fold::touched;
+use super::steps::touched;
 use super::{Halt, RecoveryStatus, RouteHold, State, StepAt, UndoAt};
 use crate::machine::{RecoveryInput, StepInput};
 use crate::record::{Ended, RecoveryId, StepRef};
