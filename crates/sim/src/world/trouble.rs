@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use mainstay_engine::WaitingOn;
+use mainstay_engine::state::Recovery;
 use mainstay_plan::Time;
 use mainstay_plan::observation::{Answer, SeenRole};
 
@@ -178,12 +180,14 @@ impl World {
         self.troubles.ahead = self.troubles.wall.max(newest);
     }
 
-    /// Whoever made an instance active or a standby makes it what the agent takes it for, as soon as nothing goes on there.
+    /// Whoever made an instance active or a standby makes it what the agent takes it for, as soon as nothing goes on there, or what
+    /// goes on waits for just that.
     pub fn outsiders_withdraw(&mut self) {
         let Some(state) = self.engine().map(mainstay_engine::Engine::state) else { return };
+        let waits = |it: &Recovery| matches!(it.held, Some((WaitingOn::SomeoneElse { .. }, _)));
         let mut changed = Vec::new();
         for (planned, component) in self.plan.components.iter().zip(&state.components) {
-            for instance in planned.instances.iter().filter(|_| component.recovery.is_none()) {
+            for instance in planned.instances.iter().filter(|_| component.recovery.as_ref().is_none_or(waits)) {
                 let role = if *instance == component.bound { SeenRole::Active } else { SeenRole::Standby };
                 let name = &self.plan.instance(*instance).name;
                 if self.roles.get(name) != Some(&role) {
