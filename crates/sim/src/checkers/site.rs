@@ -8,6 +8,7 @@ use mainstay_engine::record::IncidentId;
 use mainstay_engine::record::OldOwner;
 use mainstay_engine::{Body, Record, RecoveryId};
 use mainstay_plan::location::Location;
+use mainstay_plan::observation::Health;
 use mainstay_plan::policy::SiteGuards;
 use mainstay_plan::{Plan, Time};
 
@@ -32,6 +33,8 @@ pub(super) struct Site {
     open: BTreeMap<RecoveryId, String>,
     bound: BTreeMap<String, String>,
     displaced: BTreeSet<String>,
+    /// Instances that are down: what was explained stays so between a recovery that failed and the next one.
+    down: BTreeSet<String>,
     /// Adoptions from an owner that was a standby already.
     settled: BTreeSet<RecoveryId>,
     begun: Vec<Time>,
@@ -100,6 +103,14 @@ impl Site {
             self.displaced.remove(instance);
         } else if let Body::TrafficAhead { .. } = &record.body {
             self.displaced.clear();
+        } else if let Body::AgentStarted { .. } = &record.body {
+            self.down.clear();
+        } else if let Body::HealthChanged { instance, to, .. } = &record.body {
+            if *to == Health::Down {
+                self.down.insert(instance.clone());
+            } else {
+                self.down.remove(instance);
+            }
         } else if let Body::RecoveryInitiated { recovery, .. } = &record.body {
             self.begins(*recovery, record.at);
         } else if let Body::Commanded { command, .. } = &record.body {
@@ -107,7 +118,9 @@ impl Site {
         }
         if !self.explained.is_empty() || !self.left.is_empty() {
             let touched: BTreeSet<String> = self.touched().cloned().collect();
-            self.explained.retain(|it, _| touched.contains(it));
+            let (bound, down) = (&self.bound, &self.down);
+            let is_down = |it: &String| down.contains(bound.get(it).unwrap_or(it));
+            self.explained.retain(|it, _| touched.contains(it) || is_down(it));
             self.left.retain(|it| touched.contains(it));
         }
     }
