@@ -138,7 +138,7 @@ const VARIANTS: [Variant; 17] = [
         &[
             ("    canary: { tcp: { address: \"10.9.9.9:443\", interval: 1s, timeout: 500ms, fall: 2 } }\n", ""),
             ("retry_after: 30s", "retry_after: 3s"),
-            ("timeout: 10s, verify_within: 2s", "timeout: 2s, attempts: 2, verify_within: 2s"),
+            ("timeout: 10s, verify_within: 2s", "timeout: 2s, verify_within: 2s"),
         ],
         "",
     ),
