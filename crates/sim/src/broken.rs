@@ -21,8 +21,6 @@ pub struct Broken {
     pub prepared: BTreeSet<usize>,
     /// Names that our own traffic process does not serve do not resolve.
     pub dns: bool,
-    /// No instance tells us its role any more: whoever interferes is not seen.
-    pub roles: bool,
     /// Whether what fails runs into its timeout. Otherwise it fails at once.
     pub hangs: bool,
 }

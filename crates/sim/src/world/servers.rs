@@ -63,8 +63,7 @@ impl World {
             Server::Dead => (Answer::Refused("connection refused".to_owned()), self.pace.refusal()),
             Server::Hung => (Answer::TimedOut, probe.timing.timeout),
         };
-        let role =
-            self.roles.get(name).filter(|_| probe.kind.reports_role() && answer == Answer::Good && !self.broken.roles);
+        let role = self.roles.get(name).filter(|_| probe.kind.reports_role() && answer == Answer::Good);
         let role = role.map(|it| it.word().to_owned());
         let answer = self.troubles.told(name, answer);
         let started = self.clock();
