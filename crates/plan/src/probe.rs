@@ -123,13 +123,22 @@ impl ProbeKind {
         }
     }
 
+    /// Whom it asks.
+    pub const fn whom(&self) -> Whom<'_> {
+        match self {
+            ProbeKind::Tcp { address } => Whom::Server(address),
+            ProbeKind::Http(http) => Whom::Server(&http.address),
+            ProbeKind::Dns { server, .. } => Whom::NameServer(*server),
+            ProbeKind::Command { .. } | ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => Whom::Nobody,
+        }
+    }
+
     /// The host that it asks, as the plan has it, where it goes over a network.
     pub fn host(&self) -> Option<String> {
-        match self {
-            ProbeKind::Tcp { address } => Some(address.host()),
-            ProbeKind::Http(http) => Some(http.address.host()),
-            ProbeKind::Dns { server, .. } => Some(server.ip().to_string()),
-            ProbeKind::Command { .. } | ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => None,
+        match self.whom() {
+            Whom::Server(address) => Some(address.host()),
+            Whom::NameServer(server) => Some(server.ip().to_string()),
+            Whom::Nobody => None,
         }
     }
 
@@ -172,6 +181,17 @@ impl ProbeKind {
             ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => false,
         }
     }
+}
+
+/// Whom a question goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom<'a> {
+    /// A server at an address.
+    Server(&'a Address),
+    /// A name server.
+    NameServer(SocketAddr),
+    /// Nobody over the network, as far as the plan knows: a command, a process and a file are looked at here.
+    Nobody,
 }
 
 /// An HTTP request and the answer that counts as good.

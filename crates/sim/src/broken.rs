@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mainstay_plan::action::{Action, Plane};
-use mainstay_plan::probe::{Address, Probe, ProbeKind};
+use mainstay_plan::probe::{Address, Probe, Whom};
 use mainstay_plan::strategy::{Step, Strategy};
 use mainstay_plan::{ComponentIx, Plan};
 
@@ -94,20 +94,13 @@ pub(crate) enum WithoutDns {
 }
 
 pub(crate) fn without_dns(plan: &Plan, probe: &Probe) -> WithoutDns {
-    let address = match &probe.kind {
-        ProbeKind::Tcp { address } => address,
-        ProbeKind::Http(http) => &http.address,
-        ProbeKind::Dns { server, .. } => {
+    match probe.kind.whom() {
+        Whom::NameServer(server) => {
             let ours = plan.dns_listen.is_some_and(|it| it.port() == server.port() && it.ip() == server.ip());
-            return if ours { WithoutDns::Works } else { WithoutDns::TimesOut };
+            if ours { WithoutDns::Works } else { WithoutDns::TimesOut }
         }
-        ProbeKind::Command { .. } | ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => {
-            return WithoutDns::Works;
-        }
-    };
-    match address {
-        Address::Name { .. } => WithoutDns::CannotAsk,
-        Address::Socket(_) | Address::ResolvedBy { .. } => WithoutDns::Works,
+        Whom::Server(Address::Name { .. }) => WithoutDns::CannotAsk,
+        Whom::Server(Address::Socket(_) | Address::ResolvedBy { .. }) | Whom::Nobody => WithoutDns::Works,
     }
 }
 

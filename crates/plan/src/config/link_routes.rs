@@ -12,7 +12,7 @@ use super::raw::{RawFence, RawProbe, RawRoute, RawSharing};
 use super::references::{no_component, unknown};
 use super::routes::NOWHERE;
 use crate::finding::{Code, Finding, Span};
-use crate::probe::{Address, Probe, ProbeKind, ProbeTiming, Watches};
+use crate::probe::{Address, Probe, ProbeKind, ProbeTiming, Watches, Whom};
 use crate::route::{Route, RouteTarget, Sharing};
 use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
@@ -305,18 +305,10 @@ fn verify_probes(
 
 /// The port that a probe connects to, where it asks the instance itself.
 fn port(kind: &ProbeKind) -> Option<u16> {
-    let address = match kind {
-        ProbeKind::Tcp { address } => address,
-        ProbeKind::Http(http) => &http.address,
-        ProbeKind::Dns { .. }
-        | ProbeKind::Command { .. }
-        | ProbeKind::Process { .. }
-        | ProbeKind::FileFreshness { .. } => return None,
-    };
-    Some(match address {
-        Address::Socket(socket) => socket.port(),
-        Address::Name { port, .. } | Address::ResolvedBy { port, .. } => *port,
-    })
+    match kind.whom() {
+        Whom::Server(address) => Some(address.port()),
+        Whom::NameServer(_) | Whom::Nobody => None,
+    }
 }
 
 /// Where we reach our own listener: an address that means "all of ours" is asked at the loopback.

@@ -7,7 +7,7 @@ use crate::component::{Component, Instance};
 use crate::config::Outline;
 use crate::finding::Span;
 use crate::location::{FailureDomain, Location};
-use crate::probe::{Address, ProbeKind};
+use crate::probe::{Address, ProbeKind, Whom};
 use crate::proof::{Condition, Proof, Recovery};
 use crate::route::Sharing;
 use crate::strategy::Strategy;
@@ -103,28 +103,18 @@ pub(super) fn smallest_shared(a: &Location, b: &Location) -> Option<FailureDomai
 
 /// Whom a probe connects to, where that is a machine with an address.
 pub(super) fn asked(kind: &ProbeKind) -> Option<&Address> {
-    match kind {
-        ProbeKind::Tcp { address } => Some(address),
-        ProbeKind::Http(http) => Some(&http.address),
-        ProbeKind::Dns { .. }
-        | ProbeKind::Command { .. }
-        | ProbeKind::Process { .. }
-        | ProbeKind::FileFreshness { .. } => None,
+    match kind.whom() {
+        Whom::Server(address) => Some(address),
+        Whom::NameServer(_) | Whom::Nobody => None,
     }
 }
 
 /// The address of the machine that a probe asks. A loopback address is every machine's own.
 pub(super) fn machine(kind: &ProbeKind) -> Option<IpAddr> {
-    let ip = match kind {
-        ProbeKind::Dns { server, .. } => server.ip(),
-        ProbeKind::Tcp { .. }
-        | ProbeKind::Http(_)
-        | ProbeKind::Command { .. }
-        | ProbeKind::Process { .. }
-        | ProbeKind::FileFreshness { .. } => match asked(kind)? {
-            Address::Socket(socket) => socket.ip(),
-            Address::Name { .. } | Address::ResolvedBy { .. } => return None,
-        },
+    let ip = match kind.whom() {
+        Whom::NameServer(server) => server.ip(),
+        Whom::Server(Address::Socket(socket)) => socket.ip(),
+        Whom::Server(Address::Name { .. } | Address::ResolvedBy { .. }) | Whom::Nobody => return None,
     };
     (!ip.is_loopback()).then_some(ip)
 }

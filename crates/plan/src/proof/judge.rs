@@ -12,7 +12,7 @@ use super::{Change, Condition, NoRecovery, Verdict};
 use crate::action::Plane;
 use crate::component::{Component, Temperature, Witness};
 use crate::location::{FailureDomain, Location};
-use crate::probe::{Address, Probe, ProbeKind};
+use crate::probe::{Address, Probe, Whom};
 use crate::route::Sharing;
 use crate::strategy::{Play, Rung, StepKind, Strategy};
 use crate::{ComponentIx, DomainIx, InstanceIx, Plan, Topology};
@@ -203,18 +203,17 @@ impl<'a> Judge<'a> {
         if self.condition != Condition::DnsGone {
             return Asked::Answered;
         }
-        match &probe.kind {
-            ProbeKind::Tcp { address } => of_address(address),
-            ProbeKind::Http(http) => of_address(&http.address),
-            ProbeKind::Dns { server, .. } => {
+        match probe.kind.whom() {
+            Whom::Server(address) => of_address(address),
+            Whom::NameServer(server) => {
                 // A listener on every address is asked on one of them.
                 let ours = self.plan.dns_listen.is_some_and(|it| {
-                    it == *server
+                    it == server
                         || (it.ip().is_unspecified() && it.port() == server.port() && server.ip().is_loopback())
                 });
                 if ours { Asked::Answered } else { Asked::InVain }
             }
-            ProbeKind::Command { .. } | ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => Asked::Answered,
+            Whom::Nobody => Asked::Answered,
         }
     }
 

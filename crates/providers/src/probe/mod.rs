@@ -1,0 +1,78 @@
+//! One probe: what each kind asks and what its answers mean.
+
+mod command;
+mod file;
+mod http;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mainstay_plan::observation::Answer;
+use mainstay_plan::probe::ProbeKind;
+use tokio::time::Instant;
+
+use self::command::Line;
+pub(crate) use self::http::http_request;
+use crate::process::Found;
+use crate::so_far::SoFar;
+use crate::{Inner, ProbeAnswer, dial, dns, process};
+
+/// How late a timeout may be noticed, beside half of the timeout itself, before it says more about us than about whom
+/// we asked.
+const LATENESS: Duration = Duration::from_millis(250);
+
+/// `at` is where the instance is, if not where the plan says; `kind` asks there already.
+pub(crate) async fn run(inner: &Inner, kind: &ProbeKind, at: Option<IpAddr>, timeout: Duration) -> ProbeAnswer {
+    let deadline = Instant::now() + timeout;
+    let so_far = SoFar::new(Answer::TimedOut);
+    if let Ok(answer) = tokio::time::timeout_at(deadline, ask(inner, kind, at, deadline, &so_far)).await {
+        return answer;
+    }
+    let late = Instant::now().saturating_duration_since(deadline);
+    if late > LATENESS.max(timeout / 2) {
+        let text = format!("this agent was late: it noticed the timeout {} ms after it", late.as_millis());
+        return Answer::CouldNotAsk(text).into();
+    }
+    so_far.into_inner().into()
+}
+
+impl From<Answer> for ProbeAnswer {
+    fn from(answer: Answer) -> ProbeAnswer {
+        ProbeAnswer { answer, lag: None, role: None }
+    }
+}
+
+async fn ask(
+    inner: &Inner,
+    kind: &ProbeKind,
+    at: Option<IpAddr>,
+    deadline: Instant,
+    so_far: &SoFar<Answer>,
+) -> ProbeAnswer {
+    match kind {
+        ProbeKind::Tcp { address } => match dial::connect(&inner.gates, address, deadline, so_far).await {
+            Ok(_closed_by_dropping) => Answer::Good.into(),
+            Err(answer) => answer.into(),
+        },
+        ProbeKind::Http(probe) => http::ask(inner, probe, deadline, so_far).await.unwrap_or_else(ProbeAnswer::from),
+        ProbeKind::Dns { server, name, record, expect } => {
+            dns::probe(*server, name, *record, expect.as_deref()).await.into()
+        }
+        ProbeKind::Command { argv, reports_lag, reports_role } => {
+            command::ask(inner, argv, at, Line { lag: *reports_lag, role: *reports_role }).await
+        }
+        ProbeKind::Process { pid_file } => match process::find(&inner.gates, pid_file).await {
+            Found::Alive(_process) => Answer::Good,
+            Found::Gone(text) => Answer::Refused(text),
+            Found::Garbled(text) => Answer::Wrong(text),
+            Found::Unreadable(text) => Answer::CouldNotAsk(text),
+        }
+        .into(),
+        ProbeKind::FileFreshness { path, max_age } => file::ask(inner, path, *max_age).await,
+    }
+}
+
+/// A role as it was told, short enough to be kept.
+fn word(text: &str) -> String {
+    text.trim().chars().take(32).collect()
+}
