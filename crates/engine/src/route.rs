@@ -155,6 +155,7 @@ pub fn table(state: &State) -> RoutingTable {
         site: state.plan.site.name.clone(),
         dns_listen: state.plan.dns_listen,
         secondaries: state.plan.secondaries.clone(),
+        dns_rate_limit: None,
         beacon_listen: state.plan.beacon_listen,
         routes,
     }
@@ -196,6 +197,8 @@ fn entry(state: &State, ix: RouteIx) -> RouteEntry {
                 DnsPolicy::Weighted => DnsPolicyEntry::Weighted,
                 DnsPolicy::Multivalue => DnsPolicyEntry::Multivalue,
             },
+            near: Vec::new(),
+            records: Vec::new(),
         }),
         beacon: route.beacon,
         targets: route.targets.iter().enumerate().map(target).collect(),

@@ -1,6 +1,6 @@
 //! Routes: how clients reach a component.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -118,6 +118,54 @@ pub struct DnsFront {
     pub ttl: Duration,
     /// How answers are chosen from a shared route's targets.
     pub policy: DnsPolicy,
+}
+
+/// A record of the owner's in a route's zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsRecord {
+    /// Fully qualified, lower case, with the final dot: the route's name, or below it.
+    pub name: String,
+    /// What it says.
+    pub data: DnsData,
+}
+
+/// What a DNS record says. Names are fully qualified, lower case, with the final dot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum DnsData {
+    /// A or AAAA, by the family.
+    Address(IpAddr),
+    /// Another name for this one.
+    Cname(String),
+    /// Text.
+    Txt(String),
+    /// Where a service is (RFC 2782).
+    Srv {
+        /// Lower ones are tried first.
+        priority: u16,
+        /// Share among those of one priority.
+        weight: u16,
+        /// The service's port.
+        port: u16,
+        /// The machine's name.
+        target: String,
+    },
+    /// A further name server of the zone.
+    Ns(String),
+}
+
+/// What one client network (an IPv4 /24, an IPv6 /56) gets from our DNS over UDP. TCP is not limited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// Answers a second.
+    pub answers: u32,
+    /// Of the questions over the limit, one in so many is answered "truncated", so that a real client comes back over TCP;
+    /// the others are dropped. 0: all of them are.
+    pub slip: u32,
+    /// Clients without a limit.
+    pub exempt: Vec<IpNet>,
 }
 
 /// How answers are chosen from a shared route's targets. An exclusive route always answers its owner.

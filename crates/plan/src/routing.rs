@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::route::ProxyProtocol;
+use crate::route::{DnsRecord, ProxyProtocol, RateLimit};
 
 /// The version of the format. A traffic process refuses a newer one than it knows.
 pub const FORMAT: u32 = 1;
@@ -33,6 +33,9 @@ pub struct RoutingTable {
     /// process that does not know it refuses a table that needs it, and no other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secondaries: Vec<SocketAddr>,
+    /// How many DNS answers one client network gets over UDP. Not written where there is no limit, for the same reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_rate_limit: Option<RateLimit>,
     /// Where beacons are answered.
     pub beacon_listen: Option<SocketAddr>,
     /// By name.
@@ -92,6 +95,23 @@ pub struct DnsEntry {
     pub ttl_s: u32,
     /// How answers are chosen among the targets of a shared route.
     pub policy: DnsPolicyEntry,
+    /// Which targets are near to which clients, for the policies that ask for whom they answer. Not written while empty: a
+    /// traffic process that does not know it refuses a table that needs it, and no other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<NearEntry>,
+    /// What stands in the zone beside the route's own records. Not written while empty, for the same reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<DnsRecord>,
+}
+
+/// Which targets are near to some clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NearEntry {
+    /// The clients' networks. Where several entries match, the longest prefix counts.
+    pub clients: Vec<IpNet>,
+    /// The instances' names, nearest first.
+    pub targets: Vec<String>,
 }
 
 /// See [`crate::route::DnsPolicy`].
@@ -104,6 +124,10 @@ pub enum DnsPolicyEntry {
     Weighted,
     /// Up to eight targets that serve.
     Multivalue,
+    /// Up to eight of the targets near to the client that serve; where none does, the first that serves.
+    Location,
+    /// The first of the targets near to the client that serves; where none does, the first that serves.
+    Latency,
 }
 
 /// One target of a route.
@@ -182,6 +206,7 @@ impl RoutingTable {
             site: site.to_owned(),
             dns_listen: None,
             secondaries: Vec::new(),
+            dns_rate_limit: None,
             beacon_listen: None,
             routes: Vec::new(),
         }

@@ -93,7 +93,13 @@ fn route() -> RouteEntry {
         exclusive: true,
         cut_after_silence_ms: None,
         proxy: None,
-        dns: Some(DnsEntry { name: NAME.into(), ttl_s: 5, policy: DnsPolicyEntry::Failover }),
+        dns: Some(DnsEntry {
+            name: NAME.into(),
+            ttl_s: 5,
+            policy: DnsPolicyEntry::Failover,
+            near: Vec::new(),
+            records: Vec::new(),
+        }),
         beacon: false,
         targets: vec![target],
     }

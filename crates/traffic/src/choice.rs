@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use mainstay_plan::routing::{DnsPolicyEntry, RouteEntry, TargetEntry, TargetState};
+use mainstay_plan::routing::{DnsPolicyEntry, NearEntry, RouteEntry, TargetEntry, TargetState};
 
 /// What happens to a connection that is open when a table comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,39 +54,64 @@ pub(crate) fn judge(route: &RouteEntry, instance: &str, address: SocketAddr) -> 
     if route.exclusive && owned { Verdict::Cut } else { Verdict::Drain }
 }
 
-/// The addresses of one family that DNS answers; `random` chooses where the policy leaves a choice.
-pub(crate) fn addresses(route: &RouteEntry, v4: bool, random: u64) -> Vec<IpAddr> {
-    let of_family = |ip: &IpAddr| ip.is_ipv4() == v4;
-    if let Some(proxy) = &route.proxy
-        && !proxy.listen.ip().is_unspecified()
-    {
-        return Some(proxy.listen.ip()).filter(of_family).into_iter().collect();
+/// The address that DNS answers for a route with a proxy.
+fn proxied_at(route: &RouteEntry) -> Option<IpAddr> {
+    route.proxy.as_ref().map(|it| it.listen.ip()).filter(|it| !it.is_unspecified())
+}
+
+/// How DNS answers are chosen among targets; `None` where there is nothing to choose.
+fn policy(route: &RouteEntry) -> Option<DnsPolicyEntry> {
+    let is_free = !route.exclusive && proxied_at(route).is_none();
+    route.dns.as_ref().map(|it| it.policy).filter(|_| is_free)
+}
+
+/// Whether the answer depends on who asks.
+pub(crate) fn asks_for_whom(route: &RouteEntry) -> bool {
+    matches!(policy(route), Some(DnsPolicyEntry::Location | DnsPolicyEntry::Latency))
+}
+
+/// The addresses of one family that DNS answers to somebody to whom `near` is near; `random` chooses where the policy leaves a
+/// choice.
+pub(crate) fn addresses(route: &RouteEntry, v4: bool, near: Option<&NearEntry>, random: u64) -> Vec<IpAddr> {
+    if let Some(ip) = proxied_at(route) {
+        return Some(ip).filter(|it| it.is_ipv4() == v4).into_iter().collect();
     }
     let targets: Vec<_> = open_to_new(route).into_iter().filter(|it| it.address.is_ipv4() == v4).collect();
-    let policy = route.dns.as_ref().map_or(DnsPolicyEntry::Failover, |it| it.policy);
-    match policy {
-        _ if route.exclusive => targets.iter().take(1).map(|it| it.address.ip()).collect(),
-        DnsPolicyEntry::Failover => targets.iter().take(1).map(|it| it.address.ip()).collect(),
-        DnsPolicyEntry::Weighted => by_weight(&targets, random).map(|it| it.address.ip()).into_iter().collect(),
-        DnsPolicyEntry::Multivalue => several(&targets, random),
+    let first = |of: &[&TargetEntry]| of.iter().take(1).map(|it| it.address.ip()).collect();
+    match policy(route) {
+        None | Some(DnsPolicyEntry::Failover) => first(&targets),
+        Some(DnsPolicyEntry::Weighted) => by_weight(&targets, random).map(|it| it.address.ip()).into_iter().collect(),
+        Some(DnsPolicyEntry::Multivalue) => several(&targets, random),
+        Some(by_client @ (DnsPolicyEntry::Location | DnsPolicyEntry::Latency)) => {
+            let names = near.map_or(&[][..], |it| &it.targets);
+            let nearest: Vec<_> =
+                names.iter().filter_map(|name| targets.iter().copied().find(|it| it.instance == *name)).collect();
+            match (nearest.is_empty(), by_client == DnsPolicyEntry::Location) {
+                (true, _) => first(&targets),
+                (false, true) => several(&nearest, random),
+                (false, false) => first(&nearest),
+            }
+        }
     }
 }
 
-/// The addresses of one family that a secondary answers: it can't choose by weight, and gets all of them.
+/// The addresses of one family that a secondary answers: it can't choose by weight or by who asks, and gets all of them.
 pub(crate) fn addresses_to_copy(route: &RouteEntry, v4: bool) -> Vec<IpAddr> {
-    let weighted = route.dns.as_ref().is_some_and(|it| it.policy == DnsPolicyEntry::Weighted) && !route.exclusive;
-    if !weighted || route.proxy.as_ref().is_some_and(|it| !it.listen.ip().is_unspecified()) {
-        return addresses(route, v4, 0);
+    let open = || open_to_new(route).into_iter().filter(|it| it.address.is_ipv4() == v4);
+    match policy(route) {
+        None | Some(DnsPolicyEntry::Failover | DnsPolicyEntry::Multivalue) => addresses(route, v4, None, 0),
+        Some(DnsPolicyEntry::Location | DnsPolicyEntry::Latency) => several(&open().collect::<Vec<_>>(), 0),
+        Some(DnsPolicyEntry::Weighted) => {
+            let weighs = open().any(|it| it.weight > 0);
+            let targets: Vec<_> = open().filter(|it| it.weight > 0 || !weighs).collect();
+            several(&targets, 0)
+        }
     }
-    let open: Vec<_> = open_to_new(route).into_iter().filter(|it| it.address.is_ipv4() == v4).collect();
-    let weighs = open.iter().any(|it| it.weight > 0);
-    let targets: Vec<_> = open.into_iter().filter(|it| it.weight > 0 || !weighs).collect();
-    several(&targets, 0)
 }
 
 /// Whether DNS has an address of any family.
 pub(crate) fn has_addresses(route: &RouteEntry) -> bool {
-    !addresses(route, true, 0).is_empty() || !addresses(route, false, 0).is_empty()
+    proxied_at(route).is_some() || !open_to_new(route).is_empty()
 }
 
 /// One target with a probability in proportion to its weight. Where all weights are 0, each is as likely as any other.
@@ -148,7 +173,7 @@ mod tests {
             exclusive,
             cut_after_silence_ms: None,
             proxy: None,
-            dns: Some(DnsEntry { name: "r.example.".into(), ttl_s: 5, policy }),
+            dns: Some(DnsEntry { name: "r.example.".into(), ttl_s: 5, policy, near: Vec::new(), records: Vec::new() }),
             beacon: false,
             targets,
         }
@@ -181,7 +206,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_client_is_ever_sent_to_a_fenced_target(route in any_route(), random in any::<u64>()) {
-            let answers = addresses(&route, true, random);
+            let answers = addresses(&route, true, None, random);
             for fenced in route.targets.iter().filter(|it| it.state == TargetState::Fenced) {
                 prop_assert!(!answers.contains(&fenced.address.ip()));
                 prop_assert!(open_to_new(&route).iter().all(|it| it.instance != fenced.instance));
@@ -206,7 +231,7 @@ mod tests {
         fn a_shared_route_answers_whenever_something_serves_or_is_down(route in any_route(), random in any::<u64>()) {
             let reachable = route.targets.iter().any(|it| matches!(it.state, TargetState::Serving | TargetState::Down));
             if !route.exclusive {
-                prop_assert_eq!(!addresses(&route, true, random).is_empty(), reachable);
+                prop_assert_eq!(!addresses(&route, true, None, random).is_empty(), reachable);
             }
         }
     }
@@ -218,7 +243,7 @@ mod tests {
         let route = route(false, policy, vec![target(1, serving, 3), target(2, serving, 0), target(3, serving, 1)]);
         let mut counts = [0; 4];
         for random in 0..400 {
-            let [IpAddr::V4(ip)] = addresses(&route, true, random)[..] else { panic!("one answer") };
+            let [IpAddr::V4(ip)] = addresses(&route, true, None, random)[..] else { panic!("one answer") };
             counts[usize::from(ip.octets()[3])] += 1;
         }
         assert_eq!(counts, [0, 300, 0, 100]);
@@ -247,10 +272,10 @@ mod tests {
             proxy_protocol_to: None,
         };
         route.proxy = Some(proxy.clone());
-        assert_eq!(addresses(&route, true, 0), ["10.9.9.9".parse::<IpAddr>().unwrap()]);
-        assert_eq!(addresses(&route, false, 0), [] as [IpAddr; 0]);
+        assert_eq!(addresses(&route, true, None, 0), ["10.9.9.9".parse::<IpAddr>().unwrap()]);
+        assert_eq!(addresses(&route, false, None, 0), [] as [IpAddr; 0]);
         proxy.listen = "0.0.0.0:6432".parse().unwrap();
         route.proxy = Some(proxy);
-        assert_eq!(addresses(&route, true, 0), ["10.0.0.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(addresses(&route, true, None, 0), ["10.0.0.1".parse::<IpAddr>().unwrap()]);
     }
 }

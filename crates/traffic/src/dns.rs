@@ -1,23 +1,31 @@
-//! Authoritative DNS: one packet in, one packet out. The only file that knows the DNS library.
+//! Authoritative DNS: one packet in, one packet out. Only this file and those below it know the DNS library.
 //!
 //! Each route's name is a zone of its own, so that any resolver that is sent here (a delegation, a forward zone) gets
-//! complete answers: SOA and NS at the name, its addresses, `ns.` below it, and nothing else. The sockets are in
-//! [`crate::dns_sockets`].
+//! complete answers: SOA and NS at the name, its addresses, `ns.` below it, the plan's own records, and nothing else. The
+//! sockets are in [`crate::dns_sockets`].
 
+#[cfg(test)]
+mod fuzz;
+mod subnet;
+mod zones;
+
+use std::cell::Cell;
 use std::collections::hash_map::RandomState;
-use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, NS, SOA};
+use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{DNSClass, LowerName, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
 use mainstay_plan::route::SECONDARY_REFRESH;
-use mainstay_plan::routing::{DnsEntry, RoutingTable};
+use mainstay_plan::routing::DnsEntry;
 
+use self::subnet::Asker;
+pub(crate) use self::zones::Zones;
+use self::zones::{Found, Zone, address};
 use crate::choice;
 use crate::live::{Live, Served, ServedRoute, count};
 
@@ -31,78 +39,21 @@ const NEGATIVE_TTL_MAX_S: u32 = 60;
 const EXPIRE_S: i32 = 7 * 86_400;
 /// Length of a DNS header.
 const HEADER_BYTES: usize = 12;
+/// Names that one answer leads through, by CNAME. A circle ends here.
+const CHAIN_MAX: usize = 8;
 
-/// How a packet came, which bounds the answer.
+/// How a packet came and from whom, which bounds the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
-    Udp,
-    /// From whom.
+    Udp(IpAddr),
     Tcp(IpAddr),
 }
 
-/// The names that a table answers for.
-#[derive(Debug, Default)]
-pub(crate) struct Zones {
-    by_name: HashMap<LowerName, Zone>,
-    /// Names above a zone that aren't zones: they exist without records (RFC 8020).
-    above: HashSet<LowerName>,
-    /// Where `ns.` below each zone points to.
-    server: Option<IpAddr>,
-}
-
-#[derive(Debug)]
-struct Zone {
-    route: String,
-    dns: DnsEntry,
-    apex: Name,
-    server: Name,
-    contact: Name,
-}
-
-impl Zones {
-    /// Reads the names of a table; the error names the route whose name isn't one.
-    pub(crate) fn new(table: &RoutingTable) -> Result<Zones, String> {
-        let server = table.dns_listen.map(|it| it.ip()).filter(|it| !it.is_unspecified());
-        let mut zones = Zones { server, ..Zones::default() };
-        for route in &table.routes {
-            let Some(dns) = &route.dns else { continue };
-            let wrong = |error: &dyn std::fmt::Display| {
-                format!("route `{}` has the DNS name `{}`, which is none: {error}", route.name, dns.name)
-            };
-            let mut apex = Name::from_ascii(&dns.name).map_err(|error| wrong(&error))?;
-            apex.set_fqdn(true);
-            if apex.is_root() {
-                return Err(wrong(&"it is the root"));
-            }
-            let zone = Zone {
-                route: route.name.clone(),
-                dns: dns.clone(),
-                server: apex.prepend_label("ns").map_err(|error| wrong(&error))?,
-                contact: apex.prepend_label("hostmaster").map_err(|error| wrong(&error))?,
-                apex: apex.clone(),
-            };
-            let mut above = apex.base_name();
-            while !above.is_root() {
-                zones.above.insert(LowerName::new(&above));
-                above = above.base_name();
-            }
-            if zones.by_name.insert(LowerName::new(&apex), zone).is_some() {
-                return Err(wrong(&"another route has it too"));
-            }
+impl Transport {
+    const fn client(self) -> IpAddr {
+        match self {
+            Transport::Udp(ip) | Transport::Tcp(ip) => ip,
         }
-        Ok(zones)
-    }
-
-    /// The zone that a name is in, from the nearest apex.
-    fn enclosing(&self, name: &LowerName) -> Option<&Zone> {
-        let mut name = name.clone();
-        while !name.is_root() {
-            if let Some(zone) = self.by_name.get(&name) {
-                return Some(zone);
-            }
-            name = name.base_name();
-        }
-        None
     }
 }
 
@@ -128,22 +79,42 @@ pub(crate) fn answer(live: &Live, packet: &[u8], transport: Transport) -> Option
     response.metadata.recursion_desired = request.metadata.recursion_desired;
     response.metadata.checking_disabled = request.metadata.checking_disabled;
     response.add_query(query.clone());
+    let asker = Asker::new(request.edns.as_ref(), transport.client());
+    let mut scope = 0;
+    match (&asker, &request.edns) {
+        (_, Some(edns)) if edns.version() != 0 => response.metadata.response_code = ResponseCode::BADVERS,
+        (Err(subnet::Malformed), _) => response.metadata.response_code = ResponseCode::FormErr,
+        (Ok(asker), _) => scope = resolve(live, query, asker, transport, &mut response),
+    }
     if let Some(asked) = &request.edns {
         let mut edns = Edns::new();
         edns.set_max_payload(UDP_MAX_BYTES).set_dnssec_ok(asked.flags().dnssec_ok);
+        if let Some(option) = asker.ok().and_then(|it| it.option(scope)) {
+            edns.options_mut().insert(option);
+        }
         response.set_edns(edns);
-    }
-    if request.edns.as_ref().is_some_and(|it| it.version() != 0) {
-        response.metadata.response_code = ResponseCode::BADVERS;
-    } else {
-        resolve(live, query, transport, &mut response);
     }
     let limit = match (transport, &request.edns) {
         (Transport::Tcp(_), _) => u16::MAX,
-        (Transport::Udp, None) => UDP_PLAIN_BYTES,
-        (Transport::Udp, Some(edns)) => edns.max_payload().clamp(UDP_PLAIN_BYTES, UDP_MAX_BYTES),
+        (Transport::Udp(_), None) => UDP_PLAIN_BYTES,
+        (Transport::Udp(_), Some(edns)) => edns.max_payload().clamp(UDP_PLAIN_BYTES, UDP_MAX_BYTES),
     };
     encode(&response, limit)
+}
+
+/// What a client is told that gets no answer over UDP: to come back over TCP. `None` where no answer is due.
+pub(crate) fn truncated(packet: &[u8]) -> Option<Vec<u8>> {
+    let header = packet.get(..HEADER_BYTES)?;
+    let is_question = header[2] & 0xf8 == 0;
+    if !is_question {
+        return None;
+    }
+    let request = Message::from_vec(packet).ok().filter(|it| it.queries.len() == 1)?;
+    let mut response = Message::response(request.metadata.id, OpCode::Query);
+    response.metadata.recursion_desired = request.metadata.recursion_desired;
+    response.metadata.truncation = true;
+    response.add_query(request.queries.into_iter().next()?);
+    encode(&response, UDP_PLAIN_BYTES)
 }
 
 fn failure(packet: &[u8], op_code: OpCode, code: ResponseCode) -> Message {
@@ -160,9 +131,9 @@ fn encode(message: &Message, max_bytes: u16) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn resolve(live: &Live, query: &Query, transport: Transport, response: &mut Message) {
+/// Answers a question, and says for how many bits of the asker's address the answer holds.
+fn resolve(live: &Live, query: &Query, asker: &Asker, transport: Transport, response: &mut Message) -> u8 {
     let served = live.served();
-    let name = LowerName::new(&query.name);
     let is_transfer = matches!(query.query_type, RecordType::AXFR | RecordType::IXFR);
     // A zone is copied as a whole, by those that are named.
     let may = |zone: &Zone| match transport {
@@ -171,81 +142,120 @@ fn resolve(live: &Live, query: &Query, transport: Transport, response: &mut Mess
             let client = client.to_canonical();
             is_same(&query.name, &zone.apex) && served.table.secondaries.iter().any(|it| it.ip() == client)
         }
-        Transport::Udp => false,
+        Transport::Udp(_) => false,
     };
-    let zone = served.zones.enclosing(&name).filter(|zone| query.query_class == DNSClass::IN && may(zone));
-    let Some(zone) = zone else {
-        response.metadata.response_code = ResponseCode::Refused;
-        return;
-    };
-    let Some(route) = served.named(&zone.route) else {
-        response.metadata.response_code = ResponseCode::ServFail;
-        return;
-    };
-    count(&route.counts.dns_answers);
-    response.metadata.authoritative = true;
-    let served_here = Here { live, served: &served, zone, route, query };
-    if is_transfer {
-        served_here.whole(response);
-    } else if is_same(&query.name, &zone.apex) {
-        served_here.apex(response);
-    } else if is_same(&query.name, &zone.server) {
-        served_here.name_server(response);
-    } else {
-        if !served.zones.above.contains(&name) {
-            response.metadata.response_code = ResponseCode::NXDomain;
+    let scope = Cell::new(0);
+    let mut name = query.name.clone();
+    for hop in 0..CHAIN_MAX {
+        let lower = LowerName::new(&name);
+        let zone = served.zones.enclosing(&lower).filter(|zone| query.query_class == DNSClass::IN && may(zone));
+        let Some(zone) = zone else {
+            // What a chain leads to elsewhere is asked for elsewhere.
+            if hop == 0 {
+                response.metadata.response_code = ResponseCode::Refused;
+            }
+            break;
+        };
+        let Some(route) = served.named(&zone.route) else {
+            response.metadata.response_code = ResponseCode::ServFail;
+            break;
+        };
+        if hop == 0 {
+            count(&route.counts.dns_answers);
+            response.metadata.authoritative = true;
         }
-        served_here.nothing(response);
+        let here =
+            Here { live, served: &served, zone, route, asker, asked: query.query_type, name: &name, scope: &scope };
+        if is_transfer {
+            here.whole(response);
+            break;
+        }
+        let Some(next) = here.answer(&lower, response) else { break };
+        name = next;
     }
+    scope.get()
 }
 
-/// One question, the zone that it falls into and the route behind it.
+/// One name that is looked up, the zone that it falls into and the route behind it.
 struct Here<'a> {
     live: &'a Live,
     served: &'a Served,
     zone: &'a Zone,
     route: &'a ServedRoute,
-    query: &'a Query,
+    asker: &'a Asker,
+    asked: RecordType,
+    /// As the client wrote it, in its case, or as a record led to it.
+    name: &'a Name,
+    /// For how many bits of the asker's address the answer holds.
+    scope: &'a Cell<u8>,
 }
 
 impl Here<'_> {
-    fn apex(&self, response: &mut Message) {
-        let (zone, asked) = (self.zone, self.query.query_type);
-        // Any subset of the records answers ANY (RFC 8482): the addresses do.
-        let is_any = asked == RecordType::ANY;
-        for (record_type, v4) in [(RecordType::A, true), (RecordType::AAAA, false)] {
-            if asked == record_type || is_any {
-                for ip in self.addresses(v4) {
-                    response.add_answer(self.record(zone.dns.ttl_s, address(ip)));
+    /// Answers, or says by which other name it goes on.
+    fn answer(&self, lower: &LowerName, response: &mut Message) -> Option<Name> {
+        let (asked, before) = (self.asked, response.answers.len());
+        // One set of records answers ANY, and that is enough (RFC 8482).
+        let wants = |so_far: &[Record], record_type| match so_far.get(before) {
+            _ if asked == record_type => true,
+            one => asked == RecordType::ANY && one.is_none_or(|it| it.record_type() == record_type),
+        };
+        let records = match self.served.zones.find(self.zone, lower) {
+            Found::Records(records) => records,
+            Found::Nothing => &[],
+            Found::Missing => {
+                response.metadata.response_code = ResponseCode::NXDomain;
+                &[]
+            }
+        };
+        if is_same(self.name, &self.zone.apex) {
+            for (record_type, v4) in [(RecordType::A, true), (RecordType::AAAA, false)] {
+                if wants(&response.answers, record_type) {
+                    for ip in self.addresses(v4) {
+                        response.add_answer(self.record(address(ip)));
+                    }
                 }
             }
-        }
-        if asked == RecordType::SOA {
-            response.add_answer(self.record(zone.dns.ttl_s, self.soa()));
-        }
-        if asked == RecordType::NS {
-            response.add_answer(self.record(zone.dns.ttl_s, RData::NS(NS(zone.server.clone()))));
-            if let Some(ip) = self.served.zones.server {
-                let glue = Record::from_rdata(zone.server.clone(), zone.dns.ttl_s, address(ip));
-                response.add_additional(glue);
+            if wants(&response.answers, RecordType::SOA) {
+                response.add_answer(self.record(self.soa()));
             }
         }
-        if response.answers.is_empty() {
+        for data in records {
+            let leads_on = !matches!(asked, RecordType::CNAME | RecordType::ANY);
+            if let (RData::CNAME(to), true) = (data, leads_on) {
+                response.add_answer(self.record(data.clone()));
+                return Some(to.0.clone());
+            }
+            if wants(&response.answers, data.record_type()) {
+                response.add_answer(self.record(data.clone()));
+                self.beside(data, response);
+            }
+        }
+        if response.answers.len() == before {
             self.nothing(response);
         }
+        None
     }
 
-    fn name_server(&self, response: &mut Message) {
-        let asked = self.query.query_type;
-        let of_type = |ip: &IpAddr| {
-            let own = if ip.is_ipv4() { RecordType::A } else { RecordType::AAAA };
-            asked == own || asked == RecordType::ANY
+    /// The addresses of what a record names in the same zone: who asks for the one needs the other.
+    fn beside(&self, data: &RData, response: &mut Message) {
+        let (RData::NS(hickory_proto::rr::rdata::NS(target))
+        | RData::SRV(hickory_proto::rr::rdata::SRV { target, .. })) = data
+        else {
+            return;
         };
-        match self.served.zones.server.filter(of_type) {
-            Some(ip) => {
-                response.add_answer(self.record(self.zone.dns.ttl_s, address(ip)));
+        if !self.zone.apex.zone_of(target) {
+            return;
+        }
+        let add = |response: &mut Message, data| {
+            response.add_additional(Record::from_rdata(target.clone(), self.zone.dns.ttl_s, data));
+        };
+        for data in self.zone.addresses_at(&LowerName::new(target)) {
+            add(response, data.clone());
+        }
+        if is_same(target, &self.zone.apex) {
+            for ip in [true, false].into_iter().flat_map(|v4| self.addresses(v4)) {
+                add(response, address(ip));
             }
-            None => self.nothing(response),
         }
     }
 
@@ -254,9 +264,8 @@ impl Here<'_> {
         let (zone, ttl_s) = (self.zone, self.zone.dns.ttl_s);
         let at_apex = |data| Record::from_rdata(zone.apex.clone(), ttl_s, data);
         response.add_answer(at_apex(self.soa()));
-        response.add_answer(at_apex(RData::NS(NS(zone.server.clone()))));
-        if let Some(ip) = self.served.zones.server {
-            response.add_answer(Record::from_rdata(zone.server.clone(), ttl_s, address(ip)));
+        for (name, data) in zone.all() {
+            response.add_answer(Record::from_rdata(name.into(), ttl_s, data.clone()));
         }
         for ip in copied(self.live, self.served, self.route) {
             response.add_answer(at_apex(address(ip)));
@@ -274,7 +283,13 @@ impl Here<'_> {
         if self.live.is_cut(self.served, &self.route.entry) {
             return Vec::new();
         }
-        choice::addresses(&self.route.entry, v4, random())
+        let mut near = None;
+        if choice::asks_for_whom(&self.route.entry) {
+            let (nearest, scope) = self.asker.nearest(&self.zone.dns.near);
+            self.scope.set(self.scope.get().max(scope));
+            near = nearest;
+        }
+        choice::addresses(&self.route.entry, v4, near, random())
     }
 
     /// 0 while the route has no address at all: a takeover is then under way, and nobody may remember its gap.
@@ -294,9 +309,9 @@ impl Here<'_> {
         RData::SOA(SOA::new(server, contact, serial, refresh_s, retry_s, expire_s, self.negative_ttl_s()))
     }
 
-    /// A record at the name as the client wrote it, in its case.
-    fn record(&self, ttl_s: u32, data: RData) -> Record {
-        Record::from_rdata(self.query.name.clone(), ttl_s, data)
+    /// A record at the name that is looked up.
+    fn record(&self, data: RData) -> Record {
+        Record::from_rdata(self.name.clone(), self.zone.dns.ttl_s, data)
     }
 }
 
@@ -308,10 +323,10 @@ fn copied(live: &Live, served: &Served, route: &ServedRoute) -> Vec<IpAddr> {
     [true, false].into_iter().flat_map(|v4| choice::addresses_to_copy(&route.entry, v4)).collect()
 }
 
-/// What each zone's copies hold, by its name.
-pub(crate) fn contents(live: &Live, served: &Served) -> Vec<(String, Vec<IpAddr>)> {
-    let named = served.routes().iter().filter_map(|it| Some((it.entry.dns.as_ref()?.name.clone(), it)));
-    named.map(|(name, route)| (name, copied(live, served, route))).collect()
+/// What each zone's copies hold.
+pub(crate) fn contents(live: &Live, served: &Served) -> Vec<(DnsEntry, Vec<IpAddr>)> {
+    let named = served.routes().iter().filter_map(|it| Some((it.entry.dns.clone()?, it)));
+    named.map(|(dns, route)| (dns, copied(live, served, route))).collect()
 }
 
 /// Tells a secondary that the zone has changed (RFC 1996); `None` for a name that is none.
@@ -331,13 +346,6 @@ pub(crate) fn is_notified(packet: &[u8], id: u16) -> bool {
 
 fn is_same(one: &Name, other: &Name) -> bool {
     one.num_labels() == other.num_labels() && one.zone_of(other)
-}
-
-fn address(ip: IpAddr) -> RData {
-    match ip {
-        IpAddr::V4(ip) => RData::A(A(ip)),
-        IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
-    }
 }
 
 /// Spreads answers over targets; it protects nothing, so a counter behind a mixing function (SplitMix64) is enough.

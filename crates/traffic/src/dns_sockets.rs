@@ -9,7 +9,8 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::dns::{Transport, answer};
+use crate::dns::{Transport, answer, truncated};
+use crate::dns_rate::{Limiter, Verdict};
 use crate::listeners::{accept, reset};
 use crate::live::Live;
 use crate::trouble::Trouble;
@@ -37,6 +38,7 @@ pub(crate) async fn serve(
 
 async fn serve_udp(live: &Live, socket: &UdpSocket) {
     let mut packet = [0; UDP_READ_BYTES];
+    let mut limiter = Limiter::default();
     loop {
         if socket.readable().await.is_err() {
             sleep(UDP_PAUSE).await;
@@ -45,7 +47,12 @@ async fn serve_udp(live: &Live, socket: &UdpSocket) {
         for _ in 0..UDP_BATCH {
             match socket.try_recv_from(&mut packet) {
                 Ok((length, client)) => {
-                    if let Some(reply) = answer(live, &packet[..length], Transport::Udp) {
+                    let reply = match limiter.judge(&live.served().table, client.ip()) {
+                        Verdict::Answer => answer(live, &packet[..length], Transport::Udp(client.ip())),
+                        Verdict::Truncate => truncated(&packet[..length]),
+                        Verdict::Drop => None,
+                    };
+                    if let Some(reply) = reply {
                         // A full send buffer loses the answer as the network would; the client asks again.
                         let _ = socket.try_send_to(&reply, client);
                     }

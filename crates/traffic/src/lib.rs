@@ -18,6 +18,7 @@ mod clock;
 mod control;
 mod disk;
 mod dns;
+mod dns_rate;
 mod dns_sockets;
 mod listeners;
 mod live;

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_plan::routing::DnsEntry;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -19,20 +20,21 @@ const TRIES: u16 = 3;
 
 /// Tells every secondary of every change, the first time of all zones, for as long as it is polled.
 pub(crate) async fn notify(live: &Arc<Live>) {
-    let mut told: HashMap<String, (Vec<IpAddr>, Vec<SocketAddr>)> = HashMap::new();
+    let mut told: HashMap<String, (DnsEntry, Vec<IpAddr>, Vec<SocketAddr>)> = HashMap::new();
     let mut talks = JoinSet::new();
     loop {
         let served = live.served();
         let secondaries = &served.table.secondaries;
         let zones = if secondaries.is_empty() { Vec::new() } else { contents(live, &served) };
-        told.retain(|name, _| zones.iter().any(|it| it.0 == *name));
+        told.retain(|name, _| zones.iter().any(|it| it.0.name == *name));
         for (zone, addresses) in zones {
-            let now = (addresses, secondaries.clone());
-            if told.get(&zone) != Some(&now) {
+            let name = zone.name.clone();
+            let now = (zone, addresses, secondaries.clone());
+            if told.get(&name) != Some(&now) {
                 for secondary in secondaries {
-                    talks.spawn(tell(zone.clone(), served.table.dns_listen, *secondary));
+                    talks.spawn(tell(name.clone(), served.table.dns_listen, *secondary));
                 }
-                told.insert(zone, now);
+                told.insert(name, now);
             }
         }
         while talks.try_join_next().is_some() {}

@@ -238,6 +238,8 @@ fn any_route() -> impl Strategy<Value = RouteEntry> {
         name,
         ttl_s,
         policy,
+        near: Vec::new(),
+        records: Vec::new(),
     });
     let targets = proptest::collection::vec(any_target(), 0..4);
     let (proxy, dns) = (proptest::option::of(proxy), proptest::option::of(dns));

@@ -5,10 +5,12 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 
 use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
-use mainstay_plan::routing::DnsPolicyEntry::{self, Failover, Multivalue, Weighted};
+use mainstay_plan::route::{DnsData, DnsRecord, RateLimit};
+use mainstay_plan::routing::DnsPolicyEntry::{self, Failover, Latency, Location, Multivalue, Weighted};
 use mainstay_plan::routing::TargetState::{Down, Fenced, Serving, Standby};
-use mainstay_plan::routing::{DnsEntry, RouteEntry, RoutingTable, TargetEntry};
+use mainstay_plan::routing::{DnsEntry, NearEntry, RouteEntry, RoutingTable, TargetEntry};
 
 use crate::running::{Agent, DEADLINE, Traffic, free_address, table, target, with_states};
 
@@ -81,7 +83,13 @@ fn named(exclusive: bool, policy: DnsPolicyEntry, targets: Vec<TargetEntry>) -> 
         exclusive,
         cut_after_silence_ms: None,
         proxy: None,
-        dns: Some(DnsEntry { name: "orders.db.internal.".into(), ttl_s: 7, policy }),
+        dns: Some(DnsEntry {
+            name: "orders.db.internal.".into(),
+            ttl_s: 7,
+            policy,
+            near: Vec::new(),
+            records: Vec::new(),
+        }),
         beacon: false,
         targets,
     }
@@ -266,4 +274,153 @@ fn dig_is_content() {
         assert!(full.contains(expected), "{expected} is not in {full}");
     }
     assert!(!full.contains("Warning") || full.contains("recursion requested"), "{full}");
+}
+
+fn record(name: &str, data: DnsData) -> DnsRecord {
+    DnsRecord { name: name.into(), data }
+}
+
+/// The exclusive route with records of every kind.
+fn with_records() -> RouteEntry {
+    let apex = "orders.db.internal.";
+    let mut route = named(true, Failover, vec![at(1, Serving), at(2, Standby)]);
+    let srv = DnsData::Srv { priority: 1, weight: 2, port: 5432, target: apex.into() };
+    let mut records = vec![
+        record(apex, DnsData::Txt("run by ops".into())),
+        record(apex, DnsData::Ns("ns2.orders.db.internal.".into())),
+        record("ns2.orders.db.internal.", DnsData::Address(ip(53))),
+        record("admin.orders.db.internal.", DnsData::Address("2001:db8::7".parse().unwrap())),
+        record("_pg._tcp.orders.db.internal.", srv),
+        record("db.orders.db.internal.", DnsData::Cname("main.orders.db.internal.".into())),
+        record("main.orders.db.internal.", DnsData::Cname(apex.into())),
+        record("away.orders.db.internal.", DnsData::Cname("example.com.".into())),
+        record("lost.orders.db.internal.", DnsData::Cname("nobody.orders.db.internal.".into())),
+        record("circle.orders.db.internal.", DnsData::Cname("circle.orders.db.internal.".into())),
+    ];
+    records.extend((0..8).map(|n| record("long.orders.db.internal.", DnsData::Txt(format!("{n}").repeat(300)))));
+    if let Some(dns) = &mut route.dns {
+        dns.records = records;
+    }
+    route
+}
+
+#[test]
+fn records_of_the_plan_stand_beside_the_route() {
+    let mut resolver = Resolver::new();
+    let route = with_records();
+    resolver.serve(&[&route]);
+    let ask = |name: &str, record_type| resolver.ask(name, record_type);
+    let code = |reply: &Message| reply.metadata.response_code;
+
+    let text = ask("orders.db.internal.", RecordType::TXT);
+    assert!(text.answers[0].data.to_string().contains("run by ops"));
+    let servers = ask("orders.db.internal.", RecordType::NS);
+    assert_eq!(servers.answers.len(), 2);
+    let glue: Vec<_> = servers.additionals.iter().filter_map(|it| it.data.ip_addr()).collect();
+    assert_eq!(glue, [resolver.dns.ip(), ip(53)]);
+    let srv = ask("_pg._tcp.orders.db.internal.", RecordType::SRV);
+    assert!(matches!(&srv.answers[0].data, RData::SRV(it) if it.port == 5432));
+    assert_eq!(srv.additionals[0].data.ip_addr(), Some(ip(1)));
+    for (name, record_type) in [
+        ("_tcp.orders.db.internal.", RecordType::A),
+        ("admin.orders.db.internal.", RecordType::A),
+        ("orders.db.internal.", RecordType::Unknown(65_280)),
+    ] {
+        let reply = ask(name, record_type);
+        assert_eq!(code(&reply), ResponseCode::NoError, "{name}");
+        assert_eq!(negative(&reply), (7, 7), "{name}");
+    }
+    assert_eq!(code(&ask("x.admin.orders.db.internal.", RecordType::A)), ResponseCode::NXDomain);
+
+    let chain = ask("DB.orders.db.internal.", RecordType::A);
+    let names: Vec<_> = chain.answers.iter().map(|it| it.name.to_string()).collect();
+    assert_eq!(names, ["DB.orders.db.internal.", "main.orders.db.internal.", "orders.db.internal."]);
+    assert_eq!(chain.answers[2].data.ip_addr(), Some(ip(1)));
+    assert_eq!(ask("db.orders.db.internal.", RecordType::CNAME).answers.len(), 1);
+    let away = ask("away.orders.db.internal.", RecordType::A);
+    assert_eq!((code(&away), away.answers.len(), away.authorities.len()), (ResponseCode::NoError, 1, 0));
+    let lost = ask("lost.orders.db.internal.", RecordType::A);
+    assert_eq!((code(&lost), lost.answers.len(), lost.authorities.len()), (ResponseCode::NXDomain, 1, 1));
+    assert!(ask("circle.orders.db.internal.", RecordType::A).answers.len() < 10);
+
+    // A cut route takes its own addresses with it, through a chain as well, and nothing else.
+    resolver.serve(&[&with_states(&route, &[Fenced, Standby])]);
+    let cut = resolver.ask("db.orders.db.internal.", RecordType::A);
+    assert!(cut.answers.iter().all(|it| it.data.ip_addr().is_none()));
+    assert_eq!(cut.authorities[0].ttl, 0);
+    assert_eq!(resolver.ask("admin.orders.db.internal.", RecordType::AAAA).answers.len(), 1);
+}
+
+#[test]
+fn what_does_not_fit_is_truncated_and_comes_whole_over_tcp() {
+    let mut resolver = Resolver::new();
+    resolver.serve(&[&with_records()]);
+    let mut query = question("long.orders.db.internal.", RecordType::TXT);
+    let plain = query.to_vec().unwrap();
+    query.set_edns(Edns::new());
+    for (packet, limit) in [(plain, 512), (query.to_vec().unwrap(), 1232)] {
+        let reply = resolver.send(&packet);
+        assert!(reply.metadata.truncation);
+        assert!(reply.to_vec().unwrap().len() <= limit);
+        assert_eq!(reply.edns.is_some(), limit == 1232);
+        let whole = resolver.send_over_tcp(&packet);
+        assert!(!whole.metadata.truncation);
+        assert_eq!(whole.answers.len(), 8);
+    }
+}
+
+#[test]
+fn clients_get_the_targets_that_are_near_to_them() {
+    let mut resolver = Resolver::new();
+    for policy in [Location, Latency] {
+        let mut route = named(false, policy, vec![at(1, Serving), at(2, Serving), at(3, Serving), at(4, Serving)]);
+        let near = |clients: &str, targets: &[&str]| NearEntry {
+            clients: vec![clients.parse().unwrap()],
+            targets: targets.iter().map(|it| (*it).to_owned()).collect(),
+        };
+        if let Some(dns) = &mut route.dns {
+            dns.near = vec![near("10.1.0.0/16", &["i3", "i2"]), near("127.0.0.0/8", &["i4"])];
+        }
+        resolver.serve(&[&route]);
+        let ask = |resolver: &Resolver, network: &str| {
+            let mut query = question("orders.db.internal.", RecordType::A);
+            let mut edns = Edns::new();
+            edns.options_mut().insert(EdnsOption::Subnet(network.parse().unwrap()));
+            query.set_edns(edns);
+            let reply = resolver.send(&query.to_vec().unwrap());
+            let Some(EdnsOption::Subnet(subnet)) = reply.edns.as_ref().unwrap().option(EdnsCode::Subnet).cloned()
+            else {
+                panic!("no subnet in {reply:?}");
+            };
+            let mut ips: Vec<_> = reply.answers.iter().filter_map(|it| it.data.ip_addr()).collect();
+            ips.sort();
+            (ips, subnet.source_prefix(), subnet.scope_prefix())
+        };
+        let near = if policy == Location { vec![ip(2), ip(3)] } else { vec![ip(3)] };
+        assert_eq!(ask(&resolver, "10.1.7.0/24"), (near, 24, 16));
+        assert_eq!(ask(&resolver, "192.0.2.0/24"), (vec![ip(1)], 24, 1), "nobody is near: the first");
+        assert_eq!(resolver.addresses("orders.db.internal."), [ip(4)], "without a network whoever asks counts");
+        resolver.serve(&[&with_states(&route, &[Serving, Serving, Down, Down])]);
+        assert_eq!(ask(&resolver, "10.1.7.0/24").0, [ip(2)]);
+        resolver.serve(&[&with_states(&route, &[Serving, Down, Down, Down])]);
+        assert_eq!(ask(&resolver, "10.1.7.0/24").0, [ip(1)], "far is better than nothing");
+        route.exclusive = true;
+        resolver.serve(&[&with_states(&route, &[Standby, Serving, Standby, Standby])]);
+        assert_eq!(ask(&resolver, "10.1.7.0/24"), (vec![ip(2)], 24, 0), "an exclusive name has one answer for all");
+    }
+}
+
+#[test]
+fn over_its_limit_a_network_is_told_to_come_over_tcp() {
+    let mut resolver = Resolver::new();
+    let route = named(true, Failover, vec![at(1, Serving)]);
+    let limit = RateLimit { answers: 1, slip: 1, exempt: Vec::new() };
+    let limited = RoutingTable { dns_rate_limit: Some(limit), dns_listen: Some(resolver.dns), ..table(1, &[&route]) };
+    resolver.agent.apply(&limited);
+    let packet = question("orders.db.internal.", RecordType::A).to_vec().unwrap();
+    let replies: Vec<_> = (0..20).map(|_| resolver.send(&packet)).collect();
+    assert!(!replies[0].metadata.truncation);
+    let truncated = replies.iter().find(|it| it.metadata.truncation).expect("20 questions in a second are over 1");
+    assert_eq!((truncated.answers.len(), truncated.queries.len(), truncated.metadata.id), (0, 1, 4711));
+    assert_eq!(resolver.send_over_tcp(&packet).answers.len(), 1);
 }

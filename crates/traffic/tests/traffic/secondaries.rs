@@ -18,7 +18,7 @@ fn route(policy: DnsPolicyEntry) -> RouteEntry {
         exclusive: false,
         cut_after_silence_ms: None,
         proxy: None,
-        dns: Some(DnsEntry { name: NAME.into(), ttl_s: 5, policy }),
+        dns: Some(DnsEntry { name: NAME.into(), ttl_s: 5, policy, near: Vec::new(), records: Vec::new() }),
         beacon: false,
         targets: vec![target("a", at(1), Serving), target("b", at(2), Serving)],
     }
