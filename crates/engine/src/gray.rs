@@ -1,4 +1,4 @@
-//! Gray failures: what neither works nor is down. Slow, flapping, answering to some only, cut off from replication alone: each has
+//! Gray failures: what neither works nor is down. Slow, flapping, answering to some only, cut off from replication alone, about to lose its certificate: each has
 //! a verdict, its evidence, and its own threshold to begin and to end, so that the verdict itself does not flap.
 //!
 //! Nothing is done about them unless a rule says so. They are facts, for people to see; and a standby that is not steady takes
@@ -30,12 +30,14 @@ pub enum Impairment {
     OneSided,
     /// It answers, and so does the active one, but its replication is not known, behind the objective, or falling behind.
     Replication,
+    /// It shows a certificate that expires sooner than the plan wants.
+    Expiring,
 }
 
 impl Impairment {
     /// All of them.
-    pub const ALL: [Impairment; 4] =
-        [Impairment::Slow, Impairment::Flapping, Impairment::OneSided, Impairment::Replication];
+    pub const ALL: [Impairment; 5] =
+        [Impairment::Slow, Impairment::Flapping, Impairment::OneSided, Impairment::Replication, Impairment::Expiring];
 
     /// The word for it everywhere.
     pub const fn word(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Impairment {
             Impairment::Flapping => "flapping",
             Impairment::OneSided => "one_sided",
             Impairment::Replication => "replication",
+            Impairment::Expiring => "expiring",
         }
     }
 }
@@ -238,6 +241,9 @@ fn present(state: &State, soft: &Soft, ix: InstanceIx) -> BTreeMap<Impairment, S
         }
         if watch.pulse.flaps {
             found.insert(Impairment::Flapping, watch.pulse.told_flapping(&probe.name));
+        }
+        if let Some(text) = &watch.expiring {
+            found.insert(Impairment::Expiring, format!("{}: {text}", probe.name));
         }
     }
     let of = |health| planned.probes.iter().find(|it| soft.watch(**it).health == health);

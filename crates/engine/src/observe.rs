@@ -155,7 +155,11 @@ impl Soft {
             }
             Answer::CouldNotAsk(_) => false,
         };
-        let changed = changed || before != watch.health;
+        let mut changed = changed || before != watch.health;
+        if answer == Answer::Good && watch.expiring.as_deref() != observation.expiring.as_deref() {
+            changed = true;
+            watch.expiring = observation.expiring.map(String::into_boxed_str);
+        }
         if let (Some(lag), Watches::Instance(instance), false) = (observation.lag, probe.watches, outdated) {
             let samples = &mut self.samples[instance.index()];
             if samples.len() == SAMPLES {

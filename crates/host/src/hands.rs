@@ -145,8 +145,10 @@ impl Hands {
                 Err(_) => Answer::CouldNotAsk(format!("more than {PROBES_AT_ONCE} probes are under way")).into(),
             };
             let ended = hands.clock.now();
-            let ProbeAnswer { answer, lag, role } = got;
-            hands.report(Report::Observed(Observation { probe: ix, started, ended, answer, lag, role })).await;
+            let ProbeAnswer { answer, lag, role, expiring } = got;
+            hands
+                .report(Report::Observed(Observation { probe: ix, started, ended, answer, lag, role, expiring }))
+                .await;
         });
     }
 

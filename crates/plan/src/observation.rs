@@ -20,6 +20,8 @@ pub struct Observation {
     pub lag: Option<Duration>,
     /// What the instance says that it is, in its own word, where the probe reports it; [`SeenRole::read`] reads it.
     pub role: Option<String>,
+    /// What is to be said about a certificate that was good and expires soon; the same words as long as it is the same one.
+    pub expiring: Option<String>,
 }
 
 /// What a probe got.

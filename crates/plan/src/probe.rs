@@ -57,6 +57,8 @@ pub enum ProbeKind {
         /// Whom to ask.
         address: Address,
     },
+    /// A TLS handshake succeeds, with a certificate that is trusted and carries the right name.
+    Tls(TlsProbe),
     /// An HTTP/1.1 request is answered as expected.
     Http(HttpProbe),
     /// A name server answers a question as expected.
@@ -98,6 +100,7 @@ impl ProbeKind {
     pub const fn word(&self) -> &'static str {
         match self {
             ProbeKind::Tcp { .. } => "tcp",
+            ProbeKind::Tls(_) => "tls",
             ProbeKind::Http(_) => "http",
             ProbeKind::Dns { .. } => "dns",
             ProbeKind::Command { .. } => "command",
@@ -112,6 +115,7 @@ impl ProbeKind {
         let moved = |address: &Address| Address::Socket(SocketAddr::new(ip, address.port()));
         match self {
             ProbeKind::Tcp { address } => ProbeKind::Tcp { address: moved(address) },
+            ProbeKind::Tls(tls) => ProbeKind::Tls(TlsProbe { address: moved(&tls.address), ..tls.clone() }),
             ProbeKind::Http(http) => ProbeKind::Http(HttpProbe { address: moved(&http.address), ..http.clone() }),
             ProbeKind::Dns { server, name, record, expect } => ProbeKind::Dns {
                 server: SocketAddr::new(ip, server.port()),
@@ -127,6 +131,7 @@ impl ProbeKind {
     pub const fn whom(&self) -> Whom<'_> {
         match self {
             ProbeKind::Tcp { address } => Whom::Server(address),
+            ProbeKind::Tls(tls) => Whom::Server(&tls.address),
             ProbeKind::Http(http) => Whom::Server(&http.address),
             ProbeKind::Dns { server, .. } => Whom::NameServer(*server),
             ProbeKind::Command { .. } | ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => Whom::Nobody,
@@ -148,7 +153,7 @@ impl ProbeKind {
             ProbeKind::Http(http) => http.lag_header.is_some(),
             ProbeKind::Command { reports_lag, .. } => *reports_lag,
             ProbeKind::FileFreshness { .. } => true,
-            ProbeKind::Tcp { .. } | ProbeKind::Dns { .. } | ProbeKind::Process { .. } => false,
+            ProbeKind::Tcp { .. } | ProbeKind::Tls(_) | ProbeKind::Dns { .. } | ProbeKind::Process { .. } => false,
         }
     }
 
@@ -158,6 +163,7 @@ impl ProbeKind {
             ProbeKind::Http(http) => http.role_header.is_some(),
             ProbeKind::Command { reports_role, .. } => *reports_role,
             ProbeKind::Tcp { .. }
+            | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. } => false,
@@ -169,7 +175,11 @@ impl ProbeKind {
         match self {
             ProbeKind::Command { reports_lag, .. } => *reports_lag,
             ProbeKind::FileFreshness { .. } => true,
-            ProbeKind::Http(_) | ProbeKind::Tcp { .. } | ProbeKind::Dns { .. } | ProbeKind::Process { .. } => false,
+            ProbeKind::Http(_)
+            | ProbeKind::Tcp { .. }
+            | ProbeKind::Tls(_)
+            | ProbeKind::Dns { .. }
+            | ProbeKind::Process { .. } => false,
         }
     }
 
@@ -177,8 +187,25 @@ impl ProbeKind {
     /// part of it along.
     pub const fn reports_latency(&self) -> bool {
         match self {
-            ProbeKind::Tcp { .. } | ProbeKind::Http(_) | ProbeKind::Dns { .. } | ProbeKind::Command { .. } => true,
+            ProbeKind::Tcp { .. }
+            | ProbeKind::Tls(_)
+            | ProbeKind::Http(_)
+            | ProbeKind::Dns { .. }
+            | ProbeKind::Command { .. } => true,
             ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => false,
+        }
+    }
+
+    /// Whether its good answers say that a certificate expires soon.
+    pub const fn reports_expiry(&self) -> bool {
+        match self {
+            ProbeKind::Tls(tls) => tls.expires_after.is_some(),
+            ProbeKind::Http(http) => http.expires_after.is_some(),
+            ProbeKind::Tcp { .. }
+            | ProbeKind::Dns { .. }
+            | ProbeKind::Command { .. }
+            | ProbeKind::Process { .. }
+            | ProbeKind::FileFreshness { .. } => false,
         }
     }
 }
@@ -192,6 +219,19 @@ pub enum Whom<'a> {
     NameServer(SocketAddr),
     /// Nobody over the network, as far as the plan knows: a command, a process and a file are looked at here.
     Nobody,
+}
+
+/// A TLS handshake and the certificate that counts as good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsProbe {
+    /// Whom to connect to.
+    pub address: Address,
+    /// The name asked for, which the certificate must carry.
+    pub name: String,
+    /// File with PEM certificates to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// For how long the certificate must still be valid, lest people are told; it is good until it has expired.
+    pub expires_after: Option<Duration>,
 }
 
 /// An HTTP request and the answer that counts as good.
@@ -215,6 +255,8 @@ pub struct HttpProbe {
     pub role_header: Option<String>,
     /// File with PEM certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// For how long the certificate must still be valid, lest people are told; it is good until it has expired.
+    pub expires_after: Option<Duration>,
 }
 
 impl HttpProbe {

@@ -429,13 +429,15 @@ const IN_NO_EXAMPLE: [&str; 21] = [
     "webhook.address_header",
 ];
 
-/// What every probe, and every action or strategy that runs something, has.
-const SHARED: [&str; 10] = [
+/// What every probe, every probe with certificates, and every action or strategy that runs something, has.
+const SHARED: [&str; 12] = [
     "interval",
     "fast_interval",
     "timeout",
     "fall",
     "rise",
+    "ca_file",
+    "expires_after",
     "plane",
     "attempts",
     "needs",

@@ -46,6 +46,8 @@ pub struct ProbeAnswer {
     pub lag: Option<Duration>,
     /// What the instance says that it is, in its own word, where the probe reports it.
     pub role: Option<String>,
+    /// What is to be said about a certificate that was good and expires soon.
+    pub expiring: Option<String>,
 }
 
 /// Performs probes and actions. Cheap to clone; clones share what was prepared.

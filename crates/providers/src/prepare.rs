@@ -8,6 +8,7 @@ use mainstay_plan::action::{Action, Service};
 use mainstay_plan::probe::ProbeKind;
 
 use crate::action::{systemd, trigger_file, webhook};
+use crate::tls::Spoken;
 use crate::{Inner, probe, tls};
 
 /// Why a probe or an action could not work, whatever the state of its target.
@@ -40,11 +41,16 @@ pub enum PrepareError {
 
 pub(crate) async fn probe(inner: &Inner, kind: &ProbeKind) -> Result<(), PrepareError> {
     match kind {
+        ProbeKind::Tls(probe) => {
+            tls::server_name(&probe.name).map_err(PrepareError::Request)?;
+            let loaded = inner.tls.load(&inner.gates, probe.ca_file.as_deref(), Spoken::Unnamed).await;
+            loaded.map(|_trust| ()).map_err(PrepareError::Trust)
+        }
         ProbeKind::Http(http) => {
             probe::http_request(http).map_err(PrepareError::Request)?;
             if http.tls {
                 tls::server_name(&http.host).map_err(PrepareError::Request)?;
-                let loaded = inner.tls.load(&inner.gates, http.ca_file.as_deref()).await;
+                let loaded = inner.tls.load(&inner.gates, http.ca_file.as_deref(), Spoken::Http1).await;
                 loaded.map_err(PrepareError::Trust)?;
             }
             Ok(())
@@ -78,7 +84,7 @@ pub(crate) async fn action(inner: &Inner, action: &Action) -> Result<(), Prepare
         Action::Webhook { url, method, headers, body, .. } => {
             let call = webhook::Call::new(url, method, headers, body, "prepared").map_err(PrepareError::Request)?;
             if call.is_tls() {
-                inner.tls.load(&inner.gates, None).await.map_err(PrepareError::Trust)?;
+                inner.tls.load(&inner.gates, None, Spoken::Http1).await.map_err(PrepareError::Trust)?;
             }
             Ok(())
         }

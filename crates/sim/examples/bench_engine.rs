@@ -152,7 +152,15 @@ fn turn(driver: &mut Driver, now: Time, inputs: Vec<Input>, seq: &mut u64) -> Ve
 fn answers(due: &[ProbeIx], now: Time, refuses: Option<ProbeIx>) -> Vec<Input> {
     let answer = |probe: &ProbeIx| {
         let answer = if Some(*probe) == refuses { Answer::Refused("refused".to_owned()) } else { Answer::Good };
-        Input::Observation(Observation { probe: *probe, started: now, ended: now, answer, lag: None, role: None })
+        Input::Observation(Observation {
+            probe: *probe,
+            started: now,
+            ended: now,
+            answer,
+            lag: None,
+            role: None,
+            expiring: None,
+        })
     };
     due.iter().map(answer).collect()
 }
@@ -160,7 +168,15 @@ fn answers(due: &[ProbeIx], now: Time, refuses: Option<ProbeIx>) -> Vec<Input> {
 fn answers_where(due: &[ProbeIx], now: Time, fails: impl Fn(&ProbeIx) -> bool) -> Vec<Input> {
     let answer = |probe: &ProbeIx| {
         let answer = if fails(probe) { Answer::Refused("refused".to_owned()) } else { Answer::Good };
-        Input::Observation(Observation { probe: *probe, started: now, ended: now, answer, lag: None, role: None })
+        Input::Observation(Observation {
+            probe: *probe,
+            started: now,
+            ended: now,
+            answer,
+            lag: None,
+            role: None,
+            expiring: None,
+        })
     };
     due.iter().map(answer).collect()
 }

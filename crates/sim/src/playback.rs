@@ -571,7 +571,7 @@ impl Stage {
 const UNASKED: &str = "nobody was asked";
 
 fn observed(probe: ProbeIx, started: Time, ended: Time, answer: Answer, lag: Option<Duration>) -> Input {
-    Input::Observation(Observation { probe, started, ended, answer, lag, role: None })
+    Input::Observation(Observation { probe, started, ended, answer, lag, role: None, expiring: None })
 }
 
 /// When a probe was asked that answers with this input.

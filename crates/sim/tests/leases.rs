@@ -199,7 +199,15 @@ impl Two {
                 self.post(
                     nth,
                     2,
-                    Input::Observation(Observation { probe: ix, started, ended, answer, lag, role: None }),
+                    Input::Observation(Observation {
+                        probe: ix,
+                        started,
+                        ended,
+                        answer,
+                        lag,
+                        role: None,
+                        expiring: None,
+                    }),
                 );
             }
             Todo::AskLease => {

@@ -493,7 +493,15 @@ impl Desk {
     fn answer(&self, probe: ProbeIx) -> Input {
         let (started, ended) = (self.now, self.now + millis(1));
         let lag = self.plan.probe(probe).kind.reports_lag().then_some(Duration::ZERO);
-        Input::Observation(Observation { probe, started, ended, answer: self.says(probe), lag, role: None })
+        Input::Observation(Observation {
+            probe,
+            started,
+            ended,
+            answer: self.says(probe),
+            lag,
+            role: None,
+            expiring: None,
+        })
     }
 
     /// Goes on to the next wake-up, and answers what is asked.

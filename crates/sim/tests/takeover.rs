@@ -288,6 +288,7 @@ impl Two {
                     answer,
                     lag,
                     role: None,
+                    expiring: None,
                 }));
             }
             Todo::AskLease if self.step < self.agents[nth].cut_until => {

@@ -43,6 +43,8 @@ pub struct Watch {
     pub(super) anew: Time,
     /// Whether it is neither good nor failed.
     pub(crate) pulse: Pulse,
+    /// What the last good answer said about a certificate that expires soon.
+    pub(crate) expiring: Option<Box<str>>,
     /// What it was told of its instance's role, and whether that is news.
     pub(super) tally: Option<Tally>,
     pub(super) role_in_doubt: bool,
@@ -66,6 +68,7 @@ impl Watch {
             ask_again: false,
             anew: Time::ZERO,
             pulse: Pulse::default(),
+            expiring: None,
             tally: None,
             role_in_doubt: false,
         }

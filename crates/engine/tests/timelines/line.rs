@@ -20,8 +20,11 @@ pub(crate) enum Line {
     Lag(String, Option<Duration>),
     /// What an instance says from now on that it is; empty: nothing.
     Says(String, String),
+    Expires(String, bool),
     /// The path from the agent to everything outside its host breaks, or is whole again.
-    OwnPath { works: bool },
+    OwnPath {
+        works: bool,
+    },
     /// How actions end from now on, all or those on one instance; `None`: well again.
     Actions(Option<String>, Option<Ends>),
     /// How the next action ends.
@@ -47,13 +50,17 @@ pub(crate) enum Line {
     /// The agent is suspended for so long.
     AgentSleeps(Duration),
     /// Records are handed over, and do not become durable (or do again).
-    Disk { works: bool },
+    Disk {
+        works: bool,
+    },
     /// The journal can't be written any more.
     JournalLost,
     /// The agent is killed, and finds an empty journal when it is started again.
     JournalGone(Duration),
     /// The traffic process does not answer, or is there again with the table from its disk.
-    Traffic { answers: bool },
+    Traffic {
+        answers: bool,
+    },
     /// Clients can't reach an instance through the proxy, once.
     ClientsFail(String),
     /// The traffic process refuses every table with this reason; `None`: no more.
@@ -330,6 +337,8 @@ fn about(text: &str) -> Option<Result<Line, String>> {
         " does not say how far it lags",
         " says that it is ",
         " says nothing of its role",
+        " shows a certificate that expires soon",
+        " shows a new certificate",
     ];
     let (at, verb) = verbs.into_iter().filter_map(|it| Some((text.find(it)?, it))).min_by_key(|it| it.0)?;
     let rest = text[at + verb.len()..].strip_prefix(": ").unwrap_or(&text[at + verb.len()..]);
@@ -355,6 +364,8 @@ fn about(text: &str) -> Option<Result<Line, String>> {
         "does not say how far it lags" => one().map(|it| Line::Lag(it, None)),
         "says that it is" => one().map(|it| Line::Says(it, rest.to_owned())),
         "says nothing of its role" => one().map(|it| Line::Says(it, String::new())),
+        "shows a certificate that expires soon" => one().map(|it| Line::Expires(it, true)),
+        "shows a new certificate" => one().map(|it| Line::Expires(it, false)),
         verb => Err(format!("`{verb}` has no meaning yet")),
     })
 }

@@ -98,6 +98,13 @@ impl Player {
                 world.plan.instance_named(name).ok_or_else(|| format!("there is no instance `{name}`"))?;
                 world.roles.insert(name.clone(), word.clone());
             }
+            Line::Expires(name, soon) => {
+                world.plan.instance_named(name).ok_or_else(|| format!("there is no instance `{name}`"))?;
+                match soon {
+                    true => world.expiring.insert(name.clone()),
+                    false => world.expiring.remove(name),
+                };
+            }
             Line::OwnPath { works } => world.own_path_broken = !works,
             Line::Actions(of, None) => {
                 world.actions.remove(of);

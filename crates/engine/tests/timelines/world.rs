@@ -66,6 +66,8 @@ pub(crate) struct World {
     pub(crate) lag: BTreeMap<String, Option<Duration>>,
     /// What instances say that they are; empty: nothing.
     pub(crate) roles: BTreeMap<String, String>,
+    /// Instances whose certificate expires soon.
+    pub(crate) expiring: BTreeSet<String>,
     pub(crate) own_path_broken: bool,
     pub(crate) next_action: Option<Ends>,
     pub(crate) actions: BTreeMap<Option<String>, Ends>,
@@ -115,6 +117,7 @@ impl World {
             latency: BTreeMap::new(),
             lag: BTreeMap::new(),
             roles: roles_at_first(&plan),
+            expiring: BTreeSet::new(),
             own_path_broken: false,
             next_action: None,
             actions: BTreeMap::new(),
@@ -428,7 +431,15 @@ impl World {
             }
             Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
         };
-        let observation = Observation { probe: ix, started: self.now, ended: self.now + took, answer, lag, role };
+        let expiring = match probe.watches {
+            Watches::Instance(it) if answer == Answer::Good && probe.kind.reports_expiry() => {
+                let soon = self.expiring.contains(&plan.instance(it).name);
+                soon.then(|| "its certificate is valid until Mon, 14 Dec 2026 10:00:00 GMT only".to_owned())
+            }
+            Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
+        };
+        let ended = self.now + took;
+        let observation = Observation { probe: ix, started: self.now, ended, answer, lag, role, expiring };
         self.at(took, Event::Answer(observation));
     }
 

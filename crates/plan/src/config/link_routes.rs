@@ -287,7 +287,10 @@ fn verify_probes(
     let own: Vec<&Probe> = plan.instance(original).probes.iter().map(|it| plan.probe(*it)).collect();
     let served = targets.iter().find(|it| it.instance == original).unwrap_or(target).address.port();
     let find = |wanted: &str| own.iter().copied().find(|it| it.kind.word() == wanted && port(&it.kind) == Some(served));
-    let Some(base) = find("http").or_else(|| find("tcp")).or_else(|| own.first().copied()) else { return Vec::new() };
+    let Some(base) = find("http").or_else(|| find("tls")).or_else(|| find("tcp")).or_else(|| own.first().copied())
+    else {
+        return Vec::new();
+    };
     let address = match (&raw.proxy, &raw.dns, plan.dns_listen) {
         (Some(proxy), _, _) => Address::Socket(reachable(proxy.listen)),
         (None, Some(dns), Some(server)) => {

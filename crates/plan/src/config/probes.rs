@@ -8,7 +8,7 @@ use super::raw::RawProbe;
 use super::tree::{Node, Value};
 use super::values;
 use crate::finding::{Code, Finding, Span};
-use crate::probe::{Address, DnsRecord, HttpProbe, ProbeKind, ProbeTiming};
+use crate::probe::{Address, DnsRecord, HttpProbe, ProbeKind, ProbeTiming, TlsProbe};
 
 /// A list of probes.
 pub(super) fn probes<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawProbe> {
@@ -21,6 +21,7 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
     let mut fields = Fields::behind(cx, &chosen, format!("this {} probe", chosen.word));
     let kind = match chosen.word {
         "tcp" => fields.read("address", values::address).map(|address| ProbeKind::Tcp { address }),
+        "tls" => tls(&mut fields).map(ProbeKind::Tls),
         "http" => http(&mut fields).map(ProbeKind::Http),
         "dns" => dns(&mut fields),
         "command" => command(&mut fields),
@@ -32,6 +33,15 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
     Some(RawProbe { kind: kind?, timing })
 }
 
+fn tls(fields: &mut Fields<'_>) -> Option<TlsProbe> {
+    let address = fields.read("address", values::address);
+    let name = fields.text("name");
+    let ca_file = fields.read("ca_file", values::path);
+    let expires_after = fields.maybe_duration("expires_after");
+    let address = address?;
+    Some(TlsProbe { name: name.unwrap_or_else(|| address.host()), address, ca_file, expires_after })
+}
+
 fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
     let url = fields.read("url", values::url);
     let expect_status = fields.read("status", statuses).unwrap_or_else(|| vec![HttpProbe::GOOD]);
@@ -40,7 +50,11 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
     let lag_header = fields.text("lag_header");
     let role_header = fields.text("role_header");
     let ca_file = fields.read("ca_file", values::path);
+    let expires_after = fields.maybe_duration("expires_after");
     let url = url?;
+    if !url.tls {
+        of_tls_alone(fields, &["ca_file", "expires_after"]);
+    }
     // With TLS the certificate carries a name without a port.
     let own = if url.tls { url.host } else { url.authority };
     Some(HttpProbe {
@@ -53,7 +67,20 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
         lag_header,
         role_header,
         ca_file,
+        expires_after,
     })
+}
+
+/// Reports what is said about certificates where there is none.
+fn of_tls_alone(fields: &Fields<'_>, names: &[&str]) {
+    for (name, at) in names.iter().filter_map(|it| Some((*it, fields.key_place(it)?))) {
+        let message = format!("`{name}` is about a certificate, and plain HTTP shows none");
+        fields.cx.report(
+            Finding::new(Code::Contradiction, at, message)
+                .label("has no effect")
+                .help(format!("ask `https://…`, or remove `{name}`")),
+        );
+    }
 }
 
 /// `[200, "300-399"]`, or one of them alone.
@@ -149,6 +176,7 @@ fn contradiction(
 pub(super) fn retarget(kind: &ProbeKind, address: Address) -> Option<ProbeKind> {
     match kind {
         ProbeKind::Tcp { .. } => Some(ProbeKind::Tcp { address }),
+        ProbeKind::Tls(tls) => Some(ProbeKind::Tls(TlsProbe { address, ..tls.clone() })),
         ProbeKind::Http(http) => {
             Some(ProbeKind::Http(HttpProbe { address, lag_header: None, role_header: None, ..http.clone() }))
         }

@@ -166,6 +166,7 @@ fn at_question(reading: &Reading<'_>, ix: InstanceIx, nth: usize) -> Span {
     let field = match &reading.plan.probe(reading.plan.instance(ix).probes[nth]).kind {
         ProbeKind::Http(_) => "url",
         ProbeKind::Tcp { .. }
+        | ProbeKind::Tls(_)
         | ProbeKind::Dns { .. }
         | ProbeKind::Command { .. }
         | ProbeKind::Process { .. }

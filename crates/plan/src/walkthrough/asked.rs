@@ -1,5 +1,7 @@
 //! What is asked, and how clients come in, in words.
 
+use std::time::Duration;
+
 use super::{ProbeWalk, millis};
 use crate::config::scalar::show_duration;
 use crate::plan::Plan;
@@ -23,6 +25,14 @@ pub(super) fn probe(plan: &Plan, ix: ProbeIx) -> ProbeWalk {
 pub(crate) fn asks(kind: &ProbeKind) -> String {
     match kind {
         ProbeKind::Tcp { address } => format!("TCP connection to {}{}", show(address), resolved(address)),
+        ProbeKind::Tls(tls) => {
+            let mut text = format!("TLS handshake with {}{}", show(&tls.address), resolved(&tls.address));
+            if tls.name != tls.address.host() {
+                text.push_str(&format!(", for {}", tls.name));
+            }
+            text.push_str(&valid(tls.expires_after));
+            text
+        }
         ProbeKind::Http(http) => {
             let scheme = if http.tls { "https" } else { "http" };
             let whom = show(&http.address);
@@ -40,6 +50,7 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
             if let Some(body) = &http.expect_body {
                 text.push_str(&format!(", body with {body:?}"));
             }
+            text.push_str(&valid(http.expires_after));
             text
         }
         ProbeKind::Dns { server, name, record, expect } => {
@@ -52,6 +63,13 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
             format!("{} was changed within {}", path.display(), show_duration(*max_age))
         }
     }
+}
+
+/// For how long a certificate must be valid.
+fn valid(expires_after: Option<Duration>) -> String {
+    expires_after
+        .map(|it| format!(", certificate valid for {} at least (people are told)", show_duration(it)))
+        .unwrap_or_default()
 }
 
 fn show(address: &Address) -> String {

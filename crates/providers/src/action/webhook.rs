@@ -15,6 +15,7 @@ use mainstay_plan::probe::Address;
 use crate::action::{Attempt, IDEMPOTENCY_KEY_HEADER, done_at};
 use crate::http::{self, Body, Secured};
 use crate::so_far::SoFar;
+use crate::tls::Spoken;
 use crate::{tls, trouble};
 
 /// A request that is ready to be sent, and where to.
@@ -124,8 +125,8 @@ pub(crate) async fn send(
 async fn secured(attempt: &Attempt<'_>, host: Option<&str>) -> Result<Option<Secured>, String> {
     let Some(host) = host else { return Ok(None) };
     let name = tls::server_name(host)?;
-    let config = attempt.inner.tls.get(&attempt.inner.gates, None).await?;
-    Ok(Some(Secured { config, name }))
+    let trust = attempt.inner.tls.get(&attempt.inner.gates, None, Spoken::Http1).await?;
+    Ok(Some(Secured { config: trust.config, name }))
 }
 
 /// A server error may come after the work was done; any other refusal comes instead of it.

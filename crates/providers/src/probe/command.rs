@@ -33,7 +33,7 @@ pub(super) async fn ask(inner: &Inner, argv: &[String], at: Option<IpAddr>, line
     match child::run(&inner.gates, argv, &env, Output::Capture, Leftovers::Kill).await {
         Ok(ended) if ended.success() => {
             let (lag, role) = ended.last_line().map(|it| line.read(&it)).unwrap_or_default();
-            ProbeAnswer { answer: Answer::Good, lag, role }
+            ProbeAnswer { lag, role, ..Answer::Good.into() }
         }
         Ok(ended) => Answer::Refused(ended.describe()).into(),
         Err(error) => {

@@ -20,7 +20,7 @@ pub(super) async fn ask(inner: &Inner, path: &Path, max_age: Duration) -> ProbeA
                 true => Answer::Good,
                 false => Answer::Wrong(format!("changed {:.1?} ago, may be {max_age:?}", age)),
             };
-            ProbeAnswer { answer, lag: Some(age), role: None }
+            ProbeAnswer { lag: Some(age), ..answer.into() }
         }
         Err(error) => unreadable(path, &error).into(),
     }

@@ -3,6 +3,7 @@
 mod command;
 mod file;
 mod http;
+mod tls;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -38,7 +39,7 @@ pub(crate) async fn run(inner: &Inner, kind: &ProbeKind, at: Option<IpAddr>, tim
 
 impl From<Answer> for ProbeAnswer {
     fn from(answer: Answer) -> ProbeAnswer {
-        ProbeAnswer { answer, lag: None, role: None }
+        ProbeAnswer { answer, lag: None, role: None, expiring: None }
     }
 }
 
@@ -54,6 +55,7 @@ async fn ask(
             Ok(_closed_by_dropping) => Answer::Good.into(),
             Err(answer) => answer.into(),
         },
+        ProbeKind::Tls(probe) => tls::ask(inner, probe, deadline, so_far).await.unwrap_or_else(ProbeAnswer::from),
         ProbeKind::Http(probe) => http::ask(inner, probe, deadline, so_far).await.unwrap_or_else(ProbeAnswer::from),
         ProbeKind::Dns { server, name, record, expect } => {
             dns::probe(*server, name, *record, expect.as_deref()).await.into()

@@ -39,6 +39,7 @@ fn names_stay_as_the_plan_has_them() {
         lag_header: None,
         role_header: None,
         ca_file: None,
+        expires_after: None,
     };
     let there = Address::Socket(SocketAddr::new(ELSEWHERE, 8443));
     let moved = HttpProbe { address: there, ..http.clone() };

@@ -28,6 +28,7 @@ fn http(address: SocketAddr) -> HttpProbe {
         lag_header: None,
         role_header: None,
         ca_file: None,
+        expires_after: None,
     }
 }
 

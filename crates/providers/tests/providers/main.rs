@@ -10,4 +10,5 @@ mod local_probe;
 mod service;
 mod shortage;
 mod tcp_probe;
+mod tls_probe;
 mod webhook;

@@ -252,7 +252,7 @@ impl Site {
             Event::Answer(nth, life, probe, started, answer, lag) => {
                 let role = self.told_role(probe).filter(|_| answer == Answer::Good);
                 let ended = self.clock(nth);
-                let observation = Observation { probe, started, ended, answer, lag, role };
+                let observation = Observation { probe, started, ended, answer, lag, role, expiring: None };
                 self.hears(nth, life, Input::Observation(observation));
             }
             Event::Table(nth, connection, table) => self.table_arrives(nth, connection, table),

@@ -9,6 +9,7 @@ pub(crate) static PROBE: Choice = Choice {
     doc: "one health check",
     variants: &[
         variant("tcp", &TCP),
+        variant("tls", &TLS),
         variant("http", &HTTP),
         variant("dns", &DNS),
         variant("command", &COMMAND_PROBE),
@@ -35,6 +36,35 @@ static TCP: Shape = Shape {
     rules: &[],
 };
 
+static TLS: Shape = Shape {
+    name: "tls probe",
+    doc: "good when a TLS handshake succeeds, with a trusted certificate of the right name",
+    fields: &[&TLS_FIELDS, &TIMING],
+    rules: &[],
+};
+
+static TLS_FIELDS: [Field; 4] = [
+    field("address", Kind::HostPort, "whom to ask").needed("\"10.0.1.10:5432\""),
+    field(
+        "name",
+        Kind::Text,
+        "the name that is asked for and that the certificate must carry; the address's, if it is not said",
+    )
+    .such_as("orders.internal"),
+    CA_FILE,
+    EXPIRES_AFTER,
+];
+
+const CA_FILE: Field =
+    field("ca_file", Kind::Path, "PEM certificates to trust instead of the system's").such_as("/etc/mainstay/ca.pem");
+
+const EXPIRES_AFTER: Field = field(
+    "expires_after",
+    Kind::Positive,
+    "people are told when the certificate is valid for less time than that; a failure it is when it has expired",
+)
+.such_as("14d");
+
 static HTTP: Shape = Shape {
     name: "http probe",
     doc: "good when status and body are as expected",
@@ -42,7 +72,7 @@ static HTTP: Shape = Shape {
     rules: &[],
 };
 
-static HTTP_FIELDS: [Field; 7] = [
+static HTTP_FIELDS: [Field; 8] = [
     field("url", Kind::Url, "what to ask").needed("\"http://10.0.1.10:8080/health\""),
     field("status", Kind::Statuses, "status codes that are good").or("200-299"),
     field("body", Kind::Text, "text that the first 64 KiB of the body must contain").such_as("ready"),
@@ -52,7 +82,8 @@ static HTTP_FIELDS: [Field; 7] = [
         .such_as("x-replication-lag"),
     field("role_header", Kind::Text, "header of the answer that says whether it is active or a standby")
         .such_as("x-role"),
-    field("ca_file", Kind::Path, "PEM certificates to trust instead of the system's").such_as("/etc/mainstay/ca.pem"),
+    CA_FILE,
+    EXPIRES_AFTER,
 ];
 
 static DNS: Shape = Shape {
