@@ -289,7 +289,14 @@ impl Agent {
                 tracing::error!(epoch, reason, "the traffic process refused a routing table");
                 inputs.push(Input::RouteRefused { process: process(), epoch, reason });
             }
-            Report::TrafficStands(report) => self.traffic_report = Some(report),
+            Report::TrafficStands(report) => {
+                let epoch = report.table.epoch;
+                if self.driver.engine().is_overtaken_by(epoch) {
+                    let targets = ReportedTarget::all_of(&report.table);
+                    inputs.push(Input::TrafficServes { process: process(), epoch, targets });
+                }
+                self.traffic_report = Some(report);
+            }
             Report::ClientsFailed { instances } => {
                 let plan = &self.driver.engine().state().plan;
                 let found = instances.iter().filter_map(|it| plan.instance_named(it));

@@ -214,7 +214,11 @@ impl Engine {
         let ahead = epoch > state.routing.epoch && !planted(Fault::TrafficAheadIgnored);
         if ahead || (epoch > 0 && epoch == state.routing.epoch && !same(&targets, &ours)) {
             let what = format!("the table that traffic process `{process}` serves");
-            let (_, changed) = self.tenure.seen(lease::of_table(epoch), &what);
+            let lease = lease::of_table(epoch);
+            // What is heard first may be anybody's, and that one gone; what is published since is somebody's who acts.
+            let overtakes = state.traffic_was_heard();
+            let changed =
+                if overtakes { self.tenure.overtaken(lease, &what) } else { self.tenure.seen(lease, &what).1 };
             self.inbox.extend(changed.map(Pending::Fact));
             return Body::TrafficAhead { process, epoch, targets };
         }
@@ -223,6 +227,13 @@ impl Engine {
         }
         let done = if epoch == state.routing.epoch { epoch.saturating_sub(1) } else { epoch };
         Body::RouteApplied { process, epoch: done }
+    }
+
+    /// Whether a traffic process that serves a table of this epoch knows more than this agent, and this agent would act on what
+    /// it knows: [`Input::TrafficServes`] is to be said then.
+    pub fn is_overtaken_by(&self, epoch: u64) -> bool {
+        let state = &self.core.state;
+        epoch > state.routing.epoch && state.leadership.may(&state.plan) != May::Nothing
     }
 
     /// A table that is refused may be older than another agent's. What is served is heard then, once for each table: a process may

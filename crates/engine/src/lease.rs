@@ -147,6 +147,8 @@ pub struct Leadership {
     pub leader: Option<String>,
     /// Since when.
     pub since: Time,
+    /// Alone, and yet another agent was seen to act: it does nothing until the store answers.
+    pub yields: bool,
 }
 
 /// How much may be done at the moment.
@@ -175,11 +177,18 @@ impl May {
 }
 
 impl Leadership {
+    /// After a change that was recorded. Who is alone and becomes so once more has seen another one act.
+    pub(crate) fn changed(&self, role: Role, epoch: u64, leader: Option<String>, since: Time) -> Leadership {
+        let yields = role == Role::Alone && self.role == Role::Alone;
+        Leadership { role, epoch: self.epoch.max(epoch), leader, since, yields }
+    }
+
     /// How much it may do.
     pub fn may(&self, plan: &Plan) -> May {
         match self.role {
             Role::Sole | Role::Leader => May::Everything,
             Role::Candidate | Role::Follower => May::Nothing,
+            Role::Alone if self.yields => May::Nothing,
             Role::Alone => match plan.coordination.as_ref().map(|it| it.alone) {
                 Some(Alone::Proceed) => May::Everything,
                 Some(Alone::SharedOnly) => May::Shared,
@@ -271,7 +280,17 @@ impl Tenure {
             return (epoch == self.known.epoch, None);
         }
         let why = format!("{what} carries the epoch {epoch}, higher than {}", self.known.epoch);
-        (true, self.happens(Event::Outranked, epoch, None, why, false))
+        let anew = self.known.role == Role::Alone && !self.known.yields;
+        (true, self.happens(Event::Outranked, epoch, None, why, anew))
+    }
+
+    /// While this agent was alone another one published a table, which `what` names: that one decides.
+    pub(crate) fn overtaken(&mut self, epoch: u64, what: &str) -> Option<Body> {
+        if self.known.role != Role::Alone || self.known.yields {
+            return self.seen(epoch, what).1;
+        }
+        let why = format!("{what} is another agent's, which acts: this one yields until the store answers");
+        self.happens(Event::Outranked, self.known.epoch.max(epoch), None, why, true)
     }
 
     /// Looks at the clock: a lease that could be over is laid down.
@@ -312,9 +331,7 @@ impl Tenure {
         if role != Role::Leader {
             self.until = None;
         }
-        self.known.role = role;
-        self.known.epoch = self.known.epoch.max(epoch);
-        self.known.leader.clone_from(&leader);
+        self.known = self.known.changed(role, epoch, leader.clone(), self.known.since);
         Some(Body::LeaseChanged { role, epoch: self.known.epoch, leader, why })
     }
 }

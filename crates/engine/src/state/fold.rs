@@ -48,7 +48,7 @@ impl State {
             Body::AgentStarted { coordinated, .. } => {
                 let started = if *coordinated { Event::StartedCoordinated } else { Event::StartedSole };
                 let role = LeaseMachine::step(self.leadership.role, started).unwrap_or(Role::Sole);
-                self.leadership = Leadership { role, since: at, leader: None, epoch: self.leadership.epoch };
+                self.leadership = Leadership { role, since: at, epoch: self.leadership.epoch, ..Leadership::default() };
                 self.forget_what_must_be_seen_anew(at);
                 self.notices.started_again(at);
             }
@@ -391,8 +391,7 @@ impl State {
     /// Before something is done under another lease, whatever a recovery rests on is seen anew: others may have acted.
     fn on_lease(&mut self, at: Time, role: Role, epoch: u64, leader: Option<&String>) {
         let acted = self.leadership.may(&self.plan);
-        let epoch = self.leadership.epoch.max(epoch);
-        self.leadership = Leadership { role, epoch, leader: leader.cloned(), since: at };
+        self.leadership = self.leadership.changed(role, epoch, leader.cloned(), at);
         if acted != self.leadership.may(&self.plan) || role == Role::Leader {
             self.interrupt_steps(at, "the lease was lost before the outcome was known");
             self.doubt_failures(at);

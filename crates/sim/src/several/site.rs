@@ -41,6 +41,8 @@ const STORE_TIMEOUT: Duration = Duration::from_millis(300);
 /// So many events at one moment are a loop.
 const RESTLESS: u32 = 20_000;
 
+/// How long it takes at most until an agent asks a traffic process again how it stands.
+const STANDS: Duration = Duration::from_millis(500);
 /// How often agents tell each other what they see.
 const TELLS: Duration = Duration::from_secs(1);
 
@@ -59,6 +61,8 @@ pub(super) enum Event {
     Table(usize, u32, RoutingTable),
     /// The traffic process answers, on the connection of this number.
     Serves(usize, u32, Input),
+    /// The traffic process says how it stands, on the connection of this number.
+    Stands(usize, u32),
     /// The store is asked; when, on the clock of whoever asks.
     Asked(usize, u32, Time),
     /// Agents tell each other what they see.
@@ -230,7 +234,8 @@ impl Site {
         | Event::Arrives(nth, ..)
         | Event::Ended(nth, ..)
         | Event::Answer(nth, ..)
-        | Event::Serves(nth, ..) = &event
+        | Event::Serves(nth, ..)
+        | Event::Stands(nth, ..) = &event
             && let nth = *nth
             && let Some(until) = self.agents[nth].asleep_until
         {
@@ -262,6 +267,7 @@ impl Site {
                     self.turn(nth, vec![input]);
                 }
             }
+            Event::Stands(nth, connection) => self.stands(nth, connection),
             Event::Tell => self.tell_each_other(),
         }
     }
@@ -437,11 +443,25 @@ impl Site {
         } else {
             self.checks.applied(&table);
             self.table = table;
+            for other in (0..self.agents()).filter(|it| *it != nth) {
+                self.at(STANDS, Event::Stands(other, self.agents[other].connection));
+            }
             Input::RouteApplied { process, epoch }
         };
         if self.is_heard(nth, &Whom::Traffic) {
             let way = self.way();
             self.at(way, Event::Serves(nth, connection, answer));
+        }
+    }
+
+    /// An agent that acts hears that another one's table is served.
+    fn stands(&mut self, nth: usize, connection: u32) {
+        let hears = self.reaches(nth, &Whom::Traffic) && self.is_heard(nth, &Whom::Traffic);
+        let overtaken = self.engine(nth).is_some_and(|it| it.is_overtaken_by(self.table.epoch));
+        if self.traffic_up && hears && overtaken && self.agents[nth].connection == connection {
+            let (process, epoch) = (LOCAL_PROCESS.to_owned(), self.table.epoch);
+            let targets = ReportedTarget::all_of(&self.table);
+            self.turn(nth, vec![Input::TrafficServes { process, epoch, targets }]);
         }
     }
 
