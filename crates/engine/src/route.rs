@@ -13,7 +13,7 @@ use mainstay_plan::component::Temperature;
 use mainstay_plan::observation::Health;
 use mainstay_plan::route::{DnsPolicy, OnSilence, Sharing};
 use mainstay_plan::routing::{
-    DnsEntry, DnsPolicyEntry, FORMAT, ProxyEntry, RouteEntry, RoutingTable, TargetEntry, TargetState,
+    DnsEntry, DnsPolicyEntry, FORMAT, ProxyEntry, QueueEntry, RouteEntry, RoutingTable, TargetEntry, TargetState,
 };
 use mainstay_plan::{InstanceIx, RouteIx, Time};
 
@@ -188,6 +188,11 @@ fn entry(state: &State, ix: RouteIx) -> RouteEntry {
             drain_ms: millis(it.drain),
             proxy_protocol_from: it.proxy_protocol_from.clone(),
             proxy_protocol_to: it.proxy_protocol_to,
+            server_names: it.server_names.clone(),
+            hello_timeout_ms: millis(it.hello_timeout),
+            half_open_timeout_ms: it.half_open_timeout.map(millis),
+            queue: it.queue.map(|it| QueueEntry { length: it.length, wait_ms: millis(it.wait) }),
+            max_per_source: it.max_per_source,
         }),
         dns: route.dns.as_ref().map(|it| DnsEntry {
             name: it.name.clone(),

@@ -84,6 +84,84 @@ pub struct ProxyFront {
     pub proxy_protocol_from: Vec<IpNet>,
     /// Targets are told for whom a connection comes, in this version of the PROXY protocol; `None`: they are told nothing.
     pub proxy_protocol_to: Option<ProxyProtocol>,
+    /// TLS server names whose clients come here; empty: every client that no other route of the address is there for.
+    pub server_names: Vec<ServerName>,
+    /// For a client to say what it must say before it is served: its PROXY protocol header, its TLS server name.
+    pub hello_timeout: Duration,
+    /// After one side has ended, without a byte from the other; `None`: never.
+    pub half_open_timeout: Option<Duration>,
+    /// Where clients wait while the route has all its connections; `None`: they are refused.
+    pub queue: Option<Queue>,
+    /// At the same time from one source, the queue included; `None`: as many as there is room for.
+    pub max_per_source: Option<u32>,
+}
+
+/// Clients that wait for a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How many.
+    pub length: u32,
+    /// How long each of them.
+    pub wait: Duration,
+}
+
+/// How long a client may take to say its PROXY protocol header or its TLS server name, where the plan does not say.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A server name as TLS clients say it (RFC 6066): `db.example.com`, or `*.example.com` for every name one label longer
+/// than `example.com`. In lower case, without a final dot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServerName(String);
+
+impl ServerName {
+    /// Reads a name.
+    ///
+    /// # Errors
+    ///
+    /// What a name has to look like, for people.
+    pub fn new(text: &str) -> Result<ServerName, String> {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        let host = text.strip_prefix("*.").unwrap_or(text);
+        let is_label = |it: &str| {
+            (1..=63).contains(&it.len()) && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
+        };
+        if host.len() > 253 || !host.split('.').all(is_label) {
+            return Err("labels are 1 to 63 letters, digits, `-` or `_`, with dots between them; the first may be `*`"
+                .to_owned());
+        }
+        if host.parse::<std::net::Ipv4Addr>().is_ok() {
+            return Err("TLS clients that are given an address send no name".to_owned());
+        }
+        Ok(ServerName(text.to_ascii_lowercase()))
+    }
+
+    /// As it stands in the plan.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a client that says `name`, in lower case and without a final dot, means this.
+    pub fn means(&self, name: &str) -> bool {
+        match self.0.strip_prefix('*') {
+            Some(rest) => name.strip_suffix(rest).is_some_and(|it| !it.is_empty() && !it.contains('.')),
+            None => self.0 == name,
+        }
+    }
+}
+
+impl TryFrom<String> for ServerName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<ServerName, String> {
+        ServerName::new(&text)
+    }
+}
+
+impl From<ServerName> for String {
+    fn from(name: ServerName) -> String {
+        name.0
+    }
 }
 
 /// A version of the PROXY protocol (haproxy.org, `proxy-protocol.txt`).

@@ -4,7 +4,7 @@
 //! These types are a format: they stand on disk and travel between processes of different versions. Change them only
 //! together with [`FORMAT`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::route::{DnsRecord, ProxyProtocol, RateLimit};
+use crate::route::{DnsRecord, HELLO_TIMEOUT, ProxyProtocol, RateLimit, ServerName};
 
 /// The version of the format. A traffic process refuses a newer one than it knows.
 pub const FORMAT: u32 = 1;
@@ -83,6 +83,62 @@ pub struct ProxyEntry {
     /// The PROXY protocol header that targets get. Not written if there is none, for the same reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol_to: Option<ProxyProtocol>,
+    /// TLS server names whose clients come here; empty: every client that no other route of the address is there for. This
+    /// and what follows is not written where it says nothing, for the same reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub server_names: Vec<ServerName>,
+    /// For a client to say what it must say before it is served.
+    #[serde(default = "hello_timeout_ms", skip_serializing_if = "is_hello_timeout_ms")]
+    pub hello_timeout_ms: u64,
+    /// After one side has ended, without a byte from the other; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub half_open_timeout_ms: Option<u64>,
+    /// Where clients wait for a place; `None`: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueEntry>,
+    /// At the same time from one source; `None`: as many as there is room for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_source: Option<u32>,
+}
+
+impl ProxyEntry {
+    /// A proxy as it is where a plan says nothing but where it listens.
+    pub const fn new(listen: SocketAddr) -> ProxyEntry {
+        ProxyEntry {
+            listen,
+            connect_timeout_ms: 1000,
+            idle_timeout_ms: None,
+            max_connections: 10_000,
+            drain_ms: 30_000,
+            proxy_protocol_from: Vec::new(),
+            proxy_protocol_to: None,
+            server_names: Vec::new(),
+            hello_timeout_ms: hello_timeout_ms(),
+            half_open_timeout_ms: None,
+            queue: None,
+            max_per_source: None,
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "it is a few seconds")]
+const fn hello_timeout_ms() -> u64 {
+    HELLO_TIMEOUT.as_millis() as u64
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_hello_timeout_ms(ms: &u64) -> bool {
+    *ms == hello_timeout_ms()
+}
+
+/// Clients that wait for a place in a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueEntry {
+    /// How many.
+    pub length: u32,
+    /// How long each of them.
+    pub wait_ms: u64,
 }
 
 /// A route's name in DNS.
@@ -187,6 +243,14 @@ pub enum TableError {
         /// Its name.
         name: String,
     },
+    /// Routes of one proxy address ask different things of a client before it is known whose it is.
+    #[error(
+        "the routes at proxy address `{address}` do not agree on PROXY protocol headers or on the time to say a name"
+    )]
+    Disagree {
+        /// Where.
+        address: SocketAddr,
+    },
     /// A DNS name without a listener, or a beacon without one.
     #[error("route `{route}` needs a {what} listener, the routing table has none")]
     NoListener {
@@ -224,13 +288,10 @@ impl RoutingTable {
             return Err(TableError::Format { found: self.format });
         }
         let twice = |what: &'static str, name: &dyn Display| TableError::Twice { what, name: name.to_string() };
-        let (mut routes, mut addresses, mut names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut routes, mut names) = (BTreeSet::new(), BTreeSet::new());
         for route in &self.routes {
             if !routes.insert(route.name.as_str()) {
                 return Err(twice("route", &route.name));
-            }
-            if let Some(proxy) = route.proxy.as_ref().filter(|it| !addresses.insert(it.listen)) {
-                return Err(twice("proxy address", &proxy.listen));
             }
             if let Some(dns) = &route.dns {
                 if !names.insert(dns.name.as_str()) {
@@ -246,6 +307,29 @@ impl RoutingTable {
             let serving = route.targets.iter().filter(|it| it.state == TargetState::Serving).count();
             if route.exclusive && serving > 1 {
                 return Err(TableError::TwoOwners { route: route.name.clone(), serving });
+            }
+        }
+        self.validate_addresses()
+    }
+
+    /// Whose a client is must be clear from its address and the name that it says.
+    fn validate_addresses(&self) -> Result<(), TableError> {
+        let twice = |what: &'static str, name: &dyn Display| TableError::Twice { what, name: name.to_string() };
+        let mut first: BTreeMap<SocketAddr, &ProxyEntry> = BTreeMap::new();
+        let (mut rest, mut names) = (BTreeSet::new(), BTreeSet::new());
+        for proxy in self.routes.iter().filter_map(|it| it.proxy.as_ref()) {
+            let listen = proxy.listen;
+            let other = *first.entry(listen).or_insert(proxy);
+            if (&other.proxy_protocol_from, other.hello_timeout_ms)
+                != (&proxy.proxy_protocol_from, proxy.hello_timeout_ms)
+            {
+                return Err(TableError::Disagree { address: listen });
+            }
+            if proxy.server_names.is_empty() && !rest.insert(listen) {
+                return Err(twice("proxy address", &listen));
+            }
+            if let Some(name) = proxy.server_names.iter().find(|it| !names.insert((listen, it.as_str()))) {
+                return Err(twice("server name", &name.as_str()));
             }
         }
         Ok(())
@@ -329,13 +413,34 @@ pub struct RouteCounters {
     pub accepted: u64,
     /// Connections open now.
     pub open: u64,
-    /// Connections that found no target, or none that answered.
+    /// Connections that reached no target: there was none, none answered, or there was no place.
     pub unserved: u64,
     /// Connections cut because their target was fenced.
     pub cut: u64,
     /// Targets that refused a connection, did not answer it in time, or reset it.
     #[serde(default)]
     pub failed: u64,
+    /// Connections that are waiting for a place.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Connections that had to wait for a place.
+    #[serde(default)]
+    pub queued: u64,
+    /// Connections that were closed because there was no place, not even to wait, or their source had all of its own.
+    #[serde(default)]
+    pub refused: u64,
+    /// Connections that were closed because they had waited for too long.
+    #[serde(default)]
+    pub overdue: u64,
+    /// Attempts at a further target after one had failed.
+    #[serde(default)]
+    pub retried: u64,
+    /// Bytes from clients to targets.
+    #[serde(default)]
+    pub bytes_in: u64,
+    /// Bytes from targets to clients.
+    #[serde(default)]
+    pub bytes_out: u64,
     /// DNS questions answered.
     pub dns_answers: u64,
 }

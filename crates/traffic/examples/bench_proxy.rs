@@ -81,15 +81,7 @@ fn listens(at: SocketAddr) -> bool {
 }
 
 fn route(listen: SocketAddr, origin: SocketAddr) -> RouteEntry {
-    let proxy = ProxyEntry {
-        listen,
-        connect_timeout_ms: 5000,
-        idle_timeout_ms: Some(60_000),
-        max_connections: 8192,
-        drain_ms: 1000,
-        proxy_protocol_from: Vec::new(),
-        proxy_protocol_to: None,
-    };
+    let proxy = ProxyEntry { idle_timeout_ms: Some(60_000), max_connections: 8192, ..ProxyEntry::new(listen) };
     let target = TargetEntry {
         instance: "origin".into(),
         address: origin,

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::disk::StateDir;
 use crate::listeners::{Front, Listeners, fronts};
 use crate::live::{Live, Served};
+use crate::proxy;
 use crate::trouble::Trouble;
 
 /// A disk that takes longer to sync a few kilobytes is failing.
@@ -125,6 +126,9 @@ impl Applier {
         self.listeners.keep_only(&wanted, &self.fronts).await;
         self.fronts = wanted;
         self.trouble.clear("table");
+        for gone in served.routes().iter().filter(|it| table.routes.iter().all(|kept| kept.name != it.entry.name)) {
+            self.trouble.clear(&proxy::full(&gone.entry.name));
+        }
         info!(epoch = table.epoch, routes = table.routes.len(), "routing table served");
         Ok(())
     }

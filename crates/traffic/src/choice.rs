@@ -262,15 +262,7 @@ mod tests {
     #[test]
     fn a_proxied_route_answers_with_the_proxy() {
         let mut route = route(true, DnsPolicyEntry::Failover, vec![target(1, TargetState::Serving, 1)]);
-        let mut proxy = mainstay_plan::routing::ProxyEntry {
-            listen: "10.9.9.9:6432".parse().unwrap(),
-            connect_timeout_ms: 1,
-            idle_timeout_ms: None,
-            max_connections: 1,
-            drain_ms: 1,
-            proxy_protocol_from: Vec::new(),
-            proxy_protocol_to: None,
-        };
+        let mut proxy = mainstay_plan::routing::ProxyEntry::new("10.9.9.9:6432".parse().unwrap());
         route.proxy = Some(proxy.clone());
         assert_eq!(addresses(&route, true, None, 0), ["10.9.9.9".parse::<IpAddr>().unwrap()]);
         assert_eq!(addresses(&route, false, None, 0), [] as [IpAddr; 0]);

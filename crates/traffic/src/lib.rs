@@ -20,11 +20,14 @@ mod disk;
 mod dns;
 mod dns_rate;
 mod dns_sockets;
+mod forward;
+mod greeting;
+mod hello;
 mod listeners;
 mod live;
+mod lobby;
 mod notify;
 mod proxy;
-mod proxy_protocol;
 mod trouble;
 
 use std::io;

@@ -60,7 +60,9 @@ pub(crate) fn fronts(table: &RoutingTable) -> Result<BTreeSet<Front>, String> {
     let mut fronts = BTreeSet::new();
     let mut addresses = BTreeMap::new();
     for front in all {
-        if let Some(other) = addresses.insert(front.address(), front) {
+        // Proxies share an address where server names tell their routes apart, which is checked with the table.
+        let other = addresses.insert(front.address(), front);
+        if let Some(other) = other.filter(|it| !matches!(it, Front::Proxy(_)) || *it != front) {
             return Err(format!("{front} is also the {other}"));
         }
         fronts.insert(front);
@@ -195,12 +197,17 @@ impl Drop for Listeners {
     }
 }
 
-/// The next client. An accept that fails is said and tried again: a listener never gives up.
+/// The next client.
 pub(crate) async fn accept(listener: &TcpListener, trouble: &Trouble, about: &str) -> TcpStream {
+    accept_from(listener, trouble, about).await.0
+}
+
+/// The next client, and from where it comes. An accept that fails is said and tried again: a listener never gives up.
+pub(crate) async fn accept_from(listener: &TcpListener, trouble: &Trouble, about: &str) -> (TcpStream, SocketAddr) {
     let mut has_failed = false;
     loop {
         match listener.accept().await {
-            Ok((client, _)) => {
+            Ok(client) => {
                 if has_failed {
                     trouble.clear(about);
                 }

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mainstay_plan::routing::{RouteCounters, RouteEntry, RoutingTable, TargetEntry};
+use ipnet::IpNet;
+use mainstay_plan::routing::{ProxyEntry, RouteCounters, RouteEntry, RoutingTable, TargetEntry};
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout};
@@ -19,6 +20,7 @@ use tokio::time::{Instant, timeout};
 use crate::choice::{self, Verdict};
 use crate::clock::boot_ms;
 use crate::dns::Zones;
+use crate::lobby::Lobby;
 
 /// How late a machine that was suspended may be to notice that a route's silence is over its limit.
 const SILENCE_CHECK_MS: u64 = 200;
@@ -27,15 +29,23 @@ const SILENCE_CHECK_MS: u64 = 200;
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) accepted: AtomicU64,
-    pub(crate) open: AtomicU64,
     pub(crate) unserved: AtomicU64,
     pub(crate) cut: AtomicU64,
     pub(crate) failed: AtomicU64,
+    pub(crate) queued: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) overdue: AtomicU64,
+    pub(crate) retried: AtomicU64,
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
     pub(crate) dns_answers: AtomicU64,
 }
 
 /// Descriptors that proxied connections never take: a table that cuts them must still be received and written to disk.
 const RESERVED_DESCRIPTORS: u64 = 1024;
+
+/// Clients that have not said yet what they want, of one listener.
+const FOYER: usize = 1024;
 
 /// How many clients all proxies may have together: each takes two descriptors, its own and its target's.
 fn places() -> usize {
@@ -54,6 +64,67 @@ pub(crate) fn count(counter: &AtomicU64) {
 pub(crate) struct ServedRoute {
     pub(crate) entry: RouteEntry,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) lobby: Arc<Lobby>,
+}
+
+/// A proxy's address: what its clients must say before it is known which route they want, and the routes behind it.
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    /// Whose clients begin with a PROXY protocol header.
+    pub(crate) proxies: Vec<IpNet>,
+    /// Whether some target wants to know for whom a connection comes.
+    pub(crate) tells_ends: bool,
+    pub(crate) hello_timeout_ms: u64,
+    /// For clients that say no name of the others.
+    rest: Option<usize>,
+    /// By the whole name.
+    names: HashMap<String, usize>,
+    /// By the name without its first label.
+    below: HashMap<String, usize>,
+    /// Counts the clients that are gone before they said what they want.
+    first: usize,
+}
+
+impl Door {
+    /// Whether clients are told apart by the TLS server name that they say.
+    pub(crate) fn hears_names(&self) -> bool {
+        !self.names.is_empty() || !self.below.is_empty()
+    }
+
+    /// Whether it may take time until it is known what a client wants.
+    pub(crate) fn hears(&self) -> bool {
+        self.hears_names() || !self.proxies.is_empty()
+    }
+
+    fn add(&mut self, ix: usize, proxy: &ProxyEntry) {
+        if self.is_new() {
+            (self.first, self.proxies) = (ix, proxy.proxy_protocol_from.clone());
+            self.hello_timeout_ms = proxy.hello_timeout_ms;
+        }
+        self.tells_ends |= proxy.proxy_protocol_to.is_some();
+        if proxy.server_names.is_empty() {
+            self.rest = Some(ix);
+        }
+        for name in &proxy.server_names {
+            match name.as_str().strip_prefix("*.") {
+                Some(parent) => self.below.insert(parent.to_owned(), ix),
+                None => self.names.insert(name.as_str().to_owned(), ix),
+            };
+        }
+    }
+
+    fn is_new(&self) -> bool {
+        self.rest.is_none() && !self.hears_names()
+    }
+
+    /// The route for clients that say this name, or none.
+    fn leads_to(&self, name: Option<&str>) -> Option<usize> {
+        let named = name.and_then(|name| {
+            let below = || self.below.get(name.split_once('.')?.1);
+            self.names.get(name).or_else(below)
+        });
+        named.copied().or(self.rest)
+    }
 }
 
 /// A routing table, ready to be served.
@@ -69,33 +140,34 @@ pub(crate) struct Served {
     taken_boot_ms: u64,
     routes: Vec<ServedRoute>,
     by_name: HashMap<String, usize>,
-    by_proxy: HashMap<SocketAddr, usize>,
+    doors: HashMap<SocketAddr, Arc<Door>>,
 }
 
 impl Served {
     /// Prepares a table; `before` hands its counters on. Fails on a DNS name that isn't one.
     pub(crate) fn new(table: RoutingTable, before: Option<&Served>) -> Result<Served, String> {
         let zones = Zones::new(&table)?;
+        let same = |name: &str| before.and_then(|it| it.named(name));
         let routes: Vec<_> = table
             .routes
             .iter()
             .map(|entry| ServedRoute {
                 entry: entry.clone(),
-                counts: before
-                    .and_then(|it| it.named(&entry.name))
-                    .map(|it| Arc::clone(&it.counts))
-                    .unwrap_or_default(),
+                counts: same(&entry.name).map(|it| Arc::clone(&it.counts)).unwrap_or_default(),
+                lobby: same(&entry.name).map(|it| Arc::clone(&it.lobby)).unwrap_or_default(),
             })
             .collect();
         let by_name = routes.iter().enumerate().map(|(ix, it)| (it.entry.name.clone(), ix)).collect();
-        let by_proxy = routes
-            .iter()
-            .enumerate()
-            .filter_map(|(ix, it)| it.entry.proxy.as_ref().map(|proxy| (proxy.listen, ix)))
-            .collect();
+        let mut doors: HashMap<SocketAddr, Door> = HashMap::new();
+        for (ix, route) in routes.iter().enumerate() {
+            if let Some(proxy) = &route.entry.proxy {
+                doors.entry(proxy.listen).or_default().add(ix, proxy);
+            }
+        }
+        let doors = doors.into_iter().map(|(listen, door)| (listen, Arc::new(door))).collect();
         let checksum = table.checksum();
         let (is_fallback, age_before_ms, taken_boot_ms) = (false, 0, boot_ms());
-        Ok(Served { table, checksum, zones, is_fallback, age_before_ms, taken_boot_ms, routes, by_name, by_proxy })
+        Ok(Served { table, checksum, zones, is_fallback, age_before_ms, taken_boot_ms, routes, by_name, doors })
     }
 
     /// The same table, as it was found on disk.
@@ -118,9 +190,28 @@ impl Served {
         self.by_name.get(name).map(|ix| &self.routes[*ix])
     }
 
-    /// The route whose proxy listens there.
-    pub(crate) fn proxied_at(&self, listen: SocketAddr) -> Option<&ServedRoute> {
-        self.by_proxy.get(&listen).map(|ix| &self.routes[*ix])
+    /// What clients meet who connect there.
+    pub(crate) fn door(&self, listen: SocketAddr) -> Option<&Arc<Door>> {
+        self.doors.get(&listen)
+    }
+
+    /// The route for clients that connect there and say this name.
+    pub(crate) fn behind(&self, listen: SocketAddr, name: Option<&str>) -> Option<&ServedRoute> {
+        self.door(listen)?.leads_to(name).map(|ix| &self.routes[ix])
+    }
+
+    /// The route that counts the clients who connect there and don't say what they want.
+    pub(crate) fn first_behind(&self, listen: SocketAddr) -> Option<&ServedRoute> {
+        self.door(listen).map(|it| &self.routes[it.first])
+    }
+
+    /// Each proxied route has the places that its plan gives it.
+    fn resize(&self) {
+        for route in &self.routes {
+            if let Some(proxy) = &route.entry.proxy {
+                route.lobby.resize(proxy.max_connections);
+            }
+        }
     }
 
     /// The target whose agent-check is answered there, and its route.
@@ -168,6 +259,7 @@ struct State {
 pub(crate) struct Live {
     state: Mutex<State>,
     places: Arc<Semaphore>,
+    all_places: usize,
     last_word_ms: AtomicU64,
     ended: Notify,
     swapped: Notify,
@@ -195,10 +287,12 @@ impl Drop for Permit {
 impl Live {
     /// Serves `served`; the agent's silence begins now.
     pub(crate) fn new(served: Served) -> Arc<Live> {
+        served.resize();
         let state = State { served: Arc::new(served), connections: HashMap::new(), next_id: 0, is_closed: false };
         Arc::new(Live {
             state: Mutex::new(state),
             places: Arc::new(Semaphore::new(places())),
+            all_places: places(),
             last_word_ms: AtomicU64::new(boot_ms()),
             ended: Notify::new(),
             swapped: Notify::new(),
@@ -216,6 +310,19 @@ impl Live {
     /// A place for one more client of any proxy, while there is one.
     pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// Clients of one listener that may be there before it is known what they want.
+    pub(crate) fn foyer(&self) -> usize {
+        (self.all_places / 8).clamp(1, FOYER)
+    }
+
+    /// Whether a route that has so many clients would take a place that others may need: the last quarter of all places is
+    /// for routes that have less than an equal share.
+    pub(crate) fn is_greedy(&self, served: &Served, inside: u32) -> bool {
+        let proxied = served.routes.iter().filter(|it| it.entry.proxy.is_some()).count().max(1);
+        self.places.available_permits() < self.all_places / 4
+            && usize::try_from(inside).unwrap_or(usize::MAX) > self.all_places / proxied
     }
 
     /// The agent said something.
@@ -262,6 +369,7 @@ impl Live {
     /// Serves another table and gives every connection its order under it.
     pub(crate) fn swap(&self, served: Served) {
         let mut state = self.state();
+        served.resize();
         state.served = Arc::new(served);
         self.give_orders(&state);
         drop(state);
@@ -365,14 +473,24 @@ impl Live {
         served
             .routes()
             .iter()
-            .map(|route| RouteCounters {
-                route: route.entry.name.clone(),
-                accepted: get(&route.counts.accepted),
-                open: get(&route.counts.open),
-                unserved: get(&route.counts.unserved),
-                cut: get(&route.counts.cut),
-                failed: get(&route.counts.failed),
-                dns_answers: get(&route.counts.dns_answers),
+            .map(|route| {
+                let (inside, waiting) = route.lobby.numbers();
+                RouteCounters {
+                    route: route.entry.name.clone(),
+                    accepted: get(&route.counts.accepted),
+                    open: inside.into(),
+                    unserved: get(&route.counts.unserved),
+                    cut: get(&route.counts.cut),
+                    failed: get(&route.counts.failed),
+                    waiting: waiting.into(),
+                    queued: get(&route.counts.queued),
+                    refused: get(&route.counts.refused),
+                    overdue: get(&route.counts.overdue),
+                    retried: get(&route.counts.retried),
+                    bytes_in: get(&route.counts.bytes_in),
+                    bytes_out: get(&route.counts.bytes_out),
+                    dns_answers: get(&route.counts.dns_answers),
+                }
             })
             .collect()
     }
@@ -413,8 +531,8 @@ impl Live {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use mainstay_plan::routing::RoutingTable;
     use mainstay_plan::routing::TargetState::{self, Fenced, Serving, Standby};
-    use mainstay_plan::routing::{ProxyEntry, RoutingTable};
 
     use super::*;
 
@@ -428,13 +546,9 @@ pub(crate) mod tests {
             state,
         };
         let proxy = ProxyEntry {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            connect_timeout_ms: 1000,
-            idle_timeout_ms: None,
             max_connections: 9,
             drain_ms: 60_000,
-            proxy_protocol_from: Vec::new(),
-            proxy_protocol_to: None,
+            ..ProxyEntry::new(SocketAddr::from(([127, 0, 0, 1], 0)))
         };
         let route = RouteEntry {
             name: "r".into(),

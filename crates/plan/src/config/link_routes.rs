@@ -13,10 +13,11 @@ use super::references::{no_component, unknown};
 use super::routes::NOWHERE;
 use crate::finding::{Code, Finding, Span};
 use crate::probe::{Address, Probe, ProbeKind, ProbeTiming, Watches, Whom};
-use crate::route::{Route, RouteTarget, Sharing};
+use crate::route::{Route, RouteTarget, ServerName, Sharing};
 use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
-/// Every address and every DNS name has one user, and what routes need is there.
+/// Every address and every DNS name has one user, and what routes need is there. Proxies may share an address where the
+/// names that TLS clients say tell their routes apart.
 pub(super) fn listeners(
     cx: &Cx<'_>,
     routes: &[RawRoute],
@@ -42,12 +43,17 @@ pub(super) fn listeners(
     if let Some(beacon) = beacon {
         take(beacon.value.to_string(), beacon.span, "here for beacons".to_owned());
     }
+    let mut doors: BTreeMap<SocketAddr, Vec<&RawRoute>> = BTreeMap::new();
     for route in routes {
         let name = &route.name.value;
         if let Some(proxy) = &route.proxy
             && proxy.listen != NOWHERE
         {
-            take(proxy.listen.to_string(), route.proxy_at, format!("here for the proxy of `{name}`"));
+            let door = doors.entry(proxy.listen).or_default();
+            if door.is_empty() {
+                take(proxy.listen.to_string(), route.proxy_at, format!("here for the proxy of `{name}`"));
+            }
+            door.push(route);
         }
         for check in route.targets.iter().filter_map(|it| it.agent_check.as_ref()) {
             take(check.value.to_string(), check.span, format!("here for an agent-check of `{name}`"));
@@ -63,6 +69,57 @@ pub(super) fn listeners(
         if let (Some(span), None) = (route.beacon, beacon) {
             no_listener(cx, span, name, "beacon", "\"0.0.0.0:8600\"");
         }
+    }
+    doors.values().for_each(|it| door(cx, it));
+}
+
+/// Routes of one address: at most one takes whoever says no name of the others, no name leads to two of them, and what is
+/// read of a client before its name is the same for all.
+fn door(cx: &Cx<'_>, routes: &[&RawRoute]) {
+    let mut rest: Option<&RawRoute> = None;
+    let mut names: BTreeMap<&ServerName, &RawRoute> = BTreeMap::new();
+    let proxies = routes.iter().filter_map(|it| Some((*it, it.proxy.as_ref()?)));
+    for (route, proxy) in proxies {
+        let here = format!("here for the proxy of `{}`", route.name.value);
+        let there = |it: &RawRoute| format!("here for the proxy of `{}`", it.name.value);
+        if let Some(first) = rest
+            && proxy.server_names.is_empty()
+        {
+            cx.report(
+                Finding::new(Code::ListenTwice, route.proxy_at, format!("`{}` is used twice", proxy.listen))
+                    .label(here.clone())
+                    .other(first.proxy_at, there(first))
+                    .help("give one of them another, or tell TLS clients apart by name: `server_names: [shop.example.com]`"),
+            );
+        }
+        if proxy.server_names.is_empty() {
+            rest = rest.or(Some(route));
+        }
+        for name in &proxy.server_names {
+            let Some(first) = names.insert(name, route) else { continue };
+            let message = format!("`{}` is used twice at {}", name.as_str(), proxy.listen);
+            cx.report(
+                Finding::new(Code::ListenTwice, route.proxy_at, message)
+                    .label(here.clone())
+                    .other(first.proxy_at, there(first))
+                    .help("keep it in one of them"),
+            );
+        }
+        let (first, leads) = (routes[0], routes[0].proxy.as_ref().unwrap_or(proxy));
+        let field = if leads.proxy_protocol_from != proxy.proxy_protocol_from {
+            "proxy_protocol_from"
+        } else if leads.hello_timeout != proxy.hello_timeout {
+            "hello_timeout"
+        } else {
+            continue;
+        };
+        cx.report(
+            Finding::new(Code::Contradiction, route.proxy_at, format!("{} has two values of `{field}`", proxy.listen))
+                .label(here)
+                .other(first.proxy_at, there(first))
+                .reason("it counts before a client has said which route it wants")
+                .help("say the same in all routes of the address"),
+        );
     }
 }
 
@@ -300,10 +357,19 @@ fn verify_probes(
     };
     // A monitor on another port speaks another protocol than the route: then a connection is all that can be asked.
     let same = port(&base.kind) == Some(served);
+    let same = same && says_a_name(raw, &base.kind);
     let kind = same.then(|| retarget(&base.kind, address.clone())).flatten().unwrap_or(ProbeKind::Tcp { address });
     let pace = base.timing.timeout.max(Duration::from_millis(50));
     let timing = ProbeTiming { interval: pace, fast_interval: pace, timeout: base.timing.timeout, fall: 1, rise: 1 };
     vec![push_probe(plan, probe_name(0), Watches::Route(ix), RawProbe { kind, timing })]
+}
+
+/// Whether a probe would be led to the route by the name that it says, where names decide.
+fn says_a_name(route: &RawRoute, kind: &ProbeKind) -> bool {
+    let Some(proxy) = route.proxy.as_ref().filter(|it| !it.server_names.is_empty()) else { return true };
+    let ProbeKind::Http(http) = kind else { return false };
+    let name = http.host.rsplit_once(':').map_or(http.host.as_str(), |it| it.0).to_ascii_lowercase();
+    http.tls && proxy.server_names.iter().any(|it| it.means(&name))
 }
 
 /// The port that a probe connects to, where it asks the instance itself.

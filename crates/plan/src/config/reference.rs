@@ -109,6 +109,7 @@ impl Page {
             Kind::Socket => "`IP:PORT`".to_owned(),
             Kind::Sockets => "list of `IP:PORT`".to_owned(),
             Kind::Networks => "list of networks: `IP/LENGTH`".to_owned(),
+            Kind::ServerNames => "list of names: `NAME` or `*.NAME`".to_owned(),
             Kind::Url => "URL".to_owned(),
             Kind::DnsName => "DNS name".to_owned(),
             Kind::Argv => "command: a list".to_owned(),

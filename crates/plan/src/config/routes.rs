@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::fields::{At, Cx, Fields, choose, items};
-use super::grammar::{DNS_FRONT, EXCLUSIVE, ON_SILENCE, POLL, PROXY, ROUTE, ROUTE_RULES, SHARED_ROUTE, TARGET};
+use super::grammar::{DNS_FRONT, EXCLUSIVE, ON_SILENCE, POLL, PROXY, QUEUE, ROUTE, ROUTE_RULES, SHARED_ROUTE, TARGET};
 use super::probes::probes;
 use super::raw::{RawFence, RawRoute, RawRouteRules, RawSharing, RawTarget};
 use super::tree::{Entry, Node};
 use super::values;
 use crate::finding::{Code, Finding, Span};
-use crate::route::{DnsFront, DnsPolicy, OnSilence, Poll, ProxyFront, ProxyProtocol};
+use crate::route::{DnsFront, DnsPolicy, OnSilence, Poll, ProxyFront, ProxyProtocol, Queue};
 
 /// One route: `NAME: {…}`.
 pub(super) fn route<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRoute {
@@ -148,9 +148,21 @@ fn proxy<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> ProxyFront {
         drain: fields.duration("drain"),
         proxy_protocol_from: fields.read("proxy_protocol_from", values::networks).unwrap_or_default(),
         proxy_protocol_to: fields.word("proxy_protocol_to", &ProxyProtocol::ALL, ProxyProtocol::word),
+        server_names: fields.read("server_names", values::server_names).unwrap_or_default(),
+        hello_timeout: fields.duration("hello_timeout"),
+        half_open_timeout: fields.maybe_duration("half_open_timeout"),
+        queue: fields.take("queue").map(|it| queue(cx, it)),
+        max_per_source: fields.maybe_number("max_per_source"),
     };
     fields.finish();
     front
+}
+
+fn queue<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Queue {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "this queue", &QUEUE);
+    let queue = Queue { length: fields.number("length"), wait: fields.duration("wait") };
+    fields.finish();
+    queue
 }
 
 /// Stands in for an address that could not be read.

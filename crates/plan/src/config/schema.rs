@@ -163,6 +163,9 @@ impl Definitions {
             Kind::Networks => {
                 json!({ "type": "array", "items": { "type": TEXT, "pattern": or_variable(r"^[0-9A-Fa-f:.]+(/\d+)?$") } })
             }
+            Kind::ServerNames => {
+                json!({ "type": "array", "items": { "type": TEXT, "pattern": or_variable(r"^(\*\.)?[A-Za-z0-9_.-]+$") } })
+            }
             Kind::Url => text(r"^https?://\S+$"),
             Kind::DnsName => json!({ "type": TEXT, "pattern": or_variable(r"^[A-Za-z0-9_.-]+$") }),
             Kind::Argv => json!({
@@ -235,6 +238,7 @@ const fn unit(kind: Kind) -> &'static str {
         | Kind::Socket
         | Kind::Sockets
         | Kind::Networks
+        | Kind::ServerNames
         | Kind::Url
         | Kind::DnsName
         | Kind::Word(_)

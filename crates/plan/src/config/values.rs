@@ -11,6 +11,7 @@ use super::fields::{At, Cx, THIS, in_words, items, no_list, not_type, wrong_type
 use super::scalar;
 use super::tree::{Node, Value};
 use crate::finding::{Code, Finding, Span};
+use crate::route::ServerName;
 
 /// Any text, also a number that is meant as text.
 pub(crate) fn text(cx: &Cx<'_>, node: &Node) -> Option<String> {
@@ -289,6 +290,16 @@ pub(crate) fn networks(cx: &Cx<'_>, node: &Node) -> Option<Vec<IpNet>> {
         return None;
     };
     Some(items.iter().filter_map(|it| parsed(cx, it, Code::BadAddress, "network", help, scalar::network)).collect())
+}
+
+/// A list of TLS server names.
+pub(crate) fn server_names(cx: &Cx<'_>, node: &Node) -> Option<Vec<ServerName>> {
+    let help = "write it like `shop.example.com` or `\"*.example.com\"`";
+    let Value::List(items) = &node.value else {
+        no_list(cx, node, "a list of names");
+        return None;
+    };
+    Some(items.iter().filter_map(|it| parsed(cx, it, Code::BadName, "server name", help, ServerName::new)).collect())
 }
 
 /// A host (IP address or name) and a port.

@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use mainstay_plan::route::ServerName;
 use mainstay_plan::routing::TargetState::{Serving, Standby};
 use mainstay_plan::routing::{
-    DnsEntry, DnsPolicyEntry, ProxyEntry, RouteEntry, RoutingTable, TargetEntry, TargetState, TrafficReply,
+    DnsEntry, DnsPolicyEntry, ProxyEntry, QueueEntry, RouteEntry, RoutingTable, TargetEntry, TargetState, TrafficReply,
     TrafficRequest,
 };
 use mainstay_traffic::{TrafficError, run};
@@ -221,17 +222,25 @@ fn any_target() -> impl Strategy<Value = TargetEntry> {
 }
 
 fn any_route() -> impl Strategy<Value = RouteEntry> {
-    let proxy = (any_address(), any::<u64>(), any::<Option<u64>>(), any::<u32>(), any::<u64>()).prop_map(
-        |(listen, connect_timeout_ms, idle_timeout_ms, max_connections, drain_ms)| ProxyEntry {
-            listen,
+    let times = any::<(u64, Option<u64>, u64, u64, Option<u64>)>();
+    let limits = any::<(u32, Option<(u32, u64)>, Option<u32>)>();
+    let names = proptest::collection::vec("(\\*\\.)?[a-z]{1,9}\\.[a-z]{2}", 0..3);
+    let proxy = (any_address(), times, limits, names).prop_map(|(listen, times, limits, names)| {
+        let (connect_timeout_ms, idle_timeout_ms, drain_ms, hello_timeout_ms, half_open_timeout_ms) = times;
+        let (max_connections, queue, max_per_source) = limits;
+        ProxyEntry {
             connect_timeout_ms,
             idle_timeout_ms,
             max_connections,
             drain_ms,
-            proxy_protocol_from: Vec::new(),
-            proxy_protocol_to: None,
-        },
-    );
+            server_names: names.iter().map(|it| ServerName::new(it).unwrap()).collect(),
+            hello_timeout_ms,
+            half_open_timeout_ms,
+            queue: queue.map(|(length, wait_ms)| QueueEntry { length, wait_ms }),
+            max_per_source,
+            ..ProxyEntry::new(listen)
+        }
+    });
     let policy =
         prop_oneof![Just(DnsPolicyEntry::Failover), Just(DnsPolicyEntry::Weighted), Just(DnsPolicyEntry::Multivalue)];
     let dns = ("([a-z]{1,9}\\.){1,3}", any::<u32>(), policy).prop_map(|(name, ttl_s, policy)| DnsEntry {

@@ -5,7 +5,9 @@
 mod agent_check;
 mod beacon;
 mod control;
+mod crowds;
 mod dns;
+mod names;
 mod proxy;
 mod running;
 mod secondaries;

@@ -243,15 +243,8 @@ pub(crate) fn target(instance: &str, address: SocketAddr, state: TargetState) ->
 /// A route with a proxy at a free address, which is returned with it.
 pub(crate) fn proxied(exclusive: bool, targets: Vec<TargetEntry>) -> (SocketAddr, RouteEntry) {
     let listen = free_address();
-    let proxy = ProxyEntry {
-        listen,
-        connect_timeout_ms: 5_000,
-        idle_timeout_ms: None,
-        max_connections: 100,
-        drain_ms: 600_000,
-        proxy_protocol_from: Vec::new(),
-        proxy_protocol_to: None,
-    };
+    let proxy =
+        ProxyEntry { connect_timeout_ms: 5_000, max_connections: 100, drain_ms: 600_000, ..ProxyEntry::new(listen) };
     let route = RouteEntry {
         name: "orders".into(),
         exclusive,

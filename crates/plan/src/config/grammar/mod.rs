@@ -142,6 +142,8 @@ pub(crate) enum Kind {
     Sockets,
     /// A list of networks.
     Networks,
+    /// A list of TLS server names.
+    ServerNames,
     /// An HTTP or HTTPS URL.
     Url,
     /// A DNS name.

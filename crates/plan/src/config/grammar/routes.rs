@@ -60,11 +60,37 @@ pub(crate) static SHARED_ROUTE: Shape = Shape {
 pub(crate) static PROXY: Shape =
     Shape { name: "proxy", doc: "a TCP proxy in front of a route", fields: &[&PROXY_FIELDS], rules: &[] };
 
-static PROXY_FIELDS: [Field; 7] = [
+static PROXY_FIELDS: [Field; 12] = [
     field("listen", Kind::Socket, "where clients connect").needed("\"10.0.9.1:6432\""),
     field("connect_timeout", Kind::Positive, "for the connection to a target").or("1s"),
     field("idle_timeout", Kind::Positive, "without a byte in either direction; never, if it is not said").such_as("1h"),
+    field("hello_timeout", Kind::Positive, "for a client to say its PROXY protocol header or its TLS server name")
+        .or("3s"),
+    field(
+        "half_open_timeout",
+        Kind::Positive,
+        "after one side has ended, without a byte from the other; never, if it is not said",
+    )
+    .such_as("30s"),
     field("max_connections", Kind::Number(1, 1_000_000), "at the same time").or("10000"),
+    field(
+        "max_per_source",
+        Kind::Number(1, 1_000_000),
+        "of these and of the queue, from one IPv4 address or one IPv6 network of 64 bits",
+    )
+    .such_as("100"),
+    field(
+        "queue",
+        Kind::Map(&QUEUE),
+        "where clients wait while the route has all its connections; without it they are closed",
+    )
+    .such_as("{ length: 100, wait: 1s }"),
+    field(
+        "server_names",
+        Kind::ServerNames,
+        "TLS clients that ask for one of these come here; routes that share an address have different ones",
+    )
+    .such_as("[shop.example.com]"),
     field("drain", Kind::Duration, "how long connections to a target that leaves in order may go on").or("30s"),
     field(
         "proxy_protocol_from",
@@ -75,6 +101,16 @@ static PROXY_FIELDS: [Field; 7] = [
     field("proxy_protocol_to", Kind::Word(words!(ProxyProtocol)), "targets are told for whom a connection comes")
         .such_as("v2"),
 ];
+
+pub(crate) static QUEUE: Shape = Shape {
+    name: "queue",
+    doc: "clients of a proxy that wait for a place, the first to come is the first to be served",
+    fields: &[&[
+        field("length", Kind::Number(1, 1_000_000), "how many may wait").needed("100"),
+        field("wait", Kind::Positive, "how long each of them").or("1s"),
+    ]],
+    rules: &[],
+};
 
 pub(crate) static DNS_FRONT: Shape =
     Shape { name: "dns front", doc: "a name in our authoritative DNS", fields: &[&DNS_FRONT_FIELDS], rules: &[] };
