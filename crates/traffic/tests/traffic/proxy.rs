@@ -63,7 +63,7 @@ fn connections_to_a_fenced_target_are_gone_before_the_acknowledgement() {
         assert_eq!(client.line().as_deref(), Some("one"));
     }
     agent.apply(&table(2, &[&with_states(&route, &[Fenced, Standby])]));
-    let received = one.received();
+    let received = one.settle();
     for client in &mut clients {
         client.say("too late\n");
         assert_eq!(client.line(), None);
@@ -105,9 +105,8 @@ fn no_byte_reaches_a_target_after_its_fence_is_acknowledged() {
             eventually("the owner is written to", || (old.received() > before).then_some(()));
             epoch += 1;
             agent.apply(&table(epoch, &[&with_states(&route, &states)]));
-            // What the server's own kernel held may still be read; a reset has thrown away the rest. So a quiet
-            // server stays quiet: two looks that agree, then none may ever differ while the fence stands.
-            let settled = settle(old);
+            // What the server's own kernel held may still be read; a reset has thrown away the rest.
+            let settled = old.settle();
             epoch += 1;
             agent.apply(&table(epoch, &[&with_states(&route, &states_after)]));
             let new = if std::ptr::eq(old, &one) { &two } else { &one };
@@ -120,17 +119,6 @@ fn no_byte_reaches_a_target_after_its_fence_is_acknowledged() {
     for client in clients {
         client.join().unwrap();
     }
-}
-
-/// Waits until the server's threads have read what had arrived.
-fn settle(server: &Server) -> u64 {
-    let (mut last, mut same) = (server.received(), 0);
-    eventually("the server is quiet", || {
-        let now = server.received();
-        same = if now == last { same + 1 } else { 0 };
-        last = now;
-        (same >= 3).then_some(now)
-    })
 }
 
 #[test]

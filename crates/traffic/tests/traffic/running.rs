@@ -152,6 +152,8 @@ impl Agent {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) received: Arc<AtomicU64>,
+    /// Connections that it has accepted and not seen the end of.
+    open: Arc<AtomicU64>,
 }
 
 impl Server {
@@ -161,15 +163,29 @@ impl Server {
 
     pub(crate) fn start_at(address: SocketAddr, name: &'static str) -> Server {
         let listener = TcpListener::bind(address).unwrap();
-        let received = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&received);
+        let (received, open) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let (counter, opened) = (Arc::clone(&received), Arc::clone(&open));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let counter = Arc::clone(&counter);
-                std::thread::spawn(move || echo(client, name, &counter));
+                opened.fetch_add(1, Ordering::SeqCst);
+                let (counter, opened) = (Arc::clone(&counter), Arc::clone(&opened));
+                std::thread::spawn(move || {
+                    echo(client, name, &counter);
+                    opened.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Server { address, received }
+        Server { address, received, open }
+    }
+
+    /// Waits until it has read all that had arrived on connections that have ended. All must have, and no more may come.
+    pub(crate) fn settle(&self) -> u64 {
+        // Whoever came before this client is accepted before it.
+        assert!(Client::connect(self.address).line().is_some());
+        eventually("every connection to the server has ended", || {
+            (self.open.load(Ordering::SeqCst) == 0).then_some(())
+        });
+        self.received()
     }
 
     pub(crate) fn received(&self) -> u64 {
