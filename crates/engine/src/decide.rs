@@ -101,7 +101,10 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
     let seen = elsewhere::next_time(state, component, now);
     // A pause stops no clock of a question that people were asked before it.
     let asked = recovery.paused.as_ref().and_then(|_| guard::question_ends(state, recovery));
-    [held, due, recover::deadline(state, recovery), seen, asked].into_iter().flatten().filter(|it| *it > now).min()
+    let advance = &state.components[component.index()].advance;
+    let approvals_end = advance.values().map(|it| it.until);
+    let others = [held, due, recover::deadline(state, recovery), seen, asked];
+    others.into_iter().flatten().chain(approvals_end).filter(|it| *it > now).min()
 }
 
 fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
@@ -169,6 +172,12 @@ fn initiate(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
             let whoever = if need > 1 { "too few people" } else { "nobody" };
             let why = format!("{whoever} approved it before the question expired");
             return Some(Body::RecoveryFailed { recovery: recovery.id, why });
+        }
+        // A turn is for whoever could go.
+        if matches!(waiting, WaitingOn::Turn { .. })
+            && let Choice::Wait(before) = recover::choose(state, recovery, now)
+        {
+            return hold(recovery, before);
         }
         return hold(recovery, waiting);
     }

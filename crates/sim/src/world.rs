@@ -54,6 +54,8 @@ enum Event {
     Becomes(String, SeenRole),
     ActionEnded(Box<(StepRef, Outcome)>),
     Applied(Box<RoutingTable>),
+    /// The traffic process says what it serves.
+    Greeted,
     /// A message reaches somebody, whoever hears of it.
     Arrives(Box<Telling>),
     /// The host says what became of a message.
@@ -344,6 +346,7 @@ impl World {
         match event {
             Event::Wake => self.turn(Vec::new()),
             Event::Answer(observation) => self.answers(*observation),
+            Event::Greeted => self.greet_traffic(),
             Event::Synced if self.journal_lost => {}
             Event::Synced => self.synced(),
             Event::SecondFile(last) => self.turn(vec![Input::Recorded(last)]),

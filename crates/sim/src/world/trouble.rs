@@ -8,7 +8,7 @@ use mainstay_engine::state::Recovery;
 use mainstay_plan::Time;
 use mainstay_plan::observation::{Answer, SeenRole};
 
-use super::{Server, World};
+use super::{Event, Server, World};
 use crate::broken::Broken;
 
 /// The network between the agent and one instance.
@@ -216,10 +216,11 @@ impl World {
         self.crash = None;
         self.tears = None;
         self.scripted.clear();
-        if !std::mem::replace(&mut self.traffic_up, true) {
-            self.greet_traffic();
-        } else if self.driver.is_some() && self.frozen_until.is_none() {
-            // A table that was refused is sent again when the process says what it serves.
+        self.traffic_up = true;
+        // A table that was refused is sent again when the process says what it serves. An agent that is stopped hears it later.
+        if self.frozen_until.is_some() {
+            self.at(Duration::ZERO, Event::Greeted);
+        } else {
             self.greet_traffic();
         }
     }
