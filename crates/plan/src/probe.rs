@@ -1,7 +1,9 @@
 //! Probes: what is asked, how often, and how many answers make a verdict.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::{ControlIx, InstanceIx, RouteIx, WitnessIx};
@@ -59,8 +61,8 @@ pub enum ProbeKind {
     },
     /// A TLS handshake succeeds, with a certificate that is trusted and carries the right name.
     Tls(TlsProbe),
-    /// An HTTP/1.1 request is answered as expected.
-    Http(HttpProbe),
+    /// An HTTP request is answered as expected.
+    Http(Box<HttpProbe>),
     /// A name server answers a question as expected.
     Dns {
         /// The name server.
@@ -116,7 +118,9 @@ impl ProbeKind {
         match self {
             ProbeKind::Tcp { address } => ProbeKind::Tcp { address: moved(address) },
             ProbeKind::Tls(tls) => ProbeKind::Tls(TlsProbe { address: moved(&tls.address), ..tls.clone() }),
-            ProbeKind::Http(http) => ProbeKind::Http(HttpProbe { address: moved(&http.address), ..http.clone() }),
+            ProbeKind::Http(http) => {
+                ProbeKind::Http(Box::new(HttpProbe { address: moved(&http.address), ..(**http).clone() }))
+            }
             ProbeKind::Dns { server, name, record, expect } => ProbeKind::Dns {
                 server: SocketAddr::new(ip, server.port()),
                 name: name.clone(),
@@ -243,10 +247,24 @@ pub struct HttpProbe {
     pub address: Address,
     /// The value of the `Host` header and, with TLS, the name that the certificate must carry.
     pub host: String,
+    /// The method of the request.
+    pub method: HttpMethod,
     /// Path and query, starting with `/`.
     pub path: String,
+    /// Headers of the request, beside those that any has.
+    pub headers: BTreeMap<String, Hidden>,
+    /// The body of the request.
+    pub send: Option<Hidden>,
+    /// Who asks, where that is asked for.
+    pub auth: Option<HttpAuth>,
+    /// Whether HTTP/2 is spoken, and nothing else: over TLS the server must choose it, without TLS it must know beforehand.
+    pub http2: bool,
+    /// How many redirects are followed. What redirects further is wrong; with 0 a redirect is an answer like any other.
+    pub redirects: u32,
     /// Status codes that are good, as inclusive ranges; empty: 200 to 299.
     pub expect_status: Vec<(u16, u16)>,
+    /// Headers that the answer must have, by name, with the text that one of that name must contain.
+    pub expect_headers: BTreeMap<String, String>,
     /// Text that the first 64 KiB of the body must contain.
     pub expect_body: Option<String>,
     /// Header of the answer that carries the lag behind the active instance: a duration (`250ms`) or plain seconds.
@@ -262,6 +280,96 @@ pub struct HttpProbe {
 impl HttpProbe {
     /// Status codes that are good where the plan does not say.
     pub const GOOD: (u16, u16) = (200, 299);
+
+    /// A plain `GET` of a path, good with a status of 200 to 299.
+    pub fn get(address: Address, host: &str, path: &str) -> HttpProbe {
+        HttpProbe {
+            tls: false,
+            address,
+            host: host.to_owned(),
+            method: HttpMethod::Get,
+            path: path.to_owned(),
+            headers: BTreeMap::new(),
+            send: None,
+            auth: None,
+            http2: false,
+            redirects: 0,
+            expect_status: Vec::new(),
+            expect_headers: BTreeMap::new(),
+            expect_body: None,
+            lag_header: None,
+            role_header: None,
+            ca_file: None,
+            expires_after: None,
+        }
+    }
+}
+
+/// Text that may be a secret: it is sent, and never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// Who asks: what stands in the header `Authorization`. The plan names a file; what is in it is never kept in a plan, a journal
+/// or a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpAuth {
+    /// A file that holds `user:password`.
+    Basic {
+        /// Which file.
+        file: PathBuf,
+    },
+    /// A file that holds a token.
+    Bearer {
+        /// Which file.
+        file: PathBuf,
+    },
+}
+
+impl HttpAuth {
+    /// The file that holds the secret.
+    pub fn file(&self) -> &Path {
+        match self {
+            HttpAuth::Basic { file } | HttpAuth::Bearer { file } => file,
+        }
+    }
+}
+
+/// Methods of HTTP that a probe can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpMethod {
+    /// Asks for an answer with its body.
+    Get,
+    /// Asks for the head of the answer alone.
+    Head,
+    /// Sends something.
+    Post,
+    /// Sends something that is to be there from then on.
+    Put,
+    /// Asks what can be done; Patroni and others answer it without work.
+    Options,
+}
+
+impl HttpMethod {
+    /// All of them.
+    pub const ALL: [HttpMethod; 5] =
+        [HttpMethod::Get, HttpMethod::Head, HttpMethod::Post, HttpMethod::Put, HttpMethod::Options];
+
+    /// The word for it everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            HttpMethod::Get => "GET",
+            HttpMethod::Head => "HEAD",
+            HttpMethod::Post => "POST",
+            HttpMethod::Put => "PUT",
+            HttpMethod::Options => "OPTIONS",
+        }
+    }
 }
 
 /// Whom to connect to.

@@ -393,7 +393,9 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 21] = [
+const IN_NO_EXAMPLE: [&str; 26] = [
+    // Written as `bearer` is.
+    "authorization.basic",
     // Said where an instance is replaced, and read alike here.
     "command action.address",
     "command action.address: stdout",
@@ -406,6 +408,11 @@ const IN_NO_EXAMPLE: [&str; 21] = [
     // Asked for as the others are.
     "dns probe.type: AAAA",
     "dns probe.type: CNAME",
+    // What is asked by where nothing is said, and what is written as `POST` is.
+    "http probe.method: GET",
+    "http probe.method: HEAD",
+    "http probe.method: OPTIONS",
+    "http probe.method: PUT",
     // How any plan begins: `mode` alone is changed.
     "plan.mode: observe",
     "plan.mode: recommend",

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One gate a key. Keys come from the plan, so that there are only so many.
+/// From so many gates on, those that nobody stands at are taken away: a redirect can name what no plan names.
+const MANY: usize = 4096;
+
+/// One gate a key.
 #[derive(Default)]
 pub(crate) struct Gates(Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
@@ -19,7 +22,13 @@ impl Gates {
         key: String,
         blocking: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let gate = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
+        let gate = {
+            let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if gates.len() >= MANY && !gates.contains_key(&key) {
+                gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+            }
+            Arc::clone(gates.entry(key).or_default())
+        };
         let pass = gate.lock_owned().await;
         tokio::task::spawn_blocking(move || {
             let _pass = pass;

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 request over a connection of its own.
+//! One HTTP request over a connection of its own.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::http::HeaderMap;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, Response, StatusCode, header};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::Address;
 use rustls::ClientConfig;
@@ -103,16 +103,57 @@ async fn ask_over<S: AsyncRead + AsyncWrite + Unpin>(
         .map_err(|error| failed(&error))?;
     let talk = async move {
         let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
-        let (head, incoming) = response.into_parts();
-        let found = match body {
-            Body::Ignore => false,
-            Body::Find(text) => find(incoming, text.as_bytes()).await?,
-            // The head has said how it ended; what becomes of the rest changes nothing.
-            Body::Drain => find(incoming, &[]).await.unwrap_or(false),
-        };
-        Ok(Reply { status: head.status, headers: head.headers, found })
+        read(response, body).await
     };
     drive(talk, connection).await
+}
+
+/// The same over HTTP/2; what the answer is read for is the caller's affair.
+pub(crate) async fn ask_h2<T>(
+    connection: Connection,
+    request: Request<Full<Bytes>>,
+    read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, Answer>,
+) -> Result<T, Answer> {
+    match connection {
+        Connection::Plain(stream) => ask_h2_over(stream, request, read).await,
+        Connection::Tls(stream) if stream.get_ref().1.alpn_protocol() != Some(b"h2") => {
+            Err(Answer::Wrong("the server does not choose HTTP/2".to_owned()))
+        }
+        Connection::Tls(stream) => ask_h2_over(*stream, request, read).await,
+    }
+}
+
+async fn ask_h2_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, T>(
+    stream: S,
+    mut request: Request<Full<Bytes>>,
+    read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, Answer>,
+) -> Result<T, Answer> {
+    let headers = request.headers_mut();
+    headers.entry(header::USER_AGENT).or_insert(header::HeaderValue::from_static(USER_AGENT));
+    // The name is in `:authority`.
+    headers.remove(header::HOST);
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(&error))?;
+    let talk = async move {
+        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        read(response).await
+    };
+    drive(talk, connection).await
+}
+
+/// Reads what an asker wants of an answer.
+pub(crate) async fn read(response: Response<Incoming>, body: Body<'_>) -> Result<Reply, Answer> {
+    let (head, incoming) = response.into_parts();
+    let found = match body {
+        Body::Ignore => false,
+        Body::Find(text) => find(incoming, text.as_bytes()).await?,
+        // The head has said how it ended; what becomes of the rest changes nothing.
+        Body::Drain => find(incoming, &[]).await.unwrap_or(false),
+    };
+    Ok(Reply { status: head.status, headers: head.headers, found })
 }
 
 /// Runs the talk and the connection that carries it together, in this task: dropping one future ends both.

@@ -17,6 +17,7 @@ mod lag;
 mod prepare;
 mod probe;
 mod process;
+mod secrets;
 mod so_far;
 mod tls;
 mod trouble;
@@ -30,6 +31,7 @@ use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::ProbeKind;
 
 use crate::gates::Gates;
+use crate::secrets::Secrets;
 use crate::tls::TlsConfigs;
 
 pub use crate::action::{
@@ -70,6 +72,7 @@ pub struct Providers {
 #[derive(Default)]
 pub(crate) struct Inner {
     pub(crate) tls: TlsConfigs,
+    pub(crate) secrets: Secrets,
     pub(crate) gates: Gates,
 }
 

@@ -9,7 +9,7 @@ use mainstay_plan::probe::ProbeKind;
 
 use crate::action::{systemd, trigger_file, webhook};
 use crate::tls::Spoken;
-use crate::{Inner, probe, tls};
+use crate::{Inner, probe, secrets, tls};
 
 /// Why a probe or an action could not work, whatever the state of its target.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum PrepareError {
     /// Nobody to trust: certificates can't be read or there are none.
     #[error("no certificates to trust: {0}")]
     Trust(String),
+    /// A file with a secret can't be read, or what is in it can't be used.
+    #[error("no secret to send: {0}")]
+    Secret(String),
     /// The command can't be run.
     #[error("command {program:?} can't be run: {reason}")]
     Command {
@@ -47,10 +50,17 @@ pub(crate) async fn probe(inner: &Inner, kind: &ProbeKind) -> Result<(), Prepare
             loaded.map(|_trust| ()).map_err(PrepareError::Trust)
         }
         ProbeKind::Http(http) => {
-            probe::http_request(http).map_err(PrepareError::Request)?;
+            let auth = match &http.auth {
+                Some(auth) => {
+                    let secret = inner.secrets.load(&inner.gates, auth.file()).await.map_err(PrepareError::Secret)?;
+                    Some(secrets::authorization(auth, &secret).map_err(PrepareError::Secret)?)
+                }
+                None => None,
+            };
+            probe::check_request(http, auth.as_ref()).map_err(PrepareError::Request)?;
             if http.tls {
                 tls::server_name(&http.host).map_err(PrepareError::Request)?;
-                let loaded = inner.tls.load(&inner.gates, http.ca_file.as_deref(), Spoken::Http1).await;
+                let loaded = inner.tls.load(&inner.gates, http.ca_file.as_deref(), probe::spoken(http)).await;
                 loaded.map_err(PrepareError::Trust)?;
             }
             Ok(())

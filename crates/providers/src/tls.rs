@@ -24,6 +24,8 @@ use crate::trouble;
 pub(crate) enum Spoken {
     /// HTTP/1.1.
     Http1,
+    /// HTTP/2.
+    Http2,
     /// Whatever the server speaks: it is not named.
     Unnamed,
 }
@@ -98,6 +100,7 @@ fn trust(ca_file: Option<&Path>, spoken: Spoken) -> Result<Trust, String> {
     config.resumption = Resumption::disabled();
     config.alpn_protocols = match spoken {
         Spoken::Http1 => vec![b"http/1.1".to_vec()],
+        Spoken::Http2 => vec![b"h2".to_vec()],
         Spoken::Unnamed => Vec::new(),
     };
     Ok(Trust { config: Arc::new(config), verifier })

@@ -199,7 +199,7 @@ fn env(cx: &Cx<'_>, node: &Node) -> Option<BTreeMap<String, String>> {
 }
 
 /// Headers of a request, as RFC 9110 lets them be.
-fn headers(cx: &Cx<'_>, node: &Node) -> Option<BTreeMap<String, String>> {
+pub(super) fn headers(cx: &Cx<'_>, node: &Node) -> Option<BTreeMap<String, String>> {
     texts(cx, node, "header", is_token, |it| !it.chars().any(|it| it.is_control() && it != '\t'))
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::actions;
 use super::fields::{Cx, Fields, choose, items};
-use super::grammar::PROBE;
+use super::grammar::{AUTH, PROBE};
 use super::raw::RawProbe;
 use super::tree::{Node, Value};
 use super::values;
 use crate::finding::{Code, Finding, Span};
-use crate::probe::{Address, DnsRecord, HttpProbe, ProbeKind, ProbeTiming, TlsProbe};
+use crate::probe::{Address, DnsRecord, Hidden, HttpAuth, HttpMethod, HttpProbe, ProbeKind, ProbeTiming, TlsProbe};
 
 /// A list of probes.
 pub(super) fn probes<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawProbe> {
@@ -22,7 +23,7 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
     let kind = match chosen.word {
         "tcp" => fields.read("address", values::address).map(|address| ProbeKind::Tcp { address }),
         "tls" => tls(&mut fields).map(ProbeKind::Tls),
-        "http" => http(&mut fields).map(ProbeKind::Http),
+        "http" => http(&mut fields).map(|it| ProbeKind::Http(Box::new(it))),
         "dns" => dns(&mut fields),
         "command" => command(&mut fields),
         "process" => fields.read("pid_file", values::path).map(|pid_file| ProbeKind::Process { pid_file }),
@@ -44,6 +45,13 @@ fn tls(fields: &mut Fields<'_>) -> Option<TlsProbe> {
 
 fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
     let url = fields.read("url", values::url);
+    let method = fields.word("method", &HttpMethod::ALL, HttpMethod::word);
+    let headers = fields.read("headers", actions::headers).unwrap_or_default();
+    let send = fields.read("send", values::content).map(Hidden);
+    let auth = fields.read("auth", auth);
+    let http2 = fields.flag("http2");
+    let redirects = fields.number("redirects");
+    let expect_headers = fields.read("expect_headers", actions::headers).unwrap_or_default();
     let expect_status = fields.read("status", statuses).unwrap_or_else(|| vec![HttpProbe::GOOD]);
     let expect_body = fields.text("body");
     let host = fields.text("host");
@@ -55,20 +63,72 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
     if !url.tls {
         of_tls_alone(fields, &["ca_file", "expires_after"]);
     }
+    own_headers(fields, headers.keys());
+    if let (Some(HttpMethod::Head), Some(at)) = (method, fields.key_place("body")) {
+        fields.cx.report(
+            Finding::new(Code::Contradiction, at, "an answer to `HEAD` has no body")
+                .label("never there")
+                .help("ask with `method: GET`, or remove `body`"),
+        );
+    }
     // With TLS the certificate carries a name without a port.
     let own = if url.tls { url.host } else { url.authority };
     Some(HttpProbe {
         tls: url.tls,
         address: url.address,
         host: host.unwrap_or(own),
+        method: method?,
         path: url.path,
+        headers: headers.into_iter().map(|(name, value)| (name, Hidden(value))).collect(),
+        send,
+        auth,
+        http2,
+        redirects,
         expect_status,
+        expect_headers,
         expect_body,
         lag_header,
         role_header,
         ca_file,
         expires_after,
     })
+}
+
+/// `basic: FILE` or `bearer: FILE`.
+fn auth<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<HttpAuth> {
+    let chosen = choose(cx, node, &AUTH)?;
+    let Some(file) = chosen.node else {
+        cx.report(
+            Finding::new(Code::MissingField, chosen.at, format!("`{}` names no file", chosen.word))
+                .label("of which file?")
+                .help(format!("write for example `{}: /etc/mainstay/secret`", chosen.word)),
+        );
+        return None;
+    };
+    let file = values::path(cx, file)?;
+    Some(if chosen.word == "basic" { HttpAuth::Basic { file } } else { HttpAuth::Bearer { file } })
+}
+
+/// Headers that are ours to send, or that would make another request of this one.
+const OWN_HEADERS: [(&str, &str); 6] = [
+    ("host", "use `host`"),
+    ("authorization", "use `auth`, which reads it from a file"),
+    ("connection", "remove it"),
+    ("content-length", "remove it: it is counted"),
+    ("transfer-encoding", "remove it"),
+    ("upgrade", "remove it"),
+];
+
+fn own_headers<'h>(fields: &Fields<'_>, names: impl Iterator<Item = &'h String>) {
+    for name in names {
+        let Some((own, help)) = OWN_HEADERS.iter().find(|(own, _)| name.eq_ignore_ascii_case(own)) else { continue };
+        let at = fields.place("headers").unwrap_or(fields.at);
+        fields.cx.report(
+            Finding::new(Code::Contradiction, at, format!("the header `{own}` is not said under `headers`"))
+                .label("holds it")
+                .help(*help),
+        );
+    }
 }
 
 /// Reports what is said about certificates where there is none.
@@ -177,9 +237,12 @@ pub(super) fn retarget(kind: &ProbeKind, address: Address) -> Option<ProbeKind> 
     match kind {
         ProbeKind::Tcp { .. } => Some(ProbeKind::Tcp { address }),
         ProbeKind::Tls(tls) => Some(ProbeKind::Tls(TlsProbe { address, ..tls.clone() })),
-        ProbeKind::Http(http) => {
-            Some(ProbeKind::Http(HttpProbe { address, lag_header: None, role_header: None, ..http.clone() }))
-        }
+        ProbeKind::Http(http) => Some(ProbeKind::Http(Box::new(HttpProbe {
+            address,
+            lag_header: None,
+            role_header: None,
+            ..(**http).clone()
+        }))),
         ProbeKind::Dns { .. }
         | ProbeKind::Command { .. }
         | ProbeKind::Process { .. }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{ProbeWalk, millis};
 use crate::config::scalar::show_duration;
 use crate::plan::Plan;
-use crate::probe::{Address, HttpProbe, ProbeKind};
+use crate::probe::{Address, HttpAuth, HttpProbe, ProbeKind};
 use crate::route::{OnSilence, Sharing};
 use crate::{ProbeIx, RouteIx};
 
@@ -36,7 +36,7 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
         ProbeKind::Http(http) => {
             let scheme = if http.tls { "https" } else { "http" };
             let whom = show(&http.address);
-            let mut text = format!("GET {scheme}://{whom}{}", http.path);
+            let mut text = format!("{} {scheme}://{whom}{}", http.method.word(), http.path);
             if http.host != whom && !whom.starts_with(&format!("{}:", http.host)) {
                 text.push_str(&format!(", for host {}", http.host));
             }
@@ -46,6 +46,22 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
                 .collect();
             if !codes.is_empty() && http.expect_status != [HttpProbe::GOOD] {
                 text.push_str(&format!(", status {}", codes.join(", ")));
+            }
+            if http.http2 {
+                text.push_str(", over HTTP/2");
+            }
+            match &http.auth {
+                Some(HttpAuth::Basic { file }) => text.push_str(&format!(", as the user in {}", file.display())),
+                Some(HttpAuth::Bearer { file }) => text.push_str(&format!(", with the token in {}", file.display())),
+                None => {}
+            }
+            match http.redirects {
+                0 => {}
+                1 => text.push_str(", through one redirect at most"),
+                most => text.push_str(&format!(", through {most} redirects at most")),
+            }
+            for (name, value) in &http.expect_headers {
+                text.push_str(&format!(", header {name} with {value:?}"));
             }
             if let Some(body) = &http.expect_body {
                 text.push_str(&format!(", body with {body:?}"));

@@ -3,6 +3,7 @@
 mod command;
 mod file;
 mod http;
+mod place;
 mod tls;
 
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use mainstay_plan::probe::ProbeKind;
 use tokio::time::Instant;
 
 use self::command::Line;
-pub(crate) use self::http::http_request;
+pub(crate) use self::http::{check_request, spoken};
 use crate::process::Found;
 use crate::so_far::SoFar;
 use crate::{Inner, ProbeAnswer, dial, dns, process};

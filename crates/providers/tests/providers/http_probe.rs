@@ -18,22 +18,11 @@ use crate::fixtures::*;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 11\r\nX-Lag: 1.5s\r\n\r\nall is well";
 
 fn http(address: SocketAddr) -> HttpProbe {
-    HttpProbe {
-        tls: false,
-        address: Address::Socket(address),
-        host: "shop.example".to_owned(),
-        path: "/health?deep=1".to_owned(),
-        expect_status: Vec::new(),
-        expect_body: None,
-        lag_header: None,
-        role_header: None,
-        ca_file: None,
-        expires_after: None,
-    }
+    HttpProbe::get(Address::Socket(address), "shop.example", "/health?deep=1")
 }
 
 async fn ask(probed: HttpProbe) -> mainstay_providers::ProbeAnswer {
-    probe(&ProbeKind::Http(probed)).await
+    probe(&ProbeKind::Http(Box::new(probed))).await
 }
 
 #[tokio::test]
@@ -96,9 +85,9 @@ async fn a_role_header_is_told_in_its_own_word() {
 #[tokio::test]
 async fn a_server_that_accepts_and_says_nothing_times_out() {
     let address = silent_server().await;
-    assert_eq!(probe_in_vain(&ProbeKind::Http(http(address))).await, Answer::TimedOut);
+    assert_eq!(probe_in_vain(&ProbeKind::Http(Box::new(http(address)))).await, Answer::TimedOut);
     let authority = authority();
-    assert_eq!(probe_in_vain(&ProbeKind::Http(https(address, &authority.file))).await, Answer::TimedOut);
+    assert_eq!(probe_in_vain(&ProbeKind::Http(Box::new(https(address, &authority.file)))).await, Answer::TimedOut);
 }
 
 #[tokio::test]
@@ -114,18 +103,18 @@ async fn refusals_and_nonsense_are_told_apart() {
 async fn a_request_that_cannot_be_made_is_our_trouble() {
     let broken = HttpProbe { host: "a\nb".to_owned(), ..http(closed_port().await) };
     assert_could_not_ask(&ask(broken.clone()).await.answer, "the request");
-    let prepared = Providers::new().prepare_probe(&ProbeKind::Http(broken)).await;
+    let prepared = Providers::new().prepare_probe(&ProbeKind::Http(Box::new(broken))).await;
     assert!(matches!(prepared, Err(PrepareError::Request(_))), "{prepared:?}");
 }
 
 /// A certificate authority, and its certificate in a file.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    file: PathBuf,
+    pub(crate) file: PathBuf,
     _directory: tempfile::TempDir,
 }
 
-fn authority() -> Authority {
+pub(crate) fn authority() -> Authority {
     let directory = tempfile::tempdir().expect("a directory");
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
@@ -137,7 +126,7 @@ fn authority() -> Authority {
 }
 
 /// Answers over TLS with a certificate for `name`.
-async fn tls_server(authority: &Authority, name: &str) -> SocketAddr {
+pub(crate) async fn tls_server(authority: &Authority, name: &str) -> SocketAddr {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
     let certificate = params.signed_by(&key, &authority.issuer).expect("a certificate");
@@ -195,7 +184,7 @@ async fn a_certificate_that_cannot_be_trusted_is_a_wrong_answer() {
 async fn what_was_prepared_needs_no_file_when_it_counts() {
     let authority = authority();
     let address = tls_server(&authority, "shop.example").await;
-    let kind = ProbeKind::Http(https(address, &authority.file));
+    let kind = ProbeKind::Http(Box::new(https(address, &authority.file)));
     let providers = Providers::new();
     providers.prepare_probe(&kind).await.expect("the authority is read");
     std::fs::remove_file(&authority.file).expect("it was there");

@@ -7,6 +7,8 @@ mod elsewhere;
 mod fixtures;
 mod http_probe;
 mod local_probe;
+mod nginx;
+mod nginx_probe;
 mod service;
 mod shortage;
 mod tcp_probe;

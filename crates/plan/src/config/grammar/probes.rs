@@ -1,7 +1,7 @@
 //! Probes: what is asked, and how often.
 
-use super::{Choice, Field, Kind, Shape, field, variant, words};
-use crate::probe::DnsRecord;
+use super::{Behind, Choice, Field, Kind, Shape, Variant, field, variant, words};
+use crate::probe::{DnsRecord, HttpMethod};
 
 /// The kinds of probe.
 pub(crate) static PROBE: Choice = Choice {
@@ -72,9 +72,17 @@ static HTTP: Shape = Shape {
     rules: &[],
 };
 
-static HTTP_FIELDS: [Field; 8] = [
+static HTTP_FIELDS: [Field; 15] = [
     field("url", Kind::Url, "what to ask").needed("\"http://10.0.1.10:8080/health\""),
+    field("method", Kind::Word(words!(HttpMethod)), "the method of the request").or("GET"),
+    field("headers", Kind::Texts, "headers of the request").such_as("{ accept: application/json }"),
+    field("send", Kind::Content, "the body of the request").such_as("ping"),
+    field("auth", Kind::One(&AUTH), "who asks, from a file"),
+    field("http2", Kind::Flag, "whether HTTP/2 is spoken, without asking for it where there is no TLS").or("false"),
+    field("redirects", Kind::Number(0, 10), "how many redirects are followed; what redirects further is wrong").or("0"),
     field("status", Kind::Statuses, "status codes that are good").or("200-299"),
+    field("expect_headers", Kind::Texts, "headers that the answer must have, and text that is in them")
+        .such_as("{ content-type: json }"),
     field("body", Kind::Text, "text that the first 64 KiB of the body must contain").such_as("ready"),
     field("host", Kind::Text, "the `Host` header and the name in the certificate; the URL's, if it is not said")
         .such_as("orders.internal"),
@@ -85,6 +93,16 @@ static HTTP_FIELDS: [Field; 8] = [
     CA_FILE,
     EXPIRES_AFTER,
 ];
+
+/// Who asks.
+pub(crate) static AUTH: Choice = Choice {
+    name: "authorization",
+    doc: "what stands in the header `Authorization`; it is read again when the server refuses it",
+    variants: &[
+        Variant { word: "basic", behind: Behind::Value(Kind::Path) },
+        Variant { word: "bearer", behind: Behind::Value(Kind::Path) },
+    ],
+};
 
 static DNS: Shape = Shape {
     name: "dns probe",
