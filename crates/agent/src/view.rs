@@ -19,7 +19,7 @@ use mainstay_engine::{Engine, WaitingOn};
 use mainstay_plan::control::ControlPlane;
 use mainstay_plan::notification::{NoticeLevel, NotificationChannel};
 use mainstay_plan::route::Route;
-use mainstay_plan::routing::{TargetState, TrafficReport};
+use mainstay_plan::routing::{RouteCounters, TargetState, TrafficReport};
 use mainstay_plan::strategy::{Phase, StepKind};
 use mainstay_plan::{ComponentIx, InstanceIx, ProbeIx, RouteIx, Time};
 
@@ -181,7 +181,24 @@ fn route(state: &State, ix: RouteIx, report: Option<&TrafficReport>) -> api::Rou
         fronts: fronts(planned),
         targets: planned.targets.iter().enumerate().map(target).collect(),
         open_connections: counters.map_or(0, |it| it.open),
+        clients: counters.filter(|_| planned.proxy.is_some()).map(clients),
         held: state.routing.held.get(&ix).map(|it| route_held(&planned.name, it)),
+    }
+}
+
+fn clients(it: &RouteCounters) -> api::Clients {
+    api::Clients {
+        accepted: it.accepted,
+        waiting: it.waiting,
+        queued: it.queued,
+        overdue: it.overdue,
+        refused: it.refused,
+        unserved: it.unserved,
+        cut: it.cut,
+        failed: it.failed,
+        retried: it.retried,
+        bytes_in: it.bytes_in,
+        bytes_out: it.bytes_out,
     }
 }
 

@@ -30,8 +30,8 @@ pub use notice::{Acknowledged, Channel, Notice, NoticeCount, Notices, ToldOver};
 pub use recovery::{Fence, Phases, Recoveries, Recovery, Step};
 pub use rule::{Cause, Rule, Term};
 pub use status::{
-    Agent, Component, ControlPlane, Drain, Elsewhere, Halt, Impaired, Incident, Instance, Journal, Pause, PlanInForce,
-    Probe, Recoverable, Route, RouteHeld, Status, Target, Traffic, Waiting,
+    Agent, Clients, Component, ControlPlane, Drain, Elsewhere, Halt, Impaired, Incident, Instance, Journal, Pause,
+    PlanInForce, Probe, Recoverable, Route, RouteHeld, Status, Target, Traffic, Waiting,
 };
 
 /// The socket's file name in the state directory.

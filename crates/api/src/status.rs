@@ -132,9 +132,39 @@ pub struct Route {
     pub targets: Vec<Target>,
     /// Proxy connections open now.
     pub open_connections: u64,
+    /// What its proxy has counted; `None`: it has none, or the process can't be reached.
+    #[serde(default)]
+    pub clients: Option<Clients>,
     /// What a rule of it holds back.
     #[serde(default)]
     pub held: Option<RouteHeld>,
+}
+
+/// What a proxy has counted since the traffic process began. All are connections where nothing else is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clients {
+    /// That were accepted.
+    pub accepted: u64,
+    /// That wait for a place now.
+    pub waiting: u64,
+    /// That had to wait for a place.
+    pub queued: u64,
+    /// That waited for too long and were closed.
+    pub overdue: u64,
+    /// That were closed because there was no place, not even to wait, or their source had all of its own.
+    pub refused: u64,
+    /// That reached no target, for whatever reason; these, too.
+    pub unserved: u64,
+    /// That were cut because their target was fenced.
+    pub cut: u64,
+    /// Targets that refused a connection, did not answer it in time, or reset it.
+    pub failed: u64,
+    /// Attempts at a further target after one had failed.
+    pub retried: u64,
+    /// Bytes from clients to targets.
+    pub bytes_in: u64,
+    /// Bytes from targets to clients.
+    pub bytes_out: u64,
 }
 
 /// A rule of a route keeps targets on that would leave.

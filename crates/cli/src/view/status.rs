@@ -1,6 +1,8 @@
 //! The status as text.
 
-use mainstay_api::{Component, Instance, NoticeCount, Pause, Recoverable, RouteHeld, Rule, Status, Waiting};
+use mainstay_api::{
+    Clients, Component, Instance, NoticeCount, Pause, Recoverable, Route, RouteHeld, Rule, Status, Waiting,
+};
 use mainstay_engine::sentence::short;
 
 use super::evacuation;
@@ -52,7 +54,7 @@ pub(crate) fn overview(status: &Status, look: Look) -> String {
                     (Tone::Plain, route.open_connections.to_string()),
                     (if served { Tone::Plain } else { Tone::Warn }, targets.join(", ")),
                 ],
-                route.held.as_ref().map(|it| held(it, status.now_ns, look)).unwrap_or_default(),
+                below_route(route, status.now_ns, look),
             );
         }
         out.push_str(&table.render(look, 0));
@@ -221,6 +223,44 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
 }
 
 /// What a rule of a route holds back.
+fn below_route(route: &Route, now: u64, look: Look) -> String {
+    let mut out = route.clients.as_ref().map(|it| clients(it, look)).unwrap_or_default();
+    out.push_str(&route.held.as_ref().map(|it| held(it, now, look)).unwrap_or_default());
+    out
+}
+
+/// What went wrong is said where there is any.
+fn clients(it: &Clients, look: Look) -> String {
+    let mut text = format!("{} so far, {} in, {} out", it.accepted, bytes(it.bytes_in), bytes(it.bytes_out));
+    let rare = [
+        (it.waiting, "wait now"),
+        (it.queued, "had to wait"),
+        (it.overdue, "waited too long"),
+        (it.refused, "found no place"),
+        (it.unserved, "reached no target in all"),
+        (it.cut, "cut by a fence"),
+        (it.failed, "failures of targets"),
+        (it.retried, "tries at another"),
+    ];
+    for (number, what) in rare.into_iter().filter(|it| it.0 > 0) {
+        text.push_str(&format!(", {number} {what}"));
+    }
+    labelled(look, 2, 11, "clients", &text)
+}
+
+/// In a unit that leaves one to three digits before the point.
+fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    let (mut whole, mut rest, mut unit) = (number, 0, "B");
+    for next in UNITS {
+        if whole < 1000 {
+            break;
+        }
+        (whole, rest, unit) = (whole / 1000, whole % 1000, next);
+    }
+    if unit == "B" { format!("{whole} B") } else { format!("{whole}.{} {unit}", rest / 100) }
+}
+
 fn held(it: &RouteHeld, now: u64, look: Look) -> String {
     let mut out = String::new();
     let mut line = |label: &str, text: &str| out.push_str(&labelled(look, 2, 11, label, text));

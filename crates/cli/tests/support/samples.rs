@@ -1,8 +1,8 @@
 //! An outage as the agent tells it: the primary is down, its recovery waits for a witness.
 
 use mainstay_api::{
-    Agent, Component, ControlPlane, Elsewhere, Fence, Instance, Journal, NoticeCount, Pause, Phases, PlanInForce,
-    Probe, Recoverable, Recovery, Route, Status, Step, Target, Traffic, Waiting,
+    Agent, Clients, Component, ControlPlane, Elsewhere, Fence, Instance, Journal, NoticeCount, Pause, Phases,
+    PlanInForce, Probe, Recoverable, Recovery, Route, Status, Step, Target, Traffic, Waiting,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -26,6 +26,19 @@ pub(crate) fn status() -> Status {
                 fronts: vec!["proxy 10.0.9.1:6432".to_owned()],
                 targets: vec![target("orders-db", "serving"), target("orders-db-b", "standby")],
                 open_connections: 12,
+                clients: Some(Clients {
+                    accepted: 48_211,
+                    waiting: 3,
+                    queued: 190,
+                    overdue: 7,
+                    refused: 2,
+                    unserved: 11,
+                    cut: 0,
+                    failed: 4,
+                    retried: 4,
+                    bytes_in: 61_203_118,
+                    bytes_out: 5_904_331_870,
+                }),
                 held: None,
             }],
             trouble: Vec::new(),
