@@ -11,15 +11,12 @@ use mainstay_plan::observation::{Answer, Observation};
 use mainstay_plan::routing::TrafficReport;
 use mainstay_plan::strategy::Step;
 use mainstay_plan::{Plan, ProbeIx};
-use mainstay_providers::{Order, ProbeAnswer, Providers};
-use tokio::sync::{Semaphore, mpsc};
+use mainstay_providers::{Asking, Order, ProbeAnswer, Providers};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
-
-/// How many probes may be under way at the same time. More than that means that this machine can't keep up; those
-/// beyond are answered *could not ask*.
-const PROBES_AT_ONCE: usize = 8192;
+use crate::rounds::Rounds;
 
 /// How long telling people may take.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,20 +94,14 @@ pub struct Hands {
     clock: Clock,
     providers: Providers,
     reports: mpsc::Sender<Report>,
-    permits: Arc<Semaphore>,
+    rounds: Arc<Mutex<Option<Arc<Rounds>>>>,
     running: Arc<Mutex<BTreeMap<u64, AbortHandle>>>,
 }
 
 impl Hands {
     /// Hands that stamp with `clock` and report to `reports`. Must be used inside a tokio runtime.
     pub fn new(clock: Clock, reports: mpsc::Sender<Report>) -> Hands {
-        Hands {
-            clock,
-            providers: Providers::new(),
-            reports,
-            permits: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
-            running: Arc::default(),
-        }
+        Hands { clock, providers: Providers::new(), reports, rounds: Arc::default(), running: Arc::default() }
     }
 
     /// Reads ahead what the plan's probes and steps need, and reports what would not work.
@@ -134,15 +125,17 @@ impl Hands {
     pub fn probe(&self, plan: &Arc<Plan>, ix: ProbeIx, at: Option<IpAddr>) {
         let hands = self.clone();
         let plan = plan.clone();
+        let rounds = self.rounds(&plan);
         tokio::spawn(async move {
             let probe = plan.probe(ix);
+            let turn = rounds.turn(ix).await;
             let started = hands.clock.now();
-            let got = match hands.permits.try_acquire() {
-                Ok(_permit) => match at {
-                    None => hands.providers.probe(&probe.kind, probe.timing.timeout).await,
-                    Some(at) => hands.providers.probe_at(&probe.kind, at, probe.timing.timeout).await,
-                },
-                Err(_) => Answer::CouldNotAsk(format!("more than {PROBES_AT_ONCE} probes are under way")).into(),
+            let got = match turn {
+                Ok(_turn) => {
+                    let asking = Asking { at, from: rounds.from(ix), timeout: probe.timing.timeout };
+                    hands.providers.ask(&probe.kind, asking).await
+                }
+                Err(why) => Answer::CouldNotAsk(why).into(),
             };
             let ended = hands.clock.now();
             let ProbeAnswer { answer, lag, role, expiring } = got;
@@ -150,6 +143,14 @@ impl Hands {
                 .report(Report::Observed(Observation { probe: ix, started, ended, answer, lag, role, expiring }))
                 .await;
         });
+    }
+
+    fn rounds(&self, plan: &Arc<Plan>) -> Arc<Rounds> {
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*rounds {
+            Some(rounds) if rounds.are_of(plan) => rounds.clone(),
+            Some(_) | None => rounds.insert(Arc::new(Rounds::of(plan))).clone(),
+        }
     }
 
     /// Performs a job; its outcome is reported, unless it is cancelled first.

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod hands;
+mod rounds;
 pub mod traffic;
 
 pub use clock::Clock;

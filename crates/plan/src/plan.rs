@@ -11,7 +11,7 @@ use crate::control::ControlPlane;
 use crate::drill::Drill;
 use crate::evacuation::Evacuation;
 use crate::notification::{EscalationStep, NotificationChannel, QuietTime};
-use crate::policy::{Allowances, Mode, OnJournalLoss, Person, Site, SiteGuards};
+use crate::policy::{Allowances, Mode, OnJournalLoss, Person, Probing, Site, SiteGuards};
 use crate::prepared::Prepared;
 use crate::probe::Probe;
 use crate::route::Route;
@@ -75,6 +75,8 @@ pub struct Plan {
     pub on_journal_loss: OnJournalLoss,
     /// What the agent itself is allowed.
     pub allowances: Allowances,
+    /// How many probes may be under way at the same time.
+    pub probing: Probing,
     /// Where the traffic process answers DNS (UDP and TCP), if any route has a name.
     pub dns_listen: Option<SocketAddr>,
     /// Name servers that copy the zones of the routes, and are told when one changes.

@@ -153,6 +153,15 @@ pub struct Allowances {
     pub correlation: Duration,
 }
 
+/// How many probes may be under way at the same time. One beyond waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probing {
+    /// Of all.
+    pub at_once: u32,
+    /// Of those that ask one host.
+    pub at_once_per_target: u32,
+}
+
 /// What holds back recoveries of the whole site. `None`: that guard is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct SiteGuards {

@@ -17,6 +17,8 @@ pub struct Probe {
     pub watches: Watches,
     /// What is asked.
     pub kind: ProbeKind,
+    /// Addresses of our own to ask from, in turn; empty: the system chooses.
+    pub from: Vec<IpAddr>,
     /// How often, and how many answers make a verdict.
     pub timing: ProbeTiming,
 }
@@ -275,6 +277,8 @@ pub struct HttpProbe {
     pub ca_file: Option<PathBuf>,
     /// For how long the certificate must still be valid, lest people are told; it is good until it has expired.
     pub expires_after: Option<Duration>,
+    /// Whether the connection is kept for the next question.
+    pub keep_alive: bool,
 }
 
 impl HttpProbe {
@@ -301,6 +305,7 @@ impl HttpProbe {
             role_header: None,
             ca_file: None,
             expires_after: None,
+            keep_alive: false,
         }
     }
 }

@@ -393,7 +393,7 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 26] = [
+const IN_NO_EXAMPLE: [&str; 29] = [
     // Written as `bearer` is.
     "authorization.basic",
     // Said where an instance is replaced, and read alike here.
@@ -405,6 +405,8 @@ const IN_NO_EXAMPLE: [&str; 26] = [
     // A site has one store; the other two are written alike.
     "coordination.store: etcd",
     "coordination.store: postgresql",
+    // Said as of an HTTP probe.
+    "dns probe.from",
     // Asked for as the others are.
     "dns probe.type: AAAA",
     "dns probe.type: CNAME",
@@ -432,6 +434,9 @@ const IN_NO_EXAMPLE: [&str; 26] = [
     "service undo.op: kill",
     "service undo.op: restart",
     "service undo.op: start",
+    // As above, of an HTTP probe.
+    "tcp probe.from",
+    "tls probe.from",
     // As above.
     "webhook.address_header",
 ];

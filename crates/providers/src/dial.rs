@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::gates::Gates;
 use crate::so_far::SoFar;
-use crate::{dns, trouble};
+use crate::{dns, source, trouble};
 
 /// How many of a name's addresses are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -25,12 +25,15 @@ pub(crate) async fn connect(
     deadline: Instant,
     so_far: &SoFar<Answer>,
 ) -> Result<TcpStream, Answer> {
-    let addresses = resolve(gates, address, so_far).await?;
+    let mut addresses = resolve(gates, address, so_far).await?;
+    if addresses.iter().any(|it| source::reaches(*it)) {
+        addresses.retain(|it| source::reaches(*it));
+    }
     so_far.set(Answer::TimedOut);
     let mut worst = Answer::TimedOut;
     for (tried, target) in addresses.iter().enumerate() {
         let share = share_of(deadline, addresses.len() - tried);
-        let answer = match tokio::time::timeout(share, TcpStream::connect(target)).await {
+        let answer = match tokio::time::timeout(share, source::connect(*target)).await {
             Ok(Ok(stream)) => {
                 // A request is one small write: waiting for more to send would only delay it.
                 let _ = stream.set_nodelay(true);

@@ -1,16 +1,15 @@
 //! One question to one name server, over UDP, and over TCP when the answer does not fit.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::DnsRecord;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
 
-use crate::trouble;
+use crate::{source, trouble};
 
 /// The largest answer over UDP without EDNS is 512 bytes (RFC 1035 §4.2.1); servers that send more are read too.
 const MAX_DATAGRAM: usize = 4096;
@@ -110,12 +109,7 @@ impl Question {
 async fn over_udp(server: SocketAddr, question: &Question, bytes: &[u8]) -> Result<Message, Answer> {
     let doing = format!("asking {server}");
     let failed = |error: io::Error| trouble::answer(&doing, &error);
-    let any: SocketAddr = match server {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await.map_err(failed)?;
-    socket.connect(server).await.map_err(failed)?;
+    let socket = source::udp(server).await.map_err(failed)?;
     socket.send(bytes).await.map_err(failed)?;
     let mut buffer = [0; MAX_DATAGRAM];
     loop {
@@ -130,7 +124,7 @@ async fn over_udp(server: SocketAddr, question: &Question, bytes: &[u8]) -> Resu
 async fn over_tcp(server: SocketAddr, question: &Question, bytes: &[u8]) -> Result<Message, Answer> {
     let doing = format!("asking {server} over TCP");
     let failed = |error: io::Error| trouble::answer(&doing, &error);
-    let mut stream = TcpStream::connect(server).await.map_err(failed)?;
+    let mut stream = source::connect(server).await.map_err(failed)?;
     let len = u16::try_from(bytes.len()).map_err(|error| failed(io::Error::other(error)))?;
     let mut framed = len.to_be_bytes().to_vec();
     framed.extend_from_slice(bytes);

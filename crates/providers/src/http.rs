@@ -1,4 +1,4 @@
-//! One HTTP request over a connection of its own.
+//! One HTTP request over a connection of its own. Those that are kept are in `kept.rs`.
 
 use std::future::Future;
 use std::pin::pin;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::{http1, http2};
 use hyper::http::HeaderMap;
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -23,10 +24,10 @@ use crate::so_far::SoFar;
 use crate::{dial, tls, trouble};
 
 /// How we name ourselves to servers.
-pub(crate) const USER_AGENT: &str = concat!("mainstay/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = concat!("mainstay/", env!("CARGO_PKG_VERSION"));
 
 /// How much of a body is read.
-pub(crate) const MAX_BODY: usize = 64 * 1024;
+const MAX_BODY: usize = 64 * 1024;
 
 /// How long the status line and headers may be.
 const MAX_HEAD: usize = 64 * 1024;
@@ -44,6 +45,7 @@ pub(crate) enum Connection {
 }
 
 /// How much of the body the asker wants.
+#[derive(Clone, Copy)]
 pub(crate) enum Body<'a> {
     /// None: the head is the answer.
     Ignore,
@@ -93,14 +95,9 @@ async fn ask_over<S: AsyncRead + AsyncWrite + Unpin>(
     mut request: Request<Full<Bytes>>,
     body: Body<'_>,
 ) -> Result<Reply, Answer> {
-    let headers = request.headers_mut();
-    headers.entry(header::USER_AGENT).or_insert(header::HeaderValue::from_static(USER_AGENT));
-    headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-        .max_buf_size(MAX_HEAD)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed(&error))?;
+    named(&mut request);
+    request.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    let (mut sender, connection) = http1().handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
     let talk = async move {
         let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
         read(response, body).await
@@ -114,12 +111,22 @@ pub(crate) async fn ask_h2<T>(
     request: Request<Full<Bytes>>,
     read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, Answer>,
 ) -> Result<T, Answer> {
+    connection.speaks_h2()?;
     match connection {
         Connection::Plain(stream) => ask_h2_over(stream, request, read).await,
-        Connection::Tls(stream) if stream.get_ref().1.alpn_protocol() != Some(b"h2") => {
-            Err(Answer::Wrong("the server does not choose HTTP/2".to_owned()))
-        }
         Connection::Tls(stream) => ask_h2_over(*stream, request, read).await,
+    }
+}
+
+impl Connection {
+    /// Says what is wrong if the server has chosen another protocol. Without TLS it has no choice.
+    pub(crate) fn speaks_h2(&self) -> Result<(), Answer> {
+        match self {
+            Connection::Tls(stream) if stream.get_ref().1.alpn_protocol() != Some(b"h2") => {
+                Err(Answer::Wrong("the server does not choose HTTP/2".to_owned()))
+            }
+            Connection::Tls(_) | Connection::Plain(_) => Ok(()),
+        }
     }
 }
 
@@ -128,20 +135,34 @@ async fn ask_h2_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, T>(
     mut request: Request<Full<Bytes>>,
     read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, Answer>,
 ) -> Result<T, Answer> {
-    let headers = request.headers_mut();
-    headers.entry(header::USER_AGENT).or_insert(header::HeaderValue::from_static(USER_AGENT));
+    named(&mut request);
     // The name is in `:authority`.
-    headers.remove(header::HOST);
-    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
-        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed(&error))?;
+    request.headers_mut().remove(header::HOST);
+    let (mut sender, connection) = http2().handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
     let talk = async move {
         let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
         read(response).await
     };
     drive(talk, connection).await
+}
+
+/// Says who asks.
+pub(crate) fn named(request: &mut Request<Full<Bytes>>) {
+    request.headers_mut().entry(header::USER_AGENT).or_insert(header::HeaderValue::from_static(USER_AGENT));
+}
+
+/// HTTP/1.1, with a bound on the head of an answer.
+pub(crate) fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(MAX_HEAD);
+    builder
+}
+
+/// HTTP/2, with the same bound.
+pub(crate) fn http2() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
+    builder
 }
 
 /// Reads what an asker wants of an answer.
@@ -190,7 +211,7 @@ async fn find(mut incoming: Incoming, text: &[u8]) -> Result<bool, Answer> {
 }
 
 /// The connection's own troubles are told apart as for any other; what can't be read as HTTP is a wrong answer.
-fn failed(error: &hyper::Error) -> Answer {
+pub(crate) fn failed(error: &hyper::Error) -> Answer {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {

@@ -13,12 +13,14 @@ mod dial;
 mod dns;
 mod gates;
 mod http;
+mod kept;
 mod lag;
 mod prepare;
 mod probe;
 mod process;
 mod secrets;
 mod so_far;
+mod source;
 mod tls;
 mod trouble;
 
@@ -31,6 +33,7 @@ use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::ProbeKind;
 
 use crate::gates::Gates;
+use crate::kept::Kept;
 use crate::secrets::Secrets;
 use crate::tls::TlsConfigs;
 
@@ -52,6 +55,18 @@ pub struct ProbeAnswer {
     pub expiring: Option<String>,
 }
 
+/// How a probe is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// Where the instance is, if not where the plan says: what goes over the network goes there, to the same port; a command
+    /// finds the address in [`ADDRESS_VARIABLE`].
+    pub at: Option<IpAddr>,
+    /// The address of this machine that what goes over the network leaves from; `None`: the system chooses.
+    pub from: Option<IpAddr>,
+    /// How long the whole of it may take.
+    pub timeout: Duration,
+}
+
 /// Performs probes and actions. Cheap to clone; clones share what was prepared.
 ///
 /// Every future that it returns is cancelled by dropping it: connections are closed and the process group of a running
@@ -68,12 +83,13 @@ pub struct Providers {
     inner: Arc<Inner>,
 }
 
-/// What was prepared, and what keeps threads bounded.
+/// What was prepared, connections that are kept, and what keeps threads bounded.
 #[derive(Default)]
 pub(crate) struct Inner {
     pub(crate) tls: TlsConfigs,
     pub(crate) secrets: Secrets,
     pub(crate) gates: Gates,
+    pub(crate) kept: Kept,
 }
 
 impl Providers {
@@ -99,16 +115,17 @@ impl Providers {
         prepare::action(&self.inner, action).await
     }
 
-    /// Asks once. The whole of it (looking up, connecting, asking, reading) takes `timeout` at most, also when the other
-    /// side is frozen or unreachable. What was not prepared is prepared within that time.
+    /// Asks once, where the plan says. The whole of it (looking up, connecting, asking, reading) takes `timeout` at most,
+    /// also when the other side is frozen or unreachable. What was not prepared is prepared within that time.
     pub async fn probe(&self, kind: &ProbeKind, timeout: Duration) -> ProbeAnswer {
-        probe::run(&self.inner, kind, None, timeout).await
+        self.ask(kind, Asking { at: None, from: None, timeout }).await
     }
 
-    /// The same of an instance that is at this address, not where the plan says: what goes over the network goes there, to the
-    /// same port; a command finds the address in [`ADDRESS_VARIABLE`].
-    pub async fn probe_at(&self, kind: &ProbeKind, at: IpAddr, timeout: Duration) -> ProbeAnswer {
-        probe::run(&self.inner, &kind.at(at), Some(at), timeout).await
+    /// The same, at another place or from one of several.
+    pub async fn ask(&self, kind: &ProbeKind, asking: Asking) -> ProbeAnswer {
+        let moved = asking.at.map(|it| kind.at(it));
+        let kind = moved.as_ref().unwrap_or(kind);
+        source::scope(asking.from, probe::run(&self.inner, kind, asking.at, asking.timeout)).await
     }
 
     /// Does it once, within `order.timeout`.

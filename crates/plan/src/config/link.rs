@@ -160,6 +160,7 @@ fn skeleton(file: &mut File) -> Plan {
         mode: file.mode,
         on_journal_loss: file.on_journal_loss,
         allowances: file.allowances,
+        probing: file.probing,
         dns_listen: file.dns_listen.as_ref().map(|it| it.value),
         secondaries: std::mem::take(&mut file.secondaries),
         beacon_listen: file.beacon_listen.as_ref().map(|it| it.value),
@@ -188,6 +189,7 @@ fn witness(plan: &mut Plan, ix: WitnessIx, raw: RawWitness) {
     let second = std::time::Duration::from_secs(1);
     let probe = raw.probe.unwrap_or(RawProbe {
         kind: ProbeKind::Tcp { address: Address::Socket(NOWHERE) },
+        from: Vec::new(),
         timing: ProbeTiming { interval: second, fast_interval: second, timeout: second, fall: 1, rise: 1 },
     });
     let probe = push_probe(plan, format!("witness/{}", raw.name.value), Watches::Witness(ix), probe);
@@ -261,6 +263,6 @@ fn instance(plan: &mut Plan, parts: &mut Parts, component: ComponentIx, raw: Raw
 
 pub(super) fn push_probe(plan: &mut Plan, name: String, watches: Watches, raw: RawProbe) -> ProbeIx {
     let ix = ProbeIx(index(plan.probes.len()));
-    plan.probes.push(Probe { name, watches, kind: raw.kind, timing: raw.timing });
+    plan.probes.push(Probe { name, watches, kind: raw.kind, from: raw.from, timing: raw.timing });
     ix
 }

@@ -361,7 +361,7 @@ fn verify_probes(
     let kind = same.then(|| retarget(&base.kind, address.clone())).flatten().unwrap_or(ProbeKind::Tcp { address });
     let pace = base.timing.timeout.max(Duration::from_millis(50));
     let timing = ProbeTiming { interval: pace, fast_interval: pace, timeout: base.timing.timeout, fall: 1, rise: 1 };
-    vec![push_probe(plan, probe_name(0), Watches::Route(ix), RawProbe { kind, timing })]
+    vec![push_probe(plan, probe_name(0), Watches::Route(ix), RawProbe { kind, from: Vec::new(), timing })]
 }
 
 /// Whether a probe would be led to the route by the name that it says, where names decide.

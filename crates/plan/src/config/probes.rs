@@ -1,5 +1,6 @@
 //! Lowering probes.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::actions;
@@ -29,9 +30,27 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
         "process" => fields.read("pid_file", values::path).map(|pid_file| ProbeKind::Process { pid_file }),
         _ => file(&mut fields),
     };
+    let over_a_network = chosen.shape.is_some_and(|it| it.field("from").is_some());
+    let from = if over_a_network { from(&mut fields, kind.as_ref()) } else { Vec::new() };
     let timing = timing(&mut fields);
     fields.finish();
-    Some(RawProbe { kind: kind?, timing })
+    Some(RawProbe { kind: kind?, from, timing })
+}
+
+/// Where it is asked from. An address that can't reach what is asked would be no help.
+fn from(fields: &mut Fields<'_>, kind: Option<&ProbeKind>) -> Vec<IpAddr> {
+    let listed = fields.read("from", values::ips).unwrap_or_default();
+    let asked = kind.and_then(ProbeKind::host).and_then(|it| it.parse::<IpAddr>().ok());
+    for it in &listed {
+        if let Some(asked) = asked.filter(|asked| asked.is_ipv4() != it.value.is_ipv4()) {
+            fields.cx.report(
+                Finding::new(Code::BadAddress, it.span, format!("`{asked}` can't be asked from `{}`", it.value))
+                    .label("one is of IPv4, the other of IPv6")
+                    .help("write an address of the other kind"),
+            );
+        }
+    }
+    listed.into_iter().map(|it| it.value).collect()
 }
 
 fn tls(fields: &mut Fields<'_>) -> Option<TlsProbe> {
@@ -59,6 +78,7 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
     let role_header = fields.text("role_header");
     let ca_file = fields.read("ca_file", values::path);
     let expires_after = fields.maybe_duration("expires_after");
+    let keep_alive = fields.flag("keep_alive");
     let url = url?;
     if !url.tls {
         of_tls_alone(fields, &["ca_file", "expires_after"]);
@@ -91,6 +111,7 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
         role_header,
         ca_file,
         expires_after,
+        keep_alive,
     })
 }
 

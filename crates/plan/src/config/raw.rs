@@ -1,6 +1,6 @@
 //! What a file says, noun by noun, before names are resolved. Every value has its default filled in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::finding::Span;
 use crate::location::{Location, SharedPart};
 use crate::notification::{NoticeLevel, QuietTime};
 use crate::observation::Health;
-use crate::policy::{Allowances, Guards, Mode, OnJournalLoss, Person, Site, SiteGuards};
+use crate::policy::{Allowances, Guards, Mode, OnJournalLoss, Person, Probing, Site, SiteGuards};
 use crate::prepared::Prepared;
 use crate::probe::{ProbeKind, ProbeTiming};
 use crate::route::{DnsFront, OnSilence, Poll, ProxyFront};
@@ -30,6 +30,7 @@ pub(crate) struct File {
     pub(crate) mode: Mode,
     pub(crate) on_journal_loss: OnJournalLoss,
     pub(crate) allowances: Allowances,
+    pub(crate) probing: Probing,
     pub(crate) dns_listen: Option<At<SocketAddr>>,
     pub(crate) secondaries: Vec<SocketAddr>,
     pub(crate) beacon_listen: Option<At<SocketAddr>>,
@@ -56,6 +57,7 @@ pub(crate) struct File {
 #[derive(Clone)]
 pub(crate) struct RawProbe {
     pub(crate) kind: ProbeKind,
+    pub(crate) from: Vec<IpAddr>,
     pub(crate) timing: ProbeTiming,
 }
 

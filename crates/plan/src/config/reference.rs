@@ -108,6 +108,7 @@ impl Page {
             Kind::HostPort => "`HOST:PORT`".to_owned(),
             Kind::Socket => "`IP:PORT`".to_owned(),
             Kind::Sockets => "list of `IP:PORT`".to_owned(),
+            Kind::Addresses => "list of IP addresses".to_owned(),
             Kind::Networks => "list of networks: `IP/LENGTH`".to_owned(),
             Kind::ServerNames => "list of names: `NAME` or `*.NAME`".to_owned(),
             Kind::Url => "URL".to_owned(),

@@ -160,6 +160,9 @@ impl Definitions {
             Kind::HostPort => text(r"^(\[[^\]\s]+\]|[^:\s]+):\d+$"),
             Kind::Socket => text(r"^(\d+(\.\d+){3}|\[[^\]\s]+\]):\d+$"),
             Kind::Sockets => json!({ "type": "array", "items": self.kind(Kind::Socket) }),
+            Kind::Addresses => {
+                json!({ "type": "array", "items": { "type": TEXT, "pattern": or_variable(r"^[0-9A-Fa-f:.]+$") } })
+            }
             Kind::Networks => {
                 json!({ "type": "array", "items": { "type": TEXT, "pattern": or_variable(r"^[0-9A-Fa-f:.]+(/\d+)?$") } })
             }
@@ -237,6 +240,7 @@ const fn unit(kind: Kind) -> &'static str {
         | Kind::HostPort
         | Kind::Socket
         | Kind::Sockets
+        | Kind::Addresses
         | Kind::Networks
         | Kind::ServerNames
         | Kind::Url

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::components::{component, location, standby, witness};
 use super::controls;
 use super::fields::{At, Cx, Fields, items, named};
-use super::grammar::{ALLOWANCES, Kind, PLAN, SITE, TRAFFIC, VARIABLE};
+use super::grammar::{ALLOWANCES, Kind, PLAN, PROBING, SITE, TRAFFIC, VARIABLE};
 use super::notifications::{self, notification};
 use super::operation;
 use super::raw::File;
@@ -16,7 +16,7 @@ use super::upgrade::{NEWEST, OLDER};
 use super::values;
 use crate::finding::{Code, Finding, Span};
 use crate::location::Location;
-use crate::policy::{Allowances, Mode, OnJournalLoss, Site};
+use crate::policy::{Allowances, Mode, OnJournalLoss, Probing, Site};
 
 /// The plan, with every default filled in and no name resolved. Unless it is `whole`, sections may be missing.
 pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
@@ -38,6 +38,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
         .word("on_journal_loss", &OnJournalLoss::ALL, OnJournalLoss::word)
         .unwrap_or(OnJournalLoss::RefuseExclusive);
     let allowances = self::allowances(cx, fields.take("allowances"));
+    let probing = self::probing(cx, fields.take("probing"));
     let (dns_listen, secondaries, beacon_listen) = fields.take("traffic").map(|it| traffic(cx, it)).unwrap_or_default();
     // What these two stand for was put into the tree before; here is seen whether they were written as they should be.
     fields.read("include", |cx, node| match &node.value {
@@ -63,6 +64,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
         mode,
         on_journal_loss,
         allowances,
+        probing,
         dns_listen,
         secondaries,
         beacon_listen,
@@ -188,6 +190,15 @@ fn allowances<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>) -> Allowances {
     };
     fields.finish();
     allowances
+}
+
+fn probing<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>) -> Probing {
+    let at = entry.map(|it| it.key_span).unwrap_or_default();
+    let mut fields = Fields::open(cx, entry.map(|it| &it.node), at, "probing", &PROBING);
+    let probing =
+        Probing { at_once: fields.number("at_once"), at_once_per_target: fields.number("at_once_per_target") };
+    fields.finish();
+    probing
 }
 
 /// Where DNS is answered, who copies its zones, and where beacons are answered.

@@ -1,7 +1,7 @@
 //! Reading one value: a text, a number, a duration, an address. Like all readers they return `None` after they have reported
 //! what is wrong.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -280,6 +280,18 @@ pub(crate) fn sockets(cx: &Cx<'_>, node: &Node) -> Option<Vec<SocketAddr>> {
         return None;
     };
     Some(items.iter().filter_map(|it| socket(cx, it)).collect())
+}
+
+/// A list of IP addresses.
+pub(crate) fn ips(cx: &Cx<'_>, node: &Node) -> Option<Vec<At<IpAddr>>> {
+    let help = "write an IP address: `10.0.3.5` or `\"2001:db8::5\"`";
+    let Value::List(items) = &node.value else {
+        no_list(cx, node, "a list of IP addresses");
+        return None;
+    };
+    let ip = |text: &str| text.parse::<IpAddr>().map_err(|_| "not an address of IPv4 or IPv6".to_owned());
+    let one = |it: &Node| Some(At { value: parsed(cx, it, Code::BadAddress, "IP address", help, ip)?, span: it.span });
+    Some(items.iter().filter_map(one).collect())
 }
 
 /// A list of networks; an address alone is the network of itself.

@@ -9,12 +9,12 @@ use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::{HttpMethod, HttpProbe};
 use tokio::time::Instant;
 
-use super::place::Place;
+use super::Place;
 use super::word;
 use crate::http::{self, Body, Connection, Reply, Secured};
 use crate::so_far::SoFar;
 use crate::tls::{self, Spoken};
-use crate::{Inner, ProbeAnswer, lag, secrets, trouble};
+use crate::{Inner, ProbeAnswer, kept, lag, secrets, trouble};
 
 pub(super) async fn ask(
     inner: &Inner,
@@ -131,11 +131,16 @@ async fn once(
         false => None,
     };
     let secured = trust.as_ref().map(|(it, name)| Secured { config: it.config.clone(), name: name.clone() });
-    let connection = http::open(&inner.gates, &place.address, secured, deadline, so_far).await?;
-    let expiring = match (&connection, &trust, probe.expires_after) {
+    let expiring = |connection: &Connection| match (connection, &trust, probe.expires_after) {
         (Connection::Tls(stream), Some((trust, name)), Some(within)) => trust.expiring(stream, name, within),
         (Connection::Tls(_) | Connection::Plain(_), _, _) => None,
     };
+    let open = http::open(&inner.gates, &place.address, secured, deadline, so_far);
+    if probe.keep_alive {
+        return kept::ask(&inner.kept, (probe, place), so_far, open, expiring, request).await;
+    }
+    let connection = open.await?;
+    let expiring = expiring(&connection);
     let body = probe.expect_body.as_deref().map_or(Body::Ignore, Body::Find);
     let reply = match probe.http2 {
         true => http::ask_h2(connection, request, async |response| http::read(response, body).await).await?,

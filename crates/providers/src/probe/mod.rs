@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use self::command::Line;
 pub(crate) use self::http::{check_request, spoken};
+pub(crate) use self::place::Place;
 use crate::process::Found;
 use crate::so_far::SoFar;
 use crate::{Inner, ProbeAnswer, dial, dns, process};

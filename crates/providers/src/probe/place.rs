@@ -7,28 +7,28 @@ use mainstay_plan::probe::{Address, HttpProbe};
 
 /// Whom to ask for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) tls: bool,
-    pub(super) address: Address,
+pub(crate) struct Place {
+    pub(crate) tls: bool,
+    pub(crate) address: Address,
     /// The value of `Host`, which may have a port.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// Path and query.
-    pub(super) path: String,
+    pub(crate) path: String,
 }
 
 impl Place {
-    pub(super) fn of(probe: &HttpProbe) -> Place {
+    pub(crate) fn of(probe: &HttpProbe) -> Place {
         Place { tls: probe.tls, address: probe.address.clone(), host: probe.host.clone(), path: probe.path.clone() }
     }
 
     /// Whether it is the same server, asked in the same way.
-    pub(super) fn is_same_server(&self, other: &Place) -> bool {
+    pub(crate) fn is_same_server(&self, other: &Place) -> bool {
         self.tls == other.tls && self.address == other.address && self.host.eq_ignore_ascii_case(&other.host)
     }
 
     /// Where `location` leads from here (RFC 3986, section 5.2). The name that was asked for stays with the machine that was
     /// asked: a redirect of the instance to itself does not lead to another one by way of a name server.
-    pub(super) fn redirected(&self, location: &str) -> Result<Place, String> {
+    pub(crate) fn redirected(&self, location: &str) -> Result<Place, String> {
         let location = location.split('#').next().unwrap_or_default();
         let (tls, rest) = if let Some(rest) = without(location, "https:") {
             (true, rest)

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::{Address, DnsRecord, HttpProbe, ProbeKind};
-use mainstay_providers::{ProbeAnswer, Providers};
+use mainstay_providers::{Asking, ProbeAnswer, Providers};
 use tokio::net::TcpListener;
 
 use crate::fixtures::*;
@@ -13,7 +13,7 @@ use crate::fixtures::*;
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 async fn probe_there(kind: &ProbeKind) -> ProbeAnswer {
-    Providers::new().probe_at(kind, ELSEWHERE, LONG).await
+    Providers::new().ask(kind, Asking { at: Some(ELSEWHERE), from: None, timeout: LONG }).await
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod action;
 mod command_probe;
+mod connections;
 mod dns_probe;
 mod elsewhere;
 mod fixtures;

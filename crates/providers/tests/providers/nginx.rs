@@ -32,6 +32,7 @@ const LOCATIONS: &str = r#"
     location = /see-other { if ($request_method = POST) { return 303 /got; } return 405; }
     location = /got { if ($request_method != GET) { return 405; } return 200 got; }
     location = /version { return 200 $server_protocol; }
+    location = /nth { return 200 "request $connection_requests of its connection"; }
     location = /token { if ($http_authorization != "Bearer s3cret") { return 401; } return 200 "come in"; }
     location = /basic/file { auth_basic "x"; auth_basic_user_file users; }
 "#;

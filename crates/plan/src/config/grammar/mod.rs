@@ -140,6 +140,8 @@ pub(crate) enum Kind {
     Socket,
     /// A list of IP addresses with ports.
     Sockets,
+    /// A list of IP addresses.
+    Addresses,
     /// A list of networks.
     Networks,
     /// A list of TLS server names.

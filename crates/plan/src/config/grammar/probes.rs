@@ -29,17 +29,25 @@ static TIMING: [Field; 5] = [
     field("rise", Kind::Number(1, 1000), "good answers in a row that make it healthy again").or("2"),
 ];
 
+/// What every probe has that goes over a network.
+static NETWORK: [Field; 1] = [field(
+    "from",
+    Kind::Addresses,
+    "addresses of the agent's machine to ask from, in turn; otherwise the system chooses",
+)
+.such_as("[\"10.0.3.5\", \"10.0.4.5\"]")];
+
 static TCP: Shape = Shape {
     name: "tcp probe",
     doc: "good when a connection is accepted, which says nothing about the application behind it",
-    fields: &[&[field("address", Kind::HostPort, "whom to ask").needed("\"10.0.1.10:5432\"")], &TIMING],
+    fields: &[&[field("address", Kind::HostPort, "whom to ask").needed("\"10.0.1.10:5432\"")], &NETWORK, &TIMING],
     rules: &[],
 };
 
 static TLS: Shape = Shape {
     name: "tls probe",
     doc: "good when a TLS handshake succeeds, with a trusted certificate of the right name",
-    fields: &[&TLS_FIELDS, &TIMING],
+    fields: &[&TLS_FIELDS, &NETWORK, &TIMING],
     rules: &[],
 };
 
@@ -68,11 +76,11 @@ const EXPIRES_AFTER: Field = field(
 static HTTP: Shape = Shape {
     name: "http probe",
     doc: "good when status and body are as expected",
-    fields: &[&HTTP_FIELDS, &TIMING],
+    fields: &[&HTTP_FIELDS, &NETWORK, &TIMING],
     rules: &[],
 };
 
-static HTTP_FIELDS: [Field; 15] = [
+static HTTP_FIELDS: [Field; 16] = [
     field("url", Kind::Url, "what to ask").needed("\"http://10.0.1.10:8080/health\""),
     field("method", Kind::Word(words!(HttpMethod)), "the method of the request").or("GET"),
     field("headers", Kind::Texts, "headers of the request").such_as("{ accept: application/json }"),
@@ -92,6 +100,12 @@ static HTTP_FIELDS: [Field; 15] = [
         .such_as("x-role"),
     CA_FILE,
     EXPIRES_AFTER,
+    field(
+        "keep_alive",
+        Kind::Flag,
+        "whether the connection is kept for the next question; a new one each time also shows that new clients are let in",
+    )
+    .or("false"),
 ];
 
 /// Who asks.
@@ -107,7 +121,7 @@ pub(crate) static AUTH: Choice = Choice {
 static DNS: Shape = Shape {
     name: "dns probe",
     doc: "good when the name server answers, with `expect` if that is given",
-    fields: &[&DNS_FIELDS, &TIMING],
+    fields: &[&DNS_FIELDS, &NETWORK, &TIMING],
     rules: &[],
 };
 

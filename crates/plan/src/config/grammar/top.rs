@@ -16,7 +16,7 @@ pub(crate) static PLAN: Shape = Shape {
     rules: &[],
 };
 
-static PLAN_OWN: [Field; 8] = [
+static PLAN_OWN: [Field; 9] = [
     field("version", Kind::Version, "of this grammar").needed("2"),
     field("site", Kind::Map(&SITE), "whom this agent decides for, and where the agent itself runs")
         .needed("{ name: shop, region: berlin, zone: hall-1, host: ops-1 }"),
@@ -25,6 +25,7 @@ static PLAN_OWN: [Field; 8] = [
     field("on_journal_loss", Kind::Word(words!(OnJournalLoss)), "what is still done when the journal can't be written")
         .or("refuse_exclusive"),
     field("allowances", Kind::Map(&ALLOWANCES), "what the agent itself may take; part of every worst case").or("{}"),
+    field("probing", Kind::Map(&PROBING), "how many probes may be under way").or("{}"),
     field("traffic", Kind::Map(&TRAFFIC), "where the traffic process answers DNS and beacons"),
     field("include", Kind::Files, "further files; each may hold the sections below").such_as("[routes.yaml]"),
 ];
@@ -112,6 +113,18 @@ static ALLOWANCE_FIELDS: [Field; 6] = [
         "how long a failure may wait until its neighbours and what it depends on say whether they failed with it; `0s` asks nobody",
     )
     .or("2s"),
+];
+
+pub(crate) static PROBING: Shape = Shape {
+    name: "probing",
+    doc: "how many probes may be under way at the same time; one beyond waits for its turn, and what waits too long is *could not ask*",
+    fields: &[&PROBING_FIELDS],
+    rules: &[],
+};
+
+static PROBING_FIELDS: [Field; 2] = [
+    field("at_once", Kind::Number(1, 100_000), "of all").or("8192"),
+    field("at_once_per_target", Kind::Number(1, 100_000), "of those that ask one host").or("64"),
 ];
 
 pub(crate) static TRAFFIC: Shape = Shape {
