@@ -8,6 +8,7 @@ mod crash;
 mod evacuations;
 mod ledger;
 mod operate;
+mod pace;
 mod people;
 mod server;
 mod start;

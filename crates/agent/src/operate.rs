@@ -14,7 +14,7 @@ use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Body, Input, NoticeId};
 use mainstay_host::{Clock, Hands, Job, Launch, Report, TrafficLink};
 use mainstay_plan::routing::TrafficReport;
-use mainstay_plan::{Plan, Time};
+use mainstay_plan::{Plan, ProbeIx, Time};
 use mainstay_store::{Event, StateDir};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::crash::{self, Moment};
 use crate::evacuations;
 use crate::ledger::{Ledger, Told};
+use crate::pace::{Change, Pace};
 use crate::server::{Ask, Server};
 use crate::start::PlanFile;
 use crate::view;
@@ -59,6 +60,7 @@ pub struct Agent {
     version: String,
     started: Time,
     times_late: u64,
+    pace: Pace,
     tickets: BTreeMap<u64, StepRef>,
     /// Messages on their way: over which channel, of which notice, and which of its messages.
     tellings: BTreeMap<u64, (String, NoticeId, u32)>,
@@ -102,6 +104,7 @@ impl Agent {
     pub(crate) fn assemble(parts: Parts) -> io::Result<Agent> {
         Ok(Agent {
             started: parts.clock.now(),
+            pace: Pace::new(parts.clock.now()),
             driver: parts.driver,
             plan: parts.plan,
             file: parts.file,
@@ -255,8 +258,27 @@ impl Agent {
             let Ok(report) = self.from_host.try_recv() else { break };
             self.take(report, &mut inputs);
         }
-        if !inputs.is_empty() {
-            self.turn(inputs);
+        if inputs.is_empty() {
+            return;
+        }
+        let answered: Vec<(ProbeIx, Time)> = inputs.iter().filter_map(answered).collect();
+        self.turn(inputs);
+        for (probe, ended) in answered {
+            self.note(probe, ended);
+        }
+    }
+
+    /// Counts an answer as the engine took it: it may not have believed it.
+    fn note(&mut self, probe: ProbeIx, ended: Time) {
+        let engine = self.driver.engine();
+        let watch = engine.soft().watch(probe);
+        let Some((answer, _)) = watch.last.as_ref().filter(|it| it.1 == ended) else { return };
+        let allowed = engine.state().plan.allowances.lateness;
+        let is_late = watch.late > allowed || answer.is_own_lateness();
+        match self.pace.note(ended, watch.late, is_late) {
+            Some(Change::Behind(text)) => tracing::warn!("{text}"),
+            Some(Change::CaughtUp) => tracing::info!("the agent keeps up with its probes again"),
+            None => {}
         }
     }
 
@@ -321,6 +343,9 @@ impl Agent {
             Ask::Status(answer) => {
                 let _ = answer.send(self.status());
             }
+            Ask::Probing(answer) => {
+                let _ = answer.send(self.pace.shown());
+            }
             Ask::Notices(answer) => {
                 let _ = answer.send(view::notices(self.driver.engine().state(), self.clock.now()));
             }
@@ -369,6 +394,7 @@ impl Agent {
                 version: self.version.clone(),
                 started_ns: self.started.as_nanos(),
                 times_late: self.times_late,
+                probing: self.pace.shown(),
             },
             plan: api::PlanInForce { file: self.file.path.display().to_string(), hash: self.plan.hash.clone() },
             journal: api::Journal { seq, hash, waiting: self.ledger.waiting.clone(), lost: self.ledger.lost.clone() },
@@ -384,6 +410,7 @@ impl Agent {
             notices: view::notice_count(state),
             trouble: (self.unprepared.iter().cloned())
                 .chain(self.ledger.trouble())
+                .chain(self.pace.trouble())
                 .chain(mainstay_engine::elsewhere::trouble(state))
                 .collect(),
         }
@@ -443,6 +470,10 @@ impl Agent {
             format!("traffic process {pid} keeps serving; to end it: mainstay traffic --stop --state {state_dir}")
         })
     }
+}
+
+fn answered(input: &Input) -> Option<(ProbeIx, Time)> {
+    if let Input::Observation(it) = input { Some((it.probe, it.ended)) } else { None }
 }
 
 fn log(line: &Line) {

@@ -25,6 +25,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// What is asked of the loop.
 pub(crate) enum Ask {
     Status(oneshot::Sender<api::Status>),
+    Probing(oneshot::Sender<api::Probing>),
     Recoveries(oneshot::Sender<api::Recoveries>),
     Notices(oneshot::Sender<api::Notices>),
     Foreseen { command: api::Command, by: String, answer: oneshot::Sender<Result<api::Foreseen, api::Problem>> },
@@ -66,6 +67,7 @@ pub(crate) fn open(state_dir: &Path) -> Result<Server, ServerError> {
     let (sender, asks) = mpsc::channel(64);
     let router = Router::new()
         .route(api::STATUS, get(status))
+        .route(api::PROBING, get(probing))
         .route(api::RECOVERIES, get(recoveries))
         .route(api::NOTICES, get(notices))
         .route("/v1/recoveries/{id}", get(recovery))
@@ -99,6 +101,10 @@ type Loop = State<mpsc::Sender<Ask>>;
 
 async fn status(State(asks): Loop) -> Response {
     answer(ask(&asks, Ask::Status).await)
+}
+
+async fn probing(State(asks): Loop) -> Response {
+    answer(ask(&asks, Ask::Probing).await)
 }
 
 async fn recoveries(State(asks): Loop) -> Response {

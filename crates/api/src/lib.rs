@@ -8,6 +8,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/probing` | [`Probing`] |
 //! | `GET /v1/recoveries` | [`Recoveries`], the newest first |
 //! | `GET /v1/recoveries/r17` | [`Recovery`] |
 //! | `GET /v1/notices` | [`Notices`], the newest first |
@@ -31,7 +32,7 @@ pub use recovery::{Fence, Phases, Recoveries, Recovery, Step};
 pub use rule::{Cause, Rule, Term};
 pub use status::{
     Agent, Clients, Component, ControlPlane, Drain, Elsewhere, Halt, Impaired, Incident, Instance, Journal, Pause,
-    PlanInForce, Probe, Recoverable, Route, RouteHeld, Status, Target, Traffic, Waiting,
+    PlanInForce, Probe, Probing, Recoverable, Route, RouteHeld, Status, Target, Traffic, Waiting,
 };
 
 /// The socket's file name in the state directory.
@@ -39,6 +40,8 @@ pub const SOCKET: &str = "agent.sock";
 
 /// Where the status is asked.
 pub const STATUS: &str = "/v1/status";
+/// Where it is asked how the agent keeps up with its probes.
+pub const PROBING: &str = "/v1/probing";
 /// Where recoveries are asked.
 pub const RECOVERIES: &str = "/v1/recoveries";
 /// Where notices are asked.

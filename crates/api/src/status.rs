@@ -78,8 +78,26 @@ pub struct Agent {
     pub version: String,
     /// When it started.
     pub started_ns: Nanos,
+    /// How it keeps up with its probes.
+    #[serde(default)]
+    pub probing: Probing,
     /// Probes that were late because the agent was, since it started.
     pub times_late: u64,
+}
+
+/// How an agent keeps up with its probes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probing {
+    /// How many have answered since it started.
+    pub asked: u64,
+    /// How many of them were asked later than `allowances.lateness` lets them be, or answered while the agent was held up.
+    pub late: u64,
+    /// How long after they were due they were asked, of the last ten seconds: the median, to an eighth.
+    pub late_p50_ns: Nanos,
+    /// The same: all but one in a hundred were asked sooner.
+    pub late_p99_ns: Nanos,
+    /// The same: the latest.
+    pub late_max_ns: Nanos,
 }
 
 /// The plan in force.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use mainstay_plan::component::Failback;
-use mainstay_plan::observation::{Answer, Health, Observation};
+use mainstay_plan::observation::{Answer, Health, OWN_LATENESS, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, Time};
@@ -39,6 +39,11 @@ const SAMPLES: usize = 32;
 const CATCHING: Duration = Duration::from_millis(200);
 /// How many of the witnesses in a zone or region are asked about it.
 const WITNESSES: usize = 4;
+
+/// So many probes are asked at the same moment; those beyond are spread, so that they don't come in bursts that make each other late.
+const AT_ONCE: u32 = 64;
+/// Between the first questions to two of those beyond.
+const BETWEEN: Duration = Duration::from_micros(100);
 
 /// A probe whose answer has not come this long after its timeout was lost by whoever asked, and is asked again.
 const LOST_AFTER: Duration = Duration::from_secs(5);
@@ -85,7 +90,7 @@ pub struct Taken {
 }
 
 impl Soft {
-    /// Nothing was seen yet; every instance and witness is asked at once.
+    /// Nothing was seen yet; every instance and witness is asked at once, or soon where there are many.
     pub fn new(plan: &Plan, now: Time) -> Soft {
         let mut soft = Soft {
             probes: plan.probes.iter().map(|_| Watch::unseen()).collect(),
@@ -105,7 +110,10 @@ impl Soft {
         };
         for (probe, ix) in plan.probes.iter().zip((0u32..).map(ProbeIx)) {
             match probe.watches {
-                Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) => soft.schedule(ix, now),
+                Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) => {
+                    let ramp = BETWEEN * ix.0.saturating_sub(AT_ONCE);
+                    soft.schedule(ix, now + ramp.min(probe.timing.interval));
+                }
                 Watches::Route(_) => {}
             }
         }
@@ -139,11 +147,13 @@ impl Soft {
         let answer = if outdated {
             Answer::CouldNotAsk("it was asked before something was done to it".to_owned())
         } else if late && observation.answer.is_failure() {
-            Answer::CouldNotAsk("we were late ourselves".to_owned())
+            Answer::CouldNotAsk(OWN_LATENESS.to_owned())
         } else {
             observation.answer
         };
+        watch.late = observation.started.since(watch.due);
         let before = watch.health;
+        let was_in_doubt = watch.in_doubt();
         watch.fold(&timing, &answer, observation.started, observation.ended);
         // An answer that took longer than it may was measured by someone who was late.
         let measured = answer == Answer::Good && probe.kind.reports_latency() && took <= timing.timeout;
@@ -190,7 +200,7 @@ impl Soft {
             self.verifying.answered(observation.probe, observation.started);
             self.hear(state, observation.probe, observation.started);
         }
-        self.reschedule(plan, observation.probe, observation.started, now);
+        self.reschedule(plan, observation.probe, observation.started, was_in_doubt, now);
         if let Watches::Control(control) = probe.watches {
             self.asked.insert(control);
         }
@@ -571,6 +581,7 @@ impl Soft {
             let probe = plan.probe(ix);
             let watch = &mut self.probes[ix.index()];
             watch.scheduled = None;
+            watch.due = at;
             if watch.in_flight.take().is_some() {
                 watch.fold(&probe.timing, &Answer::CouldNotAsk("no answer came back".to_owned()), now, now);
             }
@@ -736,14 +747,20 @@ impl Soft {
         }
     }
 
-    fn reschedule(&mut self, plan: &Plan, probe: ProbeIx, started: Time, now: Time) {
+    fn reschedule(&mut self, plan: &Plan, probe: ProbeIx, started: Time, was_in_doubt: bool, now: Time) {
         let timing = plan.probe(probe).timing;
+        let is_one_of_many = self.probes.len() > AT_ONCE as usize;
         let watch = &mut self.probes[probe.index()];
         let again = std::mem::take(&mut watch.ask_again);
         let awaited = matches!(plan.probe(probe).watches, Watches::Instance(it) if self.catching.contains(&it));
         let usual = if watch.in_doubt() || watch.role_in_doubt { timing.fast_interval } else { timing.interval };
         let spacing = if awaited { usual.min(CATCHING) } else { usual };
-        let at = if again { now } else { now.max(started + spacing) };
+        // Sooner is always allowed: whoever is well again takes a place of its own in the interval.
+        let takes_a_place = is_one_of_many && was_in_doubt && !watch.in_doubt();
+        let spacing = if takes_a_place { part_of(spacing, probe) } else { spacing };
+        // From when it was due, so that the pace holds; from when it was asked, if that was much later.
+        let from = if watch.late <= timing.interval / 2 { started.min(watch.due) } else { started };
+        let at = if again { now } else { now.max(from + spacing) };
         self.schedule(probe, at);
     }
 
@@ -754,4 +771,11 @@ impl Soft {
         }
         self.due.insert((at, probe));
     }
+}
+
+/// A part of an interval, by the golden ratio: the parts of any number of neighbours lie evenly.
+fn part_of(interval: Duration, probe: ProbeIx) -> Duration {
+    let turns = probe.0.wrapping_add(1).wrapping_mul(0x9e37_79b9);
+    let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+    Duration::from_nanos(u64::try_from((u128::from(nanos) * u128::from(turns)) >> 32).unwrap_or(nanos))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mainstay_plan::action::{Action, Outcome};
 use mainstay_plan::notification::NotificationChannel;
-use mainstay_plan::observation::{Answer, Observation};
+use mainstay_plan::observation::{Answer, OWN_LATENESS, Observation};
 use mainstay_plan::routing::TrafficReport;
 use mainstay_plan::strategy::Step;
 use mainstay_plan::{Plan, ProbeIx};
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
+use crate::pulse::Pulse;
 use crate::rounds::Rounds;
 
 /// How long telling people may take.
@@ -95,13 +96,21 @@ pub struct Hands {
     providers: Providers,
     reports: mpsc::Sender<Report>,
     rounds: Arc<Mutex<Option<Arc<Rounds>>>>,
+    pulse: Pulse,
     running: Arc<Mutex<BTreeMap<u64, AbortHandle>>>,
 }
 
 impl Hands {
     /// Hands that stamp with `clock` and report to `reports`. Must be used inside a tokio runtime.
     pub fn new(clock: Clock, reports: mpsc::Sender<Report>) -> Hands {
-        Hands { clock, providers: Providers::new(), reports, rounds: Arc::default(), running: Arc::default() }
+        Hands {
+            clock,
+            providers: Providers::new(),
+            reports,
+            rounds: Arc::default(),
+            pulse: Pulse::start(),
+            running: Arc::default(),
+        }
     }
 
     /// Reads ahead what the plan's probes and steps need, and reports what would not work.
@@ -133,7 +142,10 @@ impl Hands {
             let got = match turn {
                 Ok(_turn) => {
                     let asking = Asking { at, from: rounds.from(ix), timeout: probe.timing.timeout };
-                    hands.providers.ask(&probe.kind, asking).await
+                    let late_before = hands.pulse.late();
+                    let got = hands.providers.ask(&probe.kind, asking).await;
+                    let late = hands.pulse.late().saturating_sub(late_before);
+                    believed(got, late, probe.timing.timeout, plan.allowances.lateness)
                 }
                 Err(why) => Answer::CouldNotAsk(why).into(),
             };
@@ -198,6 +210,14 @@ impl Hands {
     }
 }
 
+/// A silence is believed only if whoever was asked had most of the timeout, with us there to hear it.
+fn believed(got: ProbeAnswer, late: Duration, timeout: Duration, allowed: Duration) -> ProbeAnswer {
+    if got.answer == Answer::TimedOut && late > allowed.min(timeout / 2) {
+        return Answer::CouldNotAsk(format!("{OWN_LATENESS}, by {} ms", late.as_millis())).into();
+    }
+    got
+}
+
 fn actions(plan: &Plan) -> impl Iterator<Item = (&str, &Action)> {
     plan.components.iter().flat_map(|component| {
         let steps = component.ladder.iter().flat_map(|rung| rung.plays.values()).flat_map(|play| &play.steps);
@@ -226,4 +246,49 @@ fn with_message(action: &Action, text: &str) -> Action {
         Action::Webhook { .. } | Action::Service { .. } => {}
     }
     action
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use mainstay_plan::Time;
+
+    /// What a probe of a server that never answers gets, while this process is held up for so long.
+    async fn asked(held_up: Duration) -> Answer {
+        let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let at = silent.local_addr().expect("it is bound");
+        let text = format!(
+            "version: 2\nsite: {{ name: s, region: eu }}\ncomponents:\n  web:\n    type: cache\n    location: {{ region: eu, zone: a }}\n    \
+             probes: [{{ http: {{ url: \"http://{at}/\", interval: 1s, timeout: 200ms }} }}]\n"
+        );
+        let compiled = mainstay_plan::compile("plan.yaml", &text, std::path::Path::new("/"));
+        let plan = Arc::new(compiled.plan.expect("a sound plan"));
+        let (sender, mut reports) = mpsc::channel(8);
+        let hands = Hands::new(Clock::start(Time::ZERO), sender);
+        hands.probe(&plan, ProbeIx(0), None);
+        // The question is on its way, and the pulse beats.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        std::thread::sleep(held_up);
+        match reports.recv().await {
+            Some(Report::Observed(observation)) => observation.answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn our_own_lateness_is_not_taken_for_silence() {
+        let mut answer = asked(Duration::ZERO).await;
+        for _ in 0..5 {
+            // A busy machine may really hold us up.
+            if answer != Answer::TimedOut {
+                answer = asked(Duration::ZERO).await;
+            }
+        }
+        assert_eq!(answer, Answer::TimedOut);
+        let answer = asked(Duration::from_millis(170)).await;
+        let Answer::CouldNotAsk(why) = &answer else { panic!("{answer:?}") };
+        assert!(why.starts_with("we were late ourselves, by "), "{why}");
+    }
 }

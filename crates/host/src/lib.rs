@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod hands;
+mod pulse;
 mod rounds;
 pub mod traffic;
 

@@ -39,7 +39,15 @@ pub enum Answer {
     CouldNotAsk(String),
 }
 
+/// How a *could not ask* begins that says that whoever asked was late, and not what was asked.
+pub const OWN_LATENESS: &str = "we were late ourselves";
+
 impl Answer {
+    /// Whether it was not believed because whoever asked was late.
+    pub fn is_own_lateness(&self) -> bool {
+        matches!(self, Answer::CouldNotAsk(why) if why.starts_with(OWN_LATENESS))
+    }
+
     /// Whether it counts as a failure of the target: refused, timed out, or wrong.
     pub const fn is_failure(&self) -> bool {
         match self {

@@ -1,7 +1,7 @@
 //! The status as text.
 
 use mainstay_api::{
-    Clients, Component, Instance, NoticeCount, Pause, Recoverable, Route, RouteHeld, Rule, Status, Waiting,
+    Clients, Component, Instance, NoticeCount, Pause, Probing, Recoverable, Route, RouteHeld, Rule, Status, Waiting,
 };
 use mainstay_engine::sentence::short;
 
@@ -272,6 +272,10 @@ fn held(it: &RouteHeld, now: u64, look: Look) -> String {
     out
 }
 
+fn probing(it: &Probing) -> String {
+    format!("{} asked, {} of them late; lateness p99 {}", it.asked, it.late, span(it.late_p99_ns))
+}
+
 fn header(status: &Status, look: Look) -> String {
     let agent = &status.agent;
     let mode = if status.mode == "act" { Tone::Good } else { Tone::Warn };
@@ -290,6 +294,7 @@ fn header(status: &Status, look: Look) -> String {
     let late = if agent.times_late > 0 { format!(", late {} times", agent.times_late) } else { String::new() };
     let up = age(status.now_ns, agent.started_ns);
     line("agent", &format!("process {}, version {}, up {up}{late}", agent.pid, agent.version));
+    line("probes", &probing(&agent.probing));
     line("plan", &format!("{} {}", short(&status.plan.hash), status.plan.file));
     // Whole, to be noted elsewhere, and whole again on a narrow screen: an anchor that was cut is worth nothing.
     line("journal", &format!("{}:{}", status.journal.seq, status.journal.hash));

@@ -2,18 +2,28 @@
 
 use mainstay_api::{
     Agent, Clients, Component, ControlPlane, Elsewhere, Fence, Instance, Journal, NoticeCount, Pause, Phases,
-    PlanInForce, Probe, Recoverable, Recovery, Route, Status, Step, Target, Traffic, Waiting,
+    PlanInForce, Probe, Probing, Recoverable, Recovery, Route, Status, Step, Target, Traffic, Waiting,
 };
 
 const SECOND: u64 = 1_000_000_000;
 pub(crate) const NOW: u64 = 1_767_323_045 * SECOND + 678_000_000;
+
+fn probing() -> Probing {
+    Probing { asked: 34_512, late: 3, late_p50_ns: 576_000, late_p99_ns: 2_304_000, late_max_ns: 4_100_000 }
+}
 
 pub(crate) fn status() -> Status {
     Status {
         now_ns: NOW,
         site: "shop".to_owned(),
         mode: "act".to_owned(),
-        agent: Agent { pid: 4711, version: "0.1.0".to_owned(), started_ns: NOW - 11_520 * SECOND, times_late: 0 },
+        agent: Agent {
+            pid: 4711,
+            version: "0.1.0".to_owned(),
+            started_ns: NOW - 11_520 * SECOND,
+            times_late: 0,
+            probing: probing(),
+        },
         plan: PlanInForce { file: "/etc/mainstay/shop.yaml".to_owned(), hash: "3f9a1c2e7b".repeat(7)[..64].to_owned() },
         journal: Journal { seq: 57, hash: "9c1185a5c5".repeat(7)[..64].to_owned(), waiting: None, lost: None },
         traffic: Some(Traffic {

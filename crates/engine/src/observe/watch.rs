@@ -36,6 +36,10 @@ pub struct Watch {
     pub last: Option<(Answer, Time)>,
     /// How long the last good answer took.
     pub latency: Option<Duration>,
+    /// How long after it was due the last question was asked.
+    pub late: Duration,
+    /// When the last question was due.
+    pub(super) due: Time,
     pub(super) scheduled: Option<Time>,
     pub(super) in_flight: Option<Time>,
     pub(super) ask_again: bool,
@@ -63,6 +67,8 @@ impl Watch {
             good_since: None,
             last: None,
             latency: None,
+            late: Duration::ZERO,
+            due: Time::ZERO,
             scheduled: None,
             in_flight: None,
             ask_again: false,
