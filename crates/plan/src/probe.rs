@@ -97,6 +97,8 @@ pub enum ProbeKind {
         /// The oldest that it may be.
         max_age: Duration,
     },
+    /// A file system has room left.
+    Disk(DiskProbe),
 }
 
 impl ProbeKind {
@@ -110,11 +112,12 @@ impl ProbeKind {
             ProbeKind::Command { .. } => "command",
             ProbeKind::Process { .. } => "process",
             ProbeKind::FileFreshness { .. } => "file",
+            ProbeKind::Disk(_) => "disk",
         }
     }
 
     /// The same question at another address: the port stays, and so does the name that TLS and HTTP go by. A command, a
-    /// process and a file have no address to replace.
+    /// process, a file and a disk have no address to replace.
     pub fn at(&self, ip: IpAddr) -> ProbeKind {
         let moved = |address: &Address| Address::Socket(SocketAddr::new(ip, address.port()));
         match self {
@@ -129,7 +132,10 @@ impl ProbeKind {
                 record: *record,
                 expect: expect.clone(),
             },
-            ProbeKind::Command { .. } | ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => self.clone(),
+            ProbeKind::Command { .. }
+            | ProbeKind::Process { .. }
+            | ProbeKind::FileFreshness { .. }
+            | ProbeKind::Disk(_) => self.clone(),
         }
     }
 
@@ -140,7 +146,10 @@ impl ProbeKind {
             ProbeKind::Tls(tls) => Whom::Server(&tls.address),
             ProbeKind::Http(http) => Whom::Server(&http.address),
             ProbeKind::Dns { server, .. } => Whom::NameServer(*server),
-            ProbeKind::Command { .. } | ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => Whom::Nobody,
+            ProbeKind::Command { .. }
+            | ProbeKind::Process { .. }
+            | ProbeKind::FileFreshness { .. }
+            | ProbeKind::Disk(_) => Whom::Nobody,
         }
     }
 
@@ -159,7 +168,11 @@ impl ProbeKind {
             ProbeKind::Http(http) => http.lag_header.is_some(),
             ProbeKind::Command { reports_lag, .. } => *reports_lag,
             ProbeKind::FileFreshness { .. } => true,
-            ProbeKind::Tcp { .. } | ProbeKind::Tls(_) | ProbeKind::Dns { .. } | ProbeKind::Process { .. } => false,
+            ProbeKind::Tcp { .. }
+            | ProbeKind::Tls(_)
+            | ProbeKind::Dns { .. }
+            | ProbeKind::Process { .. }
+            | ProbeKind::Disk(_) => false,
         }
     }
 
@@ -172,7 +185,8 @@ impl ProbeKind {
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Process { .. }
-            | ProbeKind::FileFreshness { .. } => false,
+            | ProbeKind::FileFreshness { .. }
+            | ProbeKind::Disk(_) => false,
         }
     }
 
@@ -185,11 +199,12 @@ impl ProbeKind {
             | ProbeKind::Tcp { .. }
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
-            | ProbeKind::Process { .. } => false,
+            | ProbeKind::Process { .. }
+            | ProbeKind::Disk(_) => false,
         }
     }
 
-    /// Whether the time that an answer takes says something about what is asked: looking at a process or a file takes no
+    /// Whether the time that an answer takes says something about what is asked: looking at a process, a file or a disk takes no
     /// part of it along.
     pub const fn reports_latency(&self) -> bool {
         match self {
@@ -198,7 +213,7 @@ impl ProbeKind {
             | ProbeKind::Http(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Command { .. } => true,
-            ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => false,
+            ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } | ProbeKind::Disk(_) => false,
         }
     }
 
@@ -211,7 +226,8 @@ impl ProbeKind {
             | ProbeKind::Dns { .. }
             | ProbeKind::Command { .. }
             | ProbeKind::Process { .. }
-            | ProbeKind::FileFreshness { .. } => false,
+            | ProbeKind::FileFreshness { .. }
+            | ProbeKind::Disk(_) => false,
         }
     }
 }
@@ -223,7 +239,7 @@ pub enum Whom<'a> {
     Server(&'a Address),
     /// A name server.
     NameServer(SocketAddr),
-    /// Nobody over the network, as far as the plan knows: a command, a process and a file are looked at here.
+    /// Nobody over the network, as far as the plan knows: a command, a process, a file and a disk are looked at here.
     Nobody,
 }
 
@@ -308,6 +324,19 @@ impl HttpProbe {
             keep_alive: false,
         }
     }
+}
+
+/// A file system on the agent's machine and the room that must be left on it for those who are not root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskProbe {
+    /// A file or directory on it.
+    pub path: PathBuf,
+    /// How many MiB must be free.
+    pub free_mib: Option<u32>,
+    /// How much of it must be free, in parts per million.
+    pub free_ppm: Option<u32>,
+    /// How many more files it must have room for.
+    pub free_inodes: Option<u32>,
 }
 
 /// Text that may be a secret: it is sent, and never shown.

@@ -66,9 +66,11 @@ pub(crate) async fn probe(inner: &Inner, kind: &ProbeKind) -> Result<(), Prepare
             Ok(())
         }
         ProbeKind::Command { argv, .. } => command(inner, argv).await,
-        ProbeKind::Tcp { .. } | ProbeKind::Dns { .. } | ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } => {
-            Ok(())
-        }
+        ProbeKind::Tcp { .. }
+        | ProbeKind::Dns { .. }
+        | ProbeKind::Process { .. }
+        | ProbeKind::FileFreshness { .. }
+        | ProbeKind::Disk(_) => Ok(()),
     }
 }
 

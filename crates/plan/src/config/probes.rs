@@ -10,7 +10,9 @@ use super::raw::RawProbe;
 use super::tree::{Node, Value};
 use super::values;
 use crate::finding::{Code, Finding, Span};
-use crate::probe::{Address, DnsRecord, Hidden, HttpAuth, HttpMethod, HttpProbe, ProbeKind, ProbeTiming, TlsProbe};
+use crate::probe::{
+    Address, DiskProbe, DnsRecord, Hidden, HttpAuth, HttpMethod, HttpProbe, ProbeKind, ProbeTiming, TlsProbe,
+};
 
 /// A list of probes.
 pub(super) fn probes<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawProbe> {
@@ -28,6 +30,7 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
         "dns" => dns(&mut fields),
         "command" => command(&mut fields),
         "process" => fields.read("pid_file", values::path).map(|pid_file| ProbeKind::Process { pid_file }),
+        "disk" => disk(&mut fields).map(ProbeKind::Disk),
         _ => file(&mut fields),
     };
     let over_a_network = chosen.shape.is_some_and(|it| it.field("from").is_some());
@@ -200,6 +203,21 @@ fn dns(fields: &mut Fields<'_>) -> Option<ProbeKind> {
     Some(ProbeKind::Dns { server: server?, name: name?, record: record?, expect })
 }
 
+fn disk(fields: &mut Fields<'_>) -> Option<DiskProbe> {
+    let path = fields.read("path", values::path);
+    let free_mib = fields.maybe_number("free_mib");
+    let free_ppm = fields.read("free_percent", values::percent_ppm);
+    let free_inodes = fields.maybe_number("free_inodes");
+    if ["free_mib", "free_percent", "free_inodes"].iter().all(|it| fields.key_place(it).is_none()) {
+        fields.cx.report(
+            Finding::new(Code::MissingField, fields.at, "this disk probe does not say how much must be free")
+                .label("how much?")
+                .help("write `free_mib: 2048`, `free_percent: 5` or `free_inodes: 10000`, or several"),
+        );
+    }
+    Some(DiskProbe { path: path?, free_mib, free_ppm, free_inodes })
+}
+
 fn command(fields: &mut Fields<'_>) -> Option<ProbeKind> {
     let argv = fields.read("run", values::argv);
     let reports_lag = fields.word("lag", &["stdout"], |it| it).is_some();
@@ -267,6 +285,7 @@ pub(super) fn retarget(kind: &ProbeKind, address: Address) -> Option<ProbeKind> 
         ProbeKind::Dns { .. }
         | ProbeKind::Command { .. }
         | ProbeKind::Process { .. }
-        | ProbeKind::FileFreshness { .. } => None,
+        | ProbeKind::FileFreshness { .. }
+        | ProbeKind::Disk(_) => None,
     }
 }

@@ -170,7 +170,8 @@ fn at_question(reading: &Reading<'_>, ix: InstanceIx, nth: usize) -> Span {
         | ProbeKind::Dns { .. }
         | ProbeKind::Command { .. }
         | ProbeKind::Process { .. }
-        | ProbeKind::FileFreshness { .. } => "address",
+        | ProbeKind::FileFreshness { .. }
+        | ProbeKind::Disk(_) => "address",
     };
     reading.at_probe(ix, nth, field)
 }

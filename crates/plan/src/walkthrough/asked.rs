@@ -73,6 +73,13 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
             let answer = expect.as_ref().map(|it| format!(", answer {it:?}")).unwrap_or_default();
             format!("{} of {name} from {server}{answer}", record.word())
         }
+        ProbeKind::Disk(disk) => {
+            let mib = disk.free_mib.map(|it| format!("{it} MiB"));
+            let share = disk.free_ppm.map(|it| format!("{} %", f64::from(it) / 10_000.0));
+            let inodes = disk.free_inodes.map(|it| format!("{it} inodes"));
+            let room: Vec<String> = mib.into_iter().chain(share).chain(inodes).collect();
+            format!("{} has {} free", disk.path.display(), room.join(" and "))
+        }
         ProbeKind::Command { argv, .. } => format!("command {}", command(argv)),
         ProbeKind::Process { pid_file } => format!("process of {}", pid_file.display()),
         ProbeKind::FileFreshness { path, max_age } => {

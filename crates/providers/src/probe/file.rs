@@ -26,7 +26,7 @@ pub(super) async fn ask(inner: &Inner, path: &Path, max_age: Duration) -> ProbeA
     }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Answer {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Answer {
     let text = trouble::clip(&format!("{}: {}", path.display(), trouble::describe(error)));
     match Errno::from_io_error(error) {
         // The file system is part of what is asked: a stale handle or an unreadable disk is its failure.

@@ -1,6 +1,7 @@
 //! One probe: what each kind asks and what its answers mean.
 
 mod command;
+mod disk;
 mod file;
 mod http;
 mod place;
@@ -62,6 +63,7 @@ async fn ask(
         ProbeKind::Dns { server, name, record, expect } => {
             dns::probe(*server, name, *record, expect.as_deref()).await.into()
         }
+        ProbeKind::Disk(probe) => disk::ask(inner, probe).await.into(),
         ProbeKind::Command { argv, reports_lag, reports_role } => {
             command::ask(inner, argv, at, Line { lag: *reports_lag, role: *reports_role }).await
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use mainstay_plan::observation::Answer;
-use mainstay_plan::probe::ProbeKind;
+use mainstay_plan::probe::{DiskProbe, ProbeKind};
 
 use crate::fixtures::*;
 
@@ -77,4 +77,16 @@ async fn a_file_that_hangs_times_out() {
     // The thread that waits must not outlive the test.
     let mut released = File::options().read(true).write(true).open(&fifo).expect("a writer");
     std::io::Write::write_all(&mut released, b"x\n").expect("written");
+}
+
+#[tokio::test]
+async fn a_disk_has_room_or_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let disk = |path: &Path, free_mib, free_ppm, free_inodes| {
+        ProbeKind::Disk(DiskProbe { path: path.to_owned(), free_mib, free_ppm, free_inodes })
+    };
+    assert_eq!(probe(&disk(directory.path(), Some(0), Some(0), Some(0))).await.answer, Answer::Good);
+    assert_wrong(&probe(&disk(directory.path(), Some(u32::MAX), None, None)).await.answer, "MiB");
+    assert_wrong(&probe(&disk(directory.path(), None, Some(1_000_001), None)).await.answer, "%");
+    assert_refused(&probe(&disk(Path::new("/no/such/place"), None, Some(1), None)).await.answer, "no such file");
 }

@@ -1,6 +1,6 @@
 //! Probes: what is asked, and how often.
 
-use super::{Behind, Choice, Field, Kind, Shape, Variant, field, variant, words};
+use super::{Behind, Choice, Field, Kind, Rule, Shape, Variant, field, variant, words};
 use crate::probe::{DnsRecord, HttpMethod};
 
 /// The kinds of probe.
@@ -15,6 +15,7 @@ pub(crate) static PROBE: Choice = Choice {
         variant("command", &COMMAND_PROBE),
         variant("process", &PROCESS),
         variant("file", &FILE),
+        variant("disk", &DISK),
     ],
 };
 
@@ -170,4 +171,18 @@ static FILE: Shape = Shape {
 static FILE_FIELDS: [Field; 2] = [
     field("path", Kind::Path, "which file").needed("/var/lib/copy/stamp"),
     field("max_age", Kind::Positive, "the oldest that it may be").needed("15m"),
+];
+
+static DISK: Shape = Shape {
+    name: "disk probe",
+    doc: "good when the file system, on the agent's machine, has room left",
+    fields: &[&DISK_FIELDS, &TIMING],
+    rules: &[Rule::With("path", &[&["free_mib"], &["free_percent"], &["free_inodes"]])],
+};
+
+static DISK_FIELDS: [Field; 4] = [
+    field("path", Kind::Path, "a file or directory on it").needed("/var/lib/orders"),
+    field("free_mib", Kind::Number(1, u32::MAX), "how many MiB must be free").such_as("2048"),
+    field("free_percent", Kind::Percent, "how much of it must be free").such_as("5"),
+    field("free_inodes", Kind::Number(1, u32::MAX), "how many more files it must have room for").such_as("10000"),
 ];
