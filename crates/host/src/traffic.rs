@@ -248,6 +248,7 @@ impl Connection {
             TrafficReply::Applied { .. }
             | TrafficReply::Refused { .. }
             | TrafficReply::Failures { .. }
+            | TrafficReply::Restarting { .. }
             | TrafficReply::Stopping {} => Err(unexpected()),
         }
     }
@@ -263,7 +264,10 @@ impl Connection {
                 Ok(Report::TrafficRefused { epoch, reason })
             }
             TrafficReply::Refused { reason, .. } => Ok(Report::TrafficRefused { epoch, reason }),
-            TrafficReply::Report(_) | TrafficReply::Failures { .. } | TrafficReply::Stopping {} => Err(unexpected()),
+            TrafficReply::Report(_)
+            | TrafficReply::Failures { .. }
+            | TrafficReply::Restarting { .. }
+            | TrafficReply::Stopping {} => Err(unexpected()),
         }
     }
 
@@ -361,16 +365,18 @@ mod tests {
                                 sleep(after).await;
                                 reply
                             }
-                            TrafficRequest::Report {} | TrafficRequest::Failures {} | TrafficRequest::Stop {} => {
-                                TrafficReply::Report(Box::new(TrafficReport {
-                                    pid: 0,
-                                    version: String::new(),
-                                    table: table(0),
-                                    age_ms: 0,
-                                    counters: Vec::new(),
-                                    trouble: Vec::new(),
-                                }))
-                            }
+                            TrafficRequest::Report {}
+                            | TrafficRequest::Failures {}
+                            | TrafficRequest::Restart {}
+                            | TrafficRequest::HandOver { .. }
+                            | TrafficRequest::Stop {} => TrafficReply::Report(Box::new(TrafficReport {
+                                pid: 0,
+                                version: String::new(),
+                                table: table(0),
+                                age_ms: 0,
+                                counters: Vec::new(),
+                                trouble: Vec::new(),
+                            })),
                         };
                         let reply = serde_json::to_string(&reply).unwrap() + "\n";
                         client.write_all(reply.as_bytes()).await.unwrap();

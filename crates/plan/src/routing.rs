@@ -354,6 +354,15 @@ pub enum TrafficRequest {
     /// Say which targets clients could not reach since this was last asked. Answered by `Failures` as soon as there is one,
     /// or after [`FAILURES_WITHIN_MS`] with none. For one asker: what was said to it is not said again.
     Failures {},
+    /// Start a process of the same program that takes over. Answered by `Restarting`; whether it has taken over shows in the
+    /// `pid` of the next `Report`.
+    Restart {},
+    /// Hand everything over to the process that asks. Answered by sockets, in a conversation of the two processes that
+    /// nobody else takes part in; by a refusal where its format is another.
+    HandOver {
+        /// Of that conversation.
+        format: u32,
+    },
     /// End in order. Answered by `Stopping`.
     Stop {},
 }
@@ -382,6 +391,11 @@ pub enum TrafficReply {
     Failures {
         /// The instances' names.
         instances: Vec<String>,
+    },
+    /// A process was started that takes over.
+    Restarting {
+        /// Its process id.
+        pid: u32,
     },
     /// It ends now.
     Stopping {},

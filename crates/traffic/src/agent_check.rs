@@ -13,23 +13,30 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::choice;
 use crate::listeners::{accept, reset};
 use crate::live::{Live, Served, ServedRoute};
 use crate::trouble::Trouble;
 
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: u32 = 64;
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Most that is read of what HAProxy sends (`agent-send`) before the connection is closed.
 const READ_BYTES: usize = 4096;
 
 /// Answers for the target whose agent-check is at `address`, until it is dropped.
-pub(crate) async fn serve(live: Arc<Live>, trouble: Arc<Trouble>, address: SocketAddr, listener: TcpListener) {
+pub(crate) async fn serve(
+    live: Arc<Live>,
+    trouble: Arc<Trouble>,
+    address: SocketAddr,
+    listener: TcpListener,
+    retires: CancellationToken,
+) {
     let about = format!("agent-check {address}");
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(CONNECTIONS as usize));
     loop {
-        let client = accept(&listener, &trouble, &about).await;
+        let Some(client) = retires.run_until_cancelled(accept(&listener, &trouble, &about)).await else { break };
         let served = live.served();
         let found = served.agent_checked_at(address);
         let (Some((route, target)), Ok(slot)) = (found, Arc::clone(&slots).try_acquire_owned()) else {
@@ -43,6 +50,8 @@ pub(crate) async fn serve(live: Arc<Live>, trouble: Arc<Trouble>, address: Socke
             drop(slot);
         });
     }
+    drop(listener);
+    let _all_are_gone = slots.acquire_many(CONNECTIONS).await;
 }
 
 /// The line, with the newline that ends it; the blank before `#` is part of the grammar.

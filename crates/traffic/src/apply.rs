@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::disk::StateDir;
-use crate::listeners::{Front, Listeners, fronts};
+use crate::handover::{Estate, Predecessor};
+use crate::listeners::{Bound, Front, Listeners, fronts};
 use crate::live::{Live, Served};
 use crate::proxy;
 use crate::trouble::Trouble;
@@ -20,7 +22,7 @@ use crate::trouble::Trouble;
 /// A disk that takes longer to sync a few kilobytes is failing.
 const DISK_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the tasks of cut connections to close their sockets; they wait for nothing but a processor.
-const CUT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CUT_TIMEOUT: Duration = Duration::from_secs(5);
 const DISK: &str = "disk";
 
 /// The one place where the served table changes.
@@ -34,11 +36,20 @@ pub(crate) struct Applier {
     writing: Option<JoinHandle<io::Result<()>>>,
     /// Whether the disk holds the served table.
     is_saved: bool,
+    /// The process that this one has taken over from, while it has connections.
+    predecessor: Option<Predecessor>,
 }
 
 impl Applier {
     /// Begins to serve what `live` holds. Addresses that can't be bound yet are left to [`Applier::mend`].
     pub(crate) async fn start(live: Arc<Live>, trouble: Arc<Trouble>, disk: StateDir, is_saved: bool) -> Applier {
+        let mut applier = Applier::new(live, trouble, disk, is_saved);
+        applier.mend().await;
+        applier
+    }
+
+    /// The same, without an address yet.
+    pub(crate) fn new(live: Arc<Live>, trouble: Arc<Trouble>, disk: StateDir, is_saved: bool) -> Applier {
         let listeners = Listeners::new(Arc::clone(&live), Arc::clone(&trouble));
         let fronts = match fronts(&live.served().table) {
             Ok(fronts) => fronts,
@@ -47,19 +58,84 @@ impl Applier {
                 BTreeSet::new()
             }
         };
-        let mut applier = Applier { live, trouble, listeners, fronts, disk: Arc::new(disk), writing: None, is_saved };
-        applier.mend().await;
-        applier
+        let disk = Arc::new(disk);
+        let (writing, predecessor) = (None, None);
+        Applier { live, trouble, listeners, fronts, disk, writing, is_saved, predecessor }
+    }
+
+    /// Makes sockets that are bound already ready to be served.
+    pub(crate) fn adopt(&self, sockets: Vec<(Front, Vec<OwnedFd>)>) -> Vec<Bound> {
+        self.listeners.adopt(sockets)
+    }
+
+    /// Begins where the process before has stopped to accept. From now on an acknowledgement waits for that one, too.
+    pub(crate) async fn follow(&mut self, predecessor: Predecessor, bound: Vec<Bound>) {
+        self.listeners.start(bound);
+        self.disk.is_ours();
+        self.predecessor = Some(predecessor);
+        self.mend().await;
+    }
+
+    /// What this process serves, and its sockets: the lock first, then those of the fronts.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be handed over now.
+    pub(crate) fn estate(&self) -> Result<(Estate, Vec<BorrowedFd<'_>>), String> {
+        if self.writing.is_some() {
+            return Err("the disk still owes an earlier write".to_owned());
+        }
+        if self.predecessor.as_ref().is_some_and(Predecessor::is_there) {
+            return Err("the process before this one still has connections: try again when it has ended".to_owned());
+        }
+        let served = self.live.served();
+        let (fronts, mut sockets) = self.listeners.sockets();
+        sockets.insert(0, self.disk.lock());
+        let estate = Estate {
+            table: served.table.clone(),
+            age_ms: served.age_ms(),
+            is_fallback: served.is_fallback,
+            is_saved: self.is_saved,
+            word_at_ms: self.live.word_at_ms(),
+            fronts,
+        };
+        Ok((estate, sockets))
+    }
+
+    /// Accepts nobody any more. What is returned ends when the clients of everything but proxies have.
+    pub(crate) fn retire(&mut self) -> Vec<JoinHandle<()>> {
+        self.listeners.retire()
+    }
+
+    /// Has no sockets but those of `fronts` to accept on again.
+    pub(crate) fn keep(&mut self, fronts: &BTreeSet<Front>) {
+        self.listeners.keep(fronts);
+    }
+
+    /// Accepts again: the process that had taken over is dead.
+    pub(crate) async fn resume(&mut self) {
+        self.listeners.resume();
+        self.fronts = fronts(&self.live.served().table).unwrap_or_default();
+        self.disk.is_ours();
+        // The other may have written a table that it did not live to acknowledge.
+        self.is_saved = false;
+        self.mend().await;
     }
 
     /// Tries again to bind what the served table needs and doesn't have.
     pub(crate) async fn mend(&mut self) {
-        self.listeners.rebind(&self.fronts).await;
+        if !self.listeners.is_retired() {
+            self.listeners.rebind(&self.fronts).await;
+        }
     }
 
     /// Serves `table`, or says why not; then the one before is still served.
     pub(crate) async fn apply(&mut self, table: RoutingTable) -> TrafficReply {
         let served = self.live.served();
+        if self.listeners.is_retired() {
+            let reason = "another process has taken over".to_owned();
+            return TrafficReply::Refused { epoch: served.table.epoch, reason };
+        }
         let (epoch, checksum) = (table.epoch, table.checksum());
         let taken = if table.epoch == served.table.epoch && checksum == served.checksum {
             self.confirm(&served).await
@@ -70,7 +146,8 @@ impl Applier {
             Ok(()) if !self.live.cuts_done(CUT_TIMEOUT).await => {
                 Err(format!("epoch {epoch} is served, but connections that it cuts are not closed yet"))
             }
-            other => other,
+            Ok(()) => self.predecessor_follows().await,
+            refused @ Err(_) => refused,
         };
         match taken {
             Ok(()) => TrafficReply::Applied { epoch, checksum },
@@ -79,6 +156,14 @@ impl Applier {
                 TrafficReply::Refused { epoch: self.live.served().table.epoch, reason }
             }
         }
+    }
+
+    async fn predecessor_follows(&mut self) -> Result<(), String> {
+        let Some(predecessor) = &self.predecessor else { return Ok(()) };
+        if !predecessor.follows(&self.live.served().table, self.live.word_at_ms()).await? {
+            self.predecessor = None;
+        }
+        Ok(())
     }
 
     /// Makes the promise of an acknowledgement true for the table that is already served.
@@ -109,6 +194,9 @@ impl Applier {
         }
         let wanted = fronts(&table)?;
         let next = Served::new(table.clone(), Some(served))?;
+        if let Some(predecessor) = self.predecessor.as_ref().filter(|_| !self.fronts.is_subset(&wanted)) {
+            predecessor.keeps(&wanted).await;
+        }
         let bound = match self.listeners.bind_missing(&wanted, &self.fronts).await {
             Ok(bound) => bound,
             Err(reason) => {
@@ -136,6 +224,13 @@ impl Applier {
     /// Closes all listeners.
     pub(crate) async fn close(&mut self) {
         self.listeners.close_all().await;
+    }
+
+    /// Lets the process before this one end, if it is still there.
+    pub(crate) async fn part(&mut self) {
+        if let Some(predecessor) = self.predecessor.take().filter(Predecessor::is_there) {
+            predecessor.end().await;
+        }
     }
 
     async fn save(&mut self, table: &RoutingTable) -> Result<(), String> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::listeners::{accept, reset};
 use crate::live::Live;
@@ -28,21 +29,31 @@ const CONNECTION_LIFETIME: Duration = Duration::from_secs(600);
 const BUFFER_BYTES: usize = 16 << 10;
 
 /// Answers until it is dropped.
-pub(crate) async fn serve(live: Arc<Live>, trouble: Arc<Trouble>, address: SocketAddr, listener: TcpListener) {
+pub(crate) async fn serve(
+    live: Arc<Live>,
+    trouble: Arc<Trouble>,
+    address: SocketAddr,
+    listener: TcpListener,
+    retires: CancellationToken,
+) {
     let about = format!("beacon {address}");
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut clients = JoinSet::new();
     loop {
-        let client = accept(&listener, &trouble, &about).await;
+        let Some(client) = retires.run_until_cancelled(accept(&listener, &trouble, &about)).await else { break };
         while clients.try_join_next().is_some() {}
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
             reset(client);
             continue;
         };
-        let live = Arc::clone(&live);
+        let (live, retires) = (Arc::clone(&live), retires.clone());
         clients.spawn(async move {
             let service = service_fn(move |request| {
-                let response = respond(&live, &request);
+                let mut response = respond(&live, &request);
+                if retires.is_cancelled() {
+                    // Its next request is for the process that has taken over.
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 async move { Ok::<_, Infallible>(response) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
@@ -55,6 +66,8 @@ pub(crate) async fn serve(live: Arc<Live>, trouble: Arc<Trouble>, address: Socke
             drop(slot);
         });
     }
+    drop(listener);
+    while clients.join_next().await.is_some() {}
 }
 
 fn respond(live: &Live, request: &Request<Incoming>) -> Response<Full<Bytes>> {

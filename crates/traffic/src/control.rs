@@ -1,6 +1,7 @@
 //! The control socket: one JSON object a line, each answered by one line.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,19 +11,22 @@ use mainstay_plan::routing::{FAILURES_WITHIN_MS, TrafficReply, TrafficReport, Tr
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::apply::Applier;
+use crate::handover::{FORMAT, Successor};
 use crate::live::Live;
 use crate::trouble::Trouble;
 
 /// The longest request, in bytes, its newline included.
 const LINE_MAX_BYTES: u64 = 8 << 20;
 const CLIENTS: usize = 32;
+/// As in the standard library.
+const BACKLOG: i32 = 128;
 /// A client that says nothing for so long is forgotten; agents speak every few seconds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +39,16 @@ pub(crate) struct Control {
     pub(crate) applier: Mutex<Applier>,
     /// Cancelled when the process is to end.
     pub(crate) stop: CancellationToken,
+    /// Where connections go that ask for everything.
+    pub(crate) heirs: mpsc::Sender<UnixStream>,
+    pub(crate) successor: Option<Successor>,
+}
+
+/// The socket of the process before this one. Clients see from now on that it is ours.
+pub(crate) fn inherited(socket: OwnedFd) -> io::Result<UnixListener> {
+    // Listening again puts our process id in the place of the other's (unix(7), SO_PEERCRED).
+    rustix::net::listen(&socket, BACKLOG)?;
+    UnixListener::from_std(socket.into())
 }
 
 /// Binds the socket at `path`, for this user alone, in place of one that a dead process left there.
@@ -52,13 +66,13 @@ pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves clients until the stop, which also forgets those that are connected.
-pub(crate) async fn serve(control: Arc<Control>, listener: UnixListener) {
+/// Serves clients until `ends`, which also forgets those that are connected.
+pub(crate) async fn serve(control: Arc<Control>, listener: UnixListener, ends: CancellationToken) {
     let slots = Arc::new(Semaphore::new(CLIENTS));
     let mut clients = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            () = control.stop.cancelled() => break,
+            () = ends.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         let client = match accepted {
@@ -97,6 +111,11 @@ async fn serve_client(control: &Control, client: UnixStream) -> io::Result<()> {
             return write(&mut writer, &refusal(control, reason)).await;
         }
         match serde_json::from_slice(&line) {
+            Ok(TrafficRequest::HandOver { format: FORMAT }) => {
+                let stream = reader.into_inner().reunite(writer).map_err(io::Error::other)?;
+                // One at a time: a second one is closed, and says so.
+                return control.heirs.try_send(stream).map_err(io::Error::other);
+            }
             Ok(request) => {
                 let reply = answer(control, request).await;
                 write(&mut writer, &reply).await?;
@@ -132,7 +151,19 @@ async fn answer(control: &Control, request: TrafficRequest) -> TrafficReply {
             let instances = control.live.failures(Duration::from_millis(FAILURES_WITHIN_MS)).await;
             TrafficReply::Failures { instances }
         }
+        TrafficRequest::Restart {} => restart(control),
+        TrafficRequest::HandOver { format } => {
+            refusal(control, format!("the other process hands over in format {format}, this one in {FORMAT}"))
+        }
         TrafficRequest::Stop {} => TrafficReply::Stopping {},
+    }
+}
+
+fn restart(control: &Control) -> TrafficReply {
+    match control.successor.as_ref().map(Successor::start) {
+        Some(Ok(pid)) => TrafficReply::Restarting { pid },
+        Some(Err(error)) => refusal(control, format!("the new process can't be started: {error}")),
+        None => refusal(control, "this process does not know how to start another".to_owned()),
     }
 }
 

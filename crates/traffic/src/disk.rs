@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,7 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Why a state directory can't be used.
@@ -76,7 +77,7 @@ impl StateDir {
     /// Creates the directory if it is missing, and locks it.
     pub(crate) fn open(path: &Path) -> Result<StateDir, OpenError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(OpenError::Io)?;
-        let mut lock = OpenOptions::new()
+        let lock = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -94,10 +95,27 @@ impl StateDir {
             let known = read.is_ok() && !pid.is_empty();
             return Err(OpenError::Locked { pid: if known { pid.to_owned() } else { "unknown".to_owned() } });
         }
-        lock.set_len(0).and_then(|()| lock.rewind()).map_err(OpenError::Io)?;
+        let state = StateDir { path: path.to_owned(), lock };
+        state.is_ours();
+        Ok(state)
+    }
+
+    /// A directory whose lock was handed over.
+    pub(crate) fn inherited(path: &Path, lock: OwnedFd) -> StateDir {
+        StateDir { path: path.to_owned(), lock: lock.into() }
+    }
+
+    /// The lock; whoever has it owns the directory.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// Writes down whose the lock is.
+    pub(crate) fn is_ours(&self) {
+        let mut lock = &self.lock;
         // A full disk must not keep clients from being served: the lock holds without the number.
-        let _unwritten = writeln!(lock, "{}", std::process::id());
-        Ok(StateDir { path: path.to_owned(), _lock: lock })
+        let _unwritten =
+            lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
     }
 
     /// Reads the last good table.

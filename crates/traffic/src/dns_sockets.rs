@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::dns::{Transport, answer, truncated};
 use crate::dns_rate::{Limiter, Verdict};
@@ -32,8 +33,12 @@ pub(crate) async fn serve(
     address: SocketAddr,
     udp: UdpSocket,
     tcp: TcpListener,
+    retires: CancellationToken,
 ) {
-    tokio::join!(serve_udp(&live, &udp), serve_tcp(&live, &trouble, address, &tcp));
+    let answered = async {
+        retires.run_until_cancelled(serve_udp(&live, &udp)).await;
+    };
+    tokio::join!(answered, serve_tcp(&live, &trouble, address, tcp, &retires));
 }
 
 async fn serve_udp(live: &Live, socket: &UdpSocket) {
@@ -68,12 +73,18 @@ async fn serve_udp(live: &Live, socket: &UdpSocket) {
     }
 }
 
-async fn serve_tcp(live: &Arc<Live>, trouble: &Trouble, address: SocketAddr, listener: &TcpListener) {
+async fn serve_tcp(
+    live: &Arc<Live>,
+    trouble: &Trouble,
+    address: SocketAddr,
+    listener: TcpListener,
+    retires: &CancellationToken,
+) {
     let about = format!("dns {address}");
     let slots = Arc::new(Semaphore::new(TCP_CONNECTIONS));
     let mut clients = tokio::task::JoinSet::new();
     loop {
-        let client = accept(listener, trouble, &about).await;
+        let Some(client) = retires.run_until_cancelled(accept(&listener, trouble, &about)).await else { break };
         while clients.try_join_next().is_some() {}
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
             reset(client);
@@ -85,6 +96,8 @@ async fn serve_tcp(live: &Arc<Live>, trouble: &Trouble, address: SocketAddr, lis
             drop(slot);
         });
     }
+    drop(listener);
+    while clients.join_next().await.is_some() {}
 }
 
 async fn serve_client(live: &Live, mut client: TcpStream) {

@@ -1,18 +1,21 @@
 //! The addresses that clients reach. A listener outlives the tables that share it; it is bound before the table that
 //! needs it is accepted, and closed after the table that had it is gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_plan::routing::RoutingTable;
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::live::Live;
 use crate::trouble::Trouble;
@@ -22,7 +25,8 @@ use crate::{agent_check, beacon, dns_sockets, proxy};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// One address and what is spoken there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Front {
     Proxy(SocketAddr),
     Dns(SocketAddr),
@@ -34,6 +38,14 @@ impl Front {
     fn address(self) -> SocketAddr {
         match self {
             Front::Proxy(it) | Front::Dns(it) | Front::Beacon(it) | Front::AgentCheck(it) => it,
+        }
+    }
+
+    /// How many sockets it has.
+    pub(crate) fn sockets(self) -> usize {
+        match self {
+            Front::Proxy(_) | Front::Beacon(_) | Front::AgentCheck(_) => 1,
+            Front::Dns(_) => 2,
         }
     }
 }
@@ -73,7 +85,16 @@ pub(crate) fn fronts(table: &RoutingTable) -> Result<BTreeSet<Front>, String> {
 /// A front that is bound; clients may already queue, nobody serves them until it is started.
 pub(crate) struct Bound {
     front: Front,
+    sockets: Vec<OwnedFd>,
     serve: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// A front that is served.
+#[derive(Debug)]
+struct Open {
+    task: JoinHandle<()>,
+    /// Lent to the process that takes over.
+    sockets: Vec<OwnedFd>,
 }
 
 /// The fronts that are served.
@@ -81,17 +102,70 @@ pub(crate) struct Bound {
 pub(crate) struct Listeners {
     live: Arc<Live>,
     trouble: Arc<Trouble>,
-    open: BTreeMap<Front, JoinHandle<()>>,
+    open: BTreeMap<Front, Open>,
+    /// Cancelled when nobody is accepted any more.
+    retires: CancellationToken,
+    /// What was served until then.
+    kept: Vec<(Front, Vec<OwnedFd>)>,
 }
 
 impl Listeners {
     pub(crate) fn new(live: Arc<Live>, trouble: Arc<Trouble>) -> Listeners {
-        Listeners { live, trouble, open: BTreeMap::new() }
+        let (retires, kept) = (CancellationToken::new(), Vec::new());
+        Listeners { live, trouble, open: BTreeMap::new(), retires, kept }
+    }
+
+    /// Fronts on sockets that are bound already. One that is none is left to be bound anew.
+    pub(crate) fn adopt(&self, sockets: Vec<(Front, Vec<OwnedFd>)>) -> Vec<Bound> {
+        let mut bound = Vec::new();
+        for (front, sockets) in sockets {
+            match self.ready(front, sockets) {
+                Ok(it) => bound.push(it),
+                Err(error) => self.not_bound(front, &error),
+            }
+        }
+        bound
+    }
+
+    /// Whether nobody is accepted any more.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retires.is_cancelled()
+    }
+
+    /// What is served, with its sockets in the order that [`Listeners::adopt`] takes.
+    pub(crate) fn sockets(&self) -> (Vec<Front>, Vec<BorrowedFd<'_>>) {
+        let sockets = self.open.values().flat_map(|it| &it.sockets).map(AsFd::as_fd);
+        (self.open.keys().copied().collect(), sockets.collect())
+    }
+
+    /// Accepts nobody any more. What is returned ends when the clients have; those of proxies live apart.
+    pub(crate) fn retire(&mut self) -> Vec<JoinHandle<()>> {
+        self.retires.cancel();
+        let (mut tasks, mut kept) = (Vec::new(), Vec::new());
+        for (front, Open { task, sockets }) in std::mem::take(&mut self.open) {
+            tasks.push(task);
+            kept.push((front, sockets));
+        }
+        self.kept = kept;
+        tasks
+    }
+
+    /// Closes the sockets of all other fronts that it had before it retired.
+    pub(crate) fn keep(&mut self, fronts: &BTreeSet<Front>) {
+        self.kept.retain(|it| fronts.contains(&it.0));
+    }
+
+    /// Accepts again, on the sockets that it has kept.
+    pub(crate) fn resume(&mut self) {
+        self.retires = CancellationToken::new();
+        let kept = std::mem::take(&mut self.kept);
+        let bound = self.adopt(kept);
+        self.start(bound);
     }
 
     /// Which of `wanted` are not served. A listener whose task has died counts as not served.
     pub(crate) fn missing(&mut self, wanted: &BTreeSet<Front>) -> Vec<Front> {
-        self.open.retain(|_, task| !task.is_finished());
+        self.open.retain(|_, it| !it.task.is_finished());
         wanted.iter().copied().filter(|it| !self.open.contains_key(it)).collect()
     }
 
@@ -126,9 +200,9 @@ impl Listeners {
 
     /// Serves what was bound.
     pub(crate) fn start(&mut self, bound: Vec<Bound>) {
-        for Bound { front, serve } in bound {
+        for Bound { front, sockets, serve } in bound {
             let task = tokio::spawn(serve);
-            self.open.insert(front, task);
+            self.open.insert(front, Open { task, sockets });
             self.trouble.clear(&front.to_string());
         }
     }
@@ -156,20 +230,29 @@ impl Listeners {
     }
 
     async fn bind(&self, front: Front) -> io::Result<Bound> {
-        let (live, trouble) = (Arc::clone(&self.live), Arc::clone(&self.trouble));
-        let tcp = TcpListener::bind(front.address()).await?;
-        Ok(Bound {
-            front,
-            serve: match front {
-                Front::Proxy(address) => Box::pin(proxy::serve(live, trouble, address, tcp)),
-                Front::Beacon(address) => Box::pin(beacon::serve(live, trouble, address, tcp)),
-                Front::AgentCheck(address) => Box::pin(agent_check::serve(live, trouble, address, tcp)),
-                Front::Dns(address) => {
-                    let udp = UdpSocket::bind(address).await?;
-                    Box::pin(dns_sockets::serve(live, trouble, address, udp, tcp))
-                }
-            },
-        })
+        let mut sockets = vec![OwnedFd::from(TcpListener::bind(front.address()).await?.into_std()?)];
+        if let Front::Dns(address) = front {
+            sockets.push(UdpSocket::bind(address).await?.into_std()?.into());
+        }
+        self.ready(front, sockets)
+    }
+
+    /// TCP first.
+    fn ready(&self, front: Front, sockets: Vec<OwnedFd>) -> io::Result<Bound> {
+        let (live, trouble, retires) = (Arc::clone(&self.live), Arc::clone(&self.trouble), self.retires.clone());
+        let mut own = sockets.iter().map(OwnedFd::try_clone).collect::<io::Result<VecDeque<_>>>()?;
+        let mut next = || own.pop_front().ok_or(io::Error::from(io::ErrorKind::InvalidData));
+        let tcp = TcpListener::from_std(next()?.into())?;
+        let serve: Pin<Box<dyn Future<Output = ()> + Send>> = match front {
+            Front::Proxy(address) => Box::pin(proxy::serve(live, trouble, address, tcp, retires)),
+            Front::Beacon(address) => Box::pin(beacon::serve(live, trouble, address, tcp, retires)),
+            Front::AgentCheck(address) => Box::pin(agent_check::serve(live, trouble, address, tcp, retires)),
+            Front::Dns(address) => {
+                let udp = UdpSocket::from_std(next()?.into())?;
+                Box::pin(dns_sockets::serve(live, trouble, address, udp, tcp, retires))
+            }
+        };
+        Ok(Bound { front, sockets, serve })
     }
 
     /// Closes everything.
@@ -180,7 +263,8 @@ impl Listeners {
     async fn close(&mut self, goes: impl Fn(Front) -> bool) {
         let going: Vec<_> = self.open.keys().copied().filter(|it| goes(*it)).collect();
         for front in going {
-            if let Some(task) = self.open.remove(&front) {
+            if let Some(Open { task, sockets }) = self.open.remove(&front) {
+                drop(sockets);
                 task.abort();
                 // The port is free when the task is gone, and it yields at every client.
                 let _ = task.await;
@@ -191,8 +275,8 @@ impl Listeners {
 
 impl Drop for Listeners {
     fn drop(&mut self) {
-        for task in self.open.values() {
-            task.abort();
+        for it in self.open.values() {
+            it.task.abort();
         }
     }
 }

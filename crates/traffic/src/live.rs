@@ -252,6 +252,8 @@ struct State {
     connections: HashMap<u64, Connection>,
     next_id: u64,
     is_closed: bool,
+    /// Another process serves new clients; this one carries what it has to its end.
+    is_retired: bool,
 }
 
 /// The served table, the register of connections, and the last word from the agent.
@@ -274,6 +276,8 @@ pub(crate) struct Live {
 pub(crate) struct Permit {
     live: Arc<Live>,
     id: u64,
+    /// What it was registered with.
+    pub(crate) granted: Order,
     pub(crate) order: watch::Receiver<Order>,
 }
 
@@ -288,7 +292,13 @@ impl Live {
     /// Serves `served`; the agent's silence begins now.
     pub(crate) fn new(served: Served) -> Arc<Live> {
         served.resize();
-        let state = State { served: Arc::new(served), connections: HashMap::new(), next_id: 0, is_closed: false };
+        let state = State {
+            served: Arc::new(served),
+            connections: HashMap::new(),
+            next_id: 0,
+            is_closed: false,
+            is_retired: false,
+        };
         Arc::new(Live {
             state: Mutex::new(state),
             places: Arc::new(Semaphore::new(places())),
@@ -330,6 +340,40 @@ impl Live {
         self.last_word_ms.fetch_max(boot_ms(), Ordering::Relaxed);
     }
 
+    /// When the agent said something last, by the machine's clock.
+    pub(crate) fn word_at_ms(&self) -> u64 {
+        self.last_word_ms.load(Ordering::Relaxed)
+    }
+
+    /// The agent said something then.
+    pub(crate) fn heard_at(&self, at_ms: u64) {
+        self.last_word_ms.fetch_max(at_ms, Ordering::Relaxed);
+    }
+
+    /// The agent has said nothing since then.
+    pub(crate) fn spoken_to_last_at(&self, at_ms: u64) {
+        self.last_word_ms.store(at_ms, Ordering::Relaxed);
+    }
+
+    /// Every connection, also one that is registered later, goes on for the drain time of its route at most.
+    pub(crate) fn retire(&self) {
+        let mut state = self.state();
+        state.is_retired = true;
+        self.give_orders(&state);
+    }
+
+    /// Connections go on as before [`Live::retire`].
+    pub(crate) fn resume(&self) {
+        let mut state = self.state();
+        state.is_retired = false;
+        self.give_orders(&state);
+    }
+
+    /// Whether no proxy has a client.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.available_permits() == self.all_places
+    }
+
     /// Whether the route serves nobody: the agent was silent for too long, or the table may be out of date.
     pub(crate) fn is_cut(&self, served: &Served, route: &RouteEntry) -> bool {
         let stale = served.is_fallback && route.exclusive;
@@ -351,19 +395,22 @@ impl Live {
         if state.is_closed || verdict != Verdict::Open || self.is_cut(&served, &found.entry) {
             return None;
         }
-        let (sender, order) = watch::channel(Order::Go);
+        let drain_ms = found.entry.proxy.as_ref().map_or(0, |it| it.drain_ms);
+        let drained = Order::GoUntil(Instant::now() + Duration::from_millis(drain_ms));
+        let granted = if state.is_retired { drained } else { Order::Go };
+        let (sender, order) = watch::channel(granted);
         let id = state.next_id;
         state.next_id += 1;
         let connection = Connection {
             route: route.to_owned(),
             instance: target.instance.clone(),
             address: target.address,
-            drain_ms: found.entry.proxy.as_ref().map_or(0, |it| it.drain_ms),
+            drain_ms,
             counts: Arc::clone(&found.counts),
             order: sender,
         };
         state.connections.insert(id, connection);
-        Some(Permit { live: Arc::clone(self), id, order })
+        Some(Permit { live: Arc::clone(self), id, granted, order })
     }
 
     /// Serves another table and gives every connection its order under it.
@@ -503,6 +550,7 @@ impl Live {
                 Some(route) => choice::judge(&route.entry, &connection.instance, connection.address),
                 None => Verdict::Drain,
             };
+            let verdict = if state.is_retired && verdict == Verdict::Open { Verdict::Drain } else { verdict };
             let drain_ms = route.and_then(|it| it.entry.proxy.as_ref()).map_or(connection.drain_ms, |it| it.drain_ms);
             connection.order.send_if_modified(|order| {
                 let next = match (*order, verdict) {

@@ -10,13 +10,14 @@ use mainstay_plan::routing::{ProxyEntry, TargetEntry};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::choice;
 use crate::forward::{Ended, Silence, forward};
 use crate::greeting::{Foyer, Guest, Visitor};
 use crate::listeners::{accept_from, reset};
-use crate::live::{Door, Live, Order, Permit, ServedRoute, count};
+use crate::live::{Door, Live, Permit, ServedRoute, count};
 use crate::lobby::{Place, Refusal};
 use crate::trouble::Trouble;
 
@@ -33,12 +34,19 @@ struct Front {
 }
 
 /// Serves the clients of whichever routes have their proxy at `address`, until it is dropped.
-pub(crate) async fn serve(live: Arc<Live>, trouble: Arc<Trouble>, address: SocketAddr, listener: TcpListener) {
+pub(crate) async fn serve(
+    live: Arc<Live>,
+    trouble: Arc<Trouble>,
+    address: SocketAddr,
+    listener: TcpListener,
+    retires: CancellationToken,
+) {
     let about = format!("proxy {address}");
     let foyer = Foyer::new(live.foyer());
     let front = Arc::new(Front { live, trouble, address });
     loop {
-        let (client, peer) = accept_from(&listener, &front.trouble, &about).await;
+        let accepted = accept_from(&listener, &front.trouble, &about);
+        let Some((client, peer)) = retires.run_until_cancelled(accepted).await else { return };
         let served = front.live.served();
         let Some(door) = served.door(address) else {
             reset(client);
@@ -218,9 +226,10 @@ enum Dialled {
 
 async fn dial(permit: &mut Permit, target: &TargetEntry, proxy: &ProxyEntry) -> Dialled {
     let limit = Duration::from_millis(proxy.connect_timeout_ms);
+    let granted = permit.granted;
     let connected = tokio::select! {
         biased;
-        _ = permit.order.wait_for(|order| *order != Order::Go) => return Dialled::Overtaken,
+        _ = permit.order.wait_for(|order| *order != granted) => return Dialled::Overtaken,
         connected = timeout(limit, TcpStream::connect(target.address)) => connected,
     };
     match connected {

@@ -57,3 +57,21 @@ fn an_agent_ends_in_order_and_traffic_goes_on_until_it_is_told() {
     assert_eq!(site.serves_through_proxy(), None);
     site.says(&["traffic", "--stop"]).tells(3, &["no traffic process", "--state DIR"]);
 }
+
+#[test]
+fn another_traffic_process_takes_over_without_a_failed_request() {
+    let mut site = Site::running(&ORDERS, plans::orders);
+    let before = site.traffic_pid().expect("it runs");
+    let load = Load::start(&site.net, false);
+    load.more(50);
+    site.says(&["traffic", "--restart"]).tells(0, &["has taken over"]);
+    load.more(50);
+    until("the one before ends", || (site.traffic_pid()? != before).then_some(()));
+    site.until_whole();
+    load.more(50);
+    load.ends_without_failure();
+    site.stop_agent();
+    site.check_journal();
+    site.says(&["traffic", "--stop"]).tells(0, &["has ended"]);
+    site.says(&["traffic", "--restart"]).tells(3, &["no traffic process"]);
+}

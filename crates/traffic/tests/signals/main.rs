@@ -10,7 +10,13 @@ use tokio::time::{sleep, timeout};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sighup_is_ignored_and_sigterm_ends_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { state_dir: dir.path().to_owned(), site: "here".into(), socket: None };
+    let options = Options {
+        state_dir: dir.path().to_owned(),
+        site: "here".into(),
+        socket: None,
+        take_over: false,
+        successor: None,
+    };
     let socket = options.socket_path();
     let running = tokio::spawn(run(options));
     let ends = async {

@@ -57,7 +57,13 @@ impl Traffic {
     }
 
     pub(crate) fn start_in(dir: Arc<TempDir>) -> Traffic {
-        let options = Options { state_dir: dir.path().to_owned(), site: "here".into(), socket: None };
+        let options = Options {
+            state_dir: dir.path().to_owned(),
+            site: "here".into(),
+            socket: None,
+            take_over: false,
+            successor: None,
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let task = runtime.spawn(run(options.clone()));
         let traffic = Traffic { dir, options, runtime: Some(runtime), task: Some(task) };
