@@ -76,6 +76,8 @@ pub enum ProbeKind {
         /// Text that one of the answers must equal, for example an address; `None`: any answer will do.
         expect: Option<String>,
     },
+    /// A datagram is answered as expected.
+    Udp(UdpProbe),
     /// A command exits with 0.
     Command {
         /// The program and its arguments; no shell.
@@ -109,6 +111,7 @@ impl ProbeKind {
             ProbeKind::Tls(_) => "tls",
             ProbeKind::Http(_) => "http",
             ProbeKind::Dns { .. } => "dns",
+            ProbeKind::Udp(_) => "udp",
             ProbeKind::Command { .. } => "command",
             ProbeKind::Process { .. } => "process",
             ProbeKind::FileFreshness { .. } => "file",
@@ -132,6 +135,7 @@ impl ProbeKind {
                 record: *record,
                 expect: expect.clone(),
             },
+            ProbeKind::Udp(udp) => ProbeKind::Udp(UdpProbe { address: moved(&udp.address), ..udp.clone() }),
             ProbeKind::Command { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
@@ -146,6 +150,7 @@ impl ProbeKind {
             ProbeKind::Tls(tls) => Whom::Server(&tls.address),
             ProbeKind::Http(http) => Whom::Server(&http.address),
             ProbeKind::Dns { server, .. } => Whom::NameServer(*server),
+            ProbeKind::Udp(udp) => Whom::Server(&udp.address),
             ProbeKind::Command { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
@@ -171,6 +176,7 @@ impl ProbeKind {
             ProbeKind::Tcp { .. }
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
+            | ProbeKind::Udp(_)
             | ProbeKind::Process { .. }
             | ProbeKind::Disk(_) => false,
         }
@@ -184,6 +190,7 @@ impl ProbeKind {
             ProbeKind::Tcp { .. }
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
+            | ProbeKind::Udp(_)
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
             | ProbeKind::Disk(_) => false,
@@ -199,6 +206,7 @@ impl ProbeKind {
             | ProbeKind::Tcp { .. }
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
+            | ProbeKind::Udp(_)
             | ProbeKind::Process { .. }
             | ProbeKind::Disk(_) => false,
         }
@@ -212,6 +220,7 @@ impl ProbeKind {
             | ProbeKind::Tls(_)
             | ProbeKind::Http(_)
             | ProbeKind::Dns { .. }
+            | ProbeKind::Udp(_)
             | ProbeKind::Command { .. } => true,
             ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } | ProbeKind::Disk(_) => false,
         }
@@ -224,6 +233,7 @@ impl ProbeKind {
             ProbeKind::Http(http) => http.expires_after.is_some(),
             ProbeKind::Tcp { .. }
             | ProbeKind::Dns { .. }
+            | ProbeKind::Udp(_)
             | ProbeKind::Command { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
@@ -326,6 +336,17 @@ impl HttpProbe {
     }
 }
 
+/// A datagram and the answer that counts as good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UdpProbe {
+    /// Whom to ask.
+    pub address: Address,
+    /// What is sent.
+    pub send: Hidden<Vec<u8>>,
+    /// Bytes that the first datagram of the answer must contain; `None`: any answer will do.
+    pub expect: Option<Vec<u8>>,
+}
+
 /// A file system on the agent's machine and the room that must be left on it for those who are not root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskProbe {
@@ -339,11 +360,11 @@ pub struct DiskProbe {
     pub free_inodes: Option<u32>,
 }
 
-/// Text that may be a secret: it is sent, and never shown.
+/// What may be a secret: it is sent, and never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(pub String);
+pub struct Hidden<T = String>(pub T);
 
-impl fmt::Debug for Hidden {
+impl<T> fmt::Debug for Hidden<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
     }

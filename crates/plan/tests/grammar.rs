@@ -393,7 +393,7 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 29] = [
+const IN_NO_EXAMPLE: [&str; 28] = [
     // Written as `bearer` is.
     "authorization.basic",
     // Said where an instance is replaced, and read alike here.
@@ -405,8 +405,6 @@ const IN_NO_EXAMPLE: [&str; 29] = [
     // A site has one store; the other two are written alike.
     "coordination.store: etcd",
     "coordination.store: postgresql",
-    // Said as of an HTTP probe.
-    "dns probe.from",
     // Asked for as the others are.
     "dns probe.type: AAAA",
     "dns probe.type: CNAME",
@@ -434,15 +432,16 @@ const IN_NO_EXAMPLE: [&str; 29] = [
     "service undo.op: kill",
     "service undo.op: restart",
     "service undo.op: start",
-    // As above, of an HTTP probe.
-    "tcp probe.from",
-    "tls probe.from",
+    // Written as `send_hex` and `expect_hex`, as text.
+    "udp probe.expect",
+    "udp probe.send",
     // As above.
     "webhook.address_header",
 ];
 
-/// What every probe, every probe with certificates, and every action or strategy that runs something, has.
-const SHARED: [&str; 12] = [
+/// What every probe, every probe over a network, every probe with certificates, and every action or strategy that runs something, has.
+const SHARED: [&str; 13] = [
+    "from",
     "interval",
     "fast_interval",
     "timeout",

@@ -57,7 +57,11 @@ fn share_of(deadline: Instant, left: usize) -> Duration {
 }
 
 /// The addresses that `address` stands for, at least one.
-async fn resolve(gates: &Gates, address: &Address, so_far: &SoFar<Answer>) -> Result<Vec<SocketAddr>, Answer> {
+pub(crate) async fn resolve(
+    gates: &Gates,
+    address: &Address,
+    so_far: &SoFar<Answer>,
+) -> Result<Vec<SocketAddr>, Answer> {
     match address {
         Address::Socket(address) => Ok(vec![*address]),
         Address::Name { host, port } => resolve_by_system(gates, host, *port, so_far).await,
@@ -105,7 +109,7 @@ async fn resolve_by_system(
 
 /// What a failed connection says. "Network is unreachable" is ours when our own routing table says so, and theirs when
 /// it has a route and a router on the way said so.
-fn refusal(target: SocketAddr, error: &io::Error) -> Answer {
+pub(crate) fn refusal(target: SocketAddr, error: &io::Error) -> Answer {
     let doing = format!("connecting to {target}");
     if Errno::from_io_error(error) == Some(Errno::NETUNREACH) && has_route(target) {
         return Answer::Refused(trouble::clip(&format!("{doing}: {}", trouble::describe(error))));

@@ -68,6 +68,7 @@ pub(crate) async fn probe(inner: &Inner, kind: &ProbeKind) -> Result<(), Prepare
         ProbeKind::Command { argv, .. } => command(inner, argv).await,
         ProbeKind::Tcp { .. }
         | ProbeKind::Dns { .. }
+        | ProbeKind::Udp(_)
         | ProbeKind::Process { .. }
         | ProbeKind::FileFreshness { .. }
         | ProbeKind::Disk(_) => Ok(()),

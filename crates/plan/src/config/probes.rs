@@ -11,7 +11,7 @@ use super::tree::{Node, Value};
 use super::values;
 use crate::finding::{Code, Finding, Span};
 use crate::probe::{
-    Address, DiskProbe, DnsRecord, Hidden, HttpAuth, HttpMethod, HttpProbe, ProbeKind, ProbeTiming, TlsProbe,
+    Address, DiskProbe, DnsRecord, Hidden, HttpAuth, HttpMethod, HttpProbe, ProbeKind, ProbeTiming, TlsProbe, UdpProbe,
 };
 
 /// A list of probes.
@@ -28,6 +28,7 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
         "tls" => tls(&mut fields).map(ProbeKind::Tls),
         "http" => http(&mut fields).map(|it| ProbeKind::Http(Box::new(it))),
         "dns" => dns(&mut fields),
+        "udp" => udp(&mut fields).map(ProbeKind::Udp),
         "command" => command(&mut fields),
         "process" => fields.read("pid_file", values::path).map(|pid_file| ProbeKind::Process { pid_file }),
         "disk" => disk(&mut fields).map(ProbeKind::Disk),
@@ -203,6 +204,36 @@ fn dns(fields: &mut Fields<'_>) -> Option<ProbeKind> {
     Some(ProbeKind::Dns { server: server?, name: name?, record: record?, expect })
 }
 
+fn udp(fields: &mut Fields<'_>) -> Option<UdpProbe> {
+    let address = fields.read("address", values::address);
+    let send = fields.read("send", values::content).map(String::into_bytes);
+    let send_hex = fields.read("send_hex", values::hex);
+    let expect = fields.text("expect").map(String::into_bytes);
+    let expect_hex = fields.read("expect_hex", values::hex);
+    both(fields, "send", "send_hex");
+    both(fields, "expect", "expect_hex");
+    if fields.key_place("send").or(fields.key_place("send_hex")).is_none() {
+        fields.cx.report(
+            Finding::new(Code::MissingField, fields.at, "this udp probe sends nothing")
+                .label("nobody answers what was not sent")
+                .help("write `send: TEXT` or `send_hex: \"00 01\"`"),
+        );
+    }
+    Some(UdpProbe { address: address?, send: Hidden(send.or(send_hex)?), expect: expect.or(expect_hex) })
+}
+
+/// Reports two fields that say the same in two ways.
+fn both(fields: &Fields<'_>, one: &str, other: &str) {
+    if let (Some(at), Some(other_at)) = (fields.key_place(one), fields.key_place(other)) {
+        fields.cx.report(
+            Finding::new(Code::Contradiction, at, format!("`{one}` and `{other}` are both there"))
+                .label("as text")
+                .other(other_at, "byte for byte")
+                .help("remove one of them"),
+        );
+    }
+}
+
 fn disk(fields: &mut Fields<'_>) -> Option<DiskProbe> {
     let path = fields.read("path", values::path);
     let free_mib = fields.maybe_number("free_mib");
@@ -282,7 +313,9 @@ pub(super) fn retarget(kind: &ProbeKind, address: Address) -> Option<ProbeKind> 
             role_header: None,
             ..(**http).clone()
         }))),
-        ProbeKind::Dns { .. }
+        // A proxy carries no datagrams.
+        ProbeKind::Udp(_)
+        | ProbeKind::Dns { .. }
         | ProbeKind::Command { .. }
         | ProbeKind::Process { .. }
         | ProbeKind::FileFreshness { .. }

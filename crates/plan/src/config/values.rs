@@ -273,6 +273,23 @@ pub(crate) fn socket(cx: &Cx<'_>, node: &Node) -> Option<SocketAddr> {
     parsed(cx, node, Code::BadAddress, "address", help, scalar::socket)
 }
 
+/// Bytes, two digits each; blanks between them don't count.
+pub(crate) fn hex(cx: &Cx<'_>, node: &Node) -> Option<Vec<u8>> {
+    let text = content(cx, node)?;
+    let digits: Vec<u32> = text.chars().filter(|it| !it.is_whitespace()).filter_map(|it| it.to_digit(16)).collect();
+    let whole = digits.len() == text.chars().filter(|it| !it.is_whitespace()).count();
+    if whole && !digits.is_empty() && digits.len().is_multiple_of(2) {
+        let byte = |pair: &[u32]| u8::try_from(pair.iter().fold(0, |sum, digit| sum * 16 + digit)).ok();
+        return digits.chunks(2).map(byte).collect();
+    }
+    cx.report(
+        Finding::new(Code::BadNumber, node.spot(), "these are no bytes in hexadecimal digits")
+            .label("two digits a byte, please")
+            .help("write them like `\"00 01 ff\"`"),
+    );
+    None
+}
+
 /// A list of IP addresses with ports.
 pub(crate) fn sockets(cx: &Cx<'_>, node: &Node) -> Option<Vec<SocketAddr>> {
     let Value::List(items) = &node.value else {

@@ -168,6 +168,7 @@ fn at_question(reading: &Reading<'_>, ix: InstanceIx, nth: usize) -> Span {
         ProbeKind::Tcp { .. }
         | ProbeKind::Tls(_)
         | ProbeKind::Dns { .. }
+        | ProbeKind::Udp(_)
         | ProbeKind::Command { .. }
         | ProbeKind::Process { .. }
         | ProbeKind::FileFreshness { .. }

@@ -73,6 +73,14 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
             let answer = expect.as_ref().map(|it| format!(", answer {it:?}")).unwrap_or_default();
             format!("{} of {name} from {server}{answer}", record.word())
         }
+        ProbeKind::Udp(udp) => {
+            let whom = show(&udp.address);
+            let Some(expect) = &udp.expect else { return format!("datagram to {whom}") };
+            match std::str::from_utf8(expect) {
+                Ok(text) => format!("datagram to {whom}, answer with {text:?}"),
+                Err(_bytes) => format!("datagram to {whom}, answer with {} certain bytes", expect.len()),
+            }
+        }
         ProbeKind::Disk(disk) => {
             let mib = disk.free_mib.map(|it| format!("{it} MiB"));
             let share = disk.free_ppm.map(|it| format!("{} %", f64::from(it) / 10_000.0));

@@ -6,6 +6,7 @@ mod file;
 mod http;
 mod place;
 mod tls;
+mod udp;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -63,6 +64,7 @@ async fn ask(
         ProbeKind::Dns { server, name, record, expect } => {
             dns::probe(*server, name, *record, expect.as_deref()).await.into()
         }
+        ProbeKind::Udp(probe) => udp::ask(inner, probe, so_far).await.unwrap_or_else(|answer| answer).into(),
         ProbeKind::Disk(probe) => disk::ask(inner, probe).await.into(),
         ProbeKind::Command { argv, reports_lag, reports_role } => {
             command::ask(inner, argv, at, Line { lag: *reports_lag, role: *reports_role }).await

@@ -3,6 +3,7 @@
 mod action;
 mod command_probe;
 mod connections;
+mod datagram_probe;
 mod dns_probe;
 mod elsewhere;
 mod fixtures;

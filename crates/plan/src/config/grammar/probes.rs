@@ -12,6 +12,7 @@ pub(crate) static PROBE: Choice = Choice {
         variant("tls", &TLS),
         variant("http", &HTTP),
         variant("dns", &DNS),
+        variant("udp", &UDP),
         variant("command", &COMMAND_PROBE),
         variant("process", &PROCESS),
         variant("file", &FILE),
@@ -131,6 +132,21 @@ static DNS_FIELDS: [Field; 4] = [
     field("name", Kind::DnsName, "what it is asked for").needed("orders.internal."),
     field("type", Kind::Word(words!(DnsRecord)), "the record type asked for").or("A"),
     field("expect", Kind::Text, "text that one of the answers must equal").such_as("10.0.1.10"),
+];
+
+static UDP: Shape = Shape {
+    name: "udp probe",
+    doc: "good when a datagram is answered, with `expect` if that is given",
+    fields: &[&UDP_FIELDS, &NETWORK, &TIMING],
+    rules: &[Rule::OneOf(&["send", "send_hex"]), Rule::Alone("expect", &["expect_hex"])],
+};
+
+static UDP_FIELDS: [Field; 5] = [
+    field("address", Kind::HostPort, "whom to ask").needed("\"10.0.1.10:5060\""),
+    field("send", Kind::Content, "what is sent, as text").such_as("ping"),
+    field("send_hex", Kind::Content, "what is sent, byte for byte").such_as("\"00 01 ff\""),
+    field("expect", Kind::Text, "text that the first datagram of the answer must contain").such_as("pong"),
+    field("expect_hex", Kind::Text, "bytes that it must contain").such_as("\"80 01\""),
 ];
 
 static COMMAND_PROBE: Shape = Shape {
