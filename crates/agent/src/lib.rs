@@ -9,6 +9,7 @@ mod evacuations;
 mod ledger;
 mod operate;
 mod pace;
+mod past;
 mod people;
 mod server;
 mod start;

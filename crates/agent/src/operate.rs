@@ -23,6 +23,7 @@ use crate::crash::{self, Moment};
 use crate::evacuations;
 use crate::ledger::{Ledger, Told};
 use crate::pace::{Change, Pace};
+use crate::past::Past;
 use crate::server::{Ask, Server};
 use crate::start::PlanFile;
 use crate::view;
@@ -61,6 +62,7 @@ pub struct Agent {
     started: Time,
     times_late: u64,
     pace: Pace,
+    past: Past,
     tickets: BTreeMap<u64, StepRef>,
     /// Messages on their way: over which channel, of which notice, and which of its messages.
     tellings: BTreeMap<u64, (String, NoticeId, u32)>,
@@ -105,6 +107,7 @@ impl Agent {
         Ok(Agent {
             started: parts.clock.now(),
             pace: Pace::new(parts.clock.now()),
+            past: Past::new(&parts.plan, parts.clock.now()),
             driver: parts.driver,
             plan: parts.plan,
             file: parts.file,
@@ -261,20 +264,21 @@ impl Agent {
         if inputs.is_empty() {
             return;
         }
-        let answered: Vec<(ProbeIx, Time)> = inputs.iter().filter_map(answered).collect();
+        let answered: Vec<(ProbeIx, Time, Time)> = inputs.iter().filter_map(answered).collect();
         self.turn(inputs);
-        for (probe, ended) in answered {
-            self.note(probe, ended);
+        for (probe, started, ended) in answered {
+            self.note(probe, started, ended);
         }
     }
 
     /// Counts an answer as the engine took it: it may not have believed it.
-    fn note(&mut self, probe: ProbeIx, ended: Time) {
+    fn note(&mut self, probe: ProbeIx, started: Time, ended: Time) {
         let engine = self.driver.engine();
         let watch = engine.soft().watch(probe);
         let Some((answer, _)) = watch.last.as_ref().filter(|it| it.1 == ended) else { return };
         let allowed = engine.state().plan.allowances.lateness;
         let is_late = watch.late > allowed || answer.is_own_lateness();
+        self.past.note(probe, ended, ended.since(started), answer, is_late);
         match self.pace.note(ended, watch.late, is_late) {
             Some(Change::Behind(text)) => tracing::warn!("{text}"),
             Some(Change::CaughtUp) => tracing::info!("the agent keeps up with its probes again"),
@@ -345,6 +349,9 @@ impl Agent {
             }
             Ask::Probing(answer) => {
                 let _ = answer.send(self.pace.shown());
+            }
+            Ask::Probes { of, answer } => {
+                let _ = answer.send(self.past.shown(self.driver.engine(), of.as_deref(), self.clock.now()));
             }
             Ask::Notices(answer) => {
                 let _ = answer.send(view::notices(self.driver.engine().state(), self.clock.now()));
@@ -450,6 +457,7 @@ impl Agent {
             self.traffic = Some(TrafficLink::keep(self.launch.clone(), self.hands.clone()));
         }
         let base_dir = file.base();
+        self.past.carry_over(&self.plan, &plan);
         self.plan = plan.clone();
         self.file = file;
         self.turn(vec![Input::NewPlan { plan, base_dir }]);
@@ -472,8 +480,8 @@ impl Agent {
     }
 }
 
-fn answered(input: &Input) -> Option<(ProbeIx, Time)> {
-    if let Input::Observation(it) = input { Some((it.probe, it.ended)) } else { None }
+fn answered(input: &Input) -> Option<(ProbeIx, Time, Time)> {
+    if let Input::Observation(it) = input { Some((it.probe, it.started, it.ended)) } else { None }
 }
 
 fn log(line: &Line) {

@@ -26,6 +26,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) enum Ask {
     Status(oneshot::Sender<api::Status>),
     Probing(oneshot::Sender<api::Probing>),
+    Probes { of: Option<String>, answer: oneshot::Sender<api::Probes> },
     Recoveries(oneshot::Sender<api::Recoveries>),
     Notices(oneshot::Sender<api::Notices>),
     Foreseen { command: api::Command, by: String, answer: oneshot::Sender<Result<api::Foreseen, api::Problem>> },
@@ -68,6 +69,8 @@ pub(crate) fn open(state_dir: &Path) -> Result<Server, ServerError> {
     let router = Router::new()
         .route(api::STATUS, get(status))
         .route(api::PROBING, get(probing))
+        .route(api::PROBES, get(all_probes))
+        .route("/v1/probes/{*of}", get(probes))
         .route(api::RECOVERIES, get(recoveries))
         .route(api::NOTICES, get(notices))
         .route("/v1/recoveries/{id}", get(recovery))
@@ -105,6 +108,14 @@ async fn status(State(asks): Loop) -> Response {
 
 async fn probing(State(asks): Loop) -> Response {
     answer(ask(&asks, Ask::Probing).await)
+}
+
+async fn all_probes(State(asks): Loop) -> Response {
+    answer(ask(&asks, |answer| Ask::Probes { of: None, answer }).await)
+}
+
+async fn probes(State(asks): Loop, UrlPath(of): UrlPath<String>) -> Response {
+    answer(ask(&asks, |answer| Ask::Probes { of: Some(of), answer }).await)
 }
 
 async fn recoveries(State(asks): Loop) -> Response {

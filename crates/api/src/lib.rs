@@ -9,6 +9,8 @@
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/probing` | [`Probing`] |
+//! | `GET /v1/probes` | [`Probes`]: every one, without its results |
+//! | `GET /v1/probes/orders-db` | [`Probes`]: that one, or those of that instance, component, witness or route, with results |
 //! | `GET /v1/recoveries` | [`Recoveries`], the newest first |
 //! | `GET /v1/recoveries/r17` | [`Recovery`] |
 //! | `GET /v1/notices` | [`Notices`], the newest first |
@@ -19,6 +21,7 @@
 mod command;
 mod evacuation;
 mod notice;
+mod probes;
 mod recovery;
 mod rule;
 mod status;
@@ -28,6 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use command::Command;
 pub use evacuation::{Evacuation, Foreseen, Leaving, LeavingTarget, Staying};
 pub use notice::{Acknowledged, Channel, Notice, NoticeCount, Notices, ToldOver};
+pub use probes::{ProbePast, ProbeResult, Probes};
 pub use recovery::{Fence, Phases, Recoveries, Recovery, Step};
 pub use rule::{Cause, Rule, Term};
 pub use status::{
@@ -42,6 +46,8 @@ pub const SOCKET: &str = "agent.sock";
 pub const STATUS: &str = "/v1/status";
 /// Where it is asked how the agent keeps up with its probes.
 pub const PROBING: &str = "/v1/probing";
+/// Where it is asked what probes got lately: all of them, or with a name behind it those of that name.
+pub const PROBES: &str = "/v1/probes";
 /// Where recoveries are asked.
 pub const RECOVERIES: &str = "/v1/recoveries";
 /// Where notices are asked.

@@ -12,8 +12,8 @@ use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use mainstay_api::{
-    Accepted, COMMANDS, Command, FORESEEN, Foreseen, NOTICES, Notices, Problem, RECOVERIES, Recoveries, Recovery,
-    SOCKET, STATUS, Status,
+    Accepted, COMMANDS, Command, FORESEEN, Foreseen, NOTICES, Notices, PROBES, Probes, Problem, RECOVERIES, Recoveries,
+    Recovery, SOCKET, STATUS, Status,
 };
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -63,6 +63,12 @@ impl Client {
 
     pub(crate) fn notices(&self) -> Result<Notices, Failure> {
         runtime()?.block_on(self.ask(Method::GET, NOTICES, Bytes::new()))
+    }
+
+    /// What probes got: of all, or of this name with their results.
+    pub(crate) fn probes(&self, of: Option<&str>) -> Result<Probes, Failure> {
+        let path = of.map_or_else(|| PROBES.to_owned(), |it| format!("{PROBES}/{it}"));
+        runtime()?.block_on(self.ask(Method::GET, &path, Bytes::new()))
     }
 
     pub(crate) fn recovery(&self, id: &str) -> Result<Recovery, Failure> {

@@ -21,6 +21,7 @@ mod notices;
 mod pause;
 mod plan;
 mod planes;
+mod probes;
 mod recover;
 mod recoveries;
 mod resume;
@@ -96,6 +97,7 @@ enum Command {
     Watch(watch::Watch),
     Recoveries(recoveries::Recoveries),
     Notices(notices::Notices),
+    Probes(probes::Probes),
     Recover(recover::Recover),
     Approve(approve::Approve),
     Abort(abort::Abort),
@@ -123,7 +125,7 @@ enum Command {
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "simulate", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "traffic", "demo"]),
-    ("Look", &["status", "watch", "recoveries", "notices"]),
+    ("Look", &["status", "watch", "recoveries", "notices", "probes"]),
     (
         "Act",
         &[
@@ -173,6 +175,7 @@ impl Cli {
             Command::Watch(it) => it.run(&cx),
             Command::Recoveries(it) => it.run(&cx),
             Command::Notices(it) => it.run(&cx),
+            Command::Probes(it) => it.run(&cx),
             Command::Recover(it) => it.run(&cx),
             Command::Approve(it) => it.run(&cx),
             Command::Abort(it) => it.run(&cx),

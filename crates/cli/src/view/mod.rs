@@ -3,6 +3,7 @@
 pub(crate) mod evacuation;
 pub(crate) mod explanation;
 pub(crate) mod notice;
+pub(crate) mod probes;
 pub(crate) mod recovery;
 pub(crate) mod status;
 pub(crate) mod walkthrough;

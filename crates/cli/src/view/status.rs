@@ -346,7 +346,7 @@ fn notices(count: &NoticeCount) -> String {
     format!("{standing}{unseen}; see `mainstay notices`")
 }
 
-fn tone(health: &str) -> Tone {
+pub(crate) fn tone(health: &str) -> Tone {
     match health {
         "healthy" => Tone::Good,
         "down" => Tone::Bad,

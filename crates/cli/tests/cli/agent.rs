@@ -69,6 +69,24 @@ fn status_says_no_while_something_is_down() {
 }
 
 #[test]
+fn probes_are_listed_and_those_of_a_name_shown_with_results() {
+    let (dir, requests) = agent(200, json(&samples::probes()));
+    let said = on(dir.path(), &["probes"]);
+    assert!(said.code == Some(0) && said.out.contains("session-cache/tcp"), "{said:#?}");
+    assert_eq!(requests.recv().expect("it asked").0, "GET /v1/probes HTTP/1.1");
+    let said = on(dir.path(), &["probes", "orders-db/http", "--last", "1", "--json"]);
+    assert_eq!(said.json()["probes"][0]["results"].as_array().map(Vec::len), Some(1));
+    assert_eq!(requests.recv().expect("it asked").0, "GET /v1/probes/orders-db/http HTTP/1.1");
+
+    let none = mainstay_api::Probes { now_ns: samples::NOW, probes: Vec::new() };
+    let (dir, _requests) = agent(200, json(&none));
+    on(dir.path(), &["probes", "cache"]).fails(
+        2,
+        "error: there is no probe `cache` in the plan, and nothing of that name that has one\nhelp: `mainstay probes` lists them\n",
+    );
+}
+
+#[test]
 fn recoveries_are_listed_and_shown() {
     let all = Recoveries { now_ns: samples::NOW, recoveries: vec![samples::recovery()] };
     let (dir, _requests) = agent(200, json(&all));

@@ -2,11 +2,44 @@
 
 use mainstay_api::{
     Agent, Clients, Component, ControlPlane, Elsewhere, Fence, Instance, Journal, NoticeCount, Pause, Phases,
-    PlanInForce, Probe, Probing, Recoverable, Recovery, Route, Status, Step, Target, Traffic, Waiting,
+    PlanInForce, Probe, ProbePast, ProbeResult, Probes, Probing, Recoverable, Recovery, Route, Status, Step, Target,
+    Traffic, Waiting,
 };
 
 const SECOND: u64 = 1_000_000_000;
 pub(crate) const NOW: u64 = 1_767_323_045 * SECOND + 678_000_000;
+
+pub(crate) fn probes() -> Probes {
+    let result = |ago: u64, answer: &str, took_ns| ProbeResult {
+        ended_ns: NOW - ago * SECOND,
+        took_ns,
+        answer: answer.to_owned(),
+    };
+    let well = ProbePast {
+        name: "session-cache/tcp".to_owned(),
+        health: "healthy".to_owned(),
+        good: 34_500,
+        failed: 0,
+        could_not_ask: 2,
+        late: 2,
+        kept: 1024,
+        kept_since_ns: Some(NOW - 1024 * SECOND),
+        p50_ns: Some(85_000),
+        p90_ns: Some(160_000),
+        p99_ns: Some(1_250_000),
+        max_ns: Some(31_000_000),
+        results: Vec::new(),
+    };
+    let failing = ProbePast {
+        name: "orders-db/http".to_owned(),
+        health: "down".to_owned(),
+        good: 3,
+        failed: 9,
+        results: vec![result(1, "timed out", 500_000_000), result(2, "good", 2_100_000)],
+        ..well.clone()
+    };
+    Probes { now_ns: NOW, probes: vec![failing, well] }
+}
 
 fn probing() -> Probing {
     Probing { asked: 34_512, late: 3, late_p50_ns: 576_000, late_p99_ns: 2_304_000, late_max_ns: 4_100_000 }
