@@ -78,6 +78,11 @@ pub enum ProbeKind {
     },
     /// A datagram is answered as expected.
     Udp(UdpProbe),
+    /// A machine answers an echo request. Says nothing about what runs on it.
+    Icmp {
+        /// The machine.
+        address: IpAddr,
+    },
     /// A command exits with 0.
     Command {
         /// The program and its arguments; no shell.
@@ -112,6 +117,7 @@ impl ProbeKind {
             ProbeKind::Http(_) => "http",
             ProbeKind::Dns { .. } => "dns",
             ProbeKind::Udp(_) => "udp",
+            ProbeKind::Icmp { .. } => "icmp",
             ProbeKind::Command { .. } => "command",
             ProbeKind::Process { .. } => "process",
             ProbeKind::FileFreshness { .. } => "file",
@@ -136,6 +142,7 @@ impl ProbeKind {
                 expect: expect.clone(),
             },
             ProbeKind::Udp(udp) => ProbeKind::Udp(UdpProbe { address: moved(&udp.address), ..udp.clone() }),
+            ProbeKind::Icmp { .. } => ProbeKind::Icmp { address: ip },
             ProbeKind::Command { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
@@ -151,6 +158,7 @@ impl ProbeKind {
             ProbeKind::Http(http) => Whom::Server(&http.address),
             ProbeKind::Dns { server, .. } => Whom::NameServer(*server),
             ProbeKind::Udp(udp) => Whom::Server(&udp.address),
+            ProbeKind::Icmp { address } => Whom::Machine(*address),
             ProbeKind::Command { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
@@ -163,8 +171,14 @@ impl ProbeKind {
         match self.whom() {
             Whom::Server(address) => Some(address.host()),
             Whom::NameServer(server) => Some(server.ip().to_string()),
+            Whom::Machine(address) => Some(address.to_string()),
             Whom::Nobody => None,
         }
+    }
+
+    /// Whether a kernel answers, also for a server that hangs.
+    pub const fn is_answered_by_a_kernel(&self) -> bool {
+        matches!(self, ProbeKind::Tcp { .. } | ProbeKind::Icmp { .. })
     }
 
     /// Whether its answers carry a replication lag. The age of a file is one.
@@ -177,6 +191,7 @@ impl ProbeKind {
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Udp(_)
+            | ProbeKind::Icmp { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::Disk(_) => false,
         }
@@ -191,6 +206,7 @@ impl ProbeKind {
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Udp(_)
+            | ProbeKind::Icmp { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
             | ProbeKind::Disk(_) => false,
@@ -207,6 +223,7 @@ impl ProbeKind {
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Udp(_)
+            | ProbeKind::Icmp { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::Disk(_) => false,
         }
@@ -221,6 +238,7 @@ impl ProbeKind {
             | ProbeKind::Http(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Udp(_)
+            | ProbeKind::Icmp { .. }
             | ProbeKind::Command { .. } => true,
             ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } | ProbeKind::Disk(_) => false,
         }
@@ -234,6 +252,7 @@ impl ProbeKind {
             ProbeKind::Tcp { .. }
             | ProbeKind::Dns { .. }
             | ProbeKind::Udp(_)
+            | ProbeKind::Icmp { .. }
             | ProbeKind::Command { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
@@ -249,6 +268,8 @@ pub enum Whom<'a> {
     Server(&'a Address),
     /// A name server.
     NameServer(SocketAddr),
+    /// A machine, whatever runs on it.
+    Machine(IpAddr),
     /// Nobody over the network, as far as the plan knows: a command, a process, a file and a disk are looked at here.
     Nobody,
 }

@@ -37,6 +37,9 @@ pub enum PrepareError {
     /// The HTTP request can't be made from what the plan says.
     #[error("the HTTP request can't be made: {0}")]
     Request(String),
+    /// We may not send ICMP.
+    #[error("{0}")]
+    Icmp(String),
     /// A systemd unit is to be controlled and systemd does not run here.
     #[error("{0}")]
     Systemd(String),
@@ -66,6 +69,7 @@ pub(crate) async fn probe(inner: &Inner, kind: &ProbeKind) -> Result<(), Prepare
             Ok(())
         }
         ProbeKind::Command { argv, .. } => command(inner, argv).await,
+        ProbeKind::Icmp { address } => probe::permitted(*address).map_err(PrepareError::Icmp),
         ProbeKind::Tcp { .. }
         | ProbeKind::Dns { .. }
         | ProbeKind::Udp(_)

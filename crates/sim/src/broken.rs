@@ -100,7 +100,9 @@ pub(crate) fn without_dns(plan: &Plan, probe: &Probe) -> WithoutDns {
             if ours { WithoutDns::Works } else { WithoutDns::TimesOut }
         }
         Whom::Server(Address::Name { .. }) => WithoutDns::CannotAsk,
-        Whom::Server(Address::Socket(_) | Address::ResolvedBy { .. }) | Whom::Nobody => WithoutDns::Works,
+        Whom::Server(Address::Socket(_) | Address::ResolvedBy { .. }) | Whom::Machine(_) | Whom::Nobody => {
+            WithoutDns::Works
+        }
     }
 }
 

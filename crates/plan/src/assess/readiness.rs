@@ -14,7 +14,6 @@ use crate::config::scalar::show_duration;
 use crate::drill::Drill;
 use crate::location::{FailureDomain, SharedKind};
 use crate::policy::Mode;
-use crate::probe::ProbeKind;
 use crate::route::Route;
 use crate::strategy::Strategy;
 use crate::{ComponentIx, Plan};
@@ -509,10 +508,10 @@ fn target_checks(cx: &Cx<'_>) -> Vec<Each> {
         if let Some(blind) = instances().find(|it| it.probes.is_empty()) {
             return Each::Missing(format!("{}: {} has no probe", route.name, blind.name));
         }
-        let tcp = |ix: &crate::ProbeIx| matches!(cx.plan.probe(*ix).kind, ProbeKind::Tcp { .. });
+        let tcp = |ix: &crate::ProbeIx| cx.plan.probe(*ix).kind.is_answered_by_a_kernel();
         let shallow = instances().find(|it| it.probes.iter().all(tcp));
-        let but =
-            shallow.map(|it| format!("; {} by TCP connections only, where a hanging server looks healthy", it.name));
+        let but = shallow
+            .map(|it| format!("; {} by TCP connections or ICMP only, where a hanging server looks healthy", it.name));
         let targets = route.targets.len();
         Each::Shown(format!("{}: {targets} of {targets} targets probed{}", route.name, but.unwrap_or_default()))
     };

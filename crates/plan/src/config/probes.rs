@@ -29,6 +29,7 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
         "http" => http(&mut fields).map(|it| ProbeKind::Http(Box::new(it))),
         "dns" => dns(&mut fields),
         "udp" => udp(&mut fields).map(ProbeKind::Udp),
+        "icmp" => fields.read("address", values::ip).map(|address| ProbeKind::Icmp { address }),
         "command" => command(&mut fields),
         "process" => fields.read("pid_file", values::path).map(|pid_file| ProbeKind::Process { pid_file }),
         "disk" => disk(&mut fields).map(ProbeKind::Disk),
@@ -313,8 +314,9 @@ pub(super) fn retarget(kind: &ProbeKind, address: Address) -> Option<ProbeKind> 
             role_header: None,
             ..(**http).clone()
         }))),
-        // A proxy carries no datagrams.
+        // A proxy carries no datagrams, and whoever serves a route is a machine that may serve others, too.
         ProbeKind::Udp(_)
+        | ProbeKind::Icmp { .. }
         | ProbeKind::Dns { .. }
         | ProbeKind::Command { .. }
         | ProbeKind::Process { .. }

@@ -106,6 +106,7 @@ impl Page {
             Kind::UtcOffset => "offset from UTC".to_owned(),
             Kind::Percent => "percent".to_owned(),
             Kind::HostPort => "`HOST:PORT`".to_owned(),
+            Kind::Ip => "`IP`".to_owned(),
             Kind::Socket => "`IP:PORT`".to_owned(),
             Kind::Sockets => "list of `IP:PORT`".to_owned(),
             Kind::Addresses => "list of IP addresses".to_owned(),

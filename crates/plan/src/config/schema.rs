@@ -158,6 +158,7 @@ impl Definitions {
                 text(r"^\s*\d+(\.\d{0,4})?\s*%?\s*$"),
             ] }),
             Kind::HostPort => text(r"^(\[[^\]\s]+\]|[^:\s]+):\d+$"),
+            Kind::Ip => text(r"^[0-9A-Fa-f:.]+$"),
             Kind::Socket => text(r"^(\d+(\.\d+){3}|\[[^\]\s]+\]):\d+$"),
             Kind::Sockets => json!({ "type": "array", "items": self.kind(Kind::Socket) }),
             Kind::Addresses => {
@@ -238,6 +239,7 @@ const fn unit(kind: Kind) -> &'static str {
         | Kind::Flag
         | Kind::Number(..)
         | Kind::HostPort
+        | Kind::Ip
         | Kind::Socket
         | Kind::Sockets
         | Kind::Addresses

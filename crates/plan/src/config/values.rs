@@ -273,6 +273,14 @@ pub(crate) fn socket(cx: &Cx<'_>, node: &Node) -> Option<SocketAddr> {
     parsed(cx, node, Code::BadAddress, "address", help, scalar::socket)
 }
 
+/// An IP address.
+pub(crate) fn ip(cx: &Cx<'_>, node: &Node) -> Option<IpAddr> {
+    let help = "write an IP address: `10.0.1.10` or `\"2001:db8::1\"`";
+    parsed(cx, node, Code::BadAddress, "IP address", help, |text| {
+        text.parse().map_err(|_invalid| "no port, no name".to_owned())
+    })
+}
+
 /// Bytes, two digits each; blanks between them don't count.
 pub(crate) fn hex(cx: &Cx<'_>, node: &Node) -> Option<Vec<u8>> {
     let text = content(cx, node)?;

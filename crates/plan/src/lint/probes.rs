@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::reading::{Reading, asked, listed};
 use crate::action::Action;
 use crate::assess::{allowed, percent};
-use crate::component::{Component, Criticality};
+use crate::component::{Component, Criticality, Instance};
 use crate::config::Places;
 use crate::config::scalar::show_duration;
 use crate::finding::{Code, Finding, Span};
@@ -27,12 +27,12 @@ pub(super) fn tcp_only(plan: &Plan, component: ComponentIx, places: &Places, fin
     for ix in &plan.component(component).instances {
         let instance = plan.instance(*ix);
         let mut kinds = instance.probes.iter().map(|it| &plan.probe(*it).kind);
-        if kinds.all(|it| matches!(it, ProbeKind::Tcp { .. })) {
+        if kinds.all(ProbeKind::is_answered_by_a_kernel) {
             findings.push(
                 Finding::new(
                     Code::TcpOnly,
                     places.instances[ix.index()],
-                    format!("`{}` is watched by TCP connections only", instance.name),
+                    format!("`{}` is watched by {} only", instance.name, what_kernels_answer(plan, instance)),
                 )
                 .label("a hanging server looks healthy")
                 .help("add an `http` or `command` probe that asks the application something"),
@@ -162,6 +162,16 @@ fn by_name(reading: &Reading<'_>, component: &Component, findings: &mut Vec<Find
     );
 }
 
+/// What is asked of an instance of which nothing but the kernel is asked.
+fn what_kernels_answer(plan: &Plan, instance: &Instance) -> &'static str {
+    let pinged = |it: &&crate::ProbeIx| matches!(plan.probe(**it).kind, ProbeKind::Icmp { .. });
+    match instance.probes.iter().filter(pinged).count() {
+        0 => "TCP connections",
+        pings if pings == instance.probes.len() => "ICMP",
+        _ => "ICMP and TCP connections",
+    }
+}
+
 fn at_question(reading: &Reading<'_>, ix: InstanceIx, nth: usize) -> Span {
     let field = match &reading.plan.probe(reading.plan.instance(ix).probes[nth]).kind {
         ProbeKind::Http(_) => "url",
@@ -169,6 +179,7 @@ fn at_question(reading: &Reading<'_>, ix: InstanceIx, nth: usize) -> Span {
         | ProbeKind::Tls(_)
         | ProbeKind::Dns { .. }
         | ProbeKind::Udp(_)
+        | ProbeKind::Icmp { .. }
         | ProbeKind::Command { .. }
         | ProbeKind::Process { .. }
         | ProbeKind::FileFreshness { .. }

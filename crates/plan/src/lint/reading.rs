@@ -105,7 +105,7 @@ pub(super) fn smallest_shared(a: &Location, b: &Location) -> Option<FailureDomai
 pub(super) fn asked(kind: &ProbeKind) -> Option<&Address> {
     match kind.whom() {
         Whom::Server(address) => Some(address),
-        Whom::NameServer(_) | Whom::Nobody => None,
+        Whom::NameServer(_) | Whom::Machine(_) | Whom::Nobody => None,
     }
 }
 
@@ -113,6 +113,7 @@ pub(super) fn asked(kind: &ProbeKind) -> Option<&Address> {
 pub(super) fn machine(kind: &ProbeKind) -> Option<IpAddr> {
     let ip = match kind.whom() {
         Whom::NameServer(server) => server.ip(),
+        Whom::Machine(address) => address,
         Whom::Server(Address::Socket(socket)) => socket.ip(),
         Whom::Server(Address::Name { .. } | Address::ResolvedBy { .. }) | Whom::Nobody => return None,
     };

@@ -213,7 +213,7 @@ impl<'a> Judge<'a> {
                 });
                 if ours { Asked::Answered } else { Asked::InVain }
             }
-            Whom::Nobody => Asked::Answered,
+            Whom::Machine(_) | Whom::Nobody => Asked::Answered,
         }
     }
 

@@ -81,6 +81,7 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
                 Err(_bytes) => format!("datagram to {whom}, answer with {} certain bytes", expect.len()),
             }
         }
+        ProbeKind::Icmp { address } => format!("ICMP echo to {address}"),
         ProbeKind::Disk(disk) => {
             let mib = disk.free_mib.map(|it| format!("{it} MiB"));
             let share = disk.free_ppm.map(|it| format!("{} %", f64::from(it) / 10_000.0));

@@ -4,6 +4,7 @@ mod command;
 mod disk;
 mod file;
 mod http;
+mod icmp;
 mod place;
 mod tls;
 mod udp;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use self::command::Line;
 pub(crate) use self::http::{check_request, spoken};
+pub(crate) use self::icmp::permitted;
 pub(crate) use self::place::Place;
 use crate::process::Found;
 use crate::so_far::SoFar;
@@ -65,6 +67,7 @@ async fn ask(
             dns::probe(*server, name, *record, expect.as_deref()).await.into()
         }
         ProbeKind::Udp(probe) => udp::ask(inner, probe, so_far).await.unwrap_or_else(|answer| answer).into(),
+        ProbeKind::Icmp { address } => icmp::ask(*address).await.unwrap_or_else(|answer| answer).into(),
         ProbeKind::Disk(probe) => disk::ask(inner, probe).await.into(),
         ProbeKind::Command { argv, reports_lag, reports_role } => {
             command::ask(inner, argv, at, Line { lag: *reports_lag, role: *reports_role }).await

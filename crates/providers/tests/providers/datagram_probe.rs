@@ -1,9 +1,10 @@
-//! Probes by datagrams.
+//! Probes by datagrams: UDP, and ICMP where it is permitted here.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::{Address, Hidden, ProbeKind, UdpProbe};
+use mainstay_providers::{PrepareError, Providers};
 use tokio::net::UdpSocket;
 
 use crate::fixtures::*;
@@ -50,4 +51,21 @@ async fn silence_times_out_and_a_port_without_anybody_refuses() {
     drop(nobody);
     assert_refused(&probe(&udp(address, b"ping", None)).await.answer, "connection refused");
     assert!(!format!("{:?}", udp(address, b"s3cret", None)).contains(&format!("{:?}", b's')), "what is sent is hidden");
+}
+
+#[tokio::test]
+async fn a_machine_answers_echo_requests_or_we_are_told_why_not() {
+    for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 7, 7, 7))] {
+        let kind = ProbeKind::Icmp { address };
+        let providers = Providers::new();
+        let answer = providers.probe(&kind, LONG).await.answer;
+        match providers.prepare_probe(&kind).await {
+            Ok(()) => assert_eq!(answer, Answer::Good),
+            Err(PrepareError::Icmp(why)) => {
+                assert!(why.contains("ping_group_range"), "{why}");
+                assert_could_not_ask(&answer, "ping_group_range");
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
 }

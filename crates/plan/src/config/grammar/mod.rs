@@ -136,6 +136,8 @@ pub(crate) enum Kind {
     Percent,
     /// A host (address or name) and a port.
     HostPort,
+    /// An IP address.
+    Ip,
     /// An IP address and a port.
     Socket,
     /// A list of IP addresses with ports.

@@ -13,6 +13,7 @@ pub(crate) static PROBE: Choice = Choice {
         variant("http", &HTTP),
         variant("dns", &DNS),
         variant("udp", &UDP),
+        variant("icmp", &ICMP),
         variant("command", &COMMAND_PROBE),
         variant("process", &PROCESS),
         variant("file", &FILE),
@@ -148,6 +149,13 @@ static UDP_FIELDS: [Field; 5] = [
     field("expect", Kind::Text, "text that the first datagram of the answer must contain").such_as("pong"),
     field("expect_hex", Kind::Text, "bytes that it must contain").such_as("\"80 01\""),
 ];
+
+static ICMP: Shape = Shape {
+    name: "icmp probe",
+    doc: "good when the machine answers an echo request, which says nothing about what runs on it",
+    fields: &[&[field("address", Kind::Ip, "the machine").needed("10.0.1.10")], &NETWORK, &TIMING],
+    rules: &[],
+};
 
 static COMMAND_PROBE: Shape = Shape {
     name: "command probe",
