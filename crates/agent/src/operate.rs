@@ -351,7 +351,12 @@ impl Agent {
                 let _ = answer.send(self.pace.shown());
             }
             Ask::Probes { of, answer } => {
-                let _ = answer.send(self.past.shown(self.driver.engine(), of.as_deref(), self.clock.now()));
+                let now = self.clock.now();
+                let mut shown = self.past.shown(self.driver.engine(), of.as_deref(), now);
+                if of.is_none() {
+                    shown.names = self.hands.names().into_iter().map(|it| view::host_name(it, now)).collect();
+                }
+                let _ = answer.send(shown);
             }
             Ask::Notices(answer) => {
                 let _ = answer.send(view::notices(self.driver.engine().state(), self.clock.now()));
@@ -418,6 +423,7 @@ impl Agent {
             trouble: (self.unprepared.iter().cloned())
                 .chain(self.ledger.trouble())
                 .chain(self.pace.trouble())
+                .chain(view::unresolved(self.hands.names()))
                 .chain(mainstay_engine::elsewhere::trouble(state))
                 .collect(),
         }

@@ -109,7 +109,7 @@ impl Past {
         let asked = |ix: &ProbeIx| of.is_none_or(|it| is_of(plan, *ix, it));
         let probes = (0u32..).map(ProbeIx).take(plan.probes.len().min(self.probes.len())).filter(asked);
         let probes = probes.map(|ix| self.shown_probe(engine, ix, of.is_some())).collect();
-        api::Probes { now_ns: now.as_nanos(), probes }
+        api::Probes { now_ns: now.as_nanos(), probes, names: Vec::new() }
     }
 
     fn shown_probe(&self, engine: &Engine, ix: ProbeIx, with_results: bool) -> api::ProbePast {

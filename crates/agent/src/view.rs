@@ -16,6 +16,7 @@ use mainstay_engine::state::{
 };
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_engine::{Engine, WaitingOn};
+use mainstay_host::ResolvedName;
 use mainstay_plan::control::ControlPlane;
 use mainstay_plan::notification::{NoticeLevel, NotificationChannel};
 use mainstay_plan::route::Route;
@@ -108,6 +109,37 @@ fn probe(engine: &Engine, ix: ProbeIx) -> api::Probe {
         latency_ns: watch.latency.map(nanos),
         failures: watch.failures,
     }
+}
+
+/// A host name, as the system's resolver last knew it.
+pub(crate) fn host_name(name: ResolvedName, now: Time) -> api::HostName {
+    let ResolvedName { host, addresses, age, trouble } = name;
+    let found_ns = age.map(|it| now.as_nanos().saturating_sub(nanos(it)));
+    api::HostName { host, addresses, found_ns, trouble }
+}
+
+/// How many names that can't be resolved are said one by one.
+const UNRESOLVED: usize = 8;
+
+/// What is to be said about names that can't be resolved now.
+pub(crate) fn unresolved(names: Vec<ResolvedName>) -> Vec<String> {
+    let troubled: Vec<ResolvedName> = names.into_iter().filter(|it| it.trouble.is_some()).collect();
+    let said = |it: &ResolvedName| {
+        let why = it.trouble.as_deref().unwrap_or_default();
+        match it.age {
+            None => format!("{why}: it was never resolved, and what is asked by that name can't be asked"),
+            Some(age) => {
+                let addresses: Vec<String> = it.addresses.iter().map(ToString::to_string).collect();
+                format!("{why}: {} of {} s ago is used", addresses.join(", "), age.as_secs())
+            }
+        }
+    };
+    let mut lines: Vec<String> = troubled.iter().take(UNRESOLVED).map(said).collect();
+    if troubled.len() > UNRESOLVED {
+        let beyond = troubled.len() - UNRESOLVED;
+        lines.push(format!("{beyond} other names can't be resolved; `mainstay probes --json` has them"));
+    }
+    lines
 }
 
 /// The decision rules, with their terms as they are now.
@@ -557,4 +589,33 @@ fn drained(target: Option<String>, zone: Option<String>) -> Result<Drained, Stri
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_can_t_be_resolved_are_said_with_what_is_used_instead() {
+        let name = |host: &str, age: Option<u64>, trouble: Option<&str>| ResolvedName {
+            host: host.to_owned(),
+            addresses: age.iter().map(|_| [10, 0, 0, 1].into()).collect(),
+            age: age.map(Duration::from_secs),
+            trouble: trouble.map(ToOwned::to_owned),
+        };
+        let said = unresolved(vec![
+            name("a", Some(1), None),
+            name("b", Some(312), Some("the system's resolver does not answer for b")),
+            name("c", None, Some("the system's resolver has no address for c")),
+        ]);
+        assert_eq!(
+            said,
+            [
+                "the system's resolver does not answer for b: 10.0.0.1 of 312 s ago is used",
+                "the system's resolver has no address for c: it was never resolved, and what is asked by that name can't be asked",
+            ]
+        );
+        let many = (0..10).map(|_| name("d", Some(1), Some("why"))).collect();
+        assert_eq!(unresolved(many).len(), UNRESOLVED + 1);
+    }
 }

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use command::Command;
 pub use evacuation::{Evacuation, Foreseen, Leaving, LeavingTarget, Staying};
 pub use notice::{Acknowledged, Channel, Notice, NoticeCount, Notices, ToldOver};
-pub use probes::{ProbePast, ProbeResult, Probes};
+pub use probes::{HostName, ProbePast, ProbeResult, Probes};
 pub use recovery::{Fence, Phases, Recoveries, Recovery, Step};
 pub use rule::{Cause, Rule, Term};
 pub use status::{

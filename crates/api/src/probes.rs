@@ -1,5 +1,7 @@
 //! What probes got lately.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Nanos;
@@ -11,6 +13,22 @@ pub struct Probes {
     pub now_ns: Nanos,
     /// Those that were asked for.
     pub probes: Vec<ProbePast>,
+    /// Every host name that probes and steps go by, where all probes were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<HostName>,
+}
+
+/// A host name, as the system's resolver last knew it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostName {
+    /// The name.
+    pub host: String,
+    /// The addresses that are used.
+    pub addresses: Vec<IpAddr>,
+    /// When they were found; `None`: never.
+    pub found_ns: Option<Nanos>,
+    /// Why nothing newer could be had.
+    pub trouble: Option<String>,
 }
 
 /// What one probe got since the agent started. Percentiles are of the good results that are kept.

@@ -11,7 +11,7 @@ use mainstay_plan::observation::{Answer, OWN_LATENESS, Observation};
 use mainstay_plan::routing::TrafficReport;
 use mainstay_plan::strategy::Step;
 use mainstay_plan::{Plan, ProbeIx};
-use mainstay_providers::{Asking, Order, ProbeAnswer, Providers};
+use mainstay_providers::{Asking, Order, ProbeAnswer, Providers, ResolvedName};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -111,6 +111,11 @@ impl Hands {
             pulse: Pulse::start(),
             running: Arc::default(),
         }
+    }
+
+    /// The host names that probes and steps go by, and what the system's resolver said about them.
+    pub fn names(&self) -> Vec<ResolvedName> {
+        self.providers.names()
     }
 
     /// Reads ahead what the plan's probes and steps need, and reports what would not work.

@@ -11,4 +11,5 @@ pub mod traffic;
 
 pub use clock::Clock;
 pub use hands::{Hands, Job, Report};
+pub use mainstay_providers::ResolvedName;
 pub use traffic::{Launch, TrafficLink};

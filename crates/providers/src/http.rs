@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
-use crate::gates::Gates;
+use crate::names::Names;
 use crate::so_far::SoFar;
 use crate::{dial, tls, trouble};
 
@@ -65,13 +65,13 @@ pub(crate) struct Reply {
 
 /// Connects, and shakes hands with TLS. Nothing was asked when it fails.
 pub(crate) async fn open(
-    gates: &Gates,
+    names: &Names,
     address: &Address,
     secured: Option<Secured>,
     deadline: Instant,
     so_far: &SoFar<Answer>,
 ) -> Result<Connection, Answer> {
-    let stream = dial::connect(gates, address, deadline, so_far).await?;
+    let stream = dial::connect(names, address, deadline, so_far).await?;
     match secured {
         None => Ok(Connection::Plain(stream)),
         Some(Secured { config, name }) => Ok(Connection::Tls(Box::new(tls::handshake(config, name, stream).await?))),

@@ -15,6 +15,7 @@ mod gates;
 mod http;
 mod kept;
 mod lag;
+mod names;
 mod prepare;
 mod probe;
 mod process;
@@ -34,6 +35,7 @@ use mainstay_plan::probe::ProbeKind;
 
 use crate::gates::Gates;
 use crate::kept::Kept;
+use crate::names::Names;
 use crate::secrets::Secrets;
 use crate::tls::TlsConfigs;
 
@@ -67,6 +69,19 @@ pub struct Asking {
     pub timeout: Duration,
 }
 
+/// A host name, and what the system's resolver said about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedName {
+    /// The name.
+    pub host: String,
+    /// The addresses that are used.
+    pub addresses: Vec<IpAddr>,
+    /// How long ago they were found; `None`: never.
+    pub age: Option<Duration>,
+    /// Why nothing newer could be had.
+    pub trouble: Option<String>,
+}
+
 /// Performs probes and actions. Cheap to clone; clones share what was prepared.
 ///
 /// Every future that it returns is cancelled by dropping it: connections are closed and the process group of a running
@@ -89,6 +104,7 @@ pub(crate) struct Inner {
     pub(crate) tls: TlsConfigs,
     pub(crate) secrets: Secrets,
     pub(crate) gates: Gates,
+    pub(crate) names: Names,
     pub(crate) kept: Kept,
 }
 
@@ -126,6 +142,11 @@ impl Providers {
         let moved = asking.at.map(|it| kind.at(it));
         let kind = moved.as_ref().unwrap_or(kind);
         source::scope(asking.from, probe::run(&self.inner, kind, asking.at, asking.timeout)).await
+    }
+
+    /// Every host name that was looked up, in alphabetical order.
+    pub fn names(&self) -> Vec<ResolvedName> {
+        self.inner.names.all()
     }
 
     /// Does it once, within `order.timeout`.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use mainstay_plan::action::{Action, Service};
-use mainstay_plan::probe::ProbeKind;
+use mainstay_plan::probe::{ProbeKind, Whom};
 
 use crate::action::{systemd, trigger_file, webhook};
 use crate::tls::Spoken;
@@ -46,6 +46,9 @@ pub enum PrepareError {
 }
 
 pub(crate) async fn probe(inner: &Inner, kind: &ProbeKind) -> Result<(), PrepareError> {
+    if let Whom::Server(address) = kind.whom() {
+        inner.names.prepare(address);
+    }
     match kind {
         ProbeKind::Tls(probe) => {
             tls::server_name(&probe.name).map_err(PrepareError::Request)?;
@@ -100,6 +103,7 @@ pub(crate) async fn action(inner: &Inner, action: &Action) -> Result<(), Prepare
         }
         Action::Webhook { url, method, headers, body, .. } => {
             let call = webhook::Call::new(url, method, headers, body, "prepared").map_err(PrepareError::Request)?;
+            inner.names.prepare(&call.address);
             if call.is_tls() {
                 inner.tls.load(&inner.gates, None, Spoken::Http1).await.map_err(PrepareError::Trust)?;
             }

@@ -4,7 +4,7 @@ use mainstay_api::{ProbePast, Probes};
 
 use super::status::tone;
 use crate::clock::{age, span, utc};
-use crate::look::{Look, Table, Tone};
+use crate::look::{Look, Table, Tone, labelled};
 
 /// A line for each probe, and its results below it.
 pub(crate) fn list(found: &Probes, look: Look) -> String {
@@ -28,6 +28,24 @@ pub(crate) fn list(found: &Probes, look: Look) -> String {
             ],
             results(it, look),
         );
+    }
+    let mut out = table.render(look, 0);
+    if !found.names.is_empty() {
+        out.push('\n');
+        out.push_str(&names(found, look));
+    }
+    out
+}
+
+fn names(found: &Probes, look: Look) -> String {
+    let mut table = Table::new(&["HOST NAME", "RESOLVED", "ADDRESSES"]);
+    for it in &found.names {
+        let resolved = it.found_ns.map_or("never".to_owned(), |at| format!("{} ago", age(found.now_ns, at)));
+        let addresses: Vec<String> = it.addresses.iter().map(ToString::to_string).collect();
+        let tone = if it.trouble.is_some() { Tone::Warn } else { Tone::Plain };
+        let below = it.trouble.as_ref().map(|why| labelled(look, 2, 8, "trouble", why)).unwrap_or_default();
+        let addresses = if addresses.is_empty() { "-".to_owned() } else { addresses.join(", ") };
+        table.row([(Tone::Strong, it.host.clone()), (tone, resolved), (Tone::Plain, addresses)], below);
     }
     table.render(look, 0)
 }

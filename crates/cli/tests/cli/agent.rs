@@ -78,7 +78,7 @@ fn probes_are_listed_and_those_of_a_name_shown_with_results() {
     assert_eq!(said.json()["probes"][0]["results"].as_array().map(Vec::len), Some(1));
     assert_eq!(requests.recv().expect("it asked").0, "GET /v1/probes/orders-db/http HTTP/1.1");
 
-    let none = mainstay_api::Probes { now_ns: samples::NOW, probes: Vec::new() };
+    let none = mainstay_api::Probes { now_ns: samples::NOW, probes: Vec::new(), names: Vec::new() };
     let (dir, _requests) = agent(200, json(&none));
     on(dir.path(), &["probes", "cache"]).fails(
         2,

@@ -1,7 +1,7 @@
 //! An outage as the agent tells it: the primary is down, its recovery waits for a witness.
 
 use mainstay_api::{
-    Agent, Clients, Component, ControlPlane, Elsewhere, Fence, Instance, Journal, NoticeCount, Pause, Phases,
+    Agent, Clients, Component, ControlPlane, Elsewhere, Fence, HostName, Instance, Journal, NoticeCount, Pause, Phases,
     PlanInForce, Probe, ProbePast, ProbeResult, Probes, Probing, Recoverable, Recovery, Route, Status, Step, Target,
     Traffic, Waiting,
 };
@@ -38,7 +38,15 @@ pub(crate) fn probes() -> Probes {
         results: vec![result(1, "timed out", 500_000_000), result(2, "good", 2_100_000)],
         ..well.clone()
     };
-    Probes { now_ns: NOW, probes: vec![failing, well] }
+    let name = |host: &str, ago: Option<u64>, trouble: Option<&str>| HostName {
+        host: host.to_owned(),
+        addresses: ago.iter().map(|_| [10, 0, 1, 10].into()).collect(),
+        found_ns: ago.map(|it| NOW - it * SECOND),
+        trouble: trouble.map(ToOwned::to_owned),
+    };
+    let fails = "the system's resolver failed for orders.internal: temporary failure in name resolution";
+    let names = vec![name("cache.internal", Some(2), None), name("orders.internal", Some(312), Some(fails))];
+    Probes { now_ns: NOW, probes: vec![failing, well], names }
 }
 
 fn probing() -> Probing {

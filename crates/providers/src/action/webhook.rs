@@ -20,7 +20,7 @@ use crate::{tls, trouble};
 
 /// A request that is ready to be sent, and where to.
 pub(crate) struct Call {
-    address: Address,
+    pub(crate) address: Address,
     /// The name for TLS; `None`: plain HTTP.
     tls_host: Option<String>,
     request: Request<Full<Bytes>>,
@@ -100,7 +100,7 @@ pub(crate) async fn send(
     };
     attempt.so_far.set(Outcome::Failed("nothing was sent: no connection in time".to_owned()));
     let unused = SoFar::new(Answer::TimedOut);
-    let opened = http::open(&attempt.inner.gates, &call.address, secured, attempt.deadline, &unused).await;
+    let opened = http::open(&attempt.inner.names, &call.address, secured, attempt.deadline, &unused).await;
     let connection = match opened {
         Ok(connection) => connection,
         Err(answer) => {

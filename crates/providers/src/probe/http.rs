@@ -135,7 +135,7 @@ async fn once(
         (Connection::Tls(stream), Some((trust, name)), Some(within)) => trust.expiring(stream, name, within),
         (Connection::Tls(_) | Connection::Plain(_), _, _) => None,
     };
-    let open = http::open(&inner.gates, &place.address, secured, deadline, so_far);
+    let open = http::open(&inner.names, &place.address, secured, deadline, so_far);
     if probe.keep_alive {
         return kept::ask(&inner.kept, (probe, place), so_far, open, expiring, request).await;
     }

@@ -57,7 +57,7 @@ async fn ask(
     so_far: &SoFar<Answer>,
 ) -> ProbeAnswer {
     match kind {
-        ProbeKind::Tcp { address } => match dial::connect(&inner.gates, address, deadline, so_far).await {
+        ProbeKind::Tcp { address } => match dial::connect(&inner.names, address, deadline, so_far).await {
             Ok(_closed_by_dropping) => Answer::Good.into(),
             Err(answer) => answer.into(),
         },

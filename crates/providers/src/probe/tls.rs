@@ -18,7 +18,7 @@ pub(super) async fn ask(
     let name = tls::server_name(&probe.name).map_err(ours)?;
     so_far.set(ours("reading the trusted certificates took too long".to_owned()));
     let trust = inner.tls.get(&inner.gates, probe.ca_file.as_deref(), Spoken::Unnamed).await.map_err(ours)?;
-    let stream = dial::connect(&inner.gates, &probe.address, deadline, so_far).await?;
+    let stream = dial::connect(&inner.names, &probe.address, deadline, so_far).await?;
     let stream = tls::handshake(trust.config.clone(), name.clone(), stream).await?;
     let expiring = probe.expires_after.and_then(|it| trust.expiring(&stream, &name, it));
     Ok(ProbeAnswer { expiring, ..Answer::Good.into() })

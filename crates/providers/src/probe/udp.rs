@@ -11,7 +11,7 @@ use crate::{Inner, source, trouble};
 const MAX_DATAGRAM: usize = 65_535;
 
 pub(super) async fn ask(inner: &Inner, probe: &UdpProbe, so_far: &SoFar<Answer>) -> Result<Answer, Answer> {
-    let addresses = dial::resolve(&inner.gates, &probe.address, so_far).await?;
+    let addresses = dial::resolve(&inner.names, &probe.address, so_far).await?;
     so_far.set(Answer::TimedOut);
     let Some(target) = addresses.iter().find(|it| source::reaches(**it)).or(addresses.first()) else {
         return Err(Answer::CouldNotAsk("no address to ask".to_owned()));
