@@ -169,6 +169,8 @@ fn entry(state: &State, ix: RouteIx) -> RouteEntry {
     let target = |(nth, target): (usize, &mainstay_plan::route::RouteTarget)| TargetEntry {
         instance: state.plan.instance(target.instance).name.clone(),
         address: places[nth].map_or(target.address, |ip| SocketAddr::new(ip, target.address.port())),
+        // It belongs to the machine that the plan means.
+        unix: target.unix.clone().filter(|_| places[nth].is_none()),
         weight: target.weight,
         agent_check: route.agent_check.iter().find(|it| it.0 == target.instance).map(|it| it.1),
         state: states[nth],
@@ -193,6 +195,8 @@ fn entry(state: &State, ix: RouteIx) -> RouteEntry {
             half_open_timeout_ms: it.half_open_timeout.map(millis),
             queue: it.queue.map(|it| QueueEntry { length: it.length, wait_ms: millis(it.wait) }),
             max_per_source: it.max_per_source,
+            unix: it.unix.clone(),
+            slow_start_ms: it.slow_start.map(millis),
         }),
         dns: route.dns.as_ref().map(|it| DnsEntry {
             name: it.name.clone(),

@@ -1,6 +1,7 @@
 //! Routes: how clients reach a component.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -94,6 +95,10 @@ pub struct ProxyFront {
     pub queue: Option<Queue>,
     /// At the same time from one source, the queue included; `None`: as many as there is room for.
     pub max_per_source: Option<u32>,
+    /// A UNIX socket for clients of the same machine, beside `listen`.
+    pub unix: Option<PathBuf>,
+    /// How long the share of new clients grows that a target of a shared route gets when it has come back; `None`: at once.
+    pub slow_start: Option<Duration>,
 }
 
 /// Clients that wait for a place.
@@ -278,6 +283,8 @@ pub struct RouteTarget {
     pub instance: InstanceIx,
     /// Where it serves clients.
     pub address: SocketAddr,
+    /// The UNIX socket where the proxy reaches it, instead of the address.
+    pub unix: Option<PathBuf>,
     /// Share of the answers under [`DnsPolicy::Weighted`], 0 to 255.
     pub weight: u8,
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -99,6 +100,12 @@ pub struct ProxyEntry {
     /// At the same time from one source; `None`: as many as there is room for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_source: Option<u32>,
+    /// A UNIX socket for clients of the same machine, beside `listen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unix: Option<PathBuf>,
+    /// How long the share of new clients grows that a target of a shared route gets when it has come back; `None`: at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start_ms: Option<u64>,
 }
 
 impl ProxyEntry {
@@ -117,6 +124,8 @@ impl ProxyEntry {
             half_open_timeout_ms: None,
             queue: None,
             max_per_source: None,
+            unix: None,
+            slow_start_ms: None,
         }
     }
 }
@@ -194,6 +203,10 @@ pub struct TargetEntry {
     pub instance: String,
     /// Where it serves clients.
     pub address: SocketAddr,
+    /// The UNIX socket where a proxy reaches it, instead of the address. Not written if there is none: a traffic process that
+    /// does not know it refuses a table that needs it, and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unix: Option<PathBuf>,
     /// Share of the answers under the weighted policy.
     pub weight: u8,
     /// Where HAProxy's agent-check is answered for it.
@@ -317,8 +330,14 @@ impl RoutingTable {
         let twice = |what: &'static str, name: &dyn Display| TableError::Twice { what, name: name.to_string() };
         let mut first: BTreeMap<SocketAddr, &ProxyEntry> = BTreeMap::new();
         let (mut rest, mut names) = (BTreeSet::new(), BTreeSet::new());
+        let mut sockets: BTreeMap<&Path, SocketAddr> = BTreeMap::new();
         for proxy in self.routes.iter().filter_map(|it| it.proxy.as_ref()) {
             let listen = proxy.listen;
+            if let Some(unix) = &proxy.unix
+                && sockets.insert(unix, listen).is_some_and(|it| it != listen)
+            {
+                return Err(twice("proxy socket", &unix.display()));
+            }
             let other = *first.entry(listen).or_insert(proxy);
             if (&other.proxy_protocol_from, other.hello_timeout_ms)
                 != (&proxy.proxy_protocol_from, proxy.hello_timeout_ms)

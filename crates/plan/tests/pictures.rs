@@ -82,7 +82,7 @@ fn everything() -> Plan {
         alone: Alone::Hold,
     });
     // A route to two components at once.
-    let target = |it: &RouteTarget, instance| RouteTarget { instance, address: it.address, weight: 1 };
+    let target = |it: &RouteTarget, instance| RouteTarget { instance, address: it.address, unix: None, weight: 1 };
     let first = &plan.routes[0];
     let both = Route {
         name: "both".to_owned(),

@@ -84,6 +84,7 @@ fn route() -> RouteEntry {
     let target = TargetEntry {
         instance: "orders".into(),
         address: SocketAddr::from(([10, 0, 0, 1], 5432)),
+        unix: None,
         weight: 1,
         agent_check: None,
         state: TargetState::Serving,

@@ -85,6 +85,7 @@ fn route(listen: SocketAddr, origin: SocketAddr) -> RouteEntry {
     let target = TargetEntry {
         instance: "origin".into(),
         address: origin,
+        unix: None,
         weight: 1,
         agent_check: None,
         state: TargetState::Serving,

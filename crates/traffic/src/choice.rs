@@ -161,6 +161,7 @@ mod tests {
         TargetEntry {
             instance: format!("i{n}"),
             address: SocketAddr::from(([10, 0, 0, n], 5432)),
+            unix: None,
             weight,
             agent_check: None,
             state,

@@ -7,14 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mainstay_plan::routing::ProxyEntry;
-use rustix::net::sockopt::set_socket_keepalive;
 use tokio::io::{self, AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::listeners::reset;
 use crate::live::{Counts, Order, Permit};
+use crate::stream::Stream;
 
 /// Bytes held for each direction of a connection.
 const BUFFER_BYTES: usize = 16 << 10;
@@ -46,18 +44,16 @@ pub(crate) enum Ended {
 /// Carries bytes both ways, to the server `first` before all, until an end, an order or silence. Both sockets are closed before the permit is given back.
 pub(crate) async fn forward(
     mut permit: Permit,
-    mut client: TcpStream,
-    mut server: TcpStream,
+    mut client: Stream,
+    mut server: Stream,
     first: Vec<u8>,
     silence: Silence,
     counts: &Counts,
 ) -> Ended {
     for stream in [&client, &server] {
-        // Without it a small answer waits for the acknowledgement of the one before; a failure costs only time.
-        let _ = stream.set_nodelay(true);
+        stream.hurry();
         if silence.whole.is_none() {
-            // It alone finds out then that a peer has vanished; a failure costs a descriptor.
-            let _ = set_socket_keepalive(stream, true);
+            stream.keep_alive();
         }
     }
     let activity = Activity::new();
@@ -95,8 +91,8 @@ pub(crate) async fn forward(
         drop((client, server));
     } else {
         // A reset throws away what the kernel still holds for a target that may be fenced.
-        reset(server);
-        reset(client);
+        server.reset();
+        client.reset();
     }
     drop(permit);
     if server_reset.into_inner() { Ended::ByReset } else { Ended::Otherwise }
@@ -166,7 +162,7 @@ impl Activity {
 
 /// A stream that notes when bytes pass, and when its peer breaks it off.
 struct Watched<'a> {
-    stream: &'a mut TcpStream,
+    stream: &'a mut Stream,
     activity: &'a Activity,
     is_reset: &'a AtomicBool,
     /// Counts what is read of it.
@@ -225,7 +221,7 @@ impl AsyncWrite for Watched<'_> {
 mod tests {
     use mainstay_plan::routing::TargetState::{Fenced, Serving, Standby};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::live::Live;
@@ -250,6 +246,7 @@ mod tests {
         let (mut client, client_side) = pair().await;
         let (server_side, mut server) = pair().await;
         client.write_all(b"insert").await.unwrap();
+        let (client_side, server_side) = (Stream::Tcp(client_side), Stream::Tcp(server_side));
         forward(fenced_permit(), client_side, server_side, b"from".to_vec(), Silence::default(), &Counts::default())
             .await;
         let mut bytes = Vec::new();

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use mainstay_plan::route::ProxyProtocol;
 use mainstay_plan::routing::ProxyEntry;
 use proxy_header::{Error, ParseConfig, ProxiedAddress, ProxyHeader};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::hello::{Heard, Hello, Listener};
 use crate::live::Door;
+use crate::stream::Stream;
 
 /// Longer than any header that says no more than addresses and what TLS said.
 const HEADER_MAX_BYTES: usize = 4096;
@@ -40,14 +40,16 @@ impl Visitor {
     /// # Errors
     ///
     /// The client is gone, or `InvalidData`: what it sends is no header; `TimedOut`: it does not say it in time.
-    pub(crate) async fn meet(door: &Door, client: &mut TcpStream, peer: SocketAddr) -> io::Result<Visitor> {
+    pub(crate) async fn meet(door: &Door, client: &mut Stream, peer: Option<SocketAddr>) -> io::Result<Visitor> {
         let plain = |it: SocketAddr| SocketAddr::new(it.ip().to_canonical(), it.port());
-        let source = plain(peer);
+        let source = peer.map(plain);
         let mut visitor = Visitor::default();
-        if door.tells_ends {
-            visitor.ends = Some(ProxiedAddress::stream(source, plain(client.local_addr()?)));
+        if door.tells_ends
+            && let Some((source, local)) = source.zip(client.local_address()?)
+        {
+            visitor.ends = Some(ProxiedAddress::stream(source, plain(local)));
         }
-        let is_proxy = door.proxies.iter().any(|it| it.contains(&source.ip()));
+        let is_proxy = source.is_some_and(|source| door.proxies.iter().any(|it| it.contains(&source.ip())));
         if !is_proxy && !door.hears_names() {
             return Ok(visitor);
         }
@@ -63,7 +65,7 @@ impl Visitor {
         timeout(Duration::from_millis(door.hello_timeout_ms), heard).await?
     }
 
-    async fn read_header(&mut self, client: &mut TcpStream) -> io::Result<()> {
+    async fn read_header(&mut self, client: &mut Stream) -> io::Result<()> {
         loop {
             self.read(client).await?;
             match header(&self.first) {
@@ -79,7 +81,7 @@ impl Visitor {
         }
     }
 
-    async fn read_hello(&mut self, client: &mut TcpStream) -> io::Result<()> {
+    async fn read_hello(&mut self, client: &mut Stream) -> io::Result<()> {
         let mut listener = Listener::new();
         let mut heard = 0;
         loop {
@@ -92,7 +94,7 @@ impl Visitor {
         }
     }
 
-    async fn read(&mut self, client: &mut TcpStream) -> io::Result<()> {
+    async fn read(&mut self, client: &mut Stream) -> io::Result<()> {
         match client.read_buf(&mut self.first).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
@@ -100,8 +102,10 @@ impl Visitor {
     }
 
     /// From where the client comes, as far as limits go: whoever is given IPv6 addresses is given a network of 64 bits.
-    pub(crate) fn source(&self, peer: SocketAddr) -> IpAddr {
-        match self.ends.as_ref().map_or(peer, |it| it.source).ip().to_canonical() {
+    /// All clients of a UNIX socket are one source.
+    pub(crate) fn source(&self, peer: Option<SocketAddr>) -> IpAddr {
+        let source = self.ends.as_ref().map(|it| it.source).or(peer);
+        match source.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |it| it.ip().to_canonical()) {
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) & !u128::from(u64::MAX))),
             ip @ IpAddr::V4(_) => ip,
         }

@@ -271,7 +271,7 @@ impl Inherited {
         let mut sockets = Vec::new();
         for front in &estate.fronts {
             let some = (0..front.sockets()).map(|_| wire.socket()).collect::<io::Result<Vec<_>>>()?;
-            sockets.push((*front, some));
+            sockets.push((front.clone(), some));
         }
         Ok((estate, lock, control, sockets))
     }

@@ -29,6 +29,8 @@ mod live;
 mod lobby;
 mod notify;
 mod proxy;
+mod slow_start;
+mod stream;
 mod trouble;
 
 use std::future::pending;

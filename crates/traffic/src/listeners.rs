@@ -6,45 +6,56 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_plan::routing::RoutingTable;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::live::Live;
+use crate::stream::{Entrance, Listener};
 use crate::trouble::Trouble;
-use crate::{agent_check, beacon, dns_sockets, proxy};
+use crate::{agent_check, beacon, dns_sockets, proxy, stream};
 
 /// After a failed accept. Most of them say that descriptors ran out, and only time frees one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// One address and what is spoken there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Front {
     Proxy(SocketAddr),
+    ProxyUnix(PathBuf),
     Dns(SocketAddr),
     Beacon(SocketAddr),
     AgentCheck(SocketAddr),
 }
 
 impl Front {
-    fn address(self) -> SocketAddr {
+    fn address(&self) -> Entrance {
         match self {
-            Front::Proxy(it) | Front::Dns(it) | Front::Beacon(it) | Front::AgentCheck(it) => it,
+            Front::Proxy(it) | Front::Dns(it) | Front::Beacon(it) | Front::AgentCheck(it) => Entrance::Tcp(*it),
+            Front::ProxyUnix(path) => Entrance::Unix(path.clone()),
+        }
+    }
+
+    fn port(&self) -> Option<u16> {
+        match self {
+            Front::Proxy(it) | Front::Dns(it) | Front::Beacon(it) | Front::AgentCheck(it) => Some(it.port()),
+            Front::ProxyUnix(_) => None,
         }
     }
 
     /// How many sockets it has.
-    pub(crate) fn sockets(self) -> usize {
+    pub(crate) fn sockets(&self) -> usize {
         match self {
-            Front::Proxy(_) | Front::Beacon(_) | Front::AgentCheck(_) => 1,
+            Front::Proxy(_) | Front::ProxyUnix(_) | Front::Beacon(_) | Front::AgentCheck(_) => 1,
             Front::Dns(_) => 2,
         }
     }
@@ -53,7 +64,7 @@ impl Front {
 impl fmt::Display for Front {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
-            Front::Proxy(_) => "proxy",
+            Front::Proxy(_) | Front::ProxyUnix(_) => "proxy",
             Front::Dns(_) => "dns",
             Front::Beacon(_) => "beacon",
             Front::AgentCheck(_) => "agent-check",
@@ -65,7 +76,9 @@ impl fmt::Display for Front {
 /// Every front that a table needs. Fails when two need one address.
 pub(crate) fn fronts(table: &RoutingTable) -> Result<BTreeSet<Front>, String> {
     let targets = table.routes.iter().flat_map(|it| &it.targets);
-    let all = (table.routes.iter().filter_map(|it| it.proxy.as_ref()).map(|it| Front::Proxy(it.listen)))
+    let proxies = || table.routes.iter().filter_map(|it| it.proxy.as_ref());
+    let all = (proxies().map(|it| Front::Proxy(it.listen)))
+        .chain(proxies().filter_map(|it| it.unix.clone()).map(Front::ProxyUnix))
         .chain(table.dns_listen.map(Front::Dns))
         .chain(table.beacon_listen.map(Front::Beacon))
         .chain(targets.filter_map(|it| it.agent_check).map(Front::AgentCheck));
@@ -73,8 +86,8 @@ pub(crate) fn fronts(table: &RoutingTable) -> Result<BTreeSet<Front>, String> {
     let mut addresses = BTreeMap::new();
     for front in all {
         // Proxies share an address where server names tell their routes apart, which is checked with the table.
-        let other = addresses.insert(front.address(), front);
-        if let Some(other) = other.filter(|it| !matches!(it, Front::Proxy(_)) || *it != front) {
+        let other = addresses.insert(front.address(), front.clone());
+        if let Some(other) = other.filter(|it| !matches!(it, Front::Proxy(_) | Front::ProxyUnix(_)) || *it != front) {
             return Err(format!("{front} is also the {other}"));
         }
         fronts.insert(front);
@@ -119,9 +132,9 @@ impl Listeners {
     pub(crate) fn adopt(&self, sockets: Vec<(Front, Vec<OwnedFd>)>) -> Vec<Bound> {
         let mut bound = Vec::new();
         for (front, sockets) in sockets {
-            match self.ready(front, sockets) {
+            match self.ready(front.clone(), sockets) {
                 Ok(it) => bound.push(it),
-                Err(error) => self.not_bound(front, &error),
+                Err(error) => self.not_bound(&front, &error),
             }
         }
         bound
@@ -135,7 +148,7 @@ impl Listeners {
     /// What is served, with its sockets in the order that [`Listeners::adopt`] takes.
     pub(crate) fn sockets(&self) -> (Vec<Front>, Vec<BorrowedFd<'_>>) {
         let sockets = self.open.values().flat_map(|it| &it.sockets).map(AsFd::as_fd);
-        (self.open.keys().copied().collect(), sockets.collect())
+        (self.open.keys().cloned().collect(), sockets.collect())
     }
 
     /// Accepts nobody any more. What is returned ends when the clients have; those of proxies live apart.
@@ -166,7 +179,7 @@ impl Listeners {
     /// Which of `wanted` are not served. A listener whose task has died counts as not served.
     pub(crate) fn missing(&mut self, wanted: &BTreeSet<Front>) -> Vec<Front> {
         self.open.retain(|_, it| !it.task.is_finished());
-        wanted.iter().copied().filter(|it| !self.open.contains_key(it)).collect()
+        wanted.iter().filter(|it| !self.open.contains_key(it)).cloned().collect()
     }
 
     /// Binds what `wanted` needs and `before` didn't have, without serving it yet. All or nothing: the error names the
@@ -183,15 +196,16 @@ impl Listeners {
     ) -> Result<Vec<Bound>, String> {
         let mut bound = Vec::new();
         for front in self.missing(wanted) {
-            let mut result = self.bind(front).await;
-            if matches!(&result, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
-                let port = front.address().port();
-                self.close(|it| it.address().port() == port && !wanted.contains(&it)).await;
-                result = self.bind(front).await;
+            let mut result = self.bind(&front).await;
+            if matches!(&result, Err(error) if error.kind() == io::ErrorKind::AddrInUse)
+                && let Some(port) = front.port()
+            {
+                self.close(|it| it.port() == Some(port) && !wanted.contains(it)).await;
+                result = self.bind(&front).await;
             }
             match result {
                 Ok(it) => bound.push(it),
-                Err(error) if before.contains(&front) => self.not_bound(front, &error),
+                Err(error) if before.contains(&front) => self.not_bound(&front, &error),
                 Err(error) => return Err(format!("{front} can't be bound: {error}")),
             }
         }
@@ -202,39 +216,44 @@ impl Listeners {
     pub(crate) fn start(&mut self, bound: Vec<Bound>) {
         for Bound { front, sockets, serve } in bound {
             let task = tokio::spawn(serve);
-            self.open.insert(front, Open { task, sockets });
             self.trouble.clear(&front.to_string());
+            self.open.insert(front, Open { task, sockets });
         }
     }
 
     /// Binds and serves whatever can be; what can't is said in the trouble.
     pub(crate) async fn rebind(&mut self, wanted: &BTreeSet<Front>) {
         for front in self.missing(wanted) {
-            match self.bind(front).await {
+            match self.bind(&front).await {
                 Ok(bound) => self.start(vec![bound]),
-                Err(error) => self.not_bound(front, &error),
+                Err(error) => self.not_bound(&front, &error),
             }
         }
     }
 
     /// Closes what `wanted` doesn't have.
     pub(crate) async fn keep_only(&mut self, wanted: &BTreeSet<Front>, before: &BTreeSet<Front>) {
-        self.close(|front| !wanted.contains(&front)).await;
+        self.close(|front| !wanted.contains(front)).await;
         for gone in before.difference(wanted) {
             self.trouble.clear(&gone.to_string());
         }
     }
 
-    fn not_bound(&self, front: Front, error: &io::Error) {
+    fn not_bound(&self, front: &Front, error: &io::Error) {
         self.trouble.note(&front.to_string(), format!("{front} can't be bound: {error}; trying again"));
     }
 
-    async fn bind(&self, front: Front) -> io::Result<Bound> {
-        let mut sockets = vec![OwnedFd::from(TcpListener::bind(front.address()).await?.into_std()?)];
-        if let Front::Dns(address) = front {
-            sockets.push(UdpSocket::bind(address).await?.into_std()?.into());
-        }
-        self.ready(front, sockets)
+    async fn bind(&self, front: &Front) -> io::Result<Bound> {
+        let sockets = match front {
+            Front::ProxyUnix(path) => vec![stream::listen_at(path).await?],
+            Front::Proxy(address) | Front::Beacon(address) | Front::AgentCheck(address) => {
+                vec![bind_tcp(*address).await?]
+            }
+            Front::Dns(address) => {
+                vec![bind_tcp(*address).await?, UdpSocket::bind(*address).await?.into_std()?.into()]
+            }
+        };
+        self.ready(front.clone(), sockets)
     }
 
     /// TCP first.
@@ -242,14 +261,27 @@ impl Listeners {
         let (live, trouble, retires) = (Arc::clone(&self.live), Arc::clone(&self.trouble), self.retires.clone());
         let mut own = sockets.iter().map(OwnedFd::try_clone).collect::<io::Result<VecDeque<_>>>()?;
         let mut next = || own.pop_front().ok_or(io::Error::from(io::ErrorKind::InvalidData));
-        let tcp = TcpListener::from_std(next()?.into())?;
-        let serve: Pin<Box<dyn Future<Output = ()> + Send>> = match front {
-            Front::Proxy(address) => Box::pin(proxy::serve(live, trouble, address, tcp, retires)),
-            Front::Beacon(address) => Box::pin(beacon::serve(live, trouble, address, tcp, retires)),
-            Front::AgentCheck(address) => Box::pin(agent_check::serve(live, trouble, address, tcp, retires)),
+        let first = next()?;
+        let serve: Pin<Box<dyn Future<Output = ()> + Send>> = match &front {
+            Front::Proxy(address) => {
+                let listener = Listener::Tcp(TcpListener::from_std(first.into())?);
+                Box::pin(proxy::serve(live, trouble, Entrance::Tcp(*address), listener, retires))
+            }
+            Front::ProxyUnix(path) => {
+                let listener = Listener::Unix(UnixListener::from_std(first.into())?);
+                Box::pin(proxy::serve(live, trouble, Entrance::Unix(path.clone()), listener, retires))
+            }
+            Front::Beacon(address) => {
+                let tcp = TcpListener::from_std(first.into())?;
+                Box::pin(beacon::serve(live, trouble, *address, tcp, retires))
+            }
+            Front::AgentCheck(address) => {
+                let tcp = TcpListener::from_std(first.into())?;
+                Box::pin(agent_check::serve(live, trouble, *address, tcp, retires))
+            }
             Front::Dns(address) => {
-                let udp = UdpSocket::from_std(next()?.into())?;
-                Box::pin(dns_sockets::serve(live, trouble, address, udp, tcp, retires))
+                let (tcp, udp) = (TcpListener::from_std(first.into())?, UdpSocket::from_std(next()?.into())?);
+                Box::pin(dns_sockets::serve(live, trouble, *address, udp, tcp, retires))
             }
         };
         Ok(Bound { front, sockets, serve })
@@ -260,8 +292,8 @@ impl Listeners {
         self.close(|_| true).await;
     }
 
-    async fn close(&mut self, goes: impl Fn(Front) -> bool) {
-        let going: Vec<_> = self.open.keys().copied().filter(|it| goes(*it)).collect();
+    async fn close(&mut self, goes: impl Fn(&Front) -> bool) {
+        let going: Vec<_> = self.open.keys().filter(|it| goes(it)).cloned().collect();
         for front in going {
             if let Some(Open { task, sockets }) = self.open.remove(&front) {
                 drop(sockets);
@@ -269,8 +301,16 @@ impl Listeners {
                 // The port is free when the task is gone, and it yields at every client.
                 let _ = task.await;
             }
+            if let Front::ProxyUnix(path) = &front {
+                // Left behind, it is replaced when somebody listens there again.
+                let _ = std::fs::remove_file(path);
+            }
         }
     }
+}
+
+async fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+    Ok(TcpListener::bind(address).await?.into_std()?.into())
 }
 
 impl Drop for Listeners {
@@ -283,14 +323,17 @@ impl Drop for Listeners {
 
 /// The next client.
 pub(crate) async fn accept(listener: &TcpListener, trouble: &Trouble, about: &str) -> TcpStream {
-    accept_from(listener, trouble, about).await.0
+    insist(trouble, about, || listener.accept()).await.0
 }
 
-/// The next client, and from where it comes. An accept that fails is said and tried again: a listener never gives up.
-pub(crate) async fn accept_from(listener: &TcpListener, trouble: &Trouble, about: &str) -> (TcpStream, SocketAddr) {
+/// The next client. An accept that fails is said and tried again: a listener never gives up.
+pub(crate) async fn insist<T, F>(trouble: &Trouble, about: &str, accept: impl Fn() -> F) -> T
+where
+    F: Future<Output = io::Result<T>>,
+{
     let mut has_failed = false;
     loop {
-        match listener.accept().await {
+        match accept().await {
             Ok(client) => {
                 if has_failed {
                     trouble.clear(about);

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::choice::{self, Verdict};
 use crate::clock::boot_ms;
 use crate::dns::Zones;
 use crate::lobby::Lobby;
+use crate::slow_start::SlowStart;
+use crate::stream::Entrance;
 
 /// How late a machine that was suspended may be to notice that a route's silence is over its limit.
 const SILENCE_CHECK_MS: u64 = 200;
@@ -65,6 +68,7 @@ pub(crate) struct ServedRoute {
     pub(crate) entry: RouteEntry,
     pub(crate) counts: Arc<Counts>,
     pub(crate) lobby: Arc<Lobby>,
+    pub(crate) slow_start: SlowStart,
 }
 
 /// A proxy's address: what its clients must say before it is known which route they want, and the routes behind it.
@@ -141,6 +145,8 @@ pub(crate) struct Served {
     routes: Vec<ServedRoute>,
     by_name: HashMap<String, usize>,
     doors: HashMap<SocketAddr, Arc<Door>>,
+    /// The addresses whose doors UNIX sockets lead to.
+    sockets: HashMap<PathBuf, SocketAddr>,
 }
 
 impl Served {
@@ -155,19 +161,37 @@ impl Served {
                 entry: entry.clone(),
                 counts: same(&entry.name).map(|it| Arc::clone(&it.counts)).unwrap_or_default(),
                 lobby: same(&entry.name).map(|it| Arc::clone(&it.lobby)).unwrap_or_default(),
+                slow_start: SlowStart::new(
+                    entry,
+                    same(&entry.name).map(|it| (&it.entry, &it.slow_start)),
+                    Instant::now(),
+                ),
             })
             .collect();
         let by_name = routes.iter().enumerate().map(|(ix, it)| (it.entry.name.clone(), ix)).collect();
         let mut doors: HashMap<SocketAddr, Door> = HashMap::new();
+        let mut sockets = HashMap::new();
         for (ix, route) in routes.iter().enumerate() {
             if let Some(proxy) = &route.entry.proxy {
                 doors.entry(proxy.listen).or_default().add(ix, proxy);
+                sockets.extend(proxy.unix.clone().map(|it| (it, proxy.listen)));
             }
         }
         let doors = doors.into_iter().map(|(listen, door)| (listen, Arc::new(door))).collect();
         let checksum = table.checksum();
         let (is_fallback, age_before_ms, taken_boot_ms) = (false, 0, boot_ms());
-        Ok(Served { table, checksum, zones, is_fallback, age_before_ms, taken_boot_ms, routes, by_name, doors })
+        Ok(Served {
+            table,
+            checksum,
+            zones,
+            is_fallback,
+            age_before_ms,
+            taken_boot_ms,
+            routes,
+            by_name,
+            doors,
+            sockets,
+        })
     }
 
     /// The same table, as it was found on disk.
@@ -191,18 +215,21 @@ impl Served {
     }
 
     /// What clients meet who connect there.
-    pub(crate) fn door(&self, listen: SocketAddr) -> Option<&Arc<Door>> {
-        self.doors.get(&listen)
+    pub(crate) fn door(&self, entrance: &Entrance) -> Option<&Arc<Door>> {
+        match entrance {
+            Entrance::Tcp(listen) => self.doors.get(listen),
+            Entrance::Unix(path) => self.doors.get(self.sockets.get(path)?),
+        }
     }
 
     /// The route for clients that connect there and say this name.
-    pub(crate) fn behind(&self, listen: SocketAddr, name: Option<&str>) -> Option<&ServedRoute> {
-        self.door(listen)?.leads_to(name).map(|ix| &self.routes[ix])
+    pub(crate) fn behind(&self, entrance: &Entrance, name: Option<&str>) -> Option<&ServedRoute> {
+        self.door(entrance)?.leads_to(name).map(|ix| &self.routes[ix])
     }
 
     /// The route that counts the clients who connect there and don't say what they want.
-    pub(crate) fn first_behind(&self, listen: SocketAddr) -> Option<&ServedRoute> {
-        self.door(listen).map(|it| &self.routes[it.first])
+    pub(crate) fn first_behind(&self, entrance: &Entrance) -> Option<&ServedRoute> {
+        self.door(entrance).map(|it| &self.routes[it.first])
     }
 
     /// Each proxied route has the places that its plan gives it.
@@ -589,6 +616,7 @@ pub(crate) mod tests {
         let target = |n: u8, state| TargetEntry {
             instance: format!("i{n}"),
             address: SocketAddr::from(([127, 0, 0, 1], u16::from(n))),
+            unix: None,
             weight: 1,
             agent_check: None,
             state,

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use mainstay_plan::routing::{ProxyEntry, TargetEntry};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::choice;
 use crate::forward::{Ended, Silence, forward};
 use crate::greeting::{Foyer, Guest, Visitor};
-use crate::listeners::{accept_from, reset};
+use crate::listeners::insist;
 use crate::live::{Door, Live, Permit, ServedRoute, count};
 use crate::lobby::{Place, Refusal};
+use crate::stream::{Entrance, Listener, Stream};
 use crate::trouble::Trouble;
 
 /// How often a client may be sent to the targets of a newer table because its choice was overtaken by a swap.
@@ -30,34 +31,34 @@ const ALERT_WITHIN: Duration = Duration::from_secs(1);
 struct Front {
     live: Arc<Live>,
     trouble: Arc<Trouble>,
-    address: SocketAddr,
+    entrance: Entrance,
 }
 
-/// Serves the clients of whichever routes have their proxy at `address`, until it is dropped.
+/// Serves the clients of whichever routes have their proxy at `entrance`, until it is dropped.
 pub(crate) async fn serve(
     live: Arc<Live>,
     trouble: Arc<Trouble>,
-    address: SocketAddr,
-    listener: TcpListener,
+    entrance: Entrance,
+    listener: Listener,
     retires: CancellationToken,
 ) {
-    let about = format!("proxy {address}");
+    let about = format!("proxy {entrance}");
     let foyer = Foyer::new(live.foyer());
-    let front = Arc::new(Front { live, trouble, address });
+    let front = Arc::new(Front { live, trouble, entrance });
     loop {
-        let accepted = accept_from(&listener, &front.trouble, &about);
+        let accepted = insist(&front.trouble, &about, || listener.accept());
         let Some((client, peer)) = retires.run_until_cancelled(accepted).await else { return };
         let served = front.live.served();
-        let Some(door) = served.door(address) else {
-            reset(client);
+        let Some(door) = served.door(&front.entrance) else {
+            client.reset();
             continue;
         };
         let Some(room) = front.live.place() else {
-            if let Some(route) = served.first_behind(address) {
+            if let Some(route) = served.first_behind(&front.entrance) {
                 count(&route.counts.accepted);
                 front.refuse(route, None);
             }
-            reset(client);
+            client.reset();
             continue;
         };
         let guest = door.hears().then(|| foyer.enter());
@@ -70,7 +71,7 @@ pub(crate) async fn serve(
 }
 
 impl Front {
-    async fn serve_client(&self, door: &Door, guest: Option<Guest>, mut client: TcpStream, peer: SocketAddr) {
+    async fn serve_client(&self, door: &Door, guest: Option<Guest>, mut client: Stream, peer: Option<SocketAddr>) {
         let visitor = match guest {
             None => Visitor::meet(door, &mut client, peer).await,
             Some(guest) => tokio::select! {
@@ -82,16 +83,16 @@ impl Front {
         let visitor = match visitor {
             Ok(visitor) => visitor,
             Err(error) => {
-                debug!(address = %self.address, %error, "a client does not say what it must");
-                if let Some(route) = served.first_behind(self.address) {
+                debug!(entrance = %self.entrance, %error, "a client does not say what it must");
+                if let Some(route) = served.first_behind(&self.entrance) {
                     count(&route.counts.accepted);
                     count(&route.counts.unserved);
                 }
-                return reset(client);
+                return client.reset();
             }
         };
-        let Some(route) = served.behind(self.address, visitor.hello.name.as_deref()) else {
-            if let Some(route) = served.first_behind(self.address) {
+        let Some(route) = served.behind(&self.entrance, visitor.hello.name.as_deref()) else {
+            if let Some(route) = served.first_behind(&self.entrance) {
                 count(&route.counts.accepted);
                 count(&route.counts.unserved);
             }
@@ -101,20 +102,20 @@ impl Front {
         count(&counts.accepted);
         let entered = self.enter(route, &visitor, peer);
         drop(served);
-        let Some((mut place, wait)) = entered else { return reset(client) };
+        let Some((mut place, wait)) = entered else { return client.reset() };
         if !place.wait(wait).await {
             count(&counts.overdue);
             count(&counts.unserved);
-            return reset(client);
+            return client.reset();
         }
         if let Some(client) = self.lead(&name, &visitor, client).await {
             count(&counts.unserved);
-            reset(client);
+            client.reset();
         }
     }
 
     /// A place in the route, and how long it may be waited for; counts and says why there is none.
-    fn enter(&self, route: &ServedRoute, visitor: &Visitor, peer: SocketAddr) -> Option<(Place, Duration)> {
+    fn enter(&self, route: &ServedRoute, visitor: &Visitor, peer: Option<SocketAddr>) -> Option<(Place, Duration)> {
         let proxy = route.entry.proxy.as_ref()?;
         let refusal = match route.lobby.enter(proxy, visitor.source(peer)) {
             Ok(place) if self.live.is_greedy(&self.live.served(), route.lobby.numbers().0) => {
@@ -156,13 +157,14 @@ impl Front {
     }
 
     /// Leads a client to a target of the route and carries what they say; gives it back where there is no target.
-    async fn lead(&self, route: &str, visitor: &Visitor, client: TcpStream) -> Option<TcpStream> {
+    async fn lead(&self, route: &str, visitor: &Visitor, client: Stream) -> Option<Stream> {
         for _ in 0..MAX_CHOICES {
             let served = self.live.served();
             let Some(found) = served.named(route) else { break };
             let Some(proxy) = &found.entry.proxy else { break };
             let mut overtaken = false;
-            for (attempt, target) in choice::open_to_new(&found.entry).into_iter().enumerate() {
+            let targets = found.slow_start.order(choice::open_to_new(&found.entry), Instant::now());
+            for (attempt, target) in targets.into_iter().enumerate() {
                 let Some(mut permit) = self.live.register(route, target) else {
                     overtaken = true;
                     break;
@@ -203,21 +205,21 @@ pub(crate) fn full(route: &str) -> String {
 }
 
 /// Tells a client in its own words that nobody is here for it.
-async fn turn_away(mut client: TcpStream, alert: &[u8]) {
+async fn turn_away(mut client: Stream, alert: &[u8]) {
     if alert.is_empty() {
-        return reset(client);
+        return client.reset();
     }
     let told = async {
         client.write_all(alert).await?;
         client.shutdown().await
     };
     if !matches!(timeout(ALERT_WITHIN, told).await, Ok(Ok(()))) {
-        reset(client);
+        client.reset();
     }
 }
 
 enum Dialled {
-    Connected(TcpStream),
+    Connected(Stream),
     /// The target didn't answer.
     Failed,
     /// A table came in that doesn't send new clients there.
@@ -230,7 +232,7 @@ async fn dial(permit: &mut Permit, target: &TargetEntry, proxy: &ProxyEntry) -> 
     let connected = tokio::select! {
         biased;
         _ = permit.order.wait_for(|order| *order != granted) => return Dialled::Overtaken,
-        connected = timeout(limit, TcpStream::connect(target.address)) => connected,
+        connected = timeout(limit, connect(target)) => connected,
     };
     match connected {
         Ok(Ok(server)) => Dialled::Connected(server),
@@ -242,6 +244,13 @@ async fn dial(permit: &mut Permit, target: &TargetEntry, proxy: &ProxyEntry) -> 
             debug!(instance = target.instance, "target did not answer in time");
             Dialled::Failed
         }
+    }
+}
+
+async fn connect(target: &TargetEntry) -> io::Result<Stream> {
+    match &target.unix {
+        Some(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        None => TcpStream::connect(target.address).await.map(Stream::Tcp),
     }
 }
 

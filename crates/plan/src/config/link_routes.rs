@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use super::fields::{At, Cx};
@@ -13,7 +14,7 @@ use super::references::{no_component, unknown};
 use super::routes::NOWHERE;
 use crate::finding::{Code, Finding, Span};
 use crate::probe::{Address, Probe, ProbeKind, ProbeTiming, Watches, Whom};
-use crate::route::{Route, RouteTarget, ServerName, Sharing};
+use crate::route::{ProxyFront, Route, RouteTarget, ServerName, Sharing};
 use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
 /// Every address and every DNS name has one user, and what routes need is there. Proxies may share an address where the
@@ -44,6 +45,7 @@ pub(super) fn listeners(
         take(beacon.value.to_string(), beacon.span, "here for beacons".to_owned());
     }
     let mut doors: BTreeMap<SocketAddr, Vec<&RawRoute>> = BTreeMap::new();
+    let mut sockets: BTreeSet<(&Path, SocketAddr)> = BTreeSet::new();
     for route in routes {
         let name = &route.name.value;
         if let Some(proxy) = &route.proxy
@@ -54,6 +56,12 @@ pub(super) fn listeners(
                 take(proxy.listen.to_string(), route.proxy_at, format!("here for the proxy of `{name}`"));
             }
             door.push(route);
+            // Routes of one address may share it, as they share the address.
+            if let Some(unix) = &proxy.unix
+                && sockets.insert((unix, proxy.listen))
+            {
+                take(unix.display().to_string(), route.proxy_at, format!("here for the proxy of `{name}`"));
+            }
         }
         for check in route.targets.iter().filter_map(|it| it.agent_check.as_ref()) {
             take(check.value.to_string(), check.span, format!("here for an agent-check of `{name}`"));
@@ -151,6 +159,7 @@ pub(super) fn route(
         RawSharing::Shared | RawSharing::Unknown => (Sharing::Shared, None),
     };
     fence_works(cx, &raw, fence);
+    proxy_can(cx, &raw);
     parts.fences.push(fence);
     parts.route_places.push(raw.name.span);
     let weak = raw.verify.is_none() && verify.iter().all(|it| matches!(plan.probe(*it).kind, ProbeKind::Tcp { .. }));
@@ -230,7 +239,8 @@ fn targets(
         if let Some(check) = &target.agent_check {
             agent_check.push((instance, check.value));
         }
-        targets.push(RouteTarget { instance, address: target.address, weight: target.weight });
+        let unix = target.unix.as_ref().map(|it| it.value.clone());
+        targets.push(RouteTarget { instance, address: target.address, unix, weight: target.weight });
     }
     Targets { targets, places, agent_check, owner: first.map(|(it, _)| it) }
 }
@@ -278,6 +288,35 @@ fn resolve(
             no_component(cx, plan, name);
             None
         }
+    }
+}
+
+/// What asks for something that only a proxy does, or only where there is a choice.
+fn proxy_can(cx: &Cx<'_>, raw: &RawRoute) {
+    let name = &raw.name.value;
+    let unix = raw.targets.iter().find_map(|it| it.unix.as_ref());
+    if let (Some(unix), None) = (unix, &raw.proxy) {
+        cx.report(
+            Finding::new(
+                Code::Contradiction,
+                unix.span,
+                format!("route `{name}` has no proxy to use this UNIX socket"),
+            )
+            .label("clients of other machines can't reach it")
+            .help("add `proxy: { listen: \"10.0.9.1:6432\" }`, or remove it: clients go to `address`"),
+        );
+    }
+    if let (RawSharing::Exclusive(_), Some(ProxyFront { slow_start: Some(_), .. })) = (&raw.sharing, &raw.proxy) {
+        cx.report(
+            Finding::new(
+                Code::Contradiction,
+                raw.proxy_at,
+                format!("route `{name}` is exclusive and has `slow_start`"),
+            )
+            .label("one target at a time serves")
+            .reason("nobody else could serve the clients that the target does not get yet")
+            .help("remove `slow_start`"),
+        );
     }
 }
 

@@ -208,6 +208,7 @@ pub(crate) struct RawTarget {
     /// The name, and whether it is said to be a standby's.
     pub(crate) instance: Option<(At<String>, bool)>,
     pub(crate) address: SocketAddr,
+    pub(crate) unix: Option<At<PathBuf>>,
     pub(crate) weight: u8,
     pub(crate) agent_check: Option<At<SocketAddr>>,
 }

@@ -1,6 +1,7 @@
 //! Lowering routes.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fields::{At, Cx, Fields, choose, items};
@@ -142,6 +143,7 @@ fn proxy<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> ProxyFront {
     let mut fields = Fields::open(cx, Some(node), at, "this proxy", &PROXY);
     let front = ProxyFront {
         listen: fields.read("listen", listen).unwrap_or(NOWHERE),
+        unix: fields.read("unix", unix).map(|it| it.value),
         connect_timeout: fields.duration("connect_timeout"),
         idle_timeout: fields.maybe_duration("idle_timeout"),
         max_connections: fields.number("max_connections"),
@@ -153,6 +155,7 @@ fn proxy<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> ProxyFront {
         half_open_timeout: fields.maybe_duration("half_open_timeout"),
         queue: fields.take("queue").map(|it| queue(cx, it)),
         max_per_source: fields.maybe_number("max_per_source"),
+        slow_start: fields.maybe_duration("slow_start"),
     };
     fields.finish();
     front
@@ -181,6 +184,23 @@ pub(super) fn listen(cx: &Cx<'_>, node: &Node) -> Option<SocketAddr> {
         return None;
     }
     Some(socket)
+}
+
+/// The path of a UNIX socket. The kernel takes 107 bytes (unix(7)).
+fn unix(cx: &Cx<'_>, node: &Node) -> Option<At<PathBuf>> {
+    const MOST: usize = 107;
+    let path = values::path(cx, node)?;
+    let length = path.as_os_str().len();
+    if length > MOST {
+        cx.report(
+            Finding::new(Code::BadAddress, node.span, "the path is too long for a UNIX socket")
+                .label(format!("{length} bytes"))
+                .reason(format!("the kernel takes {MOST} (unix(7))"))
+                .help("write a shorter one, for example in `/run`"),
+        );
+        return None;
+    }
+    Some(At { value: path, span: node.span })
 }
 
 fn dns<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> DnsFront {
@@ -237,10 +257,11 @@ fn target<'a>(cx: &'a Cx<'a>, node: &'a Node) -> RawTarget {
         }
     };
     let address = fields.read("address", listen).unwrap_or(NOWHERE);
+    let unix = fields.read("unix", unix);
     let weight = fields.number("weight");
     let agent_check = fields.read("agent_check", |cx, node| Some(At { value: listen(cx, node)?, span: node.span }));
     fields.finish();
-    RawTarget { instance, address, weight: u8::try_from(weight).unwrap_or(u8::MAX), agent_check }
+    RawTarget { instance, address, unix, weight: u8::try_from(weight).unwrap_or(u8::MAX), agent_check }
 }
 
 fn poll<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Poll {

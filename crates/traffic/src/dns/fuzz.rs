@@ -25,6 +25,7 @@ fn live() -> Arc<Live> {
     let target = |n: u8| TargetEntry {
         instance: format!("i{n}"),
         address: ([10, 0, 0, n], 1).into(),
+        unix: None,
         weight: 1,
         agent_check: None,
         state: TargetState::Serving,

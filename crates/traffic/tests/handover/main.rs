@@ -9,7 +9,7 @@ mod running;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -137,17 +137,20 @@ struct Fronts {
     proxy: SocketAddr,
     dns: SocketAddr,
     beacon: SocketAddr,
+    unix: PathBuf,
 }
 
-fn fronts(server: &Server) -> Fronts {
+fn fronts(site: &Site, server: &Server) -> Fronts {
     let (proxy, mut route) = proxied(true, vec![target("a", server.address, Serving)]);
+    let unix = site.dir.path().join("clients.sock");
+    route.proxy.as_mut().unwrap().unix = Some(unix.clone());
     route.beacon = true;
     let policy = DnsPolicyEntry::Failover;
     route.dns =
         Some(DnsEntry { name: "orders.example.".into(), ttl_s: 5, policy, near: Vec::new(), records: Vec::new() });
     let (dns, beacon) = (free_address(), free_address());
     let table = RoutingTable { dns_listen: Some(dns), beacon_listen: Some(beacon), ..table(1, &[&route]) };
-    Fronts { table, proxy, dns, beacon }
+    Fronts { table, proxy, dns, beacon, unix }
 }
 
 fn asks_dns(at: SocketAddr) -> io::Result<()> {
@@ -180,7 +183,15 @@ fn asks_proxy(at: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-type Ask = fn(SocketAddr) -> io::Result<()>;
+fn asks_unix(at: &Path) -> io::Result<()> {
+    let mut client = io::BufReader::new(UnixStream::connect(at)?);
+    client.get_ref().set_read_timeout(Some(DEADLINE))?;
+    let mut line = String::new();
+    io::BufRead::read_line(&mut client, &mut line)?;
+    if line == "one\n" { Ok(()) } else { Err(ErrorKind::ConnectionReset.into()) }
+}
+
+type Ask = Box<dyn Fn() -> io::Result<()> + Send>;
 
 /// Clients that ask one after the other until it is dropped.
 struct Load {
@@ -191,17 +202,17 @@ struct Load {
 }
 
 impl Load {
-    fn start(asking: &[(SocketAddr, Ask)]) -> Load {
+    fn start(asking: Vec<(&'static str, Ask)>) -> Load {
         let (ends, asked, failed) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::default());
         let threads = asking
-            .iter()
-            .map(|&(at, ask)| {
+            .into_iter()
+            .map(|(what, ask)| {
                 let (ends, asked) = (Arc::clone(&ends), Arc::clone(&asked));
                 let failed = Arc::<Mutex<Vec<String>>>::clone(&failed);
                 std::thread::spawn(move || {
                     while !ends.load(Ordering::Relaxed) {
-                        if let Err(error) = ask(at) {
-                            failed.lock().unwrap().push(format!("{at}: {error}"));
+                        if let Err(error) = ask() {
+                            failed.lock().unwrap().push(format!("{what}: {error}"));
                         }
                         asked.fetch_add(1, Ordering::Relaxed);
                     }
@@ -229,15 +240,16 @@ impl Load {
 #[test]
 fn no_client_fails_over_restarts() {
     let (site, one) = (Site::start(), Server::start("one"));
-    let Fronts { table, proxy, dns, beacon } = fronts(&one);
+    let Fronts { table, proxy, dns, beacon, unix } = fronts(&site, &one);
     site.agent().apply(&table);
-    let load = Load::start(&[
-        (proxy, asks_proxy),
-        (proxy, asks_proxy),
-        (proxy, asks_proxy),
-        (dns, asks_dns),
-        (dns, asks_dns),
-        (beacon, asks_beacon),
+    let load = Load::start(vec![
+        ("proxy", Box::new(move || asks_proxy(proxy))),
+        ("proxy", Box::new(move || asks_proxy(proxy))),
+        ("proxy", Box::new(move || asks_proxy(proxy))),
+        ("proxy by UNIX socket", Box::new(move || asks_unix(&unix))),
+        ("DNS", Box::new(move || asks_dns(dns))),
+        ("DNS", Box::new(move || asks_dns(dns))),
+        ("beacon", Box::new(move || asks_beacon(beacon))),
     ]);
     load.more(100);
     let mut last = site.first.id();
@@ -261,7 +273,7 @@ fn whichever_dies_at_whatever_moment_the_other_serves() {
     // A hand-over takes some ten milliseconds, most of which is the start of a program.
     for moment in 0..40 {
         let site = Site::start();
-        let Fronts { table, proxy, dns, beacon } = fronts(&one);
+        let Fronts { table, proxy, dns, beacon, unix } = fronts(&site, &one);
         site.agent().apply(&table);
         // Holds the old process until the end.
         let mut held = Client::connect(proxy);
@@ -272,6 +284,7 @@ fn whichever_dies_at_whatever_moment_the_other_serves() {
         signal(dies, Signal::KILL);
         eventually("the other serves", || (site.serves() == Some(lives)).then_some(()));
         assert_eq!(who(proxy).as_deref(), Some("one"), "moment {moment}");
+        asks_unix(&unix).unwrap();
         asks_dns(dns).unwrap();
         asks_beacon(beacon).unwrap();
         if lives == old {

@@ -217,17 +217,25 @@ fn any_target() -> impl Strategy<Value = TargetEntry> {
         Just(TargetState::Fenced),
     ];
     ("[a-z-]{1,9}", any_address(), any::<u8>(), proptest::option::of(any_address()), state).prop_map(
-        |(instance, address, weight, agent_check, state)| TargetEntry { instance, address, weight, agent_check, state },
+        |(instance, address, weight, agent_check, state)| TargetEntry {
+            instance,
+            address,
+            unix: None,
+            weight,
+            agent_check,
+            state,
+        },
     )
 }
 
 fn any_route() -> impl Strategy<Value = RouteEntry> {
     let times = any::<(u64, Option<u64>, u64, u64, Option<u64>)>();
-    let limits = any::<(u32, Option<(u32, u64)>, Option<u32>)>();
+    let limits = any::<(u32, Option<(u32, u64)>, Option<u32>, Option<u64>)>();
     let names = proptest::collection::vec("(\\*\\.)?[a-z]{1,9}\\.[a-z]{2}", 0..3);
-    let proxy = (any_address(), times, limits, names).prop_map(|(listen, times, limits, names)| {
+    let unix = proptest::option::of("(/[a-z .]{1,9}){1,3}");
+    let proxy = (any_address(), unix, times, limits, names).prop_map(|(listen, unix, times, limits, names)| {
         let (connect_timeout_ms, idle_timeout_ms, drain_ms, hello_timeout_ms, half_open_timeout_ms) = times;
-        let (max_connections, queue, max_per_source) = limits;
+        let (max_connections, queue, max_per_source, slow_start_ms) = limits;
         ProxyEntry {
             connect_timeout_ms,
             idle_timeout_ms,
@@ -238,6 +246,8 @@ fn any_route() -> impl Strategy<Value = RouteEntry> {
             half_open_timeout_ms,
             queue: queue.map(|(length, wait_ms)| QueueEntry { length, wait_ms }),
             max_per_source,
+            unix: unix.map(Into::into),
+            slow_start_ms,
             ..ProxyEntry::new(listen)
         }
     });

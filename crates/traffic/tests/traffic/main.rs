@@ -11,3 +11,4 @@ mod names;
 mod proxy;
 mod running;
 mod secondaries;
+mod unix;

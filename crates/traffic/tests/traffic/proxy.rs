@@ -407,3 +407,23 @@ fn a_real_haproxy_before_and_behind_us_says_and_hears_for_whom_a_connection_come
     let text = String::from_utf8(said(&mut client)).unwrap();
     assert_eq!(text.rsplit("\r\n").next(), Some(expected.as_str()));
 }
+
+#[test]
+fn a_target_that_comes_back_gets_its_clients_little_by_little() {
+    let (traffic, one, two) = (Traffic::start(), Server::start("one"), Server::start("two"));
+    let (listen, mut route) =
+        proxied(false, vec![target("a", one.address, Serving), target("b", two.address, Serving)]);
+    route.proxy.as_mut().unwrap().slow_start_ms = Some(3_600_000);
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+    assert_eq!(who(listen).as_deref(), Some("one"));
+    agent.apply(&table(2, &[&with_states(&route, &[Down, Serving])]));
+    assert_eq!(who(listen).as_deref(), Some("two"));
+    agent.apply(&table(3, &[&route]));
+    assert_eq!(who(listen).as_deref(), Some("two"), "one has just come back");
+    agent.apply(&table(4, &[&with_states(&route, &[Serving, Down])]));
+    assert_eq!(who(listen).as_deref(), Some("one"), "nobody else serves");
+    route.proxy.as_mut().unwrap().slow_start_ms = Some(1);
+    agent.apply(&table(5, &[&route]));
+    eventually("it has all of them", || (who(listen).as_deref() == Some("one")).then_some(()));
+}

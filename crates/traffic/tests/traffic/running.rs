@@ -259,7 +259,7 @@ pub(crate) fn who(address: SocketAddr) -> Option<String> {
 }
 
 pub(crate) fn target(instance: &str, address: SocketAddr, state: TargetState) -> TargetEntry {
-    TargetEntry { instance: instance.into(), address, weight: 1, agent_check: None, state }
+    TargetEntry { instance: instance.into(), address, unix: None, weight: 1, agent_check: None, state }
 }
 
 /// A route with a proxy at a free address, which is returned with it.

@@ -60,8 +60,10 @@ pub(crate) static SHARED_ROUTE: Shape = Shape {
 pub(crate) static PROXY: Shape =
     Shape { name: "proxy", doc: "a TCP proxy in front of a route", fields: &[&PROXY_FIELDS], rules: &[] };
 
-static PROXY_FIELDS: [Field; 12] = [
+static PROXY_FIELDS: [Field; 14] = [
     field("listen", Kind::Socket, "where clients connect").needed("\"10.0.9.1:6432\""),
+    field("unix", Kind::Path, "a UNIX socket for clients of the same machine, beside `listen`")
+        .such_as("/run/shop/orders.sock"),
     field("connect_timeout", Kind::Positive, "for the connection to a target").or("1s"),
     field("idle_timeout", Kind::Positive, "without a byte in either direction; never, if it is not said").such_as("1h"),
     field("hello_timeout", Kind::Positive, "for a client to say its PROXY protocol header or its TLS server name")
@@ -91,6 +93,12 @@ static PROXY_FIELDS: [Field; 12] = [
         "TLS clients that ask for one of these come here; routes that share an address have different ones",
     )
     .such_as("[shop.example.com]"),
+    field(
+        "slow_start",
+        Kind::Positive,
+        "how long the share of new clients grows that a target of a shared route gets when it has come back",
+    )
+    .such_as("1m"),
     field("drain", Kind::Duration, "how long connections to a target that leaves in order may go on").or("30s"),
     field(
         "proxy_protocol_from",
@@ -139,10 +147,12 @@ pub(crate) static TARGET: Shape = Shape {
     rules: &[Rule::OneOf(&["component", "standby"])],
 };
 
-static TARGET_FIELDS: [Field; 5] = [
+static TARGET_FIELDS: [Field; 6] = [
     field("component", Kind::Ref("component"), "the component's own instance").such_as("orders-db"),
     field("standby", Kind::Ref("standby"), "or a standby").such_as("orders-db-b"),
     field("address", Kind::Socket, "where it serves clients").needed("\"10.0.1.10:5432\""),
+    field("unix", Kind::Path, "the UNIX socket where the proxy reaches it, instead of the address")
+        .such_as("/run/postgresql/.s.PGSQL.5432"),
     field("weight", Kind::Number(0, 255), "its share of the answers under `weighted`").or("1"),
     field("agent_check", Kind::Socket, "where HAProxy's agent-check for it is answered").such_as("\"10.0.9.1:9001\""),
 ];

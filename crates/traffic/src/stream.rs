@@ -1,0 +1,134 @@
+//! Connections of clients and to targets: by TCP, or by a UNIX socket on the same machine.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustix::net::sockopt::set_socket_keepalive;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+/// Where clients of a proxy come in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Entrance {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Entrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entrance::Tcp(address) => address.fmt(f),
+            Entrance::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// What clients of a proxy connect to.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// The next client, and from where it comes; `None`: from this machine.
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Listener::Tcp(it) => it.accept().await.map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
+            Listener::Unix(it) => it.accept().await.map(|(stream, _)| (Stream::Unix(stream), None)),
+        }
+    }
+}
+
+/// Listens at `path`, for whoever may enter its folder. What a dead process has left there is replaced.
+pub(crate) async fn listen_at(path: &Path) -> io::Result<OwnedFd> {
+    match std::fs::symlink_metadata(path) {
+        Ok(it) if !it.file_type().is_socket() => return Err(io::Error::other("there is something that is no socket")),
+        Ok(_) => match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            Ok(_) | Err(_) => return Err(io::ErrorKind::AddrInUse.into()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    Ok(listener.into_std()?.into())
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Closes it with a reset where there is such a thing: the peer learns at once, and bytes still queued are thrown away.
+    pub(crate) fn reset(self) {
+        match self {
+            // A socket that has lost its peer refuses the option; closing it is then enough.
+            Stream::Tcp(it) => drop(it.set_zero_linger()),
+            Stream::Unix(_) => {}
+        }
+    }
+
+    /// Small answers don't wait for the acknowledgement of the one before. A failure costs only time.
+    pub(crate) fn hurry(&self) {
+        if let Stream::Tcp(it) = self {
+            let _ = it.set_nodelay(true);
+        }
+    }
+
+    /// Finds out by itself when the peer has vanished. A failure costs a descriptor.
+    pub(crate) fn keep_alive(&self) {
+        if let Stream::Tcp(it) = self {
+            let _ = set_socket_keepalive(it, true);
+        }
+    }
+
+    /// The address that the client connected to, if it has one.
+    pub(crate) fn local_address(&self) -> io::Result<Option<SocketAddr>> {
+        match self {
+            Stream::Tcp(it) => it.local_addr().map(Some),
+            Stream::Unix(_) => Ok(None),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(it) => Pin::new(it).poll_read(cx, buf),
+            Stream::Unix(it) => Pin::new(it).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(it) => Pin::new(it).poll_write(cx, buf),
+            Stream::Unix(it) => Pin::new(it).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(it) => Pin::new(it).poll_flush(cx),
+            Stream::Unix(it) => Pin::new(it).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(it) => Pin::new(it).poll_shutdown(cx),
+            Stream::Unix(it) => Pin::new(it).poll_shutdown(cx),
+        }
+    }
+}
