@@ -13,12 +13,12 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mainstay_plan::routing::TargetState;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::listeners::{accept, reset};
+use crate::greeting::Foyer;
+use crate::listeners::accept;
 use crate::live::Live;
 use crate::trouble::Trouble;
 
@@ -37,15 +37,13 @@ pub(crate) async fn serve(
     retires: CancellationToken,
 ) {
     let about = format!("beacon {address}");
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let foyer = Foyer::new(CONNECTIONS);
     let mut clients = JoinSet::new();
     loop {
         let Some(client) = retires.run_until_cancelled(accept(&listener, &trouble, &about)).await else { break };
         while clients.try_join_next().is_some() {}
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            reset(client);
-            continue;
-        };
+        // However many never end what they ask, whoever asks at once is answered.
+        let guest = foyer.enter();
         let (live, retires) = (Arc::clone(&live), retires.clone());
         clients.spawn(async move {
             let service = service_fn(move |request| {
@@ -62,8 +60,7 @@ pub(crate) async fn serve(
                 .max_buf_size(BUFFER_BYTES)
                 .serve_connection(TokioIo::new(client), service);
             // A client that breaks off is its own business.
-            let _ = timeout(CONNECTION_LIFETIME, connection).await;
-            drop(slot);
+            let _ = guest.goes.run_until_cancelled(timeout(CONNECTION_LIFETIME, connection)).await;
         });
     }
     drop(listener);

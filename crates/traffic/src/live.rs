@@ -356,10 +356,10 @@ impl Live {
 
     /// Whether a route that has so many clients would take a place that others may need: the last quarter of all places is
     /// for routes that have less than an equal share.
-    pub(crate) fn is_greedy(&self, served: &Served, inside: u32) -> bool {
+    pub(crate) fn is_greedy(&self, served: &Served, present: u32) -> bool {
         let proxied = served.routes.iter().filter(|it| it.entry.proxy.is_some()).count().max(1);
         self.places.available_permits() < self.all_places / 4
-            && usize::try_from(inside).unwrap_or(usize::MAX) > self.all_places / proxied
+            && usize::try_from(present).unwrap_or(usize::MAX) > self.all_places / proxied
     }
 
     /// The agent said something.

@@ -55,6 +55,12 @@ impl Lobby {
         (state.inside, u32::try_from(state.waiting.len()).unwrap_or(u32::MAX))
     }
 
+    /// How many there are, inside or waiting.
+    pub(crate) fn present(&self) -> u32 {
+        let (inside, waiting) = self.numbers();
+        inside.saturating_add(waiting)
+    }
+
     /// So many may be inside from now on; those who are stay.
     pub(crate) fn resize(&self, limit: u32) {
         let mut state = self.state();

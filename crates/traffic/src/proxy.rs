@@ -118,7 +118,7 @@ impl Front {
     fn enter(&self, route: &ServedRoute, visitor: &Visitor, peer: Option<SocketAddr>) -> Option<(Place, Duration)> {
         let proxy = route.entry.proxy.as_ref()?;
         let refusal = match route.lobby.enter(proxy, visitor.source(peer)) {
-            Ok(place) if self.live.is_greedy(&self.live.served(), route.lobby.numbers().0) => {
+            Ok(place) if self.live.is_greedy(&self.live.served(), route.lobby.present()) => {
                 drop(place);
                 None
             }
