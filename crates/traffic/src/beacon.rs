@@ -1,5 +1,8 @@
 //! Beacons: HTTP answers that other people's health checks poll. 200 means "this instance serves this route".
 
+#[cfg(test)]
+mod fuzz;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mainstay_plan::routing::TargetState;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -46,25 +50,34 @@ pub(crate) async fn serve(
         let guest = foyer.enter();
         let (live, retires) = (Arc::clone(&live), retires.clone());
         clients.spawn(async move {
-            let service = service_fn(move |request| {
-                let mut response = respond(&live, &request);
-                if retires.is_cancelled() {
-                    // Its next request is for the process that has taken over.
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_buf_size(BUFFER_BYTES)
-                .serve_connection(TokioIo::new(client), service);
-            // A client that breaks off is its own business.
-            let _ = guest.goes.run_until_cancelled(timeout(CONNECTION_LIFETIME, connection)).await;
+            let served = timeout(CONNECTION_LIFETIME, serve_client(live, client, retires));
+            let _ = guest.goes.run_until_cancelled(served).await;
         });
     }
     drop(listener);
     while clients.join_next().await.is_some() {}
+}
+
+async fn serve_client(
+    live: Arc<Live>,
+    client: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    retires: CancellationToken,
+) {
+    let service = service_fn(move |request| {
+        let mut response = respond(&live, &request);
+        if retires.is_cancelled() {
+            // Its next request is for the process that has taken over.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        async move { Ok::<_, Infallible>(response) }
+    });
+    // A client that breaks off is its own business.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(client), service)
+        .await;
 }
 
 fn respond(live: &Live, request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -3,6 +3,9 @@
 //!
 //! The only file that knows the library for the PROXY protocol.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,6 +25,8 @@ use crate::stream::Stream;
 
 /// Longer than any header that says no more than addresses and what TLS said.
 const HEADER_MAX_BYTES: usize = 4096;
+
+const FIRST_BYTES: usize = 2048;
 
 /// Who has come, and what was read of what he says.
 #[derive(Debug, Default)]
@@ -95,6 +100,8 @@ impl Visitor {
     }
 
     async fn read(&mut self, client: &mut Stream) -> io::Result<()> {
+        // Room for what most clients say, at once.
+        self.first.reserve(FIRST_BYTES);
         match client.read_buf(&mut self.first).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),

@@ -2,6 +2,9 @@
 //!
 //! The only file that knows the library for it.
 
+#[cfg(test)]
+mod fuzz;
+
 use rustls::server::Acceptor;
 
 /// Longer than any hello that clients of today send, keys that resist quantum computers included (about 2 KB).
@@ -41,11 +44,12 @@ impl Listener {
     }
 
     /// Hears what came next. Not to be asked again once it has heard a hello.
-    pub(crate) fn hear(&mut self, mut bytes: &[u8]) -> Heard {
+    pub(crate) fn hear(&mut self, bytes: &[u8]) -> Heard {
+        // What comes behind a hello does not make it longer.
+        let room = HELLO_MAX_BYTES - self.bytes;
+        let is_too_long = bytes.len() > room;
+        let mut bytes = &bytes[..bytes.len().min(room)];
         self.bytes += bytes.len();
-        if self.bytes > HELLO_MAX_BYTES {
-            return Heard::Hello(Hello::default());
-        }
         while !bytes.is_empty() {
             if !matches!(self.acceptor.read_tls(&mut bytes), Ok(1..)) {
                 return Heard::Hello(Hello::default());
@@ -63,7 +67,7 @@ impl Listener {
                 }
             }
         }
-        Heard::More
+        if is_too_long { Heard::Hello(Hello::default()) } else { Heard::More }
     }
 }
 
