@@ -76,6 +76,8 @@ pub enum ProbeKind {
         /// Text that one of the answers must equal, for example an address; `None`: any answer will do.
         expect: Option<String>,
     },
+    /// A gRPC server says, by the health protocol of gRPC, that it serves.
+    Grpc(Box<GrpcProbe>),
     /// A datagram is answered as expected.
     Udp(UdpProbe),
     /// A machine answers an echo request. Says nothing about what runs on it.
@@ -116,6 +118,7 @@ impl ProbeKind {
             ProbeKind::Tls(_) => "tls",
             ProbeKind::Http(_) => "http",
             ProbeKind::Dns { .. } => "dns",
+            ProbeKind::Grpc(_) => "grpc",
             ProbeKind::Udp(_) => "udp",
             ProbeKind::Icmp { .. } => "icmp",
             ProbeKind::Command { .. } => "command",
@@ -141,6 +144,9 @@ impl ProbeKind {
                 record: *record,
                 expect: expect.clone(),
             },
+            ProbeKind::Grpc(grpc) => {
+                ProbeKind::Grpc(Box::new(GrpcProbe { address: moved(&grpc.address), ..(**grpc).clone() }))
+            }
             ProbeKind::Udp(udp) => ProbeKind::Udp(UdpProbe { address: moved(&udp.address), ..udp.clone() }),
             ProbeKind::Icmp { .. } => ProbeKind::Icmp { address: ip },
             ProbeKind::Command { .. }
@@ -157,6 +163,7 @@ impl ProbeKind {
             ProbeKind::Tls(tls) => Whom::Server(&tls.address),
             ProbeKind::Http(http) => Whom::Server(&http.address),
             ProbeKind::Dns { server, .. } => Whom::NameServer(*server),
+            ProbeKind::Grpc(grpc) => Whom::Server(&grpc.address),
             ProbeKind::Udp(udp) => Whom::Server(&udp.address),
             ProbeKind::Icmp { address } => Whom::Machine(*address),
             ProbeKind::Command { .. }
@@ -190,6 +197,7 @@ impl ProbeKind {
             ProbeKind::Tcp { .. }
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
+            | ProbeKind::Grpc(_)
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Process { .. }
@@ -205,6 +213,7 @@ impl ProbeKind {
             ProbeKind::Tcp { .. }
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
+            | ProbeKind::Grpc(_)
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Process { .. }
@@ -222,6 +231,7 @@ impl ProbeKind {
             | ProbeKind::Tcp { .. }
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
+            | ProbeKind::Grpc(_)
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Process { .. }
@@ -237,6 +247,7 @@ impl ProbeKind {
             | ProbeKind::Tls(_)
             | ProbeKind::Http(_)
             | ProbeKind::Dns { .. }
+            | ProbeKind::Grpc(_)
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Command { .. } => true,
@@ -249,6 +260,7 @@ impl ProbeKind {
         match self {
             ProbeKind::Tls(tls) => tls.expires_after.is_some(),
             ProbeKind::Http(http) => http.expires_after.is_some(),
+            ProbeKind::Grpc(grpc) => grpc.expires_after.is_some(),
             ProbeKind::Tcp { .. }
             | ProbeKind::Dns { .. }
             | ProbeKind::Udp(_)
@@ -355,6 +367,23 @@ impl HttpProbe {
             keep_alive: false,
         }
     }
+}
+
+/// A question of gRPC's health protocol, `grpc.health.v1.Health/Check`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcProbe {
+    /// Whether it goes over TLS.
+    pub tls: bool,
+    /// Whom to connect to.
+    pub address: Address,
+    /// The server's name: `:authority`, which may have a port, and with TLS the name that the certificate must carry.
+    pub name: String,
+    /// The service asked for; empty: the server as a whole.
+    pub service: String,
+    /// File with PEM certificates to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// For how long the certificate must still be valid, lest people are told; it is good until it has expired.
+    pub expires_after: Option<Duration>,
 }
 
 /// A datagram and the answer that counts as good.

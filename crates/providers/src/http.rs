@@ -27,7 +27,7 @@ use crate::{dial, tls, trouble};
 const USER_AGENT: &str = concat!("mainstay/", env!("CARGO_PKG_VERSION"));
 
 /// How much of a body is read.
-const MAX_BODY: usize = 64 * 1024;
+pub(crate) const MAX_BODY: usize = 64 * 1024;
 
 /// How long the status line and headers may be.
 const MAX_HEAD: usize = 64 * 1024;

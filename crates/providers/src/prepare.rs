@@ -72,6 +72,15 @@ pub(crate) async fn probe(inner: &Inner, kind: &ProbeKind) -> Result<(), Prepare
             Ok(())
         }
         ProbeKind::Command { argv, .. } => command(inner, argv).await,
+        ProbeKind::Grpc(grpc) => {
+            probe::check_grpc(grpc).map_err(PrepareError::Request)?;
+            if grpc.tls {
+                tls::server_name(&grpc.name).map_err(PrepareError::Request)?;
+                let loaded = inner.tls.load(&inner.gates, grpc.ca_file.as_deref(), Spoken::Http2).await;
+                loaded.map_err(PrepareError::Trust)?;
+            }
+            Ok(())
+        }
         ProbeKind::Icmp { address } => probe::permitted(*address).map_err(PrepareError::Icmp),
         ProbeKind::Tcp { .. }
         | ProbeKind::Dns { .. }

@@ -11,7 +11,8 @@ use super::tree::{Node, Value};
 use super::values;
 use crate::finding::{Code, Finding, Span};
 use crate::probe::{
-    Address, DiskProbe, DnsRecord, Hidden, HttpAuth, HttpMethod, HttpProbe, ProbeKind, ProbeTiming, TlsProbe, UdpProbe,
+    Address, DiskProbe, DnsRecord, GrpcProbe, Hidden, HttpAuth, HttpMethod, HttpProbe, ProbeKind, ProbeTiming,
+    TlsProbe, UdpProbe,
 };
 
 /// A list of probes.
@@ -28,6 +29,7 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
         "tls" => tls(&mut fields).map(ProbeKind::Tls),
         "http" => http(&mut fields).map(|it| ProbeKind::Http(Box::new(it))),
         "dns" => dns(&mut fields),
+        "grpc" => grpc(&mut fields).map(|it| ProbeKind::Grpc(Box::new(it))),
         "udp" => udp(&mut fields).map(ProbeKind::Udp),
         "icmp" => fields.read("address", values::ip).map(|address| ProbeKind::Icmp { address }),
         "command" => command(&mut fields),
@@ -86,7 +88,7 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
     let keep_alive = fields.flag("keep_alive");
     let url = url?;
     if !url.tls {
-        of_tls_alone(fields, &["ca_file", "expires_after"]);
+        of_tls_alone(fields, &["ca_file", "expires_after"], ("plain HTTP", "ask `https://…`"));
     }
     own_headers(fields, headers.keys());
     if let (Some(HttpMethod::Head), Some(at)) = (method, fields.key_place("body")) {
@@ -158,13 +160,13 @@ fn own_headers<'h>(fields: &Fields<'_>, names: impl Iterator<Item = &'h String>)
 }
 
 /// Reports what is said about certificates where there is none.
-fn of_tls_alone(fields: &Fields<'_>, names: &[&str]) {
+fn of_tls_alone(fields: &Fields<'_>, names: &[&str], (what, instead): (&str, &str)) {
     for (name, at) in names.iter().filter_map(|it| Some((*it, fields.key_place(it)?))) {
-        let message = format!("`{name}` is about a certificate, and plain HTTP shows none");
+        let message = format!("`{name}` is about a certificate, and {what} shows none");
         fields.cx.report(
             Finding::new(Code::Contradiction, at, message)
                 .label("has no effect")
-                .help(format!("ask `https://…`, or remove `{name}`")),
+                .help(format!("{instead}, or remove `{name}`")),
         );
     }
 }
@@ -203,6 +205,25 @@ fn dns(fields: &mut Fields<'_>) -> Option<ProbeKind> {
     let record = fields.word("type", &DnsRecord::ALL, DnsRecord::word);
     let expect = fields.text("expect");
     Some(ProbeKind::Dns { server: server?, name: name?, record: record?, expect })
+}
+
+fn grpc(fields: &mut Fields<'_>) -> Option<GrpcProbe> {
+    let address = fields.read("address", values::address);
+    let service = fields.text("service").unwrap_or_default();
+    let tls = fields.flag("tls");
+    let name = fields.text("name");
+    let ca_file = fields.read("ca_file", values::path);
+    let expires_after = fields.maybe_duration("expires_after");
+    let address = address?;
+    if !tls {
+        of_tls_alone(fields, &["ca_file", "expires_after"], ("gRPC without TLS", "say `tls: true`"));
+    }
+    let own = match (&address, tls) {
+        (_, true) => address.host(),
+        (Address::Socket(socket), false) => socket.to_string(),
+        (Address::Name { .. } | Address::ResolvedBy { .. }, false) => format!("{}:{}", address.host(), address.port()),
+    };
+    Some(GrpcProbe { tls, address, name: name.unwrap_or(own), service, ca_file, expires_after })
 }
 
 fn udp(fields: &mut Fields<'_>) -> Option<UdpProbe> {
@@ -314,6 +335,7 @@ pub(super) fn retarget(kind: &ProbeKind, address: Address) -> Option<ProbeKind> 
             role_header: None,
             ..(**http).clone()
         }))),
+        ProbeKind::Grpc(grpc) => Some(ProbeKind::Grpc(Box::new(GrpcProbe { address, ..(**grpc).clone() }))),
         // A proxy carries no datagrams, and whoever serves a route is a machine that may serve others, too.
         ProbeKind::Udp(_)
         | ProbeKind::Icmp { .. }

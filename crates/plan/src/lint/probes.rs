@@ -178,6 +178,7 @@ fn at_question(reading: &Reading<'_>, ix: InstanceIx, nth: usize) -> Span {
         ProbeKind::Tcp { .. }
         | ProbeKind::Tls(_)
         | ProbeKind::Dns { .. }
+        | ProbeKind::Grpc(_)
         | ProbeKind::Udp(_)
         | ProbeKind::Icmp { .. }
         | ProbeKind::Command { .. }

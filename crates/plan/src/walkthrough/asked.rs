@@ -73,6 +73,11 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
             let answer = expect.as_ref().map(|it| format!(", answer {it:?}")).unwrap_or_default();
             format!("{} of {name} from {server}{answer}", record.word())
         }
+        ProbeKind::Grpc(grpc) => {
+            let of = if grpc.service.is_empty() { "the server".to_owned() } else { grpc.service.clone() };
+            let tls = if grpc.tls { ", over TLS" } else { "" };
+            format!("gRPC health of {of} at {}{tls}", show(&grpc.address))
+        }
         ProbeKind::Udp(udp) => {
             let whom = show(&udp.address);
             let Some(expect) = &udp.expect else { return format!("datagram to {whom}") };

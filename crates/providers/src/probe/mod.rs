@@ -3,6 +3,7 @@
 mod command;
 mod disk;
 mod file;
+mod grpc;
 mod http;
 mod icmp;
 mod place;
@@ -17,6 +18,7 @@ use mainstay_plan::probe::ProbeKind;
 use tokio::time::Instant;
 
 use self::command::Line;
+pub(crate) use self::grpc::check_grpc;
 pub(crate) use self::http::{check_request, spoken};
 pub(crate) use self::icmp::permitted;
 pub(crate) use self::place::Place;
@@ -66,6 +68,7 @@ async fn ask(
         ProbeKind::Dns { server, name, record, expect } => {
             dns::probe(*server, name, *record, expect.as_deref()).await.into()
         }
+        ProbeKind::Grpc(probe) => grpc::ask(inner, probe, deadline, so_far).await.unwrap_or_else(ProbeAnswer::from),
         ProbeKind::Udp(probe) => udp::ask(inner, probe, so_far).await.unwrap_or_else(|answer| answer).into(),
         ProbeKind::Icmp { address } => icmp::ask(*address).await.unwrap_or_else(|answer| answer).into(),
         ProbeKind::Disk(probe) => disk::ask(inner, probe).await.into(),

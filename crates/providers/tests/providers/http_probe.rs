@@ -125,20 +125,24 @@ pub(crate) fn authority() -> Authority {
     Authority { issuer: Issuer::new(params, key), file, _directory: directory }
 }
 
-/// Answers over TLS with a certificate for `name`.
-pub(crate) async fn tls_server(authority: &Authority, name: &str) -> SocketAddr {
+/// A server's side of TLS, with a certificate for `name`.
+pub(crate) fn server_config(authority: &Authority, name: &str) -> rustls::ServerConfig {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
     let certificate = params.signed_by(&key, &authority.issuer).expect("a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("protocol versions")
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)
-        .expect("a server configuration");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+        .expect("a server configuration")
+}
+
+/// Answers over TLS with a certificate for `name`.
+pub(crate) async fn tls_server(authority: &Authority, name: &str) -> SocketAddr {
+    let acceptor = TlsAcceptor::from(Arc::new(server_config(authority, name)));
     let (listener, address) = listener().await;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

@@ -7,6 +7,7 @@ mod datagram_probe;
 mod dns_probe;
 mod elsewhere;
 mod fixtures;
+mod grpc_probe;
 mod http_probe;
 mod local_probe;
 mod nginx;

@@ -12,6 +12,7 @@ pub(crate) static PROBE: Choice = Choice {
         variant("tls", &TLS),
         variant("http", &HTTP),
         variant("dns", &DNS),
+        variant("grpc", &GRPC),
         variant("udp", &UDP),
         variant("icmp", &ICMP),
         variant("command", &COMMAND_PROBE),
@@ -133,6 +134,28 @@ static DNS_FIELDS: [Field; 4] = [
     field("name", Kind::DnsName, "what it is asked for").needed("orders.internal."),
     field("type", Kind::Word(words!(DnsRecord)), "the record type asked for").or("A"),
     field("expect", Kind::Text, "text that one of the answers must equal").such_as("10.0.1.10"),
+];
+
+static GRPC: Shape = Shape {
+    name: "grpc probe",
+    doc: "good when the server says by `grpc.health.v1.Health/Check` that it serves",
+    fields: &[&GRPC_FIELDS, &NETWORK, &TIMING],
+    rules: &[],
+};
+
+static GRPC_FIELDS: [Field; 6] = [
+    field("address", Kind::HostPort, "whom to ask").needed("\"10.0.1.10:9090\""),
+    field("service", Kind::Text, "the service that is asked for; the server as a whole, if it is not said")
+        .such_as("orders.v1.Orders"),
+    field("tls", Kind::Flag, "whether it goes over TLS").or("false"),
+    field(
+        "name",
+        Kind::Text,
+        "the name of the server, which its certificate must carry, too; the address's, if it is not said",
+    )
+    .such_as("orders.internal"),
+    CA_FILE,
+    EXPIRES_AFTER,
 ];
 
 static UDP: Shape = Shape {
