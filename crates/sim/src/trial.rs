@@ -12,6 +12,7 @@ mod plans;
 mod promise;
 mod shrink;
 mod story;
+mod undone;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -122,6 +123,7 @@ impl Trial {
         }
         let mut trial = Trial::on(seed, found.expect("it was just found"), &mut dice);
         trial.goes_wrong_later(&mut Dice::named(seed, "kinds that came later"));
+        trial.is_undone(&mut Dice::named(seed, "undone"));
         trial
     }
 

@@ -20,6 +20,12 @@ pub const EXCUSED: &[(&str, &str)] = &[
     ("transition A channel: pauses, told: ", LATE_WORD),
     ("transition A notice: stands, news that is louder than what was seen", "what nobody has seen yet is plain news"),
     ("transition A traffic process: unheard, route_refused", SAYS_FIRST),
+    ("transition An agent among others: alone, agent_started, without a store", SAME_STORE),
+    ("transition An agent among others: candidate, agent_started, without a store", SAME_STORE),
+    ("transition An agent among others: follower, agent_started, without a store", SAME_STORE),
+    ("transition An agent among others: leader, agent_started, without a store", SAME_STORE),
+    ("transition An agent among others: leader, a higher epoch was seen", LAID_DOWN),
+    ("transition An agent among others: leader, another one holds the lease", LAID_DOWN),
     ("transition A traffic process: unheard, traffic_ahead, of another process", ONE_PROCESS),
     ("transition A traffic process: behind, traffic_ahead, of another process", ONE_PROCESS),
     ("transition A traffic process: refuses, traffic_ahead, of another process", ONE_PROCESS),
@@ -49,6 +55,8 @@ pub const EXCUSED: &[(&str, &str)] = &[
 
 const LATE_WORD: &str =
     "a word about a message that is not on its way is no fact, and is dropped before it is recorded";
+const SAME_STORE: &str = "agents of a trial have the same store from their first start to the last";
+const LAID_DOWN: &str = "it lays the lease down before anybody else can get one: S1 is violated else";
 const SAYS_FIRST: &str = "a process that connects says what it serves before it answers to a table";
 const ONE_PROCESS: &str = "one machine has one traffic process";
 const IN_ORDER: &str = "a process answers to tables in the order in which they come";
