@@ -103,8 +103,8 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
     let asked = recovery.paused.as_ref().and_then(|_| guard::question_ends(state, recovery));
     let advance = &state.components[component.index()].advance;
     let approvals_end = advance.values().map(|it| it.until);
-    let others = [held, due, recover::deadline(state, recovery), seen, asked];
-    others.into_iter().flatten().chain(approvals_end).filter(|it| *it > now).min()
+    let others = [held, due, seen, asked].into_iter().flatten();
+    others.chain(recover::deadlines(state, recovery)).chain(approvals_end).filter(|it| *it > now).min()
 }
 
 fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {

@@ -76,10 +76,10 @@ pub(crate) fn while_halted(state: &State, recovery: &Recovery, halted: WaitingOn
     next(state, recovery, now).filter(ends).or_else(|| hold(recovery, halted))
 }
 
-/// When a step that is being done has timed out, or one that waits begins again.
-pub fn deadline(state: &State, recovery: &Recovery) -> Option<Time> {
-    let undone = undo::deadline(state, recovery);
-    open(state, recovery).map(|it| it.until).chain(undone).min()
+/// When each step that is being done has timed out, and each that waits begins again. One that waits in vain, since its rung
+/// has failed beside it, has a time that is over.
+pub fn deadlines<'a>(state: &'a State, recovery: &'a Recovery) -> impl Iterator<Item = Time> + 'a {
+    open(state, recovery).map(|it| it.until).chain(undo::deadline(state, recovery))
 }
 
 /// What an open recovery waits for at the moment: a hold, or what is being done; of several steps, the one with the most
