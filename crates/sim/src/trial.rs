@@ -10,9 +10,9 @@ mod moments;
 pub(crate) mod people;
 mod plans;
 mod promise;
+mod rare;
 mod shrink;
 mod story;
-mod undone;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -123,7 +123,7 @@ impl Trial {
         }
         let mut trial = Trial::on(seed, found.expect("it was just found"), &mut dice);
         trial.goes_wrong_later(&mut Dice::named(seed, "kinds that came later"));
-        trial.is_undone(&mut Dice::named(seed, "undone"));
+        trial.begins_rarely(&mut Dice::named(seed, "what is rare"));
         trial
     }
 
