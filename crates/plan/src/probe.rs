@@ -108,6 +108,8 @@ pub enum ProbeKind {
     },
     /// A file system has room left.
     Disk(DiskProbe),
+    /// Enough of several questions are answered well.
+    Composite(Box<CompositeProbe>),
 }
 
 impl ProbeKind {
@@ -125,6 +127,7 @@ impl ProbeKind {
             ProbeKind::Process { .. } => "process",
             ProbeKind::FileFreshness { .. } => "file",
             ProbeKind::Disk(_) => "disk",
+            ProbeKind::Composite(_) => "composite",
         }
     }
 
@@ -153,6 +156,10 @@ impl ProbeKind {
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
             | ProbeKind::Disk(_) => self.clone(),
+            ProbeKind::Composite(composite) => ProbeKind::Composite(Box::new(CompositeProbe {
+                needed: composite.needed,
+                of: composite.of.iter().map(|it| it.at(ip)).collect(),
+            })),
         }
     }
 
@@ -170,6 +177,7 @@ impl ProbeKind {
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
             | ProbeKind::Disk(_) => Whom::Nobody,
+            ProbeKind::Composite(composite) => Whom::Several(composite),
         }
     }
 
@@ -179,13 +187,25 @@ impl ProbeKind {
             Whom::Server(address) => Some(address.host()),
             Whom::NameServer(server) => Some(server.ip().to_string()),
             Whom::Machine(address) => Some(address.to_string()),
-            Whom::Nobody => None,
+            Whom::Several(_) | Whom::Nobody => None,
         }
     }
 
     /// Whether a kernel answers, also for a server that hangs.
-    pub const fn is_answered_by_a_kernel(&self) -> bool {
-        matches!(self, ProbeKind::Tcp { .. } | ProbeKind::Icmp { .. })
+    pub fn is_answered_by_a_kernel(&self) -> bool {
+        match self {
+            ProbeKind::Tcp { .. } | ProbeKind::Icmp { .. } => true,
+            ProbeKind::Composite(composite) => composite.enough(ProbeKind::is_answered_by_a_kernel),
+            ProbeKind::Tls(_)
+            | ProbeKind::Http(_)
+            | ProbeKind::Dns { .. }
+            | ProbeKind::Grpc(_)
+            | ProbeKind::Udp(_)
+            | ProbeKind::Command { .. }
+            | ProbeKind::Process { .. }
+            | ProbeKind::FileFreshness { .. }
+            | ProbeKind::Disk(_) => false,
+        }
     }
 
     /// Whether its answers carry a replication lag. The age of a file is one.
@@ -201,7 +221,8 @@ impl ProbeKind {
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Process { .. }
-            | ProbeKind::Disk(_) => false,
+            | ProbeKind::Disk(_)
+            | ProbeKind::Composite(_) => false,
         }
     }
 
@@ -218,7 +239,8 @@ impl ProbeKind {
             | ProbeKind::Icmp { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
-            | ProbeKind::Disk(_) => false,
+            | ProbeKind::Disk(_)
+            | ProbeKind::Composite(_) => false,
         }
     }
 
@@ -235,13 +257,14 @@ impl ProbeKind {
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Process { .. }
-            | ProbeKind::Disk(_) => false,
+            | ProbeKind::Disk(_)
+            | ProbeKind::Composite(_) => false,
         }
     }
 
     /// Whether the time that an answer takes says something about what is asked: looking at a process, a file or a disk takes no
     /// part of it along.
-    pub const fn reports_latency(&self) -> bool {
+    pub fn reports_latency(&self) -> bool {
         match self {
             ProbeKind::Tcp { .. }
             | ProbeKind::Tls(_)
@@ -252,15 +275,17 @@ impl ProbeKind {
             | ProbeKind::Icmp { .. }
             | ProbeKind::Command { .. } => true,
             ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } | ProbeKind::Disk(_) => false,
+            ProbeKind::Composite(composite) => composite.of.iter().any(ProbeKind::reports_latency),
         }
     }
 
     /// Whether its good answers say that a certificate expires soon.
-    pub const fn reports_expiry(&self) -> bool {
+    pub fn reports_expiry(&self) -> bool {
         match self {
             ProbeKind::Tls(tls) => tls.expires_after.is_some(),
             ProbeKind::Http(http) => http.expires_after.is_some(),
             ProbeKind::Grpc(grpc) => grpc.expires_after.is_some(),
+            ProbeKind::Composite(composite) => composite.of.iter().any(ProbeKind::reports_expiry),
             ProbeKind::Tcp { .. }
             | ProbeKind::Dns { .. }
             | ProbeKind::Udp(_)
@@ -282,6 +307,8 @@ pub enum Whom<'a> {
     NameServer(SocketAddr),
     /// A machine, whatever runs on it.
     Machine(IpAddr),
+    /// Whoever its parts ask.
+    Several(&'a CompositeProbe),
     /// Nobody over the network, as far as the plan knows: a command, a process, a file and a disk are looked at here.
     Nobody,
 }
@@ -408,6 +435,22 @@ pub struct DiskProbe {
     pub free_ppm: Option<u32>,
     /// How many more files it must have room for.
     pub free_inodes: Option<u32>,
+}
+
+/// Several questions that are asked together, and how many must be answered well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompositeProbe {
+    /// How many; one or more, and not more than there are.
+    pub needed: u32,
+    /// The questions, two or more; none is a composite itself.
+    pub of: Vec<ProbeKind>,
+}
+
+impl CompositeProbe {
+    /// Whether so many parts are so.
+    pub fn enough(&self, is_so: impl Fn(&ProbeKind) -> bool) -> bool {
+        self.of.iter().filter(|it| is_so(it)).count() >= self.needed as usize
+    }
 }
 
 /// What may be a secret: it is sent, and never shown.

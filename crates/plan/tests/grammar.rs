@@ -318,6 +318,8 @@ impl<'a> Said<'a> {
 
     /// Probes, actions and strategies share some fields: each is said once it is said anywhere.
     fn add(&mut self, name: &str, field: &str) {
+        // What a composite asks is written as the probe that asks it alone.
+        let name = name.replace("part of a composite probe", "probe").replace(" part", " probe");
         let shared = SHARED.iter().any(|it| field == *it || field.starts_with(&format!("{it}: ")));
         self.found.insert(if shared { field.to_owned() } else { format!("{name}.{field}") });
     }
@@ -334,7 +336,7 @@ impl<'a> Said<'a> {
         for variant in schema["oneOf"].as_array().into_iter().flatten() {
             let words = variant.get("required").or_else(|| variant.get("enum"));
             let words = words.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-            self.found.extend(words.map(|it| format!("{name}.{it}")));
+            words.for_each(|it| self.add(name, it));
         }
     }
 

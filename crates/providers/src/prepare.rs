@@ -46,6 +46,16 @@ pub enum PrepareError {
 }
 
 pub(crate) async fn probe(inner: &Inner, kind: &ProbeKind) -> Result<(), PrepareError> {
+    if let ProbeKind::Composite(composite) = kind {
+        for part in &composite.of {
+            one(inner, part).await?;
+        }
+        return Ok(());
+    }
+    one(inner, kind).await
+}
+
+async fn one(inner: &Inner, kind: &ProbeKind) -> Result<(), PrepareError> {
     if let Whom::Server(address) = kind.whom() {
         inner.names.prepare(address);
     }
@@ -87,7 +97,8 @@ pub(crate) async fn probe(inner: &Inner, kind: &ProbeKind) -> Result<(), Prepare
         | ProbeKind::Udp(_)
         | ProbeKind::Process { .. }
         | ProbeKind::FileFreshness { .. }
-        | ProbeKind::Disk(_) => Ok(()),
+        | ProbeKind::Disk(_)
+        | ProbeKind::Composite(_) => Ok(()),
     }
 }
 

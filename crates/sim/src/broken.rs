@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mainstay_plan::action::{Action, Plane};
-use mainstay_plan::probe::{Address, Probe, Whom};
+use mainstay_plan::probe::{Address, Probe, ProbeKind, Whom};
 use mainstay_plan::strategy::{Step, Strategy};
 use mainstay_plan::{ComponentIx, Plan};
 
@@ -94,7 +94,11 @@ pub(crate) enum WithoutDns {
 }
 
 pub(crate) fn without_dns(plan: &Plan, probe: &Probe) -> WithoutDns {
-    match probe.kind.whom() {
+    kind_without_dns(plan, &probe.kind)
+}
+
+fn kind_without_dns(plan: &Plan, kind: &ProbeKind) -> WithoutDns {
+    match kind.whom() {
         Whom::NameServer(server) => {
             let ours = plan.dns_listen.is_some_and(|it| it.port() == server.port() && it.ip() == server.ip());
             if ours { WithoutDns::Works } else { WithoutDns::TimesOut }
@@ -102,6 +106,16 @@ pub(crate) fn without_dns(plan: &Plan, probe: &Probe) -> WithoutDns {
         Whom::Server(Address::Name { .. }) => WithoutDns::CannotAsk,
         Whom::Server(Address::Socket(_) | Address::ResolvedBy { .. }) | Whom::Machine(_) | Whom::Nobody => {
             WithoutDns::Works
+        }
+        Whom::Several(composite) => {
+            // What can't be asked might have been good: it changes neither a good answer nor a failure, or nothing is known.
+            let enough = |names| composite.enough(|it| kind_without_dns(plan, it) == names);
+            let certain = enough(WithoutDns::Works) && !enough(WithoutDns::CannotAsk);
+            match composite.enough(|it| kind_without_dns(plan, it) != WithoutDns::TimesOut) {
+                true if certain => WithoutDns::Works,
+                true => WithoutDns::CannotAsk,
+                false => WithoutDns::TimesOut,
+            }
         }
     }
 }

@@ -144,6 +144,11 @@ impl<'a> Fields<'a> {
         self.entries.iter().find(|it| it.key == name)
     }
 
+    /// Whether the grammar knows the field here.
+    pub(crate) fn may_have(&self, name: &str) -> bool {
+        self.shape.field(name).is_some()
+    }
+
     /// Whether the mapping has the field, without taking it.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|it| it.key == name)

@@ -415,7 +415,7 @@ fn says_a_name(route: &RawRoute, kind: &ProbeKind) -> bool {
 fn port(kind: &ProbeKind) -> Option<u16> {
     match kind.whom() {
         Whom::Server(address) => Some(address.port()),
-        Whom::NameServer(_) | Whom::Machine(_) | Whom::Nobody => None,
+        Whom::NameServer(_) | Whom::Machine(_) | Whom::Several(_) | Whom::Nobody => None,
     }
 }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::actions;
 use super::fields::{Cx, Fields, choose, items};
-use super::grammar::{AUTH, PROBE};
+use super::grammar::{AUTH, Choice, PROBE, PROBE_PART};
 use super::raw::RawProbe;
 use super::tree::{Node, Value};
 use super::values;
 use crate::finding::{Code, Finding, Span};
 use crate::probe::{
-    Address, DiskProbe, DnsRecord, GrpcProbe, Hidden, HttpAuth, HttpMethod, HttpProbe, ProbeKind, ProbeTiming,
-    TlsProbe, UdpProbe,
+    Address, CompositeProbe, DiskProbe, DnsRecord, GrpcProbe, Hidden, HttpAuth, HttpMethod, HttpProbe, ProbeKind,
+    ProbeTiming, TlsProbe, UdpProbe,
 };
 
 /// A list of probes.
@@ -22,8 +22,22 @@ pub(super) fn probes<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawProbe> {
 
 /// One probe: `tcp: {…}`.
 pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
-    let chosen = choose(cx, node, &PROBE)?;
-    let mut fields = Fields::behind(cx, &chosen, format!("this {} probe", chosen.word));
+    let (mut fields, kind) = question(cx, node, &PROBE, "probe")?;
+    let from = if fields.may_have("from") { from(&mut fields, kind.as_ref()) } else { Vec::new() };
+    let timing = timing(&mut fields);
+    fields.finish();
+    Some(RawProbe { kind: kind?, from, timing })
+}
+
+/// What is asked, and what else is said of it.
+fn question<'a>(
+    cx: &'a Cx<'a>,
+    node: &'a Node,
+    kinds: &'static Choice,
+    what: &str,
+) -> Option<(Fields<'a>, Option<ProbeKind>)> {
+    let chosen = choose(cx, node, kinds)?;
+    let mut fields = Fields::behind(cx, &chosen, format!("this {} {what}", chosen.word));
     let kind = match chosen.word {
         "tcp" => fields.read("address", values::address).map(|address| ProbeKind::Tcp { address }),
         "tls" => tls(&mut fields).map(ProbeKind::Tls),
@@ -35,13 +49,10 @@ pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
         "command" => command(&mut fields),
         "process" => fields.read("pid_file", values::path).map(|pid_file| ProbeKind::Process { pid_file }),
         "disk" => disk(&mut fields).map(ProbeKind::Disk),
+        "composite" => composite(&mut fields).map(|it| ProbeKind::Composite(Box::new(it))),
         _ => file(&mut fields),
     };
-    let over_a_network = chosen.shape.is_some_and(|it| it.field("from").is_some());
-    let from = if over_a_network { from(&mut fields, kind.as_ref()) } else { Vec::new() };
-    let timing = timing(&mut fields);
-    fields.finish();
-    Some(RawProbe { kind: kind?, from, timing })
+    Some((fields, kind))
 }
 
 /// Where it is asked from. An address that can't reach what is asked would be no help.
@@ -81,8 +92,9 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpProbe> {
     let expect_status = fields.read("status", statuses).unwrap_or_else(|| vec![HttpProbe::GOOD]);
     let expect_body = fields.text("body");
     let host = fields.text("host");
-    let lag_header = fields.text("lag_header");
-    let role_header = fields.text("role_header");
+    let reports = fields.may_have("lag_header");
+    let lag_header = reports.then(|| fields.text("lag_header")).flatten();
+    let role_header = reports.then(|| fields.text("role_header")).flatten();
     let ca_file = fields.read("ca_file", values::path);
     let expires_after = fields.maybe_duration("expires_after");
     let keep_alive = fields.flag("keep_alive");
@@ -273,8 +285,8 @@ fn disk(fields: &mut Fields<'_>) -> Option<DiskProbe> {
 
 fn command(fields: &mut Fields<'_>) -> Option<ProbeKind> {
     let argv = fields.read("run", values::argv);
-    let reports_lag = fields.word("lag", &["stdout"], |it| it).is_some();
-    let reports_role = fields.word("role", &["stdout"], |it| it).is_some();
+    let mut reports = |name| fields.may_have(name) && fields.word(name, &["stdout"], |it| it).is_some();
+    let (reports_lag, reports_role) = (reports("lag"), reports("role"));
     Some(ProbeKind::Command { argv: argv?, reports_lag, reports_role })
 }
 
@@ -282,6 +294,35 @@ fn file(fields: &mut Fields<'_>) -> Option<ProbeKind> {
     let path = fields.read("path", values::path);
     let max_age = fields.maybe_duration("max_age");
     Some(ProbeKind::FileFreshness { path: path?, max_age: max_age? })
+}
+
+fn composite(fields: &mut Fields<'_>) -> Option<CompositeProbe> {
+    let needed = fields.maybe_number("needed");
+    let listed = fields.read("of", |cx, node| items(cx, node).map(|it| (it, node)));
+    let (nodes, of) = listed?;
+    let parts: Vec<Option<ProbeKind>> = nodes.iter().map(|it| part(fields.cx, it)).collect();
+    if nodes.len() < 2 {
+        fields.cx.report(
+            Finding::new(Code::Contradiction, of.spot(), "a composite of fewer than two parts is none")
+                .label("two or more, please")
+                .help("add a part, or write this one as a probe of its own"),
+        );
+    }
+    if let Some(needed) = needed.filter(|it| *it as usize > nodes.len()) {
+        let at = fields.place("needed").unwrap_or(fields.at);
+        fields.cx.report(
+            Finding::new(Code::Contradiction, at, format!("{needed} of {} can't be good", nodes.len()))
+                .label("more than there are")
+                .help(format!("write `needed: {}` or less, or add parts", nodes.len().max(1))),
+        );
+    }
+    Some(CompositeProbe { needed: needed?, of: parts.into_iter().collect::<Option<_>>()? })
+}
+
+fn part<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<ProbeKind> {
+    let (fields, kind) = question(cx, node, &PROBE_PART, "part")?;
+    fields.finish();
+    kind
 }
 
 /// What every probe has. A timeout up to the fast interval, and that up to the interval, keep probes start to start.
@@ -337,7 +378,9 @@ pub(super) fn retarget(kind: &ProbeKind, address: Address) -> Option<ProbeKind> 
         }))),
         ProbeKind::Grpc(grpc) => Some(ProbeKind::Grpc(Box::new(GrpcProbe { address, ..(**grpc).clone() }))),
         // A proxy carries no datagrams, and whoever serves a route is a machine that may serve others, too.
-        ProbeKind::Udp(_)
+        // What a composite asks may be asked of several.
+        ProbeKind::Composite(_)
+        | ProbeKind::Udp(_)
         | ProbeKind::Icmp { .. }
         | ProbeKind::Dns { .. }
         | ProbeKind::Command { .. }

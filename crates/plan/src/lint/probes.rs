@@ -184,7 +184,8 @@ fn at_question(reading: &Reading<'_>, ix: InstanceIx, nth: usize) -> Span {
         | ProbeKind::Command { .. }
         | ProbeKind::Process { .. }
         | ProbeKind::FileFreshness { .. }
-        | ProbeKind::Disk(_) => "address",
+        | ProbeKind::Disk(_)
+        | ProbeKind::Composite(_) => "address",
     };
     reading.at_probe(ix, nth, field)
 }

@@ -105,7 +105,7 @@ pub(super) fn smallest_shared(a: &Location, b: &Location) -> Option<FailureDomai
 pub(super) fn asked(kind: &ProbeKind) -> Option<&Address> {
     match kind.whom() {
         Whom::Server(address) => Some(address),
-        Whom::NameServer(_) | Whom::Machine(_) | Whom::Nobody => None,
+        Whom::NameServer(_) | Whom::Machine(_) | Whom::Several(_) | Whom::Nobody => None,
     }
 }
 
@@ -115,7 +115,9 @@ pub(super) fn machine(kind: &ProbeKind) -> Option<IpAddr> {
         Whom::NameServer(server) => server.ip(),
         Whom::Machine(address) => address,
         Whom::Server(Address::Socket(socket)) => socket.ip(),
-        Whom::Server(Address::Name { .. } | Address::ResolvedBy { .. }) | Whom::Nobody => return None,
+        Whom::Server(Address::Name { .. } | Address::ResolvedBy { .. }) | Whom::Several(_) | Whom::Nobody => {
+            return None;
+        }
     };
     (!ip.is_loopback()).then_some(ip)
 }

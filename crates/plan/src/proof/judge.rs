@@ -12,7 +12,7 @@ use super::{Change, Condition, NoRecovery, Verdict};
 use crate::action::Plane;
 use crate::component::{Component, Temperature, Witness};
 use crate::location::{FailureDomain, Location};
-use crate::probe::{Address, Probe, Whom};
+use crate::probe::{Address, Probe, ProbeKind, Whom};
 use crate::route::Sharing;
 use crate::strategy::{Play, Rung, StepKind, Strategy};
 use crate::{ComponentIx, DomainIx, InstanceIx, Plan, Topology};
@@ -203,8 +203,22 @@ impl<'a> Judge<'a> {
         if self.condition != Condition::DnsGone {
             return Asked::Answered;
         }
-        match probe.kind.whom() {
+        self.asked_without_dns(&probe.kind)
+    }
+
+    fn asked_without_dns(&self, kind: &ProbeKind) -> Asked {
+        match kind.whom() {
             Whom::Server(address) => of_address(address),
+            // What can't be asked might have been good: it must change neither a good answer nor a failure.
+            Whom::Several(composite) => {
+                let enough = |asked| composite.enough(|it| self.asked_without_dns(it) == asked);
+                let certain = enough(Asked::Answered) && !enough(Asked::NotByName);
+                match composite.enough(|it| self.asked_without_dns(it) != Asked::InVain) {
+                    true if certain => Asked::Answered,
+                    true => Asked::NotByName,
+                    false => Asked::InVain,
+                }
+            }
             Whom::NameServer(server) => {
                 // A listener on every address is asked on one of them.
                 let ours = self.plan.dns_listen.is_some_and(|it| {

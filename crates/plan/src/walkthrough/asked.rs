@@ -94,6 +94,10 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
             let room: Vec<String> = mib.into_iter().chain(share).chain(inodes).collect();
             format!("{} has {} free", disk.path.display(), room.join(" and "))
         }
+        ProbeKind::Composite(composite) => {
+            let of: Vec<String> = composite.of.iter().map(asks).collect();
+            format!("{} of {}: {}", composite.needed, of.len(), of.join("; "))
+        }
         ProbeKind::Command { argv, .. } => format!("command {}", command(argv)),
         ProbeKind::Process { pid_file } => format!("process of {}", pid_file.display()),
         ProbeKind::FileFreshness { path, max_age } => {

@@ -1,6 +1,7 @@
 //! One probe: what each kind asks and what its answers mean.
 
 mod command;
+mod composite;
 mod disk;
 mod file;
 mod grpc;
@@ -32,6 +33,13 @@ const LATENESS: Duration = Duration::from_millis(250);
 
 /// `at` is where the instance is, if not where the plan says; `kind` asks there already.
 pub(crate) async fn run(inner: &Inner, kind: &ProbeKind, at: Option<IpAddr>, timeout: Duration) -> ProbeAnswer {
+    if let ProbeKind::Composite(probe) = kind {
+        return composite::run(probe.needed as usize, probe.of.iter().map(|it| one(inner, it, at, timeout))).await;
+    }
+    one(inner, kind, at, timeout).await
+}
+
+async fn one(inner: &Inner, kind: &ProbeKind, at: Option<IpAddr>, timeout: Duration) -> ProbeAnswer {
     let deadline = Instant::now() + timeout;
     let so_far = SoFar::new(Answer::TimedOut);
     if let Ok(answer) = tokio::time::timeout_at(deadline, ask(inner, kind, at, deadline, &so_far)).await {
@@ -72,6 +80,7 @@ async fn ask(
         ProbeKind::Udp(probe) => udp::ask(inner, probe, so_far).await.unwrap_or_else(|answer| answer).into(),
         ProbeKind::Icmp { address } => icmp::ask(*address).await.unwrap_or_else(|answer| answer).into(),
         ProbeKind::Disk(probe) => disk::ask(inner, probe).await.into(),
+        ProbeKind::Composite(_) => Answer::CouldNotAsk("a composite in a composite".to_owned()).into(),
         ProbeKind::Command { argv, reports_lag, reports_role } => {
             command::ask(inner, argv, at, Line { lag: *reports_lag, role: *reports_role }).await
         }

@@ -2,6 +2,7 @@
 
 mod action;
 mod command_probe;
+mod composite_probe;
 mod connections;
 mod datagram_probe;
 mod dns_probe;

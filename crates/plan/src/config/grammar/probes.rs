@@ -19,8 +19,47 @@ pub(crate) static PROBE: Choice = Choice {
         variant("process", &PROCESS),
         variant("file", &FILE),
         variant("disk", &DISK),
+        variant("composite", &COMPOSITE),
     ],
 };
+
+/// The kinds of question that a composite probe is made of.
+pub(crate) static PROBE_PART: Choice = Choice {
+    name: "part of a composite probe",
+    doc: "what is asked together with others, without a timing of its own",
+    variants: &[
+        variant("tcp", &TCP_PART),
+        variant("tls", &TLS_PART),
+        variant("http", &HTTP_PART),
+        variant("dns", &DNS_PART),
+        variant("grpc", &GRPC_PART),
+        variant("udp", &UDP_PART),
+        variant("icmp", &ICMP_PART),
+        variant("command", &COMMAND_PART),
+        variant("process", &PROCESS_PART),
+        variant("file", &FILE_PART),
+        variant("disk", &DISK_PART),
+    ],
+};
+
+/// The same question as a probe of that kind asks.
+macro_rules! part {
+    ($name:ident, $text:literal, $probe:ident, $fields:ident) => {
+        static $name: Shape = Shape { name: $text, doc: $probe.doc, fields: &[&$fields], rules: $probe.rules };
+    };
+}
+
+part!(TCP_PART, "tcp part", TCP, TCP_FIELDS);
+part!(TLS_PART, "tls part", TLS, TLS_FIELDS);
+part!(HTTP_PART, "http part", HTTP, HTTP_FIELDS);
+part!(DNS_PART, "dns part", DNS, DNS_FIELDS);
+part!(GRPC_PART, "grpc part", GRPC, GRPC_FIELDS);
+part!(UDP_PART, "udp part", UDP, UDP_FIELDS);
+part!(ICMP_PART, "icmp part", ICMP, ICMP_FIELDS);
+part!(COMMAND_PART, "command part", COMMAND_PROBE, COMMAND_FIELDS);
+part!(PROCESS_PART, "process part", PROCESS, PROCESS_FIELDS);
+part!(FILE_PART, "file part", FILE, FILE_FIELDS);
+part!(DISK_PART, "disk part", DISK, DISK_FIELDS);
 
 /// What every probe has.
 static TIMING: [Field; 5] = [
@@ -44,9 +83,11 @@ static NETWORK: [Field; 1] = [field(
 static TCP: Shape = Shape {
     name: "tcp probe",
     doc: "good when a connection is accepted, which says nothing about the application behind it",
-    fields: &[&[field("address", Kind::HostPort, "whom to ask").needed("\"10.0.1.10:5432\"")], &NETWORK, &TIMING],
+    fields: &[&TCP_FIELDS, &NETWORK, &TIMING],
     rules: &[],
 };
+
+static TCP_FIELDS: [Field; 1] = [field("address", Kind::HostPort, "whom to ask").needed("\"10.0.1.10:5432\"")];
 
 static TLS: Shape = Shape {
     name: "tls probe",
@@ -80,11 +121,11 @@ const EXPIRES_AFTER: Field = field(
 static HTTP: Shape = Shape {
     name: "http probe",
     doc: "good when status and body are as expected",
-    fields: &[&HTTP_FIELDS, &NETWORK, &TIMING],
+    fields: &[&HTTP_FIELDS, &HTTP_REPORTS, &NETWORK, &TIMING],
     rules: &[],
 };
 
-static HTTP_FIELDS: [Field; 16] = [
+static HTTP_FIELDS: [Field; 14] = [
     field("url", Kind::Url, "what to ask").needed("\"http://10.0.1.10:8080/health\""),
     field("method", Kind::Word(words!(HttpMethod)), "the method of the request").or("GET"),
     field("headers", Kind::Texts, "headers of the request").such_as("{ accept: application/json }"),
@@ -98,10 +139,6 @@ static HTTP_FIELDS: [Field; 16] = [
     field("body", Kind::Text, "text that the first 64 KiB of the body must contain").such_as("ready"),
     field("host", Kind::Text, "the `Host` header and the name in the certificate; the URL's, if it is not said")
         .such_as("orders.internal"),
-    field("lag_header", Kind::Text, "header of the answer that carries the replication lag")
-        .such_as("x-replication-lag"),
-    field("role_header", Kind::Text, "header of the answer that says whether it is active or a standby")
-        .such_as("x-role"),
     CA_FILE,
     EXPIRES_AFTER,
     field(
@@ -110,6 +147,13 @@ static HTTP_FIELDS: [Field; 16] = [
         "whether the connection is kept for the next question; a new one each time also shows that new clients are let in",
     )
     .or("false"),
+];
+
+static HTTP_REPORTS: [Field; 2] = [
+    field("lag_header", Kind::Text, "header of the answer that carries the replication lag")
+        .such_as("x-replication-lag"),
+    field("role_header", Kind::Text, "header of the answer that says whether it is active or a standby")
+        .such_as("x-role"),
 ];
 
 /// Who asks.
@@ -176,19 +220,23 @@ static UDP_FIELDS: [Field; 5] = [
 static ICMP: Shape = Shape {
     name: "icmp probe",
     doc: "good when the machine answers an echo request, which says nothing about what runs on it",
-    fields: &[&[field("address", Kind::Ip, "the machine").needed("10.0.1.10")], &NETWORK, &TIMING],
+    fields: &[&ICMP_FIELDS, &NETWORK, &TIMING],
     rules: &[],
 };
+
+static ICMP_FIELDS: [Field; 1] = [field("address", Kind::Ip, "the machine").needed("10.0.1.10")];
 
 static COMMAND_PROBE: Shape = Shape {
     name: "command probe",
     doc: "good when the command exits with 0",
-    fields: &[&COMMAND_FIELDS, &TIMING],
+    fields: &[&COMMAND_FIELDS, &COMMAND_REPORTS, &TIMING],
     rules: &[],
 };
 
-static COMMAND_FIELDS: [Field; 3] = [
-    field("run", Kind::Argv, "the program and its arguments; no shell").needed("[/usr/local/bin/check, --fast]"),
+static COMMAND_FIELDS: [Field; 1] =
+    [field("run", Kind::Argv, "the program and its arguments; no shell").needed("[/usr/local/bin/check, --fast]")];
+
+static COMMAND_REPORTS: [Field; 2] = [
     field("lag", Kind::Word(|| vec!["stdout"]), "the last line of its output is the replication lag").such_as("stdout"),
     field(
         "role",
@@ -201,12 +249,12 @@ static COMMAND_FIELDS: [Field; 3] = [
 static PROCESS: Shape = Shape {
     name: "process probe",
     doc: "good when the process runs, on the agent's machine",
-    fields: &[
-        &[field("pid_file", Kind::Path, "the file that holds its process id").needed("/run/server.pid")],
-        &TIMING,
-    ],
+    fields: &[&PROCESS_FIELDS, &TIMING],
     rules: &[],
 };
+
+static PROCESS_FIELDS: [Field; 1] =
+    [field("pid_file", Kind::Path, "the file that holds its process id").needed("/run/server.pid")];
 
 static FILE: Shape = Shape {
     name: "file probe",
@@ -232,4 +280,17 @@ static DISK_FIELDS: [Field; 4] = [
     field("free_mib", Kind::Number(1, u32::MAX), "how many MiB must be free").such_as("2048"),
     field("free_percent", Kind::Percent, "how much of it must be free").such_as("5"),
     field("free_inodes", Kind::Number(1, u32::MAX), "how many more files it must have room for").such_as("10000"),
+];
+
+static COMPOSITE: Shape = Shape {
+    name: "composite probe",
+    doc: "good when so many of its parts are good, which are asked together",
+    fields: &[&COMPOSITE_FIELDS, &NETWORK, &TIMING],
+    rules: &[],
+};
+
+static COMPOSITE_FIELDS: [Field; 2] = [
+    field("needed", Kind::Number(1, 64), "how many of the parts must be good").needed("2"),
+    field("of", Kind::Many(&PROBE_PART), "the parts; at least two")
+        .needed("[{ tcp: { address: \"10.0.1.10:5432\" } }]"),
 ];
