@@ -18,10 +18,13 @@ const CARGO_DENY: &str = "0.20.2";
 const SIMPY: &str = "4.1.2";
 
 /// A program that end-to-end tests run, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("haproxy", "haproxy"),
     ("dig", "bind9-dnsutils"),
+    ("delv", "bind9-dnsutils"),
+    ("kdig", "knot-dnsutils"),
     ("named-checkzone", "bind9-utils"),
+    ("dnsperf", "dnsperf"),
     ("knotd", "knot"),
     ("ip", "iproute2"),
     ("curl", "curl"),

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::process::Command;
 
 use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
@@ -14,22 +13,28 @@ use mainstay_plan::routing::{DnsEntry, NearEntry, RouteEntry, RoutingTable, Targ
 
 use crate::running::{Agent, DEADLINE, Traffic, free_address, table, target, with_states};
 
-struct Resolver {
+pub(crate) struct Resolver {
     agent: Agent,
-    dns: SocketAddr,
+    pub(crate) dns: SocketAddr,
     epoch: u64,
     _traffic: Traffic,
 }
 
 impl Resolver {
-    fn new() -> Resolver {
+    pub(crate) fn new() -> Resolver {
         let traffic = Traffic::start();
         Resolver { agent: traffic.agent(), dns: free_address(), epoch: 0, _traffic: traffic }
     }
 
-    fn serve(&mut self, routes: &[&RouteEntry]) {
+    pub(crate) fn serve(&mut self, routes: &[&RouteEntry]) {
+        self.serve_and_copy(routes, &[]);
+    }
+
+    /// The same, with name servers that may copy it.
+    pub(crate) fn serve_and_copy(&mut self, routes: &[&RouteEntry], secondaries: &[SocketAddr]) {
         self.epoch += 1;
-        self.agent.apply(&RoutingTable { dns_listen: Some(self.dns), ..table(self.epoch, routes) });
+        let table = table(self.epoch, routes);
+        self.agent.apply(&RoutingTable { dns_listen: Some(self.dns), secondaries: secondaries.to_vec(), ..table });
     }
 
     fn send(&self, packet: &[u8]) -> Message {
@@ -251,37 +256,12 @@ fn a_name_that_is_none_is_refused_with_its_table() {
     }
 }
 
-#[test]
-fn dig_is_content() {
-    let mut resolver = Resolver::new();
-    resolver.serve(&[&named(true, Failover, vec![at(1, Serving)])]);
-    let dig = |arguments: &[&str]| {
-        let output = Command::new("dig")
-            .arg(format!("@{}", resolver.dns.ip()))
-            .args(["-p", &resolver.dns.port().to_string(), "+tries=3", "+time=5"])
-            .args(arguments)
-            .output()?;
-        Ok::<_, std::io::Error>(String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    let Ok(short) = dig(&["+short", "orders.db.internal", "A"]) else {
-        eprintln!("skipped: dig is not installed");
-        return;
-    };
-    assert_eq!(short.trim(), "192.0.2.1");
-    assert_eq!(dig(&["+short", "+tcp", "orders.db.internal", "A"]).unwrap().trim(), "192.0.2.1");
-    let full = dig(&["orders.db.internal", "AAAA"]).unwrap();
-    for expected in ["status: NOERROR", "flags: qr aa rd", "ANSWER: 0, AUTHORITY: 1", "EDNS: version: 0"] {
-        assert!(full.contains(expected), "{expected} is not in {full}");
-    }
-    assert!(!full.contains("Warning") || full.contains("recursion requested"), "{full}");
-}
-
 fn record(name: &str, data: DnsData) -> DnsRecord {
     DnsRecord { name: name.into(), data }
 }
 
 /// The exclusive route with records of every kind.
-fn with_records() -> RouteEntry {
+pub(crate) fn with_records() -> RouteEntry {
     let apex = "orders.db.internal.";
     let mut route = named(true, Failover, vec![at(1, Serving), at(2, Standby)]);
     let srv = DnsData::Srv { priority: 1, weight: 2, port: 5432, target: apex.into() };

@@ -7,6 +7,7 @@ mod beacon;
 mod control;
 mod crowds;
 mod dns;
+mod dns_programs;
 mod names;
 mod proxy;
 mod running;
