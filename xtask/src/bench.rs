@@ -2,10 +2,10 @@
 //!
 //! There is no list to keep: an example named `bench_…` in any crate of the workspace is a bench, found by asking cargo.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::{MetadataCommand, Package, TargetKind};
 
 use crate::{cargo, setup};
@@ -14,6 +14,9 @@ const PREFIX: &str = "bench_";
 
 /// Benches that run beside a model in SimPy.
 const WITH_SIMPY: [&str; 1] = ["sim"];
+
+/// Benches of the whole program.
+const WITH_PROGRAM: [&str; 1] = ["failover"];
 
 /// Runs the bench called `name`, handing it `args`; lists the benches if there is no name.
 pub(crate) fn run(root: &Path, name: Option<&str>, args: &[String]) -> Result<ExitCode> {
@@ -37,16 +40,27 @@ pub(crate) fn run(root: &Path, name: Option<&str>, args: &[String]) -> Result<Ex
     for missing in setup::install_for_bench(name) {
         eprintln!("{missing}");
     }
+    let program = if WITH_PROGRAM.contains(&name) { Some(build_program(root)?) } else { None };
     let simpy = if WITH_SIMPY.contains(&name) { setup::install_simpy(&setup::cache_folder()?) } else { None };
     let status = Command::new(cargo())
         .args(["run", "--release", "--locked", "--package", &bench.package])
         .args(["--example", &format!("{PREFIX}{}", bench.name), "--"])
         .args(args)
         .envs(simpy.map(|python| ("MAINSTAY_SIMPY_PYTHON", python)))
+        .envs(program.map(|it| ("MAINSTAY_PROGRAM", it)))
         .current_dir(root)
         .status()
         .context("can't start cargo")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The program as it is shipped.
+fn build_program(root: &Path) -> Result<PathBuf> {
+    let args = ["build", "--release", "--locked", "--package", "mainstay-cli", "--bin", "mainstay"];
+    let status = Command::new(cargo()).args(args).current_dir(root).status().context("can't start cargo")?;
+    ensure!(status.success(), "mainstay can't be built");
+    let metadata = MetadataCommand::new().current_dir(root).no_deps().exec().context("cargo metadata failed")?;
+    Ok(metadata.target_directory.join("release/mainstay").into())
 }
 
 struct Bench {

@@ -32,10 +32,14 @@ const PROGRAMS: [(&str, &str); 10] = [
 ];
 
 /// Peers and load of benches: the bench, a file that is there once it is installed, and the Debian package that brings it.
-const BENCH_PROGRAMS: [(&str, &str, &str); 7] = [
+const BENCH_PROGRAMS: [(&str, &str, &str); 11] = [
     ("dns", "dnsperf", "dnsperf"),
     ("dns", "knotd", "knot"),
     ("dns", "nsd", "nsd"),
+    ("failover", "haproxy", "haproxy"),
+    ("failover", "keepalived", "keepalived"),
+    ("failover", "ip", "iproute2"),
+    ("failover", "curl", "curl"),
     ("proxy", "haproxy", "haproxy"),
     ("proxy", "nginx", "nginx-light"),
     ("proxy", "/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
