@@ -14,7 +14,7 @@ use crate::running::{
 
 const STATES: [TargetState; 5] = [Serving, Standby, Draining, Down, Fenced];
 
-fn line(address: SocketAddr, send: &str) -> String {
+pub(crate) fn line(address: SocketAddr, send: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.write_all(send.as_bytes()).unwrap();

@@ -11,7 +11,7 @@ use mainstay_plan::routing::TargetState::{Down, Draining, Fenced, Serving, Stand
 
 use crate::running::{Traffic, free_address, proxied, table, target, with_states};
 
-fn get(address: SocketAddr, method: Method, path: &str) -> (u16, String) {
+pub(crate) fn get(address: SocketAddr, method: Method, path: &str) -> (u16, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();

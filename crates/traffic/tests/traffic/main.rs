@@ -12,4 +12,5 @@ mod names;
 mod proxy;
 mod running;
 mod secondaries;
+mod stability;
 mod unix;
