@@ -13,7 +13,7 @@ use mainstay_plan::routing::{RouteEntry, RoutingTable, TrafficReply, TrafficRequ
 use mainstay_traffic::{Options, run};
 use rustix::process::{Pid, Signal, kill_process};
 
-const SITE: &str = "bench";
+pub(crate) const SITE: &str = "bench";
 /// Kernel ticks a second, as `/proc` counts them.
 const TICKS: f64 = 100.0;
 /// Whatever takes longer to start does not start.
