@@ -47,6 +47,9 @@ pub(crate) struct Counts {
 /// Descriptors that proxied connections never take: a table that cuts them must still be received and written to disk.
 const RESERVED_DESCRIPTORS: u64 = 1024;
 
+/// Pipes for streams; each takes two of the reserved descriptors.
+const PIPES: usize = 128;
+
 /// Clients that have not said yet what they want, of one listener.
 const FOYER: usize = 1024;
 
@@ -288,6 +291,7 @@ struct State {
 pub(crate) struct Live {
     state: Mutex<State>,
     places: Arc<Semaphore>,
+    pipes: Arc<Semaphore>,
     all_places: usize,
     last_word_ms: AtomicU64,
     ended: Notify,
@@ -306,6 +310,13 @@ pub(crate) struct Permit {
     /// What it was registered with.
     pub(crate) granted: Order,
     pub(crate) order: watch::Receiver<Order>,
+}
+
+impl Permit {
+    /// Where it is registered.
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
 }
 
 impl Drop for Permit {
@@ -329,6 +340,7 @@ impl Live {
         Arc::new(Live {
             state: Mutex::new(state),
             places: Arc::new(Semaphore::new(places())),
+            pipes: Arc::new(Semaphore::new(PIPES.min(places() / 8))),
             all_places: places(),
             last_word_ms: AtomicU64::new(boot_ms()),
             ended: Notify::new(),
@@ -347,6 +359,11 @@ impl Live {
     /// A place for one more client of any proxy, while there is one.
     pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// A place for one more pipe, while there is one.
+    pub(crate) fn pipe(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.pipes).try_acquire_owned().ok()
     }
 
     /// Clients of one listener that may be there before it is known what they want.

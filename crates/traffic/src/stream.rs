@@ -1,6 +1,7 @@
 //! Connections of clients and to targets: by TCP, or by a UNIX socket on the same machine.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -10,8 +11,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use rustix::net::sockopt::set_socket_keepalive;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, tcp, unix};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::live::Live;
 
 /// Where clients of a proxy come in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,6 +103,116 @@ impl Stream {
             Stream::Tcp(it) => it.local_addr().map(Some),
             Stream::Unix(_) => Ok(None),
         }
+    }
+}
+
+impl Stream {
+    /// Both directions, for two who work at a time.
+    pub(crate) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
+        match self {
+            Stream::Tcp(it) => {
+                let (reader, writer) = it.split();
+                (Reader::Tcp(reader), Writer::Tcp(writer))
+            }
+            Stream::Unix(it) => {
+                let (reader, writer) = it.split();
+                (Reader::Unix(reader), Writer::Unix(writer))
+            }
+        }
+    }
+}
+
+/// What the peer says.
+pub(crate) enum Reader<'a> {
+    Tcp(tcp::ReadHalf<'a>),
+    Unix(unix::ReadHalf<'a>),
+}
+
+impl Reader<'_> {
+    /// Some of it; 0: it has ended.
+    pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Reader::Tcp(it) => it.read(buffer).await,
+            Reader::Unix(it) => it.read(buffer).await,
+        }
+    }
+
+    /// Moves some of it into the empty pipe; 0: it has ended.
+    pub(crate) async fn splice_into(&self, pipe: &Pipe) -> io::Result<usize> {
+        let Reader::Tcp(half) = self else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let stream = half.as_ref();
+        loop {
+            // Asked each time, for that is where a task yields that always has something to do.
+            poll_fn(|cx| stream.poll_read_ready(cx)).await?;
+            let moved = stream.try_io(Interest::READABLE, || {
+                Ok(splice(stream, None, &pipe.into, None, PIPE_BYTES, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?)
+            });
+            match moved {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                moved => return moved,
+            }
+        }
+    }
+}
+
+/// What is said to the peer.
+pub(crate) enum Writer<'a> {
+    Tcp(tcp::WriteHalf<'a>),
+    Unix(unix::WriteHalf<'a>),
+}
+
+impl Writer<'_> {
+    /// Says all of it.
+    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Writer::Tcp(it) => it.write_all(bytes).await,
+            Writer::Unix(it) => it.write_all(bytes).await,
+        }
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) async fn end(&mut self) -> io::Result<()> {
+        match self {
+            Writer::Tcp(it) => it.shutdown().await,
+            Writer::Unix(it) => it.shutdown().await,
+        }
+    }
+
+    /// Moves some of the `bytes` in the pipe to the peer.
+    pub(crate) async fn splice_out_of(&self, pipe: &Pipe, bytes: usize) -> io::Result<usize> {
+        let Writer::Tcp(half) = self else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let stream = half.as_ref();
+        loop {
+            poll_fn(|cx| stream.poll_write_ready(cx)).await?;
+            let moved = stream.try_io(Interest::WRITABLE, || {
+                Ok(splice(&pipe.out, None, stream, None, bytes, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?)
+            });
+            match moved {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                moved => return moved,
+            }
+        }
+    }
+}
+
+/// What the kernel holds of a stream.
+const PIPE_BYTES: usize = 64 << 10;
+
+/// A pipe in the kernel, through which bytes pass that no process looks at (splice(2)).
+pub(crate) struct Pipe {
+    into: OwnedFd,
+    out: OwnedFd,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Pipe {
+    /// One between two streams; `None` where there can't be one, or none is left: they take descriptors of those that are reserved.
+    pub(crate) fn between(from: &Reader<'_>, to: &Writer<'_>, live: &Live) -> Option<Pipe> {
+        let (Reader::Tcp(_), Writer::Tcp(_)) = (from, to) else { return None };
+        let place = live.pipe()?;
+        let (out, into) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
+        Some(Pipe { into, out, _place: place })
     }
 }
 

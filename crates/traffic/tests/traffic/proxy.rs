@@ -427,3 +427,46 @@ fn a_target_that_comes_back_gets_its_clients_little_by_little() {
     agent.apply(&table(5, &[&route]));
     eventually("it has all of them", || (who(listen).as_deref() == Some("one")).then_some(()));
 }
+
+/// Bytes in which each is known by its place.
+fn much() -> Vec<u8> {
+    (0..8_u32 << 20).map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect()
+}
+
+#[test]
+fn a_stream_arrives_whole_in_both_directions() {
+    let (traffic, server) = (Traffic::start(), TcpListener::bind(free_address()).unwrap());
+    let (listen, route) = proxied(true, vec![target("a", server.local_addr().unwrap(), Serving)]);
+    traffic.agent().apply(&table(1, &[&route]));
+    let mut client = TcpStream::connect(listen).unwrap();
+    let (mut accepted, _) = server.accept().unwrap();
+    let much = Arc::new(much());
+    for _ in 0..2 {
+        // A little in between, so that a stream begins more than once.
+        client.write_all(b"next?").unwrap();
+        accepted.read_exact(&mut [0; 5]).unwrap();
+        let ways = [(&client, &accepted), (&accepted, &client)].map(|(from, to)| {
+            let (mut from, mut to, said) = (from.try_clone().unwrap(), to.try_clone().unwrap(), Arc::clone(&much));
+            thread::spawn(move || from.write_all(&said).unwrap());
+            let length = much.len();
+            thread::spawn(move || {
+                let mut heard = vec![0; length];
+                to.read_exact(&mut heard).unwrap();
+                heard
+            })
+        });
+        for way in ways {
+            assert!(way.join().unwrap() == *much, "other bytes than were sent");
+        }
+    }
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(accepted.read(&mut [0]).unwrap(), 0);
+    accepted.write_all(b"bye").unwrap();
+    drop(accepted);
+    let mut last = Vec::new();
+    client.read_to_end(&mut last).unwrap();
+    assert_eq!(last, b"bye");
+    let counters = &traffic.agent().report().counters[0];
+    let length = 2 * much.len() as u64;
+    assert_eq!((counters.bytes_in, counters.bytes_out), (length + 10, length + 3));
+}
