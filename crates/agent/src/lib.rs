@@ -16,6 +16,16 @@ mod start;
 mod surroundings;
 mod view;
 
+/// A runtime for an agent: two threads where there are two processors, so that a burst of answers does not keep the loop
+/// waiting.
+///
+/// # Errors
+/// The system gives no threads or descriptors.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let threads = std::thread::available_parallelism().map_or(1, |it| it.get().min(2));
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
+
 pub use ledger::LedgerError;
 pub use operate::Agent;
 pub use start::{Options, PlanFile, StartError};

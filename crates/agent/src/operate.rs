@@ -137,7 +137,18 @@ impl Agent {
     }
 
     /// Works until a signal ends it. The traffic process goes on serving; what is said of that is returned.
-    pub async fn run(mut self) -> Option<String> {
+    pub async fn run(self) -> Option<String> {
+        // As a task it shares threads with the probes that it asks; from a thread of its own it would wake them for each.
+        match tokio::spawn(self.work()).await {
+            Ok(left) => left,
+            Err(stopped) => match stopped.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_cancelled_with_the_runtime) => None,
+            },
+        }
+    }
+
+    async fn work(mut self) -> Option<String> {
         self.turn(Vec::new());
         loop {
             let wake = self.sleep_for();
@@ -290,6 +301,7 @@ impl Agent {
         let process = || LOCAL_PROCESS.to_owned();
         match report {
             Report::Observed(observation) => inputs.push(Input::Observation(observation)),
+            Report::AllObserved(all) => inputs.extend(all.into_iter().map(Input::Observation)),
             Report::Ended { ticket, outcome } => {
                 self.outcomes += 1;
                 let nth = self.outcomes;

@@ -22,11 +22,16 @@ use crate::rounds::Rounds;
 /// How long telling people may take.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long good answers of many probes are gathered.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// What a host reports.
 #[derive(Debug)]
 pub enum Report {
     /// A probe answered.
     Observed(Observation),
+    /// Several did.
+    AllObserved(Vec<Observation>),
     /// A job ended.
     Ended {
         /// Its ticket.
@@ -97,6 +102,7 @@ pub struct Hands {
     reports: mpsc::Sender<Report>,
     rounds: Arc<Mutex<Option<Arc<Rounds>>>>,
     pulse: Pulse,
+    gathered: Arc<Mutex<Vec<Observation>>>,
     running: Arc<Mutex<BTreeMap<u64, AbortHandle>>>,
 }
 
@@ -109,6 +115,7 @@ impl Hands {
             reports,
             rounds: Arc::default(),
             pulse: Pulse::start(),
+            gathered: Arc::default(),
             running: Arc::default(),
         }
     }
@@ -156,10 +163,27 @@ impl Hands {
             };
             let ended = hands.clock.now();
             let ProbeAnswer { answer, lag, role, expiring } = got;
-            hands
-                .report(Report::Observed(Observation { probe: ix, started, ended, answer, lag, role, expiring }))
-                .await;
+            let observation = Observation { probe: ix, started, ended, answer, lag, role, expiring };
+            if rounds.are_many() && observation.answer == Answer::Good {
+                hands.gather(observation);
+            } else {
+                hands.report(Report::Observed(observation)).await;
+            }
         });
+    }
+
+    /// Good answers of many probes are reported together: the loop turns once for all of them. A failure is never kept back.
+    fn gather(&self, observation: Observation) {
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        gathered.push(observation);
+        if gathered.len() == 1 {
+            let hands = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(GATHER).await;
+                let all = std::mem::take(&mut *hands.gathered.lock().unwrap_or_else(PoisonError::into_inner));
+                hands.report(Report::AllObserved(all)).await;
+            });
+        }
     }
 
     fn rounds(&self, plan: &Arc<Plan>) -> Arc<Rounds> {
@@ -295,5 +319,44 @@ mod tests {
         let answer = asked(Duration::from_millis(170)).await;
         let Answer::CouldNotAsk(why) = &answer else { panic!("{answer:?}") };
         assert!(why.starts_with("we were late ourselves, by "), "{why}");
+    }
+
+    #[tokio::test]
+    async fn good_answers_of_many_come_together_and_a_failure_at_once() {
+        let good = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let bad = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let at = |it: &TcpListener| it.local_addr().expect("it is bound");
+        let mut text = "version: 2\nsite: { name: s, region: eu }\ncomponents:\n".to_owned();
+        for nth in 100..200 {
+            let at = if nth == 150 { at(&bad) } else { at(&good) };
+            text.push_str(&format!(
+                "  c{nth}: {{ type: cache, location: {{ region: eu, zone: a }}, probes: [{{ tcp: {{ address: \"{at}\" }} }}] }}\n"
+            ));
+        }
+        drop(bad);
+        let compiled = mainstay_plan::compile("plan.yaml", &text, std::path::Path::new("/"));
+        let plan = Arc::new(compiled.plan.expect("a sound plan"));
+        let (sender, mut reports) = mpsc::channel(256);
+        let hands = Hands::new(Clock::start(Time::ZERO), sender);
+        for probe in 0..100 {
+            hands.probe(&plan, ProbeIx(probe), None);
+        }
+        let (mut goods, mut failures, mut count) = (0, 0, 0);
+        while goods + failures < 100 {
+            count += 1;
+            match reports.recv().await {
+                Some(Report::AllObserved(all)) => {
+                    assert!(all.iter().all(|it| it.answer == Answer::Good), "{all:?}");
+                    goods += all.len();
+                }
+                Some(Report::Observed(observation)) => {
+                    assert!(observation.answer.is_failure(), "{observation:?}");
+                    failures += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((goods, failures), (99, 1));
+        assert!(count < 50, "{count}");
     }
 }

@@ -13,6 +13,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// A probe waits no longer for its turn than its own timeout, nor than this: its answer would come too late.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// With more probes than that their good answers are reported together.
+const MANY: usize = 64;
+
 /// What the probes of a plan share.
 pub(crate) struct Rounds {
     plan: Arc<Plan>,
@@ -48,6 +51,11 @@ impl Rounds {
         }
     }
 
+    /// Whether there are so many that good answers are reported together.
+    pub(crate) fn are_many(&self) -> bool {
+        self.turns.len() > MANY
+    }
+
     /// Whether these are the probes of `plan`.
     pub(crate) fn are_of(&self, plan: &Arc<Plan>) -> bool {
         Arc::ptr_eq(&self.plan, plan)
@@ -59,9 +67,13 @@ impl Rounds {
     /// Why it may not, if that takes too long.
     pub(crate) async fn turn(&self, probe: ProbeIx) -> Result<Turn<'_>, String> {
         let host = self.hosts[probe.index()].as_deref();
-        if let Some(turn) = self.turn_at_once(host) {
-            return Ok(turn);
+        match self.turn_at_once(host) {
+            Some(turn) => Ok(turn),
+            None => Box::pin(self.turn_later(probe, host)).await,
         }
+    }
+
+    async fn turn_later<'a>(&'a self, probe: ProbeIx, host: Option<&'a Semaphore>) -> Result<Turn<'a>, String> {
         let patience = self.plan.probe(probe).timing.timeout.min(PATIENCE);
         let turn = async {
             let of_host = match host {

@@ -408,6 +408,7 @@ mod tests {
                 Report::TrafficStands(_)
                 | Report::ClientsFailed { .. }
                 | Report::Observed(_)
+                | Report::AllObserved(_)
                 | Report::Ended { .. }
                 | Report::Told { .. }
                 | Report::Unprepared { .. } => {}

@@ -27,7 +27,7 @@ pub(crate) async fn connect(
 ) -> Result<TcpStream, Answer> {
     if let Address::Socket(target) = address {
         so_far.set(Answer::TimedOut);
-        return first_of(&[*target], deadline).await;
+        return reach(*target).await.inspect(for_small_writes);
     }
     let Resolved { mut addresses, outdated } = resolved(names, address, so_far).await?;
     if addresses.iter().any(|it| source::reaches(*it)) {
@@ -61,17 +61,26 @@ impl Drop for Doubted<'_> {
     }
 }
 
+/// Connects to one address, for as long as the caller waits.
+pub(crate) async fn reach(target: SocketAddr) -> Result<TcpStream, Answer> {
+    source::connect(target).await.map_err(|error| refusal(target, &error))
+}
+
+/// A request is one small write: waiting for more to send would only delay it.
+fn for_small_writes(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+}
+
 async fn first_of(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Answer> {
     let mut worst = Answer::TimedOut;
     for (tried, target) in addresses.iter().enumerate() {
         let share = share_of(deadline, addresses.len() - tried);
-        let answer = match tokio::time::timeout(share, source::connect(*target)).await {
+        let answer = match tokio::time::timeout(share, reach(*target)).await {
             Ok(Ok(stream)) => {
-                // A request is one small write: waiting for more to send would only delay it.
-                let _ = stream.set_nodelay(true);
+                for_small_writes(&stream);
                 return Ok(stream);
             }
-            Ok(Err(error)) => refusal(*target, &error),
+            Ok(Err(answer)) => answer,
             Err(_elapsed) => Answer::TimedOut,
         };
         // What one address said counts against the other side, even if we could not ask at the next.

@@ -40,9 +40,12 @@ pub(crate) fn tcp(target: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Connects to `target`.
+/// Connects to `target`, for somebody who speaks first or not at all: the handshake's last packet goes out with the first
+/// words. Where there are none it need not go out.
 pub(crate) async fn connect(target: SocketAddr) -> io::Result<TcpStream> {
-    tcp(target)?.connect(target).await
+    let socket = tcp(target)?;
+    let _ = rustix::net::sockopt::set_tcp_quickack(&socket, false);
+    socket.connect(target).await
 }
 
 /// A socket to ask `target` over UDP.

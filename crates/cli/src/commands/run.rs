@@ -65,10 +65,10 @@ impl Run {
     }
 }
 
-/// A runtime for what runs long: two threads, so that a burst of answers does not keep the loop waiting.
+/// A runtime for what runs long.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    built.map_err(|error| Failure::unreachable(format!("the operating system gives no resources: {error}")))
+    mainstay_agent::runtime()
+        .map_err(|error| Failure::unreachable(format!("the operating system gives no resources: {error}")))
 }
 
 /// The path of this very program, to start others of it.

@@ -137,13 +137,13 @@ async fn once(
     };
     let open = http::open(&inner.names, &place.address, secured, deadline, so_far);
     if probe.keep_alive {
-        return kept::ask(&inner.kept, (probe, place), so_far, open, expiring, request).await;
+        return Box::pin(kept::ask(&inner.kept, (probe, place), so_far, open, expiring, request)).await;
     }
     let connection = open.await?;
     let expiring = expiring(&connection);
     let body = probe.expect_body.as_deref().map_or(Body::Ignore, Body::Find);
     let reply = match probe.http2 {
-        true => http::ask_h2(connection, request, async |response| http::read(response, body).await).await?,
+        true => Box::pin(http::ask_h2(connection, request, async |response| http::read(response, body).await)).await?,
         false => http::ask(connection, request, body).await?,
     };
     Ok((reply, expiring))
