@@ -32,7 +32,7 @@ const PROGRAMS: [(&str, &str); 10] = [
 ];
 
 /// Peers and load of benches: the bench, a file that is there once it is installed, and the Debian package that brings it.
-const BENCH_PROGRAMS: [(&str, &str, &str); 11] = [
+const BENCH_PROGRAMS: [(&str, &str, &str); 14] = [
     ("dns", "dnsperf", "dnsperf"),
     ("dns", "knotd", "knot"),
     ("dns", "nsd", "nsd"),
@@ -40,6 +40,9 @@ const BENCH_PROGRAMS: [(&str, &str, &str); 11] = [
     ("failover", "keepalived", "keepalived"),
     ("failover", "ip", "iproute2"),
     ("failover", "curl", "curl"),
+    ("probes", "haproxy", "haproxy"),
+    ("probes", "prometheus-blackbox-exporter", "prometheus-blackbox-exporter"),
+    ("probes", "taskset", "util-linux"),
     ("proxy", "haproxy", "haproxy"),
     ("proxy", "nginx", "nginx-light"),
     ("proxy", "/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
