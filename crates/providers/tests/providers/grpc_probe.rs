@@ -1,7 +1,9 @@
-//! What gRPC's health protocol answers, of an HTTP/2 server that the test builds out of hyper.
+//! What gRPC's health protocol answers, of an HTTP/2 server that the test builds out of hyper, and of gRPC's own.
 
 use std::convert::Infallible;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
@@ -12,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::{Address, GrpcProbe, ProbeKind};
 use mainstay_providers::{PrepareError, Providers};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
@@ -154,4 +157,40 @@ async fn refusal_silence_and_another_protocol_are_told_apart() {
     let (address, _requests) = http_server("HTTP/1.1 400 Bad Request\r\n\r\n").await;
     let other = ask(grpc(address)).await;
     assert!(other.is_failure(), "{other:?}");
+}
+
+/// Ends when its input does.
+const PYTHON: &str = r#"
+import sys, concurrent.futures, grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+server = grpc.server(concurrent.futures.ThreadPoolExecutor())
+serves = health.HealthServicer()
+health_pb2_grpc.add_HealthServicer_to_server(serves, server)
+serves.set("", health_pb2.HealthCheckResponse.SERVING)
+serves.set("orders", health_pb2.HealthCheckResponse.NOT_SERVING)
+port = server.add_insecure_port("127.0.0.1:0")
+server.start()
+print(port, flush=True)
+sys.stdin.read()
+"#;
+
+#[tokio::test]
+#[ignore = "needs `pip install grpcio-health-checking` for the `python3` in PATH"]
+async fn a_server_of_grpc_itself_serves_or_not_or_is_frozen() {
+    let mut python = Command::new("python3");
+    python.args(["-c", PYTHON]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut server = python.spawn().expect("python3 is installed");
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().expect("its output")).read_line(&mut port).expect("its port");
+    let address = SocketAddr::from(([127, 0, 0, 1], port.trim().parse().expect("grpc is installed")));
+    assert_eq!(ask(grpc(address)).await, Answer::Good);
+    assert_wrong(&ask(GrpcProbe { service: "orders".to_owned(), ..grpc(address) }).await, "NOT_SERVING");
+    assert_wrong(&ask(GrpcProbe { service: "else".to_owned(), ..grpc(address) }).await, "does not know this service");
+    let pid = Pid::from_child(&server);
+    kill_process(pid, Signal::STOP).expect("it is ours");
+    let frozen = probe_in_vain(&ProbeKind::Grpc(Box::new(grpc(address)))).await;
+    kill_process(pid, Signal::CONT).expect("it is ours");
+    drop(server.stdin.take());
+    server.wait().expect("it is ours");
+    assert_eq!(frozen, Answer::TimedOut);
 }
