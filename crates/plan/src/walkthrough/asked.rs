@@ -82,8 +82,11 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
             let whom = show(&udp.address);
             let Some(expect) = &udp.expect else { return format!("datagram to {whom}") };
             match std::str::from_utf8(expect) {
-                Ok(text) => format!("datagram to {whom}, answer with {text:?}"),
-                Err(_bytes) => format!("datagram to {whom}, answer with {} certain bytes", expect.len()),
+                Ok(text) if !text.contains(char::is_control) => format!("datagram to {whom}, answer with {text:?}"),
+                Ok(_) | Err(_) => {
+                    let bytes: Vec<String> = expect.iter().map(|it| format!("{it:02x}")).collect();
+                    format!("datagram to {whom}, answer with the bytes {}", bytes.join(" "))
+                }
             }
         }
         ProbeKind::Icmp { address } => format!("ICMP echo to {address}"),
