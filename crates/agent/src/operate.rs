@@ -347,7 +347,7 @@ impl Agent {
             }
             Report::Unprepared { what } => {
                 tracing::warn!("{what}");
-                if self.unprepared.len() < TROUBLE {
+                if self.unprepared.len() < TROUBLE && !self.unprepared.contains(&what) {
                     self.unprepared.push(what);
                 }
             }

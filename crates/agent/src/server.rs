@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use mainstay_api as api;
+use mainstay_host::Hands;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
@@ -55,7 +56,7 @@ impl Drop for Server {
 }
 
 /// Opens the socket in `state_dir`, whose lock the caller holds: a socket file that is there was left by an agent that died.
-pub(crate) fn open(state_dir: &Path) -> Result<Server, ServerError> {
+pub(crate) fn open(state_dir: &Path, hands: Hands) -> Result<Server, ServerError> {
     let path = state_dir.join(api::SOCKET);
     let failed = |source| ServerError { path: path.clone(), source };
     match fs::remove_file(&path) {
@@ -76,6 +77,7 @@ pub(crate) fn open(state_dir: &Path) -> Result<Server, ServerError> {
         .route("/v1/recoveries/{id}", get(recovery))
         .route(api::COMMANDS, post(command))
         .route(api::FORESEEN, post(foreseen))
+        .route("/v1/heartbeats/{name}", post(async move |UrlPath(name): UrlPath<String>| heartbeat(&hands, name).await))
         .fallback(|| async {
             problem(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path; see /v1/status")
         })
@@ -140,6 +142,14 @@ async fn recovery(State(asks): Loop, UrlPath(id): UrlPath<String>) -> Response {
             problem(StatusCode::NOT_FOUND, "not_found", &message)
         }
     }
+}
+
+async fn heartbeat(hands: &Hands, name: String) -> Response {
+    if hands.heartbeat(&name).await {
+        return Json(api::Heard { heard: name }).into_response();
+    }
+    let message = format!("the plan waits for no heartbeat `{name}`");
+    problem(StatusCode::NOT_FOUND, "not_found", &message)
 }
 
 async fn foreseen(State(asks): Loop, ConnectInfo(peer): ConnectInfo<Peer>, body: Said) -> Response {

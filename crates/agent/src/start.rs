@@ -120,15 +120,15 @@ impl Agent {
         let (ledger, records) = Ledger::open(state_dir.path(), journal_events)?;
         let clock = Clock::start(newest(&records));
         let (reports, from_host) = mpsc::channel(REPORTS);
-        let hands = Hands::new(clock, reports);
+        let hands = Hands::new(clock, reports, state_dir.path());
         let folded = records.iter().map(|(seq, record)| (*seq, record));
         let engine = Engine::new(plan.clone(), &file.base(), &options.version, folded, clock.now());
         engine.check_plan(&plan).map_err(StartError::Owner)?;
         for it in &engine.state().misfits {
             tracing::warn!("record {} of the journal changes nothing: {}", it.seq, it.what);
         }
-        let server = server::open(state_dir.path())?;
         hands.prepare(&plan);
+        let server = server::open(state_dir.path(), hands.clone())?;
         let launch = Launch {
             program: options.program,
             args: [

@@ -14,6 +14,7 @@
 //! | `GET /v1/recoveries` | [`Recoveries`], the newest first |
 //! | `GET /v1/recoveries/r17` | [`Recovery`] |
 //! | `GET /v1/notices` | [`Notices`], the newest first |
+//! | `POST /v1/heartbeats/NAME` | [`Heard`]; any body, which nobody reads |
 //! | `POST /v1/commands` with a [`Command`] | [`Accepted`], once it is durable |
 //!
 //! Whatever goes wrong is answered with a status of 400 or more and a [`Problem`].
@@ -54,11 +55,20 @@ pub const RECOVERIES: &str = "/v1/recoveries";
 pub const NOTICES: &str = "/v1/notices";
 /// Where it is asked what an evacuation would do: the command [`Command::Evacuate`], which is not given thereby.
 pub const FORESEEN: &str = "/v1/evacuations/foreseen";
+/// Where jobs call; the name follows.
+pub const HEARTBEATS: &str = "/v1/heartbeats";
 /// Where commands are given.
 pub const COMMANDS: &str = "/v1/commands";
 
 /// A moment: nanoseconds since the Unix epoch on the agent's timeline, which never goes back.
 pub type Nanos = u64;
+
+/// A job has called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// What it called.
+    pub heard: String,
+}
 
 /// A command was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

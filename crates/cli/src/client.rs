@@ -12,8 +12,8 @@ use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use mainstay_api::{
-    Accepted, COMMANDS, Command, FORESEEN, Foreseen, NOTICES, Notices, PROBES, Probes, Problem, RECOVERIES, Recoveries,
-    Recovery, SOCKET, STATUS, Status,
+    Accepted, COMMANDS, Command, FORESEEN, Foreseen, HEARTBEATS, Heard, NOTICES, Notices, PROBES, Probes, Problem,
+    RECOVERIES, Recoveries, Recovery, SOCKET, STATUS, Status,
 };
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -73,6 +73,11 @@ impl Client {
 
     pub(crate) fn recovery(&self, id: &str) -> Result<Recovery, Failure> {
         runtime()?.block_on(self.ask(Method::GET, &format!("{RECOVERIES}/{id}"), Bytes::new()))
+    }
+
+    /// Calls for a job.
+    pub(crate) fn heartbeat(&self, name: &str) -> Result<Heard, Failure> {
+        runtime()?.block_on(self.ask(Method::POST, &format!("{HEARTBEATS}/{name}"), Bytes::new()))
     }
 
     /// What a command would do, without giving it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -108,10 +109,11 @@ pub struct Hands {
 
 impl Hands {
     /// Hands that stamp with `clock` and report to `reports`. Must be used inside a tokio runtime.
-    pub fn new(clock: Clock, reports: mpsc::Sender<Report>) -> Hands {
+    /// Calls of jobs are kept below `state_dir`.
+    pub fn new(clock: Clock, reports: mpsc::Sender<Report>, state_dir: &Path) -> Hands {
         Hands {
             clock,
-            providers: Providers::new(),
+            providers: Providers::keeping_heartbeats(state_dir.join("heartbeats")),
             reports,
             rounds: Arc::default(),
             pulse: Pulse::start(),
@@ -125,8 +127,23 @@ impl Hands {
         self.providers.names()
     }
 
+    /// Takes the call of a job. `false`: the plan waits for none of that name.
+    pub async fn heartbeat(&self, name: &str) -> bool {
+        match self.providers.heartbeat(name).await {
+            Ok(known) => known,
+            Err(error) => {
+                let what = format!("heartbeat {name}: after a restart nobody will know of this call: {error}");
+                self.report(Report::Unprepared { what }).await;
+                true
+            }
+        }
+    }
+
     /// Reads ahead what the plan's probes and steps need, and reports what would not work.
     pub fn prepare(&self, plan: &Arc<Plan>) {
+        for probe in &plan.probes {
+            self.providers.listen(&probe.kind);
+        }
         let (hands, plan) = (self.clone(), plan.clone());
         tokio::spawn(async move {
             for probe in &plan.probes {
@@ -295,7 +312,7 @@ mod tests {
         let compiled = mainstay_plan::compile("plan.yaml", &text, std::path::Path::new("/"));
         let plan = Arc::new(compiled.plan.expect("a sound plan"));
         let (sender, mut reports) = mpsc::channel(8);
-        let hands = Hands::new(Clock::start(Time::ZERO), sender);
+        let hands = Hands::new(Clock::start(Time::ZERO), sender, Path::new("/nowhere"));
         hands.probe(&plan, ProbeIx(0), None);
         // The question is on its way, and the pulse beats.
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -337,7 +354,7 @@ mod tests {
         let compiled = mainstay_plan::compile("plan.yaml", &text, std::path::Path::new("/"));
         let plan = Arc::new(compiled.plan.expect("a sound plan"));
         let (sender, mut reports) = mpsc::channel(256);
-        let hands = Hands::new(Clock::start(Time::ZERO), sender);
+        let hands = Hands::new(Clock::start(Time::ZERO), sender, Path::new("/nowhere"));
         for probe in 0..100 {
             hands.probe(&plan, ProbeIx(probe), None);
         }

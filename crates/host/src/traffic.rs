@@ -395,7 +395,7 @@ mod tests {
     async fn until_served(dir: &Path, epoch: u64) -> Vec<String> {
         let (reports, mut heard) = mpsc::channel(64);
         let launch = Launch { program: "false".into(), args: Vec::new(), state_dir: dir.to_owned() };
-        let link = TrafficLink::keep(launch, Hands::new(Clock::start(Time::ZERO), reports));
+        let link = TrafficLink::keep(launch, Hands::new(Clock::start(Time::ZERO), reports, dir));
         let mut told = Vec::new();
         while let Some(report) = heard.recv().await {
             match report {

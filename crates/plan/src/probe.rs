@@ -108,6 +108,13 @@ pub enum ProbeKind {
     },
     /// A file system has room left.
     Disk(DiskProbe),
+    /// A job has called the agent recently enough.
+    Heartbeat {
+        /// What it calls.
+        name: String,
+        /// How long it may be silent.
+        max_age: Duration,
+    },
     /// Enough of several questions are answered well.
     Composite(Box<CompositeProbe>),
 }
@@ -127,12 +134,13 @@ impl ProbeKind {
             ProbeKind::Process { .. } => "process",
             ProbeKind::FileFreshness { .. } => "file",
             ProbeKind::Disk(_) => "disk",
+            ProbeKind::Heartbeat { .. } => "heartbeat",
             ProbeKind::Composite(_) => "composite",
         }
     }
 
     /// The same question at another address: the port stays, and so does the name that TLS and HTTP go by. A command, a
-    /// process, a file and a disk have no address to replace.
+    /// process, a file, a disk and a heartbeat have no address to replace.
     pub fn at(&self, ip: IpAddr) -> ProbeKind {
         let moved = |address: &Address| Address::Socket(SocketAddr::new(ip, address.port()));
         match self {
@@ -155,7 +163,8 @@ impl ProbeKind {
             ProbeKind::Command { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
-            | ProbeKind::Disk(_) => self.clone(),
+            | ProbeKind::Disk(_)
+            | ProbeKind::Heartbeat { .. } => self.clone(),
             ProbeKind::Composite(composite) => ProbeKind::Composite(Box::new(CompositeProbe {
                 needed: composite.needed,
                 of: composite.of.iter().map(|it| it.at(ip)).collect(),
@@ -176,7 +185,8 @@ impl ProbeKind {
             ProbeKind::Command { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
-            | ProbeKind::Disk(_) => Whom::Nobody,
+            | ProbeKind::Disk(_)
+            | ProbeKind::Heartbeat { .. } => Whom::Nobody,
             ProbeKind::Composite(composite) => Whom::Several(composite),
         }
     }
@@ -204,7 +214,8 @@ impl ProbeKind {
             | ProbeKind::Command { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
-            | ProbeKind::Disk(_) => false,
+            | ProbeKind::Disk(_)
+            | ProbeKind::Heartbeat { .. } => false,
         }
     }
 
@@ -222,6 +233,7 @@ impl ProbeKind {
             | ProbeKind::Icmp { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::Disk(_)
+            | ProbeKind::Heartbeat { .. }
             | ProbeKind::Composite(_) => false,
         }
     }
@@ -240,6 +252,7 @@ impl ProbeKind {
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
             | ProbeKind::Disk(_)
+            | ProbeKind::Heartbeat { .. }
             | ProbeKind::Composite(_) => false,
         }
     }
@@ -258,11 +271,46 @@ impl ProbeKind {
             | ProbeKind::Icmp { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::Disk(_)
+            | ProbeKind::Heartbeat { .. }
             | ProbeKind::Composite(_) => false,
         }
     }
 
-    /// Whether the time that an answer takes says something about what is asked: looking at a process, a file or a disk takes no
+    /// How long a failure may stay unseen, however often it is asked: what waits for news gets none, and that takes time.
+    pub fn fails_after(&self) -> Duration {
+        // So many parts must fail that too few are left.
+        self.news(|of, needed| of - needed)
+    }
+
+    /// How long it may take until it is good again, however often it is asked.
+    pub fn good_after(&self) -> Duration {
+        self.news(|_of, needed| needed - 1)
+    }
+
+    /// How long news may take; `last` says which of the parts of a composite, by that time, is the last to be waited for.
+    fn news(&self, last: fn(usize, usize) -> usize) -> Duration {
+        match self {
+            ProbeKind::FileFreshness { max_age, .. } | ProbeKind::Heartbeat { max_age, .. } => *max_age,
+            ProbeKind::Composite(composite) => {
+                let mut parts: Vec<Duration> = composite.of.iter().map(|it| it.news(last)).collect();
+                parts.sort_unstable();
+                let needed = (composite.needed as usize).clamp(1, parts.len().max(1));
+                parts.get(last(parts.len(), needed)).copied().unwrap_or_default()
+            }
+            ProbeKind::Tcp { .. }
+            | ProbeKind::Tls(_)
+            | ProbeKind::Http(_)
+            | ProbeKind::Dns { .. }
+            | ProbeKind::Grpc(_)
+            | ProbeKind::Udp(_)
+            | ProbeKind::Icmp { .. }
+            | ProbeKind::Command { .. }
+            | ProbeKind::Process { .. }
+            | ProbeKind::Disk(_) => Duration::ZERO,
+        }
+    }
+
+    /// Whether the time that an answer takes says something about what is asked: looking at a process, a file, a disk or a clock takes no
     /// part of it along.
     pub fn reports_latency(&self) -> bool {
         match self {
@@ -274,7 +322,10 @@ impl ProbeKind {
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Command { .. } => true,
-            ProbeKind::Process { .. } | ProbeKind::FileFreshness { .. } | ProbeKind::Disk(_) => false,
+            ProbeKind::Process { .. }
+            | ProbeKind::FileFreshness { .. }
+            | ProbeKind::Disk(_)
+            | ProbeKind::Heartbeat { .. } => false,
             ProbeKind::Composite(composite) => composite.of.iter().any(ProbeKind::reports_latency),
         }
     }
@@ -293,7 +344,8 @@ impl ProbeKind {
             | ProbeKind::Command { .. }
             | ProbeKind::Process { .. }
             | ProbeKind::FileFreshness { .. }
-            | ProbeKind::Disk(_) => false,
+            | ProbeKind::Disk(_)
+            | ProbeKind::Heartbeat { .. } => false,
         }
     }
 }
@@ -309,7 +361,7 @@ pub enum Whom<'a> {
     Machine(IpAddr),
     /// Whoever its parts ask.
     Several(&'a CompositeProbe),
-    /// Nobody over the network, as far as the plan knows: a command, a process, a file and a disk are looked at here.
+    /// Nobody over the network, as far as the plan knows: a command, a process, a file, a disk and a heartbeat are looked at here.
     Nobody,
 }
 
@@ -589,5 +641,24 @@ impl DnsRecord {
             DnsRecord::Txt => "TXT",
             DnsRecord::Soa => "SOA",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_of_a_composite_take_as_long_as_those_that_it_needs() {
+        let job =
+            |hours: u64| ProbeKind::Heartbeat { name: "job".to_owned(), max_age: Duration::from_secs(hours * 3600) };
+        let ping = ProbeKind::Icmp { address: IpAddr::from([127, 0, 0, 1]) };
+        let of = |needed| {
+            let kind =
+                ProbeKind::Composite(Box::new(CompositeProbe { needed, of: vec![job(5), ping.clone(), job(2)] }));
+            (kind.fails_after().as_secs() / 3600, kind.good_after().as_secs() / 3600)
+        };
+        // One of three is bad when all are, and good with the ping alone.
+        assert_eq!([of(1), of(2), of(3)], [(5, 0), (2, 2), (0, 5)]);
     }
 }

@@ -12,6 +12,7 @@ mod child;
 mod dial;
 mod dns;
 mod gates;
+mod heartbeats;
 mod http;
 mod kept;
 mod lag;
@@ -25,7 +26,9 @@ mod source;
 mod tls;
 mod trouble;
 
+use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +37,7 @@ use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::ProbeKind;
 
 use crate::gates::Gates;
+use crate::heartbeats::Heartbeats;
 use crate::kept::Kept;
 use crate::names::Names;
 use crate::secrets::Secrets;
@@ -106,12 +110,40 @@ pub(crate) struct Inner {
     pub(crate) gates: Gates,
     pub(crate) names: Names,
     pub(crate) kept: Kept,
+    pub(crate) heartbeats: Heartbeats,
 }
 
 impl Providers {
     /// Has prepared nothing yet; reads no file.
     pub fn new() -> Providers {
         Providers::default()
+    }
+
+    /// The same; calls of jobs are kept in this directory.
+    pub fn keeping_heartbeats(directory: PathBuf) -> Providers {
+        let heartbeats = Heartbeats::in_directory(directory);
+        Providers { inner: Arc::new(Inner { heartbeats, ..Inner::default() }) }
+    }
+
+    /// Listens for the jobs that are to call from now on; [`Providers::prepare_probe`] looks when they called before.
+    pub fn listen(&self, kind: &ProbeKind) {
+        let parts = if let ProbeKind::Composite(composite) = kind { &composite.of } else { std::slice::from_ref(kind) };
+        for part in parts {
+            if let ProbeKind::Heartbeat { name, .. } = part {
+                self.inner.heartbeats.listen(name);
+            }
+        }
+    }
+
+    /// Takes the call of a job. `false`: nobody listens for it.
+    ///
+    /// # Errors
+    /// Why the call will not outlive this process. It counts nevertheless.
+    pub async fn heartbeat(&self, name: &str) -> io::Result<bool> {
+        match self.inner.heartbeats.hear(&self.inner.gates, name).await {
+            Some(kept) => kept.map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// Reads ahead what `kind` needs and checks what can be checked without asking anybody. Called again, it reads

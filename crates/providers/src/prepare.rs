@@ -40,6 +40,15 @@ pub enum PrepareError {
     /// We may not send ICMP.
     #[error("{0}")]
     Icmp(String),
+    /// When a job called last can't be read.
+    #[error("when {name} called last is not known")]
+    Heartbeat {
+        /// What it calls.
+        name: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A systemd unit is to be controlled and systemd does not run here.
     #[error("{0}")]
     Systemd(String),
@@ -92,6 +101,11 @@ async fn one(inner: &Inner, kind: &ProbeKind) -> Result<(), PrepareError> {
             Ok(())
         }
         ProbeKind::Icmp { address } => probe::permitted(*address).map_err(PrepareError::Icmp),
+        ProbeKind::Heartbeat { name, .. } => inner
+            .heartbeats
+            .prepare(&inner.gates, name)
+            .await
+            .map_err(|source| PrepareError::Heartbeat { name: name.clone(), source }),
         ProbeKind::Tcp { .. }
         | ProbeKind::Dns { .. }
         | ProbeKind::Udp(_)

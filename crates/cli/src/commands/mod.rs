@@ -14,6 +14,7 @@ mod explain;
 mod failback;
 mod go_on;
 mod halt;
+mod heartbeat;
 mod init;
 pub(crate) mod journal;
 mod man;
@@ -90,6 +91,7 @@ enum Command {
     Planes(planes::Planes),
     Run(run::Run),
     Traffic(traffic::Traffic),
+    Heartbeat(heartbeat::Heartbeat),
     Demo(demo::Demo),
     #[command(hide = true)]
     DemoApp(demo::app::Options),
@@ -124,7 +126,7 @@ enum Command {
 /// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "simulate", "explain", "planes", "schema", "upgrade"]),
-    ("Run", &["run", "traffic", "demo"]),
+    ("Run", &["run", "traffic", "heartbeat", "demo"]),
     ("Look", &["status", "watch", "recoveries", "notices", "probes"]),
     (
         "Act",
@@ -180,6 +182,7 @@ impl Cli {
             Command::Approve(it) => it.run(&cx),
             Command::Abort(it) => it.run(&cx),
             Command::Pause(it) => it.run(&cx),
+            Command::Heartbeat(it) => it.run(&cx),
             Command::Resume(it) => it.run(&cx),
             Command::Acknowledge(it) => it.run(&cx),
             Command::Drain(it) => it.run(&cx),

@@ -7,6 +7,7 @@ mod crashes;
 mod demo;
 mod evacuations;
 mod full_disk;
+mod heartbeats;
 mod mistakes;
 mod operators;
 mod plans;

@@ -49,6 +49,7 @@ fn question<'a>(
         "command" => command(&mut fields),
         "process" => fields.read("pid_file", values::path).map(|pid_file| ProbeKind::Process { pid_file }),
         "disk" => disk(&mut fields).map(ProbeKind::Disk),
+        "heartbeat" => heartbeat(&mut fields),
         "composite" => composite(&mut fields).map(|it| ProbeKind::Composite(Box::new(it))),
         _ => file(&mut fields),
     };
@@ -296,6 +297,12 @@ fn file(fields: &mut Fields<'_>) -> Option<ProbeKind> {
     Some(ProbeKind::FileFreshness { path: path?, max_age: max_age? })
 }
 
+fn heartbeat(fields: &mut Fields<'_>) -> Option<ProbeKind> {
+    let name = fields.read("name", values::name);
+    let max_age = fields.maybe_duration("max_age");
+    Some(ProbeKind::Heartbeat { name: name?, max_age: max_age? })
+}
+
 fn composite(fields: &mut Fields<'_>) -> Option<CompositeProbe> {
     let needed = fields.maybe_number("needed");
     let listed = fields.read("of", |cx, node| items(cx, node).map(|it| (it, node)));
@@ -386,6 +393,7 @@ pub(super) fn retarget(kind: &ProbeKind, address: Address) -> Option<ProbeKind> 
         | ProbeKind::Command { .. }
         | ProbeKind::Process { .. }
         | ProbeKind::FileFreshness { .. }
-        | ProbeKind::Disk(_) => None,
+        | ProbeKind::Disk(_)
+        | ProbeKind::Heartbeat { .. } => None,
     }
 }

@@ -185,6 +185,7 @@ fn at_question(reading: &Reading<'_>, ix: InstanceIx, nth: usize) -> Span {
         | ProbeKind::Process { .. }
         | ProbeKind::FileFreshness { .. }
         | ProbeKind::Disk(_)
+        | ProbeKind::Heartbeat { .. }
         | ProbeKind::Composite(_) => "address",
     };
     reading.at_probe(ix, nth, field)

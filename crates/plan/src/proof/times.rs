@@ -7,7 +7,7 @@ use super::judge::{Asked, Judge, Tried};
 use super::{Bound, Condition};
 use crate::component::Instance;
 use crate::location::FailureDomain;
-use crate::probe::Probe;
+use crate::probe::{Probe, Watches};
 use crate::route::{SECONDARY_REFRESH, Sharing};
 use crate::strategy::{Phase, Play, Rung, Step, StepKind, Whom};
 use crate::{DomainIx, InstanceIx, ProbeIx, RouteIx, Topology};
@@ -50,9 +50,10 @@ impl Judge<'_> {
     }
 
     /// interval + (fall − 1) × fast_interval + timeout + lateness, of the last probe that is needed: a failure just after a
-    /// good answer is first asked about an interval later, and then `fall` answers must have failed.
+    /// good answer is first asked about an interval later, and then `fall` answers must have failed. What waits for news
+    /// waits as long as it may before that.
     pub(super) fn detect(&self, instance: InstanceIx) -> Duration {
-        let seen = |it: &Probe| it.timing.interval + doubt(it) + it.timing.timeout;
+        let seen = |it: &Probe| it.kind.fails_after() + it.timing.interval + doubt(it) + it.timing.timeout;
         let signals = self.component.guards.signals;
         let of_each_kind = if signals < 2 {
             Duration::ZERO
@@ -83,7 +84,7 @@ impl Judge<'_> {
     /// Of an instance that is asked at once, and is in doubt: after a restart of the agent, or after an action on it whose
     /// outcome nobody knows.
     fn look_again(&self, instance: InstanceIx) -> Duration {
-        let down = self.slowest_needed(instance, |it| doubt(it) + it.timing.timeout);
+        let down = self.slowest_needed(instance, |it| it.kind.fails_after() + doubt(it) + it.timing.timeout);
         // One that is fit is known once each of its probes has answered.
         let fit = self.telling(instance).map(|it| it.timing.timeout).max().unwrap_or_default();
         down.max(fit) + self.plan.allowances.lateness
@@ -265,10 +266,16 @@ impl Judge<'_> {
     }
 
     /// One good answer from each of these probes. An instance's probe may be on its way when verifying begins, and counts
-    /// only when it is asked again after that; so may a route's be, from a rung before.
+    /// only when it is asked again after that; so may a route's be, from a rung before. Where the failure was noticed because
+    /// news stayed away, the instance is good again with the next.
     pub(super) fn verify_time(&self, probes: &[ProbeIx]) -> Duration {
-        let answered = |it: &ProbeIx| self.plan.probe(*it).timing.timeout * 2;
-        probes.iter().map(answered).max().unwrap_or_default()
+        let by_news = !self.slowest_needed(self.home, |it| it.kind.fails_after()).is_zero();
+        let answered = |it: &Probe| {
+            let news = by_news && it.watches == Watches::Instance(self.home);
+            let wait = if news { it.kind.good_after() } else { Duration::ZERO };
+            wait + it.timing.timeout * 2
+        };
+        probes.iter().map(|it| answered(self.plan.probe(*it))).max().unwrap_or_default()
     }
 
     /// The time of a step that fails. After an action whose outcome nobody knows, what it was done to has to be seen before

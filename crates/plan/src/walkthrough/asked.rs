@@ -97,6 +97,7 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
             let room: Vec<String> = mib.into_iter().chain(share).chain(inodes).collect();
             format!("{} has {} free", disk.path.display(), room.join(" and "))
         }
+        ProbeKind::Heartbeat { name, max_age } => format!("{name} calls every {} or sooner", show_duration(*max_age)),
         ProbeKind::Composite(composite) => {
             let of: Vec<String> = composite.of.iter().map(asks).collect();
             format!("{} of {}: {}", composite.needed, of.len(), of.join("; "))

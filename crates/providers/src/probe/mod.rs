@@ -79,6 +79,7 @@ async fn ask(
         | ProbeKind::Udp(_)
         | ProbeKind::Icmp { .. }
         | ProbeKind::Disk(_)
+        | ProbeKind::Heartbeat { .. }
         | ProbeKind::Composite(_)
         | ProbeKind::Command { .. }
         | ProbeKind::Process { .. }
@@ -116,6 +117,7 @@ async fn ask_other(
         ProbeKind::Udp(probe) => udp::ask(inner, probe, so_far).await.unwrap_or_else(|answer| answer).into(),
         ProbeKind::Icmp { address } => icmp::ask(*address).await.unwrap_or_else(|answer| answer).into(),
         ProbeKind::Disk(probe) => disk::ask(inner, probe).await.into(),
+        ProbeKind::Heartbeat { name, max_age } => inner.heartbeats.answer(name, *max_age).into(),
         ProbeKind::Composite(_) => Answer::CouldNotAsk("a composite in a composite".to_owned()).into(),
         ProbeKind::Command { argv, reports_lag, reports_role } => {
             command::ask(inner, argv, at, Line { lag: *reports_lag, role: *reports_role }).await

@@ -19,6 +19,7 @@ pub(crate) static PROBE: Choice = Choice {
         variant("process", &PROCESS),
         variant("file", &FILE),
         variant("disk", &DISK),
+        variant("heartbeat", &HEARTBEAT),
         variant("composite", &COMPOSITE),
     ],
 };
@@ -39,6 +40,7 @@ pub(crate) static PROBE_PART: Choice = Choice {
         variant("process", &PROCESS_PART),
         variant("file", &FILE_PART),
         variant("disk", &DISK_PART),
+        variant("heartbeat", &HEARTBEAT_PART),
     ],
 };
 
@@ -60,6 +62,7 @@ part!(COMMAND_PART, "command part", COMMAND_PROBE, COMMAND_FIELDS);
 part!(PROCESS_PART, "process part", PROCESS, PROCESS_FIELDS);
 part!(FILE_PART, "file part", FILE, FILE_FIELDS);
 part!(DISK_PART, "disk part", DISK, DISK_FIELDS);
+part!(HEARTBEAT_PART, "heartbeat part", HEARTBEAT, HEARTBEAT_FIELDS);
 
 /// What every probe has.
 static TIMING: [Field; 5] = [
@@ -280,6 +283,18 @@ static DISK_FIELDS: [Field; 4] = [
     field("free_mib", Kind::Number(1, u32::MAX), "how many MiB must be free").such_as("2048"),
     field("free_percent", Kind::Percent, "how much of it must be free").such_as("5"),
     field("free_inodes", Kind::Number(1, u32::MAX), "how many more files it must have room for").such_as("10000"),
+];
+
+static HEARTBEAT: Shape = Shape {
+    name: "heartbeat probe",
+    doc: "good while a job calls the agent often enough: with `mainstay heartbeat NAME` or `POST /v1/heartbeats/NAME`",
+    fields: &[&HEARTBEAT_FIELDS, &TIMING],
+    rules: &[],
+};
+
+static HEARTBEAT_FIELDS: [Field; 2] = [
+    field("name", Kind::Name, "what the job calls it").needed("nightly-copy"),
+    field("max_age", Kind::Positive, "how long it may be silent").needed("25h"),
 ];
 
 static COMPOSITE: Shape = Shape {
