@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mainstay_plan::routing::{ProxyEntry, TargetEntry};
+use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -26,6 +27,9 @@ use crate::trouble::Trouble;
 const MAX_CHOICES: usize = 4;
 /// For a client that nobody wants to take the answer.
 const ALERT_WITHIN: Duration = Duration::from_secs(1);
+
+/// Only time frees a descriptor.
+const FILES_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the tasks of one listener share.
 struct Front {
@@ -248,10 +252,21 @@ async fn dial(permit: &mut Permit, target: &TargetEntry, proxy: &ProxyEntry) -> 
 }
 
 async fn connect(target: &TargetEntry) -> io::Result<Stream> {
-    match &target.unix {
-        Some(path) => UnixStream::connect(path).await.map(Stream::Unix),
-        None => TcpStream::connect(target.address).await.map(Stream::Tcp),
+    loop {
+        let connected = match &target.unix {
+            Some(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            None => TcpStream::connect(target.address).await.map(Stream::Tcp),
+        };
+        match connected {
+            // It is us who lack something, and the client can wait for it.
+            Err(error) if is_out_of_files(&error) => sleep(FILES_PAUSE).await,
+            connected => return connected,
+        }
     }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 #[cfg(test)]
