@@ -18,7 +18,7 @@ use crate::targets::Targets;
 
 /// Kernel ticks a second, as `/proc` counts them.
 const TICKS: f64 = 100.0;
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
+const STARTS_WITHIN: Duration = Duration::from_secs(120);
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is asked.
@@ -113,7 +113,10 @@ impl Prober {
         let home = self.socket.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
         match self.name {
             "mainstay" => wait(|| self.asked().is_some_and(|it| it > targets.count as f64), self.name, home),
-            "HAProxy" => sleep(interval + Duration::from_secs(1)),
+            "HAProxy" => {
+                wait(|| UnixStream::connect(home.join("served")).is_ok(), self.name, home);
+                sleep(interval + Duration::from_secs(1));
+            }
             _ => wait(|| self.asked().is_some_and(|it| it > 0.0), self.name, home),
         }
     }
@@ -196,16 +199,18 @@ fn write(home: &Path, name: &str, text: &str) -> PathBuf {
 fn mainstay(home: &Path, kind: Kind, targets: &Targets, interval: Duration) -> Command {
     let mut text = "version: 2\nsite: { name: bench, region: here }\nmode: observe\ncomponents:\n".to_owned();
     let s = interval.as_secs();
+    let each = if targets.count > 10_000 { 10 } else { 1 };
     for nth in 0..targets.count {
         let at = targets.address(nth, kind);
+        if nth % each == 0 {
+            let _infallible =
+                writeln!(text, "  c{nth}:\n    type: cache\n    location: {{ region: here }}\n    probes:");
+        }
         let asked = match kind {
             Kind::Tcp => format!("tcp: {{ address: \"{at}\""),
             Kind::Http => format!("http: {{ url: \"http://{at}/health\""),
         };
-        let _infallible = writeln!(
-            text,
-            "  c{nth}: {{ type: cache, location: {{ region: here }}, probes: [{{ {asked}, interval: {s}s }} }}] }}"
-        );
+        let _infallible = writeln!(text, "      - {asked}, interval: {s}s }}");
     }
     let exe = std::env::current_exe().expect("a program has a path");
     let mut command = pinned(&exe.display().to_string());
