@@ -20,6 +20,7 @@ use tracing::info;
 use crate::apply::Applier;
 use crate::handover::{FORMAT, Successor};
 use crate::live::Live;
+use crate::proxy;
 use crate::trouble::Trouble;
 
 /// The longest request, in bytes, its newline included.
@@ -169,6 +170,7 @@ fn restart(control: &Control) -> TrafficReply {
 
 fn report(control: &Control, cut: Vec<String>) -> TrafficReport {
     let served = control.live.served();
+    proxy::look_for_room(&control.live, &control.trouble);
     let mut trouble = control.trouble.list();
     trouble.extend(cut);
     TrafficReport {

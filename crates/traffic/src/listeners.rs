@@ -15,7 +15,7 @@ use mainstay_plan::routing::RoutingTable;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::live::Live;
@@ -326,21 +326,23 @@ pub(crate) async fn accept(listener: &TcpListener, trouble: &Trouble, about: &st
     insist(trouble, about, || listener.accept()).await.0
 }
 
-/// The next client. An accept that fails is said and tried again: a listener never gives up.
+/// The next client. An accept that fails is said and tried again: a listener never gives up. Without a descriptor the kernel fails
+/// it even where nobody waits, so one that waits is as good a sign that it works again as a client.
 pub(crate) async fn insist<T, F>(trouble: &Trouble, about: &str, accept: impl Fn() -> F) -> T
 where
     F: Future<Output = io::Result<T>>,
 {
     let mut has_failed = false;
     loop {
-        match accept().await {
-            Ok(client) => {
-                if has_failed {
-                    trouble.clear(about);
-                }
-                return client;
-            }
-            Err(error) => {
+        let accepted = if has_failed { timeout(ACCEPT_PAUSE, accept()).await.ok() } else { Some(accept().await) };
+        if has_failed && !matches!(accepted, Some(Err(_))) {
+            trouble.clear(about);
+            has_failed = false;
+        }
+        match accepted {
+            None => {}
+            Some(Ok(client)) => return client,
+            Some(Err(error)) => {
                 has_failed = true;
                 trouble.note(about, format!("{about}: clients can't be accepted: {error}"));
                 sleep(ACCEPT_PAUSE).await;

@@ -61,6 +61,11 @@ impl Lobby {
         inside.saturating_add(waiting)
     }
 
+    /// Whether the next client would be let in at once.
+    pub(crate) fn has_room(&self) -> bool {
+        self.state().has_room()
+    }
+
     /// So many may be inside from now on; those who are stay.
     pub(crate) fn resize(&self, limit: u32) {
         let mut state = self.state();
@@ -82,7 +87,7 @@ impl Lobby {
             return Err(Refusal::Source);
         }
         let number = state.next;
-        let queued = if state.inside < state.limit && state.waiting.is_empty() {
+        let queued = if state.has_room() {
             state.inside += 1;
             None
         } else if proxy.queue.is_some_and(|it| state.waiting.len() < usize::try_from(it.length).unwrap_or(usize::MAX)) {
@@ -90,7 +95,6 @@ impl Lobby {
             state.waiting.push_back((number, sender));
             Some(receiver)
         } else {
-            self.note_full();
             return Err(Refusal::Full);
         };
         state.next += 1;
@@ -119,6 +123,10 @@ impl Lobby {
 }
 
 impl State {
+    fn has_room(&self) -> bool {
+        self.inside < self.limit && self.waiting.is_empty()
+    }
+
     fn let_in(&mut self) {
         while self.inside < self.limit
             && let Some((_, next)) = self.waiting.pop_front()
@@ -200,7 +208,6 @@ mod tests {
         let mut first = lobby.enter(&proxy, from(1)).unwrap();
         let mut second = lobby.enter(&proxy, from(1)).unwrap();
         assert_eq!(lobby.enter(&proxy, from(1)).unwrap_err(), Refusal::Full);
-        assert!(lobby.was_full() && !lobby.was_full());
         assert_eq!(lobby.numbers(), (1, 2));
         assert!(!inside.is_queued() && first.is_queued());
         drop(inside);

@@ -149,15 +149,19 @@ impl Front {
             // It is the source that has a problem.
             Some(Refusal::Source) => debug!(route = name, "a source has all the places that it may have"),
             Some(Refusal::Full) => {
-                self.trouble
-                    .note(&full(name), format!("route `{name}` has all its {limit} connections: more are closed"));
+                self.is_full(route, format!("route `{name}` has all its {limit} connections: more are closed"));
             }
             None => {
-                route.lobby.note_full();
                 let text = "the process has all the connections that it can open";
-                self.trouble.note(&full(name), format!("{text}: more of route `{name}` are closed"));
+                self.is_full(route, format!("{text}: more of route `{name}` are closed"));
             }
         }
+    }
+
+    /// Said before it is noted in the lobby: whoever finds room again takes back what was said.
+    fn is_full(&self, route: &ServedRoute, text: String) {
+        self.trouble.note(&full(&route.entry.name), text);
+        route.lobby.note_full();
     }
 
     /// Leads a client to a target of the route and carries what they say; gives it back where there is no target.
@@ -206,6 +210,15 @@ impl Front {
 /// What a trouble with the places of a route is filed under.
 pub(crate) fn full(route: &str) -> String {
     format!("connections {route}")
+}
+
+/// Takes back that routes are full which have room again, although nobody has come since.
+pub(crate) fn look_for_room(live: &Live, trouble: &Trouble) {
+    for route in live.served().routes() {
+        if route.lobby.has_room() && live.place().is_some() && route.lobby.was_full() {
+            trouble.clear(&full(&route.entry.name));
+        }
+    }
 }
 
 /// Tells a client in its own words that nobody is here for it.
