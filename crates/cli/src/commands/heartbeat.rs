@@ -11,6 +11,7 @@ use crate::look::{say, say_json};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  mainstay heartbeat nightly-copy
   copy-files && mainstay heartbeat nightly-copy
   curl --unix-socket /var/lib/mainstay/agent.sock -X POST http://agent/v1/heartbeats/nightly-copy
 
