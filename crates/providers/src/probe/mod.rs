@@ -60,6 +60,7 @@ impl From<Answer> for ProbeAnswer {
     }
 }
 
+/// Each kind is asked in a box, so that the task of a `tcp` probe, of which there are many, stays small.
 async fn ask(
     inner: &Inner,
     kind: &ProbeKind,
@@ -73,17 +74,31 @@ async fn ask(
         ProbeKind::Http(probe) => {
             Box::pin(http::ask(inner, probe, deadline, so_far)).await.unwrap_or_else(ProbeAnswer::from)
         }
-        ProbeKind::Tls(_)
-        | ProbeKind::Dns { .. }
-        | ProbeKind::Grpc(_)
-        | ProbeKind::Udp(_)
-        | ProbeKind::Icmp { .. }
-        | ProbeKind::Disk(_)
-        | ProbeKind::Heartbeat { .. }
-        | ProbeKind::Composite(_)
-        | ProbeKind::Command { .. }
-        | ProbeKind::Process { .. }
-        | ProbeKind::FileFreshness { .. } => Box::pin(ask_other(inner, kind, at, deadline, so_far)).await,
+        ProbeKind::Tls(probe) => {
+            Box::pin(tls::ask(inner, probe, deadline, so_far)).await.unwrap_or_else(ProbeAnswer::from)
+        }
+        ProbeKind::Dns { server, name, record, expect } => {
+            Box::pin(dns::probe(*server, name, *record, expect.as_deref())).await.into()
+        }
+        ProbeKind::Grpc(probe) => {
+            Box::pin(grpc::ask(inner, probe, deadline, so_far)).await.unwrap_or_else(ProbeAnswer::from)
+        }
+        ProbeKind::Udp(probe) => Box::pin(udp::ask(inner, probe, so_far)).await.unwrap_or_else(|answer| answer).into(),
+        ProbeKind::Icmp { address } => Box::pin(icmp::ask(*address)).await.unwrap_or_else(|answer| answer).into(),
+        ProbeKind::Disk(probe) => Box::pin(disk::ask(inner, probe)).await.into(),
+        ProbeKind::Heartbeat { name, max_age } => inner.heartbeats.answer(name, *max_age).into(),
+        ProbeKind::Composite(_) => Answer::CouldNotAsk("a composite in a composite".to_owned()).into(),
+        ProbeKind::Command { argv, reports_lag, reports_role } => {
+            Box::pin(command::ask(inner, argv, at, Line { lag: *reports_lag, role: *reports_role })).await
+        }
+        ProbeKind::Process { pid_file } => match Box::pin(process::find(&inner.gates, pid_file)).await {
+            Found::Alive(_process) => Answer::Good,
+            Found::Gone(text) => Answer::Refused(text),
+            Found::Garbled(text) => Answer::Wrong(text),
+            Found::Unreadable(text) => Answer::CouldNotAsk(text),
+        }
+        .into(),
+        ProbeKind::FileFreshness { path, max_age } => Box::pin(file::ask(inner, path, *max_age)).await,
     }
 }
 
@@ -96,40 +111,6 @@ fn reached(connected: Result<TcpStream, Answer>) -> ProbeAnswer {
             Answer::Good.into()
         }
         Err(answer) => answer.into(),
-    }
-}
-
-/// Apart, so that the task of a probe of the kinds that there are many of stays small.
-async fn ask_other(
-    inner: &Inner,
-    kind: &ProbeKind,
-    at: Option<IpAddr>,
-    deadline: Instant,
-    so_far: &SoFar<Answer>,
-) -> ProbeAnswer {
-    match kind {
-        ProbeKind::Tcp { .. } | ProbeKind::Http(_) => Answer::CouldNotAsk("it is asked elsewhere".to_owned()).into(),
-        ProbeKind::Tls(probe) => tls::ask(inner, probe, deadline, so_far).await.unwrap_or_else(ProbeAnswer::from),
-        ProbeKind::Dns { server, name, record, expect } => {
-            dns::probe(*server, name, *record, expect.as_deref()).await.into()
-        }
-        ProbeKind::Grpc(probe) => grpc::ask(inner, probe, deadline, so_far).await.unwrap_or_else(ProbeAnswer::from),
-        ProbeKind::Udp(probe) => udp::ask(inner, probe, so_far).await.unwrap_or_else(|answer| answer).into(),
-        ProbeKind::Icmp { address } => icmp::ask(*address).await.unwrap_or_else(|answer| answer).into(),
-        ProbeKind::Disk(probe) => disk::ask(inner, probe).await.into(),
-        ProbeKind::Heartbeat { name, max_age } => inner.heartbeats.answer(name, *max_age).into(),
-        ProbeKind::Composite(_) => Answer::CouldNotAsk("a composite in a composite".to_owned()).into(),
-        ProbeKind::Command { argv, reports_lag, reports_role } => {
-            command::ask(inner, argv, at, Line { lag: *reports_lag, role: *reports_role }).await
-        }
-        ProbeKind::Process { pid_file } => match process::find(&inner.gates, pid_file).await {
-            Found::Alive(_process) => Answer::Good,
-            Found::Gone(text) => Answer::Refused(text),
-            Found::Garbled(text) => Answer::Wrong(text),
-            Found::Unreadable(text) => Answer::CouldNotAsk(text),
-        }
-        .into(),
-        ProbeKind::FileFreshness { path, max_age } => file::ask(inner, path, *max_age).await,
     }
 }
 
