@@ -148,7 +148,7 @@ async fn heartbeat(hands: &Hands, name: String) -> Response {
     if hands.heartbeat(&name).await {
         return Json(api::Heard { heard: name }).into_response();
     }
-    let message = format!("the plan waits for no heartbeat `{name}`");
+    let message = format!("the plan waits for no heartbeat `{name}`: it is the `name` of a `heartbeat` probe");
     problem(StatusCode::NOT_FOUND, "not_found", &message)
 }
 

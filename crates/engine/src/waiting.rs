@@ -582,6 +582,9 @@ impl fmt::Display for WaitingOn {
             WaitingOn::JournalLost {} => {
                 write!(f, "the journal can't be written, and a takeover without it is refused")
             }
+            WaitingOn::NoRungPossible { reasons, .. } if reasons.is_empty() => {
+                write!(f, "the plan has no `recovery` for it")
+            }
             WaitingOn::NoRungPossible { reasons, .. } => write!(f, "no rung is possible now ({})", reasons.join("; ")),
             WaitingOn::ControlPlane { why, .. } => write!(f, "every rung that is left needs a control plane: {why}"),
             WaitingOn::Observation { instance, .. } => write!(f, "`{instance}` must be observed before the next step"),
