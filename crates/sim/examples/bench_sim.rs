@@ -27,6 +27,10 @@ use mainstay_sim::Pace;
 use mainstay_sim::checkers::{self, Checkers};
 use mainstay_sim::world::{Fault, Server, World};
 
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CYCLE: Duration = Duration::from_secs(9);
 /// When the first outage begins, and within a cycle the repair and the second outage.
 const FIRST: Duration = Duration::from_millis(3100);
