@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod hands;
+pub mod lease;
 mod pulse;
 mod rounds;
 pub mod traffic;

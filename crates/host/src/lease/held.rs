@@ -1,0 +1,257 @@
+//! What this machine holds, in files: one for each lease, `INSTANCE.json`, in a folder of its own.
+//!
+//! The host process writes how long a lease is good; the [keeper](super::keeper) takes away what is over. Neither waits for the
+//! other, because either may be stopped at any moment: a lease that is over is renamed to `INSTANCE.ending` before what it guards
+//! is ended, and no grant counts while that file is there. A program may read its own lease here, too.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::book::Holding;
+
+/// A lease as it stands in its file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Of what.
+    pub component: String,
+    /// Who holds it.
+    pub instance: String,
+    /// Until when, in nanoseconds of `CLOCK_BOOTTIME`; 0: it was taken back.
+    pub until_boot_ns: u64,
+    /// The kernel's name for the time since this machine started. Of an earlier one, it is over.
+    pub boot_id: String,
+}
+
+/// The folder of leases.
+#[derive(Clone, Debug)]
+pub struct Leases {
+    folder: PathBuf,
+    boot_id: String,
+}
+
+impl Leases {
+    /// Opens the folder, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(folder: &Path) -> io::Result<Leases> {
+        fs::create_dir_all(folder)?;
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        Ok(Leases { folder: folder.to_owned(), boot_id })
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A lease is good until then. `false`: the one before was over, and what it guards is being ended; this grant does not count.
+    ///
+    /// # Errors
+    /// What the file system says; the lease is then as it was.
+    pub fn extend(&self, holding: &Holding, until_boot_ns: u64, now_boot_ns: u64) -> io::Result<bool> {
+        let before = self.read(&self.file(&holding.instance))?;
+        if before.as_ref().is_some_and(|it| self.is_over(it, now_boot_ns)) || self.is_ending(&holding.instance) {
+            return Ok(false);
+        }
+        let until_boot_ns = until_boot_ns.max(before.as_ref().map_or(0, |it| it.until_boot_ns));
+        self.write(holding, until_boot_ns, before.is_none())?;
+        // The keeper may have found the one before over in this moment.
+        Ok(!self.is_ending(&holding.instance))
+    }
+
+    /// It is taken back: what it guards is ended, also if there was no lease.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn revoke(&self, holding: &Holding) -> io::Result<()> {
+        if self.is_ending(&holding.instance) {
+            return Ok(());
+        }
+        self.write(holding, 0, true)
+    }
+
+    /// What is held and good at this moment.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn good(&self, now_boot_ns: u64) -> io::Result<Vec<Lease>> {
+        let all = self.with_extension("json")?;
+        Ok(all.into_iter().filter(|it| !self.is_over(it, now_boot_ns) && !self.is_ending(&it.instance)).collect())
+    }
+
+    /// Whether nothing is left of a lease: it was never there, or is over and what it guards was ended.
+    pub fn is_gone(&self, instance: &str) -> bool {
+        !self.is_ending(instance) && !self.file(instance).exists()
+    }
+
+    /// What is over, so that what it guards is to be ended now.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn over(&self, now_boot_ns: u64) -> io::Result<Vec<Lease>> {
+        for lease in self.with_extension("json")?.into_iter().filter(|it| self.is_over(it, now_boot_ns)) {
+            fs::rename(self.file(&lease.instance), self.ending(&lease.instance))?;
+        }
+        self.with_extension("ending")
+    }
+
+    /// What a lease guarded was seen to act no more.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn ended(&self, instance: &str) -> io::Result<()> {
+        remove(&self.file(instance))?;
+        remove(&self.ending(instance))?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    fn is_over(&self, lease: &Lease, now_boot_ns: u64) -> bool {
+        lease.boot_id != self.boot_id || lease.until_boot_ns <= now_boot_ns
+    }
+
+    fn is_ending(&self, instance: &str) -> bool {
+        self.ending(instance).exists()
+    }
+
+    fn file(&self, instance: &str) -> PathBuf {
+        self.folder.join(format!("{instance}.json"))
+    }
+
+    fn ending(&self, instance: &str) -> PathBuf {
+        self.folder.join(format!("{instance}.ending"))
+    }
+
+    /// A new one is synced, so that after a crash of the machine it is known that there was one.
+    fn write(&self, holding: &Holding, until_boot_ns: u64, sync: bool) -> io::Result<()> {
+        let lease = Lease {
+            component: holding.component.clone(),
+            instance: holding.instance.clone(),
+            until_boot_ns,
+            boot_id: self.boot_id.clone(),
+        };
+        let beside = self.folder.join(format!("{}.new", holding.instance));
+        let mut file = File::create(&beside)?;
+        file.write_all(&serde_json::to_vec(&lease)?)?;
+        if sync {
+            file.sync_all()?;
+        }
+        fs::rename(&beside, self.file(&holding.instance))?;
+        if sync {
+            File::open(&self.folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    fn with_extension(&self, extension: &str) -> io::Result<Vec<Lease>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|it| it == extension) {
+                found.extend(self.read(&path)?);
+            }
+        }
+        found.sort_by(|a, b| a.instance.cmp(&b.instance));
+        Ok(found)
+    }
+
+    /// A file that can't be understood is a lease that is over: what it guards is ended rather than forgotten.
+    fn read(&self, path: &Path) -> io::Result<Option<Lease>> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let lease = serde_json::from_slice(&text).unwrap_or_else(|_| {
+            let instance = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            Lease { component: String::new(), instance, until_boot_ns: 0, boot_id: self.boot_id.clone() }
+        });
+        Ok(Some(lease))
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn db() -> Holding {
+        Holding { component: "db".to_owned(), instance: "db-a".to_owned() }
+    }
+
+    fn leases() -> (tempfile::TempDir, Leases) {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let leases = Leases::open(&folder.path().join("leases")).expect("it is writable");
+        (folder, leases)
+    }
+
+    #[test]
+    fn a_lease_is_good_until_its_end_and_then_ended_once_and_for_all() {
+        let (_folder, leases) = leases();
+        assert!(leases.is_gone("db-a"));
+        assert!(leases.extend(&db(), 100, 50).expect("it is written"));
+        assert!(leases.extend(&db(), 120, 60).expect("it is written"));
+        assert!(leases.extend(&db(), 90, 61).expect("a grant that comes late does not shorten it"));
+        assert_eq!(leases.good(119).expect("it is read").len(), 1);
+        assert_eq!(leases.over(119).expect("it is read"), []);
+        assert_eq!(leases.good(120).expect("it is read"), [], "before the keeper has looked, too");
+        assert!(!leases.extend(&db(), 300, 120).expect("it is read"), "it was over first");
+        assert_eq!(leases.over(120).expect("it is read").len(), 1);
+        assert!(!leases.is_gone("db-a"));
+        assert!(!leases.extend(&db(), 300, 121).expect("it is read"), "what it guards is being ended");
+        assert_eq!(leases.over(121).expect("it is read").len(), 1, "until that is done");
+        leases.ended("db-a").expect("it is removed");
+        assert!(leases.is_gone("db-a"));
+        assert!(leases.extend(&db(), 300, 122).expect("it is written"), "a new one");
+    }
+
+    #[test]
+    fn what_is_taken_back_is_ended_also_if_it_never_was() {
+        let (_folder, leases) = leases();
+        leases.revoke(&db()).expect("it is written");
+        assert_eq!(leases.over(1).expect("it is read").len(), 1);
+        leases.ended("db-a").expect("it is removed");
+        assert!(leases.extend(&db(), 300, 2).expect("it is written"));
+        leases.revoke(&db()).expect("it is written");
+        assert!(!leases.extend(&db(), 400, 3).expect("it is read"), "a grant that was under way does not count");
+        assert_eq!(leases.over(3).expect("it is read").len(), 1);
+    }
+
+    #[test]
+    fn a_lease_of_before_the_machine_started_is_over() {
+        let (_folder, leases) = leases();
+        leases.extend(&db(), u64::MAX, 1).expect("it is written");
+        let later = Leases { boot_id: "another".to_owned(), ..leases };
+        assert_eq!(later.over(1).expect("it is read").len(), 1);
+    }
+
+    #[test]
+    fn what_cant_be_understood_is_over() {
+        let (_folder, leases) = leases();
+        leases.extend(&db(), 100, 50).expect("it is written");
+        fs::write(leases.file("db-a"), b"{\"compon").expect("it is written");
+        let over = leases.over(51).expect("it is read");
+        assert_eq!(over.iter().map(|it| it.instance.as_str()).collect::<Vec<_>>(), ["db-a"]);
+    }
+
+    #[test]
+    fn a_grant_that_crosses_the_end_does_not_survive_it() {
+        let (_folder, leases) = leases();
+        leases.extend(&db(), 100, 50).expect("it is written");
+        leases.over(100).expect("it is read");
+        // The host process was stopped between its look and its writing.
+        leases.write(&db(), 300, false).expect("it is written");
+        assert_eq!(leases.good(101).expect("it is read"), []);
+        leases.ended("db-a").expect("it is removed");
+        assert!(leases.is_gone("db-a"));
+    }
+}
