@@ -5,8 +5,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Which part of the world an operation needs to work. A recovery path is only as good as the worst plane on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Plane {
     /// This host, or our own agents.
     Local,
@@ -56,7 +59,8 @@ impl Plane {
 
 /// Something that is done to the world. A closed list: the host matches it to call a provider, the simulator matches the
 /// same one. [`Action::Command`] is the user's extension point.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Start, stop, restart or kill a service on a host where Mainstay has hands.
     Service {
@@ -157,7 +161,8 @@ pub fn read_address(text: Option<&str>) -> Result<IpAddr, String> {
 const LONGEST_ADDRESS: usize = 60;
 
 /// What can be done to a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ServiceOp {
     /// Start it; done when it runs.
     Start,
@@ -185,7 +190,8 @@ impl ServiceOp {
 }
 
 /// How a service is controlled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Service {
     /// By systemd.
     Systemd {
@@ -230,7 +236,8 @@ impl Service {
 }
 
 /// How an action ended, as far as it is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was done, and that was seen.
     Done,

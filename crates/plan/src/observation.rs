@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::location::FailureDomain;
 use crate::{ProbeIx, Time};
 
@@ -25,7 +27,8 @@ pub struct Observation {
 }
 
 /// What a probe got.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// As expected.
     Good,

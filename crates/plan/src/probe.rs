@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{ControlIx, InstanceIx, RouteIx, WitnessIx};
 
 /// One health check.
@@ -53,7 +55,8 @@ pub struct ProbeTiming {
 }
 
 /// What is asked. A closed list: the host matches it to call a provider, the simulator matches the same one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ProbeKind {
     /// A TCP connection is accepted. Says nothing about the application behind it: the kernel accepts for a process
     /// that is stopped.
@@ -366,7 +369,7 @@ pub enum Whom<'a> {
 }
 
 /// A TLS handshake and the certificate that counts as good.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsProbe {
     /// Whom to connect to.
     pub address: Address,
@@ -379,7 +382,7 @@ pub struct TlsProbe {
 }
 
 /// An HTTP request and the answer that counts as good.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpProbe {
     /// Whether it is HTTPS.
     pub tls: bool,
@@ -449,7 +452,7 @@ impl HttpProbe {
 }
 
 /// A question of gRPC's health protocol, `grpc.health.v1.Health/Check`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrpcProbe {
     /// Whether it goes over TLS.
     pub tls: bool,
@@ -466,7 +469,7 @@ pub struct GrpcProbe {
 }
 
 /// A datagram and the answer that counts as good.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UdpProbe {
     /// Whom to ask.
     pub address: Address,
@@ -477,7 +480,7 @@ pub struct UdpProbe {
 }
 
 /// A file system on the agent's machine and the room that must be left on it for those who are not root.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskProbe {
     /// A file or directory on it.
     pub path: PathBuf,
@@ -490,7 +493,7 @@ pub struct DiskProbe {
 }
 
 /// Several questions that are asked together, and how many must be answered well.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompositeProbe {
     /// How many; one or more, and not more than there are.
     pub needed: u32,
@@ -505,8 +508,9 @@ impl CompositeProbe {
     }
 }
 
-/// What may be a secret: it is sent, and never shown.
-#[derive(Clone, PartialEq, Eq)]
+/// What may be a secret: it is sent to whoever is asked, or to the host that asks, and never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Hidden<T = String>(pub T);
 
 impl<T> fmt::Debug for Hidden<T> {
@@ -517,7 +521,8 @@ impl<T> fmt::Debug for Hidden<T> {
 
 /// Who asks: what stands in the header `Authorization`. The plan names a file; what is in it is never kept in a plan, a journal
 /// or a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HttpAuth {
     /// A file that holds `user:password`.
     Basic {
@@ -541,7 +546,8 @@ impl HttpAuth {
 }
 
 /// Methods of HTTP that a probe can use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HttpMethod {
     /// Asks for an answer with its body.
     Get,
@@ -573,7 +579,8 @@ impl HttpMethod {
 }
 
 /// Whom to connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Address {
     /// An address and a port: nothing to look up at the moment of failure.
     Socket(SocketAddr),
@@ -614,7 +621,8 @@ impl Address {
 }
 
 /// Types of DNS record that a probe can ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DnsRecord {
     /// IPv4 address.
     A,

@@ -12,10 +12,11 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("engine", &["plan"]),
     ("providers", &["plan"]),
     ("traffic", &["plan"]),
-    ("host", &["plan", "providers", "store", "api"]),
+    ("wire", &["plan"]),
+    ("host", &["plan", "providers", "store", "api", "wire"]),
     ("sim", &["plan", "engine"]),
     ("agent", &["plan", "engine", "host", "store", "api"]),
-    ("cli", &["plan", "engine", "providers", "traffic", "store", "api", "host", "sim", "agent"]),
+    ("cli", &["plan", "engine", "providers", "traffic", "store", "api", "wire", "host", "sim", "agent"]),
     ("xtask", &[]),
 ];
 
