@@ -188,7 +188,7 @@ pub struct Act {
 /// arrived. The host adds this to when it sent that renewal, so that an order is taken for older than it is, never for younger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
-    /// The renewal; 0 is the [`Hello`].
+    /// The renewal; 0 is the [`Hello`] of this connection.
     pub seq: u64,
     /// Milliseconds.
     pub after_ms: u64,
@@ -241,7 +241,7 @@ pub struct Hello {
 /// A sign of life of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renew {
-    /// From 1 on each connection; grows by one.
+    /// From 1; grows by one, also over connections.
     pub seq: u64,
     /// How long ago it last heard the agent. It grows where the path to the host is broken and the one back is not.
     pub heard_ms: u64,
@@ -249,6 +249,9 @@ pub struct Renew {
     pub wall_ns: u64,
     /// What it holds.
     pub holds: Vec<Held>,
+    /// What it asks to hold from now on. It asks for nothing that it could not end in time.
+    #[serde(default)]
+    pub asks: Vec<Held>,
 }
 
 /// What one probe answered.

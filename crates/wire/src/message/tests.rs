@@ -118,8 +118,9 @@ pub(super) fn from_host() -> Vec<(FromHost, Value)> {
                 "copy_head": { "seq": 4, "hash": "ab" } } }),
         ),
         (
-            FromHost::Renew(Renew { seq: 1, heard_ms: 2, wall_ns: 3, holds: Vec::new() }),
-            json!({ "renew": { "seq": 1, "heard_ms": 2, "wall_ns": 3, "holds": [] } }),
+            FromHost::Renew(Renew { seq: 1, heard_ms: 2, wall_ns: 3, holds: Vec::new(), asks: vec![held()] }),
+            json!({ "renew": { "seq": 1, "heard_ms": 2, "wall_ns": 3, "holds": [],
+                "asks": [{ "component": "orders-db", "instance": "orders-db-b" }] } }),
         ),
         (
             FromHost::Answers(vec![answered]),
