@@ -12,6 +12,8 @@ pub(crate) enum Answer {
     Yes,
     /// Exit code 1: a finding of severity error, a component that is down, a change in the journal.
     No,
+    /// The exit code of a program that it ran.
+    Of(u8),
 }
 
 impl From<bool> for Answer {
@@ -25,6 +27,7 @@ impl From<Answer> for ExitCode {
         ExitCode::from(match answer {
             Answer::Yes => 0,
             Answer::No => 1,
+            Answer::Of(code) => code,
         })
     }
 }

@@ -17,6 +17,7 @@ mod halt;
 mod heartbeat;
 mod init;
 pub(crate) mod journal;
+mod leash;
 mod man;
 mod notices;
 mod pause;
@@ -91,6 +92,7 @@ enum Command {
     Planes(planes::Planes),
     Run(run::Run),
     Traffic(traffic::Traffic),
+    Leash(leash::Leash),
     Heartbeat(heartbeat::Heartbeat),
     Demo(demo::Demo),
     #[command(hide = true)]
@@ -126,7 +128,7 @@ enum Command {
 /// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "simulate", "explain", "planes", "schema", "upgrade"]),
-    ("Run", &["run", "traffic", "heartbeat", "demo"]),
+    ("Run", &["run", "traffic", "leash", "heartbeat", "demo"]),
     ("Look", &["status", "watch", "recoveries", "notices", "probes"]),
     (
         "Act",
@@ -171,6 +173,7 @@ impl Cli {
             Command::Planes(it) => it.run(&cx),
             Command::Run(it) => it.run(&cx),
             Command::Traffic(it) => it.run(&cx),
+            Command::Leash(it) => it.run(&cx),
             Command::Demo(it) => it.run(&cx),
             Command::DemoApp(it) => demo::serve_app(it),
             Command::Status(it) => it.run(&cx),

@@ -8,6 +8,7 @@ mod demo;
 mod evacuations;
 mod full_disk;
 mod heartbeats;
+mod leash;
 mod mistakes;
 mod operators;
 mod plans;
