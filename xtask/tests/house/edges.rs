@@ -15,7 +15,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("wire", &["plan"]),
     ("host", &["plan", "providers", "store", "api", "wire"]),
     ("sim", &["plan", "engine"]),
-    ("agent", &["plan", "engine", "host", "store", "api"]),
+    ("agent", &["plan", "engine", "host", "store", "api", "wire"]),
     ("cli", &["plan", "engine", "providers", "traffic", "store", "api", "wire", "host", "sim", "agent"]),
     ("xtask", &[]),
 ];

@@ -1,0 +1,109 @@
+//! The two ends of a connection: the agent takes it, a host makes it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use super::identity::Identity;
+use super::peer::Peer;
+use super::refusal::Refusal;
+use super::register::Register;
+use super::tls::{self, Believe, Finding};
+
+/// A handshake that takes longer is given up.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How often an open connection's certificate is judged again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The agent's side: takes connections of hosts. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    identity: Identity,
+    register: Arc<Register>,
+}
+
+impl Gate {
+    pub(super) fn new(identity: Identity, register: Arc<Register>) -> Gate {
+        Gate { identity, register }
+    }
+
+    /// What the agent shows.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Makes TLS of a connection, within 10 s. `None` beside the stream is somebody without a certificate, who may do
+    /// nothing but join.
+    pub async fn accept<S>(&self, stream: S) -> Result<(server::TlsStream<S>, Option<Peer>), Refusal>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (config, found) =
+            tls::server(&self.identity, &self.register).map_err(|it| Refusal::Handshake { what: it.to_string() })?;
+        let shaken = timeout(HANDSHAKE, TlsAcceptor::from(Arc::new(config)).accept(stream)).await;
+        let stream = shake(shaken, &found)?;
+        Ok((stream, found.take().transpose()?))
+    }
+
+    /// Whether a host that is connected may still be, now.
+    pub fn check(&self, peer: &Peer) -> Result<(), Refusal> {
+        self.register.check(peer)?;
+        let until = self.register.valid_until(peer);
+        let now = self.identity.now();
+        if now > until {
+            return Err(Refusal::Expired { claimed: peer.to_string(), until, now });
+        }
+        Ok(())
+    }
+
+    /// Waits until a host that is connected may no longer be: it was revoked, or all its certificates have ended. Whoever
+    /// holds the connection closes it then. What can't be read now closes nothing.
+    pub async fn until_refused(&self, peer: &Peer) -> Refusal {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            match self.check(peer) {
+                Ok(()) | Err(Refusal::Unreadable { .. }) => {}
+                Err(refusal) => return refusal,
+            }
+        }
+    }
+}
+
+impl Identity {
+    /// Makes TLS of a connection to the agent of this identity's own site, within 10 s.
+    ///
+    /// TLS 1.3 tells a client only afterwards that it was refused: the first read fails, and [`Refusal::within`] says why.
+    pub async fn connect<S>(&self, stream: S) -> Result<(client::TlsStream<S>, Peer), Refusal>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let loaded = self.current();
+        let believe = Believe::Site { site: loaded.me.site.clone(), roots: Arc::clone(&loaded.roots) };
+        let (config, found) = tls::client(Some(loaded), believe, self.wall())
+            .map_err(|it| Refusal::Handshake { what: it.to_string() })?;
+        let connecting = TlsConnector::from(Arc::new(config)).connect(tls::server_name(), stream);
+        let stream = shake(timeout(HANDSHAKE, connecting).await, &found)?;
+        let peer = found.take().transpose()?.ok_or(Refusal::NoCertificate)?;
+        Ok((stream, peer))
+    }
+}
+
+pub(super) fn shake<S>(
+    shaken: Result<io::Result<S>, tokio::time::error::Elapsed>,
+    found: &Finding,
+) -> Result<S, Refusal> {
+    let failed = match shaken {
+        Ok(Ok(stream)) => return Ok(stream),
+        Ok(Err(error)) => Refusal::within(&error).unwrap_or(Refusal::Handshake { what: error.to_string() }),
+        Err(_late) => Refusal::Handshake { what: format!("it took longer than {HANDSHAKE:?}") },
+    };
+    // Our own judgement says more than what came of it.
+    match found.take() {
+        Some(Err(refusal)) => Err(refusal),
+        Some(Ok(_)) | None => Err(failed),
+    }
+}

@@ -1,0 +1,119 @@
+//! What one end shows, and whom it trusts: key, certificate and authorities in one file, so that they change together.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::Timestamp;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use super::files::{self, FileError};
+use super::peer::Peer;
+use super::tls;
+use super::wall::Wall;
+
+/// A key, its certificate, and the authorities that are trusted; read from one PEM file.
+///
+/// Clones share it. After [`Identity::reload`] new connections show the new certificate; those that are open go on.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    path: PathBuf,
+    wall: Wall,
+    loaded: Arc<RwLock<Arc<Loaded>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) me: Peer,
+    pub(super) shown: Arc<CertifiedKey>,
+    pub(super) roots: Arc<RootCertStore>,
+}
+
+impl Identity {
+    /// Reads the file that [`Authority`](super::Authority) or [`Joining`](super::Joining) wrote.
+    pub fn load(path: &Path, wall: &Wall) -> Result<Identity, FileError> {
+        let loaded = Arc::new(RwLock::new(Arc::new(read(path)?)));
+        Ok(Identity { path: path.to_owned(), wall: wall.clone(), loaded })
+    }
+
+    /// The identity of the host whose state directory this is.
+    pub fn of_host(state: &Path, wall: &Wall) -> Result<Identity, FileError> {
+        Identity::load(&host_file(state), wall)
+    }
+
+    /// Reads the file again. What it held before stays in use if it can't be read.
+    pub fn reload(&self) -> Result<(), FileError> {
+        let new = Arc::new(read(&self.path)?);
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    /// Who this is, by its certificate.
+    pub fn me(&self) -> Peer {
+        self.current().me.clone()
+    }
+
+    /// Whether a new certificate is to be asked for now.
+    pub fn is_due(&self) -> bool {
+        self.now() >= self.current().me.renew_from()
+    }
+
+    /// The file that it is read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.wall.now()
+    }
+
+    pub(super) fn wall(&self) -> &Wall {
+        &self.wall
+    }
+
+    pub(super) fn current(&self) -> Arc<Loaded> {
+        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Where a host keeps its identity.
+pub(super) fn host_file(state: &Path) -> PathBuf {
+    state.join("pki/identity.pem")
+}
+
+/// The text of an identity's file.
+pub(super) fn text(key: &str, certificate: &str, authorities: &str) -> String {
+    let mut text = String::new();
+    for part in [key, certificate, authorities] {
+        text.push_str(part.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn read(path: &Path) -> Result<Loaded, FileError> {
+    if let Some(parent) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
+        files::check_private(parent)?;
+    }
+    let text = files::read_private(path)?;
+    let damaged = |what: &str| FileError::damaged(path, what);
+    let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| damaged("it holds no private key"))?;
+    let chain: Vec<CertificateDer<'static>> = (CertificateDer::pem_slice_iter(text.as_bytes()))
+        .collect::<Result<_, _>>()
+        .map_err(|it| FileError::damaged(path, it))?;
+    let [own, authorities @ ..] = chain.as_slice() else {
+        return Err(damaged("it holds no certificate"));
+    };
+    let me = Peer::of(own).map_err(|it| FileError::damaged(path, it))?;
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.clone()).map_err(|it| FileError::damaged(path, it))?;
+    }
+    if roots.is_empty() {
+        return Err(damaged("it holds no authority's certificate"));
+    }
+    let shown = CertifiedKey::from_der(chain, key, &tls::provider()).map_err(|it| FileError::damaged(path, it))?;
+    Ok(Loaded { me, shown: Arc::new(shown), roots: Arc::new(roots) })
+}

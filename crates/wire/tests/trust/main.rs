@@ -1,0 +1,5 @@
+//! Two ends over a real connection on loopback: who is believed, and who is not, and why.
+
+mod believed;
+mod refused;
+mod site;
