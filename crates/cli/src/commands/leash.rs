@@ -12,12 +12,13 @@ use crate::exit::{Answer, Code, Failure};
 /// Run a program only as long as its instance holds the lease
 ///
 /// At the end of the lease the kernel kills it, also while Mainstay, or the whole machine, stood still and has just gone on.
-/// Without a lease it is not started. SIGTERM, SIGINT and SIGHUP are passed on. Processes that the program starts are its
+/// Without a lease it is not started, unless it is a --standby. SIGTERM, SIGINT and SIGHUP are passed on. Processes that the program starts are its
 /// own affair: they must end with it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   mainstay leash --state /var/lib/mainstay-host --instance files-b -- /usr/sbin/fileserver --foreground
+  mainstay leash --state /var/lib/mainstay-host --instance orders-b --standby -- /usr/local/bin/orders-standby
   ExecStart=/usr/bin/mainstay leash --state /var/lib/mainstay-host --instance files-b -- /usr/sbin/fileserver
 
 Exit codes:
@@ -29,6 +30,9 @@ pub(crate) struct Leash {
     /// The instance, as in the plan
     #[arg(long)]
     instance: String,
+    /// Start it also without a lease: it is a standby, and is ended with the first lease that it gets
+    #[arg(long)]
+    standby: bool,
     /// Set by the leash itself, for the process that becomes the program
     #[arg(long, hide = true)]
     at_heel_of: Option<u32>,
@@ -57,7 +61,7 @@ impl Leash {
             .enable_all()
             .build()
             .map_err(|it| Failure::unreachable(it.to_string()))?;
-        match runtime.block_on(leash::run(&folder, &self.instance, command)) {
+        match runtime.block_on(leash::run(&folder, &self.instance, self.standby, command)) {
             Ok(Ended::Itself(status)) => Ok(Answer::Of(leash::exit_code(status))),
             Ok(Ended::NotStarted) => {
                 let what =

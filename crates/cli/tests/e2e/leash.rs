@@ -23,9 +23,14 @@ fn held(state: &Path, term: Duration) -> Leases {
 }
 
 fn leash(state: &Path, script: &str) -> Child {
+    leash_with(state, &[], script)
+}
+
+fn leash_with(state: &Path, options: &[&str], script: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_mainstay"))
         .args(["leash", "--instance", "files-a", "--state"])
         .arg(state)
+        .args(options)
         .args(["--", "/bin/sh", "-c", script])
         .stderr(Stdio::piped())
         .spawn()
@@ -87,6 +92,21 @@ fn a_lease_that_is_taken_back_ends_it_and_one_that_is_renewed_does_not() {
     assert!(child.try_wait().expect("it is ours").is_none(), "it was renewed");
     leases.revoke(&files()).expect("it is written");
     assert_eq!(child.wait().expect("it ends").code(), Some(4));
+}
+
+#[test]
+fn a_standby_runs_without_a_lease_and_ends_with_the_first_that_it_had() {
+    let state = tempfile::tempdir().expect("a folder for the test");
+    let mut child = leash_with(state.path(), &["--standby"], "while :; do sleep 0.01; done");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().expect("it is ours").is_none(), "a standby needs none");
+    held(state.path(), TERM);
+    std::thread::sleep(TERM / 2);
+    assert!(child.try_wait().expect("it is ours").is_none(), "it holds it");
+    std::thread::sleep(TERM);
+    assert!(child.try_wait().expect("it is ours").is_some(), "it held it");
+    let again = leash_with(state.path(), &["--standby"], "exit 0").wait().expect("it ends");
+    assert_eq!(again.code(), Some(4), "its lease is over and not ended yet");
 }
 
 /// What a machine does that is stopped for longer than its leases, and then goes on.

@@ -36,19 +36,25 @@ pub enum Ended {
     Lease,
 }
 
-/// Runs `command` as long as `instance` holds its lease, and passes SIGTERM, SIGINT and SIGHUP on to it. It must be awaited on a
+/// Runs `command` as long as `instance` holds its lease; a `standby` also before it holds one. Passes SIGTERM, SIGINT and SIGHUP on to it. It must be awaited on a
 /// thread that lives as long as the process, in a runtime of that thread alone; the command must call [`heel`] with the pid of this
 /// process before it becomes what is to run.
 ///
 /// # Errors
 /// The folder of leases can't be read, the program can't be started, or the kernel gives no timer: nothing runs then.
-pub async fn run(folder: &Path, instance: &str, mut command: Command) -> io::Result<Ended> {
+pub async fn run(folder: &Path, instance: &str, standby: bool, mut command: Command) -> io::Result<Ended> {
     let leases = Leases::open(folder)?;
-    let Some(lease) = good(&leases, instance)? else { return Ok(Ended::NotStarted) };
+    let lease = good(&leases, instance)?;
+    if lease.is_none() && !(standby && leases.is_gone(instance)) {
+        return Ok(Ended::NotStarted);
+    }
     let kill = SigEvent::new(SigevNotify::SigevSignal { signal: Signal::SIGKILL, si_value: 0 });
     let mut timer = Timer::new(ClockId::CLOCK_BOOTTIME, kill)?;
-    let mut armed = lease.until_boot_ns;
-    arm(&mut timer, armed)?;
+    let mut armed = None;
+    if let Some(lease) = lease {
+        armed = Some(lease.until_boot_ns);
+        arm(&mut timer, lease.until_boot_ns)?;
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -58,11 +64,12 @@ pub async fn run(folder: &Path, instance: &str, mut command: Command) -> io::Res
             return Ok(Ended::Itself(status));
         }
         match good(&leases, instance) {
-            Ok(Some(lease)) if lease.until_boot_ns == armed => {}
+            Ok(Some(lease)) if armed == Some(lease.until_boot_ns) => {}
             Ok(Some(lease)) => {
-                armed = lease.until_boot_ns;
-                arm(&mut timer, armed)?;
+                armed = Some(lease.until_boot_ns);
+                arm(&mut timer, lease.until_boot_ns)?;
             }
+            Ok(None) if armed.is_none() && leases.is_gone(instance) => {}
             Ok(None) => {
                 child.kill()?;
                 child.wait()?;
