@@ -157,6 +157,7 @@ pub fn table(state: &State) -> RoutingTable {
         secondaries: state.plan.secondaries.clone(),
         dns_rate_limit: None,
         beacon_listen: state.plan.beacon_listen,
+        beacon_tls: state.plan.beacon_tls.clone(),
         routes,
     }
 }

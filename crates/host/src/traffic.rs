@@ -255,7 +255,7 @@ impl Connection {
 
     async fn apply(&mut self, table: RoutingTable) -> io::Result<Report> {
         let (epoch, checksum) = (table.epoch, table.checksum());
-        match self.ask_patiently(&TrafficRequest::Apply { table }).await? {
+        match self.ask_patiently(&TrafficRequest::Apply { table: Box::new(table) }).await? {
             TrafficReply::Applied { epoch: served, checksum: sum } if served == epoch && sum == checksum => {
                 Ok(Report::TrafficApplied { epoch })
             }

@@ -17,6 +17,7 @@ pub mod drill;
 pub mod evacuation;
 pub mod finding;
 mod lint;
+pub mod listening;
 pub mod location;
 pub mod notification;
 pub mod observation;
@@ -44,6 +45,7 @@ pub use config::{
     upgrade,
 };
 pub use finding::{Code, Finding, Severity, Span, explain};
+pub use listening::TlsFiles;
 pub use plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 pub use proof::Proof;
 pub use render::{drawn, render};

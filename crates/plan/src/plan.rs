@@ -10,6 +10,7 @@ use crate::component::{Component, Instance, Witness};
 use crate::control::ControlPlane;
 use crate::drill::Drill;
 use crate::evacuation::Evacuation;
+use crate::listening::TlsFiles;
 use crate::notification::{EscalationStep, NotificationChannel, QuietTime};
 use crate::policy::{Allowances, Mode, OnJournalLoss, Person, Probing, Site, SiteGuards};
 use crate::prepared::Prepared;
@@ -83,6 +84,8 @@ pub struct Plan {
     pub secondaries: Vec<SocketAddr>,
     /// Where the traffic process answers beacons, if any route has one.
     pub beacon_listen: Option<SocketAddr>,
+    /// What beacons show over TLS; `None`: they are answered over plain HTTP.
+    pub beacon_tls: Option<TlsFiles>,
     /// By name.
     pub components: Vec<Component>,
     /// All instances of all components.

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::listening::TlsFiles;
 use crate::route::{DnsRecord, HELLO_TIMEOUT, ProxyProtocol, RateLimit, ServerName};
 
 /// The version of the format. A traffic process refuses a newer one than it knows.
@@ -39,6 +40,9 @@ pub struct RoutingTable {
     pub dns_rate_limit: Option<RateLimit>,
     /// Where beacons are answered.
     pub beacon_listen: Option<SocketAddr>,
+    /// What beacons show over TLS. Not written where they are answered without it, for the same reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beacon_tls: Option<TlsFiles>,
     /// By name.
     pub routes: Vec<RouteEntry>,
 }
@@ -285,6 +289,7 @@ impl RoutingTable {
             secondaries: Vec::new(),
             dns_rate_limit: None,
             beacon_listen: None,
+            beacon_tls: None,
             routes: Vec::new(),
         }
     }
@@ -366,7 +371,7 @@ pub enum TrafficRequest {
     /// Serve this table. Answered by `Applied` once it is on disk *and* served, or by `Refused`.
     Apply {
         /// The table.
-        table: RoutingTable,
+        table: Box<RoutingTable>,
     },
     /// Say what is served. Answered by `Report`.
     Report {},

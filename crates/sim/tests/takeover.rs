@@ -63,7 +63,7 @@ enum Message {
     /// A table on its way to the traffic process.
     Table {
         from: usize,
-        table: RoutingTable,
+        table: Box<RoutingTable>,
     },
     /// An order on its way to the host of the other agent.
     Order {
@@ -214,7 +214,7 @@ impl Two {
             Message::Table { from, table } => {
                 let (process, epoch) = (LOCAL_PROCESS.to_owned(), table.epoch);
                 if table.epoch >= self.table.epoch {
-                    self.table = table;
+                    self.table = *table;
                     self.agents[from].mail.push(Input::RouteApplied { process, epoch });
                 } else {
                     let reason = "it is older than what is served".to_owned();
@@ -314,7 +314,7 @@ impl Two {
             }
             Todo::Route(table) => {
                 self.may_act(nth, "sends a table")?;
-                self.send(Message::Table { from: nth, table });
+                self.send(Message::Table { from: nth, table: Box::new(table) });
             }
             Todo::HearTraffic(_) => {
                 let (process, epoch) = (LOCAL_PROCESS.to_owned(), self.table.epoch);

@@ -226,7 +226,7 @@ impl Link {
     }
 
     fn apply(&mut self, table: RoutingTable) {
-        let reply = self.ask(&TrafficRequest::Apply { table });
+        let reply = self.ask(&TrafficRequest::Apply { table: Box::new(table) });
         assert!(matches!(reply, TrafficReply::Applied { .. }), "a table is refused: {reply:?}");
     }
 

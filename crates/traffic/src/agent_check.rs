@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_plan::routing::{TargetEntry, TargetState};
+use mainstay_web::{Trouble, accept};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -16,9 +17,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::choice;
-use crate::listeners::{accept, reset};
+use crate::listeners::reset;
 use crate::live::{Live, Served, ServedRoute};
-use crate::trouble::Trouble;
 
 const CONNECTIONS: u32 = 64;
 const TIMEOUT: Duration = Duration::from_secs(2);

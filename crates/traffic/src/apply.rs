@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_plan::routing::{RoutingTable, TrafficReply};
+use mainstay_web::Trouble;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -17,7 +18,6 @@ use crate::handover::{Estate, Predecessor};
 use crate::listeners::{Bound, Front, Listeners, fronts};
 use crate::live::{Live, Served};
 use crate::proxy;
-use crate::trouble::Trouble;
 
 /// A disk that takes longer to sync a few kilobytes is failing.
 const DISK_TIMEOUT: Duration = Duration::from_secs(10);

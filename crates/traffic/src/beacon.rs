@@ -3,34 +3,23 @@
 #[cfg(test)]
 mod fuzz;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use mainstay_plan::routing::TargetState;
+use mainstay_web::{Foyer, Keeper, Secured, Trouble, accept};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::greeting::Foyer;
-use crate::listeners::accept;
 use crate::live::Live;
-use crate::trouble::Trouble;
 
 const CONNECTIONS: usize = 512;
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A checker that keeps its connection open is asked to open a new one now and then.
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(600);
-const BUFFER_BYTES: usize = 16 << 10;
 
 /// Answers until it is dropped.
 pub(crate) async fn serve(
@@ -41,43 +30,52 @@ pub(crate) async fn serve(
     retires: CancellationToken,
 ) {
     let about = format!("beacon {address}");
-    let foyer = Foyer::new(CONNECTIONS);
-    let mut clients = JoinSet::new();
-    loop {
-        let Some(client) = retires.run_until_cancelled(accept(&listener, &trouble, &about)).await else { break };
-        while clients.try_join_next().is_some() {}
-        // However many never end what they ask, whoever asks at once is answered.
-        let guest = foyer.enter();
-        let (live, retires) = (Arc::clone(&live), retires.clone());
-        clients.spawn(async move {
-            let served = timeout(CONNECTION_LIFETIME, serve_client(live, client, retires));
-            let _ = guest.goes.run_until_cancelled(served).await;
-        });
+    let keeper = Keeper::default();
+    let shown = keeper.shown();
+    let certificate = keeper.follow(|| live.served().table.beacon_tls.clone(), &trouble, &about, "nobody is answered");
+    let serves = async {
+        let foyer = Foyer::new(CONNECTIONS);
+        let mut clients = JoinSet::new();
+        loop {
+            let Some(client) = retires.run_until_cancelled(accept(&listener, &trouble, &about)).await else { break };
+            while clients.try_join_next().is_some() {}
+            // However many never end what they ask, whoever asks at once is answered.
+            let guest = foyer.enter();
+            let secured = match live.served().table.beacon_tls {
+                Some(_) => Secured::Tls(shown.clone()),
+                None => Secured::Plain,
+            };
+            let (live, retires) = (Arc::clone(&live), retires.clone());
+            clients.spawn(async move {
+                // An answer must not wait until the client has acknowledged what TLS said before.
+                let _ = client.set_nodelay(true);
+                let _ = guest.goes.run_until_cancelled(serve_client(&live, client, secured, &retires)).await;
+            });
+        }
+        drop(listener);
+        while clients.join_next().await.is_some() {}
+    };
+    tokio::select! {
+        () = serves => {}
+        never = certificate => match never {},
     }
-    drop(listener);
-    while clients.join_next().await.is_some() {}
 }
 
 async fn serve_client(
-    live: Arc<Live>,
-    client: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    retires: CancellationToken,
+    live: &Live,
+    client: impl AsyncRead + AsyncWrite + Unpin,
+    secured: Secured,
+    retires: &CancellationToken,
 ) {
-    let service = service_fn(move |request| {
-        let mut response = respond(&live, &request);
+    let answer = |request| {
+        let mut response = respond(live, &request);
         if retires.is_cancelled() {
             // Its next request is for the process that has taken over.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        async move { Ok::<_, Infallible>(response) }
-    });
-    // A client that breaks off is its own business.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(client), service)
-        .await;
+        async { response }
+    };
+    mainstay_web::serve(client, secured, answer).await;
 }
 
 fn respond(live: &Live, request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_plan::routing::{FAILURES_WITHIN_MS, TrafficReply, TrafficReport, TrafficRequest};
+use mainstay_web::Trouble;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -21,7 +22,6 @@ use crate::apply::Applier;
 use crate::handover::{FORMAT, Successor};
 use crate::live::Live;
 use crate::proxy;
-use crate::trouble::Trouble;
 
 /// The longest request, in bytes, its newline included.
 const LINE_MAX_BYTES: u64 = 8 << 20;
@@ -146,7 +146,7 @@ async fn answer(control: &Control, request: TrafficRequest) -> TrafficReply {
     let cut = control.live.cut_routes();
     control.live.word();
     match request {
-        TrafficRequest::Apply { table } => control.applier.lock().await.apply(table).await,
+        TrafficRequest::Apply { table } => control.applier.lock().await.apply(*table).await,
         TrafficRequest::Report {} => TrafficReply::Report(Box::new(report(control, cut))),
         TrafficRequest::Failures {} => {
             let instances = control.live.failures(Duration::from_millis(FAILURES_WITHIN_MS)).await;

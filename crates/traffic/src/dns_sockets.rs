@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_web::{Trouble, accept};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -12,9 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dns::{Transport, answer, truncated};
 use crate::dns_rate::{Limiter, Verdict};
-use crate::listeners::{accept, reset};
+use crate::listeners::reset;
 use crate::live::Live;
-use crate::trouble::Trouble;
 
 /// Datagrams answered before others on the same thread get their turn.
 const UDP_BATCH: usize = 64;

@@ -6,10 +6,8 @@
 #[cfg(test)]
 mod fuzz;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mainstay_plan::route::ProxyProtocol;
@@ -17,7 +15,6 @@ use mainstay_plan::routing::ProxyEntry;
 use proxy_header::{Error, ParseConfig, ProxiedAddress, ProxyHeader};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use crate::hello::{Heard, Hello, Listener};
 use crate::live::Door;
@@ -157,53 +154,5 @@ fn header(bytes: &[u8]) -> Header {
         Ok((header, length)) => Header::Said { ends: header.proxied_address().cloned(), length },
         Err(Error::BufferTooShort) if bytes.len() < HEADER_MAX_BYTES => Header::More,
         Err(_) => Header::None,
-    }
-}
-
-/// Clients of one listener that have not said yet what they want. When there are too many, the one that has had the most time
-/// goes: however many say nothing, one that speaks at once is heard.
-#[derive(Debug)]
-pub(crate) struct Foyer {
-    room: usize,
-    guests: Mutex<(u64, BTreeMap<u64, CancellationToken>)>,
-}
-
-impl Foyer {
-    pub(crate) fn new(room: usize) -> Arc<Foyer> {
-        Arc::new(Foyer { room, guests: Mutex::default() })
-    }
-
-    /// Lets a client in.
-    pub(crate) fn enter(self: &Arc<Self>) -> Guest {
-        let goes = CancellationToken::new();
-        let mut guests = self.guests();
-        let number = guests.0;
-        guests.0 += 1;
-        let oldest = if guests.1.len() >= self.room { guests.1.pop_first() } else { None };
-        guests.1.insert(number, goes.clone());
-        drop(guests);
-        if let Some((_, oldest)) = &oldest {
-            oldest.cancel();
-        }
-        Guest { foyer: Arc::clone(self), number, goes }
-    }
-
-    fn guests(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, CancellationToken>)> {
-        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One of them.
-#[derive(Debug)]
-pub(crate) struct Guest {
-    foyer: Arc<Foyer>,
-    number: u64,
-    /// Cancelled when it has to go.
-    pub(crate) goes: CancellationToken,
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.foyer.guests().1.remove(&self.number);
     }
 }

@@ -81,7 +81,7 @@ pub(crate) enum NewSays {
     /// The agent spoke last at this time of the machine's clock.
     Word { at_ms: u64 },
     /// Another table is served now.
-    Serve { at_ms: u64, table: RoutingTable },
+    Serve { at_ms: u64, table: Box<RoutingTable> },
     /// The sockets of other fronts are not wanted back.
     Keep { fronts: BTreeSet<Front> },
     /// It was told to end, and so is the old one.
@@ -347,7 +347,7 @@ impl Predecessor {
     pub(crate) async fn follows(&self, table: &RoutingTable, at_ms: u64) -> Result<bool, String> {
         let followed = async {
             let mut wire = self.wire.lock().await;
-            wire.say(&NewSays::Serve { at_ms, table: table.clone() }, &[]).await?;
+            wire.say(&NewSays::Serve { at_ms, table: Box::new(table.clone()) }, &[]).await?;
             loop {
                 match wire.hear().await? {
                     OldSays::Followed { epoch } if epoch == table.epoch => return io::Result::Ok(()),
@@ -495,7 +495,7 @@ impl Heir {
                 NewSays::Word { at_ms } => live.heard_at(at_ms),
                 NewSays::Serve { at_ms, table } => {
                     live.heard_at(at_ms);
-                    self.serve(live, table).await?;
+                    self.serve(live, *table).await?;
                 }
                 NewSays::Keep { fronts } => {
                     applier.lock().await.keep(&fronts);

@@ -31,7 +31,6 @@ mod notify;
 mod proxy;
 mod slow_start;
 mod stream;
-mod trouble;
 
 use std::future::pending;
 use std::io;
@@ -41,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_plan::routing::RoutingTable;
+use mainstay_web::Trouble;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -56,7 +56,6 @@ use crate::disk::{Loaded, OpenError, StateDir};
 pub use crate::handover::Successor;
 use crate::handover::{Heir, Inherited, LOOK_INTERVAL, Parted, STEP_TIMEOUT};
 use crate::live::{Live, Served};
-use crate::trouble::Trouble;
 
 /// How often addresses that could not be bound are tried again.
 const MEND_INTERVAL: Duration = Duration::from_secs(1);

@@ -9,22 +9,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mainstay_plan::routing::RoutingTable;
+use mainstay_web::Trouble;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::live::Live;
 use crate::stream::{Entrance, Listener};
-use crate::trouble::Trouble;
 use crate::{agent_check, beacon, dns_sockets, proxy, stream};
-
-/// After a failed accept. Most of them say that descriptors ran out, and only time frees one.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// One address and what is spoken there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -317,36 +312,6 @@ impl Drop for Listeners {
     fn drop(&mut self) {
         for it in self.open.values() {
             it.task.abort();
-        }
-    }
-}
-
-/// The next client.
-pub(crate) async fn accept(listener: &TcpListener, trouble: &Trouble, about: &str) -> TcpStream {
-    insist(trouble, about, || listener.accept()).await.0
-}
-
-/// The next client. An accept that fails is said and tried again: a listener never gives up. Without a descriptor the kernel fails
-/// it even where nobody waits, so one that waits is as good a sign that it works again as a client.
-pub(crate) async fn insist<T, F>(trouble: &Trouble, about: &str, accept: impl Fn() -> F) -> T
-where
-    F: Future<Output = io::Result<T>>,
-{
-    let mut has_failed = false;
-    loop {
-        let accepted = if has_failed { timeout(ACCEPT_PAUSE, accept()).await.ok() } else { Some(accept().await) };
-        if has_failed && !matches!(accepted, Some(Err(_))) {
-            trouble.clear(about);
-            has_failed = false;
-        }
-        match accepted {
-            None => {}
-            Some(Ok(client)) => return client,
-            Some(Err(error)) => {
-                has_failed = true;
-                trouble.note(about, format!("{about}: clients can't be accepted: {error}"));
-                sleep(ACCEPT_PAUSE).await;
-            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mainstay_plan::routing::{ProxyEntry, TargetEntry};
+use mainstay_web::{Foyer, Guest, Trouble, insist};
 use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
@@ -16,12 +17,10 @@ use tracing::debug;
 
 use crate::choice;
 use crate::forward::{Ended, Silence, forward};
-use crate::greeting::{Foyer, Guest, Visitor};
-use crate::listeners::insist;
+use crate::greeting::Visitor;
 use crate::live::{Door, Live, Permit, ServedRoute, count};
 use crate::lobby::{Place, Refusal};
 use crate::stream::{Entrance, Listener, Stream};
-use crate::trouble::Trouble;
 
 /// How often a client may be sent to the targets of a newer table because its choice was overtaken by a swap.
 const MAX_CHOICES: usize = 4;

@@ -164,6 +164,7 @@ fn skeleton(file: &mut File) -> Plan {
         dns_listen: file.dns_listen.as_ref().map(|it| it.value),
         secondaries: std::mem::take(&mut file.secondaries),
         beacon_listen: file.beacon_listen.as_ref().map(|it| it.value),
+        beacon_tls: file.beacon_tls.take(),
         components: Vec::new(),
         instances: Vec::new(),
         probes: Vec::new(),

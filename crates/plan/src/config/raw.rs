@@ -14,6 +14,7 @@ use crate::component::{ComponentKind, Constraint, Criticality, Failback, Objecti
 use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::Span;
+use crate::listening::TlsFiles;
 use crate::location::{Location, SharedPart};
 use crate::notification::{NoticeLevel, QuietTime};
 use crate::observation::Health;
@@ -34,6 +35,7 @@ pub(crate) struct File {
     pub(crate) dns_listen: Option<At<SocketAddr>>,
     pub(crate) secondaries: Vec<SocketAddr>,
     pub(crate) beacon_listen: Option<At<SocketAddr>>,
+    pub(crate) beacon_tls: Option<TlsFiles>,
     pub(crate) components: Vec<RawComponent>,
     pub(crate) standbys: Vec<RawInstance>,
     pub(crate) witnesses: Vec<RawWitness>,

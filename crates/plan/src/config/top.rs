@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::components::{component, location, standby, witness};
 use super::controls;
 use super::fields::{At, Cx, Fields, items, named};
-use super::grammar::{ALLOWANCES, Kind, PLAN, PROBING, SITE, TRAFFIC, VARIABLE};
+use super::grammar::{ALLOWANCES, Kind, PLAN, PROBING, SITE, TLS_FILES, TRAFFIC, VARIABLE};
 use super::notifications::{self, notification};
 use super::operation;
 use super::raw::File;
@@ -15,6 +15,7 @@ use super::tree::{Entry, Node, Value};
 use super::upgrade::{NEWEST, OLDER};
 use super::values;
 use crate::finding::{Code, Finding, Span};
+use crate::listening::TlsFiles;
 use crate::location::Location;
 use crate::policy::{Allowances, Mode, OnJournalLoss, Probing, Site};
 
@@ -39,7 +40,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
         .unwrap_or(OnJournalLoss::RefuseExclusive);
     let allowances = self::allowances(cx, fields.take("allowances"));
     let probing = self::probing(cx, fields.take("probing"));
-    let (dns_listen, secondaries, beacon_listen) = fields.take("traffic").map(|it| traffic(cx, it)).unwrap_or_default();
+    let traffic = fields.take("traffic").map(|it| self::traffic(cx, it)).unwrap_or_default();
     // What these two stand for was put into the tree before; here is seen whether they were written as they should be.
     fields.read("include", |cx, node| match &node.value {
         Value::List(_) => values::names(cx, node),
@@ -65,9 +66,10 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
         on_journal_loss,
         allowances,
         probing,
-        dns_listen,
-        secondaries,
-        beacon_listen,
+        dns_listen: traffic.dns,
+        secondaries: traffic.secondaries,
+        beacon_listen: traffic.beacon,
+        beacon_tls: traffic.beacon_tls,
         components: components.iter().map(|it| component(cx, it)).collect(),
         standbys: section(&mut fields, "standbys").iter().map(|it| standby(cx, it)).collect(),
         witnesses: section(&mut fields, "witnesses").iter().map(|it| witness(cx, it)).collect(),
@@ -201,14 +203,32 @@ fn probing<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>) -> Probing {
     probing
 }
 
-/// Where DNS is answered, who copies its zones, and where beacons are answered.
-type Listeners = (Option<At<SocketAddr>>, Vec<SocketAddr>, Option<At<SocketAddr>>);
+/// Where DNS is answered, who copies its zones, where beacons are answered and with which certificate.
+#[derive(Default)]
+struct Traffic {
+    dns: Option<At<SocketAddr>>,
+    secondaries: Vec<SocketAddr>,
+    beacon: Option<At<SocketAddr>>,
+    beacon_tls: Option<TlsFiles>,
+}
 
-fn traffic<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Listeners {
+fn traffic<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Traffic {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "traffic", &TRAFFIC);
     let mut read = |name| fields.read(name, |cx, node| Some(At { value: listen(cx, node)?, span: node.span }));
     let (dns, beacon) = (read("dns"), read("beacon"));
     let secondaries = fields.read("secondaries", values::sockets).unwrap_or_default();
+    let beacon_tls = fields.take("beacon_tls").and_then(|it| tls_files(cx, it));
+    if fields.has("beacon_tls") && !fields.has("beacon") {
+        fields.miss("beacon");
+    }
     fields.finish();
-    (dns, secondaries, beacon)
+    Traffic { dns, secondaries, beacon, beacon_tls }
+}
+
+fn tls_files<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Option<TlsFiles> {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "this certificate", &TLS_FILES);
+    let mut path = |name| fields.read(name, values::path);
+    let (cert_file, key_file) = (path("cert_file"), path("key_file"));
+    fields.finish();
+    Some(TlsFiles { cert_file: cert_file?, key_file: key_file? })
 }

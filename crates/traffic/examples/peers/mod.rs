@@ -81,7 +81,7 @@ impl Server {
         let server =
             Server::start("mainstay", at, command.arg("traffic").arg(&state), |_| UnixStream::connect(&socket).is_ok());
         let table = RoutingTable { epoch: 1, dns_listen, routes: vec![route], ..RoutingTable::empty(SITE) };
-        let line = serde_json::to_string(&TrafficRequest::Apply { table }).expect("a table is JSON");
+        let line = serde_json::to_string(&TrafficRequest::Apply { table: Box::new(table) }).expect("a table is JSON");
         let mut stream = UnixStream::connect(&socket).expect("the traffic process listens");
         writeln!(stream, "{line}").expect("the traffic process listens");
         let mut reply = String::new();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bolero::check;
 use mainstay_plan::routing::TargetState::{Serving, Standby};
+use mainstay_web::Secured;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// A client says it, ends, and takes what comes back.
 async fn answer(live: &Arc<Live>, request: &[u8]) -> Vec<u8> {
     let (mut client, server) = tokio::io::duplex(64);
-    let served = serve_client(Arc::clone(live), server, CancellationToken::new());
+    let retires = CancellationToken::new();
+    let served = serve_client(live, server, Secured::Plain, &retires);
     let asked = async {
         let (mut from, mut to) = tokio::io::split(&mut client);
         let said = async {

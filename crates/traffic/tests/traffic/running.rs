@@ -126,7 +126,7 @@ impl Agent {
     }
 
     pub(crate) fn try_apply(&mut self, table: &RoutingTable) -> TrafficReply {
-        self.ask(&TrafficRequest::Apply { table: table.clone() })
+        self.ask(&TrafficRequest::Apply { table: Box::new(table.clone()) })
     }
 
     pub(crate) fn apply(&mut self, table: &RoutingTable) {

@@ -5,7 +5,8 @@ use super::{
     VARIABLE,
 };
 use super::{
-    COMPONENT, CREDENTIAL, Field, Kind, NOTIFICATION, Presence, ROUTE, RULE, STANDBY, Shape, WITNESS, field, words,
+    COMPONENT, CREDENTIAL, Field, Kind, NOTIFICATION, Presence, ROUTE, RULE, Rule, STANDBY, Shape, WITNESS, field,
+    words,
 };
 use crate::policy::{Mode, OnJournalLoss};
 
@@ -131,12 +132,28 @@ pub(crate) static TRAFFIC: Shape = Shape {
     name: "traffic",
     doc: "where the traffic process answers; a route with `dns` needs the first, one with `beacon` the second",
     fields: &[&TRAFFIC_FIELDS],
-    rules: &[],
+    rules: &[Rule::With("beacon_tls", &[&["beacon"]])],
 };
 
-static TRAFFIC_FIELDS: [Field; 3] = [
+static TRAFFIC_FIELDS: [Field; 4] = [
     field("dns", Kind::Socket, "for DNS over UDP and TCP").such_as("\"10.0.9.1:53\""),
     field("secondaries", Kind::Sockets, "name servers that copy the routes' zones and are told when one changes")
         .such_as("[\"10.0.9.2:53\"]"),
     field("beacon", Kind::Socket, "for beacons over HTTP").such_as("\"10.0.9.1:8600\""),
+    field("beacon_tls", Kind::Map(&TLS_FILES), "beacons are answered over HTTPS, with this certificate"),
+];
+
+/// What is shown over TLS.
+pub(crate) static TLS_FILES: Shape = Shape {
+    name: "certificate",
+    doc: "PEM files on the agent's machine; they are read again when they change, and what can't be used leaves the last good certificate in place",
+    fields: &[&TLS_FILE_FIELDS],
+    rules: &[],
+};
+
+static TLS_FILE_FIELDS: [Field; 2] = [
+    field("cert_file", Kind::Path, "the certificate first, then those that lead from it to one that clients trust")
+        .needed("/etc/mainstay/cert.pem"),
+    field("key_file", Kind::Path, "its private key, which no password locks; may be the same file")
+        .needed("/etc/mainstay/key.pem"),
 ];

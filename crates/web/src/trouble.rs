@@ -7,13 +7,13 @@ use tracing::{info, warn};
 
 /// The notes, by what they are about.
 #[derive(Debug, Default)]
-pub(crate) struct Trouble {
+pub struct Trouble {
     notes: Mutex<BTreeMap<String, String>>,
 }
 
 impl Trouble {
     /// Says what is wrong with `about`; replaces what was said of it before.
-    pub(crate) fn note(&self, about: &str, text: String) {
+    pub fn note(&self, about: &str, text: String) {
         let mut notes = self.notes();
         if notes.get(about) != Some(&text) {
             warn!(about, "{text}");
@@ -22,14 +22,14 @@ impl Trouble {
     }
 
     /// `about` is fine again.
-    pub(crate) fn clear(&self, about: &str) {
+    pub fn clear(&self, about: &str) {
         if self.notes().remove(about).is_some() {
             info!(about, "works again");
         }
     }
 
     /// Everything that is wrong.
-    pub(crate) fn list(&self) -> Vec<String> {
+    pub fn list(&self) -> Vec<String> {
         self.notes().values().cloned().collect()
     }
 
