@@ -6,6 +6,7 @@
 
 mod crash;
 mod evacuations;
+mod heartbeats;
 mod ledger;
 mod operate;
 mod pace;

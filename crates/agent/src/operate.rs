@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::crash::{self, Moment};
 use crate::evacuations;
+use crate::heartbeats::Ear;
 use crate::ledger::{Ledger, Told};
 use crate::pace::{Change, Pace};
 use crate::past::Past;
@@ -53,6 +54,7 @@ pub struct Agent {
     from_journal: mpsc::Receiver<Event>,
     from_host: mpsc::Receiver<Report>,
     server: Server,
+    ear: Ear,
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
@@ -88,6 +90,7 @@ pub(crate) struct Parts {
     pub(crate) from_journal: mpsc::Receiver<Event>,
     pub(crate) from_host: mpsc::Receiver<Report>,
     pub(crate) server: Server,
+    pub(crate) ear: Ear,
     pub(crate) state_dir: StateDir,
     pub(crate) version: String,
 }
@@ -119,6 +122,7 @@ impl Agent {
             from_journal: parts.from_journal,
             from_host: parts.from_host,
             server: parts.server,
+            ear: parts.ear,
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -435,6 +439,7 @@ impl Agent {
             trouble: (self.unprepared.iter().cloned())
                 .chain(self.ledger.trouble())
                 .chain(self.pace.trouble())
+                .chain(self.ear.trouble())
                 .chain(view::unresolved(self.hands.names()))
                 .chain(mainstay_engine::elsewhere::trouble(state))
                 .collect(),
@@ -471,6 +476,7 @@ impl Agent {
         tracing::info!(hash = plan.hash, "the plan was reloaded");
         self.unprepared.clear();
         self.hands.prepare(&plan);
+        self.ear.listen(plan.heartbeats.clone());
         if self.traffic.is_none() && !plan.routes.is_empty() {
             self.traffic = Some(TrafficLink::keep(self.launch.clone(), self.hands.clone()));
         }

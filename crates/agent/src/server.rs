@@ -148,8 +148,12 @@ async fn heartbeat(hands: &Hands, name: String) -> Response {
     if hands.heartbeat(&name).await {
         return Json(api::Heard { heard: name }).into_response();
     }
-    let message = format!("the plan waits for no heartbeat `{name}`: it is the `name` of a `heartbeat` probe");
-    problem(StatusCode::NOT_FOUND, "not_found", &message)
+    problem(StatusCode::NOT_FOUND, "not_found", &nobody_waits_for(&name))
+}
+
+/// What a job is told whose calls mean nothing to the plan.
+pub(crate) fn nobody_waits_for(name: &str) -> String {
+    format!("the plan waits for no heartbeat `{name}`: it is the `name` of a `heartbeat` probe")
 }
 
 async fn foreseen(State(asks): Loop, ConnectInfo(peer): ConnectInfo<Peer>, body: Said) -> Response {

@@ -13,6 +13,7 @@ use mainstay_plan::{Compiled, Plan, SourceFile, Time, compile_in};
 use mainstay_store::{StateDir, StateDirError};
 use tokio::sync::mpsc;
 
+use crate::heartbeats::Ear;
 use crate::ledger::{Ledger, LedgerError};
 use crate::operate::Agent;
 use crate::server::{self, ServerError};
@@ -128,6 +129,7 @@ impl Agent {
             tracing::warn!("record {} of the journal changes nothing: {}", it.seq, it.what);
         }
         hands.prepare(&plan);
+        let ear = Ear::listening(plan.heartbeats.clone(), hands.clone());
         let server = server::open(state_dir.path(), hands.clone())?;
         let launch = Launch {
             program: options.program,
@@ -161,6 +163,7 @@ impl Agent {
             from_journal,
             from_host,
             server,
+            ear,
             state_dir,
             version: options.version,
         })

@@ -139,6 +139,11 @@ impl Hands {
         }
     }
 
+    /// No job could be heard until now: the silence of none of them counts.
+    pub fn listens_anew(&self) {
+        self.providers.listens_anew();
+    }
+
     /// Reads ahead what the plan's probes and steps need, and reports what would not work.
     pub fn prepare(&self, plan: &Arc<Plan>) {
         for probe in &plan.probes {

@@ -411,6 +411,11 @@ codes! {
         "whoever reads the plan under stress counts on it"
     QuietQuestion "MS0596" Warning "a question that is asked while nobody is told"
         "quiet times hold the question back, and it expires in the meantime"
+
+    TokenInClear "MS0610" Warning "tokens that travel in the clear"
+        "whoever listens on the way can say that a job works which does not"
+    NobodyCalls "MS0611" Warning "calls of jobs for which nobody waits"
+        "a job that calls seems to be watched, and nobody notices when it stops"
 }
 
 /// The page of a code, in Markdown. `code` may be written in any case (`ms0102`); `None` if there is no such code.

@@ -1,5 +1,6 @@
 //! What other machines ask Mainstay over HTTP, and what it shows them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -12,4 +13,15 @@ pub struct TlsFiles {
     pub cert_file: PathBuf,
     /// The certificate's private key, which no password locks.
     pub key_file: PathBuf,
+}
+
+/// Where jobs on other machines call the agent, and who may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeartbeatListener {
+    /// Where.
+    pub listen: SocketAddr,
+    /// A file of the agent's machine with tokens, one a line; a call has one of them. It is read again when it changes.
+    pub token_file: PathBuf,
+    /// What is shown over TLS; `None`: calls come over plain HTTP.
+    pub tls: Option<TlsFiles>,
 }

@@ -10,7 +10,7 @@ use crate::component::{Component, Instance, Witness};
 use crate::control::ControlPlane;
 use crate::drill::Drill;
 use crate::evacuation::Evacuation;
-use crate::listening::TlsFiles;
+use crate::listening::{HeartbeatListener, TlsFiles};
 use crate::notification::{EscalationStep, NotificationChannel, QuietTime};
 use crate::policy::{Allowances, Mode, OnJournalLoss, Person, Probing, Site, SiteGuards};
 use crate::prepared::Prepared;
@@ -86,6 +86,8 @@ pub struct Plan {
     pub beacon_listen: Option<SocketAddr>,
     /// What beacons show over TLS; `None`: they are answered over plain HTTP.
     pub beacon_tls: Option<TlsFiles>,
+    /// Where jobs on other machines call.
+    pub heartbeats: Option<HeartbeatListener>,
     /// By name.
     pub components: Vec<Component>,
     /// All instances of all components.

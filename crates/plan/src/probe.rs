@@ -204,6 +204,25 @@ impl ProbeKind {
         }
     }
 
+    /// Whether it waits for a job to call, alone or with other questions.
+    pub fn waits_for_calls(&self) -> bool {
+        match self {
+            ProbeKind::Heartbeat { .. } => true,
+            ProbeKind::Composite(composite) => composite.of.iter().any(ProbeKind::waits_for_calls),
+            ProbeKind::Tcp { .. }
+            | ProbeKind::Tls(_)
+            | ProbeKind::Http(_)
+            | ProbeKind::Dns { .. }
+            | ProbeKind::Grpc(_)
+            | ProbeKind::Udp(_)
+            | ProbeKind::Icmp { .. }
+            | ProbeKind::Command { .. }
+            | ProbeKind::Process { .. }
+            | ProbeKind::FileFreshness { .. }
+            | ProbeKind::Disk(_) => false,
+        }
+    }
+
     /// Whether a kernel answers, also for a server that hangs.
     pub fn is_answered_by_a_kernel(&self) -> bool {
         match self {

@@ -63,6 +63,12 @@ impl Heartbeats {
         Ok(())
     }
 
+    /// Nobody could be heard until now: every job has the whole of its time again.
+    pub(crate) fn listen_anew(&self) {
+        let now = Instant::now();
+        self.jobs().values_mut().for_each(|it| it.listening = now);
+    }
+
     /// A job calls. `None`: nobody listens for it.
     ///
     /// # Errors
@@ -156,6 +162,19 @@ mod tests {
         assert!(heartbeats.hear(&gates, "copy").await.is_some_and(|it| it.is_ok()));
         heartbeats.prepare(&gates, "copy").await.expect("no file is read");
         assert_eq!(heartbeats.answer("copy", HOUR), Answer::Good, "listening again forgets nothing");
+    }
+
+    #[test]
+    fn silence_does_not_count_while_nobody_could_be_heard() {
+        let heartbeats = Heartbeats::default();
+        heartbeats.listen("copy");
+        let listening = || heartbeats.job("copy").expect("it is listened for").listening;
+        let begun = listening();
+        while Instant::now() == begun {}
+        heartbeats.listen("copy");
+        assert_eq!(listening(), begun);
+        heartbeats.listen_anew();
+        assert!(listening() > begun);
     }
 
     #[tokio::test]

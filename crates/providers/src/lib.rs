@@ -146,6 +146,11 @@ impl Providers {
         }
     }
 
+    /// No job could be heard until now: the silence of none of them counts.
+    pub fn listens_anew(&self) {
+        self.inner.heartbeats.listen_anew();
+    }
+
     /// Reads ahead what `kind` needs and checks what can be checked without asking anybody. Called again, it reads
     /// again: renewed certificate authorities come in this way, and what can't be read leaves the old in place.
     ///

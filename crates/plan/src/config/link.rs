@@ -82,6 +82,7 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     let known = Known::of(&file);
     let mut parts = Parts::default();
     let mut standbys = standbys_by_component(cx, &mut file, &mut parts);
+    listeners(cx, &file);
     let mut plan = skeleton(&mut file);
     plan.prepared = prepared(cx, std::mem::take(&mut file.prepared));
     let (mut ladders, mut rules, mut depends) = (Vec::new(), Vec::new(), Vec::new());
@@ -103,7 +104,6 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     dependencies(cx, &mut plan, &depends);
     let places: Vec<Span> = plan.components.iter().map(|it| parts.names[it.original().index()].span).collect();
     witness_rules(cx, &mut plan, rules, &places);
-    listeners(cx, &file.routes, file.dns_listen.as_ref(), file.beacon_listen.as_ref());
     operation(cx, &mut plan, &mut file, &known);
     for (component, at) in plan.components.iter().zip(roles) {
         let approval = component.guards.approval.as_ref();
@@ -165,6 +165,7 @@ fn skeleton(file: &mut File) -> Plan {
         secondaries: std::mem::take(&mut file.secondaries),
         beacon_listen: file.beacon_listen.as_ref().map(|it| it.value),
         beacon_tls: file.beacon_tls.take(),
+        heartbeats: file.heartbeats.take().map(|it| it.value),
         components: Vec::new(),
         instances: Vec::new(),
         probes: Vec::new(),

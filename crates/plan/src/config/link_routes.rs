@@ -9,7 +9,7 @@ use super::fields::{At, Cx};
 use super::link::{Parts, index, push_probe};
 use super::link_operation::route_rules;
 use super::probes::retarget;
-use super::raw::{RawFence, RawProbe, RawRoute, RawSharing};
+use super::raw::{File, RawFence, RawProbe, RawRoute, RawSharing};
 use super::references::{no_component, unknown};
 use super::routes::NOWHERE;
 use crate::finding::{Code, Finding, Span};
@@ -19,12 +19,8 @@ use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
 /// Every address and every DNS name has one user, and what routes need is there. Proxies may share an address where the
 /// names that TLS clients say tell their routes apart.
-pub(super) fn listeners(
-    cx: &Cx<'_>,
-    routes: &[RawRoute],
-    dns: Option<&At<SocketAddr>>,
-    beacon: Option<&At<SocketAddr>>,
-) {
+pub(super) fn listeners(cx: &Cx<'_>, file: &File) {
+    let (dns, beacon) = (file.dns_listen.as_ref(), file.beacon_listen.as_ref());
     let mut taken: HashMap<String, (Span, String)> = HashMap::new();
     let mut take = |key: String, span: Span, what: String| {
         if let Some((first, by)) = taken.get(&key) {
@@ -44,9 +40,12 @@ pub(super) fn listeners(
     if let Some(beacon) = beacon {
         take(beacon.value.to_string(), beacon.span, "here for beacons".to_owned());
     }
+    if let Some(heartbeats) = &file.heartbeats {
+        take(heartbeats.value.listen.to_string(), heartbeats.span, "here for heartbeats".to_owned());
+    }
     let mut doors: BTreeMap<SocketAddr, Vec<&RawRoute>> = BTreeMap::new();
     let mut sockets: BTreeSet<(&Path, SocketAddr)> = BTreeSet::new();
-    for route in routes {
+    for route in &file.routes {
         let name = &route.name.value;
         if let Some(proxy) = &route.proxy
             && proxy.listen != NOWHERE

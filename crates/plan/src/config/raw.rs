@@ -14,7 +14,7 @@ use crate::component::{ComponentKind, Constraint, Criticality, Failback, Objecti
 use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::Span;
-use crate::listening::TlsFiles;
+use crate::listening::{HeartbeatListener, TlsFiles};
 use crate::location::{Location, SharedPart};
 use crate::notification::{NoticeLevel, QuietTime};
 use crate::observation::Health;
@@ -36,6 +36,7 @@ pub(crate) struct File {
     pub(crate) secondaries: Vec<SocketAddr>,
     pub(crate) beacon_listen: Option<At<SocketAddr>>,
     pub(crate) beacon_tls: Option<TlsFiles>,
+    pub(crate) heartbeats: Option<At<HeartbeatListener>>,
     pub(crate) components: Vec<RawComponent>,
     pub(crate) standbys: Vec<RawInstance>,
     pub(crate) witnesses: Vec<RawWitness>,

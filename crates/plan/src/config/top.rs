@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::components::{component, location, standby, witness};
 use super::controls;
 use super::fields::{At, Cx, Fields, items, named};
-use super::grammar::{ALLOWANCES, Kind, PLAN, PROBING, SITE, TLS_FILES, TRAFFIC, VARIABLE};
+use super::grammar::{ALLOWANCES, HEARTBEATS, Kind, PLAN, PROBING, SITE, TLS_FILES, TRAFFIC, VARIABLE};
 use super::notifications::{self, notification};
 use super::operation;
 use super::raw::File;
@@ -15,7 +15,7 @@ use super::tree::{Entry, Node, Value};
 use super::upgrade::{NEWEST, OLDER};
 use super::values;
 use crate::finding::{Code, Finding, Span};
-use crate::listening::TlsFiles;
+use crate::listening::{HeartbeatListener, TlsFiles};
 use crate::location::Location;
 use crate::policy::{Allowances, Mode, OnJournalLoss, Probing, Site};
 
@@ -41,6 +41,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
     let allowances = self::allowances(cx, fields.take("allowances"));
     let probing = self::probing(cx, fields.take("probing"));
     let traffic = fields.take("traffic").map(|it| self::traffic(cx, it)).unwrap_or_default();
+    let heartbeats = fields.take("heartbeats").and_then(|it| self::heartbeats(cx, it));
     // What these two stand for was put into the tree before; here is seen whether they were written as they should be.
     fields.read("include", |cx, node| match &node.value {
         Value::List(_) => values::names(cx, node),
@@ -70,6 +71,7 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
         secondaries: traffic.secondaries,
         beacon_listen: traffic.beacon,
         beacon_tls: traffic.beacon_tls,
+        heartbeats,
         components: components.iter().map(|it| component(cx, it)).collect(),
         standbys: section(&mut fields, "standbys").iter().map(|it| standby(cx, it)).collect(),
         witnesses: section(&mut fields, "witnesses").iter().map(|it| witness(cx, it)).collect(),
@@ -223,6 +225,17 @@ fn traffic<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Traffic {
     }
     fields.finish();
     Traffic { dns, secondaries, beacon, beacon_tls }
+}
+
+fn heartbeats<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Option<At<HeartbeatListener>> {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "heartbeats", &HEARTBEATS);
+    let listen = fields.read("listen", |cx, node| Some(At { value: listen(cx, node)?, span: node.span }));
+    let token_file = fields.read("token_file", values::path);
+    let tls = fields.take("tls").map(|it| tls_files(cx, it));
+    fields.finish();
+    let At { value: listen, span } = listen?;
+    let value = HeartbeatListener { listen, token_file: token_file?, tls: tls.flatten() };
+    Some(At { value, span })
 }
 
 fn tls_files<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Option<TlsFiles> {

@@ -8,6 +8,7 @@ mod agents;
 mod backups;
 mod evacuations;
 mod guards;
+mod heartbeats;
 mod ladder;
 mod objectives;
 mod people;
@@ -76,6 +77,7 @@ pub(crate) fn lint(plan: &Plan, places: &Places, outline: &Outline) -> Vec<Findi
     routes::lint(&reading, &mut findings);
     backups::lint(&reading, &mut findings);
     probes::lint(&reading, &mut findings);
+    heartbeats::lint(&reading, &mut findings);
     witnesses::lint(&reading, &mut findings);
     ladder::lint(&reading, &mut findings);
     people::lint(&reading, &mut findings);

@@ -287,7 +287,7 @@ static DISK_FIELDS: [Field; 4] = [
 
 static HEARTBEAT: Shape = Shape {
     name: "heartbeat probe",
-    doc: "good while a job calls the agent often enough: with `mainstay heartbeat NAME` or `POST /v1/heartbeats/NAME`",
+    doc: "good while a job calls the agent often enough: with `mainstay heartbeat NAME`, `POST /v1/heartbeats/NAME` on its socket, or at `heartbeats` from another machine",
     fields: &[&HEARTBEAT_FIELDS, &TIMING],
     rules: &[],
 };

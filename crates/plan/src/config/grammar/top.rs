@@ -17,7 +17,7 @@ pub(crate) static PLAN: Shape = Shape {
     rules: &[],
 };
 
-static PLAN_OWN: [Field; 9] = [
+static PLAN_OWN: [Field; 10] = [
     field("version", Kind::Version, "of this grammar").needed("2"),
     field("site", Kind::Map(&SITE), "whom this agent decides for, and where the agent itself runs")
         .needed("{ name: shop, region: berlin, zone: hall-1, host: ops-1 }"),
@@ -28,6 +28,7 @@ static PLAN_OWN: [Field; 9] = [
     field("allowances", Kind::Map(&ALLOWANCES), "what the agent itself may take; part of every worst case").or("{}"),
     field("probing", Kind::Map(&PROBING), "how many probes may be under way").or("{}"),
     field("traffic", Kind::Map(&TRAFFIC), "where the traffic process answers DNS and beacons"),
+    field("heartbeats", Kind::Map(&HEARTBEATS), "where jobs on other machines call the agent"),
     field("include", Kind::Files, "further files; each may hold the sections below").such_as("[routes.yaml]"),
 ];
 
@@ -141,6 +142,24 @@ static TRAFFIC_FIELDS: [Field; 4] = [
         .such_as("[\"10.0.9.2:53\"]"),
     field("beacon", Kind::Socket, "for beacons over HTTP").such_as("\"10.0.9.1:8600\""),
     field("beacon_tls", Kind::Map(&TLS_FILES), "beacons are answered over HTTPS, with this certificate"),
+];
+
+pub(crate) static HEARTBEATS: Shape = Shape {
+    name: "heartbeats",
+    doc: "where jobs on other machines call, for a `heartbeat` probe: `GET`, `HEAD` or `POST` of `/heartbeats/NAME` with `Authorization: Bearer TOKEN`, or of `/heartbeats/NAME/TOKEN`",
+    fields: &[&HEARTBEATS_FIELDS],
+    rules: &[],
+};
+
+static HEARTBEATS_FIELDS: [Field; 3] = [
+    field("listen", Kind::Socket, "an address of the agent's machine").needed("\"10.0.9.1:8700\""),
+    field(
+        "token_file",
+        Kind::Path,
+        "tokens, one a line, any of which lets a call in; it is read again when it changes",
+    )
+    .needed("/etc/mainstay/heartbeat-tokens"),
+    field("tls", Kind::Map(&TLS_FILES), "calls come over HTTPS, and meet this certificate"),
 ];
 
 /// What is shown over TLS.
