@@ -9,6 +9,8 @@ use std::convert::Infallible;
 use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -37,6 +39,9 @@ const AT_ONCE: usize = 64 << 10;
 
 /// How long a connection may take to begin.
 const BEGINS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How much longer one may last that came for something else.
+const BESIDE_WITHIN: Duration = Duration::from_secs(25);
 
 /// Why a stream did not begin, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -210,24 +215,52 @@ pub async fn accept<S>(io: S) -> Result<(Outgoing<FromAgent>, Incoming<FromHost>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    accept_beside(io, |request| std::future::ready(Err(request))).await?.ok_or(StreamError::Silent)
+}
+
+/// The same where other things than a stream may be asked for, which `beside` answers, or gives the request back. `None` is a
+/// connection that came for these alone and has ended, at most 30 s after it began.
+///
+/// # Errors
+/// See [`StreamError`].
+pub async fn accept_beside<S, B, F>(
+    io: S,
+    beside: B,
+) -> Result<Option<(Outgoing<FromAgent>, Incoming<FromHost>)>, StreamError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Fn(Request<hyper::body::Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Answered, Request<hyper::body::Incoming>>> + Send + 'static,
+{
     // One request is taken, and every other one refused.
     let (taken, mut requests) = mpsc::channel(1);
+    let has_answered = Arc::new(AtomicBool::new(false));
+    let answered = Arc::clone(&has_answered);
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let taken = taken.clone();
-        async move { Ok::<_, Infallible>(answer(request, &taken)) }
+        let (taken, answered, beside) = (taken.clone(), Arc::clone(&answered), beside(request));
+        async move {
+            Ok::<_, Infallible>(match beside.await {
+                Ok(response) => {
+                    answered.store(true, Ordering::Relaxed);
+                    response
+                }
+                Err(request) => answer(request, &taken),
+            })
+        }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .max_concurrent_streams(2)
         .max_header_list_size(8 << 10)
         .serve_connection(TokioIo::new(io), service);
-    let (ended, end) = tokio::sync::oneshot::channel();
+    let (ended, mut end) = tokio::sync::oneshot::channel();
     let connection = Connection(tokio::spawn(async move {
         let _ = ended.send(connection.await);
     }));
     let begun = async {
         tokio::select! {
-            Some((body, outgoing)) = requests.recv() => Ok((outgoing, incoming(body, connection))),
-            ended = end => match ended {
+            Some(begun) = requests.recv() => Ok(Some(begun)),
+            ended = &mut end => match ended {
+                _ if has_answered.load(Ordering::Relaxed) => Ok(None),
                 Ok(Err(error)) => Err(StreamError::Http(error)),
                 Ok(Ok(())) | Err(_) => Err(StreamError::Silent),
             },
@@ -235,8 +268,20 @@ where
     };
     let begun = tokio::time::timeout(BEGINS_WITHIN, begun).await;
     requests.close();
-    begun.unwrap_or(Err(StreamError::Silent))
+    match begun {
+        Ok(Ok(Some((body, outgoing)))) => Ok(Some((outgoing, incoming(body, connection)))),
+        Ok(Ok(None)) => Ok(None),
+        Ok(Err(error)) => Err(error),
+        Err(_late) if has_answered.load(Ordering::Relaxed) => {
+            let _given_up = tokio::time::timeout(BESIDE_WITHIN, end).await;
+            Ok(None)
+        }
+        Err(_late) => Err(StreamError::Silent),
+    }
 }
+
+/// An answer to something else than a stream.
+pub type Answered = Response<BoxBody<Bytes, Infallible>>;
 
 type Taken = (hyper::body::Incoming, Outgoing<FromAgent>);
 

@@ -1,5 +1,6 @@
 //! The certificate authority of one site, in the agent's state directory.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,23 +8,29 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
 };
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use super::files::{self, FileError};
 use super::gate::Gate;
 use super::identity::{Identity, text};
 use super::joining::Signed;
-use super::peer::{Role, Serial, is_name, uri};
+use super::office::{check_name, read_request};
+use super::peer::{Peer, Role, Serial, ends, is_name, uri};
 use super::refusal::Refusal;
 use super::register::{Given, Register};
 use super::tls;
+use super::token::{Fingerprint, Invited, Secret, Token, Tokens};
 use super::wall::{Wall, after, before};
 
-const KEY: &str = "ca.key";
-const CERTIFICATE: &str = "ca.pem";
+const AUTHORITY: &str = "authority.pem";
 const AGENT: &str = "agent.pem";
+/// A host that has so many certificates that have not ended gets no more.
+const MOST: usize = 64;
 
 /// For how long certificates are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +89,15 @@ pub enum Created {
     Nothing,
 }
 
+/// What [`Authority::revoke`] took back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// How many certificates.
+    pub certificates: usize,
+    /// How many tokens.
+    pub tokens: usize,
+}
+
 /// Signs for one site. Several processes may open it at the same time.
 #[derive(Debug)]
 pub struct Authority {
@@ -92,7 +108,12 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// As PEM.
     certificates: String,
+    /// Of the first of them.
+    fingerprint: Fingerprint,
+    /// When the first of them ends.
+    until: Timestamp,
     register: Arc<Register>,
+    tokens: Tokens,
 }
 
 impl Authority {
@@ -113,11 +134,11 @@ impl Authority {
         let pki = pki(state);
         files::make_private(&pki)?;
         let alone = files::lock(&pki)?;
-        let is_new = !pki.join(CERTIFICATE).exists();
+        let is_new = !pki.join(AUTHORITY).exists();
         if is_new {
             // The agent's certificate is made after the authority's: somebody has lost the authority.
             if pki.join(AGENT).exists() {
-                return Err(FileError::Missing { path: pki.join(CERTIFICATE) }.into());
+                return Err(FileError::Missing { path: pki.join(AUTHORITY) }.into());
             }
             make(&pki, site, terms, wall)?;
         }
@@ -130,7 +151,7 @@ impl Authority {
                     wanted: site.to_owned(),
                 });
             }
-            Ok(identity) => identity.is_due(),
+            Ok(identity) => identity.is_due() || !same(&identity.addresses()?, addresses),
             Err(FileError::Missing { .. }) => true,
             Err(error) => return Err(error.into()),
         };
@@ -155,18 +176,37 @@ impl Authority {
     }
 
     fn read(pki: PathBuf, site: &str, terms: Terms, wall: &Wall) -> Result<Authority, AuthorityError> {
-        let path = pki.join(KEY);
-        let key = KeyPair::from_pem(&files::read_private(&path)?).map_err(|it| FileError::damaged(&path, it))?;
-        let path = pki.join(CERTIFICATE);
-        let certificates = files::read(&path)?;
-        let issuer = Issuer::from_ca_cert_pem(&certificates, key).map_err(|it| FileError::damaged(&path, it))?;
-        let register = Arc::new(Register::open(&pki)?);
-        Ok(Authority { pki, site: site.to_owned(), terms, wall: wall.clone(), issuer, certificates, register })
+        let path = pki.join(AUTHORITY);
+        let text = files::read_private(&path)?;
+        let damaged = |what: &str| FileError::damaged(&path, what);
+        let key = KeyPair::from_pem(&text).map_err(|_| damaged("it holds no private key"))?;
+        let (_, certificates) = text.split_once("-----END PRIVATE KEY-----").ok_or_else(|| damaged("it is cut off"))?;
+        let certificates = certificates.trim_start().to_owned();
+        let first =
+            CertificateDer::from_pem_slice(certificates.as_bytes()).map_err(|it| FileError::damaged(&path, it))?;
+        let issuer = Issuer::from_ca_cert_der(&first, key).map_err(|it| FileError::damaged(&path, it))?;
+        Ok(Authority {
+            register: Arc::new(Register::open(&pki)?),
+            tokens: Tokens::open(&pki)?,
+            fingerprint: Fingerprint::of(&first),
+            until: ends(&first).map_err(|it| FileError::damaged(&path, it))?,
+            site: site.to_owned(),
+            wall: wall.clone(),
+            pki,
+            terms,
+            issuer,
+            certificates,
+        })
     }
 
     /// The site that it signs for.
     pub fn site(&self) -> &str {
         &self.site
+    }
+
+    /// When its own certificate ends.
+    pub fn until(&self) -> Timestamp {
+        self.until
     }
 
     /// What is known of the hosts.
@@ -180,14 +220,60 @@ impl Authority {
         Ok(Gate::new(identity, Arc::clone(&self.register)))
     }
 
+    /// The time by which it judges.
+    pub fn now(&self) -> Timestamp {
+        self.wall.now()
+    }
+
+    /// Makes a token with which `host` may join once, from now on and for as long as `valid`. What is kept of it does not
+    /// suffice to join.
+    pub fn invite(&self, host: &str, valid: Duration) -> Result<(Token, Invited), AuthorityError> {
+        if !is_name(host) {
+            return Err(AuthorityError::Name(host.to_owned()));
+        }
+        let secret = random();
+        let now = self.wall.now();
+        let invited = Invited { host: host.to_owned(), made: now, until: after(now, valid), used: None };
+        self.tokens.add(&secret, &invited)?;
+        Ok((Token::new(self.fingerprint, secret, &self.site, host), invited))
+    }
+
+    /// The tokens that are remembered, the oldest first.
+    pub fn invited(&self) -> Result<Vec<Invited>, FileError> {
+        self.tokens.all()
+    }
+
+    /// Signs for who shows the secret of a token, once.
+    pub(super) fn enroll(&self, secret: &Secret, request: &str) -> Result<(String, Signed, Timestamp), SignError> {
+        let _alone = files::lock(&self.pki).map_err(AuthorityError::from)?;
+        let now = self.wall.now();
+        // A request that can't be signed uses up no token.
+        let invited = self.tokens.look(secret, now).map_err(AuthorityError::from)??;
+        check_name(&self.site, &invited.host, request)?;
+        let Invited { host, .. } = self.tokens.burn(secret, now).map_err(AuthorityError::from)??;
+        let (signed, until) = self.sign_host(&host, request)?;
+        Ok((host, signed, until))
+    }
+
+    /// Signs the next certificate for a host that shows one.
+    pub(super) fn renew(&self, peer: &Peer, request: &str) -> Result<(Signed, Timestamp), SignError> {
+        check_name(&self.site, &peer.name, request)?;
+        let _alone = files::lock(&self.pki).map_err(AuthorityError::from)?;
+        // It may have been revoked since it connected.
+        self.register.check(peer)?;
+        if self.register.live(&peer.name, self.now()) >= MOST {
+            return Err(Refusal::TooMany { claimed: peer.to_string(), most: MOST }.into());
+        }
+        self.sign_host(&peer.name, request)
+    }
+
     /// Signs for a host, whoever asks: it is for the caller to know that this is the host. The number is kept before the
-    /// certificate is given away, so that it can be revoked.
-    pub fn sign_host(&self, host: &str, request: &str) -> Result<Signed, SignError> {
+    /// certificate is given away, so that it can be revoked. Gives its end, too.
+    pub fn sign_host(&self, host: &str, request: &str) -> Result<(Signed, Timestamp), SignError> {
         if !is_name(host) {
             return Err(AuthorityError::Name(host.to_owned()).into());
         }
-        let asked = CertificateSigningRequestParams::from_pem(request)
-            .map_err(|it| Refusal::Foreign { what: it.to_string() })?;
+        let asked = read_request(request)?;
         let now = self.wall.now();
         let mut params = self.leaf(Role::Host, host, now)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -195,16 +281,34 @@ impl Authority {
         let certificate = params.signed_by(&asked.public_key, &self.issuer).map_err(AuthorityError::from)?.pem();
         let given = Given { serial, signed: now, until, revoked: None };
         self.register.add(host, given, now).map_err(AuthorityError::from)?;
-        Ok(Signed { certificate, authorities: self.certificates.clone() })
+        Ok((Signed { certificate, authorities: self.certificates.clone() }, until))
     }
 
-    /// Takes back every certificate of a host; how many those were. Its open connections are closed by whoever waits for
-    /// [`Gate::until_refused`].
-    pub fn revoke(&self, host: &str) -> Result<usize, AuthorityError> {
+    /// Takes back every certificate of a host, and every token for it that was not used. Its open connections are closed by
+    /// whoever waits for [`Gate::until_refused`].
+    pub fn revoke(&self, host: &str) -> Result<Revoked, AuthorityError> {
         if !is_name(host) {
             return Err(AuthorityError::Name(host.to_owned()));
         }
-        Ok(self.register.revoke(host, self.wall.now())?)
+        // Nobody gets a certificate in between.
+        let _alone = files::lock(&self.pki)?;
+        let tokens = self.tokens.revoke(host)?;
+        Ok(Revoked { tokens, certificates: self.register.revoke(host, self.wall.now())? })
+    }
+
+    /// Gives the agent its next certificate when it is time, and has the gate show it; whether it was time. The agent asks every
+    /// hour or so.
+    pub fn renew_agent(&self, gate: &Gate) -> Result<bool, AuthorityError> {
+        let identity = gate.identity();
+        let _alone = files::lock(&self.pki)?;
+        // The command line may have been first.
+        identity.reload()?;
+        let is_due = identity.is_due();
+        if is_due {
+            self.sign_agent(&identity.addresses()?)?;
+            identity.reload()?;
+        }
+        Ok(is_due)
     }
 
     fn sign_agent(&self, addresses: &[String]) -> Result<(), AuthorityError> {
@@ -230,8 +334,13 @@ impl Authority {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        valid(&mut params, before(now, self.terms.backdated), after(now, self.terms.certificate));
+        valid(&mut params, before(now, self.terms.backdated), self.end_of_one_made(now));
         Ok(params)
+    }
+
+    /// No certificate outlives the authority's.
+    fn end_of_one_made(&self, now: Timestamp) -> Timestamp {
+        after(now, self.terms.certificate).min(self.until)
     }
 
     fn number(&self, params: &mut CertificateParams, now: Timestamp) -> (Serial, Timestamp) {
@@ -239,7 +348,7 @@ impl Authority {
         // The first bit is a sign, and a number that begins with zeros has a second spelling.
         bytes[0] = bytes[0] & 0x7f | 0x40;
         params.serial_number = Some(SerialNumber::from_slice(&bytes));
-        (Serial::new(&bytes), after(now, self.terms.certificate))
+        (Serial::new(&bytes), self.end_of_one_made(now))
     }
 }
 
@@ -265,7 +374,6 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// The key is there before the certificate, which says that the authority is made.
 fn make(pki: &Path, site: &str, terms: Terms, wall: &Wall) -> Result<(), AuthorityError> {
     let key = KeyPair::generate()?;
     let now = wall.now();
@@ -280,8 +388,7 @@ fn make(pki: &Path, site: &str, terms: Terms, wall: &Wall) -> Result<(), Authori
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     valid(&mut params, before(now, terms.backdated), after(now, terms.authority));
     let certificate = params.self_signed(&key)?.pem();
-    files::write_private(&pki.join(KEY), &key.serialize_pem())?;
-    Ok(files::write_private(&pki.join(CERTIFICATE), &certificate)?)
+    Ok(files::write_private(&pki.join(AUTHORITY), &text(&key.serialize_pem(), &certificate, ""))?)
 }
 
 fn valid(params: &mut CertificateParams, from: Timestamp, until: Timestamp) {
@@ -291,6 +398,12 @@ fn valid(params: &mut CertificateParams, from: Timestamp, until: Timestamp) {
     };
     params.not_before = date(from);
     params.not_after = date(until);
+}
+
+/// In whatever order.
+fn same(some: &[String], others: &[String]) -> bool {
+    let all = |them: &[String]| them.iter().map(|it| it.trim_matches(['[', ']']).to_owned()).collect::<BTreeSet<_>>();
+    all(some) == all(others)
 }
 
 fn alternative(address: &str) -> Result<SanType, AuthorityError> {

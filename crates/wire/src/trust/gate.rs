@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
@@ -12,10 +12,10 @@ use super::identity::Identity;
 use super::peer::Peer;
 use super::refusal::Refusal;
 use super::register::Register;
-use super::tls::{self, Believe, Finding};
+use super::tls::{self, Finding};
 
 /// A handshake that takes longer is given up.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How often an open connection's certificate is judged again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -74,22 +74,35 @@ impl Gate {
 }
 
 impl Identity {
-    /// Makes TLS of a connection to the agent of this identity's own site, within 10 s.
-    ///
-    /// TLS 1.3 tells a client only afterwards that it was refused: the first read fails, and [`Refusal::within`] says why.
+    /// Makes TLS of a connection to the agent of this identity's own site, and waits until the agent has said something, as
+    /// HTTP/2 does at once: TLS 1.3 tells a client only after its handshake that it is refused. Each takes at most 10 s.
     pub async fn connect<S>(&self, stream: S) -> Result<(client::TlsStream<S>, Peer), Refusal>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let loaded = self.current();
-        let believe = Believe::Site { site: loaded.me.site.clone(), roots: Arc::clone(&loaded.roots) };
-        let (config, found) = tls::client(Some(loaded), believe, self.wall())
+        let (config, found) = tls::client(Some(loaded), self.believes(), self.wall())
             .map_err(|it| Refusal::Handshake { what: it.to_string() })?;
         let connecting = TlsConnector::from(Arc::new(config)).connect(tls::server_name(), stream);
-        let stream = shake(timeout(HANDSHAKE, connecting).await, &found)?;
+        let mut stream = shake(timeout(HANDSHAKE, connecting).await, &found)?;
+        hear(&mut stream).await?;
         let peer = found.take().transpose()?.ok_or(Refusal::NoCertificate)?;
         Ok((stream, peer))
     }
+}
+
+/// Waits for the first bytes of the other end, and leaves them there.
+pub(super) async fn hear<S>(stream: &mut client::TlsStream<S>) -> Result<(), Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let what = match timeout(HANDSHAKE, stream.fill_buf()).await {
+        Ok(Ok(bytes)) if !bytes.is_empty() => return Ok(()),
+        Ok(Ok(_)) => "it was closed".to_owned(),
+        Ok(Err(error)) => return Err(Refusal::within(&error).unwrap_or(Refusal::Handshake { what: error.to_string() })),
+        Err(_late) => format!("nothing was said for {HANDSHAKE:?}"),
+    };
+    Err(Refusal::Handshake { what })
 }
 
 pub(super) fn shake<S>(

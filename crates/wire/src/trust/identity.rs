@@ -10,8 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::files::{self, FileError};
-use super::peer::Peer;
-use super::tls;
+use super::peer::{Peer, addresses};
+use super::tls::{self, Believe};
 use super::wall::Wall;
 
 /// A key, its certificate, and the authorities that are trusted; read from one PEM file.
@@ -69,6 +69,19 @@ impl Identity {
         self.wall.now()
     }
 
+    /// The names and addresses in its certificate.
+    pub(super) fn addresses(&self) -> Result<Vec<String>, FileError> {
+        let loaded = self.current();
+        let own = loaded.shown.end_entity_cert().map_err(|it| FileError::damaged(&self.path, it))?;
+        Ok(addresses(own))
+    }
+
+    /// How the agent is known to this identity.
+    pub(super) fn believes(&self) -> Believe {
+        let loaded = self.current();
+        Believe::Site { site: loaded.me.site.clone(), roots: Arc::clone(&loaded.roots) }
+    }
+
     pub(super) fn wall(&self) -> &Wall {
         &self.wall
     }
@@ -97,7 +110,11 @@ fn read(path: &Path) -> Result<Loaded, FileError> {
     if let Some(parent) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
         files::check_private(parent)?;
     }
-    let text = files::read_private(path)?;
+    understand(&files::read_private(path)?, path)
+}
+
+/// `path` is where the text is, or will be.
+pub(super) fn understand(text: &str, path: &Path) -> Result<Loaded, FileError> {
     let damaged = |what: &str| FileError::damaged(path, what);
     let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| damaged("it holds no private key"))?;
     let chain: Vec<CertificateDer<'static>> = (CertificateDer::pem_slice_iter(text.as_bytes()))

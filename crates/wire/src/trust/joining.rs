@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::authority::AuthorityError;
 use super::files::{self, FileError};
-use super::identity::{host_file, text};
+use super::identity::{host_file, text, understand};
 use super::peer::{Role, uri};
 
 /// A host that has made a key and asks for a certificate. The key is in memory alone until the certificate is there.
@@ -47,7 +47,13 @@ impl Joining {
     pub fn finish(self, signed: &Signed, state: &Path) -> Result<(), FileError> {
         let path = host_file(state);
         files::make_private(path.parent().expect("it is in a directory"))?;
+        self.write(signed, &path)
+    }
+
+    /// Nothing is replaced by what would not be understood.
+    pub(super) fn write(self, signed: &Signed, path: &Path) -> Result<(), FileError> {
         let text = text(&self.key.serialize_pem(), &signed.certificate, &signed.authorities);
-        files::write_private(&path, &text)
+        understand(&text, path)?;
+        files::write_private(path, &text)
     }
 }

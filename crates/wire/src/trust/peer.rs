@@ -4,6 +4,7 @@
 //! `mainstay://SITE/host/NAME`. Addresses don't count: whoever holds the key is the agent, wherever it is reached.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
@@ -104,6 +105,29 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&described(&self.site, self.role, &self.name))
     }
+}
+
+/// When a certificate ends.
+pub(super) fn ends(certificate: &CertificateDer<'_>) -> Result<Timestamp, &'static str> {
+    let (_, read) = X509Certificate::from_der(certificate).map_err(|_| "its certificate can't be read")?;
+    Ok(seconds(read.validity().not_after.timestamp()))
+}
+
+/// The names and IP addresses in a certificate, for the tools of others.
+pub(super) fn addresses(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, read)) = X509Certificate::from_der(certificate) else { return Vec::new() };
+    let names = read.subject_alternative_name().ok().flatten();
+    let names = names.iter().flat_map(|it| &it.value.general_names);
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other kinds are never asked for")]
+    let addresses = names.filter_map(|it| match it {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|it| IpAddr::from(it).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|it| IpAddr::from(it).to_string()),
+        },
+        _ => None,
+    });
+    addresses.collect()
 }
 
 pub(super) fn described(site: &str, role: Role, name: &str) -> String {

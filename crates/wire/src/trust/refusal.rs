@@ -88,6 +88,67 @@ pub enum Refusal {
         /// For whom it asks.
         asked: String,
     },
+    /// It has more certificates than it could need.
+    #[error("{claimed} has {most} certificates that have not ended: it gets another one when one of them has")]
+    TooMany {
+        /// Who asks.
+        claimed: String,
+        /// How many it may have.
+        most: usize,
+    },
+    /// A token that this agent did not make, or that was taken back.
+    #[error(
+        "this agent made no such token, or took it back: make one on the machine of this agent, with `mainstay enroll token`"
+    )]
+    TokenUnknown,
+    /// A token that somebody has used.
+    #[error(
+        "the token for host {host} was used at {at}: make a new one; if it was not this host that used it, run `mainstay enroll \
+         revoke {host}` first"
+    )]
+    TokenUsed {
+        /// The host that it was made for.
+        host: String,
+        /// When it was used.
+        at: Timestamp,
+    },
+    /// A token that has ended.
+    #[error("the token for host {host} was valid until {until}, and the agent's clock says {now}: make a new one")]
+    TokenExpired {
+        /// The host that it was made for.
+        host: String,
+        /// When it ended.
+        until: Timestamp,
+        /// The agent's clock.
+        now: Timestamp,
+    },
+    /// Who answers is not the agent that made the token.
+    #[error(
+        "{claimed} answers there, and its authority is not the one that made the token for site {wanted}: see whether the \
+         address is right, and whether the authority was made anew since"
+    )]
+    TokenOfAnotherAuthority {
+        /// Who answers, as it says.
+        claimed: String,
+        /// The token's site.
+        wanted: String,
+    },
+    /// Nothing that could be answered.
+    #[error("the request can't be understood: {what}")]
+    Garbled {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Refused for a date, and both clocks are known.
+    #[error("{why}. The agent's clock says {there}, the clock here {here}: {}", apart(*.there, *.here))]
+    Clocks {
+        /// The refusal.
+        why: Box<Refusal>,
+        /// The agent's clock.
+        there: Timestamp,
+        /// The clock of this machine.
+        here: Timestamp,
+    },
     /// The end that we speak to does not hold the key of the certificate that it shows.
     #[error("{claimed} did not prove that it holds the key of its certificate")]
     NoProof {
@@ -115,7 +176,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// A word for programs, which stays the same.
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Refusal::NoCertificate => "no_certificate",
             Refusal::AnotherAuthority { .. } => "another_authority",
@@ -126,6 +187,13 @@ impl Refusal {
             Refusal::WrongRole { .. } => "wrong_role",
             Refusal::WrongSite { .. } => "wrong_site",
             Refusal::WrongName { .. } => "wrong_name",
+            Refusal::TooMany { .. } => "too_many",
+            Refusal::TokenUnknown => "token_unknown",
+            Refusal::TokenUsed { .. } => "token_used",
+            Refusal::TokenExpired { .. } => "token_expired",
+            Refusal::TokenOfAnotherAuthority { .. } => "token_of_another_authority",
+            Refusal::Garbled { .. } => "garbled",
+            Refusal::Clocks { why, .. } => why.code(),
             Refusal::NoProof { .. } => "no_proof",
             Refusal::ByPeer(_) => "refused_by_peer",
             Refusal::Unreadable { .. } => "unreadable",
@@ -151,22 +219,43 @@ impl Refusal {
         None
     }
 
+    /// The innermost cause of an error, which says most.
+    pub(super) fn deepest(error: &(dyn Error + 'static)) -> String {
+        error.source().map_or_else(|| error.to_string(), Refusal::deepest)
+    }
+
     /// What TLS tells the other end.
     pub(super) fn alert(&self) -> CertificateError {
         match self {
-            Refusal::NoCertificate | Refusal::Foreign { .. } | Refusal::ByPeer(_) | Refusal::Handshake { .. } => {
-                CertificateError::BadEncoding
+            Refusal::NoCertificate
+            | Refusal::Foreign { .. }
+            | Refusal::TokenUnknown
+            | Refusal::TokenUsed { .. }
+            | Refusal::TokenExpired { .. }
+            | Refusal::Garbled { .. }
+            | Refusal::ByPeer(_)
+            | Refusal::Handshake { .. } => CertificateError::BadEncoding,
+            Refusal::Clocks { why, .. } => why.alert(),
+            Refusal::AnotherAuthority { .. } | Refusal::TokenOfAnotherAuthority { .. } => {
+                CertificateError::UnknownIssuer
             }
-            Refusal::AnotherAuthority { .. } => CertificateError::UnknownIssuer,
             Refusal::Expired { .. } => CertificateError::Expired,
             Refusal::NotYetValid { .. } => CertificateError::NotValidYet,
             Refusal::Revoked { .. } => CertificateError::Revoked,
             Refusal::WrongRole { .. } => CertificateError::InvalidPurpose,
-            Refusal::WrongSite { .. } | Refusal::WrongName { .. } | Refusal::Unreadable { .. } => {
-                CertificateError::ApplicationVerificationFailure
-            }
+            Refusal::WrongSite { .. }
+            | Refusal::WrongName { .. }
+            | Refusal::TooMany { .. }
+            | Refusal::Unreadable { .. } => CertificateError::ApplicationVerificationFailure,
             Refusal::NoProof { .. } => CertificateError::BadSignature,
         }
+    }
+}
+
+fn apart(there: Timestamp, here: Timestamp) -> String {
+    match there.as_second().abs_diff(here.as_second()) {
+        0..=5 => "they agree".to_owned(),
+        seconds => format!("they are {seconds} s apart, set the one that is wrong"),
     }
 }
 

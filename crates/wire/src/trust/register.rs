@@ -73,6 +73,12 @@ impl Register {
         given.map(|it| it.until).fold(peer.until, Timestamp::max)
     }
 
+    /// How many certificates a host has that have not ended.
+    pub(super) fn live(&self, host: &str, now: Timestamp) -> usize {
+        let enrolled = self.look(host).ok().flatten();
+        enrolled.iter().flat_map(|it| &it.certificates).filter(|it| it.until >= now && it.revoked.is_none()).count()
+    }
+
     /// All hosts, by name.
     pub fn all(&self) -> Result<Vec<Enrolled>, FileError> {
         let entries = fs::read_dir(&self.directory).map_err(|it| FileError::io(&self.directory, it))?;

@@ -21,7 +21,8 @@ use super::identity::{Identity, Loaded};
 use super::peer::{Peer, Role};
 use super::refusal::Refusal;
 use super::register::Register;
-use super::wall::{Wall, seconds};
+use super::token::Fingerprint;
+use super::wall::{Wall, seconds, unix};
 
 const ALPN: &[u8] = b"h2";
 
@@ -72,6 +73,10 @@ pub(super) fn server(
 pub(super) enum Believe {
     /// It is the agent of this site, by an authority that is trusted already.
     Site { site: String, roots: Arc<RootCertStore> },
+    /// It is the agent of this site, by an authority that it shows and whose hash we were given.
+    Fingerprint { fingerprint: Fingerprint, site: String },
+    /// The same, whatever the dates say: only to ask it for the time.
+    AtAnyTime(Box<Believe>),
 }
 
 /// For one connection to an agent. `identity` is shown if there is one.
@@ -199,15 +204,31 @@ impl AgentVerifier {
     fn judge(&self, end: &CertificateDer<'_>, between: &[CertificateDer<'_>], now: UnixTime) -> Result<Peer, Refusal> {
         let peer = Peer::of(end)?;
         let parsed = ParsedCertificate::try_from(end).map_err(|it| Refusal::Foreign { what: it.to_string() })?;
+        let (believe, now) = match &self.believe {
+            Believe::AtAnyTime(believe) => (&**believe, unix(peer.from)),
+            believe @ (Believe::Site { .. } | Believe::Fingerprint { .. }) => (believe, now),
+        };
         let signed = |roots: &RootCertStore| {
             verify_server_cert_signed_by_trust_anchor(&parsed, roots, between, now, self.algorithms.all)
                 .map_err(|error| explain(&error, &peer, Role::Agent, now))
         };
-        match &self.believe {
+        match believe {
             Believe::Site { site, roots } => {
                 signed(roots)?;
                 belongs(&peer, site, Role::Agent)?;
             }
+            Believe::Fingerprint { fingerprint, site } => {
+                let authority = between.iter().find(|it| Fingerprint::of(it) == *fingerprint);
+                let authority = authority.ok_or_else(|| Refusal::TokenOfAnotherAuthority {
+                    claimed: peer.to_string(),
+                    wanted: site.clone(),
+                })?;
+                let mut roots = RootCertStore::empty();
+                roots.add(authority.clone().into_owned()).map_err(|it| Refusal::Foreign { what: it.to_string() })?;
+                signed(&roots)?;
+                belongs(&peer, site, Role::Agent)?;
+            }
+            Believe::AtAnyTime(_) => return Err(Refusal::Foreign { what: "it is not asked for twice".to_owned() }),
         }
         Ok(peer)
     }

@@ -23,7 +23,7 @@ fn making_an_authority_again_changes_nothing() {
     let site = Site::new("shop-a");
     let before = site.gate().identity().me();
     let state = site.dir.path().join("agent");
-    let again = Authority::create(&state, "shop-a", &[], Terms::default(), &site.clock.wall());
+    let again = Authority::create(&state, "shop-a", &["127.0.0.1".to_owned()], Terms::default(), &site.clock.wall());
     assert_eq!(again.expect("it is there").1, Created::Nothing);
     assert_eq!(site.gate().identity().me(), before);
 }
