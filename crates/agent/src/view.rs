@@ -397,6 +397,7 @@ fn fence(fenced: &Fenced) -> api::Fence {
     let kind = match fenced.fence {
         Fence::TrafficCut { .. } => "traffic_cut",
         Fence::Stop {} => "stop",
+        Fence::Lease {} => "lease",
     };
     api::Fence {
         instance: fenced.instance.clone(),
@@ -430,7 +431,7 @@ fn step(state: &State, recovery: &Recovery, log: &StepLog) -> api::Step {
         .or_else(|| rung.zip(failed).and_then(|(rung, from)| rung.plays.get(&from)?.steps.get(log.step.step)));
     let (outcome, why) = match &log.ended {
         None => (None, None),
-        Some((_, Ended::Done | Ended::DoneAt(_))) => (Some("done"), None),
+        Some((_, Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_))) => (Some("done"), None),
         Some((_, Ended::Failed(why))) => (Some("failed"), Some(why.clone())),
         Some((_, Ended::Unknown(why))) => (Some("unknown"), Some(why.clone())),
     };

@@ -92,11 +92,14 @@ fn old_owner(state: &State, component: ComponentIx, to: InstanceIx, by: &str, tw
     let adoption = planned.adoption(from, to)?;
     let old = &state.instances[from.index()];
     let stops = adoption.play.steps.iter().any(|it| matches!(it.kind, StepKind::Stop { .. }));
+    let ends_lease = adoption.play.steps.iter().any(|it| matches!(it.kind, StepKind::EndLease { .. }));
     let shared = |it: &mainstay_plan::RouteIx| state.plan.route(*it).sharing == Sharing::Shared;
     Some(if old.role == Some(SeenRole::Standby) && old.health == Health::Healthy {
         OldOwner::SeenStandby {}
     } else if adoption.cut_fences {
         OldOwner::CutOff {}
+    } else if ends_lease {
+        OldOwner::LeaseEnds {}
     } else if two_writers {
         OldOwner::TwoWriters { by: by.to_owned() }
     } else if stops {

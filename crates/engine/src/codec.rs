@@ -168,6 +168,15 @@ by_word!(
     ]
 );
 by_word!(
+    lease_end_word,
+    mainstay_plan::action::LeaseEnd,
+    [
+        mainstay_plan::action::LeaseEnd::Released,
+        mainstay_plan::action::LeaseEnd::RanOut,
+        mainstay_plan::action::LeaseEnd::NotHeld,
+    ]
+);
+by_word!(
     phase_word,
     mainstay_plan::strategy::Phase,
     [

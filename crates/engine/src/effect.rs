@@ -45,8 +45,12 @@ pub struct Order {
     pub step: StepRef,
     /// The instance that it is done to.
     pub instance: String,
-    /// Where that is, if not where the plan says.
+    /// The host that does it; `None`: the agent's own machine.
+    pub host: Option<String>,
+    /// Where the instance is, if not where the plan says.
     pub address: Option<IpAddr>,
+    /// Whether it may only be done where the lease of the component is held: it makes the instance active.
+    pub needs_lease: bool,
     /// What to do.
     pub action: Action,
     /// Visible to the callee; the same again after an unknown outcome.

@@ -84,6 +84,7 @@ fn is_ours(state: &State, component: ComponentIx, instance: InstanceIx) -> bool 
             Some(
                 StepKind::CutTraffic { .. }
                 | StepKind::Stop { .. }
+                | StepKind::EndLease { .. }
                 | StepKind::CatchUp { .. }
                 | StepKind::TakeOver { .. }
                 | StepKind::Verify { .. },

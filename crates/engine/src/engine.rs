@@ -455,6 +455,7 @@ fn ended(outcome: Outcome) -> Ended {
     match outcome {
         Outcome::Done => Ended::Done,
         Outcome::DoneAt(address) => Ended::DoneAt(address),
+        Outcome::LeaseOver(how) => Ended::LeaseOver(how),
         Outcome::Failed(why) => Ended::Failed(why),
         Outcome::Unknown(why) => Ended::Unknown(why),
     }

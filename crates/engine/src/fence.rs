@@ -1,12 +1,14 @@
 //! That a fence holds is written down, with what says so: nothing here is taken for granted.
 //!
 //! A cut holds once every traffic process has acknowledged a table without the old owner; a stop, once the host has seen the
-//! service stopped. The step that fenced has ended well then, and this record stands before the next step.
+//! service stopped; a lease, once nothing of it can last. The step that fenced has ended well then, and this record stands before the next step.
 
+use mainstay_plan::InstanceIx;
+use mainstay_plan::action::LeaseEnd;
 use mainstay_plan::strategy::{Step, StepKind};
 
 use crate::record::{Body, Ended, Fence, StepRef};
-use crate::state::{Fenced, Recovery, State};
+use crate::state::{Fenced, Recovery, State, StepLog};
 
 /// What is written down where a stop could not be confirmed and the cut before it is fence enough.
 pub(crate) fn cut_instead(recovery: &Recovery, at: StepRef, step: &Step, why: &str) -> Option<Body> {
@@ -15,6 +17,20 @@ pub(crate) fn cut_instead(recovery: &Recovery, at: StepRef, step: &Step, why: &s
     let cut = recovery.fenced.iter().rfind(cut)?;
     let why = format!("{why}; {} is cut off all the same, confirmed by {}", cut.instance, cut.by);
     Some(Body::FencePassedOver { step: at, name: step.name.clone(), why })
+}
+
+/// What says that a lease is over: `lease of orders-db on db-a, ran out at 10:02:03.250`.
+fn lease_by(state: &State, from: InstanceIx, log: &StepLog) -> String {
+    let instance = state.plan.instance(from);
+    let component = &state.plan.component(instance.component).name;
+    let host = instance.location.host.as_deref().unwrap_or("its host");
+    let how = match log.lease_end {
+        Some(LeaseEnd::Released) => "released",
+        Some(LeaseEnd::NotHeld) => "held by nobody",
+        Some(LeaseEnd::RanOut) | None => "ran out",
+    };
+    let at = log.ended.as_ref().map(|it| format!(" at {}", it.0)).unwrap_or_default();
+    format!("lease of {component} on {host}, {how}{at}")
 }
 
 /// The record of a fence that holds and is not written down yet.
@@ -32,6 +48,7 @@ pub(crate) fn confirmed(state: &State, recovery: &Recovery) -> Option<Body> {
             StepKind::Stop { from, service, .. } => {
                 (*from, Fence::Stop {}, format!("{}, seen stopped on its host", service.label()))
             }
+            StepKind::EndLease { from } => (*from, Fence::Lease {}, lease_by(state, *from, log)),
             StepKind::CatchUp { .. }
             | StepKind::Act { .. }
             | StepKind::TakeOver { .. }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use mainstay_plan::InstanceIx;
 use mainstay_plan::action::{Action, ServiceOp};
 use mainstay_plan::strategy::StepKind;
 
@@ -205,9 +206,13 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
         (StepKind::Stop { from, service, .. }, None) => {
             (*from, Action::Service { op: ServiceOp::Kill, service: service.as_ref().clone() }, planned.timeout)
         }
+        (StepKind::EndLease { from }, None) => {
+            let component = state.plan.component(state.plan.instance(*from).component).name.clone();
+            (*from, Action::EndLease { component }, planned.timeout)
+        }
         (StepKind::Act { on, action }, None) => (*on, action.as_ref().clone(), planned.timeout),
         (StepKind::Act { on, .. }, Some(undo)) => (*on, undo.action.clone(), undo.timeout),
-        (StepKind::Stop { .. }, Some(_))
+        (StepKind::Stop { .. } | StepKind::EndLease { .. }, Some(_))
         | (
             StepKind::CutTraffic { .. }
             | StepKind::CatchUp { .. }
@@ -219,6 +224,16 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
     };
     let epoch = if state.leadership.role == Role::Sole { 0 } else { state.leadership.epoch };
     let address = state.address(instance);
+    let host = planned.host.map(|it| state.plan.host(it).name.clone());
+    let needs_lease = undoes.is_none() && makes_active(state, step, instance, &planned.kind);
     let instance = state.plan.instance(instance).name.clone();
-    Some(Order { step, instance, address, action, key: key.to_owned(), timeout, epoch })
+    Some(Order { step, instance, host, address, needs_lease, action, key: key.to_owned(), timeout, epoch })
+}
+
+/// Whether a step makes an instance active that has to hold a lease for that.
+fn makes_active(state: &State, step: StepRef, on: InstanceIx, kind: &StepKind) -> bool {
+    let play = state.open_recovery(step.recovery).and_then(|it| state.play(it));
+    matches!(kind, StepKind::Act { .. })
+        && state.plan.is_leased(state.plan.instance(on).component)
+        && play.is_some_and(|it| it.to == on)
 }

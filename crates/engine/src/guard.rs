@@ -71,7 +71,8 @@ pub(crate) fn lease(state: &State, recovery: &Recovery, _: Time) -> Option<Waiti
 fn is_exclusive(state: &State, recovery: &Recovery) -> bool {
     let planned = state.plan.component(recovery.component);
     let on_route = planned.routes.iter().any(|it| state.plan.route(*it).sharing == Sharing::Exclusive);
-    let fences = |it: &Step| matches!(it.kind, StepKind::Stop { .. } | StepKind::CutTraffic { .. });
+    let fences =
+        |it: &Step| matches!(it.kind, StepKind::Stop { .. } | StepKind::CutTraffic { .. } | StepKind::EndLease { .. });
     let mut plays = planned.ladder.iter().flat_map(|it| it.plays.values());
     on_route || plays.any(|it| it.accepts_two_writers || it.steps.iter().any(fences))
 }

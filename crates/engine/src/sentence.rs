@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use mainstay_plan::Time;
+use mainstay_plan::action::LeaseEnd;
 use mainstay_plan::routing::TargetState;
 
 use crate::breaker::Position;
@@ -121,6 +122,7 @@ impl Teller {
             Body::StepEnded { step, ended } => match ended {
                 Ended::Done => format!("{}: done", self.step(step)),
                 Ended::DoneAt(address) => format!("{}: done, at {address}", self.step(step)),
+                Ended::LeaseOver(how) => format!("{}: done, {}", self.step(step), lease_over(*how)),
                 Ended::Failed(why) => format!("{}: failed: {why}", self.step(step)),
                 Ended::Unknown(why) => format!("{}: unknown whether it was done: {why}", self.step(step)),
             },
@@ -156,7 +158,7 @@ impl Teller {
             Body::Told { channel, notice, nth, ended } => {
                 let message = format!("{notice}, message {nth}, over {channel}");
                 match ended {
-                    Ended::Done | Ended::DoneAt(_) => format!("{message}: arrived"),
+                    Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) => format!("{message}: arrived"),
                     Ended::Failed(why) => format!("{message}: did not arrive: {why}"),
                     Ended::Unknown(why) => format!("{message}: unknown whether it arrived: {why}"),
                 }
@@ -472,4 +474,12 @@ fn shown_targets(targets: &[ReportedTarget]) -> String {
     let each: Vec<String> =
         by_route.iter().map(|(route, targets)| format!("{route} = {}", targets.join(", "))).collect();
     if each.is_empty() { "no routes".to_owned() } else { each.join("; ") }
+}
+
+const fn lease_over(how: LeaseEnd) -> &'static str {
+    match how {
+        LeaseEnd::Released => "what it was held for is stopped or demoted",
+        LeaseEnd::RanOut => "it has run out",
+        LeaseEnd::NotHeld => "nobody held it",
+    }
 }

@@ -246,7 +246,7 @@ impl Hands {
             let order = Order { idempotency_key: key, timeout: NOTICE_TIMEOUT, address: None };
             let outcome = hands.providers.act(&action, &order).await;
             match &outcome {
-                Outcome::Done | Outcome::DoneAt(_) => {}
+                Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) => {}
                 Outcome::Failed(why) | Outcome::Unknown(why) => {
                     tracing::warn!(channel = name, why, "a notification may not have arrived; it is tried again");
                 }
@@ -294,7 +294,7 @@ fn with_message(action: &Action, text: &str) -> Action {
             *body = serde_json::json!({ "text": text }).to_string();
         }
         Action::TriggerFile { content, .. } => text.clone_into(content),
-        Action::Webhook { .. } | Action::Service { .. } => {}
+        Action::Webhook { .. } | Action::Service { .. } | Action::EndLease { .. } => {}
     }
     action
 }

@@ -106,13 +106,19 @@ pub enum Action {
         /// Header of the answer that carries the address at which the instance is from then on.
         address_header: Option<String>,
     },
+    /// End the lease of an instance: done when its host says that what it guards is stopped or demoted, or when nothing that
+    /// was granted to it can last any more.
+    EndLease {
+        /// The component whose lease it is.
+        component: String,
+    },
 }
 
 impl Action {
     /// The plane that it runs on.
     pub const fn plane(&self) -> Plane {
         match self {
-            Action::Service { .. } | Action::TriggerFile { .. } => Plane::Local,
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => Plane::Local,
             Action::Command { plane, .. } | Action::Webhook { plane, .. } => *plane,
         }
     }
@@ -121,7 +127,7 @@ impl Action {
     /// change nothing; commands and webhooks say so themselves.
     pub const fn is_idempotent(&self) -> bool {
         match self {
-            Action::Service { .. } | Action::TriggerFile { .. } => true,
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => true,
             Action::Command { idempotent, .. } | Action::Webhook { idempotent, .. } => *idempotent,
         }
     }
@@ -131,7 +137,16 @@ impl Action {
         match self {
             Action::Command { reports_address, .. } => *reports_address,
             Action::Webhook { address_header, .. } => address_header.is_some(),
-            Action::Service { .. } | Action::TriggerFile { .. } => false,
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => false,
+        }
+    }
+
+    /// Whether it is done on the machine of its instance, so that the host there does it.
+    pub const fn is_of_one_machine(&self) -> bool {
+        match self {
+            Action::Service { .. } | Action::Command { .. } | Action::TriggerFile { .. } => true,
+            // The agent keeps the leases, and says nothing to a host that can't be lost on the way.
+            Action::Webhook { .. } | Action::EndLease { .. } => false,
         }
     }
 }
@@ -243,17 +258,45 @@ pub enum Outcome {
     Done,
     /// The same, and the instance is at this address from now on.
     DoneAt(IpAddr),
+    /// A lease is over.
+    LeaseOver(LeaseEnd),
     /// It was not done, or done and seen to have failed.
     Failed(String),
     /// It may or may not have been done: a timeout, a crash, an answer that never came.
     Unknown(String),
 }
 
+/// How a lease ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseEnd {
+    /// Its host said that what it guards is stopped or demoted.
+    Released,
+    /// Nothing was heard, and whatever was granted is over.
+    RanOut,
+    /// Nothing had been granted that could have lasted.
+    NotHeld,
+}
+
+impl LeaseEnd {
+    /// All of them.
+    pub const ALL: [LeaseEnd; 3] = [LeaseEnd::Released, LeaseEnd::RanOut, LeaseEnd::NotHeld];
+
+    /// The word for it in the journal.
+    pub const fn word(self) -> &'static str {
+        match self {
+            LeaseEnd::Released => "released",
+            LeaseEnd::RanOut => "ran_out",
+            LeaseEnd::NotHeld => "not_held",
+        }
+    }
+}
+
 impl Outcome {
     /// The word for it everywhere.
     pub const fn word(&self) -> &'static str {
         match self {
-            Outcome::Done | Outcome::DoneAt(_) => "done",
+            Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) => "done",
             Outcome::Failed(_) => "failed",
             Outcome::Unknown(_) => "unknown",
         }

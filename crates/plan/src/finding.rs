@@ -292,6 +292,13 @@ codes! {
     FenceOutOfReach "MS0406" Error "a fence on a machine where Mainstay has no hands"
         "this agent would look at a service of its own machine, find nothing that runs, and take the old owner for stopped"
 
+    NoHost "MS0407" Error "something for a host where there is none"
+        "what only a host could do or hold would be missing at the moment of failure"
+    HostLease "MS0408" Error "times of a lease that don't fit together"
+        "a lease that ends too soon stops what is healthy; one that is given away too soon has two holders"
+    NoLink "MS0409" Error "hosts without a link"
+        "a host that can't reach its agent does nothing, and stops what it holds a lease for"
+
     OverRto "MS0501" Warning "the worst case is over the recovery time objective"
         "the objective would be missed although everything works as planned"
     LagUnknown "MS0502" Warning "a recovery point objective that nothing measures"

@@ -16,6 +16,7 @@ pub mod control;
 pub mod drill;
 pub mod evacuation;
 pub mod finding;
+pub mod hosts;
 mod lint;
 pub mod listening;
 pub mod location;
@@ -46,7 +47,7 @@ pub use config::{
 };
 pub use finding::{Code, Finding, Severity, Span, explain};
 pub use listening::TlsFiles;
-pub use plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
+pub use plan::{ComponentIx, ControlIx, HostIx, InstanceIx, Plan, ProbeIx, RouteIx, WitnessIx};
 pub use proof::Proof;
 pub use render::{drawn, render};
 pub use sarif::sarif;

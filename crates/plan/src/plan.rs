@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::action::Service;
 use crate::agents::{Agent, Coordination};
 use crate::component::{Component, Instance, Witness};
 use crate::control::ControlPlane;
 use crate::drill::Drill;
 use crate::evacuation::Evacuation;
+use crate::hosts::{Host, Link};
 use crate::listening::{HeartbeatListener, TlsFiles};
 use crate::notification::{EscalationStep, NotificationChannel, QuietTime};
 use crate::policy::{Allowances, Mode, OnJournalLoss, Person, Probing, Site, SiteGuards};
@@ -56,6 +56,10 @@ index!(
 index!(
     /// A control plane, by its place in [`Plan::controls`].
     ControlIx
+);
+index!(
+    /// A host, by its place in [`Plan::hosts`].
+    HostIx
 );
 
 /// Everything that was decided before the failure. Immutable; an index into one of its lists is valid for this plan only,
@@ -118,6 +122,10 @@ pub struct Plan {
     pub drills: Vec<Drill>,
     /// Agents beside the one that decides, by name.
     pub agents: Vec<Agent>,
+    /// Machines beside the agent's own where Mainstay has hands, by name.
+    pub hosts: Vec<Host>,
+    /// How hosts reach the agent; there where the plan has hosts.
+    pub link: Option<Link>,
     /// Who may approve what, by name.
     pub people: Vec<Person>,
     /// Where several deciding agents agree.
@@ -159,12 +167,6 @@ impl Plan {
     pub fn control_named(&self, service: &str, region: &str) -> Option<ControlIx> {
         let at = self.controls.binary_search_by(|it| (it.service.as_str(), it.region.as_str()).cmp(&(service, region)));
         at.ok().and_then(|at| u32::try_from(at).ok()).map(ControlIx)
-    }
-
-    /// The host of an instance, if `service` would have to be a service of that host and this agent has no hands there.
-    pub fn out_of_reach(&self, ix: InstanceIx, service: &Service) -> Option<&str> {
-        let (there, here) = (self.instance(ix).location.host.as_deref()?, self.site.location.host.as_deref()?);
-        (service.is_of_this_machine() && there != here).then_some(there)
     }
 
     /// The hosts at which an instance is reached: by its own probes, and as a target of routes. In order, each once. What is

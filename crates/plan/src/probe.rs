@@ -21,6 +21,8 @@ pub struct Probe {
     pub kind: ProbeKind,
     /// Addresses of our own to ask from, in turn; empty: the system chooses.
     pub from: Vec<IpAddr>,
+    /// Whether the host of its instance asks it, although the agent could.
+    pub from_host: bool,
     /// How often, and how many answers make a verdict.
     pub timing: ProbeTiming,
 }
@@ -36,6 +38,16 @@ pub enum Watches {
     Control(ControlIx),
     /// What clients of a route get. Asked only to verify a recovery.
     Route(RouteIx),
+}
+
+impl Watches {
+    /// The instance, where it is about one.
+    pub const fn instance(self) -> Option<InstanceIx> {
+        match self {
+            Watches::Instance(ix) => Some(ix),
+            Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
+        }
+    }
 }
 
 /// When a probe runs and what its answers add up to. Probes of one kind never overlap: the next starts when the time
@@ -201,6 +213,25 @@ impl ProbeKind {
             Whom::NameServer(server) => Some(server.ip().to_string()),
             Whom::Machine(address) => Some(address.to_string()),
             Whom::Several(_) | Whom::Nobody => None,
+        }
+    }
+
+    /// Whether it asks something of the machine on which it is asked: a composite, if any part of it does.
+    pub fn is_of_one_machine(&self) -> bool {
+        match self {
+            ProbeKind::Command { .. }
+            | ProbeKind::Process { .. }
+            | ProbeKind::FileFreshness { .. }
+            | ProbeKind::Disk(_) => true,
+            ProbeKind::Composite(composite) => composite.of.iter().any(ProbeKind::is_of_one_machine),
+            ProbeKind::Tcp { .. }
+            | ProbeKind::Tls(_)
+            | ProbeKind::Http(_)
+            | ProbeKind::Dns { .. }
+            | ProbeKind::Grpc(_)
+            | ProbeKind::Udp(_)
+            | ProbeKind::Icmp { .. }
+            | ProbeKind::Heartbeat { .. } => false,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::action::{Action, Plane, Service};
 use crate::observation::Health;
-use crate::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, RouteIx};
+use crate::{ComponentIx, ControlIx, HostIx, InstanceIx, Plan, ProbeIx, RouteIx};
 
 /// A way to recover a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,6 +143,8 @@ pub struct Step {
     pub control: Option<ControlIx>,
     /// What must be prepared for it, by place in [`Plan::prepared`](crate::Plan::prepared).
     pub needs: Vec<usize>,
+    /// The host that does it, and takes it back. `None`: the agent's own machine.
+    pub host: Option<HostIx>,
 }
 
 impl Step {
@@ -229,6 +231,11 @@ pub enum StepKind {
         /// Whether the cut before it is fence enough where this can't be confirmed.
         or_cut: bool,
     },
+    /// Fence by the end of a lease: the old owner's host has stopped or demoted it, or has had all the time for that.
+    EndLease {
+        /// The old owner.
+        from: InstanceIx,
+    },
     /// Wait until `to` has everything that `from` ever acknowledged: it says so, asked after the cut.
     CatchUp {
         /// The new owner.
@@ -273,6 +280,7 @@ impl StepKind {
             StepKind::Act { on, action } => Some((*on, action)),
             StepKind::CutTraffic { .. }
             | StepKind::Stop { .. }
+            | StepKind::EndLease { .. }
             | StepKind::CatchUp { .. }
             | StepKind::Manual { .. }
             | StepKind::TakeOver { .. }
@@ -283,7 +291,10 @@ impl StepKind {
     /// Which part of the time to recover it is counted as.
     pub const fn phase(&self) -> Phase {
         match self {
-            StepKind::CutTraffic { .. } | StepKind::CatchUp { .. } | StepKind::Stop { .. } => Phase::Fence,
+            StepKind::CutTraffic { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Stop { .. }
+            | StepKind::EndLease { .. } => Phase::Fence,
             StepKind::Act { .. } | StepKind::TakeOver { .. } | StepKind::Manual { .. } => Phase::Act,
             StepKind::Verify { .. } => Phase::Converge,
         }
@@ -292,7 +303,11 @@ impl StepKind {
     /// Whether it can't be taken back, so that nothing may be left to guess before it.
     pub const fn is_irreversible(&self) -> bool {
         match self {
-            StepKind::Act { .. } | StepKind::TakeOver { .. } | StepKind::Stop { .. } | StepKind::Manual { .. } => true,
+            StepKind::Act { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Stop { .. }
+            | StepKind::EndLease { .. }
+            | StepKind::Manual { .. } => true,
             StepKind::CutTraffic { .. } | StepKind::CatchUp { .. } | StepKind::Verify { .. } => false,
         }
     }

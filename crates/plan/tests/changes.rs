@@ -136,6 +136,7 @@ impl Edited<'_> {
             }
             Change::NameBackup(ix, rung) => self.name_backup(*ix, *rung as usize),
             Change::UseAddress(ix) => self.use_address(*ix),
+            Change::AskFromAgent(ix) => self.ask_from_agent(*ix),
             Change::UseAddressIn(at) => {
                 let host = self.host();
                 by_address(&mut self.step(at)["url"], &host);
@@ -205,6 +206,16 @@ impl Edited<'_> {
         }
     }
 
+    fn ask_from_agent(&mut self, ix: ProbeIx) {
+        let host = self.host();
+        let instance = self.plan.probe(ix).watches.instance().unwrap();
+        let nth = self.plan.instance(instance).probes.iter().position(|it| *it == ix).unwrap();
+        let probe = &mut self.instance(instance)["probes"][nth];
+        if map(map(probe).values_mut().next().unwrap()).remove("ask_from").is_none() {
+            *probe = json!({ "tcp": { "address": format!("{host}:5432") } });
+        }
+    }
+
     fn host(&mut self) -> String {
         self.count += 1;
         format!("10.99.4.{}", self.count)
@@ -221,6 +232,10 @@ impl Edited<'_> {
         let region = if domain == FailureDomain::Region { "far-away" } else { home.region.as_str() };
         let region = region.to_owned();
         let (zone, host) = (self.fresh("zone"), self.fresh("host"));
+        // Whoever holds a lease lives on a host of ours.
+        if self.plan.link.is_some() {
+            map(&mut self.tree["hosts"]).insert(host.clone(), json!({ "region": region, "zone": zone }));
+        }
         json!({ "region": region, "zone": zone, "host": host })
     }
 

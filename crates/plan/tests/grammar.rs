@@ -395,7 +395,10 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 29] = [
+const IN_NO_EXAMPLE: [&str; 45] = [
+    // Asked of the plan's owner by no example yet: hosts.
+    "ask_from",
+    "ask_from: host",
     // Written as `bearer` is.
     "authorization.basic",
     // Said where an instance is replaced, and read alike here.
@@ -410,11 +413,25 @@ const IN_NO_EXAMPLE: [&str; 29] = [
     // Asked for as the others are.
     "dns probe.type: AAAA",
     "dns probe.type: CNAME",
+    "exclusive route.fence: lease",
+    "failover_to_standby.fence: lease",
+    "host.keeps_journal",
+    "host.region",
+    "host.serves",
+    "host.zone",
     // What is asked by where nothing is said, and what is written as `POST` is.
     "http probe.method: GET",
     "http probe.method: HEAD",
     "http probe.method: OPTIONS",
     "http probe.method: PUT",
+    "lease of a host.demote",
+    "lease of a host.drift",
+    "lease of a host.expires",
+    "lease of a host.renew",
+    "link.lease",
+    "link.listen",
+    "plan.hosts",
+    "plan.link",
     // How any plan begins: `mode` alone is changed.
     "plan.mode: observe",
     "plan.mode: recommend",
@@ -444,8 +461,9 @@ const IN_NO_EXAMPLE: [&str; 29] = [
 ];
 
 /// What every probe, every probe over a network, every probe with certificates, and every action or strategy that runs something, has.
-const SHARED: [&str; 13] = [
+const SHARED: [&str; 14] = [
     "from",
+    "ask_from",
     "interval",
     "fast_interval",
     "timeout",

@@ -51,6 +51,15 @@ routes:
     targets:
       - { component: db, address: "127.0.0.1:5432" }
       - { standby: db-b, address: "127.0.0.1:5433" }
+  reports:
+    exclusive: { fence: lease }
+    proxy: { listen: "127.0.0.1:6433" }
+    targets:
+      - { component: db, address: "127.0.0.1:5434" }
+      - { standby: db-b, address: "127.0.0.1:5435" }
+link: { listen: "127.0.0.1:7400" }
+hosts:
+  here: { region: r1, zone: z1 }
 "#;
 
 /// The operation of our rows that a step is.
@@ -58,6 +67,7 @@ fn operation(strategy: Strategy, step: &Step) -> &'static str {
     match (&step.kind, strategy) {
         (StepKind::CutTraffic { .. }, _) => "cut traffic",
         (StepKind::Stop { .. }, _) => "stop the old owner",
+        (StepKind::EndLease { .. }, _) => "end a lease",
         (StepKind::TakeOver { .. }, _) => "hand over",
         (StepKind::Manual { .. }, _) => "manual",
         (StepKind::CatchUp { .. }, _) => "verify",
@@ -71,6 +81,7 @@ fn operation(strategy: Strategy, step: &Step) -> &'static str {
             Action::Command { .. } => "command",
             Action::TriggerFile { .. } => "trigger_file",
             Action::Webhook { .. } => "webhook",
+            Action::EndLease { .. } => panic!("a step of its own"),
         },
         (StepKind::Act { .. }, Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut) => {
             strategy.word()

@@ -143,6 +143,7 @@ pub(crate) async fn action(inner: &Inner, action: &Action) -> Result<(), Prepare
             }
             Ok(())
         }
+        Action::EndLease { .. } => Ok(()),
     }
 }
 

@@ -135,10 +135,14 @@ impl Broken {
             Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => {
                 matches!(rung, Some((_, _, Strategy::FailoverToStandby)))
             }
+            // It is over in its time, whatever is broken.
+            Action::EndLease { .. } => return false,
         };
         let by_name = match action {
             Action::Webhook { url, .. } => url.split('/').nth(2).is_some_and(is_name),
-            Action::Service { .. } | Action::Command { .. } | Action::TriggerFile { .. } => false,
+            Action::Service { .. } | Action::Command { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => {
+                false
+            }
         };
         let plane = step.map_or(action.plane(), |it| it.plane);
         self.planes.contains(&plane)

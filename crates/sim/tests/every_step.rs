@@ -248,6 +248,7 @@ fn shapes(plan: &Plan) -> Vec<(ComponentIx, String)> {
         let kinds = |kind: &StepKind| match kind {
             StepKind::CutTraffic { .. } => "c",
             StepKind::Stop { .. } => "s",
+            StepKind::EndLease { .. } => "l",
             StepKind::Act { .. } => "a",
             StepKind::Manual { .. } => "m",
             StepKind::TakeOver { .. } => "t",

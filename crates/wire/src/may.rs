@@ -55,6 +55,7 @@ impl May {
             Action::TriggerFile { path, .. } => self.file(path),
             Action::Webhook { .. } if self.network => Ok(()),
             Action::Webhook { .. } => Err(no_network()),
+            Action::EndLease { .. } => Err("the agent ends leases, and no host".to_owned()),
         }
     }
 

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use mainstay_plan::action::LeaseEnd;
 use mainstay_plan::strategy::Strategy;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::strategy_word;
+use crate::codec::{lease_end_word, strategy_word};
 
 /// How an action ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,8 @@ pub enum Ended {
     Done,
     /// The same, and its instance is at this address from then on.
     DoneAt(IpAddr),
+    /// A lease is over.
+    LeaseOver(#[serde(with = "lease_end_word")] LeaseEnd),
     /// It was not done, or it was seen to fail.
     Failed(String),
     /// It may or may not have been done.
@@ -63,6 +66,8 @@ pub enum OldOwner {
     CutOff {},
     /// It is stopped.
     Stopped {},
+    /// Its lease ends first.
+    LeaseEnds {},
     /// Nothing exclusive changes hands.
     NotExclusive {},
     /// It may be one, and somebody accepts that.
@@ -78,6 +83,7 @@ impl fmt::Display for OldOwner {
             OldOwner::SeenStandby {} => write!(f, "the old owner says that it is a standby"),
             OldOwner::CutOff {} => write!(f, "the old owner is cut off"),
             OldOwner::Stopped {} => write!(f, "the old owner is stopped"),
+            OldOwner::LeaseEnds {} => write!(f, "the lease of the old owner ends"),
             OldOwner::NotExclusive {} => write!(f, "nothing exclusive changes hands"),
             OldOwner::TwoWriters { by } => write!(f, "two writers accepted by {by}"),
         }
@@ -95,4 +101,6 @@ pub enum Fence {
     },
     /// Its service was seen stopped.
     Stop {},
+    /// Its lease is over: its host has stopped or demoted it, or has had all the time for that.
+    Lease {},
 }

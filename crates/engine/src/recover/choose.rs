@@ -337,7 +337,7 @@ fn too_much_loss(state: &State, recovery: &Recovery, to: InstanceIx) -> Option<S
 /// The fence of a takeover, in words.
 pub(super) fn fence_of(play: &Play) -> Option<String> {
     let names: Vec<&str> = (play.steps.iter())
-        .filter(|it| matches!(it.kind, StepKind::CutTraffic { .. } | StepKind::Stop { .. }))
+        .filter(|it| matches!(it.kind, StepKind::CutTraffic { .. } | StepKind::Stop { .. } | StepKind::EndLease { .. }))
         .map(|it| it.name.as_str())
         .collect();
     if play.accepts_two_writers {

@@ -135,6 +135,7 @@ fn until(state: &State, since: Time, step: &Step) -> Time {
         // People were there while the agent was not.
         StepKind::Manual { .. } => since + patience(step),
         StepKind::Stop { .. }
+        | StepKind::EndLease { .. }
         | StepKind::Act { .. }
         | StepKind::CutTraffic { .. }
         | StepKind::CatchUp { .. }
@@ -145,7 +146,7 @@ fn until(state: &State, since: Time, step: &Step) -> Time {
 
 fn patience(step: &Step) -> Duration {
     match step.kind {
-        StepKind::Stop { .. } | StepKind::Act { .. } => step.timeout + HOST_GRACE,
+        StepKind::Stop { .. } | StepKind::EndLease { .. } | StepKind::Act { .. } => step.timeout + HOST_GRACE,
         StepKind::CutTraffic { .. }
         | StepKind::CatchUp { .. }
         | StepKind::TakeOver { .. }
@@ -174,6 +175,7 @@ fn late(step: &Step) -> String {
         StepKind::Manual { on_expiry: OnExpiry::Proceed, .. } => {
             format!("nobody said within {:?} that it is done; the plan goes on then", step.timeout)
         }
+        StepKind::EndLease { .. } => format!("nobody said within {:?} that the lease is over", patience(step)),
         StepKind::Stop { .. } | StepKind::Act { .. } => {
             format!("the host did not say how it ended within {:?}", patience(step))
         }

@@ -94,6 +94,7 @@ fn asked(at: StepRef, step: &Step, since: Time) -> Option<WaitingOn> {
         StepKind::CutTraffic { .. }
         | StepKind::CatchUp { .. }
         | StepKind::Stop { .. }
+        | StepKind::EndLease { .. }
         | StepKind::Act { .. }
         | StepKind::TakeOver { .. }
         | StepKind::Verify { .. } => None,
@@ -171,6 +172,7 @@ impl Stand<'_> {
             && failed.health == Health::Unknown
             && play.to != progress.from
             && !self.is_stopped()
+            && !self.lease_is_over()
         {
             return Some(Move::Wait(observation(state, progress.from)));
         }
@@ -229,11 +231,17 @@ impl Stand<'_> {
         self.was_stopped() && !self.recovery.seeing_anew
     }
 
+    /// Once its lease is over the old owner can't have it again before this rung ends, whoever was away.
+    fn lease_is_over(&self) -> bool {
+        let mut steps = self.play.steps.iter().zip(&self.progress.steps);
+        steps.any(|(step, stand)| matches!(step.kind, StepKind::EndLease { .. }) && stand.is_done())
+    }
+
     /// What follows a step that did not end well: the same step once more, under the rules of its beginning; a person; or
     /// the end of the rung.
     fn after(&self, at: StepRef, step: &Step, stand: &StepProgress, ended: &Ended) -> Move {
         let (unknown, why) = match ended {
-            Ended::Done | Ended::DoneAt(_) => unreachable!("a step that is done is not open"),
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) => unreachable!("a step that is done is not open"),
             Ended::Failed(why) => (false, why),
             Ended::Unknown(why) => (true, why),
         };

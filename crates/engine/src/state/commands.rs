@@ -120,6 +120,7 @@ impl State {
                 StepKind::Manual { .. }
                 | StepKind::CutTraffic { .. }
                 | StepKind::Stop { .. }
+                | StepKind::EndLease { .. }
                 | StepKind::Act { .. }
                 | StepKind::CatchUp { .. }
                 | StepKind::TakeOver { .. }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mainstay_plan::action::LeaseEnd;
 use mainstay_plan::observation::Scenario;
 use mainstay_plan::strategy::{Phase, Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
@@ -238,6 +239,8 @@ pub struct StepLog {
     pub given_up: bool,
     /// Where it brought its instance.
     pub address: Option<IpAddr>,
+    /// How the lease ended that it ends.
+    pub lease_end: Option<LeaseEnd>,
 }
 
 /// A fence that was confirmed.
@@ -296,7 +299,7 @@ impl Progress {
     /// The step to undo next: the last one that is not undone yet.
     pub fn to_undo(&self) -> Option<usize> {
         let open = |it: &StepProgress| match &it.undo {
-            UndoAt::Nothing | UndoAt::Ended(Ended::Done | Ended::DoneAt(_)) => false,
+            UndoAt::Nothing | UndoAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_)) => false,
             UndoAt::Registered { .. }
             | UndoAt::Running { .. }
             | UndoAt::Ended(Ended::Failed(_) | Ended::Unknown(_)) => true,
@@ -307,7 +310,7 @@ impl Progress {
 
 impl StepLog {
     pub(super) fn begun(step: StepRef, name: &str, started: Time) -> StepLog {
-        StepLog { step, name: name.to_owned(), started, ended: None, given_up: false, address: None }
+        StepLog { step, name: name.to_owned(), started, ended: None, given_up: false, address: None, lease_end: None }
     }
 }
 
@@ -318,7 +321,7 @@ impl StepAt {
             StepAt::Ready => StepState::Ready,
             StepAt::Running { .. } => StepState::Running,
             StepAt::Waiting { .. } => StepState::Waiting,
-            StepAt::Ended(Ended::Done | Ended::DoneAt(_)) => StepState::Done,
+            StepAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_)) => StepState::Done,
             StepAt::Ended(Ended::Failed(_)) => StepState::Failed,
             StepAt::Ended(Ended::Unknown(_)) => StepState::Unknown,
             StepAt::PassedOver => StepState::PassedOver,
@@ -334,7 +337,7 @@ impl UndoAt {
             UndoAt::Registered { doubtful: false } => UndoState::Registered,
             UndoAt::Registered { doubtful: true } => UndoState::Doubtful,
             UndoAt::Running { .. } => UndoState::Running,
-            UndoAt::Ended(Ended::Done | Ended::DoneAt(_)) => UndoState::Done,
+            UndoAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_)) => UndoState::Done,
             UndoAt::Ended(Ended::Failed(_)) => UndoState::Failed,
             UndoAt::Ended(Ended::Unknown(_)) => UndoState::Unknown,
         }
@@ -505,6 +508,12 @@ impl Recovery {
     pub(super) fn log_address(&mut self, step: StepRef, address: IpAddr) {
         if let Some(log) = self.steps.iter_mut().rev().find(|it| it.step == step) {
             log.address = Some(address);
+        }
+    }
+
+    pub(super) fn log_lease_end(&mut self, step: StepRef, how: LeaseEnd) {
+        if let Some(log) = self.steps.iter_mut().rev().find(|it| it.step == step) {
+            log.lease_end = Some(how);
         }
     }
 

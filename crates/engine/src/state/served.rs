@@ -42,6 +42,7 @@ impl State {
         let routes = match &step.kind {
             StepKind::CutTraffic { routes, .. } | StepKind::TakeOver { routes, .. } => routes,
             StepKind::Stop { .. }
+            | StepKind::EndLease { .. }
             | StepKind::CatchUp { .. }
             | StepKind::Act { .. }
             | StepKind::Manual { .. }

@@ -132,11 +132,15 @@ impl State {
                 self.with(step.recovery, |it| it.log_address(step, address));
                 Ended::Done
             }
+            Ended::LeaseOver(how) => {
+                self.with(step.recovery, |it| it.log_lease_end(step, how));
+                Ended::Done
+            }
             Ended::Done | Ended::Failed(_) | Ended::Unknown(_) => ended,
         };
         let Some(planned) = self.running(step) else { return };
-        let stops = matches!(planned.kind, StepKind::Stop { .. });
-        let taken_as_done = stops && planted(Fault::UnknownStopCounts);
+        let stops = matches!(planned.kind, StepKind::Stop { .. } | StepKind::EndLease { .. });
+        let taken_as_done = matches!(planned.kind, StepKind::Stop { .. }) && planted(Fault::UnknownStopCounts);
         let ended = if taken_as_done { Ended::Done } else { ended };
         let says_anew = matches!(planned.kind, StepKind::Manual { .. }) || !touched.is_empty();
         self.on_control_used(at, step, &ended);
@@ -149,7 +153,7 @@ impl State {
         recovery.log_end(step, at, ended.clone());
         recovery.held = None;
         let input = match &ended {
-            Ended::Done | Ended::DoneAt(_) => StepInput::Done,
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) => StepInput::Done,
             Ended::Failed(_) => StepInput::Failed,
             Ended::Unknown(_) => StepInput::Unknown,
         };
@@ -158,7 +162,7 @@ impl State {
         let Some(stand) = stand.and_then(|it| it.step_mut(step.step)) else { return };
         stand.failures += u32::from(ended != Ended::Done);
         match ended {
-            Ended::Done | Ended::DoneAt(_) => {
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) => {
                 for instance in touched {
                     self.acted_on.push(instance);
                     // It was stopped, so what its probes said before is not so any more.
@@ -186,6 +190,7 @@ impl State {
             StepKind::Manual { on_expiry, .. } => Some(on_expiry),
             StepKind::CutTraffic { .. }
             | StepKind::Stop { .. }
+            | StepKind::EndLease { .. }
             | StepKind::Act { .. }
             | StepKind::CatchUp { .. }
             | StepKind::TakeOver { .. }
@@ -234,7 +239,7 @@ impl State {
     pub(super) fn on_undo_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
         let touched = self.undoing(step).map(|it| touched(&it.kind)).unwrap_or_default();
         let (input, why) = match &ended {
-            Ended::Done | Ended::DoneAt(_) => (UndoInput::Done, ""),
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) => (UndoInput::Done, ""),
             Ended::Failed(why) => (UndoInput::Failed, why.as_str()),
             Ended::Unknown(why) => (UndoInput::Unknown, why.as_str()),
         };
@@ -279,7 +284,7 @@ impl State {
 /// The instances whose condition is in doubt when the outcome of such a step is unknown.
 pub(super) fn touched(kind: &StepKind) -> Vec<InstanceIx> {
     match kind {
-        StepKind::Stop { from, .. } => vec![*from],
+        StepKind::Stop { from, .. } | StepKind::EndLease { from } => vec![*from],
         StepKind::Act { on, .. } => vec![*on],
         StepKind::CutTraffic { .. }
         | StepKind::CatchUp { .. }

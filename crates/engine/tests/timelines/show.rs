@@ -102,11 +102,14 @@ fn order(todo: &Todo) -> Option<String> {
                 Action::Command { argv, .. } => argv.join(" "),
                 Action::TriggerFile { path, .. } => format!("write {}", path.display()),
                 Action::Webhook { method, url, .. } => format!("{method} {url}"),
+                Action::EndLease { component } => format!("end the lease of {component}"),
             };
             let again =
                 if order.step.attempt > 1 { format!(" (attempt {})", order.step.attempt) } else { String::new() };
             let place = order.address.map(|it| format!(" at {it}")).unwrap_or_default();
-            format!("act: {what} on {}{place}{again}", order.instance)
+            let host = order.host.as_ref().map(|it| format!(", by host {it}")).unwrap_or_default();
+            let lease = if order.needs_lease { ", with its lease" } else { "" };
+            format!("act: {what} on {}{place}{host}{lease}{again}", order.instance)
         }
         Todo::Cancel(step) => format!("act: stop doing step {} of rung {}", step.step + 1, step.rung + 1),
         Todo::Route(table) => format!("route: serve epoch {}", table.epoch),

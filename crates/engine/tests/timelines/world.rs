@@ -544,7 +544,7 @@ impl World {
         }
         let runs = match &order.action {
             Action::Service { op: ServiceOp::Start | ServiceOp::Restart, .. } => true,
-            Action::Service { op: ServiceOp::Stop | ServiceOp::Kill, .. } => false,
+            Action::Service { op: ServiceOp::Stop | ServiceOp::Kill, .. } | Action::EndLease { .. } => false,
             Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => {
                 let builds_anew = matches!(
                     self.strategy_of(order),
@@ -566,7 +566,7 @@ impl World {
 
     /// A move's own actions make the new owner active and the old one a standby; an undo makes a standby, too.
     fn make_active(&mut self, order: &Order) {
-        if let Action::Service { .. } = order.action {
+        if let Action::Service { .. } | Action::EndLease { .. } = order.action {
             return;
         }
         let state = self.engine().map(Engine::state);

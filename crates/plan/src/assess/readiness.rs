@@ -621,7 +621,7 @@ fn communication(cx: &Cx<'_>) -> Vec<Each> {
         let how = match &it.action {
             Action::Webhook { .. } => "webhook",
             Action::Command { .. } => "command",
-            Action::Service { .. } | Action::TriggerFile { .. } => "on this machine",
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => "on this machine",
         };
         format!("{} ({how})", it.name)
     };

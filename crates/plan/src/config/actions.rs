@@ -87,7 +87,7 @@ fn new_address(fields: &mut Fields<'_>, word: &str, what: Option<&mut ActKind>) 
     match what {
         Some(ActKind::Other(Action::Command { reports_address, .. })) => *reports_address = says,
         Some(ActKind::Other(Action::Webhook { address_header, .. })) => *address_header = header,
-        Some(ActKind::Other(Action::Service { .. } | Action::TriggerFile { .. }))
+        Some(ActKind::Other(Action::Service { .. } | Action::TriggerFile { .. } | Action::EndLease { .. }))
         | Some(ActKind::OwnService(_) | ActKind::Manual { .. })
         | None => {}
     }

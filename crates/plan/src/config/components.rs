@@ -6,8 +6,10 @@ use super::grammar::{
     APPROVAL, BACKUP, BACKUP_COPY, COMPONENT, CONSTRAINT, FAILBACK, FLAPPING, GUARDS, LOCATION, OBJECTIVES, OBSERVERS,
     PRECONDITIONS, SHARED, STANDBY, STRATEGY, SWITCH, WITNESS, WITNESS_RULE,
 };
+use super::hosts::of_no_instance;
 use super::probes::{probe, probes};
-use super::raw::{RawComponent, RawHow, RawInstance, RawRun, RawRung, RawWitness, RawWitnessRule};
+use super::raw::{RawComponent, RawFence, RawHow, RawInstance, RawRun, RawRung, RawWitness, RawWitnessRule};
+use super::routes::fence_word;
 use super::tree::{Entry, Node};
 use super::values;
 use crate::backup::{Backup, BackupCopy};
@@ -133,6 +135,7 @@ pub(super) fn witness<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawWitness {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("witness `{}`", entry.key), &WITNESS);
     let location = must_location(&mut fields);
     let probe = fields.read("probe", probe);
+    of_no_instance(cx, probe.as_ref().and_then(|it| it.from_host));
     fields.finish();
     RawWitness { name: At { value: entry.key.to_string(), span: entry.key_span }, location, probe }
 }
@@ -177,7 +180,7 @@ pub(super) fn location(fields: &mut Fields<'_>) -> Location {
 }
 
 /// The name of a region, a zone or a host. It stands in tables and in messages, on one line.
-fn place(cx: &Cx<'_>, node: &Node) -> Option<String> {
+pub(super) fn place(cx: &Cx<'_>, node: &Node) -> Option<String> {
     let name = values::text(cx, node)?;
     if name.chars().any(char::is_control) {
         cx.report(
@@ -308,8 +311,8 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
         Strategy::FailoverToStandby => {
             let standby = fields.read("standby", values::at_text);
             let fence = fields.read("fence", |cx, node| {
-                values::word(cx, node, &["stop"], |it| it)?;
-                Some(node.span)
+                let fence = values::word(cx, node, &[RawFence::Stop, RawFence::Lease], fence_word)?;
+                Some((fence, node.span))
             });
             let accept = fields.read("accept_risk", accepted);
             RawHow::Failover { standby, fence, accept }

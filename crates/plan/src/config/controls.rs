@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::fields::{At, Cx, Fields};
 use super::grammar::CONTROL_PLANE;
+use super::hosts::of_no_instance;
 use super::link::{Parts, index, push_probe};
 use super::probes::probe;
 use super::raw::{ActKind, RawHow, RawProbe, RawRung};
@@ -59,7 +60,7 @@ pub(super) fn control<'a>(cx: &'a Cx<'a>, entry: &'a Entry, home: &str) -> RawCo
         plane: fields.word("plane", &PLANES, Plane::word).unwrap_or(Plane::RegionalControl),
         service,
         region,
-        canary: fields.read("canary", probe),
+        canary: fields.read("canary", |cx, node| probe(cx, node).inspect(|it| of_no_instance(cx, it.from_host))),
         opens_after: fields.number("opens_after"),
         retry_after: fields.duration("retry_after"),
     };

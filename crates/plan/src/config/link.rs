@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use super::controls;
 use super::fields::{At, Cx};
+use super::hosts;
 use super::link_operation::{Known, operation, prepared, role_is_held};
 use super::link_routes::{listeners, route};
 use super::plays;
-use super::raw::{File, RawAct, RawComponent, RawFence, RawInstance, RawProbe, RawRung, RawWitness, RawWitnessRule};
+use super::raw::{
+    File, RawAct, RawComponent, RawFence, RawHow, RawInstance, RawProbe, RawRung, RawWitness, RawWitnessRule,
+};
 use super::references::{dependencies, standby_owners, witness_rules};
 use super::routes::NOWHERE;
 use super::rules;
@@ -48,6 +51,8 @@ pub(super) struct Parts {
     pub(super) services: Vec<Option<Service>>,
     pub(super) activate: Vec<Vec<RawAct>>,
     pub(super) demote: Vec<Vec<RawAct>>,
+    /// Where each probe says that the host of its instance asks it, by instance.
+    pub(super) ask_from: Vec<Vec<Option<Span>>>,
     /// How long a switchover's catching up and verifying may take, by component.
     pub(super) switch_times: Vec<(Duration, Duration)>,
     pub(super) names: Vec<At<String>>,
@@ -105,6 +110,10 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     let places: Vec<Span> = plan.components.iter().map(|it| parts.names[it.original().index()].span).collect();
     witness_rules(cx, &mut plan, rules, &places);
     operation(cx, &mut plan, &mut file, &known);
+    hosts::register(cx, &mut plan, std::mem::take(&mut file.hosts), file.link.take());
+    for (ix, (name, ask_from)) in (0u32..).map(InstanceIx).zip(parts.names.iter().zip(&parts.ask_from)) {
+        hosts::instance(cx, &plan, ix, name.span, ask_from);
+    }
     for (component, at) in plan.components.iter().zip(roles) {
         let approval = component.guards.approval.as_ref();
         if let (Some((role, need)), Some(at)) = (approval.and_then(|it| Some((it.role.as_ref()?, it.quorum))), at) {
@@ -124,6 +133,9 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     };
     for (at, ladder) in ladders.into_iter().enumerate() {
         let component = ComponentIx(index(at));
+        if let Some(fence) = lease_fence(&plan, &parts, component, &ladder) {
+            hosts::can_hold_leases(cx, &plan, &parts, component, fence);
+        }
         let rungs: Vec<Rung> =
             ladder.iter().map(|rung| plays::rung(cx, &plan, &parts, &instances, component, rung)).collect();
         let switches = switches::switches(cx, &plan, &parts, component, &ladder, &rungs);
@@ -133,6 +145,17 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
         plan.components[at].ladder = rungs;
     }
     Linked { plan, places }
+}
+
+/// Where it is said that a component is fenced by a lease.
+fn lease_fence(plan: &Plan, parts: &Parts, component: ComponentIx, ladder: &[RawRung]) -> Option<Span> {
+    let is_lease = |it: &(RawFence, Span)| it.0 == RawFence::Lease;
+    let routes = plan.component(component).routes.iter().filter_map(|it| parts.fences[it.index()]);
+    let own = ladder.iter().filter_map(|it| match &it.how {
+        RawHow::Failover { fence, .. } => *fence,
+        RawHow::Restart { .. } | RawHow::Run { .. } => None,
+    });
+    routes.chain(own).find(is_lease).map(|it| it.1)
 }
 
 /// Takes the standbys out of the file, each to the component whose ladder names it.
@@ -181,6 +204,8 @@ fn skeleton(file: &mut File) -> Plan {
         evacuations: Vec::new(),
         drills: Vec::new(),
         agents: Vec::new(),
+        hosts: Vec::new(),
+        link: None,
         people: Vec::new(),
         coordination: None,
     }
@@ -192,6 +217,7 @@ fn witness(plan: &mut Plan, ix: WitnessIx, raw: RawWitness) {
     let probe = raw.probe.unwrap_or(RawProbe {
         kind: ProbeKind::Tcp { address: Address::Socket(NOWHERE) },
         from: Vec::new(),
+        from_host: None,
         timing: ProbeTiming { interval: second, fast_interval: second, timeout: second, fall: 1, rise: 1 },
     });
     let probe = push_probe(plan, format!("witness/{}", raw.name.value), Watches::Witness(ix), probe);
@@ -235,6 +261,7 @@ fn instance(plan: &mut Plan, parts: &mut Parts, component: ComponentIx, raw: Raw
     let reports_lag = raw.probes.iter().any(|it| it.kind.reports_lag());
     let mut counts: BTreeMap<&'static str, u32> = BTreeMap::new();
     let mut probes = Vec::new();
+    parts.ask_from.push(raw.probes.iter().map(|it| it.from_host).collect());
     for probe in raw.probes {
         let word = probe.kind.word();
         let count = counts.entry(word).or_insert(0);
@@ -265,6 +292,7 @@ fn instance(plan: &mut Plan, parts: &mut Parts, component: ComponentIx, raw: Raw
 
 pub(super) fn push_probe(plan: &mut Plan, name: String, watches: Watches, raw: RawProbe) -> ProbeIx {
     let ix = ProbeIx(index(plan.probes.len()));
-    plan.probes.push(Probe { name, watches, kind: raw.kind, from: raw.from, timing: raw.timing });
+    let from_host = raw.from_host.is_some();
+    plan.probes.push(Probe { name, watches, kind: raw.kind, from: raw.from, from_host, timing: raw.timing });
     ix
 }

@@ -43,6 +43,9 @@ pub(super) fn listeners(cx: &Cx<'_>, file: &File) {
     if let Some(heartbeats) = &file.heartbeats {
         take(heartbeats.value.listen.to_string(), heartbeats.span, "here for heartbeats".to_owned());
     }
+    if let Some(link) = file.link.as_ref().and_then(|it| it.listen.as_ref()) {
+        take(link.value.to_string(), link.span, "here for hosts".to_owned());
+    }
     let mut doors: BTreeMap<SocketAddr, Vec<&RawRoute>> = BTreeMap::new();
     let mut sockets: BTreeSet<(&Path, SocketAddr)> = BTreeSet::new();
     for route in &file.routes {
@@ -325,7 +328,7 @@ fn fence_works(cx: &Cx<'_>, raw: &RawRoute, fence: Option<(RawFence, Span)>) {
     let name = &raw.name.value;
     let help = match fence {
         RawFence::StopOrCut => "remove `otherwise`, or let clients come by a proxy alone",
-        RawFence::TrafficCut | RawFence::Stop => {
+        RawFence::TrafficCut | RawFence::Stop | RawFence::Lease => {
             "use `fence: stop`, or accept the risk by name: `accept_risk: [two_writers]` at the failover"
         }
     };
@@ -399,7 +402,12 @@ fn verify_probes(
     let kind = same.then(|| retarget(&base.kind, address.clone())).flatten().unwrap_or(ProbeKind::Tcp { address });
     let pace = base.timing.timeout.max(Duration::from_millis(50));
     let timing = ProbeTiming { interval: pace, fast_interval: pace, timeout: base.timing.timeout, fall: 1, rise: 1 };
-    vec![push_probe(plan, probe_name(0), Watches::Route(ix), RawProbe { kind, from: Vec::new(), timing })]
+    vec![push_probe(
+        plan,
+        probe_name(0),
+        Watches::Route(ix),
+        RawProbe { kind, from: Vec::new(), from_host: None, timing },
+    )]
 }
 
 /// Whether a probe would be led to the route by the name that it says, where names decide.

@@ -13,6 +13,7 @@ mod effective;
 mod expression;
 mod fields;
 pub(crate) mod grammar;
+mod hosts;
 mod link;
 mod link_operation;
 mod link_routes;

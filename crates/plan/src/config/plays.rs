@@ -20,6 +20,15 @@ use crate::{ComponentIx, InstanceIx, Plan, ProbeIx, RouteIx};
 /// For acknowledgements, at least.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What fences an old owner beside the cut of its exclusive routes.
+#[derive(Clone, Copy, Default)]
+struct Fences {
+    /// That it is stopped, and whether the cut counts where this can't be confirmed.
+    stop: Option<bool>,
+    /// That its lease ends.
+    lease: bool,
+}
+
 pub(super) struct Compiler<'a> {
     pub(super) cx: &'a Cx<'a>,
     pub(super) plan: &'a Plan,
@@ -76,6 +85,7 @@ impl Compiler<'_> {
                 undo: None,
                 needs: Vec::new(),
                 stage: 0,
+                host: self.plan.host_of(*ix),
             };
             let steps = in_turn(vec![step, self.verify(*ix)]);
             plays.insert(*ix, Play { to: *ix, steps, accepts_two_writers: false });
@@ -107,7 +117,9 @@ impl Compiler<'_> {
         // Whoever is at another address afterwards takes over from whoever may still be at the old one.
         let exclusive = self.exclusive_routes();
         let moves = run.new_address.is_some() && !exclusive.is_empty();
-        let stops = (moves && self.fenced_by_stop(None, false)).then(|| self.is_cut_otherwise());
+        let fences = if moves { self.fences(None, false) } else { Fences::default() };
+        // Whoever builds an instance anew can't do it on the machine that it replaces.
+        let on_host = strategy == Strategy::RestoreFromBackup && run.new_address.is_none();
         let play = |ix: InstanceIx| {
             if let Some(at) = run.new_address {
                 self.new_address(ix, at);
@@ -124,8 +136,9 @@ impl Compiler<'_> {
                 undo: run.undo.as_ref().and_then(|it| self.undo(ix, it)),
                 needs: needs.clone(),
                 stage: 0,
+                host: self.plan.host_of(ix).filter(|_| on_host),
             };
-            let mut steps = if moves { self.fence(ix, exclusive.clone(), stops) } else { Vec::new() };
+            let mut steps = if moves { self.fence(ix, exclusive.clone(), fences) } else { Vec::new() };
             steps.push(step);
             if moves {
                 steps.push(self.hand_over(ix));
@@ -151,29 +164,29 @@ impl Compiler<'_> {
         found
     }
 
-    fn failover(&self, standby: Option<InstanceIx>, fence: Option<Span>, accepts: bool) -> Rung {
+    fn failover(&self, standby: Option<InstanceIx>, fence: Option<(RawFence, Span)>, accepts: bool) -> Rung {
         let mut rung =
             Rung { strategy: Strategy::FailoverToStandby, plays: BTreeMap::new(), backup: None, only_if: Vec::new() };
         let component = self.plan.component(self.component);
         let Some(standby) = standby.filter(|it| component.instances.contains(it)) else { return rung };
-        let stops = self.fenced_by_stop(fence, accepts).then(|| self.is_cut_otherwise());
+        let fences = self.fences(fence, accepts);
         let original = component.original();
         self.targets_are_there(&[original, standby]);
         for from in self.instances() {
             let to = if *from == standby { original } else { standby };
-            let play = self.takeover(*from, to, stops, accepts);
+            let play = self.takeover(*from, to, fences, accepts);
             rung.plays.insert(*from, play);
         }
         rung
     }
 
-    /// Whether the old owner is stopped, after the ways in which a takeover may lack a fence are found.
-    fn fenced_by_stop(&self, fence: Option<Span>, accepts: bool) -> bool {
+    /// What is done to the old owner, after the ways in which a takeover may lack a fence are found.
+    fn fences(&self, fence: Option<(RawFence, Span)>, accepts: bool) -> Fences {
         let routes = &self.plan.component(self.component).routes;
         let exclusive: Vec<RouteIx> =
             routes.iter().copied().filter(|it| self.plan.route(*it).sharing == Sharing::Exclusive).collect();
         let name = &self.plan.component(self.component).name;
-        if let (Some(span), Some(route)) = (fence, exclusive.first()) {
+        if let (Some((_, span)), Some(route)) = (fence, exclusive.first()) {
             self.cx.report(
                 Finding::new(Code::FenceTwice, span, format!("the exclusive route says how `{name}` is fenced"))
                     .label("not here")
@@ -181,16 +194,18 @@ impl Compiler<'_> {
                     .help("move the fence to the route"),
             );
         }
-        let fences: Vec<Option<RawFence>> =
+        let of_routes: Vec<Option<RawFence>> =
             exclusive.iter().map(|it| self.parts.fences[it.index()].map(|(fence, _)| fence)).collect();
-        let stop =
-            (fence.is_some() && exclusive.is_empty()) || fences.iter().flatten().any(|it| *it != RawFence::TrafficCut);
-        let unfenced = if stop { None } else { fences.iter().position(Option::is_none) };
+        let own = fence.map(|it| it.0).filter(|_| exclusive.is_empty());
+        let is_fenced_by = |wanted: &[RawFence]| of_routes.iter().flatten().chain(&own).any(|it| wanted.contains(it));
+        let stop = is_fenced_by(&[RawFence::Stop, RawFence::StopOrCut]);
+        let lease = is_fenced_by(&[RawFence::Lease]);
+        let unfenced = if stop || lease { None } else { of_routes.iter().position(Option::is_none) };
         let missing = |finding: Finding| {
             if !accepts {
                 self.cx.report(finding.help(
-                    "say how: `fence: stop`, or `fence: traffic_cut` on a route with a proxy; or accept the risk by name: \
-                     `accept_risk: [two_writers]`",
+                    "say how: `fence: stop`, `fence: lease` where `mainstay host` runs, or `fence: traffic_cut` on a route with \
+                     a proxy; or accept the risk by name: `accept_risk: [two_writers]`",
                 ));
             }
         };
@@ -202,7 +217,7 @@ impl Compiler<'_> {
                     .label("this takeover has no fence")
                     .other(self.parts.route_places[route.index()], "an exclusive route without `fence`"),
             );
-        } else if routes.is_empty() && !stop && !self.parts.incomplete.contains(&true) {
+        } else if routes.is_empty() && !stop && !lease && !self.parts.incomplete.contains(&true) {
             let message = format!("nothing fences `{name}`, which has no route");
             missing(Finding::new(Code::FenceMissing, self.rung.at, message).label("this takeover has no fence"));
         }
@@ -213,15 +228,15 @@ impl Compiler<'_> {
                     .help("keep a way to compare and merge both sides, or add a fence"),
             );
         }
-        stop
+        Fences { stop: stop.then(|| self.is_cut_otherwise()), lease }
     }
 
-    /// Whether the cut of every exclusive route is a fence by itself.
+    /// Whether every exclusive route is fenced also where a stop can't be confirmed.
     fn is_cut_otherwise(&self) -> bool {
         let routes = self.plan.component(self.component).routes.iter();
         let mut owned = routes.filter(|it| self.plan.route(**it).sharing == Sharing::Exclusive).peekable();
         let is_cut = |it: &RouteIx| match self.parts.fences[it.index()] {
-            Some((RawFence::TrafficCut | RawFence::StopOrCut, _)) => true,
+            Some((RawFence::TrafficCut | RawFence::StopOrCut | RawFence::Lease, _)) => true,
             Some((RawFence::Stop, _)) | None => false,
         };
         owned.peek().is_some() && owned.all(is_cut)
@@ -250,9 +265,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// `stops`: whether the old owner is stopped, and whether the cut counts where that can't be confirmed.
-    fn takeover(&self, from: InstanceIx, to: InstanceIx, stops: Option<bool>, accepts: bool) -> Play {
-        let mut steps = self.fence(from, self.exclusive_routes(), stops);
+    fn takeover(&self, from: InstanceIx, to: InstanceIx, fences: Fences, accepts: bool) -> Play {
+        let mut steps = self.fence(from, self.exclusive_routes(), fences);
         self.activate(to, &mut steps);
         steps.push(self.hand_over(to));
         steps.push(self.verify(to));
@@ -270,14 +284,18 @@ impl Compiler<'_> {
         self.routing_step(name, StepKind::TakeOver { to, routes })
     }
 
-    /// The steps after which the old owner can't act any more; `stops` as for a takeover.
-    fn fence(&self, from: InstanceIx, exclusive: Vec<RouteIx>, stops: Option<bool>) -> Vec<Step> {
+    /// The steps after which the old owner can't act any more.
+    fn fence(&self, from: InstanceIx, exclusive: Vec<RouteIx>, fences: Fences) -> Vec<Step> {
         let mut steps = Vec::new();
         if !exclusive.is_empty() {
             let kind = StepKind::CutTraffic { routes: exclusive, from };
             steps.push(self.routing_step(format!("cut traffic to {}", self.name(from).value), kind));
         }
-        if let Some(or_cut) = stops {
+        if fences.lease {
+            // Neither needs the other, and a lease may take its whole time.
+            steps.push(Step { stage: usize::from(!steps.is_empty()), ..self.end_lease(from) });
+        }
+        if let Some(or_cut) = fences.stop {
             match &self.parts.services[from.index()] {
                 Some(service) => {
                     self.fence_in_reach(from, service);
@@ -293,12 +311,23 @@ impl Compiler<'_> {
                         control: None,
                         needs: Vec::new(),
                         stage: 0,
+                        host: self.plan.host_of(from),
                     })
                 }
                 None => self.service_missing(self.name(from).span, &self.name(from).value, "stop, which is its fence"),
             }
         }
         steps
+    }
+
+    /// It takes the whole term at most, however silent the old owner's host is, and as long as the agent may be late to notice.
+    pub(super) fn end_lease(&self, from: InstanceIx) -> Step {
+        let term = self.plan.lease_term().unwrap_or_default();
+        Step {
+            name: format!("end the lease of {}", self.name(from).value),
+            plane: Plane::Local,
+            ..StepKind::EndLease { from }.into_step(term + self.plan.allowances.lateness)
+        }
     }
 
     /// What can't go along with an instance to another address is worth knowing before.
@@ -353,8 +382,9 @@ impl Compiler<'_> {
             )
             .label("can't be seen stopped from here")
             .help(
-                "control it by commands that reach that host (`start`, `stop`, `status`, for example through ssh, \
-                     without `pid_file`); or fence with `traffic_cut` on a route with a proxy",
+                "run `mainstay host` there, and add it to `hosts`; or control it by commands that reach that host (`start`, \
+                 `stop`, `status`, for example through ssh, without `pid_file`); or fence with `traffic_cut` on a route \
+                 with a proxy",
             ),
         );
     }
@@ -375,6 +405,7 @@ impl Compiler<'_> {
             undo: None,
             needs: Vec::new(),
             stage: 0,
+            host: None,
         }
     }
 
@@ -403,8 +434,10 @@ impl Compiler<'_> {
             if let Some(span) = act.new_address {
                 self.acts_at_another_address(verb, to, span);
             }
+            let host = kind.action().and_then(|(on, action)| self.plan.does(on, action));
             steps.push(Step {
                 name: format!("{verb} {name}: {what}{again}"),
+                host,
                 control: control_of(self.plan, plane, &act.whose, to),
                 // Set apart from its neighbours by `in_turn`, unless it begins with the one before it.
                 stage: usize::from(act.with_previous.is_some() && nth > 0),
@@ -467,6 +500,7 @@ impl Compiler<'_> {
             }
             StepKind::CutTraffic { .. }
             | StepKind::Stop { .. }
+            | StepKind::EndLease { .. }
             | StepKind::Manual { .. }
             | StepKind::CatchUp { .. }
             | StepKind::TakeOver { .. }
@@ -544,6 +578,7 @@ impl StepKind {
             control: None,
             needs: Vec::new(),
             stage: 0,
+            host: None,
         }
     }
 }
@@ -573,5 +608,6 @@ fn action_word(action: &Action) -> String {
         Action::Command { argv, .. } => format!("run {}", argv.first().map_or("", String::as_str)),
         Action::TriggerFile { path, .. } => format!("write {}", path.display()),
         Action::Webhook { method, url, .. } => format!("{method} {url}"),
+        Action::EndLease { component } => format!("end the lease of {component}"),
     }
 }

@@ -24,9 +24,10 @@ pub(super) fn probes<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Vec<RawProbe> {
 pub(super) fn probe<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawProbe> {
     let (mut fields, kind) = question(cx, node, &PROBE, "probe")?;
     let from = if fields.may_have("from") { from(&mut fields, kind.as_ref()) } else { Vec::new() };
+    let from_host = if fields.may_have("ask_from") { from_host(&mut fields) } else { None };
     let timing = timing(&mut fields);
     fields.finish();
-    Some(RawProbe { kind: kind?, from, timing })
+    Some(RawProbe { kind: kind?, from, from_host, timing })
 }
 
 /// What is asked, and what else is said of it.
@@ -54,6 +55,13 @@ fn question<'a>(
         _ => file(&mut fields),
     };
     Some((fields, kind))
+}
+
+/// Where it says that the host of its instance asks.
+fn from_host(fields: &mut Fields<'_>) -> Option<Span> {
+    let at = fields.place("ask_from");
+    let asks = fields.word("ask_from", &["host"], |it| it).is_some();
+    at.filter(|_| asks)
 }
 
 /// Where it is asked from. An address that can't reach what is asked would be no help.

@@ -14,6 +14,7 @@ use crate::component::{ComponentKind, Constraint, Criticality, Failback, Objecti
 use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::Span;
+use crate::hosts::{Host, Link};
 use crate::listening::{HeartbeatListener, TlsFiles};
 use crate::location::{Location, SharedPart};
 use crate::notification::{NoticeLevel, QuietTime};
@@ -52,6 +53,8 @@ pub(crate) struct File {
     pub(crate) drills: Vec<RawDrill>,
     pub(crate) people: Vec<Person>,
     pub(crate) agents: Vec<Agent>,
+    pub(crate) hosts: Vec<At<Host>>,
+    pub(crate) link: Option<RawLink>,
     pub(crate) coordination: Option<Coordination>,
     /// What is checked and not acted on, with its place.
     pub(crate) idle: Vec<At<&'static str>>,
@@ -61,6 +64,8 @@ pub(crate) struct File {
 pub(crate) struct RawProbe {
     pub(crate) kind: ProbeKind,
     pub(crate) from: Vec<IpAddr>,
+    /// Where it says that the host of its instance asks it.
+    pub(crate) from_host: Option<Span>,
     pub(crate) timing: ProbeTiming,
 }
 
@@ -146,7 +151,7 @@ pub(crate) struct RawRung {
 
 pub(crate) enum RawHow {
     Restart { timeout: Duration, attempts: u32, retry: Option<BackOff> },
-    Failover { standby: Option<At<String>>, fence: Option<Span>, accept: Option<Span> },
+    Failover { standby: Option<At<String>>, fence: Option<(RawFence, Span)>, accept: Option<Span> },
     Run { strategy: Strategy, backup: Option<At<String>>, run: Box<RawRun> },
 }
 
@@ -205,6 +210,7 @@ pub(crate) enum RawFence {
     Stop,
     /// A stop where it can be confirmed, the cut where it can't.
     StopOrCut,
+    Lease,
 }
 
 pub(crate) struct RawTarget {
@@ -244,6 +250,11 @@ pub(crate) struct RawEvacuation {
     pub(crate) first: Vec<At<String>>,
     pub(crate) capacity: Vec<At<ZoneCapacity>>,
     pub(crate) parts: Vec<At<String>>,
+}
+
+pub(crate) struct RawLink {
+    pub(crate) listen: Option<At<SocketAddr>>,
+    pub(crate) link: Link,
 }
 
 pub(crate) struct RawDrill {

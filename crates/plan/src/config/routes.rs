@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::fields::{At, Cx, Fields, choose, items};
 use super::grammar::{DNS_FRONT, EXCLUSIVE, ON_SILENCE, POLL, PROXY, QUEUE, ROUTE, ROUTE_RULES, SHARED_ROUTE, TARGET};
+use super::hosts::of_no_instance;
 use super::probes::probes;
 use super::raw::{RawFence, RawRoute, RawRouteRules, RawSharing, RawTarget};
 use super::tree::{Entry, Node};
@@ -39,6 +40,7 @@ pub(super) fn route<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawRoute {
         );
     }
     let verify = fields.take("verify").map(|it| probes(cx, &it.node));
+    verify.iter().flatten().for_each(|it| of_no_instance(cx, it.from_host));
     let fronts = ["proxy", "dns", "beacon"].iter().any(|it| fields.has(it));
     if !fronts && !targets.iter().any(|it| it.agent_check.is_some()) && listed.is_some() {
         cx.report(
@@ -71,7 +73,7 @@ fn sharing(fields: &mut Fields<'_>) -> RawSharing {
         let is_exclusive = entry.key == "exclusive";
         let shape = if is_exclusive { &EXCLUSIVE } else { &SHARED_ROUTE };
         let mut inner = Fields::open(cx, Some(&entry.node), entry.key_span, what, shape);
-        let words = [RawFence::TrafficCut, RawFence::Stop];
+        let words = [RawFence::TrafficCut, RawFence::Stop, RawFence::Lease];
         let sharing = match is_exclusive.then(|| (inner.take("fence"), inner.take("otherwise"))) {
             None => RawSharing::Shared,
             Some((None, otherwise)) => {
@@ -121,7 +123,11 @@ fn or_else<'a>(cx: &'a Cx<'a>, fence: RawFence, otherwise: Option<&'a Entry>) ->
             cx.report(otherwise_alone(otherwise.key_span, "the cut is the fence already"));
             fence
         }
-        (RawFence::TrafficCut | RawFence::Stop | RawFence::StopOrCut, None) => fence,
+        (RawFence::Lease, Some(_)) => {
+            cx.report(otherwise_alone(otherwise.key_span, "a lease ends for sure"));
+            fence
+        }
+        (RawFence::TrafficCut | RawFence::Stop | RawFence::StopOrCut | RawFence::Lease, None) => fence,
     }
 }
 
@@ -136,6 +142,7 @@ pub(super) fn fence_word(fence: RawFence) -> &'static str {
     match fence {
         RawFence::TrafficCut => "traffic_cut",
         RawFence::Stop | RawFence::StopOrCut => "stop",
+        RawFence::Lease => "lease",
     }
 }
 

@@ -61,12 +61,19 @@ impl Compiler<'_> {
             .iter()
             .flat_map(|it| &it.steps)
             .find(|it| matches!(&it.kind, StepKind::Stop { from: of, .. } if *of == from));
+        let is_leased =
+            takeovers.iter().flat_map(|it| &it.steps).any(|it| matches!(it.kind, StepKind::EndLease { .. }));
+        // Beside the cut, where there is one.
+        let end_lease =
+            |of: InstanceIx, cut: bool| is_leased.then(|| Step { stage: usize::from(cut), ..self.end_lease(of) });
         let accepts_two_writers = takeovers.iter().any(|it| it.accepts_two_writers);
-        let mut steps: Vec<Step> =
-            self.cut(from).into_iter().chain(stop.map(|it| Step { stage: 0, ..it.clone() })).collect();
+        let mut steps: Vec<Step> = self.cut(from).into_iter().collect();
+        steps.extend(end_lease(from, !steps.is_empty()));
+        steps.extend(stop.map(|it| Step { stage: 0, ..it.clone() }));
         steps.push(self.handed_over("hand over to", to));
         steps.push(self.verified(to, verify_within));
         let mut back: Vec<Step> = self.cut(to).into_iter().collect();
+        back.extend(end_lease(to, !back.is_empty()));
         back.push(self.handed_over("give traffic back to", from));
         let play = |to, steps| Play { to, steps: in_turn(steps), accepts_two_writers };
         let fence = |it: &RouteIx| self.parts.fences[it.index()].map(|it| it.0);
@@ -109,7 +116,13 @@ impl Compiler<'_> {
                 StepKind::Stop { service, .. } => {
                     demotes = true;
                     stopped = Some(service.as_ref().clone());
-                    steps.push(service_step(from, self.name(from).value.as_str(), ServiceOp::Stop, service));
+                    steps.push(self.service_step(from, ServiceOp::Stop, service));
+                }
+                // What lives by the lease may go when it ends: not before the new owner is in step.
+                StepKind::EndLease { .. } => {
+                    demotes = true;
+                    stopped = stopped.or_else(|| self.parts.services[from.index()].clone());
+                    steps.push(Step { stage: 0, ..step.clone() });
                 }
                 StepKind::Verify { .. } => steps.push(self.verified(to, verify_within)),
                 StepKind::CutTraffic { .. }
@@ -139,29 +152,33 @@ impl Compiler<'_> {
     /// The old owner is made active again, and gets its clients back.
     fn back(&self, from: InstanceIx, takeover: &Play, stopped: Option<Service>, verify_within: Duration) -> Play {
         let mut steps = Vec::new();
-        let name = &self.name(from).value;
+        if takeover.steps.iter().any(|it| matches!(it.kind, StepKind::EndLease { .. })) {
+            steps.push(self.end_lease(takeover.to));
+        }
         if let Some(service) = stopped {
-            steps.push(service_step(from, name, ServiceOp::Start, &service));
+            steps.push(self.service_step(from, ServiceOp::Start, &service));
         }
         self.acts("activate", from, &self.parts.activate[from.index()], &mut steps);
         steps.push(self.handed_over("give traffic back to", from));
         steps.push(self.verified(from, verify_within));
         Play { to: from, steps: in_turn(steps), ..takeover.clone() }
     }
+
+    fn service_step(&self, on: InstanceIx, op: ServiceOp, service: &Service) -> Step {
+        let grace = match service {
+            Service::Declared { stop_grace, .. } => *stop_grace,
+            Service::Systemd { .. } => Duration::ZERO,
+        };
+        Step {
+            name: format!("{} {}", op.word(), self.name(on).value),
+            plane: Plane::Local,
+            timeout: SERVICE + grace,
+            host: self.plan.host_of(on),
+            ..StepKind::Act { on, action: Box::new(Action::Service { op, service: service.clone() }) }
+                .into_step(SERVICE)
+        }
+    }
 }
 
 /// How long a start or a stop may take beyond the grace that a service has.
 const SERVICE: Duration = Duration::from_secs(30);
-
-fn service_step(on: InstanceIx, name: &str, op: ServiceOp, service: &Service) -> Step {
-    let grace = match service {
-        Service::Declared { stop_grace, .. } => *stop_grace,
-        Service::Systemd { .. } => Duration::ZERO,
-    };
-    Step {
-        name: format!("{} {name}", op.word()),
-        plane: Plane::Local,
-        timeout: SERVICE + grace,
-        ..StepKind::Act { on, action: Box::new(Action::Service { op, service: service.clone() }) }.into_step(SERVICE)
-    }
-}

@@ -6,6 +6,7 @@ use super::components::{component, location, standby, witness};
 use super::controls;
 use super::fields::{At, Cx, Fields, items, named};
 use super::grammar::{ALLOWANCES, HEARTBEATS, Kind, PLAN, PROBING, SITE, TLS_FILES, TRAFFIC, VARIABLE};
+use super::hosts;
 use super::notifications::{self, notification};
 use super::operation;
 use super::raw::File;
@@ -14,6 +15,7 @@ use super::rules;
 use super::tree::{Entry, Node, Value};
 use super::upgrade::{NEWEST, OLDER};
 use super::values;
+use crate::agents::AgentRole;
 use crate::finding::{Code, Finding, Span};
 use crate::listening::{HeartbeatListener, TlsFiles};
 use crate::location::Location;
@@ -100,10 +102,15 @@ pub(super) fn file<'a>(cx: &'a Cx<'a>, root: &'a Node, whole: bool) -> File {
             .unwrap_or_default(),
         people: section(&mut fields, "people").iter().map(|it| operation::person(cx, it)).collect(),
         agents: section(&mut fields, "agents").iter().map(|it| operation::agent(cx, it)).collect(),
+        hosts: section(&mut fields, "hosts").iter().map(|it| hosts::host(cx, it)).collect(),
+        link: fields.take("link").map(|it| hosts::link(cx, it, &allowances)),
         coordination: fields.take("coordination").and_then(|it| operation::coordination(cx, it, allowances.lateness)),
         idle: IDLE.into_iter().filter_map(|name| Some(At { value: name, span: fields.key_place(name)? })).collect(),
         site,
     };
+    // Hands are acted by, and there may be nothing else among the agents.
+    let decides = file.agents.iter().any(|it| it.role != AgentRole::Hands);
+    let file = File { idle: file.idle.into_iter().filter(|it| decides || it.value != "agents").collect(), ..file };
     fields.finish();
     file
 }

@@ -56,7 +56,9 @@ impl<'r> Deed<'r> {
         let play = rung.plays.get(&component.original())?;
         let commands = play.steps.iter().filter_map(|it| match it.kind.action()?.1 {
             Action::Command { argv, .. } => Some(argv.as_slice()),
-            Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. } => {
+                None
+            }
         });
         Some(Deed { strategy: rung.strategy, to: play.to, backup: rung.backup, commands: commands.collect() })
     }
@@ -119,7 +121,9 @@ pub(super) fn hands(plan: &Plan, component: ComponentIx, places: &Places, findin
         plan.component(component).ladder.iter().flat_map(|rung| rung.plays.values()).flat_map(|play| &play.steps);
     let services = steps.filter_map(|step| match step.kind.action()? {
         (on, Action::Service { service, .. }) => Some((on, service)),
-        (_, Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. }) => None,
+        (_, Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. }) => {
+            None
+        }
     });
     let mut found = BTreeMap::new();
     for (on, service) in services {
@@ -137,8 +141,8 @@ pub(super) fn hands(plan: &Plan, component: ComponentIx, places: &Places, findin
             )
             .label("its steps would act on the agent's machine")
             .help(
-                "control it by commands that reach that host (`start`, `stop`, `status`, for example through ssh, without \
-                 `pid_file`), or run the agent there",
+                "run `mainstay host` there, and add it to `hosts`; or control it by commands that reach that host (`start`, \
+                 `stop`, `status`, for example through ssh, without `pid_file`)",
             ),
         );
     }

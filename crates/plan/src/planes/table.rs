@@ -64,6 +64,8 @@ pub const OURS: &[Row] = &[
         .note("a routing table that our own traffic processes acknowledge"),
     Row::new("Mainstay", Local, &["stop the old owner"], (Code, PLAYS))
         .note("a fence only when it is seen stopped, on the machine where it runs"),
+    Row::new("Mainstay", Local, &["end a lease"], (Code, PLAYS))
+        .note("over when its host says so, or when its time is over: it needs nothing that could fail"),
     Row::new("Mainstay", Data, &["verify", "probe"], (Code, PLAYS))
         .note("asks as a client does; a probe that describes a resource at a cloud's API is control"),
 ];

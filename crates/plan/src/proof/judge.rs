@@ -24,8 +24,17 @@ pub(super) enum Asked {
     Answered,
     /// Whom it asks is known by name, and the name does not resolve: it says nothing.
     NotByName,
+    /// Its host asks it, and is lost: it says nothing.
+    NotByHost,
     /// It asks a name server that does not answer: it fails.
     InVain,
+}
+
+impl Asked {
+    /// Whether it says neither that all is well nor that it is not.
+    pub(super) const fn says_nothing(self) -> bool {
+        matches!(self, Asked::NotByName | Asked::NotByHost)
+    }
 }
 
 /// What the rungs that were tried leave behind.
@@ -135,10 +144,15 @@ impl<'a> Judge<'a> {
             losses.push(Loss::new(Reason::Witnesses { need: rule.need, left }, change));
         }
         let home = self.plan.instance(self.home);
-        let by_name = || home.probes.iter().filter(|it| self.asked(self.plan.probe(**it)) == Asked::NotByName);
-        let telling = home.probes.len() - by_name().count();
-        for probe in by_name().take(home.down_when.saturating_sub(telling)) {
-            losses.push(Loss::new(Reason::NotSeenDown(self.home), Change::UseAddress(*probe)));
+        let silent = || home.probes.iter().filter(|it| self.asked(self.plan.probe(**it)).says_nothing());
+        let telling = home.probes.len() - silent().count();
+        for probe in silent().take(home.down_when.saturating_sub(telling)) {
+            losses.push(match self.asked(self.plan.probe(*probe)) {
+                Asked::NotByHost => Loss::new(Reason::AskedByTheLost(self.home, *probe), Change::AskFromAgent(*probe)),
+                Asked::NotByName | Asked::Answered | Asked::InVain => {
+                    Loss::new(Reason::NotSeenDown(self.home), Change::UseAddress(*probe))
+                }
+            });
         }
         losses.extend(self.held_back());
         losses
@@ -200,6 +214,10 @@ impl<'a> Judge<'a> {
     }
 
     pub(super) fn asked(&self, probe: &Probe) -> Asked {
+        let is_gone = |it: InstanceIx| self.machine_is_lost(it) && self.plan.asks(probe).is_some();
+        if probe.watches.instance().is_some_and(is_gone) {
+            return Asked::NotByHost;
+        }
         if self.condition != Condition::DnsGone {
             return Asked::Answered;
         }
@@ -386,6 +404,7 @@ fn ends_before_takeover(losses: &[Loss]) -> bool {
         | Reason::AgentsHostGone
         | Reason::Witnesses { .. }
         | Reason::NotSeenDown(_)
+        | Reason::AskedByTheLost(..)
         | Reason::Signals { .. }
         | Reason::BlastRadius { .. }
         | Reason::NoLadder

@@ -13,7 +13,7 @@ use crate::observation::Health;
 use crate::probe::{Address, Probe};
 use crate::route::Sharing;
 use crate::strategy::{Play, Rung, Step, StepKind, Strategy, Whom};
-use crate::{InstanceIx, RouteIx};
+use crate::{InstanceIx, ProbeIx, RouteIx};
 
 /// Something that a rung lacks. Without a change only another rung helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl<'a> Judge<'a> {
             losses.push(Loss::new(Reason::StandbyCold(to), Change::KeepWarm(to)));
         }
         for probe in &standby.probes {
-            if self.asked(self.plan.probe(*probe)) != Asked::Answered {
+            if self.is_asked_in_vain(*probe) {
                 losses.push(Loss::new(Reason::StandbyUnseen(to, *probe), Change::UseAddress(*probe)));
             }
         }
@@ -123,6 +123,14 @@ impl<'a> Judge<'a> {
         } else if self.age_of_lag(to) > rpo {
             let most = rpo + self.patience;
             losses.push(Loss::new(Reason::LagTooSeldom(to, self.age_of_lag(to)), Change::AskLagMoreOften(to, most)));
+        }
+    }
+
+    /// Whether nobody answers it for want of a name. That the machine of an instance is lost is said of the instance.
+    fn is_asked_in_vain(&self, probe: ProbeIx) -> bool {
+        match self.asked(self.plan.probe(probe)) {
+            Asked::NotByName | Asked::InVain => true,
+            Asked::Answered | Asked::NotByHost => false,
         }
     }
 
@@ -181,7 +189,7 @@ impl<'a> Judge<'a> {
                 losses.push(Loss::new(Reason::ActsByName(at), Change::UseAddressIn(at)));
             }
             StepKind::Verify { probes } => {
-                for probe in probes.iter().filter(|it| self.asked(self.plan.probe(**it)) != Asked::Answered) {
+                for probe in probes.iter().filter(|it| self.is_asked_in_vain(**it)) {
                     losses.push(Loss::new(Reason::VerifiesByName(*probe), Change::UseAddress(*probe)));
                 }
                 let needs = self.verify_time(probes);
@@ -189,6 +197,8 @@ impl<'a> Judge<'a> {
                     losses.push(Loss::new(Reason::VerifiesTooBriefly(at, needs), Change::VerifyLonger(at, needs)));
                 }
             }
+            // It is over in its time, whether or not anybody on the other side hears of it.
+            StepKind::EndLease { .. } => {}
             StepKind::Stop { .. }
             | StepKind::Act { .. }
             | StepKind::Manual { .. }
@@ -276,7 +286,7 @@ fn narrowest(location: &Location) -> FailureDomain {
 pub(super) fn acts_by_name(action: &Action) -> bool {
     match action {
         Action::Webhook { url, .. } => scalar::url(url).is_ok_and(|it| matches!(it.address, Address::Name { .. })),
-        Action::Service { .. } | Action::Command { .. } | Action::TriggerFile { .. } => false,
+        Action::Service { .. } | Action::Command { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => false,
     }
 }
 
@@ -285,9 +295,12 @@ fn service_of(step: &Step) -> Option<(InstanceIx, &Service)> {
         StepKind::Stop { from, service, .. } => Some((*from, service)),
         StepKind::Act { on, action } => match action.as_ref() {
             Action::Service { service, .. } => Some((*on, service)),
-            Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
+            Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. } => {
+                None
+            }
         },
-        StepKind::Manual { .. }
+        StepKind::EndLease { .. }
+        | StepKind::Manual { .. }
         | StepKind::CatchUp { .. }
         | StepKind::CutTraffic { .. }
         | StepKind::TakeOver { .. }

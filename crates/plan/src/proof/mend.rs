@@ -51,6 +51,8 @@ pub enum Change {
     NameBackup(ComponentIx, u32),
     /// Let this probe ask an address.
     UseAddress(ProbeIx),
+    /// Let the agent ask what this probe asks, over the network.
+    AskFromAgent(ProbeIx),
     /// Let this step reach an address.
     UseAddressIn(StepAt),
     /// Let this step verify for longer than this.
@@ -90,6 +92,7 @@ impl Change {
             Change::CopyBackup(..) => "copy_backup",
             Change::NameBackup(..) => "name_backup",
             Change::UseAddress(_) => "use_address",
+            Change::AskFromAgent(_) => "ask_from_agent",
             Change::UseAddressIn(_) => "use_address_in",
             Change::VerifyLonger(..) => "verify_longer",
             Change::AllowTouched(_) => "allow_touched",
@@ -157,6 +160,9 @@ impl fmt::Display for Said<'_, Change> {
                 f.write_str(": `- failover_to_standby: { standby: NAME }`")?;
                 if !plan.component(*ix).routes.is_empty() {
                     f.write_str(", and a target for it in each of its routes")?;
+                }
+                if plan.is_leased(*ix) {
+                    f.write_str("; its machine is one of `hosts`")?;
                 }
                 if plan.component(*ix).objectives.rpo.is_some() {
                     f.write_str("; one of its probes reports its lag")?;
@@ -231,6 +237,11 @@ impl fmt::Display for Said<'_, Change> {
             Change::UseAddress(probe) => {
                 write!(f, "let `{}` ask an address instead of a name", plan.probe(*probe).name)
             }
+            Change::AskFromAgent(probe) => write!(
+                f,
+                "let the agent see it as well: without `ask_from`, or by a `tcp` or `http` probe instead of `{}`",
+                plan.probe(*probe).name
+            ),
             Change::UseAddressIn(at) => write!(f, "let `{}` reach an address instead of a name", step(at)),
             Change::VerifyLonger(at, needs) => {
                 let strategy = plan.component(at.component).ladder[at.rung as usize].strategy.word();

@@ -59,6 +59,8 @@ pub enum Reason {
     },
     /// The failed instance's probes ask by name, and names do not resolve: nobody sees that it is down.
     NotSeenDown(InstanceIx),
+    /// Its host asks this probe of it, and is lost with it: unknown, and never down.
+    AskedByTheLost(InstanceIx, ProbeIx),
     /// Too few probes of different kinds can say that the failed instance is down.
     Signals {
         /// So many must.
@@ -158,6 +160,12 @@ impl fmt::Display for Said<'_, Because> {
             Reason::Witnesses { need, left } => {
                 write!(f, "{need} of its witnesses must answer, and {left} of them can")
             }
+            Reason::AskedByTheLost(ix, probe) => write!(
+                f,
+                "`{}` is asked by the host of `{}`, which is lost too: what it would say is unknown, and unknown is never down",
+                plan.probe(probe).name,
+                instance(ix).name
+            ),
             Reason::NotSeenDown(ix) => write!(
                 f,
                 "nobody sees that `{}` is down: too few of its probes can be asked without resolving a name",
@@ -291,6 +299,7 @@ fn host_of(plan: &Plan, at: StepAt) -> &str {
         StepKind::Stop { from, .. } => *from,
         StepKind::Act { on, .. } => *on,
         StepKind::CutTraffic { .. }
+        | StepKind::EndLease { .. }
         | StepKind::CatchUp { .. }
         | StepKind::Manual { .. }
         | StepKind::TakeOver { .. }

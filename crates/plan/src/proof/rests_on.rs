@@ -33,6 +33,8 @@ pub enum RestsOn {
     ComesBackThere(InstanceIx),
     /// A service that is seen stopped.
     SeenStopped(StepAt),
+    /// A host that stops what it guards when its lease is over, in time, also alone.
+    LeaseEnds(StepAt),
     /// A credential or a cache entry, by place in the plan's list.
     Prepared(u32),
     /// A backup of this component, by place in its list, at one of its places.
@@ -75,6 +77,7 @@ impl RestsOn {
             RestsOn::Action(_) => "action",
             RestsOn::ComesBackThere(_) => "place",
             RestsOn::SeenStopped(_) => "seen_stopped",
+            RestsOn::LeaseEnds(_) => "lease",
             RestsOn::Prepared(at) => match plan.prepared[*at as usize].kind {
                 PreparedKind::Credential => "credential",
                 PreparedKind::CacheEntry { .. } => "cache_entry",
@@ -99,6 +102,7 @@ impl RestsOn {
             }
             RestsOn::Action(at)
             | RestsOn::SeenStopped(at)
+            | RestsOn::LeaseEnds(at)
             | RestsOn::Person(at)
             | RestsOn::UnnamedBackup(at)
             | RestsOn::CommandWithoutDns(at) => Some(&at.of(plan).name),
@@ -135,6 +139,7 @@ impl RestsOn {
                 StepKind::Act { on, .. } => Some(&plan.instance(*on).location),
                 StepKind::Stop { from, .. } => Some(&plan.instance(*from).location),
                 StepKind::CutTraffic { .. }
+                | StepKind::EndLease { .. }
                 | StepKind::Manual { .. }
                 | StepKind::CatchUp { .. }
                 | StepKind::TakeOver { .. }
@@ -145,7 +150,9 @@ impl RestsOn {
                 plan.component(*of).backups[*at as usize].places().nth(*place as usize).map(|(location, _)| location)
             }
             RestsOn::Dependency(on) => Some(&plan.instance(plan.component(*on).original()).location),
-            RestsOn::ModeAct
+            // A host that is lost does nothing any more: the time alone is waited for.
+            RestsOn::LeaseEnds(_)
+            | RestsOn::ModeAct
             | RestsOn::Approval
             | RestsOn::Person(_)
             | RestsOn::Precondition(_)
@@ -192,17 +199,25 @@ impl fmt::Display for Said<'_, RestsOn> {
                 StepKind::Stop { service, .. } => write!(f, "{}, seen stopped on its host", service.label()),
                 StepKind::Act { .. }
                 | StepKind::CutTraffic { .. }
+                | StepKind::EndLease { .. }
                 | StepKind::Manual { .. }
                 | StepKind::CatchUp { .. }
                 | StepKind::TakeOver { .. }
                 | StepKind::Verify { .. } => f.write_str(&at.of(plan).name),
             },
+            RestsOn::LeaseEnds(at) => {
+                let from = plan.instance(at.from);
+                let host = from.location.host.as_deref().unwrap_or("its host");
+                let term = show_duration(plan.lease_term().unwrap_or_default());
+                write!(f, "{host} stopping {} when its lease ends, which takes {term} at most", from.name)
+            }
             RestsOn::Person(at) => match &at.of(plan).kind {
                 StepKind::Manual { ask, .. } => {
                     write!(f, "a person within {}: {ask}", show_duration(at.of(plan).timeout))
                 }
                 StepKind::Act { .. }
                 | StepKind::Stop { .. }
+                | StepKind::EndLease { .. }
                 | StepKind::CatchUp { .. }
                 | StepKind::CutTraffic { .. }
                 | StepKind::TakeOver { .. }

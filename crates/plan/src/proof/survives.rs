@@ -113,6 +113,7 @@ impl Judge<'_> {
         match &step.kind {
             StepKind::CutTraffic { .. } if !play.accepts_two_writers => once(RestsOn::TrafficProcess),
             StepKind::Stop { or_cut: false, .. } => once(RestsOn::SeenStopped(at)),
+            StepKind::EndLease { .. } => once(RestsOn::LeaseEnds(at)),
             // The cut before it counts where this fails.
             StepKind::Stop { or_cut: true, .. } => {}
             StepKind::Act { on, .. } => {
@@ -151,9 +152,10 @@ fn runs_a_command(step: &Step) -> bool {
         StepKind::Act { action, .. } => match action.as_ref() {
             Action::Service { service, .. } => declared(service),
             Action::Command { .. } => true,
-            Action::TriggerFile { .. } | Action::Webhook { .. } => false,
+            Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. } => false,
         },
-        StepKind::Manual { .. }
+        StepKind::EndLease { .. }
+        | StepKind::Manual { .. }
         | StepKind::CatchUp { .. }
         | StepKind::CutTraffic { .. }
         | StepKind::TakeOver { .. }

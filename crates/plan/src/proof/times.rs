@@ -37,14 +37,14 @@ impl Judge<'_> {
     /// The probes of an instance whose failures count: they can be asked, or fail to get an answer.
     fn telling(&self, instance: InstanceIx) -> impl Iterator<Item = &Probe> {
         let probes = self.plan.instance(instance).probes.iter().map(|it| self.plan.probe(*it));
-        probes.filter(|it| self.asked(it) != Asked::NotByName)
+        probes.filter(|it| !self.asked(it).says_nothing())
     }
 
     fn slowest_needed(&self, instance: InstanceIx, time: impl Fn(&Probe) -> Duration) -> Duration {
         let planned = self.plan.instance(instance);
         if let [only] = planned.probes.as_slice() {
             let probe = self.plan.probe(*only);
-            return if self.asked(probe) == Asked::NotByName { Duration::ZERO } else { time(probe) };
+            return if self.asked(probe).says_nothing() { Duration::ZERO } else { time(probe) };
         }
         kth(self.telling(instance).map(time).collect(), planned.down_when)
     }
@@ -170,7 +170,7 @@ impl Judge<'_> {
     /// When another lost instance is seen down: it is asked at once, or once more when an answer was on its way.
     fn down_beyond_doubt(&self, instance: InstanceIx) -> Option<Duration> {
         let mut probes = self.plan.instance(instance).probes.iter().map(|it| self.plan.probe(*it));
-        let told = self.is_lost(instance) && probes.all(|it| self.asked(it) != Asked::NotByName);
+        let told = self.is_lost(instance) && probes.all(|it| !self.asked(it).says_nothing());
         let slowest = || self.slowest_needed(instance, |it| doubt(it) + it.timing.timeout * 2);
         told.then(|| slowest().saturating_sub(self.patience))
     }
@@ -231,6 +231,7 @@ impl Judge<'_> {
             StepKind::Manual { .. }
             | StepKind::CatchUp { .. }
             | StepKind::CutTraffic { .. }
+            | StepKind::EndLease { .. }
             | StepKind::TakeOver { .. }
             | StepKind::Verify { .. } => self.one_attempt(step),
         }
@@ -245,6 +246,7 @@ impl Judge<'_> {
             }
             StepKind::Act { .. }
             | StepKind::Stop { .. }
+            | StepKind::EndLease { .. }
             | StepKind::Manual { .. }
             | StepKind::CatchUp { .. }
             | StepKind::CutTraffic { .. }
@@ -258,9 +260,11 @@ impl Judge<'_> {
         match &step.kind {
             StepKind::TakeOver { routes, .. } if routes.is_empty() => allowed.journal_sync,
             StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => allowed.journal_sync + allowed.route_apply,
-            StepKind::Stop { .. } | StepKind::Act { .. } | StepKind::CatchUp { .. } | StepKind::Manual { .. } => {
-                allowed.journal_sync + step.timeout
-            }
+            StepKind::Stop { .. }
+            | StepKind::EndLease { .. }
+            | StepKind::Act { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Manual { .. } => allowed.journal_sync + step.timeout,
             StepKind::Verify { probes } => self.verify_time(probes),
         }
     }
@@ -284,9 +288,10 @@ impl Judge<'_> {
         let on = match &step.kind {
             StepKind::Stop { from, .. } => *from,
             StepKind::Act { on, .. } => *on,
-            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } | StepKind::Manual { .. } => {
-                return self.one_attempt(step);
-            }
+            StepKind::CutTraffic { .. }
+            | StepKind::EndLease { .. }
+            | StepKind::TakeOver { .. }
+            | StepKind::Manual { .. } => return self.one_attempt(step),
             StepKind::Verify { .. } | StepKind::CatchUp { .. } => return step.timeout,
         };
         let attempt = self.one_attempt(step) + self.look_again(on) + self.witnesses_beyond_doubt();
@@ -325,6 +330,7 @@ impl Judge<'_> {
             StepKind::CutTraffic { .. }
             | StepKind::TakeOver { .. }
             | StepKind::Stop { .. }
+            | StepKind::EndLease { .. }
             | StepKind::Manual { .. }
             | StepKind::CatchUp { .. }
             | StepKind::Act { .. } => self.one_attempt(it).max(self.undo_time(it)),

@@ -8,7 +8,7 @@ use crate::config::scalar::show_duration;
 use crate::plan::Plan;
 use crate::policy::{AfterFailure, Mode, OnJournalLoss};
 use crate::route::{Route, Sharing};
-use crate::strategy::{OnExpiry, Play, Precondition, Rung, StepKind, Whom};
+use crate::strategy::{OnExpiry, Play, Precondition, Rung, Step, StepKind, Whom};
 
 /// What is asked before a recovery of `component` begins.
 pub(super) fn guards(plan: &Plan, component: &Component) -> Vec<Guard> {
@@ -176,7 +176,9 @@ pub(super) fn possible_when(
         ));
     }
     all.extend(component.routes.iter().flat_map(|it| route_rules(plan, plan.route(*it))));
-    let fenced = play.steps.iter().any(|it| matches!(it.kind, StepKind::CutTraffic { .. } | StepKind::Stop { .. }));
+    let fences =
+        |it: &Step| matches!(it.kind, StepKind::CutTraffic { .. } | StepKind::Stop { .. } | StepKind::EndLease { .. });
+    let fenced = play.steps.iter().any(fences);
     let exclusive = component.routes.iter().any(|it| plan.route(*it).sharing == Sharing::Exclusive);
     if (fenced || exclusive || play.accepts_two_writers) && plan.on_journal_loss != OnJournalLoss::Proceed {
         all.push("the journal can be written (overruled by `mainstay approve rN --override journal-lost`)".to_owned());

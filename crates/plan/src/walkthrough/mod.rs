@@ -334,6 +334,7 @@ fn if_it_fails(plan: &Plan, component: &Component, bound: InstanceIx, nth: usize
     }
     let cut = play.steps.iter().any(|it| matches!(it.kind, StepKind::CutTraffic { .. }));
     let stopped = play.steps.iter().any(|it| matches!(it.kind, StepKind::Stop { .. }));
+    let lease = play.steps.iter().any(|it| matches!(it.kind, StepKind::EndLease { .. }));
     let activates = play.steps.iter().any(|it| matches!(it.kind, StepKind::Act { .. }));
     let mut before = Vec::new();
     if undone {
@@ -341,6 +342,9 @@ fn if_it_fails(plan: &Plan, component: &Component, bound: InstanceIx, nth: usize
     }
     if cut {
         before.push(format!("what was cut goes back to {from}"));
+    }
+    if lease {
+        before.push(format!("{from} gets its lease again, once {to} can't hold it any more"));
     }
     if stopped {
         before.push(format!("{from}, once stopped, stays stopped"));

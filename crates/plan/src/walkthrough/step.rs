@@ -28,7 +28,7 @@ fn need(kind: &'static str, what: impl Into<String>) -> Need {
 impl Telling<'_> {
     pub(super) fn step(&self, at: usize) -> StepWalk {
         let step = &self.play.steps[at];
-        let mut needs = self.needs(&step.kind);
+        let mut needs = self.needs(step);
         needs.extend(step.control.map(|it| need("control plane", self.plan.control(it).label())));
         needs.extend(step.needs.iter().map(|it| self.prepared(*it)));
         StepWalk {
@@ -58,8 +58,8 @@ impl Telling<'_> {
         format!("{} in {}", self.name(ix), self.plan.instance(ix).location)
     }
 
-    fn needs(&self, kind: &StepKind) -> Vec<Need> {
-        match kind {
+    fn needs(&self, step: &Step) -> Vec<Need> {
+        match &step.kind {
             StepKind::CutTraffic { routes, .. } => self.acknowledged(routes),
             StepKind::TakeOver { to, routes } => {
                 let mut needs = self.acknowledged(routes);
@@ -70,8 +70,15 @@ impl Telling<'_> {
                 needs.dedup();
                 needs
             }
-            StepKind::Stop { from, service, .. } => self.of_service(*from, ServiceOp::Kill, service),
-            StepKind::Act { on, action } => self.of_action(*on, action),
+            StepKind::Stop { from, service, .. } => self.of_service(step, *from, ServiceOp::Kill, service),
+            StepKind::EndLease { from } => vec![need(
+                "lease",
+                format!(
+                    "what {} guards of it is stopped or demoted, and says so; or the whole term passes",
+                    self.host(*from)
+                ),
+            )],
+            StepKind::Act { on, action } => self.of_action(step, *on, action),
             StepKind::CatchUp { to, .. } => {
                 vec![need("lag", format!("{} says that it lags 0s, asked after the cut", self.placed(*to)))]
             }
@@ -89,7 +96,12 @@ impl Telling<'_> {
 
     fn acknowledged(&self, routes: &[RouteIx]) -> Vec<Need> {
         let names: Vec<&str> = routes.iter().map(|it| self.plan.route(*it).name.as_str()).collect();
-        let what = format!("the traffic process acknowledges the table with {}", names.join(", "));
+        let others: Vec<&str> = self.plan.serving_hosts().map(|it| it.name.as_str()).collect();
+        let who = match others.as_slice() {
+            [] => "the traffic process acknowledges".to_owned(),
+            others => format!("the traffic processes here and on {} acknowledge", others.join(", ")),
+        };
+        let what = format!("{who} the table with {}", names.join(", "));
         if routes.is_empty() { Vec::new() } else { vec![need("acknowledgement", what)] }
     }
 
@@ -113,11 +125,12 @@ impl Telling<'_> {
         }
     }
 
-    fn of_action(&self, on: InstanceIx, action: &Action) -> Vec<Need> {
+    fn of_action(&self, step: &Step, on: InstanceIx, action: &Action) -> Vec<Need> {
+        let place = self.machine(step).map_or("where the agent is".to_owned(), |it| format!("on {it}"));
         match action {
-            Action::Service { op, service } => self.of_service(on, *op, service),
+            Action::Service { op, service } => self.of_service(step, on, *op, service),
             Action::Command { argv, env, .. } => {
-                let mut needs = vec![need("command", format!("{}, run where the agent is", command(argv)))];
+                let mut needs = vec![need("command", format!("{}, run {place}", command(argv)))];
                 if !env.is_empty() {
                     let names: Vec<&str> = env.keys().map(String::as_str).collect();
                     needs.push(need("command", format!("with {} set as the plan says", names.join(", "))));
@@ -125,7 +138,7 @@ impl Telling<'_> {
                 needs
             }
             Action::TriggerFile { path, .. } => {
-                vec![need("file", format!("{} can be written where the agent is", path.display()))]
+                vec![need("file", format!("{} can be written {place}", path.display()))]
             }
             Action::Webhook { url, headers, .. } => {
                 let mut needs = vec![need("address", format!("{url} answers with 200 to 299"))];
@@ -135,13 +148,25 @@ impl Telling<'_> {
                 }
                 needs
             }
+            Action::EndLease { .. } => Vec::new(),
         }
     }
 
-    fn of_service(&self, on: InstanceIx, op: ServiceOp, service: &Service) -> Vec<Need> {
+    /// The host that does a step; `None`: the agent's machine.
+    fn machine(&self, step: &Step) -> Option<&str> {
+        step.host.map(|it| self.plan.host(it).name.as_str())
+    }
+
+    /// Where an instance lives, for people.
+    fn host(&self, of: InstanceIx) -> &str {
+        self.plan.instance(of).location.host.as_deref().unwrap_or("its host")
+    }
+
+    fn of_service(&self, step: &Step, on: InstanceIx, op: ServiceOp, service: &Service) -> Vec<Need> {
         let mut needs = vec![need("host", self.placed(on))];
+        let machine = self.machine(step).unwrap_or("the agent's machine");
         match service {
-            Service::Systemd { unit } => needs.push(need("service", format!("unit {unit} of the agent's machine"))),
+            Service::Systemd { unit } => needs.push(need("service", format!("unit {unit} of {machine}"))),
             Service::Declared { start, stop, status, pid_file, .. } => {
                 let starts = matches!(op, ServiceOp::Start | ServiceOp::Restart);
                 let stops = match op {
@@ -159,7 +184,7 @@ impl Telling<'_> {
                     needs.push(need("command", format!("to see it: {}", command(status))));
                 }
                 if let Some(path) = pid_file {
-                    needs.push(need("file", format!("process id in {} on the agent's machine", path.display())));
+                    needs.push(need("file", format!("process id in {} on {machine}", path.display())));
                 }
             }
         }
@@ -176,6 +201,16 @@ impl Telling<'_> {
                 let otherwise = "if that can't be confirmed, it goes on: the cut is fence enough".to_owned();
                 let stopped = stopped_by_force(self.name(*from), service);
                 [Some(stopped), or_cut.then_some(otherwise)].into_iter().flatten().collect()
+            }
+            StepKind::EndLease { from } => {
+                let (name, host) = (self.name(*from), self.host(*from));
+                vec![
+                    format!("{name} holds no lease any more, and {host} has stopped or demoted it"),
+                    format!(
+                        "if {host} is silent, it does so by itself, and {} is granted the lease when that is over",
+                        self.name(self.play.to)
+                    ),
+                ]
             }
             StepKind::Act { on, action } => self.acted(*on, action),
             StepKind::TakeOver { to, routes } => {
@@ -254,6 +289,7 @@ impl Telling<'_> {
             Action::Webhook { url, method, body, .. } => {
                 format!("{url} has received {method} with {} bytes of body, for {name}", body.len())
             }
+            Action::EndLease { component } => format!("{name} holds no lease of {component} any more"),
         };
         let place = "the IP address that it says is where it is asked and its clients are led from then on";
         let place =
@@ -267,6 +303,7 @@ impl Telling<'_> {
             StepKind::Act { on, .. } => *on,
             StepKind::CutTraffic { .. }
             | StepKind::Stop { .. }
+            | StepKind::EndLease { .. }
             | StepKind::CatchUp { .. }
             | StepKind::Manual { .. }
             | StepKind::TakeOver { .. }
@@ -277,6 +314,7 @@ impl Telling<'_> {
             Action::Command { argv, .. } => command(argv),
             Action::TriggerFile { path, .. } => format!("write {}", path.display()),
             Action::Webhook { method, url, .. } => format!("{method} {url}"),
+            Action::EndLease { component } => format!("end the lease of {component}"),
         };
         let within = show_duration(undo.timeout);
         let when = if self.play.to == self.bound { "" } else { " before the hand-over" };
@@ -303,6 +341,14 @@ impl Telling<'_> {
                 undo("mainstay", how)
             }
             StepKind::Stop { from, .. } => undo("person", format!("not by itself: {} stays stopped", self.name(*from))),
+            StepKind::EndLease { from } => {
+                let how = format!(
+                    "by itself: {} gets the lease again if the rung fails or is aborted before the hand-over; what was \
+                     stopped stays stopped",
+                    self.name(*from)
+                );
+                undo("mainstay", how)
+            }
             StepKind::Act { on, .. } if *on != self.bound => {
                 let name = self.name(*on);
                 let how = format!(
@@ -336,6 +382,7 @@ const fn kind(kind: &StepKind) -> &'static str {
     match kind {
         StepKind::CutTraffic { .. } => "cut_traffic",
         StepKind::Stop { .. } => "stop",
+        StepKind::EndLease { .. } => "end_lease",
         StepKind::Act { .. } => "act",
         StepKind::TakeOver { .. } => "take_over",
         StepKind::CatchUp { .. } => "catch_up",

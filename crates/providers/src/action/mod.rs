@@ -105,6 +105,9 @@ async fn perform(attempt: &Attempt<'_>, action: &Action) -> Outcome {
         Action::Webhook { url, method, headers, body, address_header, .. } => {
             webhook::send(attempt, url, method, headers, body, address_header.as_deref()).await
         }
+        Action::EndLease { component } => {
+            Outcome::Unknown(format!("the lease of `{component}` is ended by whoever grants it, and not by a provider"))
+        }
     }
 }
 

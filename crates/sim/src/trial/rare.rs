@@ -118,6 +118,6 @@ fn acts(step: &Step) -> Option<&Action> {
 fn program(action: &Action) -> Option<String> {
     match action {
         Action::Command { argv, .. } => argv.first().cloned(),
-        Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
+        Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. } => None,
     }
 }

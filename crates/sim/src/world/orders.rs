@@ -43,12 +43,14 @@ impl World {
             Action::Command { argv, .. } => argv.join(" "),
             Action::TriggerFile { path, .. } => format!("write {}", path.display()),
             Action::Webhook { url, .. } => format!("call {url}"),
+            Action::EndLease { component } => format!("end the lease of {component}"),
         };
         let effect = match &order.action {
             Action::Service { op, .. } => Some(match op {
                 ServiceOp::Start | ServiceOp::Restart => Server::Up,
                 ServiceOp::Stop | ServiceOp::Kill => Server::Dead,
             }),
+            Action::EndLease { .. } => Some(Server::Dead),
             Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => match rung {
                 Some((_, _, Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut)) => {
                     Some(Server::Up)
@@ -120,7 +122,7 @@ impl World {
     /// What a takeover's own actions make of an instance: active where it leads there, a standby where it leads away or is
     /// undone. What starts, stops or restarts a service changes no role.
     fn becomes(&self, order: &Order) -> Option<SeenRole> {
-        if let Action::Service { .. } = order.action {
+        if let Action::Service { .. } | Action::EndLease { .. } = order.action {
             return None;
         }
         let recovery = self.engine()?.state().open_recovery(order.step.recovery)?;
@@ -137,7 +139,9 @@ impl World {
             Action::Service { service: mainstay_plan::action::Service::Declared { start, .. }, op } => {
                 start.first().filter(|_| matches!(op, ServiceOp::Start | ServiceOp::Restart))
             }
-            Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => None,
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. } => {
+                None
+            }
         };
         program.is_some_and(|it| self.broken_commands.contains(it))
     }

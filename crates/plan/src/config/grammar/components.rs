@@ -313,8 +313,12 @@ static FAILOVER: Shape = Shape {
 
 static FAILOVER_FIELDS: [Field; 3] = [
     field("standby", Kind::Ref("standby"), "which one takes over").needed("orders-db-b"),
-    field("fence", Kind::Word(|| vec!["stop"]), "how the old owner is fenced, where no exclusive route says it")
-        .such_as("stop"),
+    field(
+        "fence",
+        Kind::Word(|| vec!["stop", "lease"]),
+        "how the old owner is fenced, where no exclusive route says it",
+    )
+    .such_as("stop"),
     field("accept_risk", Kind::Words(|| vec!["two_writers"]), "risks that are accepted by name in place of a fence")
         .such_as("[two_writers]"),
 ];

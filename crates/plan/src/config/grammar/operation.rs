@@ -1,4 +1,4 @@
-//! Operation: guards of the site, rules, evacuations, drills, who is told, further agents, what is prepared.
+//! Operation: guards of the site, rules, evacuations, drills, who is told, hosts and further agents, what is prepared.
 
 use super::{Field, Kind, LOCATION, MESSENGER, PLACE, PROBE, Rule, Shape, field, words};
 use crate::agents::{AgentRole, Alone, StoreKind};
@@ -260,6 +260,43 @@ pub(crate) static AGENT: Shape =
     Shape { name: "agent", doc: "an agent beside the one that decides", fields: &[&AGENT_OWN, &PLACE], rules: &[] };
 
 static AGENT_OWN: [Field; 1] = [field("role", Kind::Word(words!(AgentRole)), "what it is for").or("hands")];
+
+pub(crate) static HOST: Shape = Shape {
+    name: "host",
+    doc: "a machine where `mainstay host` runs; its name is what `location.host` of the instances there says",
+    fields: &[&HOST_FIELDS],
+    rules: &[],
+};
+
+static HOST_FIELDS: [Field; 4] = [
+    field("region", Kind::Text, "where it is").needed("berlin"),
+    field("zone", Kind::Text, "what it loses power and network together with").such_as("hall-1"),
+    field("serves", Kind::Flag, "whether a traffic process there serves the routes, too").or("false"),
+    field("keeps_journal", Kind::Flag, "whether it keeps a copy of the journal").or("false"),
+];
+
+pub(crate) static LINK: Shape =
+    Shape { name: "link", doc: "how hosts reach the agent", fields: &[&LINK_FIELDS], rules: &[] };
+
+static LINK_FIELDS: [Field; 2] = [
+    field("listen", Kind::Socket, "where the agent listens for its hosts").needed("\"10.0.3.5:7400\""),
+    field("lease", Kind::Map(&HOST_LEASE), "how long what a host holds lasts without a word of the agent").or("{}"),
+];
+
+pub(crate) static HOST_LEASE: Shape = Shape {
+    name: "lease of a host",
+    doc: "how long what a host holds lasts without a word of the agent; twice `renew`, the allowance `lateness` and `drift` together are less than `expires`",
+    fields: &[&HOST_LEASE_FIELDS],
+    rules: &[],
+};
+
+static HOST_LEASE_FIELDS: [Field; 4] = [
+    field("renew", Kind::Positive, "how often a host asks for it again").or("1s"),
+    field("expires", Kind::Positive, "how long it lasts from when it was asked for").or("6s"),
+    field("demote", Kind::Positive, "how long a host may take to stop or demote what it guards once it is over")
+        .derived("as the allowance `forced_stop`"),
+    field("drift", Kind::Duration, "how much the clocks of agent and host may drift apart meanwhile").or("200ms"),
+];
 
 pub(crate) static COORDINATION: Shape = Shape {
     name: "coordination",

@@ -76,12 +76,15 @@ static TIMING: [Field; 5] = [
 ];
 
 /// What every probe has that goes over a network.
-static NETWORK: [Field; 1] = [field(
-    "from",
-    Kind::Addresses,
-    "addresses of the agent's machine to ask from, in turn; otherwise the system chooses",
-)
-.such_as("[\"10.0.3.5\", \"10.0.4.5\"]")];
+static NETWORK: [Field; 2] = [
+    field(
+        "from",
+        Kind::Addresses,
+        "addresses of the asking machine to ask from, in turn; otherwise the system chooses",
+    )
+    .such_as("[\"10.0.3.5\", \"10.0.4.5\"]"),
+    field("ask_from", Kind::Word(|| vec!["host"]), "who asks; without it, the agent does").such_as("host"),
+];
 
 static TCP: Shape = Shape {
     name: "tcp probe",

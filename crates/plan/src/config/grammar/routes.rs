@@ -37,7 +37,7 @@ pub(crate) static EXCLUSIVE: Shape = Shape {
     fields: &[&[
         field(
             "fence",
-            Kind::Word(|| vec!["traffic_cut", "stop"]),
+            Kind::Word(|| vec!["traffic_cut", "stop", "lease"]),
             "what makes sure that the old owner can't write any more",
         )
         .such_as("traffic_cut"),

@@ -1,8 +1,8 @@
 //! The plan as a whole, and where it runs.
 
 use super::{
-    AGENT, CACHE_ENTRY, CONTROL_PLANE, COORDINATION, DRILL, ESCALATION_STEP, EVACUATION, PERSON, QUIET, SITE_GUARDS,
-    VARIABLE,
+    AGENT, CACHE_ENTRY, CONTROL_PLANE, COORDINATION, DRILL, ESCALATION_STEP, EVACUATION, HOST, LINK, PERSON, QUIET,
+    SITE_GUARDS, VARIABLE,
 };
 use super::{
     COMPONENT, CREDENTIAL, Field, Kind, NOTIFICATION, Presence, ROUTE, RULE, Rule, STANDBY, Shape, WITNESS, field,
@@ -17,7 +17,7 @@ pub(crate) static PLAN: Shape = Shape {
     rules: &[],
 };
 
-static PLAN_OWN: [Field; 10] = [
+static PLAN_OWN: [Field; 11] = [
     field("version", Kind::Version, "of this grammar").needed("2"),
     field("site", Kind::Map(&SITE), "whom this agent decides for, and where the agent itself runs")
         .needed("{ name: shop, region: berlin, zone: hall-1, host: ops-1 }"),
@@ -29,11 +29,12 @@ static PLAN_OWN: [Field; 10] = [
     field("probing", Kind::Map(&PROBING), "how many probes may be under way").or("{}"),
     field("traffic", Kind::Map(&TRAFFIC), "where the traffic process answers DNS and beacons"),
     field("heartbeats", Kind::Map(&HEARTBEATS), "where jobs on other machines call the agent"),
+    field("link", Kind::Map(&LINK), "where the agent listens for its hosts, and how long their leases last"),
     field("include", Kind::Files, "further files; each may hold the sections below").such_as("[routes.yaml]"),
 ];
 
 /// What an included file may hold, too.
-static SECTIONS: [Field; 18] = [
+static SECTIONS: [Field; 19] = [
     field("variables", Kind::Named(&VARIABLE), "what is taken from the environment, by name, and used as `${NAME}`"),
     field("components", Kind::Named(&COMPONENT), "what is bound to one location").needed("{ orders-db: { … } }"),
     field("standbys", Kind::Named(&STANDBY), "what can take over"),
@@ -50,6 +51,8 @@ static SECTIONS: [Field; 18] = [
     field("escalation", Kind::List(&ESCALATION_STEP), "who is told next when nobody answers"),
     field("quiet", Kind::List(&QUIET), "when people are left in peace, unless it is loud"),
     field("people", Kind::Named(&PERSON), "who may approve what, by the name of the user on the agent's machine"),
+    field("hosts", Kind::Named(&HOST), "machines beside the agent's own where `mainstay host` runs, by name")
+        .such_as("{ db-1: { region: berlin, zone: hall-1 } }"),
     field("agents", Kind::Named(&AGENT), "agents beside the one that decides"),
     field("coordination", Kind::Map(&COORDINATION), "where leases live when several agents may decide"),
 ];
@@ -66,7 +69,7 @@ static PART_OWN: [Field; 1] =
     [field("version", Kind::Version, "of this grammar; the including file's, if it is not said")];
 
 /// The sections, none of which must be in every file.
-static PART_SECTIONS: [Field; 18] = {
+static PART_SECTIONS: [Field; 19] = {
     let mut sections = SECTIONS;
     sections[1].presence = Presence::Optional;
     sections
