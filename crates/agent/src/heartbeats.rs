@@ -3,6 +3,8 @@
 //! A token comes in the header `Authorization`, or in the path for those who can be told a URL and nothing more. Who has none
 //! learns nothing, not even which names there are.
 
+#[cfg(test)]
+mod fuzz;
 mod tokens;
 
 use std::convert::Infallible;

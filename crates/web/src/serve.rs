@@ -71,6 +71,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(BUFFER_BYTES)
+        // One that has said all it has to say still waits for its answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(client), service)
         .await;
 }
