@@ -15,6 +15,9 @@ Examples:
   copy-files && mainstay heartbeat nightly-copy
   curl --unix-socket /var/lib/mainstay/agent.sock -X POST http://agent/v1/heartbeats/nightly-copy
 
+From another machine, where the plan has `heartbeats`:
+  curl -fsS -H \"Authorization: Bearer TOKEN\" https://AGENT:8700/heartbeats/nightly-copy
+
 Exit codes:
   0  the agent has heard it
   2  its plan waits for no heartbeat of that name
