@@ -109,7 +109,7 @@ fn whoever_behaves_well_is_served_whatever_the_others_do() {
     let (headed, mut mail) = route("mail", &one);
     orders.beacon = true;
     let proxy = pages.proxy.as_mut().unwrap();
-    (proxy.max_connections, proxy.idle_timeout_ms) = (100_000, Some(3000));
+    (proxy.max_connections, proxy.idle_timeout_ms) = (100_000, Some(10_000));
     proxy.queue = Some(QueueEntry { length: 100_000, wait_ms: 600_000 });
     let proxy = mail.proxy.as_mut().unwrap();
     proxy.proxy_protocol_from = vec!["127.0.0.0/8".parse().unwrap()];
