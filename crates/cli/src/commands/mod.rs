@@ -9,6 +9,7 @@ mod breaker;
 mod check;
 mod completions;
 mod drain;
+mod enroll;
 mod evacuate;
 mod explain;
 mod failback;
@@ -93,6 +94,7 @@ enum Command {
     Run(run::Run),
     Traffic(traffic::Traffic),
     Leash(leash::Leash),
+    Enroll(enroll::Enroll),
     Heartbeat(heartbeat::Heartbeat),
     Demo(demo::Demo),
     #[command(hide = true)]
@@ -128,7 +130,7 @@ enum Command {
 /// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "simulate", "explain", "planes", "schema", "upgrade"]),
-    ("Run", &["run", "traffic", "leash", "heartbeat", "demo"]),
+    ("Run", &["run", "enroll", "traffic", "leash", "heartbeat", "demo"]),
     ("Look", &["status", "watch", "recoveries", "notices", "probes"]),
     (
         "Act",
@@ -185,6 +187,7 @@ impl Cli {
             Command::Approve(it) => it.run(&cx),
             Command::Abort(it) => it.run(&cx),
             Command::Pause(it) => it.run(&cx),
+            Command::Enroll(it) => it.run(&cx),
             Command::Heartbeat(it) => it.run(&cx),
             Command::Resume(it) => it.run(&cx),
             Command::Acknowledge(it) => it.run(&cx),

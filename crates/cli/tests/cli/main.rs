@@ -3,6 +3,7 @@
 mod agent;
 mod assess;
 mod check;
+mod enroll;
 mod explain;
 #[path = "../support/golden.rs"]
 mod golden;

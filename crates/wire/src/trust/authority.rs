@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
@@ -19,15 +20,16 @@ use super::files::{self, FileError};
 use super::gate::Gate;
 use super::identity::{Identity, text};
 use super::joining::Signed;
+use super::live::Live;
 use super::office::{check_name, read_request};
-use super::peer::{Peer, Role, Serial, ends, is_name, uri};
+use super::peer::{Peer, Role, Serial, is_name, uri, validity};
 use super::refusal::Refusal;
 use super::register::{Given, Register};
 use super::tls;
 use super::token::{Fingerprint, Invited, Secret, Token, Tokens};
 use super::wall::{Wall, after, before};
 
-const AUTHORITY: &str = "authority.pem";
+pub(super) const AUTHORITY: &str = "authority.pem";
 const AGENT: &str = "agent.pem";
 /// A host that has so many certificates that have not ended gets no more.
 const MOST: usize = 64;
@@ -105,15 +107,43 @@ pub struct Authority {
     site: String,
     terms: Terms,
     wall: Wall,
-    issuer: Issuer<'static, KeyPair>,
-    /// As PEM.
-    certificates: String,
-    /// Of the first of them.
-    fingerprint: Fingerprint,
-    /// When the first of them ends.
-    until: Timestamp,
+    keys: Live<Keys>,
     register: Arc<Register>,
     tokens: Tokens,
+}
+
+/// What signs, and what is trusted beside it.
+#[derive(Debug)]
+pub(super) struct Keys {
+    issuer: Issuer<'static, KeyPair>,
+    /// The first signs.
+    pub(super) trusted: Vec<CertificateDer<'static>>,
+    /// Of the first.
+    pub(super) fingerprint: Fingerprint,
+    /// When the first begins, and ends.
+    pub(super) from: Timestamp,
+    until: Timestamp,
+}
+
+impl Keys {
+    pub(super) fn read(path: &Path) -> Result<Keys, FileError> {
+        let text = files::read_private(path)?;
+        let damaged = |what: &str| FileError::damaged(path, what);
+        let key = KeyPair::from_pem(&text).map_err(|_| damaged("it holds no private key"))?;
+        let trusted: Vec<CertificateDer<'static>> = (CertificateDer::pem_slice_iter(text.as_bytes()))
+            .collect::<Result<_, _>>()
+            .map_err(|it| FileError::damaged(path, it))?;
+        let first = trusted.first().ok_or_else(|| damaged("it holds no certificate"))?;
+        let fingerprint = Fingerprint::of(first);
+        let (from, until) = validity(first).map_err(damaged)?;
+        let issuer = Issuer::from_ca_cert_der(first, key).map_err(|it| FileError::damaged(path, it))?;
+        Ok(Keys { issuer, trusted, fingerprint, from, until })
+    }
+
+    /// The text of an authority's file, with this key.
+    pub(super) fn text(&self, trusted: &[CertificateDer<'static>]) -> String {
+        text(&self.issuer.key().serialize_pem(), &as_pem(trusted), "")
+    }
 }
 
 impl Authority {
@@ -140,7 +170,7 @@ impl Authority {
             if pki.join(AGENT).exists() {
                 return Err(FileError::Missing { path: pki.join(AUTHORITY) }.into());
             }
-            make(&pki, site, terms, wall)?;
+            make(&pki.join(AUTHORITY), site, terms, wall)?;
         }
         let authority = Authority::read(pki.clone(), site, terms, wall)?;
         let is_due = match Identity::load(&pki.join(AGENT), wall) {
@@ -176,27 +206,31 @@ impl Authority {
     }
 
     fn read(pki: PathBuf, site: &str, terms: Terms, wall: &Wall) -> Result<Authority, AuthorityError> {
-        let path = pki.join(AUTHORITY);
-        let text = files::read_private(&path)?;
-        let damaged = |what: &str| FileError::damaged(&path, what);
-        let key = KeyPair::from_pem(&text).map_err(|_| damaged("it holds no private key"))?;
-        let (_, certificates) = text.split_once("-----END PRIVATE KEY-----").ok_or_else(|| damaged("it is cut off"))?;
-        let certificates = certificates.trim_start().to_owned();
-        let first =
-            CertificateDer::from_pem_slice(certificates.as_bytes()).map_err(|it| FileError::damaged(&path, it))?;
-        let issuer = Issuer::from_ca_cert_der(&first, key).map_err(|it| FileError::damaged(&path, it))?;
         Ok(Authority {
+            keys: Live::open(&pki.join(AUTHORITY), Keys::read)?,
             register: Arc::new(Register::open(&pki)?),
             tokens: Tokens::open(&pki)?,
-            fingerprint: Fingerprint::of(&first),
-            until: ends(&first).map_err(|it| FileError::damaged(&path, it))?,
             site: site.to_owned(),
             wall: wall.clone(),
             pki,
             terms,
-            issuer,
-            certificates,
         })
+    }
+
+    pub(super) fn pki(&self) -> &Path {
+        &self.pki
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    pub(super) fn wall(&self) -> &Wall {
+        &self.wall
+    }
+
+    pub(super) fn keys(&self) -> Arc<Keys> {
+        self.keys.newest()
     }
 
     /// The site that it signs for.
@@ -206,7 +240,7 @@ impl Authority {
 
     /// When its own certificate ends.
     pub fn until(&self) -> Timestamp {
-        self.until
+        self.keys().until
     }
 
     /// What is known of the hosts.
@@ -235,7 +269,7 @@ impl Authority {
         let now = self.wall.now();
         let invited = Invited { host: host.to_owned(), made: now, until: after(now, valid), used: None };
         self.tokens.add(&secret, &invited)?;
-        Ok((Token::new(self.fingerprint, secret, &self.site, host), invited))
+        Ok((Token::new(self.keys().fingerprint, secret, &self.site, host), invited))
     }
 
     /// The tokens that are remembered, the oldest first.
@@ -275,13 +309,14 @@ impl Authority {
         }
         let asked = read_request(request)?;
         let now = self.wall.now();
-        let mut params = self.leaf(Role::Host, host, now)?;
+        let keys = self.keys();
+        let mut params = self.leaf(&keys, Role::Host, host, now)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let (serial, until) = self.number(&mut params, now);
-        let certificate = params.signed_by(&asked.public_key, &self.issuer).map_err(AuthorityError::from)?.pem();
-        let given = Given { serial, signed: now, until, revoked: None };
+        let (serial, until) = (number(&mut params), self.end_of_one_made(&keys, now));
+        let certificate = params.signed_by(&asked.public_key, &keys.issuer).map_err(AuthorityError::from)?.pem();
+        let given = Given { serial, signed: now, until, by: Some(keys.fingerprint.to_string()), revoked: None };
         self.register.add(host, given, now).map_err(AuthorityError::from)?;
-        Ok((Signed { certificate, authorities: self.certificates.clone() }, until))
+        Ok((Signed { certificate, authorities: as_pem(&keys.trusted) }, until))
     }
 
     /// Takes back every certificate of a host, and every token for it that was not used. Its open connections are closed by
@@ -311,21 +346,22 @@ impl Authority {
         Ok(is_due)
     }
 
-    fn sign_agent(&self, addresses: &[String]) -> Result<(), AuthorityError> {
+    pub(super) fn sign_agent(&self, addresses: &[String]) -> Result<(), AuthorityError> {
         let now = self.wall.now();
-        let mut params = self.leaf(Role::Agent, &self.site, now)?;
+        let keys = self.keys();
+        let mut params = self.leaf(&keys, Role::Agent, &self.site, now)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for address in addresses {
             params.subject_alt_names.push(alternative(address)?);
         }
-        self.number(&mut params, now);
+        number(&mut params);
         let key = KeyPair::generate()?;
-        let certificate = params.signed_by(&key, &self.issuer)?.pem();
-        let text = text(&key.serialize_pem(), &certificate, &self.certificates);
+        let certificate = params.signed_by(&key, &keys.issuer)?.pem();
+        let text = text(&key.serialize_pem(), &certificate, &as_pem(&keys.trusted));
         Ok(files::write_private(&self.pki.join(AGENT), &text)?)
     }
 
-    fn leaf(&self, role: Role, name: &str, now: Timestamp) -> Result<CertificateParams, AuthorityError> {
+    fn leaf(&self, keys: &Keys, role: Role, name: &str, now: Timestamp) -> Result<CertificateParams, AuthorityError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "Mainstay");
@@ -334,22 +370,27 @@ impl Authority {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        valid(&mut params, before(now, self.terms.backdated), self.end_of_one_made(now));
+        valid(&mut params, before(now, self.terms.backdated), self.end_of_one_made(keys, now));
         Ok(params)
     }
 
     /// No certificate outlives the authority's.
-    fn end_of_one_made(&self, now: Timestamp) -> Timestamp {
-        after(now, self.terms.certificate).min(self.until)
+    fn end_of_one_made(&self, keys: &Keys, now: Timestamp) -> Timestamp {
+        after(now, self.terms.certificate).min(keys.until)
     }
+}
 
-    fn number(&self, params: &mut CertificateParams, now: Timestamp) -> (Serial, Timestamp) {
-        let mut bytes = random::<16>();
-        // The first bit is a sign, and a number that begins with zeros has a second spelling.
-        bytes[0] = bytes[0] & 0x7f | 0x40;
-        params.serial_number = Some(SerialNumber::from_slice(&bytes));
-        (Serial::new(&bytes), self.end_of_one_made(now))
-    }
+fn number(params: &mut CertificateParams) -> Serial {
+    let mut bytes = random::<16>();
+    // The first bit is a sign, and a number that begins with zeros has a second spelling.
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    params.serial_number = Some(SerialNumber::from_slice(&bytes));
+    Serial::new(&bytes)
+}
+
+fn as_pem(certificates: &[CertificateDer<'static>]) -> String {
+    let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    certificates.iter().map(|it| pem::encode_config(&Pem::new("CERTIFICATE", it.to_vec()), lines)).collect()
 }
 
 /// Why a request was not signed.
@@ -374,7 +415,8 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn make(pki: &Path, site: &str, terms: Terms, wall: &Wall) -> Result<(), AuthorityError> {
+/// Writes the file of a new authority.
+pub(super) fn make(path: &Path, site: &str, terms: Terms, wall: &Wall) -> Result<(), AuthorityError> {
     let key = KeyPair::generate()?;
     let now = wall.now();
     let mut params = CertificateParams::default();
@@ -388,7 +430,7 @@ fn make(pki: &Path, site: &str, terms: Terms, wall: &Wall) -> Result<(), Authori
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     valid(&mut params, before(now, terms.backdated), after(now, terms.authority));
     let certificate = params.self_signed(&key)?.pem();
-    Ok(files::write_private(&pki.join(AUTHORITY), &text(&key.serialize_pem(), &certificate, ""))?)
+    Ok(files::write_private(path, &text(&key.serialize_pem(), &certificate, ""))?)
 }
 
 fn valid(params: &mut CertificateParams, from: Timestamp, until: Timestamp) {

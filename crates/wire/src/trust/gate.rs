@@ -80,7 +80,7 @@ impl Identity {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let loaded = self.current();
+        let loaded = self.newest();
         let (config, found) = tls::client(Some(loaded), self.believes(), self.wall())
             .map_err(|it| Refusal::Handshake { what: it.to_string() })?;
         let connecting = TlsConnector::from(Arc::new(config)).connect(tls::server_name(), stream);

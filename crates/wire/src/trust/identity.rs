@@ -1,7 +1,7 @@
 //! What one end shows, and whom it trusts: key, certificate and authorities in one file, so that they change together.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::RootCertStore;
@@ -10,18 +10,18 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::files::{self, FileError};
+use super::live::Live;
 use super::peer::{Peer, addresses};
 use super::tls::{self, Believe};
 use super::wall::Wall;
 
 /// A key, its certificate, and the authorities that are trusted; read from one PEM file.
 ///
-/// Clones share it. After [`Identity::reload`] new connections show the new certificate; those that are open go on.
+/// Clones share it. When the file was replaced, new connections show what it holds now; those that are open go on.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    path: PathBuf,
     wall: Wall,
-    loaded: Arc<RwLock<Arc<Loaded>>>,
+    file: Arc<Live<Loaded>>,
 }
 
 #[derive(Debug)]
@@ -34,8 +34,7 @@ pub(super) struct Loaded {
 impl Identity {
     /// Reads the file that [`Authority`](super::Authority) or [`Joining`](super::Joining) wrote.
     pub fn load(path: &Path, wall: &Wall) -> Result<Identity, FileError> {
-        let loaded = Arc::new(RwLock::new(Arc::new(read(path)?)));
-        Ok(Identity { path: path.to_owned(), wall: wall.clone(), loaded })
+        Ok(Identity { wall: wall.clone(), file: Arc::new(Live::open(path, read)?) })
     }
 
     /// The identity of the host whose state directory this is.
@@ -45,9 +44,12 @@ impl Identity {
 
     /// Reads the file again. What it held before stays in use if it can't be read.
     pub fn reload(&self) -> Result<(), FileError> {
-        let new = Arc::new(read(&self.path)?);
-        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = new;
-        Ok(())
+        self.file.reload()
+    }
+
+    /// For a new connection. A file that can't be used changes nothing.
+    pub(super) fn newest(&self) -> Arc<Loaded> {
+        self.file.newest()
     }
 
     /// Who this is, by its certificate.
@@ -62,7 +64,7 @@ impl Identity {
 
     /// The file that it is read from.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -72,7 +74,7 @@ impl Identity {
     /// The names and addresses in its certificate.
     pub(super) fn addresses(&self) -> Result<Vec<String>, FileError> {
         let loaded = self.current();
-        let own = loaded.shown.end_entity_cert().map_err(|it| FileError::damaged(&self.path, it))?;
+        let own = loaded.shown.end_entity_cert().map_err(|it| FileError::damaged(self.path(), it))?;
         Ok(addresses(own))
     }
 
@@ -87,7 +89,7 @@ impl Identity {
     }
 
     pub(super) fn current(&self) -> Arc<Loaded> {
-        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
+        self.file.current()
     }
 }
 

@@ -107,10 +107,11 @@ impl fmt::Display for Peer {
     }
 }
 
-/// When a certificate ends.
-pub(super) fn ends(certificate: &CertificateDer<'_>) -> Result<Timestamp, &'static str> {
+/// When a certificate begins and ends.
+pub(super) fn validity(certificate: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp), &'static str> {
     let (_, read) = X509Certificate::from_der(certificate).map_err(|_| "its certificate can't be read")?;
-    Ok(seconds(read.validity().not_after.timestamp()))
+    let validity = read.validity();
+    Ok((seconds(validity.not_before.timestamp()), seconds(validity.not_after.timestamp())))
 }
 
 /// The names and IP addresses in a certificate, for the tools of others.

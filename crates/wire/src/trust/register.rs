@@ -41,6 +41,9 @@ pub struct Given {
     pub signed: Timestamp,
     /// When it ends.
     pub until: Timestamp,
+    /// The fingerprint of the authority that signed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// When it was taken back, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Timestamp>,

@@ -49,7 +49,7 @@ pub(super) fn server(
     identity: &Identity,
     register: &Arc<Register>,
 ) -> Result<(ServerConfig, Arc<Finding>), rustls::Error> {
-    let loaded = identity.current();
+    let loaded = identity.newest();
     let found = Arc::new(Finding::default());
     let verifier = HostVerifier {
         site: loaded.me.site.clone(),

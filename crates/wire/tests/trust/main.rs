@@ -5,4 +5,5 @@ mod joining;
 mod killed;
 mod refused;
 mod renewed;
+mod rotated;
 mod site;

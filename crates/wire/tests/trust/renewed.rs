@@ -71,9 +71,10 @@ async fn a_host_that_was_revoked_may_join_again_and_its_old_certificate_may_not(
     site.authority.revoke("db-a").expect("it is written");
     let refused = first.renew(&open.address).await.expect_err("it was revoked");
     assert!(refused.to_string().contains("its certificate was revoked"), "{refused}");
+    let old = std::fs::read(site.file_of("db-a")).expect("it is there");
     let second = site.join(&open, &site.token("db-a")).await.expect("it joins again");
     assert!(meet(&site.gate(), &second).await.spoke);
-    // `first` still holds what was in the file before.
+    std::fs::write(site.file_of("db-a"), old).expect("it is put back");
     assert!(matches!(meet(&site.gate(), &first).await.agent, Err(Refusal::Revoked { .. })));
 }
 
@@ -98,4 +99,21 @@ async fn a_host_gets_no_more_certificates_than_it_could_need() {
     }
     let refused = host.renew(&open.address).await.expect_err("it has 64");
     assert!(refused.to_string().contains("has 64 certificates that have not ended"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_another_process_put_into_the_file_is_shown_from_the_next_connection_on() {
+    let site = Site::new("shop-a");
+    let open = site.open().await;
+    let host = site.join(&open, &site.token("db-a")).await.expect("it joins");
+    let (gate, first) = (site.gate(), host.me().serial);
+    // The same host joins once more, by a command.
+    let again = site.join(&open, &site.token("db-a")).await.expect("it joins again");
+    let shown = meet(&gate, &host).await.agent.expect("it is let in").expect("it shows one");
+    assert_eq!(shown.serial, again.me().serial);
+    assert_ne!(shown.serial, first);
+    // What can't be used changes nothing.
+    std::fs::write(site.file_of("db-a"), "half of").expect("it is damaged");
+    let shown = meet(&gate, &host).await.agent.expect("it is let in").expect("it shows one");
+    assert_eq!(shown.serial, again.me().serial);
 }
