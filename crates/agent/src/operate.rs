@@ -8,11 +8,11 @@ use std::time::Duration;
 use mainstay_api as api;
 use mainstay_engine::codec::encode;
 use mainstay_engine::driver::{Driver, Todo, Turn};
-use mainstay_engine::effect::{Line, NoticeLevel, Telling};
+use mainstay_engine::effect::{Line, NoticeLevel, Order, Telling};
 use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Body, Input, NoticeId};
-use mainstay_host::{Clock, Hands, Job, Launch, Report, TrafficLink};
+use mainstay_host::{Clock, Hands, Job, JobOf, Launch, Report, TrafficLink};
 use mainstay_plan::routing::TrafficReport;
 use mainstay_plan::{Plan, ProbeIx, Time};
 use mainstay_store::{Event, StateDir};
@@ -202,8 +202,9 @@ impl Agent {
                 let ticket = self.ticket();
                 self.tickets.insert(ticket, order.step);
                 tracing::info!(instance = order.instance, key = order.key, "acting");
+                let of = self.what_it_belongs_to(&order);
                 let (action, key, timeout, address) = (order.action, order.key, order.timeout, order.address);
-                self.hands.act(Job { ticket, action, key, timeout, address });
+                self.hands.act(Job { ticket, action, key, timeout, address, of });
             }
             Todo::Cancel(step) => {
                 let found = self.tickets.iter().find(|it| *it.1 == step).map(|it| *it.0);
@@ -213,6 +214,9 @@ impl Agent {
                 }
             }
             Todo::Route(table) => {
+                if let Some(links) = self.hands.links() {
+                    links.serve(&table);
+                }
                 if let Some(traffic) = &self.traffic {
                     traffic.serve(table);
                 }
@@ -221,6 +225,19 @@ impl Agent {
             Todo::AskLease | Todo::HearTraffic(_) => {}
             Todo::Log(line) => log(&line),
             Todo::Notify(telling) => self.notify(telling),
+        }
+    }
+
+    fn what_it_belongs_to(&self, order: &Order) -> JobOf {
+        let instance = self.plan.instance_named(&order.instance).map(|it| self.plan.instance(it));
+        JobOf {
+            recovery: order.step.recovery.0,
+            step: format!("{}.{}", order.step.rung + 1, order.step.step + 1),
+            attempt: order.step.attempt,
+            epoch: order.epoch,
+            instance: order.instance.clone(),
+            component: instance.map(|it| self.plan.component(it.component).name.clone()).unwrap_or_default(),
+            needs_lease: false,
         }
     }
 
@@ -302,7 +319,6 @@ impl Agent {
     }
 
     fn take(&mut self, report: Report, inputs: &mut Vec<Input>) {
-        let process = || LOCAL_PROCESS.to_owned();
         match report {
             Report::Observed(observation) => inputs.push(Input::Observation(observation)),
             Report::AllObserved(all) => inputs.extend(all.into_iter().map(Input::Observation)),
@@ -320,34 +336,45 @@ impl Agent {
                     inputs.push(Input::Told { channel, notice, nth, outcome });
                 }
             }
-            Report::TrafficServes(report) => {
-                self.traffic_lost = None;
+            Report::TrafficServes { process, report } => {
                 let targets = ReportedTarget::all_of(&report.table);
-                inputs.push(Input::TrafficServes { process: process(), epoch: report.table.epoch, targets });
-                self.traffic_report = Some(report);
+                let is_here = process == LOCAL_PROCESS;
+                inputs.push(Input::TrafficServes { process, epoch: report.table.epoch, targets });
+                if is_here {
+                    self.traffic_lost = None;
+                    self.traffic_report = Some(report);
+                }
             }
-            Report::TrafficApplied { epoch } => inputs.push(Input::RouteApplied { process: process(), epoch }),
-            Report::TrafficRefused { epoch, reason } => {
-                tracing::error!(epoch, reason, "the traffic process refused a routing table");
-                inputs.push(Input::RouteRefused { process: process(), epoch, reason });
+            Report::TrafficApplied { process, epoch } => inputs.push(Input::RouteApplied { process, epoch }),
+            Report::TrafficRefused { process, epoch, reason } => {
+                tracing::error!(process, epoch, reason, "the traffic process refused a routing table");
+                inputs.push(Input::RouteRefused { process, epoch, reason });
             }
-            Report::TrafficStands(report) => {
+            Report::TrafficStands { process, report } => {
                 let epoch = report.table.epoch;
+                let is_here = process == LOCAL_PROCESS;
                 if self.driver.engine().is_overtaken_by(epoch) {
                     let targets = ReportedTarget::all_of(&report.table);
-                    inputs.push(Input::TrafficServes { process: process(), epoch, targets });
+                    inputs.push(Input::TrafficServes { process, epoch, targets });
                 }
-                self.traffic_report = Some(report);
+                if is_here {
+                    self.traffic_report = Some(report);
+                }
             }
             Report::ClientsFailed { instances } => {
                 let plan = &self.driver.engine().state().plan;
                 let found = instances.iter().filter_map(|it| plan.instance_named(it));
                 inputs.extend(found.map(|instance| Input::ClientsFailed { instance }));
             }
-            Report::TrafficLost { reason } => {
-                tracing::warn!(reason, "the traffic process can't be reached");
-                self.traffic_report = None;
-                self.traffic_lost = Some(reason);
+            Report::TrafficLost { process, reason } => {
+                tracing::warn!(process, reason, "the traffic process can't be reached");
+                if process == LOCAL_PROCESS {
+                    self.traffic_report = None;
+                    self.traffic_lost = Some(reason);
+                }
+            }
+            Report::HostRefused { who, why } => {
+                tracing::warn!(who, why, "somebody came as a host and was turned away");
             }
             Report::Unprepared { what } => {
                 tracing::warn!("{what}");
@@ -478,7 +505,7 @@ impl Agent {
         self.hands.prepare(&plan);
         self.ear.listen(plan.heartbeats.clone());
         if self.traffic.is_none() && !plan.routes.is_empty() {
-            self.traffic = Some(TrafficLink::keep(self.launch.clone(), self.hands.clone()));
+            self.traffic = Some(TrafficLink::keep(self.launch.clone(), self.hands.clone(), LOCAL_PROCESS));
         }
         let base_dir = file.base();
         self.past.carry_over(&self.plan, &plan);

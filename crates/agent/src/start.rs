@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mainstay_engine::driver::Driver;
+use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Engine, Record, Refusal};
 use mainstay_host::{Clock, Hands, Launch, TrafficLink};
 use mainstay_plan::finding::{Finding, Severity};
@@ -143,7 +144,8 @@ impl Agent {
             .into(),
             state_dir: state_dir.path().to_owned(),
         };
-        let traffic = (!plan.routes.is_empty()).then(|| TrafficLink::keep(launch.clone(), hands.clone()));
+        let traffic =
+            (!plan.routes.is_empty()).then(|| TrafficLink::keep(launch.clone(), hands.clone(), LOCAL_PROCESS));
         tracing::info!(
             site = plan.site.name,
             mode = plan.mode.word(),

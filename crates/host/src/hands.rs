@@ -9,14 +9,15 @@ use std::time::Duration;
 use mainstay_plan::action::{Action, Outcome};
 use mainstay_plan::notification::NotificationChannel;
 use mainstay_plan::observation::{Answer, OWN_LATENESS, Observation};
+use mainstay_plan::probe::ProbeKind;
 use mainstay_plan::routing::TrafficReport;
-use mainstay_plan::strategy::Step;
 use mainstay_plan::{Plan, ProbeIx};
 use mainstay_providers::{Asking, Order, ProbeAnswer, Providers, ResolvedName};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
+use crate::links::{Links, could_not_ask};
 use crate::pulse::Pulse;
 use crate::rounds::Rounds;
 
@@ -48,21 +49,35 @@ pub enum Report {
         outcome: Outcome,
     },
     /// The connection to the traffic process is new; this is what it serves.
-    TrafficServes(Box<TrafficReport>),
+    TrafficServes {
+        /// Which process.
+        process: String,
+        /// What.
+        report: Box<TrafficReport>,
+    },
     /// The traffic process serves this epoch, and it is on its disk.
     TrafficApplied {
+        /// Which process.
+        process: String,
         /// The epoch.
         epoch: u64,
     },
     /// The traffic process refused a table.
     TrafficRefused {
+        /// Which process.
+        process: String,
         /// The epoch that was refused.
         epoch: u64,
         /// Why.
         reason: String,
     },
     /// What it serves, said again now and then.
-    TrafficStands(Box<TrafficReport>),
+    TrafficStands {
+        /// Which process.
+        process: String,
+        /// What.
+        report: Box<TrafficReport>,
+    },
     /// Clients could not reach these instances through a proxy.
     ClientsFailed {
         /// Their names.
@@ -70,6 +85,8 @@ pub enum Report {
     },
     /// The traffic process can't be reached.
     TrafficLost {
+        /// Which process.
+        process: String,
         /// Why.
         reason: String,
     },
@@ -77,6 +94,13 @@ pub enum Report {
     Unprepared {
         /// Which probe or step, and why.
         what: String,
+    },
+    /// Somebody came as a host and was turned away.
+    HostRefused {
+        /// Who, as far as it is known.
+        who: String,
+        /// Why.
+        why: String,
     },
 }
 
@@ -93,6 +117,27 @@ pub struct Job {
     pub timeout: Duration,
     /// Where the instance is that it is done to, if not where the plan says.
     pub address: Option<IpAddr>,
+    /// What it belongs to.
+    pub of: JobOf,
+}
+
+/// What a job belongs to: a host on another machine is told, and holds its orders against it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobOf {
+    /// The recovery.
+    pub recovery: u64,
+    /// The step, for people.
+    pub step: String,
+    /// From 1; grows with each try.
+    pub attempt: u32,
+    /// The epoch that it is ordered under.
+    pub epoch: u64,
+    /// The instance that it is done to.
+    pub instance: String,
+    /// The component that this can be.
+    pub component: String,
+    /// Whether it may be done only while the host holds the lease of that component for that instance.
+    pub needs_lease: bool,
 }
 
 /// The hands.
@@ -105,6 +150,8 @@ pub struct Hands {
     pulse: Pulse,
     gathered: Arc<Mutex<Vec<Observation>>>,
     running: Arc<Mutex<BTreeMap<u64, AbortHandle>>>,
+    /// Hosts on other machines, if there are any.
+    links: Option<Links>,
 }
 
 impl Hands {
@@ -119,7 +166,19 @@ impl Hands {
             pulse: Pulse::start(),
             gathered: Arc::default(),
             running: Arc::default(),
+            links: None,
         }
+    }
+
+    /// The same, with hosts on other machines.
+    #[must_use]
+    pub fn with_links(self, links: Links) -> Hands {
+        Hands { links: Some(links), ..self }
+    }
+
+    /// Hosts on other machines, if there are any.
+    pub const fn links(&self) -> Option<&Links> {
+        self.links.as_ref()
     }
 
     /// The host names that probes and steps go by, and what the system's resolver said about them.
@@ -151,12 +210,19 @@ impl Hands {
         }
         let (hands, plan) = (self.clone(), plan.clone());
         tokio::spawn(async move {
-            for probe in &plan.probes {
+            let elsewhere = |ix: usize| {
+                let ix = u32::try_from(ix).map(ProbeIx).ok();
+                ix.is_some_and(|ix| hands.links.as_ref().is_some_and(|it| it.asks(ix).is_some()))
+            };
+            for (_, probe) in plan.probes.iter().enumerate().filter(|it| !elsewhere(it.0)) {
                 if let Err(error) = hands.providers.prepare_probe(&probe.kind).await {
                     hands.report(Report::Unprepared { what: format!("probe {}: {error}", probe.name) }).await;
                 }
             }
-            for (component, action) in actions(&plan) {
+            for (component, on, action) in actions(&plan) {
+                if hands.links.as_ref().is_some_and(|it| it.does(on, action).is_some()) {
+                    continue;
+                }
                 if let Err(error) = hands.providers.prepare_action(action).await {
                     hands.report(Report::Unprepared { what: format!("recovery of {component}: {error}") }).await;
                 }
@@ -176,10 +242,12 @@ impl Hands {
             let got = match turn {
                 Ok(_turn) => {
                     let asking = Asking { at, from: rounds.from(ix), timeout: probe.timing.timeout };
-                    let late_before = hands.pulse.late();
-                    let got = hands.providers.ask(&probe.kind, asking).await;
-                    let late = hands.pulse.late().saturating_sub(late_before);
-                    believed(got, late, probe.timing.timeout, plan.allowances.lateness)
+                    match hands.links.as_ref().and_then(|it| Some((it, it.asks(ix)?))) {
+                        Some((links, host)) => {
+                            links.ask(&host, &probe.kind, asking).await.unwrap_or_else(could_not_ask)
+                        }
+                        None => hands.ask(&probe.kind, asking, plan.allowances.lateness).await,
+                    }
                 }
                 Err(why) => Answer::CouldNotAsk(why).into(),
             };
@@ -192,6 +260,14 @@ impl Hands {
                 hands.report(Report::Observed(observation)).await;
             }
         });
+    }
+
+    /// Asks here. A silence is believed only if this process was not late by more than `allowed`.
+    pub(crate) async fn ask(&self, kind: &ProbeKind, asking: Asking, allowed: Duration) -> ProbeAnswer {
+        let late_before = self.pulse.late();
+        let got = self.providers.ask(kind, asking).await;
+        let late = self.pulse.late().saturating_sub(late_before);
+        believed(got, late, asking.timeout, allowed)
     }
 
     /// Good answers of many probes are reported together: the loop turns once for all of them. A failure is never kept back.
@@ -218,6 +294,11 @@ impl Hands {
 
     /// Performs a job; its outcome is reported, unless it is cancelled first.
     pub fn act(&self, job: Job) {
+        if let Some((links, host)) =
+            self.links.as_ref().and_then(|it| Some((it, it.does(&job.of.instance, &job.action)?)))
+        {
+            return links.act(host, job);
+        }
         let hands = self.clone();
         let ticket = job.ticket;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -232,6 +313,9 @@ impl Hands {
 
     /// Ends a job that is still being done. Nothing is reported of it any more.
     pub fn cancel(&self, ticket: u64) {
+        if self.links.as_ref().is_some_and(|it| it.cancel(ticket)) {
+            return;
+        }
         if let Some(task) = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket) {
             task.abort();
         }
@@ -269,16 +353,18 @@ fn believed(got: ProbeAnswer, late: Duration, timeout: Duration, allowed: Durati
     got
 }
 
-fn actions(plan: &Plan) -> impl Iterator<Item = (&str, &Action)> {
-    plan.components.iter().flat_map(|component| {
+/// What the plan's steps do, and what would undo it: of which component, to which instance.
+pub(crate) fn actions(plan: &Plan) -> impl Iterator<Item = (&str, &str, &Action)> {
+    plan.components.iter().flat_map(move |component| {
         let steps = component.ladder.iter().flat_map(|rung| rung.plays.values()).flat_map(|play| &play.steps);
-        steps.flat_map(of).map(|action| (component.name.as_str(), action))
+        steps
+            .flat_map(|step| {
+                let done = step.kind.action();
+                let undone = step.undo.as_ref().and_then(|it| Some((done?.0, &it.action)));
+                done.into_iter().chain(undone)
+            })
+            .map(move |(on, action)| (component.name.as_str(), plan.instance(on).name.as_str(), action))
     })
-}
-
-/// What a step does to the world, and what would undo it.
-fn of(step: &Step) -> impl Iterator<Item = &Action> {
-    step.kind.action().map(|it| it.1).into_iter().chain(step.undo.iter().map(|it| &it.action))
 }
 
 /// The channel's action with the text where its kind takes it: a command in `MAINSTAY_MESSAGE`, a webhook as its body

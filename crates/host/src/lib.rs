@@ -4,13 +4,17 @@
 //! The agent reaches its own machine through this crate, called in process; other machines run the same code behind a wire.
 
 pub mod clock;
+mod crash;
+pub mod daemon;
 pub mod hands;
 pub mod lease;
+pub mod links;
 mod pulse;
 mod rounds;
 pub mod traffic;
 
 pub use clock::Clock;
-pub use hands::{Hands, Job, Report};
+pub use hands::{Hands, Job, JobOf, Report};
+pub use links::Links;
 pub use mainstay_providers::ResolvedName;
 pub use traffic::{Launch, TrafficLink};

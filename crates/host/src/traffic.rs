@@ -69,9 +69,11 @@ pub struct TrafficLink {
 
 impl TrafficLink {
     /// Keeps a link from now on, in a task of its own, and reports through `hands`.
-    pub fn keep(launch: Launch, hands: Hands) -> TrafficLink {
+    /// What is reported is reported of `process`.
+    pub fn keep(launch: Launch, hands: Hands, process: &str) -> TrafficLink {
         let (newest, wanted) = watch::channel(None);
-        tokio::spawn(keep(launch, hands, wanted));
+        let teller = Teller { hands, process: process.to_owned() };
+        tokio::spawn(keep(launch, teller, wanted));
         TrafficLink { newest }
     }
 
@@ -81,7 +83,14 @@ impl TrafficLink {
     }
 }
 
-async fn keep(launch: Launch, hands: Hands, mut wanted: watch::Receiver<Option<RoutingTable>>) {
+/// Reports in the name of one process.
+#[derive(Clone)]
+struct Teller {
+    hands: Hands,
+    process: String,
+}
+
+async fn keep(launch: Launch, teller: Teller, mut wanted: watch::Receiver<Option<RoutingTable>>) {
     let mut last_start: Option<Instant> = None;
     // One answer that is missing may be our own lateness (this process, or the machine, was suspended): only a process
     // that does not answer a new connection either hangs.
@@ -92,7 +101,7 @@ async fn keep(launch: Launch, hands: Hands, mut wanted: watch::Receiver<Option<R
             Err(_) => start(&launch, &mut last_start).await,
         };
         let reason = match connection {
-            Ok(mut connection) => match serve(&mut connection, &hands, &mut wanted, &mut doubted).await {
+            Ok(mut connection) => match serve(&mut connection, &teller, &mut wanted, &mut doubted).await {
                 Ok(()) => return,
                 Err(error) => {
                     if error.kind() == io::ErrorKind::TimedOut && std::mem::replace(&mut doubted, true) {
@@ -104,7 +113,8 @@ async fn keep(launch: Launch, hands: Hands, mut wanted: watch::Receiver<Option<R
             },
             Err(error) => error.to_string(),
         };
-        hands.report(Report::TrafficLost { reason }).await;
+        let process = teller.process.clone();
+        teller.hands.report(Report::TrafficLost { process, reason }).await;
         // What was asked for before the break is superseded by what the engine says once the process is back.
         wanted.mark_unchanged();
         sleep(LOOK_AGAIN).await;
@@ -114,15 +124,16 @@ async fn keep(launch: Launch, hands: Hands, mut wanted: watch::Receiver<Option<R
 /// Talks to one process until it is lost (`Err`) or nobody has anything to say any more (`Ok`).
 async fn serve(
     connection: &mut Connection,
-    hands: &Hands,
+    teller: &Teller,
     wanted: &mut watch::Receiver<Option<RoutingTable>>,
     doubted: &mut bool,
 ) -> io::Result<()> {
     let report = connection.report().await?;
     *doubted = false;
-    hands.report(Report::TrafficServes(report)).await;
+    let process = || teller.process.clone();
+    teller.hands.report(Report::TrafficServes { process: process(), report }).await;
     let mut listening = JoinSet::new();
-    listening.spawn(hear_failures(connection.state_dir.clone(), hands.clone()));
+    listening.spawn(hear_failures(connection.state_dir.clone(), teller.hands.clone()));
     let mut keep_alive = interval(KEEP_ALIVE);
     keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     keep_alive.tick().await;
@@ -134,14 +145,14 @@ async fn serve(
                     return Ok(());
                 }
                 offer = Offer { table: wanted.borrow_and_update().clone(), ..Offer::default() };
-                offer.make(connection, hands).await?;
+                offer.make(connection, teller).await?;
             }
             _ = keep_alive.tick() => {
                 if offer.again.is_some_and(|it| it <= Instant::now()) {
-                    offer.make(connection, hands).await?;
+                    offer.make(connection, teller).await?;
                 }
                 let report = connection.report().await?;
-                hands.report(Report::TrafficStands(report)).await;
+                teller.hands.report(Report::TrafficStands { process: process(), report }).await;
             }
             lost = connection.closed() => return Err(lost),
         }
@@ -170,9 +181,9 @@ struct Offer {
 }
 
 impl Offer {
-    async fn make(&mut self, connection: &mut Connection, hands: &Hands) -> io::Result<()> {
+    async fn make(&mut self, connection: &mut Connection, teller: &Teller) -> io::Result<()> {
         let Some(table) = self.table.clone() else { return Ok(()) };
-        let report = connection.apply(table).await?;
+        let report = connection.apply(table, &teller.process).await?;
         if let Report::TrafficRefused { reason, .. } = &report {
             self.pause = (self.pause * 2).clamp(OFFER_AGAIN, OFFER_AGAIN_AT_MOST);
             self.again = Some(Instant::now() + self.pause);
@@ -182,7 +193,7 @@ impl Offer {
         } else {
             *self = Offer::default();
         }
-        hands.report(report).await;
+        teller.hands.report(report).await;
         Ok(())
     }
 }
@@ -253,17 +264,18 @@ impl Connection {
         }
     }
 
-    async fn apply(&mut self, table: RoutingTable) -> io::Result<Report> {
+    async fn apply(&mut self, table: RoutingTable, process: &str) -> io::Result<Report> {
+        let process = process.to_owned();
         let (epoch, checksum) = (table.epoch, table.checksum());
         match self.ask_patiently(&TrafficRequest::Apply { table: Box::new(table) }).await? {
             TrafficReply::Applied { epoch: served, checksum: sum } if served == epoch && sum == checksum => {
-                Ok(Report::TrafficApplied { epoch })
+                Ok(Report::TrafficApplied { process, epoch })
             }
             TrafficReply::Applied { epoch: served, .. } => {
                 let reason = format!("it acknowledged another table, of epoch {served}");
-                Ok(Report::TrafficRefused { epoch, reason })
+                Ok(Report::TrafficRefused { process, epoch, reason })
             }
-            TrafficReply::Refused { reason, .. } => Ok(Report::TrafficRefused { epoch, reason }),
+            TrafficReply::Refused { reason, .. } => Ok(Report::TrafficRefused { process, epoch, reason }),
             TrafficReply::Report(_)
             | TrafficReply::Failures { .. }
             | TrafficReply::Restarting { .. }
@@ -395,22 +407,23 @@ mod tests {
     async fn until_served(dir: &Path, epoch: u64) -> Vec<String> {
         let (reports, mut heard) = mpsc::channel(64);
         let launch = Launch { program: "false".into(), args: Vec::new(), state_dir: dir.to_owned() };
-        let link = TrafficLink::keep(launch, Hands::new(Clock::start(Time::ZERO), reports, dir));
+        let link = TrafficLink::keep(launch, Hands::new(Clock::start(Time::ZERO), reports, dir), "here");
         let mut told = Vec::new();
         while let Some(report) = heard.recv().await {
             match report {
-                Report::TrafficServes(_) => link.serve(table(epoch)),
-                Report::TrafficApplied { epoch } => {
+                Report::TrafficServes { .. } => link.serve(table(epoch)),
+                Report::TrafficApplied { epoch, .. } => {
                     told.push(format!("applied {epoch}"));
                     break;
                 }
-                Report::TrafficRefused { reason, .. } | Report::TrafficLost { reason } => told.push(reason),
-                Report::TrafficStands(_)
+                Report::TrafficRefused { reason, .. } | Report::TrafficLost { reason, .. } => told.push(reason),
+                Report::TrafficStands { .. }
                 | Report::ClientsFailed { .. }
                 | Report::Observed(_)
                 | Report::AllObserved(_)
                 | Report::Ended { .. }
                 | Report::Told { .. }
+                | Report::HostRefused { .. }
                 | Report::Unprepared { .. } => {}
             }
         }

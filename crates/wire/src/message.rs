@@ -279,6 +279,8 @@ pub struct Answered {
 pub struct Ended {
     /// Its idempotency key.
     pub key: String,
+    /// Which attempt is answered.
+    pub attempt: u32,
     /// How. It is on the host's disk.
     pub outcome: Outcome,
     /// Whether it had ended before it was asked for this time.

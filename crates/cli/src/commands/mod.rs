@@ -16,6 +16,7 @@ mod failback;
 mod go_on;
 mod halt;
 mod heartbeat;
+mod host;
 mod init;
 pub(crate) mod journal;
 mod leash;
@@ -93,6 +94,7 @@ enum Command {
     Planes(planes::Planes),
     Run(run::Run),
     Traffic(traffic::Traffic),
+    Host(host::Host),
     Leash(leash::Leash),
     Enroll(enroll::Enroll),
     Heartbeat(heartbeat::Heartbeat),
@@ -130,7 +132,7 @@ enum Command {
 /// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "simulate", "explain", "planes", "schema", "upgrade"]),
-    ("Run", &["run", "enroll", "traffic", "leash", "heartbeat", "demo"]),
+    ("Run", &["run", "enroll", "host", "traffic", "leash", "heartbeat", "demo"]),
     ("Look", &["status", "watch", "recoveries", "notices", "probes"]),
     (
         "Act",
@@ -175,6 +177,7 @@ impl Cli {
             Command::Planes(it) => it.run(&cx),
             Command::Run(it) => it.run(&cx),
             Command::Traffic(it) => it.run(&cx),
+            Command::Host(it) => it.run(&cx),
             Command::Leash(it) => it.run(&cx),
             Command::Demo(it) => it.run(&cx),
             Command::DemoApp(it) => demo::serve_app(it),

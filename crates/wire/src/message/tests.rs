@@ -131,8 +131,8 @@ pub(super) fn from_host() -> Vec<(FromHost, Value)> {
             json!({ "progress": { "key": "k", "text": "begun" } }),
         ),
         (
-            FromHost::Ended(Ended { key: "k".to_owned(), outcome: Outcome::Done, done_before: true }),
-            json!({ "ended": { "key": "k", "outcome": "done", "done_before": true } }),
+            FromHost::Ended(Ended { key: "k".to_owned(), attempt: 2, outcome: Outcome::Done, done_before: true }),
+            json!({ "ended": { "key": "k", "attempt": 2, "outcome": "done", "done_before": true } }),
         ),
         (FromHost::Released(held()), json!({ "released": { "component": "orders-db", "instance": "orders-db-b" } })),
         (FromHost::Traffic(TrafficNews::Applied { epoch: 8 }), json!({ "traffic": { "applied": { "epoch": 8 } } })),

@@ -1,0 +1,9 @@
+//! Hosts as real processes, reached over loopback with real certificates; this process is their agent.
+
+mod agent;
+mod ended;
+mod links;
+mod orders;
+mod scripted;
+mod site;
+mod turned_away;

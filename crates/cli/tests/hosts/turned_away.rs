@@ -1,0 +1,62 @@
+//! Who is no host of this site is turned away, and that is reported.
+
+use std::time::Duration;
+
+use mainstay_host::Report;
+use mainstay_wire::trust::Terms;
+
+use crate::agent::{Agent, listener};
+use crate::site::Site;
+
+async fn turned_away(agent: &mut Agent) -> String {
+    agent.next(|it| if let Report::HostRefused { why, .. } = it { Some(why) } else { None }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_another_authority() {
+    let (site, stranger) = (Site::new(), Site::new());
+    let listener = listener(None).await;
+    stranger.join("db-a", listener.local_addr().expect("an address").port());
+    let agent = Agent::listen(&site, listener, &["db-a"]).await;
+    let _host = stranger.start("db-a");
+    // Each end looks at the other's certificate; the one of the agent is seen first.
+    agent.until(|_| stranger.log("db-a").contains("was not signed by an authority that is trusted here")).await;
+    assert!(!agent.view("db-a").connected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn not_in_the_plan() {
+    let site = Site::new();
+    let listener = listener(None).await;
+    site.join("db-x", listener.local_addr().expect("an address").port());
+    let mut agent = Agent::listen(&site, listener, &["db-a"]).await;
+    let _host = site.start("db-x");
+    assert_eq!(turned_away(&mut agent).await, "it is not among `hosts` of the plan");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revoked_while_it_is_connected() {
+    let site = Site::new();
+    let listener = listener(None).await;
+    site.join("db-a", listener.local_addr().expect("an address").port());
+    let mut agent = Agent::listen(&site, listener, &["db-a"]).await;
+    let _host = site.start("db-a");
+    agent.connected("db-a").await;
+    site.authority.revoke("db-a").expect("it is written");
+    let why = turned_away(&mut agent).await;
+    assert!(why.contains("was revoked at "), "{why}");
+    agent.until(|it| !it.view("db-a").connected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired() {
+    let terms = Terms { certificate: Duration::from_secs(3), backdated: Duration::from_secs(1), ..Terms::default() };
+    let site = Site::with(terms);
+    let listener = listener(None).await;
+    site.join("db-a", listener.local_addr().expect("an address").port());
+    let _host = site.start("db-a");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let mut agent = Agent::listen(&site, listener, &["db-a"]).await;
+    let why = turned_away(&mut agent).await;
+    assert!(why.starts_with("the certificate of host db-a of site shop-a was valid until "), "{why}");
+}

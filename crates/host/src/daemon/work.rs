@@ -1,0 +1,627 @@
+//! The loop of the host process.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_plan::Time;
+use mainstay_plan::action::Outcome;
+use mainstay_plan::observation::Answer;
+use mainstay_plan::routing::{RoutingTable, TrafficReport};
+use mainstay_providers::{Asking, ProbeAnswer};
+use mainstay_store::Event;
+use mainstay_wire::message::{
+    Act, Answered, Ask, Ended, FromAgent, FromHost, Hello, Message, PROTOCOL, Renew, TrafficNews, Understood, Welcome,
+};
+use mainstay_wire::stream::StreamError;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::dial::{Attempts, Ends, Reached, reach};
+use super::leases::LeaseSide;
+use super::ledger::Ledger;
+use super::orders::{Entry, Orders, Verdict};
+use super::session::Session;
+use super::{HostError, Options};
+use crate::clock::{Clock, boot_ns};
+use crate::crash::{self, Moment};
+use crate::hands::{Hands, Job, JobOf, Report};
+use crate::links::words;
+use crate::traffic::{Launch, TrafficLink};
+
+/// How long good answers are gathered.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// How many questions may be under way.
+const ASKS: usize = 4096;
+
+/// How often it looks whether something is let go, overdue or silent.
+const LOOKS_EVERY: Duration = Duration::from_millis(50);
+
+/// How often it says that an order is still being done.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// How much later than its deadline an order is given up that has not ended by itself.
+const GRACE_NS: u64 = 1_000_000_000;
+
+/// A connection that lasted so long is not counted as a failed attempt.
+const LASTED: Duration = Duration::from_secs(10);
+
+/// How often what the traffic process serves is said again.
+const STANDS_EVERY: Duration = Duration::from_secs(10);
+
+/// By how much this process may be late for a silence to be believed.
+const LATENESS: Duration = Duration::from_millis(200);
+
+/// What follows once a record is durable.
+enum Then {
+    Perform(String),
+    Say(Ended),
+    Nothing,
+}
+
+/// An order that is being done.
+struct Doing {
+    act: Box<Act>,
+    /// When its time is over, in nanoseconds of `CLOCK_BOOTTIME`.
+    until_ns: u64,
+    /// `None`: its beginning is not durable yet.
+    ticket: Option<u64>,
+    /// When it is said next that it goes on.
+    progress: Instant,
+    since: Instant,
+}
+
+/// A probe that was asked.
+struct AskDone {
+    session: u64,
+    id: u64,
+    arrived: Instant,
+    got: ProbeAnswer,
+}
+
+/// The host at work.
+pub(super) struct Work {
+    options: Options,
+    boot_id: String,
+    started: Instant,
+    hands: Hands,
+    from_hands: mpsc::Receiver<Report>,
+    ledger: Ledger<Then>,
+    orders: Orders,
+    leases: LeaseSide,
+    doing: BTreeMap<String, Doing>,
+    tickets: BTreeMap<u64, String>,
+    next_ticket: u64,
+    next_seq: u64,
+    session: Option<Session>,
+    sessions: u64,
+    attempts: Attempts,
+    reached: (mpsc::Sender<Reached>, mpsc::Receiver<Reached>),
+    dialing: Option<JoinHandle<()>>,
+    asked: (mpsc::Sender<AskDone>, mpsc::Receiver<AskDone>),
+    asks: Arc<Semaphore>,
+    answers: Vec<(Instant, Answered)>,
+    flush: Option<Instant>,
+    renew: Instant,
+    look: Instant,
+    traffic: Option<TrafficLink>,
+    /// The epoch and the trouble that were said last of the traffic process, and when.
+    stands: Option<(u64, Vec<String>, Instant)>,
+}
+
+/// What woke the loop.
+enum Woken {
+    Journal(Event),
+    Hands(Report),
+    Asked(AskDone),
+    Heard(Result<Option<Understood<FromAgent>>, StreamError>),
+    Reached(String, Ends, Attempts),
+    Due,
+}
+
+impl Work {
+    /// Must be called inside a tokio runtime.
+    pub(super) fn start(options: Options) -> Result<Work, HostError> {
+        let state = &options.file.state;
+        let (mut ledger, mut orders) = Ledger::open(state)?;
+        let started = Entry::HostStarted { version: options.version.clone() };
+        if ledger.append(&mut orders, &[started], Then::Nothing).is_err() {
+            tracing::error!("the host's journal takes nothing");
+        }
+        let leases = LeaseSide::open(&options.file, options.keeper.clone()).map_err(HostError::Leases)?;
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let (reports, from_hands) = mpsc::channel(1024);
+        let hands = Hands::new(Clock::start(Time::ZERO), reports, state);
+        let now = Instant::now();
+        Ok(Work {
+            boot_id,
+            started: now,
+            hands,
+            from_hands,
+            ledger,
+            orders,
+            leases,
+            doing: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            next_ticket: 1,
+            next_seq: 1,
+            session: None,
+            sessions: 0,
+            attempts: Attempts::default(),
+            reached: mpsc::channel(1),
+            dialing: None,
+            asked: mpsc::channel(1024),
+            asks: Arc::new(Semaphore::new(ASKS)),
+            answers: Vec::new(),
+            flush: None,
+            renew: now,
+            look: now,
+            traffic: None,
+            stands: None,
+            options,
+        })
+    }
+
+    pub(super) async fn go_on(mut self) {
+        loop {
+            if self.session.is_none() && self.dialing.is_none() {
+                let (dial, agents) = (self.options.dial.clone(), self.options.file.agents.clone());
+                self.dialing = Some(tokio::spawn(reach(dial, agents, self.attempts, self.reached.0.clone())));
+            }
+            let wake = self.wake();
+            let heard = async {
+                match &mut self.session {
+                    Some(session) => session.from_agent.hear().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let woken = tokio::select! {
+                biased;
+                Some(event) = self.ledger.events.recv() => Woken::Journal(event),
+                Some(report) = self.from_hands.recv() => Woken::Hands(report),
+                () = sleep_until(wake) => Woken::Due,
+                Some(done) = self.asked.1.recv() => Woken::Asked(done),
+                heard = heard => Woken::Heard(heard),
+                Some((address, ends, attempts)) = self.reached.1.recv() => Woken::Reached(address, ends, attempts),
+            };
+            match woken {
+                Woken::Journal(event) => self.on_journal(event),
+                Woken::Hands(report) => self.on_report(report),
+                Woken::Asked(done) => self.on_answer(done),
+                Woken::Heard(heard) => self.on_heard(heard),
+                Woken::Reached(address, ends, attempts) => self.on_reached(address, ends, attempts),
+                Woken::Due => {}
+            }
+            self.on_time();
+        }
+    }
+
+    fn wake(&self) -> Instant {
+        let welcomed = self.session.as_ref().is_some_and(|it| it.welcome.is_some());
+        let renew = welcomed.then_some(self.renew);
+        [self.flush, renew].into_iter().flatten().fold(self.look, Instant::min)
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        if self.flush.is_some_and(|it| it <= now) {
+            self.say_answers();
+        }
+        if let Some(welcome) = self.session.as_ref().and_then(|it| it.welcome.as_ref())
+            && self.renew <= now
+        {
+            let every = Duration::from_millis(welcome.lease.renew_ms.max(10));
+            self.renew = now + every;
+            self.say_renewal();
+        }
+        if self.look > now {
+            return;
+        }
+        self.look = now + LOOKS_EVERY;
+        if self.leases.guards() {
+            self.say_released();
+        }
+        if let Some(session) = self.session.as_ref().filter(|it| it.silent() > it.patience()) {
+            let why = format!("it was silent for {:.1} s", session.silent().as_secs_f64());
+            self.hang_up(&why, false);
+        }
+        self.give_up_what_is_overdue(now);
+    }
+
+    fn on_reached(&mut self, address: String, ends: Ends, attempts: Attempts) {
+        self.dialing = None;
+        self.attempts = attempts;
+        self.sessions += 1;
+        let session = Session::begin(self.sessions, address, ends);
+        let hello = Hello {
+            protocol: PROTOCOL,
+            version: self.options.version.clone(),
+            boot_id: self.boot_id.clone(),
+            up_ms: ms(self.started.elapsed()),
+            epoch: self.orders.epoch(),
+            may: self.options.file.may.clone(),
+            guards: self.leases.guarded().to_vec(),
+            serves: self.options.file.serves,
+            copy_head: None,
+        };
+        self.session = Some(session);
+        self.answers.clear();
+        self.say(&FromHost::Hello(Box::new(hello)));
+    }
+
+    fn on_heard(&mut self, heard: Result<Option<Understood<FromAgent>>, StreamError>) {
+        let Some(session) = &mut self.session else { return };
+        session.heard_ns = boot_ns();
+        match heard {
+            Ok(Some(Understood::Message(message))) => self.on_message(message),
+            Ok(Some(Understood::Not(what))) => {
+                tracing::warn!(what, "the agent said something that this version does not understand");
+                self.say(&FromHost::not_understood(what));
+            }
+            Ok(None) => self.hang_up("it ended the connection", false),
+            Err(error) => self.hang_up(&words(&error), false),
+        }
+    }
+
+    fn on_message(&mut self, message: FromAgent) {
+        let welcomed = self.session.as_ref().is_some_and(|it| it.welcome.is_some());
+        match message {
+            FromAgent::Welcome(welcome) => self.on_welcome(welcome),
+            _ if !welcomed => self.hang_up("it spoke before it had introduced itself", true),
+            FromAgent::Ask(ask) => self.on_ask(*ask),
+            FromAgent::Act(act) => self.on_act(act),
+            FromAgent::Cancel { key } => self.on_cancel(&key),
+            FromAgent::Granted(granted) => self.leases.granted(&granted),
+            FromAgent::Revoke(held) => {
+                tracing::warn!(instance = held.instance, "the agent takes its lease back");
+                self.leases.revoked(&held);
+            }
+            FromAgent::Serve { table } => self.on_table(*table),
+            FromAgent::Copy { .. } => {
+                self.say(&FromHost::not_understood("copy: this host keeps no journal".to_owned()))
+            }
+            FromAgent::NotUnderstood { what } => tracing::warn!(what, "the agent did not understand this host"),
+        }
+    }
+
+    fn on_welcome(&mut self, welcome: Welcome) {
+        let Some(session) = &mut self.session else { return };
+        let (epoch, site) = (welcome.epoch, welcome.site.clone());
+        let (agent, address) = (welcome.agent.clone(), session.address.clone());
+        if let Err(why) = session.welcomed(welcome, self.orders.epoch()) {
+            self.hang_up(&why, true);
+            return;
+        }
+        tracing::info!(agent, address, epoch, "an agent was reached");
+        if epoch > self.orders.epoch() {
+            let seen = Entry::EpochSeen { epoch, site: site.clone() };
+            if self.ledger.append(&mut self.orders, &[seen], Then::Nothing).is_err() {
+                tracing::error!("the host's journal takes nothing");
+            }
+        }
+        if self.options.file.serves && self.traffic.is_none() {
+            self.traffic = Some(TrafficLink::keep(self.launch(&site), self.hands.clone(), "here"));
+        }
+        self.renew = Instant::now();
+        self.say_released();
+    }
+
+    fn launch(&self, site: &str) -> Launch {
+        let state = &self.options.file.state;
+        let args = ["traffic".into(), "--state".into(), state.into(), "--site".into(), site.into()];
+        Launch { program: self.options.program.clone(), args: args.into(), state_dir: state.clone() }
+    }
+
+    fn on_ask(&mut self, ask: Ask) {
+        let Some(session) = &self.session else { return };
+        let (session, id, arrived) = (session.nth, ask.id, Instant::now());
+        let could_not = |why: String| AskDone { session, id, arrived, got: Answer::CouldNotAsk(why).into() };
+        if let Err(why) = self.options.file.may.ask(&ask.probe) {
+            return self.on_answer(could_not(format!("the host refuses: {why}")));
+        }
+        let Ok(turn) = self.asks.clone().try_acquire_owned() else {
+            return self.on_answer(could_not(format!("{ASKS} probes are under way on the host")));
+        };
+        let (hands, done) = (self.hands.clone(), self.asked.0.clone());
+        tokio::spawn(async move {
+            let asking = Asking { at: ask.at, from: ask.from, timeout: Duration::from_millis(ask.timeout_ms) };
+            let got = hands.ask(&ask.probe, asking, LATENESS).await;
+            drop(turn);
+            let _ = done.send(AskDone { session, id, arrived, got }).await;
+        });
+    }
+
+    fn on_answer(&mut self, done: AskDone) {
+        let AskDone { session, id, arrived, got } = done;
+        if self.session.as_ref().is_none_or(|it| it.nth != session) {
+            return;
+        }
+        let ProbeAnswer { answer, lag, role, expiring } = got;
+        let is_good = answer == Answer::Good;
+        let lag_ns = lag.map(|it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX));
+        self.answers.push((arrived, Answered { id, answer, lag_ns, role, expiring, took_ns: 0 }));
+        if is_good {
+            self.flush.get_or_insert(Instant::now() + GATHER);
+        } else {
+            self.say_answers();
+        }
+    }
+
+    fn say_answers(&mut self) {
+        self.flush = None;
+        let took = |(arrived, answered): (Instant, Answered)| {
+            let took_ns = u64::try_from(arrived.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            Answered { took_ns, ..answered }
+        };
+        let answers: Vec<Answered> = std::mem::take(&mut self.answers).into_iter().map(took).collect();
+        if !answers.is_empty() {
+            self.say(&FromHost::Answers(answers));
+        }
+    }
+
+    fn say_renewal(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        session.leaves(seq);
+        let heard_ms = ms(session.silent());
+        let wish = self.leases.ask(seq);
+        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let wall_ns = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
+        self.say(&FromHost::Renew(Renew { seq, heard_ms, wall_ns, holds: wish.holds, asks: wish.asks }));
+    }
+
+    fn say_released(&mut self) {
+        let to_agent = self.session.as_ref().filter(|it| it.welcome.is_some()).map(|it| it.to_agent.clone());
+        self.leases.say_released(|held| {
+            tracing::info!(instance = held.instance, "it acts no more, and the agent is told");
+            to_agent.as_ref().is_some_and(|it| it.say(&FromHost::Released(held)).is_ok())
+        });
+    }
+
+    fn on_act(&mut self, act: Box<Act>) {
+        let Some(session) = &self.session else { return };
+        let site = session.welcome.as_ref().map(|it| it.site.clone()).unwrap_or_default();
+        let said_at = session.said_at(act.sent);
+        let until_ns = said_at.map(|it| it.saturating_add(act.deadline_ms.saturating_mul(1_000_000)));
+        let objection = || match until_ns {
+            None => Some("it goes by a renewal that is forgotten: it was long under way".to_owned()),
+            Some(until_ns) => self.objection(&act, until_ns),
+        };
+        match self.orders.take(&act, &site, objection) {
+            Verdict::Begin(entries) => {
+                crash::point(|it| it == Moment::BeforeBegun);
+                let (key, now) = (act.key.clone(), Instant::now());
+                let (until_ns, progress) = (until_ns.unwrap_or(0), now + PROGRESS_EVERY);
+                match self.ledger.append(&mut self.orders, &entries, Then::Perform(key.clone())) {
+                    Ok(()) => {
+                        self.doing.insert(key, Doing { act, until_ns, ticket: None, progress, since: now });
+                    }
+                    Err(_) => {
+                        let why = "the host's journal can't be written, so that nothing is done".to_owned();
+                        let (attempt, outcome) = (act.attempt, Outcome::Failed(why));
+                        self.say(&FromHost::Ended(Ended { key, attempt, outcome, done_before: false }));
+                    }
+                }
+            }
+            Verdict::Wait => {
+                if let Some(doing) = self.doing.get_mut(&act.key) {
+                    doing.act.attempt = doing.act.attempt.max(act.attempt);
+                }
+                self.say(&FromHost::Progress { key: act.key, text: "it is being done".to_owned() });
+            }
+            Verdict::Answer(ended) => self.say(&FromHost::Ended(ended)),
+            Verdict::Refuse(entry, ended) => {
+                tracing::warn!(key = act.key, ?entry, "an order is refused");
+                if let Err(Then::Say(ended)) = self.ledger.append(&mut self.orders, &[entry], Then::Say(ended)) {
+                    self.say(&FromHost::Ended(ended));
+                }
+            }
+        }
+    }
+
+    /// Why an order would not be done at this moment.
+    fn objection(&self, act: &Act, until_ns: u64) -> Option<String> {
+        let now = boot_ns();
+        if until_ns <= now {
+            let late = Duration::from_nanos(now - until_ns);
+            return Some(format!("its time was over {:.1} s ago: nothing is done", late.as_secs_f64()));
+        }
+        if let Err(why) = self.options.file.may.act(&act.action) {
+            return Some(why);
+        }
+        if act.needs_lease {
+            return self.leases.holds(&act.component, &act.instance).err();
+        }
+        None
+    }
+
+    fn on_journal(&mut self, event: Event) {
+        for (then, durable) in self.ledger.on_event(event) {
+            match then {
+                Then::Perform(key) if durable => self.perform(&key),
+                Then::Perform(key) => {
+                    let why = "the host's journal is lost, so that nothing is done".to_owned();
+                    self.end(key, Outcome::Failed(why));
+                }
+                Then::Say(ended) => {
+                    crash::point(|it| it == Moment::AfterEnded);
+                    self.say(&FromHost::Ended(ended));
+                }
+                Then::Nothing => {}
+            }
+        }
+    }
+
+    /// The beginning of an order is durable.
+    fn perform(&mut self, key: &str) {
+        crash::point(|it| it == Moment::AfterBegun);
+        // What was cancelled meanwhile has ended.
+        let Some(doing) = self.doing.get(key) else { return };
+        // Its time, or the lease, may have ended while the disk was slow.
+        if let Some(why) = self.objection(&doing.act, doing.until_ns) {
+            return self.end(key.to_owned(), Outcome::Failed(why));
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let job = Job {
+            ticket,
+            action: doing.act.action.clone(),
+            key: key.to_owned(),
+            timeout: Duration::from_nanos(doing.until_ns.saturating_sub(boot_ns())),
+            address: doing.act.address,
+            of: JobOf::default(),
+        };
+        tracing::info!(key, instance = doing.act.instance, step = doing.act.step, "acting");
+        self.hands.act(job);
+        self.tickets.insert(ticket, key.to_owned());
+        if let Some(doing) = self.doing.get_mut(key) {
+            doing.ticket = Some(ticket);
+        }
+        self.say(&FromHost::Progress { key: key.to_owned(), text: "it was begun".to_owned() });
+    }
+
+    fn on_cancel(&mut self, key: &str) {
+        let Some(doing) = self.doing.get(key) else { return };
+        tracing::info!(key, "the agent cancels an order");
+        let outcome = match doing.ticket {
+            Some(ticket) => {
+                self.tickets.remove(&ticket);
+                self.hands.cancel(ticket);
+                Outcome::Unknown("it was cancelled while it was being done".to_owned())
+            }
+            None => Outcome::Failed("it was cancelled before it was begun".to_owned()),
+        };
+        self.end(key.to_owned(), outcome);
+    }
+
+    fn give_up_what_is_overdue(&mut self, now: Instant) {
+        let now_ns = boot_ns();
+        let mut overdue = Vec::new();
+        let mut progress = Vec::new();
+        for (key, doing) in &mut self.doing {
+            if doing.ticket.is_some() && doing.until_ns.saturating_add(GRACE_NS) < now_ns {
+                overdue.push(key.clone());
+            } else if doing.progress <= now {
+                doing.progress = now + PROGRESS_EVERY;
+                let text = format!("it has been under way for {} s", doing.since.elapsed().as_secs());
+                progress.push(FromHost::Progress { key: key.clone(), text });
+            }
+        }
+        for key in overdue {
+            if let Some(ticket) = self.doing.get(&key).and_then(|it| it.ticket) {
+                self.tickets.remove(&ticket);
+                self.hands.cancel(ticket);
+            }
+            self.end(key, Outcome::Unknown("its time was over, and it had not ended".to_owned()));
+        }
+        progress.iter().for_each(|it| self.say(it));
+    }
+
+    /// An order ended. It is answered once that is durable.
+    fn end(&mut self, key: String, outcome: Outcome) {
+        let attempt = self.doing.remove(&key).map_or(0, |it| it.act.attempt);
+        tracing::info!(key, outcome = outcome.word(), "an order ended");
+        crash::point(|it| it == Moment::BeforeEnded);
+        let entry = Entry::OrderEnded { key: key.clone(), outcome: outcome.clone() };
+        let ended = Ended { key, attempt, outcome, done_before: false };
+        if let Err(Then::Say(ended)) =
+            self.ledger.append(&mut self.orders, std::slice::from_ref(&entry), Then::Say(ended))
+        {
+            // What happened is known, and nobody will know it later.
+            self.orders.fold(&entry);
+            self.say(&FromHost::Ended(ended));
+        }
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Ended { ticket, outcome } => {
+                if let Some(key) = self.tickets.remove(&ticket) {
+                    self.end(key, outcome);
+                }
+            }
+            Report::TrafficServes { report, .. } => self.say_traffic_stands(report, true),
+            Report::TrafficStands { report, .. } => self.say_traffic_stands(report, false),
+            Report::TrafficApplied { epoch, .. } => self.say_traffic(TrafficNews::Applied { epoch }),
+            Report::TrafficRefused { epoch, reason, .. } => {
+                tracing::error!(epoch, reason, "the traffic process refused a routing table");
+                self.say_traffic(TrafficNews::Refused { epoch, reason });
+            }
+            Report::ClientsFailed { instances } => self.say_traffic(TrafficNews::Failed { instances }),
+            Report::TrafficLost { reason, .. } => {
+                tracing::warn!(reason, "the traffic process can't be reached");
+                self.stands = None;
+                self.say_traffic(TrafficNews::Lost { reason });
+            }
+            Report::Unprepared { what } => tracing::warn!("{what}"),
+            Report::Observed(_) | Report::AllObserved(_) | Report::Told { .. } | Report::HostRefused { .. } => {}
+        }
+    }
+
+    fn on_table(&mut self, table: RoutingTable) {
+        match &self.traffic {
+            Some(traffic) => traffic.serve(table),
+            None => {
+                let reason = "`serves` of the host's file is not true".to_owned();
+                self.say_traffic(TrafficNews::Refused { epoch: table.epoch, reason });
+            }
+        }
+    }
+
+    /// What it serves is said when that is new, to a new connection, and now and then.
+    fn say_traffic_stands(&mut self, report: Box<TrafficReport>, is_new: bool) {
+        let Some(session) = self.session.as_mut().filter(|it| it.welcome.is_some()) else { return };
+        let greets = std::mem::take(&mut session.greets) || is_new;
+        let (epoch, trouble) = (report.table.epoch, report.trouble.clone());
+        let is_known =
+            |it: &(u64, Vec<String>, Instant)| it.0 == epoch && it.1 == trouble && it.2.elapsed() < STANDS_EVERY;
+        if !greets && self.stands.as_ref().is_some_and(is_known) {
+            return;
+        }
+        self.stands = Some((epoch, trouble, Instant::now()));
+        self.say_traffic(if greets { TrafficNews::Serves(report) } else { TrafficNews::Stands(report) });
+    }
+
+    fn say_traffic(&mut self, news: TrafficNews) {
+        if self.session.as_ref().is_some_and(|it| it.welcome.is_some()) {
+            self.say(&FromHost::Traffic(news));
+        }
+    }
+
+    fn say(&mut self, message: &FromHost) {
+        if let Some(session) = &self.session
+            && let Err(unsaid) = session.to_agent.say(message)
+        {
+            self.hang_up(&unsaid.to_string(), false);
+        }
+    }
+
+    /// Ends the connection. `elsewhere`: the next attempt goes to the next address.
+    fn hang_up(&mut self, why: &str, elsewhere: bool) {
+        let Some(session) = self.session.take() else { return };
+        tracing::warn!(address = session.address, why, "the agent is lost");
+        let lasted = session.age() > LASTED && !elsewhere;
+        self.attempts = Attempts {
+            address: self.attempts.address + usize::from(elsewhere),
+            failed: if lasted { 0 } else { self.attempts.failed.saturating_add(1) },
+        };
+        self.answers.clear();
+        self.flush = None;
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Some(dialing) = self.dialing.take() {
+            dialing.abort();
+        }
+    }
+}
+
+fn ms(of: Duration) -> u64 {
+    u64::try_from(of.as_millis()).unwrap_or(u64::MAX)
+}

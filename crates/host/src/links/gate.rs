@@ -1,0 +1,134 @@
+//! The agent's door: who may come in, and who was turned away.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_wire::reception::{Arrived, Reception};
+use mainstay_wire::stream::tune;
+use mainstay_wire::trust::{Event, Refusal};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+
+use super::{Links, words};
+use crate::hands::Report;
+
+/// How many connections may be in their handshake; the kernel keeps those beyond it waiting.
+const HANDSHAKES: usize = 512;
+
+/// How many connections there may be.
+const CONNECTIONS: usize = 8192;
+
+/// After an error that is ours and not a client's: no descriptor is left.
+const TAKES_BREATH: Duration = Duration::from_millis(100);
+
+/// The same refusal of the same one is reported again only after this long.
+const REFUSED_AGAIN: Duration = Duration::from_secs(600);
+
+/// How many refusals are remembered for that. With more, the oldest is reported again when it comes.
+const REFUSALS: usize = 256;
+
+/// How often the agent looks whether its own certificate is to be renewed.
+const RENEWS_EVERY: Duration = Duration::from_secs(3600);
+
+impl Links {
+    /// Takes connections of hosts, and of those who want to become one, for as long as it is polled.
+    pub async fn listen(&self, listener: TcpListener, reception: Reception) -> Infallible {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+        let renewing = renew_in_time(reception.clone());
+        let taking = async {
+            loop {
+                let (Ok(place), Ok(turn)) =
+                    (connections.clone().acquire_owned().await, handshakes.clone().acquire_owned().await)
+                else {
+                    std::future::pending().await
+                };
+                let (socket, address) = match listener.accept().await {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection of a host can't be taken");
+                        sleep(TAKES_BREATH).await;
+                        continue;
+                    }
+                };
+                let (links, reception) = (self.clone(), reception.clone());
+                tokio::spawn(async move {
+                    links.meet(socket, address, reception, turn).await;
+                    drop(place);
+                });
+            }
+        };
+        tokio::select! {
+            never = taking => never,
+            never = renewing => never,
+        }
+    }
+
+    async fn meet(&self, socket: TcpStream, address: SocketAddr, reception: Reception, turn: OwnedSemaphorePermit) {
+        let from = address.ip().to_string();
+        if let Err(error) = tune(&socket, self.inner.patience()) {
+            tracing::debug!(from, %error, "a connection is gone already");
+            return;
+        }
+        let (links, address) = (self.clone(), from.clone());
+        let arrived = reception.receive(socket, move |event| links.happened(&address, event)).await;
+        drop(turn);
+        if let Some(Arrived { peer, outgoing, incoming }) = arrived {
+            let gate = reception.gate().clone();
+            let turned_away = async { gate.until_refused(&peer).await.to_string() };
+            let why = self.take(&peer.name, &from, outgoing, incoming, turned_away).await;
+            tracing::debug!(host = peer.name, from, why, "a connection is over");
+        }
+    }
+
+    fn happened(&self, from: &str, event: Event) {
+        match event {
+            // Whoever looks whether the port is open is not worth a record.
+            Event::Refused(Refusal::Handshake { what }) => tracing::debug!(from, what, "no connection came about"),
+            Event::Refused(refusal) => {
+                let (links, from) = (self.clone(), from.to_owned());
+                tokio::spawn(async move { links.refused(&from, &refusal.to_string()).await });
+            }
+            Event::Joined { .. } | Event::Renewed { .. } => tracing::info!(from, "{event}"),
+            Event::Failed { .. } => tracing::error!(from, "{event}"),
+        }
+    }
+
+    /// Reports that somebody was turned away, unless that was reported a short time ago.
+    pub(super) async fn refused(&self, who: &str, why: &str) {
+        let now = self.inner.clock.now();
+        {
+            let mut refused = self.inner.refused();
+            refused.retain(|_, at| now.since(*at) < REFUSED_AGAIN);
+            let key = (who.to_owned(), why.to_owned());
+            if refused.contains_key(&key) {
+                return;
+            }
+            if refused.len() >= REFUSALS
+                && let Some(oldest) = refused.iter().min_by_key(|it| it.1).map(|it| it.0.clone())
+            {
+                refused.remove(&oldest);
+            }
+            refused.insert(key, now);
+        }
+        let report = Report::HostRefused { who: who.to_owned(), why: why.to_owned() };
+        let _ = self.inner.reports.send(report).await;
+    }
+}
+
+async fn renew_in_time(reception: Reception) -> Infallible {
+    loop {
+        let reception = reception.clone();
+        let renewed = tokio::task::spawn_blocking(move || reception.authority().renew_agent(reception.gate())).await;
+        match renewed {
+            Ok(Ok(true)) => tracing::info!("the agent has a new certificate"),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => tracing::error!(error = words(&error), "the agent's certificate can't be renewed"),
+            Err(error) => tracing::error!(%error, "the agent's certificate can't be renewed"),
+        }
+        sleep(RENEWS_EVERY).await;
+    }
+}
