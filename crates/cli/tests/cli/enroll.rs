@@ -15,9 +15,13 @@ use super::golden::golden;
 use super::{Said, mainstay, on, within};
 
 const PLAN: &str = "\
-version: 1
+version: 2
 site: { name: shop-a, region: eu, zone: a }
 state: ./agent
+link: { listen: \"10.0.0.5:7400\" }
+hosts:
+  db-a: { region: eu, zone: b }
+  db-b: { region: eu, zone: c }
 components:
   orders-db:
     type: database
@@ -127,6 +131,7 @@ fn making_it_again_changes_nothing_and_another_site_is_refused() {
     let said = within(dir.path(), &["enroll", "init", "plan.yaml", "--address", "127.0.0.1"]);
     assert!(said.out.starts_with("site shop-a has an authority already, until 20"), "{}", said.out);
     let said = within(dir.path(), &["enroll", "init", "plan.yaml", "--address", "agent.shop.internal"]);
+    assert_eq!(said.err, "");
     assert!(said.out.starts_with("the agent of site shop-a has a new certificate: "), "{}", said.out);
     fs::write(dir.path().join("other.yaml"), PLAN.replace("shop-a", "shop-b")).expect("it is written");
     let said = within(dir.path(), &["enroll", "init", "other.yaml"]);
@@ -170,6 +175,11 @@ fn mistakes_are_told_apart() {
     let said = on(&state, &["enroll", "token", "db a"]);
     assert_eq!(said.code, Some(2));
     assert!(said.err.contains("`db a` is no name for a site or a host"), "{}", said.err);
+
+    let said = within(dir.path(), &["enroll", "token", "db-c", "--plan", "plan.yaml", "--state", "agent"]);
+    said.fails(2, "error: plan.yaml has no host `db-c`\nhelp: its `hosts` has db-a, db-b\n");
+    let said = within(dir.path(), &["enroll", "token", "db-b", "--plan", "plan.yaml", "--state", "agent"]);
+    assert!(said.err.contains("There: `mainstay enroll join --agent 10.0.0.5:7400 --token TOKEN"), "{said:#?}");
 
     let said = join(dir.path(), "127.0.0.1:1", "hvs.CAESI");
     said.fails(2, "error: this is no token: one begins with `mainstay-1-`\n");

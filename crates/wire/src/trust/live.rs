@@ -1,6 +1,7 @@
 //! What a file holds, read again when the file was replaced.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -16,12 +17,12 @@ pub(super) struct Live<T> {
     seen: Mutex<Option<Version>>,
 }
 
-/// What changes when a file is replaced: its number and its time.
-type Version = (u64, i64, i64);
+/// What changes when a file is replaced: its number, its length and its time.
+pub(super) type Version = (u64, u64, i64, i64);
 
 impl<T> Live<T> {
     pub(super) fn open(path: &Path, read: fn(&Path) -> Result<T, FileError>) -> Result<Live<T>, FileError> {
-        let seen = Mutex::new(version(path));
+        let seen = Mutex::new(version(path).ok());
         let loaded = RwLock::new(Arc::new(read(path)?));
         Ok(Live { path: path.to_owned(), read, loaded, seen })
     }
@@ -37,7 +38,7 @@ impl<T> Live<T> {
 
     /// What the file holds now. A file that can't be used changes nothing.
     pub(super) fn newest(&self) -> Arc<T> {
-        let now = version(&self.path);
+        let now = version(&self.path).ok();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen != now && self.reload().is_ok() {
             *seen = now;
@@ -54,6 +55,6 @@ impl<T> Live<T> {
     }
 }
 
-fn version(path: &Path) -> Option<Version> {
-    fs::metadata(path).ok().map(|it| (it.ino(), it.mtime(), it.mtime_nsec()))
+pub(super) fn version(path: &Path) -> io::Result<Version> {
+    fs::metadata(path).map(|it| (it.ino(), it.len(), it.mtime(), it.mtime_nsec()))
 }

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileError};
+use super::live::{Version, version};
 use super::peer::{Peer, Serial};
 use super::refusal::Refusal;
 
@@ -20,7 +21,8 @@ use super::refusal::Refusal;
 #[derive(Debug)]
 pub struct Register {
     directory: PathBuf,
-    seen: Mutex<BTreeMap<String, Enrolled>>,
+    /// What was read, and of which version of the file.
+    seen: Mutex<BTreeMap<String, (Version, Arc<Enrolled>)>>,
 }
 
 /// A host that has joined.
@@ -120,15 +122,28 @@ impl Register {
         Ok(count)
     }
 
-    fn look(&self, host: &str) -> Result<Option<Enrolled>, FileError> {
+    /// Each host is looked up every second while it is connected, so a file that did not change is not read again.
+    fn look(&self, host: &str) -> Result<Option<Arc<Enrolled>>, FileError> {
+        let path = self.file(host);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = match version(&path) {
+            Ok(now) => now,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return known(&seen, host, FileError::io(&path, error)),
+        };
+        if let Some((version, enrolled)) = seen.get(host)
+            && *version == now
+        {
+            return Ok(Some(Arc::clone(enrolled)));
+        }
         match self.read(host) {
             Ok(Some(enrolled)) => {
-                seen.insert(host.to_owned(), enrolled.clone());
+                let enrolled = Arc::new(enrolled);
+                seen.insert(host.to_owned(), (now, Arc::clone(&enrolled)));
                 Ok(Some(enrolled))
             }
             Ok(None) => Ok(None),
-            Err(error) => seen.get(host).cloned().map(Some).ok_or(error),
+            Err(error) => known(&seen, host, error),
         }
     }
 
@@ -150,4 +165,13 @@ impl Register {
     fn file(&self, host: &str) -> PathBuf {
         self.directory.join(format!("{host}.json"))
     }
+}
+
+/// What was read before, in place of what can't be read now.
+fn known(
+    seen: &BTreeMap<String, (Version, Arc<Enrolled>)>,
+    host: &str,
+    error: FileError,
+) -> Result<Option<Arc<Enrolled>>, FileError> {
+    seen.get(host).map(|it| Some(Arc::clone(&it.1))).ok_or(error)
 }

@@ -30,8 +30,8 @@ Exit codes:
 pub(crate) struct Init {
     /// The plan
     file: PathBuf,
-    /// A name or IP address under which hosts reach the agent. It stands in the certificate for other people's tools; hosts know the
-    /// agent by site and role
+    /// Another name or IP address under which hosts reach the agent, beside `link.listen`. They stand in the certificate for other
+    /// people's tools; hosts know the agent by site and role
     #[arg(long, value_name = "NAME")]
     address: Vec<String>,
     /// Answer as JSON
@@ -56,7 +56,9 @@ impl Init {
         };
         let state = cx.named_state.as_ref().unwrap_or(&plan.state_dir);
         mine(state)?;
-        let made = Authority::create(state, &plan.site.name, &self.address, Terms::default(), &Wall::system());
+        let listens = plan.link.map(|it| it.listen.ip()).filter(|it| !it.is_unspecified());
+        let addresses: Vec<String> = listens.iter().map(ToString::to_string).chain(self.address).collect();
+        let made = Authority::create(state, &plan.site.name, &addresses, Terms::default(), &Wall::system());
         let (authority, created) = made.map_err(|it| failure(&it))?;
         let directory = state.join("pki");
         let until = authority.until();
@@ -80,6 +82,11 @@ impl Init {
             Created::Nothing => format!("site {site} has an authority already, until {until}: {at}\n"),
         };
         say(&text)?;
+        if plan.link.is_none() {
+            note(
+                "the plan has no `link`, so the agent does not listen for hosts yet: add `link: { listen: \"ADDRESS:PORT\" }`\n",
+            );
+        }
         Ok(Answer::Yes)
     }
 }

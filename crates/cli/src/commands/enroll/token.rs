@@ -1,5 +1,6 @@
 //! `mainstay enroll token`: a host may join, once.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,7 +9,8 @@ use super::{failure, open};
 use crate::clock;
 use crate::commands::Cx;
 use crate::exit::{Answer, Failure, note};
-use crate::look::{say, say_json};
+use crate::look::{Look, say, say_json};
+use crate::plan_file::PlanFile;
 
 /// Print a token with which a host may join, once
 ///
@@ -17,17 +19,20 @@ use crate::look::{say, say_json};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  mainstay enroll token db-a
+  mainstay enroll token db-a --plan mainstay.yaml
   mainstay enroll token db-a --valid 10m |
     ssh db-a mainstay enroll join --agent 10.0.0.5:7400 --token - --state /var/lib/mainstay-host
 
 Exit codes:
   0  it is printed
-  2  the name is none, or the time is
+  2  the name is none, the plan has no such host, or the time is wrong
   3  there is no authority, or its files can't be used")]
 pub(crate) struct Token {
     /// The host's name in the plan: what its components have as `location.host`
     host: String,
+    /// The plan: the host must be one of its `hosts`, and the hint says where the agent listens
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     /// For how long it may be used: `10m`, `1h`
     #[arg(long, value_name = "DURATION", value_parser = clock::parse, default_value = "1h")]
     valid: Duration,
@@ -51,6 +56,7 @@ impl Token {
         if self.valid.as_secs() == 0 || self.valid > LONGEST {
             return Err(Failure::usage("a token is valid for a second to seven days"));
         }
+        let listens = self.plan.as_deref().map(|it| self.find(it)).transpose()?;
         let authority = open(cx)?;
         let (token, invited) = authority.invite(&self.host, self.valid).map_err(|it| failure(&it))?;
         if self.json {
@@ -61,9 +67,27 @@ impl Token {
         // The token alone is on standard output, for a pipe.
         say(&format!("{token}\n"))?;
         note(&format!(
-            "valid until {}, once, for host {}. There: `mainstay enroll join --agent ADDRESS --token TOKEN --state DIR`\n",
-            invited.until, self.host
+            "valid until {}, once, for host {}. There: `mainstay enroll join --agent {} --token TOKEN --state DIR`\n",
+            invited.until,
+            self.host,
+            listens.flatten().unwrap_or_else(|| "ADDRESS".to_owned()),
         ));
         Ok(Answer::Yes)
+    }
+
+    /// Sees that the plan has this host; where its agent listens, if that says where it is.
+    fn find(&self, file: &Path) -> Result<Option<String>, Failure> {
+        let checked = PlanFile::read(file)?.check();
+        let Some(plan) = &checked.compiled.plan else {
+            note(&checked.refusal(Look::of_stderr_colour()));
+            return Err(Failure::usage(format!("{} is no plan", file.display())));
+        };
+        if !plan.hosts.iter().any(|it| it.name == self.host) {
+            let names: Vec<&str> = plan.hosts.iter().map(|it| it.name.as_str()).collect();
+            let has = if names.is_empty() { "no hosts".to_owned() } else { names.join(", ") };
+            return Err(Failure::usage(format!("{} has no host `{}`", file.display(), self.host))
+                .help(format!("its `hosts` has {has}")));
+        }
+        Ok(plan.link.filter(|it| !it.listen.ip().is_unspecified()).map(|it| it.listen.to_string()))
     }
 }
