@@ -1,0 +1,5 @@
+//! Copies of the agent's journal on hosts, so that it can be gone on with when the agent's machine is lost.
+//!
+//! - [`kept`]: a host's copy. It is a journal like any other, record for record and hash for hash.
+
+pub mod kept;
