@@ -4,6 +4,7 @@
 //! The agent reaches its own machine through this crate, called in process; other machines run the same code behind a wire.
 
 pub mod clock;
+pub mod copy;
 mod crash;
 pub mod daemon;
 pub mod hands;

@@ -32,6 +32,8 @@ pub struct HostFile {
     pub may: May,
     /// Whether it runs a traffic process that serves the agent's routes.
     pub serves: bool,
+    /// Whether it keeps a copy of the agent's journal.
+    pub keeps_journal: bool,
     /// What it ends when a lease is over.
     pub guards: Vec<Guard>,
     /// A watchdog device that starts the machine anew when what must end can't be ended.
@@ -53,6 +55,8 @@ struct Text {
     may: MayText,
     #[serde(default)]
     serves: bool,
+    #[serde(default)]
+    keeps_journal: bool,
     #[serde(default)]
     guards: BTreeMap<String, GuardText>,
     watchdog: Option<PathBuf>,
@@ -129,6 +133,7 @@ impl Text {
             state: base.join(self.state),
             may: self.may.checked()?,
             serves: self.serves,
+            keeps_journal: self.keeps_journal,
             guards: self.guards.into_iter().map(|(instance, it)| it.checked(instance)).collect::<Result<_, _>>()?,
             watchdog: self.watchdog,
         })
@@ -235,6 +240,7 @@ version: 1
 agents: [\"10.0.0.5:7400\", \"agent.shop.internal:7400\"]
 state: state
 serves: true
+keeps_journal: true
 may:
   services: [{ unit: postgresql.service }, { pid_file: /run/app.pid }]
   commands: [[/usr/local/bin/promote-orders], [/usr/bin/pg_ctl, \"*\"]]
@@ -256,7 +262,7 @@ watchdog: /dev/watchdog
         let file = HostFile::parse(WHOLE, Path::new("/etc/mainstay")).unwrap();
         assert_eq!(file.state, Path::new("/etc/mainstay/state"));
         assert_eq!(file.may.services[1], MayService::PidFile("/run/app.pid".into()));
-        assert!(file.serves && file.may.network);
+        assert!(file.serves && file.keeps_journal && file.may.network);
         let ends: Vec<usize> = file.guards.iter().map(|it| it.end.len()).collect();
         assert_eq!(ends, [2, 1], "it is demoted first, and stopped if that was not seen");
         assert_eq!(file.watchdog.as_deref(), Some(Path::new("/dev/watchdog")));
@@ -272,7 +278,7 @@ watchdog: /dev/watchdog
     fn an_unknown_field_is_refused_with_its_place_and_the_nearest_name() {
         let text = WHOLE.replace("  variables:", "  varibles:");
         let said = error(&text);
-        assert!(said.contains("line 9") && said.contains("`varibles`"), "{said}");
+        assert!(said.contains("line 10") && said.contains("`varibles`"), "{said}");
         assert!(said.contains("the nearest name is `variables`"), "{said}");
     }
 
@@ -287,7 +293,7 @@ watchdog: /dev/watchdog
             ("/var/lib/orders/promote", "promote", "`promote` is not an absolute path"),
             ("stop: { pid_file: /run/queue.pid }", "", "says neither `demote` nor `stop`"),
             ("{ pid_file: /run/queue.pid }", "{ command: [/bin/stop] }", "together with the `status`"),
-            ("network: true", "network: yes", "line 10"),
+            ("network: true", "network: yes", "line 11"),
         ] {
             let text = WHOLE.replacen(from, to, 1);
             assert_ne!(text, WHOLE, "{from}");

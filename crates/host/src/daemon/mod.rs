@@ -25,6 +25,7 @@ pub use file::{FileError, HostFile};
 pub use ledger::LedgerError;
 pub use orders::Entry;
 
+use crate::copy::kept::CopyError;
 use crate::lease::held::Leases;
 use crate::lease::keeper::{self, Keeper};
 
@@ -52,6 +53,9 @@ pub enum HostError {
     /// The journal can't be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The copy of the agent's journal can't be used.
+    #[error(transparent)]
+    Copy(CopyError),
     /// The leases can't be used.
     #[error("the leases can't be used")]
     Leases(#[source] io::Error),

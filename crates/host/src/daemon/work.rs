@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use mainstay_plan::routing::{RoutingTable, TrafficReport};
 use mainstay_providers::{Asking, ProbeAnswer};
 use mainstay_store::Event;
 use mainstay_wire::message::{
-    Act, Answered, Ask, Ended, FromAgent, FromHost, Hello, Message, PROTOCOL, Renew, TrafficNews, Understood, Welcome,
+    Act, Answered, Ask, Ended, FromAgent, FromHost, Head, Hello, Message, PROTOCOL, Renew, TrafficNews, Understood,
+    Welcome,
 };
 use mainstay_wire::stream::StreamError;
 use tokio::sync::{Semaphore, mpsc};
@@ -26,6 +28,7 @@ use super::orders::{Entry, Orders, Verdict};
 use super::session::Session;
 use super::{HostError, Options};
 use crate::clock::{Clock, boot_ns};
+use crate::copy::kept::KeptCopy;
 use crate::crash::{self, Moment};
 use crate::hands::{Hands, Job, JobOf, Report};
 use crate::links::words;
@@ -51,6 +54,9 @@ const LASTED: Duration = Duration::from_secs(10);
 
 /// How often what the traffic process serves is said again.
 const STANDS_EVERY: Duration = Duration::from_secs(10);
+
+/// Batches of the agent's journal that may wait for the disk. The agent sends one at a time.
+const BATCHES: usize = 4;
 
 /// By how much this process may be late for a silence to be believed.
 const LATENESS: Duration = Duration::from_millis(200);
@@ -108,18 +114,48 @@ pub(super) struct Work {
     renew: Instant,
     look: Instant,
     traffic: Option<TrafficLink>,
+    /// `None`: it keeps none.
+    copying: Option<Copying>,
     /// The epoch and the trouble that were said last of the traffic process, and when.
     stands: Option<(u64, Vec<String>, Instant)>,
 }
 
+/// The copy of the agent's journal, kept by a task of its own: a disk may be slow.
+struct Copying {
+    head: Head,
+    batches: mpsc::Sender<(u64, Vec<String>)>,
+    kept: mpsc::Receiver<(u64, Result<Head, String>)>,
+}
+
 /// What woke the loop.
 enum Woken {
+    /// In this session, what became of a batch of the agent's journal.
+    Copied(u64, Result<Head, String>),
     Journal(Event),
     Hands(Report),
     Asked(AskDone),
     Heard(Result<Option<Understood<FromAgent>>, StreamError>),
     Reached(String, Ends, Attempts),
     Due,
+}
+
+impl Copying {
+    fn begin(state: &Path) -> Result<Copying, HostError> {
+        let mut copy = KeptCopy::open(state).map_err(HostError::Copy)?;
+        let (batches, mut wanted) = mpsc::channel::<(u64, Vec<String>)>(BATCHES);
+        let (tell, kept) = mpsc::channel(BATCHES);
+        let head = |(seq, hash): (u64, String)| Head { seq, hash };
+        let now = head(copy.head());
+        tokio::spawn(async move {
+            while let Some((session, lines)) = wanted.recv().await {
+                let became = copy.keep(&lines).await.map(head).map_err(|it| words(&it));
+                if tell.send((session, became)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Copying { head: now, batches, kept })
+    }
 }
 
 impl Work {
@@ -132,6 +168,7 @@ impl Work {
             tracing::error!("the host's journal takes nothing");
         }
         let leases = LeaseSide::open(&options.file, options.keeper.clone()).map_err(HostError::Leases)?;
+        let copying = options.file.keeps_journal.then(|| Copying::begin(state)).transpose()?;
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
         let (reports, from_hands) = mpsc::channel(1024);
         let hands = Hands::new(Clock::start(Time::ZERO), reports, state);
@@ -160,6 +197,7 @@ impl Work {
             renew: now,
             look: now,
             traffic: None,
+            copying,
             stands: None,
             options,
         })
@@ -178,12 +216,19 @@ impl Work {
                     None => std::future::pending().await,
                 }
             };
+            let copied = async {
+                match &mut self.copying {
+                    Some(copying) => copying.kept.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             let woken = tokio::select! {
                 biased;
                 Some(event) = self.ledger.events.recv() => Woken::Journal(event),
                 Some(report) = self.from_hands.recv() => Woken::Hands(report),
                 () = sleep_until(wake) => Woken::Due,
                 Some(done) = self.asked.1.recv() => Woken::Asked(done),
+                Some((session, kept)) = copied => Woken::Copied(session, kept),
                 heard = heard => Woken::Heard(heard),
                 Some((address, ends, attempts)) = self.reached.1.recv() => Woken::Reached(address, ends, attempts),
             };
@@ -192,6 +237,7 @@ impl Work {
                 Woken::Hands(report) => self.on_report(report),
                 Woken::Asked(done) => self.on_answer(done),
                 Woken::Heard(heard) => self.on_heard(heard),
+                Woken::Copied(session, kept) => self.on_copied(session, kept),
                 Woken::Reached(address, ends, attempts) => self.on_reached(address, ends, attempts),
                 Woken::Due => {}
             }
@@ -245,7 +291,7 @@ impl Work {
             may: self.options.file.may.clone(),
             guards: self.leases.guarded().to_vec(),
             serves: self.options.file.serves,
-            copy_head: None,
+            copy_head: self.copying.as_ref().map(|it| it.head.clone()),
         };
         self.session = Some(session);
         self.answers.clear();
@@ -280,9 +326,7 @@ impl Work {
                 self.leases.revoked(&held);
             }
             FromAgent::Serve { table } => self.on_table(*table),
-            FromAgent::Copy { .. } => {
-                self.say(&FromHost::not_understood("copy: this host keeps no journal".to_owned()))
-            }
+            FromAgent::Copy { records } => self.on_copy(records),
             FromAgent::NotUnderstood { what } => tracing::warn!(what, "the agent did not understand this host"),
         }
     }
@@ -307,6 +351,38 @@ impl Work {
         }
         self.renew = Instant::now();
         self.say_released();
+    }
+
+    fn on_copy(&mut self, records: Vec<String>) {
+        let Some(session) = self.session.as_ref().map(|it| it.nth) else { return };
+        let why = match &self.copying {
+            None => "copy: the host's file does not let it keep the journal (`keeps_journal: true`)",
+            Some(copying) if copying.batches.try_send((session, records)).is_err() => {
+                "copy: the batches before it are not on the disk yet"
+            }
+            Some(_) => return,
+        };
+        self.say(&FromHost::not_understood(why.to_owned()));
+    }
+
+    fn on_copied(&mut self, session: u64, kept: Result<Head, String>) {
+        let is_this = self.session.as_ref().is_some_and(|it| it.nth == session);
+        match kept {
+            Ok(head) => {
+                if let Some(copying) = &mut self.copying {
+                    copying.head = head.clone();
+                }
+                if is_this {
+                    self.say(&FromHost::Copied(head));
+                }
+            }
+            Err(why) => {
+                tracing::error!(why, "the agent's journal can't be copied");
+                if is_this {
+                    self.say(&FromHost::not_understood(format!("copy: {why}")));
+                }
+            }
+        }
     }
 
     fn launch(&self, site: &str) -> Launch {
