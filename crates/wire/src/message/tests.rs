@@ -1,3 +1,5 @@
+//! What both sides say, byte for byte, and what is refused.
+
 use std::time::Duration;
 
 use mainstay_plan::action::{Service, ServiceOp};

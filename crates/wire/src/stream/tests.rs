@@ -1,3 +1,5 @@
+//! The stream between two ends in one process.
+
 use mainstay_plan::routing::RoutingTable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
