@@ -47,12 +47,19 @@ impl Reception {
         &self.authority
     }
 
-    /// Takes one connection, and comes back when a host's stream begins on it, or with `None` when it is over: within a minute.
+    /// Takes one connection, with a new certificate of the agent's if it is time for one, and comes back when a host's stream begins on it, or with `None` when it is over: within a minute.
     /// How many connections may be here at once is for the caller to bound.
     pub async fn receive<S>(&self, stream: S, tell: impl Fn(Event) + Send + Sync + 'static) -> Option<Arrived>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        if self.gate.identity().is_due() {
+            let (authority, gate) = (Arc::clone(&self.authority), self.gate.clone());
+            // The old one is shown if there is no other.
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || authority.renew_agent(&gate)).await {
+                tell(Event::Failed { what: error.to_string() });
+            }
+        }
         let (stream, peer) = match self.gate.accept(stream).await {
             Ok(let_in) => let_in,
             Err(refusal) => {

@@ -90,12 +90,15 @@ fn a_machine_becomes_a_host_and_is_one_no_more() {
     assert_eq!((&listed["hosts"][0]["host"], &listed["hosts"][0]["state"]), (&"db-a".into(), &"joined".into()));
     assert_eq!(listed["hosts"].as_array().map(Vec::len), Some(1), "{listed}");
 
+    let said = on(&state, &["enroll", "token", "db-a"]);
+    assert!(said.err.contains("db-a has joined already, and what it has stays good"), "{}", said.err);
+
     let again = join(dir.path(), &address, &token);
     assert_eq!((again.code, again.out.as_str()), (Some(4), ""), "{again:#?}");
     assert!(again.err.starts_with("error: the agent refuses: the token for host db-a was used at 20"), "{}", again.err);
 
     let said = on(&state, &["enroll", "revoke", "db-a"]);
-    assert_eq!((said.code, said.out.as_str()), (Some(0), "taken back: 1 certificate, 0 open tokens\n"));
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "taken back: 1 certificate, 1 open token\n"));
     assert_eq!(on(&state, &["enroll", "list", "--json"]).json()["hosts"][0]["state"], "revoked");
     let said = on(&state, &["enroll", "revoke", "db-a"]);
     said.fails(

@@ -358,7 +358,7 @@ impl Authority {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &keys.issuer)?.pem();
         let text = text(&key.serialize_pem(), &certificate, &as_pem(&keys.trusted));
-        Ok(files::write_private(&self.pki.join(AGENT), &text)?)
+        Ok(files::write_secret(&self.pki.join(AGENT), &text)?)
     }
 
     fn leaf(&self, keys: &Keys, role: Role, name: &str, now: Timestamp) -> Result<CertificateParams, AuthorityError> {
@@ -430,7 +430,7 @@ pub(super) fn make(path: &Path, site: &str, terms: Terms, wall: &Wall) -> Result
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     valid(&mut params, before(now, terms.backdated), after(now, terms.authority));
     let certificate = params.self_signed(&key)?.pem();
-    Ok(files::write_private(path, &text(&key.serialize_pem(), &certificate, ""))?)
+    Ok(files::write_secret(path, &text(&key.serialize_pem(), &certificate, ""))?)
 }
 
 fn valid(params: &mut CertificateParams, from: Timestamp, until: Timestamp) {

@@ -83,6 +83,20 @@ pub(super) fn read(path: &Path) -> Result<String, FileError> {
     fs::read_to_string(path).map_err(|it| FileError::io(path, it))
 }
 
+/// Writes a file with a key in it, and removes what a process left behind that was killed while it wrote one.
+pub(super) fn write_secret(path: &Path, text: &str) -> Result<(), FileError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.parent().map(fs::read_dir).and_then(Result::ok);
+    for left in beside.into_iter().flatten().flatten().map(|it| it.path()) {
+        let other = left.file_name().unwrap_or_default().to_string_lossy();
+        let writer = other.strip_prefix(&format!(".{name}.")).filter(|it| it.parse::<u32>().is_ok());
+        if writer.is_some_and(|it| !Path::new("/proc").join(it).exists()) {
+            fs::remove_file(&left).map_err(|it| FileError::io(&left, it))?;
+        }
+    }
+    write_private(path, text)
+}
+
 /// Writes a file (mode 0600) so that it holds either what it held or all of `text`, whenever the machine stops.
 pub(super) fn write_private(path: &Path, text: &str) -> Result<(), FileError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -113,4 +127,25 @@ pub(super) fn lock(directory: &Path) -> Result<File, FileError> {
     let file = open.map_err(|it| FileError::io(&path, it))?;
     file.lock().map_err(|it| FileError::io(&path, it))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_left_behind() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name);
+        let mut ended = std::process::Command::new("true").spawn().expect("it starts");
+        ended.wait().expect("it ends");
+        let (left, mine) = (at(&format!(".key.pem.{}", ended.id())), at(&format!(".key.pem.{}", std::process::id())));
+        for path in [&left, &mine, &at(".key.pem.txt"), &at(".other.pem.1")] {
+            fs::write(path, "a key").expect("it is written");
+        }
+        write_secret(&at("key.pem"), "another key").expect("it is written");
+        assert!(!left.exists());
+        assert!(at(".key.pem.txt").exists() && at(".other.pem.1").exists());
+        assert_eq!(fs::read_to_string(at("key.pem")).expect("it is there"), "another key");
+    }
 }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -57,18 +56,16 @@ impl Identity {
         self.current().me.clone()
     }
 
-    /// Whether a new certificate is to be asked for now.
+    /// Whether a new certificate is to be asked for now: a third of its time is left, or it was made under a clock that was wrong and
+    /// begins later.
     pub fn is_due(&self) -> bool {
-        self.now() >= self.current().me.renew_from()
+        let (now, loaded) = (self.wall.now(), self.current());
+        now >= loaded.me.renew_from() || now < loaded.me.from
     }
 
     /// The file that it is read from.
     pub fn path(&self) -> &Path {
         self.file.path()
-    }
-
-    pub(super) fn now(&self) -> Timestamp {
-        self.wall.now()
     }
 
     /// The names and addresses in its certificate.

@@ -54,6 +54,6 @@ impl Joining {
     pub(super) fn write(self, signed: &Signed, path: &Path) -> Result<(), FileError> {
         let text = text(&self.key.serialize_pem(), &signed.certificate, &signed.authorities);
         understand(&text, path)?;
-        files::write_private(path, &text)
+        files::write_secret(path, &text)
     }
 }

@@ -29,6 +29,9 @@ pub const CLOCK: &str = "/v1/clock";
 /// No request and no answer is longer, in bytes.
 pub(super) const LONGEST: usize = 64 << 10;
 
+/// How much of a name that somebody else chose is repeated, in characters.
+const LONGEST_NAME: usize = 160;
+
 /// What somebody who wants to join says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Enroll {
@@ -183,7 +186,10 @@ fn renew(authority: &Authority, peer: Option<&Peer>, body: &[u8]) -> Result<(Sig
 }
 
 fn understood<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|it| Refusal::Garbled { what: it.to_string() })
+    // What it says itself would repeat what somebody sent.
+    let what =
+        |it: serde_json::Error| format!("it is not what is asked for, at line {}, column {}", it.line(), it.column());
+    serde_json::from_slice(body).map_err(|it| Refusal::Garbled { what: what(it) })
 }
 
 /// Refuses a request that names anybody but this host.
@@ -198,7 +204,7 @@ pub(super) fn check_name(site: &str, host: &str, request: &str) -> Result<(), Re
             let asked = if let SanType::URI(uri) = other { uri.as_str().to_owned() } else { format!("{other:?}") };
             Err(Refusal::WrongName {
                 claimed: described(site, Role::Host, host),
-                asked: asked.escape_debug().to_string(),
+                asked: asked.escape_debug().take(LONGEST_NAME).collect(),
             })
         }
     }

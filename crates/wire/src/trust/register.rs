@@ -71,13 +71,6 @@ impl Register {
         }
     }
 
-    /// Until when a host is believed by the certificate that it showed, or by one that it was given since.
-    pub(super) fn valid_until(&self, peer: &Peer) -> Timestamp {
-        let enrolled = self.look(&peer.name).ok().flatten();
-        let given = enrolled.iter().flat_map(|it| &it.certificates).filter(|it| it.revoked.is_none());
-        given.map(|it| it.until).fold(peer.until, Timestamp::max)
-    }
-
     /// How many certificates a host has that have not ended.
     pub(super) fn live(&self, host: &str, now: Timestamp) -> usize {
         let enrolled = self.look(host).ok().flatten();

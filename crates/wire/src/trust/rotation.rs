@@ -81,7 +81,7 @@ impl Authority {
                 (Rotation::Switched, next.text(&[&next.trusted[..], &old[..]].concat()))
             }
         };
-        files::write_private(&authority_file, &text)?;
+        files::write_secret(&authority_file, &text)?;
         // The agent shows whom it is signed by, and trusts what is trusted now.
         let gate = self.gate()?;
         self.sign_agent(&gate.identity().addresses()?)?;

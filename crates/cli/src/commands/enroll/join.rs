@@ -5,6 +5,7 @@ use std::io::Read;
 use mainstay_wire::trust::{AskError, Identity, Token, Wall, join};
 use serde::Serialize;
 
+use super::mine;
 use crate::commands::Cx;
 use crate::commands::run::runtime;
 use crate::exit::{Answer, Code, Failure, causes, note};
@@ -53,6 +54,7 @@ impl Join {
             return Err(Failure::usage("where are the key and the certificate to be kept?")
                 .help("say it with `--state DIR`: the `state` of this machine's host.yaml"));
         };
+        mine(state)?;
         let token: Token = self
             .read_token()?
             .parse()

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mainstay_wire::trust::Authority;
 use serde::Serialize;
 
 use super::{failure, open};
 use crate::clock;
 use crate::commands::Cx;
-use crate::exit::{Answer, Failure, note};
+use crate::exit::{Answer, Failure, causes, note};
 use crate::look::{Look, say, say_json};
 use crate::plan_file::PlanFile;
 
@@ -39,6 +40,12 @@ pub(crate) struct Token {
     /// Answer as JSON
     #[arg(long)]
     json: bool,
+}
+
+fn has_joined(authority: &Authority, host: &str) -> Result<bool, Failure> {
+    let all = authority.register().all().map_err(|it| Failure::unreachable(causes(&it)))?;
+    let now = authority.now();
+    Ok(all.iter().any(|it| it.host == host && it.certificates.iter().any(|it| it.revoked.is_none() && it.until >= now)))
 }
 
 /// So long that it would be forgotten.
@@ -72,6 +79,13 @@ impl Token {
             self.host,
             listens.flatten().unwrap_or_else(|| "ADDRESS".to_owned()),
         ));
+        if has_joined(&authority, &self.host)? {
+            note(&format!(
+                "{} has joined already, and what it has stays good: if another machine takes its name, run `mainstay enroll revoke {}` \
+                 first, which takes back this token, too\n",
+                self.host, self.host
+            ));
+        }
         Ok(Answer::Yes)
     }
 
