@@ -105,8 +105,9 @@ fn failure(error: HostError) -> Failure {
         HostError::Ledger(LedgerError::Record { .. }) => {
             Failure::unreachable(text).help("run the version of mainstay that wrote it, or a newer one")
         }
-        HostError::StateDir(_) | HostError::Ledger(LedgerError::Open(_)) | HostError::Leases(_) => {
-            Failure::unreachable(text)
-        }
+        HostError::StateDir(_)
+        | HostError::Ledger(LedgerError::Open(_))
+        | HostError::Leases(_)
+        | HostError::Copy(_) => Failure::unreachable(text),
     }
 }
