@@ -7,6 +7,7 @@
 mod crash;
 mod evacuations;
 mod heartbeats;
+mod hosts;
 mod ledger;
 mod operate;
 mod pace;

@@ -12,9 +12,10 @@ use mainstay_engine::effect::{Line, NoticeLevel, Order, Telling};
 use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Body, Input, NoticeId};
-use mainstay_host::{Clock, Hands, Job, JobOf, Launch, Report, TrafficLink};
+use mainstay_host::links::Registered;
+use mainstay_host::{Clock, Hands, Job, JobOf, Launch, Links, Report, TrafficLink};
 use mainstay_plan::routing::TrafficReport;
-use mainstay_plan::{Plan, ProbeIx, Time};
+use mainstay_plan::{InstanceIx, Plan, ProbeIx, Time};
 use mainstay_store::{Event, StateDir};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::crash::{self, Moment};
 use crate::evacuations;
 use crate::heartbeats::Ear;
+use crate::hosts;
 use crate::ledger::{Ledger, Told};
 use crate::pace::{Change, Pace};
 use crate::past::Past;
@@ -229,7 +231,14 @@ impl Agent {
     }
 
     fn what_it_belongs_to(&self, order: &Order) -> JobOf {
-        let instance = self.plan.instance_named(&order.instance).map(|it| self.plan.instance(it));
+        let on = self.plan.instance_named(&order.instance);
+        let instance = on.map(|it| self.plan.instance(it));
+        let bound = |it: InstanceIx| {
+            self.driver.engine().state().components.get(self.plan.instance(it).component.index()).map(|it| it.bound)
+        };
+        let needs_lease = on
+            .and_then(|on| Some((on, bound(on)?)))
+            .is_some_and(|(on, bound)| hosts::needs_lease(&self.plan, bound, on, &order.action));
         JobOf {
             recovery: order.step.recovery.0,
             step: format!("{}.{}", order.step.rung + 1, order.step.step + 1),
@@ -237,7 +246,7 @@ impl Agent {
             epoch: order.epoch,
             instance: order.instance.clone(),
             component: instance.map(|it| self.plan.component(it.component).name.clone()).unwrap_or_default(),
-            needs_lease: false,
+            needs_lease,
         }
     }
 
@@ -373,6 +382,9 @@ impl Agent {
                     self.traffic_lost = Some(reason);
                 }
             }
+            Report::TrafficSilent { process, since } => {
+                tracing::warn!(process, since = since.as_nanos(), "nothing is heard of a traffic process");
+            }
             Report::HostRefused { who, why } => {
                 tracing::warn!(who, why, "somebody came as a host and was turned away");
             }
@@ -400,6 +412,9 @@ impl Agent {
                     shown.names = self.hands.names().into_iter().map(|it| view::host_name(it, now)).collect();
                 }
                 let _ = answer.send(shown);
+            }
+            Ask::Hosts(answer) => {
+                let _ = answer.send(hosts::view(self.hands.links(), self.clock.now()));
             }
             Ask::Notices(answer) => {
                 let _ = answer.send(view::notices(self.driver.engine().state(), self.clock.now()));
@@ -469,6 +484,7 @@ impl Agent {
                 .chain(self.ear.trouble())
                 .chain(view::unresolved(self.hands.names()))
                 .chain(mainstay_engine::elsewhere::trouble(state))
+                .chain(self.hands.links().map(Links::trouble).unwrap_or_default())
                 .collect(),
         }
     }
@@ -489,6 +505,9 @@ impl Agent {
         if plan.site.name != self.plan.site.name {
             return refuse("the site's name changed, which needs a new start");
         }
+        if plan.link != self.plan.link {
+            return refuse("`link` changed, which needs a new start");
+        }
         if let Some(open) = self.driver.engine().state().open_recoveries().next() {
             return refuse(&format!("recovery {} is open; reload when it has ended, or abort it", open.id));
         }
@@ -502,6 +521,9 @@ impl Agent {
         let plan = Arc::new(plan);
         tracing::info!(hash = plan.hash, "the plan was reloaded");
         self.unprepared.clear();
+        if let Some(links) = self.hands.links() {
+            links.register(Registered::of(&plan));
+        }
         self.hands.prepare(&plan);
         self.ear.listen(plan.heartbeats.clone());
         if self.traffic.is_none() && !plan.routes.is_empty() {

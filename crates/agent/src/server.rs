@@ -28,6 +28,7 @@ pub(crate) enum Ask {
     Status(oneshot::Sender<api::Status>),
     Probing(oneshot::Sender<api::Probing>),
     Probes { of: Option<String>, answer: oneshot::Sender<api::Probes> },
+    Hosts(oneshot::Sender<api::Hosts>),
     Recoveries(oneshot::Sender<api::Recoveries>),
     Notices(oneshot::Sender<api::Notices>),
     Foreseen { command: api::Command, by: String, answer: oneshot::Sender<Result<api::Foreseen, api::Problem>> },
@@ -72,6 +73,7 @@ pub(crate) fn open(state_dir: &Path, hands: Hands) -> Result<Server, ServerError
         .route(api::PROBING, get(probing))
         .route(api::PROBES, get(all_probes))
         .route("/v1/probes/{*of}", get(probes))
+        .route(api::HOSTS, get(hosts))
         .route(api::RECOVERIES, get(recoveries))
         .route(api::NOTICES, get(notices))
         .route("/v1/recoveries/{id}", get(recovery))
@@ -118,6 +120,10 @@ async fn all_probes(State(asks): Loop) -> Response {
 
 async fn probes(State(asks): Loop, UrlPath(of): UrlPath<String>) -> Response {
     answer(ask(&asks, |answer| Ask::Probes { of: Some(of), answer }).await)
+}
+
+async fn hosts(State(asks): Loop) -> Response {
+    answer(ask(&asks, Ask::Hosts).await)
 }
 
 async fn recoveries(State(asks): Loop) -> Response {

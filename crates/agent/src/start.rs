@@ -15,6 +15,7 @@ use mainstay_store::{StateDir, StateDirError};
 use tokio::sync::mpsc;
 
 use crate::heartbeats::Ear;
+use crate::hosts;
 use crate::ledger::{Ledger, LedgerError};
 use crate::operate::Agent;
 use crate::server::{self, ServerError};
@@ -66,6 +67,9 @@ pub enum StartError {
     /// The socket can't be opened.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// What was kept of leases can't be read.
+    #[error("what was kept of leases can't be read")]
+    Leases(#[source] io::Error),
     /// Signals can't be received.
     #[error("signals can't be received")]
     Signals(#[source] io::Error),
@@ -122,9 +126,17 @@ impl Agent {
         let (ledger, records) = Ledger::open(state_dir.path(), journal_events)?;
         let clock = Clock::start(newest(&records));
         let (reports, from_host) = mpsc::channel(REPORTS);
-        let hands = Hands::new(clock, reports, state_dir.path());
+        let links = hosts::links(&plan, state_dir.path(), &options.version, clock, reports.clone())
+            .map_err(StartError::Leases)?;
+        let mut hands = Hands::new(clock, reports, state_dir.path());
+        if let Some(links) = links {
+            hands = hands.with_links(links);
+        }
         let folded = records.iter().map(|(seq, record)| (*seq, record));
         let engine = Engine::new(plan.clone(), &file.base(), &options.version, folded, clock.now());
+        if let Some(links) = hands.links() {
+            links.set_epoch(engine.state().leadership.epoch);
+        }
         engine.check_plan(&plan).map_err(StartError::Owner)?;
         for it in &engine.state().misfits {
             tracing::warn!("record {} of the journal changes nothing: {}", it.seq, it.what);

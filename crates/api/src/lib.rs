@@ -11,6 +11,7 @@
 //! | `GET /v1/probing` | [`Probing`] |
 //! | `GET /v1/probes` | [`Probes`]: every one, without its results |
 //! | `GET /v1/probes/orders-db` | [`Probes`]: that one, or those of that instance, component, witness or route, with results |
+//! | `GET /v1/hosts` | [`Hosts`] |
 //! | `GET /v1/recoveries` | [`Recoveries`], the newest first |
 //! | `GET /v1/recoveries/r17` | [`Recovery`] |
 //! | `GET /v1/notices` | [`Notices`], the newest first |
@@ -21,6 +22,7 @@
 
 mod command;
 mod evacuation;
+mod hosts;
 mod notice;
 mod probes;
 mod recovery;
@@ -31,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use command::Command;
 pub use evacuation::{Evacuation, Foreseen, Leaving, LeavingTarget, Staying};
+pub use hosts::{Host, Hosts};
 pub use notice::{Acknowledged, Channel, Notice, NoticeCount, Notices, ToldOver};
 pub use probes::{HostName, ProbePast, ProbeResult, Probes};
 pub use recovery::{Fence, Phases, Recoveries, Recovery, Step};
@@ -49,6 +52,8 @@ pub const STATUS: &str = "/v1/status";
 pub const PROBING: &str = "/v1/probing";
 /// Where it is asked what probes got lately: all of them, or with a name behind it those of that name.
 pub const PROBES: &str = "/v1/probes";
+/// Where hosts are asked.
+pub const HOSTS: &str = "/v1/hosts";
 /// Where recoveries are asked.
 pub const RECOVERIES: &str = "/v1/recoveries";
 /// Where notices are asked.

@@ -12,8 +12,8 @@ use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use mainstay_api::{
-    Accepted, COMMANDS, Command, FORESEEN, Foreseen, HEARTBEATS, Heard, NOTICES, Notices, PROBES, Probes, Problem,
-    RECOVERIES, Recoveries, Recovery, SOCKET, STATUS, Status,
+    Accepted, COMMANDS, Command, FORESEEN, Foreseen, HEARTBEATS, HOSTS, Heard, Hosts, NOTICES, Notices, PROBES, Probes,
+    Problem, RECOVERIES, Recoveries, Recovery, SOCKET, STATUS, Status,
 };
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -69,6 +69,10 @@ impl Client {
     pub(crate) fn probes(&self, of: Option<&str>) -> Result<Probes, Failure> {
         let path = of.map_or_else(|| PROBES.to_owned(), |it| format!("{PROBES}/{it}"));
         runtime()?.block_on(self.ask(Method::GET, &path, Bytes::new()))
+    }
+
+    pub(crate) fn hosts(&self) -> Result<Hosts, Failure> {
+        runtime()?.block_on(self.ask(Method::GET, HOSTS, Bytes::new()))
     }
 
     pub(crate) fn recovery(&self, id: &str) -> Result<Recovery, Failure> {

@@ -11,7 +11,7 @@ use mainstay_plan::notification::NotificationChannel;
 use mainstay_plan::observation::{Answer, OWN_LATENESS, Observation};
 use mainstay_plan::probe::ProbeKind;
 use mainstay_plan::routing::TrafficReport;
-use mainstay_plan::{Plan, ProbeIx};
+use mainstay_plan::{Plan, ProbeIx, Time};
 use mainstay_providers::{Asking, Order, ProbeAnswer, Providers, ResolvedName};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -89,6 +89,13 @@ pub enum Report {
         process: String,
         /// Why.
         reason: String,
+    },
+    /// The host of a traffic process is silent, and so is the process for all that is known.
+    TrafficSilent {
+        /// Which process.
+        process: String,
+        /// The last moment at which it may have had a word of this agent.
+        since: Time,
     },
     /// Something that will not work was found beforehand.
     Unprepared {
@@ -294,17 +301,27 @@ impl Hands {
 
     /// Performs a job; its outcome is reported, unless it is cancelled first.
     pub fn act(&self, job: Job) {
+        if let (Some(links), Action::EndLease { component }) = (&self.links, &job.action) {
+            let ended = links.end_lease(component, &job.of.instance);
+            return self.run(job.ticket, ended);
+        }
         if let Some((links, host)) =
             self.links.as_ref().and_then(|it| Some((it, it.does(&job.of.instance, &job.action)?)))
         {
             return links.act(host, job);
         }
+        let providers = self.providers.clone();
+        self.run(job.ticket, async move {
+            let order = Order { idempotency_key: job.key, timeout: job.timeout, address: job.address };
+            providers.act(&job.action, &order).await
+        });
+    }
+
+    fn run(&self, ticket: u64, work: impl Future<Output = Outcome> + Send + 'static) {
         let hands = self.clone();
-        let ticket = job.ticket;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let task = tokio::spawn(async move {
-            let order = Order { idempotency_key: job.key, timeout: job.timeout, address: job.address };
-            let outcome = hands.providers.act(&job.action, &order).await;
+            let outcome = work.await;
             hands.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
             hands.report(Report::Ended { ticket, outcome }).await;
         });
@@ -390,7 +407,6 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use mainstay_plan::Time;
 
     /// What a probe of a server that never answers gets, while this process is held up for so long.
     async fn asked(held_up: Duration) -> Answer {

@@ -10,6 +10,8 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mainstay_plan::routing::{RoutingTable, TrafficReply, TrafficReport, TrafficRequest};
@@ -20,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use crate::clock::boot_ns;
 use crate::hands::{Hands, Report};
 
 /// The socket's file name in the state directory.
@@ -72,7 +75,22 @@ impl TrafficLink {
     /// What is reported is reported of `process`.
     pub fn keep(launch: Launch, hands: Hands, process: &str) -> TrafficLink {
         let (newest, wanted) = watch::channel(None);
-        let teller = Teller { hands, process: process.to_owned() };
+        TrafficLink::start(launch, Teller { hands, process: process.to_owned(), heard: None }, newest, wanted)
+    }
+
+    /// The same for an agent on another machine: the process is told when that one was last `heard`, in nanoseconds of
+    /// `CLOCK_BOOTTIME`, and takes no word of this process for one of the agent's.
+    pub(crate) fn keep_for(launch: Launch, hands: Hands, process: &str, heard: Arc<AtomicU64>) -> TrafficLink {
+        let (newest, wanted) = watch::channel(None);
+        TrafficLink::start(launch, Teller { hands, process: process.to_owned(), heard: Some(heard) }, newest, wanted)
+    }
+
+    fn start(
+        launch: Launch,
+        teller: Teller,
+        newest: watch::Sender<Option<RoutingTable>>,
+        wanted: watch::Receiver<Option<RoutingTable>>,
+    ) -> TrafficLink {
         tokio::spawn(keep(launch, teller, wanted));
         TrafficLink { newest }
     }
@@ -88,6 +106,21 @@ impl TrafficLink {
 struct Teller {
     hands: Hands,
     process: String,
+    /// When an agent on another machine was last heard.
+    heard: Option<Arc<AtomicU64>>,
+}
+
+impl Teller {
+    /// How the process is asked what it serves.
+    fn question(&self) -> TrafficRequest {
+        match &self.heard {
+            None => TrafficRequest::Report {},
+            Some(heard) => {
+                let silent_ns = boot_ns().saturating_sub(heard.load(Ordering::Relaxed));
+                TrafficRequest::Look { heard_ms: silent_ns / 1_000_000 }
+            }
+        }
+    }
 }
 
 async fn keep(launch: Launch, teller: Teller, mut wanted: watch::Receiver<Option<RoutingTable>>) {
@@ -128,7 +161,7 @@ async fn serve(
     wanted: &mut watch::Receiver<Option<RoutingTable>>,
     doubted: &mut bool,
 ) -> io::Result<()> {
-    let report = connection.report().await?;
+    let report = connection.report(&teller.question()).await?;
     *doubted = false;
     let process = || teller.process.clone();
     teller.hands.report(Report::TrafficServes { process: process(), report }).await;
@@ -151,7 +184,7 @@ async fn serve(
                 if offer.again.is_some_and(|it| it <= Instant::now()) {
                     offer.make(connection, teller).await?;
                 }
-                let report = connection.report().await?;
+                let report = connection.report(&teller.question()).await?;
                 teller.hands.report(Report::TrafficStands { process: process(), report }).await;
             }
             lost = connection.closed() => return Err(lost),
@@ -253,8 +286,8 @@ impl Connection {
         Ok(Connection { state_dir: state_dir.to_owned(), stream: BufReader::new(stream), pid })
     }
 
-    async fn report(&mut self) -> io::Result<Box<TrafficReport>> {
-        match self.ask(&TrafficRequest::Report {}).await? {
+    async fn report(&mut self, question: &TrafficRequest) -> io::Result<Box<TrafficReport>> {
+        match self.ask(question).await? {
             TrafficReply::Report(report) => Ok(report),
             TrafficReply::Applied { .. }
             | TrafficReply::Refused { .. }
@@ -299,7 +332,9 @@ impl Connection {
             if Instant::now() >= deadline {
                 return Err(io::Error::other(format!("a routing table took longer than {APPLIES_WITHIN:?}")));
             }
-            let another = async { Box::pin(Connection::open(&state_dir).await?.report()).await };
+            let another = async {
+                Box::pin(Connection::open(&state_dir).await?.report(&TrafficRequest::Look { heard_ms: u64::MAX })).await
+            };
             timeout(HANGS_AFTER, another).await.unwrap_or_else(|_| Err(hangs()))?;
         }
     }
@@ -378,6 +413,7 @@ mod tests {
                                 reply
                             }
                             TrafficRequest::Report {}
+                            | TrafficRequest::Look { .. }
                             | TrafficRequest::Failures {}
                             | TrafficRequest::Restart {}
                             | TrafficRequest::HandOver { .. }
@@ -424,6 +460,7 @@ mod tests {
                 | Report::Ended { .. }
                 | Report::Told { .. }
                 | Report::HostRefused { .. }
+                | Report::TrafficSilent { .. }
                 | Report::Unprepared { .. } => {}
             }
         }

@@ -363,8 +363,8 @@ impl RoutingTable {
 /// How long a traffic process waits for a failure that it could speak of, in milliseconds.
 pub const FAILURES_WITHIN_MS: u64 = 1000;
 
-/// What an agent (through its host) says to a traffic process: one JSON object a line, over a UNIX socket. Every request
-/// counts as a word from the agent.
+/// What an agent (through its host) says to a traffic process: one JSON object a line, over a UNIX socket. `Apply`
+/// and `Report` count as a word from the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TrafficRequest {
@@ -375,6 +375,12 @@ pub enum TrafficRequest {
     },
     /// Say what is served. Answered by `Report`.
     Report {},
+    /// The same, for a process that follows an agent on another machine: it was heard so long ago, and this is no word of it.
+    /// Answered by `Report`.
+    Look {
+        /// Milliseconds since the agent was last known to speak.
+        heard_ms: u64,
+    },
     /// Say which targets clients could not reach since this was last asked. Answered by `Failures` as soon as there is one,
     /// or after [`FAILURES_WITHIN_MS`] with none. For one asker: what was said to it is not said again.
     Failures {},

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::apply::Applier;
+use crate::clock::boot_ms;
 use crate::handover::{FORMAT, Successor};
 use crate::live::Live;
 use crate::proxy;
@@ -144,10 +145,18 @@ async fn write(writer: &mut OwnedWriteHalf, reply: &TrafficReply) -> io::Result<
 async fn answer(control: &Control, request: TrafficRequest) -> TrafficReply {
     // Reported before the word counts: otherwise nobody could ever see that a route was cut for silence.
     let cut = control.live.cut_routes();
-    control.live.word();
+    match &request {
+        TrafficRequest::Look { heard_ms } => control.live.heard_at(boot_ms().saturating_sub(*heard_ms)),
+        TrafficRequest::Failures {} => {}
+        TrafficRequest::Apply { .. }
+        | TrafficRequest::Report {}
+        | TrafficRequest::Restart {}
+        | TrafficRequest::HandOver { .. }
+        | TrafficRequest::Stop {} => control.live.word(),
+    }
     match request {
         TrafficRequest::Apply { table } => control.applier.lock().await.apply(*table).await,
-        TrafficRequest::Report {} => TrafficReply::Report(Box::new(report(control, cut))),
+        TrafficRequest::Report {} | TrafficRequest::Look { .. } => TrafficReply::Report(Box::new(report(control, cut))),
         TrafficRequest::Failures {} => {
             let instances = control.live.failures(Duration::from_millis(FAILURES_WITHIN_MS)).await;
             TrafficReply::Failures { instances }

@@ -82,6 +82,18 @@ impl May {
         }
     }
 
+    /// All of it, in words.
+    pub fn sentences(&self) -> Vec<String> {
+        let services = self.services.iter().map(|it| match it {
+            MayService::Unit(unit) => format!("service {unit}"),
+            MayService::PidFile(path) => format!("process of {}", path.display()),
+        });
+        let commands = self.commands.iter().map(|it| format!("command {}", it.join(" ")));
+        let files = self.files.iter().map(|it| format!("file {}", it.display()));
+        let network = self.network.then(|| "ask over the network".to_owned());
+        services.chain(commands).chain(files).chain(network).collect()
+    }
+
     fn service(&self, service: &Service) -> Result<(), String> {
         let has = |of: &MayService| self.services.contains(of);
         match service {

@@ -17,6 +17,7 @@ mod go_on;
 mod halt;
 mod heartbeat;
 mod host;
+mod hosts;
 mod init;
 pub(crate) mod journal;
 mod leash;
@@ -106,6 +107,7 @@ enum Command {
     Recoveries(recoveries::Recoveries),
     Notices(notices::Notices),
     Probes(probes::Probes),
+    Hosts(hosts::Hosts),
     Recover(recover::Recover),
     Approve(approve::Approve),
     Abort(abort::Abort),
@@ -133,7 +135,7 @@ enum Command {
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "simulate", "explain", "planes", "schema", "upgrade"]),
     ("Run", &["run", "enroll", "host", "traffic", "leash", "heartbeat", "demo"]),
-    ("Look", &["status", "watch", "recoveries", "notices", "probes"]),
+    ("Look", &["status", "watch", "recoveries", "notices", "probes", "hosts"]),
     (
         "Act",
         &[
@@ -186,6 +188,7 @@ impl Cli {
             Command::Recoveries(it) => it.run(&cx),
             Command::Notices(it) => it.run(&cx),
             Command::Probes(it) => it.run(&cx),
+            Command::Hosts(it) => it.run(&cx),
             Command::Recover(it) => it.run(&cx),
             Command::Approve(it) => it.run(&cx),
             Command::Abort(it) => it.run(&cx),

@@ -90,7 +90,9 @@ fn failure(error: StartError) -> Failure {
             Failure::new(Code::Refused, text).help("`mainstay status` says how that agent stands")
         }
         StartError::Owner(_) => Failure::usage(text),
-        StartError::StateDir(_) | StartError::Server(_) | StartError::Signals(_) => Failure::unreachable(text),
+        StartError::StateDir(_) | StartError::Server(_) | StartError::Signals(_) | StartError::Leases(_) => {
+            Failure::unreachable(text)
+        }
         StartError::Ledger(error) => {
             let help = match error {
                 LedgerError::Open(OpenError::Database(error)) if error.is_disk_full() => {

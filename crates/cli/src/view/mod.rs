@@ -2,6 +2,7 @@
 
 pub(crate) mod evacuation;
 pub(crate) mod explanation;
+pub(crate) mod hosts;
 pub(crate) mod notice;
 pub(crate) mod probes;
 pub(crate) mod recovery;

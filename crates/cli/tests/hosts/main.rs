@@ -7,3 +7,4 @@ mod orders;
 mod scripted;
 mod site;
 mod turned_away;
+mod whole;

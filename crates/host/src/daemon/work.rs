@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mainstay_plan::Time;
@@ -13,8 +14,8 @@ use mainstay_plan::routing::{RoutingTable, TrafficReport};
 use mainstay_providers::{Asking, ProbeAnswer};
 use mainstay_store::Event;
 use mainstay_wire::message::{
-    Act, Answered, Ask, Ended, FromAgent, FromHost, Head, Hello, Message, PROTOCOL, Renew, TrafficNews, Understood,
-    Welcome,
+    Act, Answered, Ask, Ended, FromAgent, FromHost, Head, Hello, Message, PROTOCOL, Renew, Sent, TrafficNews,
+    Understood, Welcome,
 };
 use mainstay_wire::stream::StreamError;
 use tokio::sync::{Semaphore, mpsc};
@@ -116,6 +117,8 @@ pub(super) struct Work {
     traffic: Option<TrafficLink>,
     /// `None`: it keeps none.
     copying: Option<Copying>,
+    /// Since when the agent is known to have said nothing, in nanoseconds of `CLOCK_BOOTTIME`.
+    word_ns: Arc<AtomicU64>,
     /// The epoch and the trouble that were said last of the traffic process, and when.
     stands: Option<(u64, Vec<String>, Instant)>,
 }
@@ -198,6 +201,7 @@ impl Work {
             look: now,
             traffic: None,
             copying,
+            word_ns: Arc::default(),
             stands: None,
             options,
         })
@@ -320,7 +324,11 @@ impl Work {
             FromAgent::Ask(ask) => self.on_ask(*ask),
             FromAgent::Act(act) => self.on_act(act),
             FromAgent::Cancel { key } => self.on_cancel(&key),
-            FromAgent::Granted(granted) => self.leases.granted(&granted),
+            FromAgent::Granted(granted) => {
+                // It was said after that renewal had left: it counts from then, however long it was under way.
+                self.heard_word_of(granted.seq);
+                self.leases.granted(&granted);
+            }
             FromAgent::Revoke(held) => {
                 tracing::warn!(instance = held.instance, "the agent takes its lease back");
                 self.leases.revoked(&held);
@@ -347,9 +355,11 @@ impl Work {
             }
         }
         if self.options.file.serves && self.traffic.is_none() {
-            self.traffic = Some(TrafficLink::keep(self.launch(&site), self.hands.clone(), "here"));
+            let (launch, hands) = (self.launch(&site), self.hands.clone());
+            self.traffic = Some(TrafficLink::keep_for(launch, hands, "here", self.word_ns.clone()));
         }
         self.renew = Instant::now();
+        self.heard_word_of(0);
         self.say_released();
     }
 
@@ -383,6 +393,11 @@ impl Work {
                 }
             }
         }
+    }
+
+    fn heard_word_of(&mut self, seq: u64) {
+        let said_at = self.session.as_ref().and_then(|it| it.said_at(Sent { seq, after_ms: 0 }));
+        self.word_ns.fetch_max(said_at.unwrap_or(0), Ordering::Relaxed);
     }
 
     fn launch(&self, site: &str) -> Launch {
@@ -634,7 +649,11 @@ impl Work {
                 self.say_traffic(TrafficNews::Lost { reason });
             }
             Report::Unprepared { what } => tracing::warn!("{what}"),
-            Report::Observed(_) | Report::AllObserved(_) | Report::Told { .. } | Report::HostRefused { .. } => {}
+            Report::Observed(_)
+            | Report::AllObserved(_)
+            | Report::Told { .. }
+            | Report::HostRefused { .. }
+            | Report::TrafficSilent { .. } => {}
         }
     }
 

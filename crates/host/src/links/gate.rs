@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_wire::reception::{Arrived, Reception};
 use mainstay_wire::stream::tune;
-use mainstay_wire::trust::{Event, Refusal};
+use mainstay_wire::trust::{Authority, Event, Refusal, Terms, Wall};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
@@ -24,6 +25,9 @@ const CONNECTIONS: usize = 8192;
 /// After an error that is ours and not a client's: no descriptor is left.
 const TAKES_BREATH: Duration = Duration::from_millis(100);
 
+/// Between two attempts to listen.
+const TRIES_AGAIN: Duration = Duration::from_secs(1);
+
 /// The same refusal of the same one is reported again only after this long.
 const REFUSED_AGAIN: Duration = Duration::from_secs(600);
 
@@ -34,6 +38,36 @@ const REFUSALS: usize = 256;
 const RENEWS_EVERY: Duration = Duration::from_secs(3600);
 
 impl Links {
+    /// Listens there from now on, with the authority of this state directory. What keeps it from that is shown, and tried again.
+    pub fn keep_listening(&self, listen: SocketAddr, state_dir: PathBuf) {
+        let links = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let why = match links.door(listen, &state_dir).await {
+                    Ok((listener, reception)) => {
+                        links.inner.door_trouble().take();
+                        tracing::info!(%listen, "hosts can connect");
+                        links.listen(listener, reception).await;
+                        continue;
+                    }
+                    Err(why) => format!("no host can connect: {why}"),
+                };
+                if links.inner.door_trouble().replace(why.clone()) != Some(why.clone()) {
+                    tracing::error!("{why}");
+                }
+                sleep(TRIES_AGAIN).await;
+            }
+        });
+    }
+
+    async fn door(&self, listen: SocketAddr, state_dir: &Path) -> Result<(TcpListener, Reception), String> {
+        let authority = Authority::open(state_dir, Terms::default(), &Wall::system())
+            .map_err(|error| format!("{}: `mainstay enroll init` makes the site's authority", words(&error)))?;
+        let reception = Reception::new(Arc::new(authority)).map_err(|error| words(&error))?;
+        let listener = TcpListener::bind(listen).await.map_err(|error| format!("{listen}: {error}"))?;
+        Ok((listener, reception))
+    }
+
     /// Takes connections of hosts, and of those who want to become one, for as long as it is polled.
     pub async fn listen(&self, listener: TcpListener, reception: Reception) -> Infallible {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));

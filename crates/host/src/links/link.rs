@@ -50,7 +50,9 @@ impl Links {
             }
             () = replaced.notified() => "it has connected anew, or is not in the plan any more".to_owned(),
         };
-        self.lost(name, nth, &why);
+        if let Some(report) = self.lost(name, nth, &why) {
+            let _ = self.inner.reports.send(report).await;
+        }
         why
     }
 
@@ -258,14 +260,17 @@ impl Links {
         })
     }
 
-    fn lost(&self, name: &str, nth: u64, why: &str) {
+    fn lost(&self, name: &str, nth: u64, why: &str) -> Option<Report> {
         let mut state = self.inner.state();
-        let Some(host) = state.hosts.get_mut(name).filter(|it| it.nth == nth) else { return };
+        let serves = state.registered.hosts.get(name).is_some_and(|it| it.serves);
+        let host = state.hosts.get_mut(name).filter(|it| it.nth == nth)?;
         tracing::warn!(host = name, why, "a host is lost");
-        host.live = None;
+        // Its traffic process counts our words from the renewals that they answer.
+        let since = host.live.take().map(|it| it.renewed.1)?;
         host.since = self.inner.clock.now();
         host.lost = Some(why.to_owned());
         host.asked.clear();
+        serves.then(|| Report::TrafficSilent { process: name.to_owned(), since })
     }
 }
 

@@ -13,23 +13,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mainstay_plan::action::{Action, Outcome};
+use mainstay_plan::action::{Action, LeaseEnd, Outcome};
 use mainstay_plan::observation::Answer;
 use mainstay_plan::probe::ProbeKind;
 use mainstay_plan::routing::RoutingTable;
 use mainstay_plan::{ProbeIx, Time};
 use mainstay_providers::{Asking, ProbeAnswer};
-use mainstay_wire::message::{Act, Answered, Ask, Ended, FromAgent, Held, Hello, LeaseTimes, Sent};
+use mainstay_wire::message::{Act, Answered, Ask, Ended, FromAgent, Held, Hello, Sent};
 use mainstay_wire::stream::Outgoing;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
 use crate::hands::{Job, Report};
-use crate::lease::book::Holding;
+use crate::lease::book::{End, Holding};
 use crate::lease::grantor::Grantor;
 
 pub(crate) use link::words;
+pub use mainstay_wire::message::LeaseTimes;
 pub use registered::{Registered, RegisteredHost};
 
 /// How long after its silence a host is waited for with an order, beyond the time in which it would have been missed.
@@ -66,6 +67,8 @@ struct Inner {
     state: Mutex<State>,
     /// By who was refused and why: when that was reported last.
     refused: Mutex<BTreeMap<(String, String), Time>>,
+    /// Why nobody can come in.
+    door: Mutex<Option<String>>,
 }
 
 struct State {
@@ -180,6 +183,7 @@ impl Links {
             next_id: AtomicU64::new(1),
             state: Mutex::new(state),
             refused: Mutex::default(),
+            door: Mutex::default(),
         };
         Links { inner: Arc::new(inner) }
     }
@@ -204,6 +208,25 @@ impl Links {
             state.hosts.entry(name.clone()).or_insert_with(|| Host::new(now));
         }
         state.registered = Arc::new(registered);
+        drop(state);
+        let links = self.clone();
+        tokio::spawn(async move {
+            sleep(links.inner.patience()).await;
+            links.say_who_never_came(now).await;
+        });
+    }
+
+    /// Whoever is a host since then and has not come is silent since then.
+    async fn say_who_never_came(&self, since: Time) {
+        let silent: Vec<String> = {
+            let state = self.inner.state();
+            let serves = |name: &String| state.registered.hosts.get(name).is_some_and(|it| it.serves);
+            let never = state.hosts.iter().filter(|it| it.1.since == since && it.1.hello.is_none() && serves(it.0));
+            never.map(|it| it.0.clone()).collect()
+        };
+        for process in silent {
+            let _ = self.inner.reports.send(Report::TrafficSilent { process, since }).await;
+        }
     }
 
     /// The host that asks a probe.
@@ -339,6 +362,29 @@ impl Links {
         }
     }
 
+    /// Takes a lease back, and waits until its instance acts no more.
+    pub(crate) fn end_lease(&self, component: &str, instance: &str) -> impl Future<Output = Outcome> + Send + 'static {
+        let holding = Holding { component: component.to_owned(), instance: instance.to_owned() };
+        self.revoke([holding.clone()]);
+        let grantor = self.inner.grantor.clone();
+        async move {
+            match grantor {
+                Some(grantor) => Outcome::LeaseOver(match grantor.ended(&holding).await {
+                    End::Released => LeaseEnd::Released,
+                    End::RanOut => LeaseEnd::RanOut,
+                }),
+                None => Outcome::Unknown("this agent grants no leases".to_owned()),
+            }
+        }
+    }
+
+    /// From now on these may hold leases, and nobody else. Who holds one and may no more is told.
+    pub fn grant(&self, wanted: impl IntoIterator<Item = Holding>) {
+        if let Some(grantor) = &self.inner.grantor {
+            self.revoke(grantor.want(wanted));
+        }
+    }
+
     /// What is wrong with hosts, in sentences.
     pub fn trouble(&self) -> Vec<String> {
         let now = self.inner.clock.now();
@@ -353,13 +399,18 @@ impl Links {
             });
             silent.into_iter().chain(deaf).chain(it.lacks)
         };
-        self.view().into_iter().flat_map(of).collect()
+        let door = self.inner.door_trouble().clone();
+        door.into_iter().chain(self.view().into_iter().flat_map(of)).collect()
     }
 }
 
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn door_trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refused(&self) -> MutexGuard<'_, BTreeMap<(String, String), Time>> {
