@@ -224,7 +224,7 @@ impl Agent {
                 }
             }
             // No network carries leases yet, so that no agent asks for one.
-            Todo::AskLease | Todo::HearTraffic(_) => {}
+            Todo::AskLease | Todo::Grant(_) | Todo::HearTraffic(_) => {}
             Todo::Log(line) => log(&line),
             Todo::Notify(telling) => self.notify(telling),
         }

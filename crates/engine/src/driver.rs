@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use mainstay_plan::Time;
 
-use crate::effect::{Effect, Line, Order, Telling};
+use crate::effect::{Effect, Grant, Line, Order, Telling};
 use crate::engine::Engine;
 use crate::input::Input;
 use crate::record::{Record, StepRef};
@@ -42,6 +42,8 @@ pub enum Todo {
     Cancel(StepRef),
     /// Ask the store for the lease.
     AskLease,
+    /// From now on these may hold a lease, and nobody else.
+    Grant(Vec<Grant>),
     /// Connect anew to the traffic processes, forbid them tables below this epoch, and hear what they serve.
     HearTraffic(u64),
     /// Serve this table.
@@ -73,6 +75,7 @@ impl Driver {
                 Effect::Act(order) => turn.todo.push(Todo::Act(order)),
                 Effect::Cancel(step) => turn.todo.push(Todo::Cancel(step)),
                 Effect::AskLease => turn.todo.push(Todo::AskLease),
+                Effect::Grant(grants) => turn.todo.push(Todo::Grant(grants)),
                 Effect::HearTraffic(floor) => turn.todo.push(Todo::HearTraffic(floor)),
                 Effect::Route(table) => turn.todo.push(Todo::Route(table)),
                 Effect::Log(line) => turn.todo.push(Todo::Log(line)),

@@ -27,6 +27,9 @@ pub enum Effect {
     /// Ask the store for the lease, or to renew it; the answer comes back as [`crate::Input::LeaseGranted`],
     /// [`crate::Input::LeaseHeld`] or [`crate::Input::StoreGone`].
     AskLease,
+    /// From now on these may hold a lease, and nobody else: for each component one instance. Whoever keeps the leases grants
+    /// none before what another instance was granted is over.
+    Grant(Vec<Grant>),
     /// Connect anew to the traffic processes. Each of them refuses every table below this epoch from then on, says what it serves,
     /// and is heard no more on an old connection.
     HearTraffic(u64),
@@ -36,6 +39,15 @@ pub enum Effect {
     Log(Line),
     /// Tell people.
     Notify(Telling),
+}
+
+/// A lease that may be held.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grant {
+    /// The component that it is for.
+    pub component: String,
+    /// The instance that may hold it.
+    pub instance: String,
 }
 
 /// One action to perform.

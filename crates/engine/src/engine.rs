@@ -154,6 +154,13 @@ impl Engine {
                 return;
             }
             Input::TrafficServes { process, epoch, targets } => self.on_traffic(process, epoch, targets),
+            Input::TrafficSilent { process, since } => {
+                let known = self.core.state.routing.silent.get(&process).is_some_and(|it| it.since >= since);
+                if known || !self.core.state.processes().any(|it| it == process) {
+                    return;
+                }
+                Body::TrafficSilent { process, since }
+            }
             Input::Outcome { step, outcome } => Body::StepEnded { step, ended: ended(outcome) },
             Input::RouteApplied { process, epoch } => Body::RouteApplied { process, epoch },
             Input::RouteRefused { process, epoch, reason } => {

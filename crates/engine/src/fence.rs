@@ -3,9 +3,9 @@
 //! A cut holds once every traffic process has acknowledged a table without the old owner; a stop, once the host has seen the
 //! service stopped; a lease, once nothing of it can last. The step that fenced has ended well then, and this record stands before the next step.
 
-use mainstay_plan::InstanceIx;
 use mainstay_plan::action::LeaseEnd;
 use mainstay_plan::strategy::{Step, StepKind};
+use mainstay_plan::{InstanceIx, Time};
 
 use crate::record::{Body, Ended, Fence, StepRef};
 use crate::state::{Fenced, Recovery, State, StepLog};
@@ -19,7 +19,14 @@ pub(crate) fn cut_instead(recovery: &Recovery, at: StepRef, step: &Step, why: &s
     Some(Body::FencePassedOver { step: at, name: step.name.clone(), why })
 }
 
-/// What says that a lease is over: `lease of orders-db on db-a, ran out at 10:02:03.250`.
+/// The time of day in UTC, to the millisecond.
+fn on_the_clock(at: Time) -> String {
+    let millis = at.as_nanos() / 1_000_000;
+    let (seconds, minutes, hours) = (millis / 1_000 % 60, millis / 60_000 % 60, millis / 3_600_000 % 24);
+    format!("{hours:02}:{minutes:02}:{seconds:02}.{:03} UTC", millis % 1_000)
+}
+
+/// What says that a lease is over: `lease of orders-db on db-a, ran out at 10:02:03.250 UTC`.
 fn lease_by(state: &State, from: InstanceIx, log: &StepLog) -> String {
     let instance = state.plan.instance(from);
     let component = &state.plan.component(instance.component).name;
@@ -29,7 +36,7 @@ fn lease_by(state: &State, from: InstanceIx, log: &StepLog) -> String {
         Some(LeaseEnd::NotHeld) => "held by nobody",
         Some(LeaseEnd::RanOut) | None => "ran out",
     };
-    let at = log.ended.as_ref().map(|it| format!(" at {}", it.0)).unwrap_or_default();
+    let at = log.ended.as_ref().map(|it| format!(" at {}", on_the_clock(it.0))).unwrap_or_default();
     format!("lease of {component} on {host}, {how}{at}")
 }
 
@@ -42,8 +49,19 @@ pub(crate) fn confirmed(state: &State, recovery: &Recovery) -> Option<Body> {
         let (instance, fence, by) = match &play.steps.get(log.step.step)?.kind {
             StepKind::CutTraffic { from, .. } => {
                 let epoch = state.routing.epoch;
-                let who: Vec<String> = state.processes().map(|it| format!("`{it}`")).collect();
-                (*from, Fence::TrafficCut { epoch }, format!("traffic process {} at epoch {epoch}", who.join(", ")))
+                let is_silent = |it: &&str| state.routing.silent.contains_key(*it);
+                let named = |it: &str| format!("`{it}`");
+                let who: Vec<String> = state.processes().filter(|it| !is_silent(it)).map(named).collect();
+                let silent: Vec<String> = state.processes().filter(is_silent).map(named).collect();
+                let at = format!("traffic process {} at epoch {epoch}", who.join(", "));
+                let by =
+                    match (silent.as_slice(), play.steps.iter().any(|it| matches!(it.kind, StepKind::EndLease { .. })))
+                    {
+                        ([], _) => at,
+                        (silent, false) => format!("{at}; {}, silent, by itself", silent.join(", ")),
+                        (silent, true) => format!("{at}; not by {}, silent: the lease ends", silent.join(", ")),
+                    };
+                (*from, Fence::TrafficCut { epoch }, by)
             }
             StepKind::Stop { from, service, .. } => {
                 (*from, Fence::Stop {}, format!("{}, seen stopped on its host", service.label()))

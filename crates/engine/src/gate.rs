@@ -8,7 +8,8 @@ use mainstay_plan::action::{Action, ServiceOp};
 use mainstay_plan::strategy::StepKind;
 
 use crate::command::Command;
-use crate::effect::{Effect, Line, Order, Telling};
+use crate::effect::{Effect, Grant, Line, Order, Telling};
+use crate::grants;
 use crate::lease::{May, Role};
 use crate::outbox;
 use crate::planted::{Fault, planted};
@@ -22,12 +23,14 @@ use crate::state::notices::Message;
 pub(crate) struct Gate {
     durable: u64,
     waiting: VecDeque<(u64, Effect)>,
+    /// What may be held, as it was said last.
+    granted: Option<Vec<Grant>>,
 }
 
 impl Gate {
     /// Nothing waits; records up to `durable` were read back from the journal.
     pub(crate) fn new(durable: u64) -> Gate {
-        Gate { durable, waiting: VecDeque::new() }
+        Gate { durable, waiting: VecDeque::new(), granted: None }
     }
 
     /// Everything up to `seq` is durable.
@@ -55,8 +58,23 @@ impl Gate {
         self.waiting.push_back((state.seq, Effect::HearTraffic(state.leadership.table_floor())));
     }
 
+    /// Says who may hold a lease, where that has changed. Whoever may not any more is told before anything else is done.
+    fn grant(&mut self, seq: u64, body: &Body, state: &State) {
+        if (state.leased.is_empty() && self.granted.is_none()) || !grants::may_change(body) {
+            return;
+        }
+        let wanted = grants::wanted(state);
+        let is_start = matches!(body, Body::AgentStarted { .. });
+        if is_start || self.granted.as_ref() != Some(&wanted) {
+            let seq = if planted(Fault::GrantBeforeRecord) { 0 } else { seq };
+            self.waiting.push_back((seq, Effect::Grant(wanted.clone())));
+            self.granted = Some(wanted);
+        }
+    }
+
     /// Derives what a record justifies. `state` has folded it already.
     pub(crate) fn justify(&mut self, seq: u64, body: &Body, state: &State) {
+        self.grant(seq, body, state);
         match body {
             Body::StepStarted { step, key, .. } | Body::UndoStarted { step, key, .. } => {
                 if let Some(order) = order(state, *step, key) {
@@ -139,6 +157,8 @@ impl Gate {
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
             | Body::RouteRefused { .. }
+            | Body::TrafficSilent { .. }
+            | Body::CutBySilence { .. }
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
@@ -225,7 +245,8 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
     let epoch = if state.leadership.role == Role::Sole { 0 } else { state.leadership.epoch };
     let address = state.address(instance);
     let host = planned.host.map(|it| state.plan.host(it).name.clone());
-    let needs_lease = undoes.is_none() && makes_active(state, step, instance, &planned.kind);
+    let needs_lease =
+        undoes.is_none() && makes_active(state, step, instance, &planned.kind) && !planted(Fault::PromotedWithoutLease);
     let instance = state.plan.instance(instance).name.clone();
     Some(Order { step, instance, host, address, needs_lease, action, key: key.to_owned(), timeout, epoch })
 }

@@ -48,6 +48,13 @@ pub enum Input {
         /// What it serves.
         targets: Vec<ReportedTarget>,
     },
+    /// A traffic process on a host is silent: nothing is heard of it, and nothing is sent to it any more.
+    TrafficSilent {
+        /// The process.
+        process: String,
+        /// The last moment, on this agent's timeline, at which it may have had a word of this agent that counts for it.
+        since: Time,
+    },
     /// Clients could not reach an instance through a proxy: no verdict, and a reason to look now.
     ClientsFailed {
         /// Which.

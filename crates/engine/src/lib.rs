@@ -29,6 +29,7 @@ pub mod evacuation;
 pub mod explain;
 mod fence;
 mod gate;
+mod grants;
 pub mod gray;
 pub mod guard;
 pub mod input;

@@ -109,8 +109,13 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             of(Topic::Instance(instance.clone()), Stage::Once)
         }
         Body::RuleFired { rule, .. } => of(Topic::Rule(rule.clone()), Stage::Once),
-        Body::RouteRefused { process, .. } => of(Topic::Traffic(process.clone()), Stage::Stands),
-        Body::RouteApplied { process, epoch } if state.routing.refused.is_some() && *epoch >= state.routing.epoch => {
+        Body::RouteRefused { process, .. } | Body::TrafficSilent { process, .. } => {
+            of(Topic::Traffic(process.clone()), Stage::Stands)
+        }
+        Body::RouteApplied { process, epoch }
+            if (state.routing.refused.is_some() || state.routing.was_silent.contains(process))
+                && *epoch >= state.routing.epoch =>
+        {
             let text = format!("traffic process `{process}` serves the newest table");
             says(Topic::Traffic(process.clone()), Stage::Over, text)
         }
@@ -163,6 +168,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::RetryScheduled { .. }
         | Body::UndoStarted { .. }
         | Body::RungFailed { .. }
+        | Body::CutBySilence { .. }
         | Body::Bound { .. }
         | Body::Rejoined { .. }
         | Body::AddressChanged { .. }
@@ -391,6 +397,9 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         Body::PeerOrder { from, epoch, what, taken: false } => {
             Some((NoticeLevel::Warning, format!("an order of {from} was refused, its epoch {epoch} is over: {what}")))
         }
+        Body::TrafficSilent { process, .. } => {
+            Some((NoticeLevel::Warning, format!("traffic process `{process}` is silent: what it serves is not known")))
+        }
         Body::RouteRefused { process, epoch, reason } => Some((
             NoticeLevel::Error,
             format!("traffic process `{process}` refused the table of epoch {epoch}: {reason}"),
@@ -419,6 +428,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::FencePassedOver { .. }
         | Body::RetryScheduled { .. }
         | Body::UndoStarted { .. }
+        | Body::CutBySilence { .. }
         | Body::RungFailed { .. }
         | Body::Bound { .. }
         | Body::Rejoined { .. }

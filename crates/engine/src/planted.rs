@@ -54,6 +54,16 @@ faults! {
     FenceTakenForGranted = "fence-taken-for-granted",
     /// A stop of which nobody knows whether it was done counts as done.
     UnknownStopCounts = "unknown-stop-counts",
+    /// A lease is granted before the record that lets it is durable.
+    GrantBeforeRecord = "grant-before-record",
+    /// The new owner may hold the lease while the old one's is being ended.
+    GrantedWhileItEnds = "granted-while-it-ends",
+    /// A lease counts as over without the word of whoever keeps the leases.
+    EndLeaseTakenForGranted = "end-lease-taken-for-granted",
+    /// Who is made active need not hold the lease.
+    PromotedWithoutLease = "promoted-without-lease",
+    /// A silent traffic process counts as cut at once.
+    SilenceTakenForCut = "silence-taken-for-cut",
     /// The old owner stays on its route while another takes over.
     CutLeftOut = "cut-left-out",
     /// An instance that was displaced serves its exclusive route again at once.

@@ -54,7 +54,13 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
         }
         WaitingOn::Observation { .. } => WaitingOn::OutcomeUnknown { step, name: "activate orders-db-b".to_owned() },
         WaitingOn::OutcomeUnknown { .. } => WaitingOn::Step { step, name: "activate orders-db-b".to_owned(), until },
-        WaitingOn::Step { .. } => {
+        WaitingOn::Step { .. } => WaitingOn::Acknowledgements {
+            step,
+            name: "cut traffic to orders-db".to_owned(),
+            missing: vec!["db-2".to_owned()],
+            until,
+        },
+        WaitingOn::Acknowledgements { .. } => {
             WaitingOn::RecoveryPaused { by: "ada".to_owned(), reason: "the disk is looked at first".to_owned() }
         }
         WaitingOn::RecoveryPaused { .. } => WaitingOn::Manual {

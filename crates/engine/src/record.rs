@@ -193,6 +193,21 @@ pub enum Body {
         /// Why.
         reason: String,
     },
+    /// Nothing is heard of a traffic process on a host any more, and nothing is sent to it until it is there again.
+    TrafficSilent {
+        /// The process.
+        process: String,
+        /// The last moment at which it may have had a word of this agent.
+        #[serde(with = "time_nanos")]
+        since: Time,
+    },
+    /// A traffic process that is silent has stopped serving these routes by itself, as they say what silence means.
+    CutBySilence {
+        /// The process.
+        process: String,
+        /// The routes.
+        routes: Vec<String>,
+    },
     /// A traffic process serves a later epoch than this journal knows: the journal was lost or is an old copy. What the
     /// process serves is taken over as the truth.
     TrafficAhead {
@@ -722,6 +737,8 @@ impl Body {
             Body::StepEnded { .. } => "step_ended",
             Body::RouteApplied { .. } => "route_applied",
             Body::RouteRefused { .. } => "route_refused",
+            Body::TrafficSilent { .. } => "traffic_silent",
+            Body::CutBySilence { .. } => "cut_by_silence",
             Body::TrafficAhead { .. } => "traffic_ahead",
             Body::Commanded { .. } => "commanded",
             Body::JournalLost { .. } => "journal_lost",
@@ -791,6 +808,7 @@ impl Body {
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
             | Body::RouteRefused { .. }
+            | Body::TrafficSilent { .. }
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }
@@ -805,6 +823,7 @@ impl Body {
             | Body::LeaseChanged { .. }
             | Body::PeerOrder { .. } => true,
             Body::FailureDetected { .. }
+            | Body::CutBySilence { .. }
             | Body::SwitchStarted { .. }
             | Body::SeenElsewhere { .. }
             | Body::ElsewhereOver { .. }

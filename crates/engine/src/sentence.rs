@@ -130,6 +130,12 @@ impl Teller {
             Body::RouteRefused { process, epoch, reason } => {
                 format!("traffic process {process} refused epoch {epoch}: {reason}")
             }
+            Body::TrafficSilent { process, since } => {
+                format!(
+                    "traffic process {process} is silent; a word of the agent may have reached it until {}",
+                    self.moment(*since)
+                )
+            }
             Body::TrafficAhead { process, epoch, targets } => format!(
                 "traffic process {process} is ahead with epoch {epoch}, which holds from here on: {}",
                 shown_targets(targets)
@@ -190,6 +196,7 @@ impl Teller {
             | Body::UndoStarted { .. }
             | Body::BudgetExceeded { .. }
             | Body::RungFailed { .. }
+            | Body::CutBySilence { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
             | Body::AddressChanged { .. }
@@ -288,6 +295,9 @@ impl Teller {
                 format!("{recovery}: fence of {instance} confirmed by {by}")
             }
             Body::FencePassedOver { step, why, .. } => format!("{}: passed over: {why}", self.step(step)),
+            Body::CutBySilence { process, routes } => {
+                format!("traffic process {process}, which is silent, has cut {} by itself", routes.join(", "))
+            }
             Body::RungFailed { recovery, rung, why } => format!("{recovery}: rung {} failed: {why}", rung + 1),
             Body::Bound { component, instance, recovery } => {
                 format!("{component} is {instance} from here on ({recovery})")
@@ -354,6 +364,7 @@ impl Teller {
             | Body::StepEnded { .. }
             | Body::RouteApplied { .. }
             | Body::RouteRefused { .. }
+            | Body::TrafficSilent { .. }
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. }

@@ -124,6 +124,8 @@ pub struct State {
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
     names: Names,
+    /// Components whose owner holds a lease.
+    pub(crate) leased: Vec<ComponentIx>,
 }
 
 /// What lasts about an instance.
@@ -379,6 +381,10 @@ pub struct Routing {
     pub acknowledged: BTreeMap<String, u64>,
     /// By process: how it stands to the newest table. One that is absent is unheard.
     pub standing: BTreeMap<String, Standing>,
+    /// By process: what is known of its silence, while it is silent.
+    pub silent: BTreeMap<String, Silence>,
+    /// Processes that were silent and have not applied the newest table since.
+    pub was_silent: BTreeSet<String>,
     /// The newest refusal, until a table is applied.
     pub refused: Option<String>,
     /// The hash of the plan under which the newest table was published.
@@ -391,6 +397,15 @@ pub struct Routing {
     pub overridden: BTreeSet<(RouteIx, RouteRule)>,
     /// What is taken off shared routes for a while.
     pub drains: Vec<Drain>,
+}
+
+/// A traffic process of which nothing is heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// The last moment at which it may have had a word of this agent.
+    pub since: Time,
+    /// Routes that it has stopped serving by itself.
+    pub cut: BTreeSet<RouteIx>,
 }
 
 /// What a rule of a route holds back.
@@ -422,8 +437,10 @@ impl State {
     pub fn new(plan: Arc<Plan>) -> State {
         let names = Names::of(&plan);
         let topology = Arc::new(Topology::of(&plan));
+        let leased = (0u32..).map(ComponentIx).take(plan.components.len()).filter(|it| plan.is_leased(*it)).collect();
         let mut state = State {
             seq: 0,
+            leased,
             adopted: None,
             instances: plan.instances.iter().map(|_| InstanceState::unseen()).collect(),
             components: plan.components.iter().map(|it| ComponentState::at_first(it.original())).collect(),
@@ -500,6 +517,9 @@ impl State {
         next.routing.epoch = self.routing.epoch;
         next.routing.acknowledged = self.routing.acknowledged;
         next.routing.standing = self.routing.standing;
+        next.routing.silent = self.routing.silent;
+        next.routing.silent.values_mut().for_each(|it| it.cut.clear());
+        next.routing.was_silent = self.routing.was_silent;
         for instance in &mut next.instances {
             instance.unseen_since = now;
         }
@@ -667,12 +687,12 @@ impl State {
 
     /// Whether every traffic process serves the newest table.
     pub fn routes_converged(&self) -> bool {
-        self.processes().all(|it| self.standing(it) == Standing::Serves)
+        self.processes().all(|it| self.standing(it) == Standing::Serves || self.routing.silent.contains_key(it))
     }
 
-    /// Whether every traffic process has said what it serves since the agent started.
+    /// Whether every traffic process has said what it serves since the agent started, or is silent.
     pub fn traffic_was_heard(&self) -> bool {
-        self.processes().all(|it| self.standing(it) != Standing::Unheard)
+        self.processes().all(|it| self.standing(it) != Standing::Unheard || self.routing.silent.contains_key(it))
     }
 
     /// How a traffic process stands to the newest table.
@@ -681,8 +701,9 @@ impl State {
     }
 
     /// The traffic processes that serve the plan's routes.
-    pub fn processes(&self) -> impl Iterator<Item = &'static str> + use<> {
-        (!self.plan.routes.is_empty()).then_some(LOCAL_PROCESS).into_iter()
+    pub fn processes(&self) -> impl Iterator<Item = &str> {
+        let serving = self.plan.serving_hosts().map(|it| it.name.as_str());
+        std::iter::once(LOCAL_PROCESS).chain(serving).filter(|_| !self.plan.routes.is_empty())
     }
 
     /// Lets `component` have just failed, alone, with its witnesses answering and its standbys as far behind as `loss` says, asks

@@ -237,6 +237,18 @@ pub enum WaitingOn {
         /// Whether the store can't be reached.
         alone: bool,
     },
+    /// A routing step is being done, and these traffic processes have not said that they have done it.
+    Acknowledgements {
+        /// The step.
+        step: StepRef,
+        /// Its name.
+        name: String,
+        /// The processes that are missing.
+        missing: Vec<String>,
+        /// After this it has timed out.
+        #[serde(with = "time_nanos")]
+        until: Time,
+    },
     /// A step is being done.
     Step {
         /// The step.
@@ -312,6 +324,7 @@ impl WaitingOn {
             WaitingOn::OutcomeUnknown { .. } => "outcome_unknown",
             WaitingOn::Observers { .. } => "observers",
             WaitingOn::Lease { .. } => "lease",
+            WaitingOn::Acknowledgements { .. } => "acknowledgements",
             WaitingOn::Step { .. } => "step",
             WaitingOn::RecoveryPaused { .. } => "recovery_paused",
             WaitingOn::Manual { .. } => "manual",
@@ -329,6 +342,7 @@ impl WaitingOn {
             | WaitingOn::StormBrake { until, .. }
             | WaitingOn::Manual { until, .. }
             | WaitingOn::Retry { until, .. }
+            | WaitingOn::Acknowledgements { until, .. }
             | WaitingOn::Step { until, .. } => Some(*until),
             WaitingOn::Route { objection, .. } => objection.until(),
             WaitingOn::Approval { expires: until, .. }
@@ -418,6 +432,9 @@ impl WaitingOn {
             WaitingOn::OutcomeUnknown { .. } => "someone says whether the step was done".to_owned(),
             WaitingOn::Observers { need, .. } => format!("{need} agents see it down, and none healthy"),
             WaitingOn::Lease { .. } => "this agent is granted the lease, or the component is healthy again".to_owned(),
+            WaitingOn::Acknowledgements { .. } => {
+                "they acknowledge, or a silent one has cut its routes by itself".to_owned()
+            }
             WaitingOn::Step { .. } => "the step ends".to_owned(),
         }
     }
@@ -451,6 +468,7 @@ impl WaitingOn {
             | WaitingOn::Observation { .. }
             | WaitingOn::Observers { .. }
             | WaitingOn::Lease { .. }
+            | WaitingOn::Acknowledgements { .. }
             | WaitingOn::Step { .. }
             | WaitingOn::Retry { .. } => false,
         }
@@ -493,7 +511,9 @@ impl WaitingOn {
             WaitingOn::Manual { .. } => format!("mainstay approve {recovery}"),
             WaitingOn::Retry { .. } => format!("mainstay retry {recovery}"),
             WaitingOn::UndoFailed { .. } => format!("mainstay skip {recovery} --reason undone-by-hand"),
-            WaitingOn::Observation { .. } | WaitingOn::Step { .. } => format!("mainstay abort {recovery}"),
+            WaitingOn::Observation { .. } | WaitingOn::Acknowledgements { .. } | WaitingOn::Step { .. } => {
+                format!("mainstay abort {recovery}")
+            }
         }
     }
 }
@@ -600,6 +620,9 @@ impl fmt::Display for WaitingOn {
                 write!(f, "the coordination store can't be reached: another agent may act")
             }
             WaitingOn::Lease { leader: None, alone: false } => write!(f, "this agent does not hold the lease"),
+            WaitingOn::Acknowledgements { name, missing, .. } => {
+                write!(f, "{name}: not acknowledged by {}", missing.join(", "))
+            }
             WaitingOn::Step { name, .. } => write!(f, "{name}"),
         }
     }

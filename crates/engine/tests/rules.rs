@@ -152,6 +152,7 @@ impl World {
                     Effect::Probe(probe, _) => self.ask(now, probe, chance),
                     Effect::Act(_)
                     | Effect::AskLease
+                    | Effect::Grant(_)
                     | Effect::HearTraffic(_)
                     | Effect::Cancel(_)
                     | Effect::Route(_)

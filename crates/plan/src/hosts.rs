@@ -10,8 +10,9 @@ use crate::action::{Action, Service};
 use crate::location::Location;
 use crate::policy::Allowances;
 use crate::probe::Probe;
+use crate::route::OnSilence;
 use crate::strategy::StepKind;
-use crate::{ComponentIx, HostIx, InstanceIx, Plan};
+use crate::{ComponentIx, HostIx, InstanceIx, Plan, RouteIx};
 
 /// A machine where `mainstay host` runs. Its name is the machine: an instance is there when its `location.host` says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +96,19 @@ impl Plan {
         let ladder = component.ladder.iter().flat_map(|it| it.plays.values());
         let mut steps = ladder.flat_map(|it| &it.steps);
         steps.any(|it| matches!(it.kind, StepKind::EndLease { .. }))
+    }
+
+    /// How long it takes at most until a host is known to be silent.
+    pub fn silence_noticed(&self) -> Duration {
+        self.link.as_ref().map_or(Duration::ZERO, |it| it.lease.expires + self.allowances.lateness)
+    }
+
+    /// How long it takes at most, from the loss of a host that serves a route, until that host has stopped serving it for sure.
+    /// `None`: it may go on for ever.
+    pub fn silence_cuts(&self, route: RouteIx) -> Option<Duration> {
+        let OnSilence::Cut { after } = self.route(route).on_silence else { return None };
+        let drift = self.link.as_ref().map_or(Duration::ZERO, |it| it.lease.drift);
+        Some((after + drift + self.allowances.lateness).max(self.silence_noticed()))
     }
 
     /// The hosts where traffic processes serve the routes, too.

@@ -136,6 +136,7 @@ impl Edited<'_> {
             }
             Change::NameBackup(ix, rung) => self.name_backup(*ix, *rung as usize),
             Change::UseAddress(ix) => self.use_address(*ix),
+            Change::CutOnSilence(route) => self.route(*route)["on_silence"] = json!({ "cut": { "after": "30s" } }),
             Change::AskFromAgent(ix) => self.ask_from_agent(*ix),
             Change::UseAddressIn(at) => {
                 let host = self.host();

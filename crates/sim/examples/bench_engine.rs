@@ -112,7 +112,12 @@ fn play(driver: &mut Driver, now: Time, inputs: Vec<Input>, seq: &mut u64) -> (V
                     tables += 1;
                     inputs.push(Input::RouteApplied { process: LOCAL_PROCESS.to_owned(), epoch: table.epoch });
                 }
-                Todo::Cancel(_) | Todo::Notify(_) | Todo::AskLease | Todo::HearTraffic(_) | Todo::Log(_) => {}
+                Todo::Cancel(_)
+                | Todo::Notify(_)
+                | Todo::AskLease
+                | Todo::Grant(_)
+                | Todo::HearTraffic(_)
+                | Todo::Log(_) => {}
             }
         }
         if !turn.append.is_empty() {
@@ -138,6 +143,7 @@ fn turn(driver: &mut Driver, now: Time, inputs: Vec<Input>, seq: &mut u64) -> Ve
             | Todo::Route(_)
             | Todo::Log(_)
             | Todo::AskLease
+            | Todo::Grant(_)
             | Todo::HearTraffic(_)
             | Todo::Notify(_) => None,
         }));

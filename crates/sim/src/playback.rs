@@ -324,7 +324,7 @@ impl Stage {
                 self.played.tables += 1;
             }
             Todo::Notify(telling) => self.checkers.told(&telling),
-            Todo::AskLease | Todo::HearTraffic(_) | Todo::Log(_) => {}
+            Todo::AskLease | Todo::Grant(_) | Todo::HearTraffic(_) | Todo::Log(_) => {}
         }
     }
 
@@ -451,6 +451,9 @@ impl Stage {
             Body::RouteRefused { process, epoch, reason } => {
                 let (process, reason) = (process.clone(), reason.clone());
                 inputs.push(Input::RouteRefused { process, epoch: *epoch, reason });
+            }
+            Body::TrafficSilent { process, since } => {
+                inputs.push(Input::TrafficSilent { process: process.clone(), since: *since });
             }
             Body::TrafficAhead { process, epoch, targets } => {
                 let (process, targets) = (process.clone(), targets.clone());

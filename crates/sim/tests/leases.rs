@@ -210,6 +210,7 @@ impl Two {
                     }),
                 );
             }
+            Todo::Grant(_) => {}
             Todo::AskLease => {
                 if self.agents[nth].cut_off {
                     self.post(nth, 300, Input::StoreGone { reason: "no route to it".to_owned() });

@@ -57,6 +57,12 @@ const fn expected(fault: Fault) -> Option<Expected> {
         Fault::RepairFirst => ("L3", &["shop, without a radius"], &[K::Zone, K::Back]),
         Fault::BreakerNeverCloses => ("G4", &["control"], ALL),
         Fault::JitterOfChance => ("S10", &["saga", "watchful"], ALL),
+        // With hosts.
+        Fault::GrantBeforeRecord
+        | Fault::GrantedWhileItEnds
+        | Fault::EndLeaseTakenForGranted
+        | Fault::PromotedWithoutLease
+        | Fault::SilenceTakenForCut => return None,
         // With several agents.
         Fault::NewLeaseTrustsOldTable
         | Fault::OverLeaseStillActs

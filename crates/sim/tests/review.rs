@@ -469,7 +469,7 @@ impl Desk {
                     Todo::Route(table) => self.tables.push(table),
                     Todo::Act(order) => self.acted.push(order.instance),
                     Todo::Cancel(_) => self.cancelled += 1,
-                    Todo::Log(_) | Todo::AskLease | Todo::HearTraffic(_) | Todo::Notify(_) => {}
+                    Todo::Log(_) | Todo::AskLease | Todo::Grant(_) | Todo::HearTraffic(_) | Todo::Notify(_) => {}
                 }
             }
             if turn.append.is_empty() {

@@ -291,6 +291,7 @@ impl Two {
                     expiring: None,
                 }));
             }
+            Todo::Grant(_) => {}
             Todo::AskLease if self.step < self.agents[nth].cut_until => {
                 mail.push(Input::StoreGone { reason: "no route to it".to_owned() });
             }

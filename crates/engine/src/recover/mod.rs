@@ -10,14 +10,15 @@ mod undo;
 
 use std::time::Duration;
 
-use mainstay_plan::Time;
 use mainstay_plan::observation::Health;
 use mainstay_plan::strategy::{OnExpiry, Play, Step, StepKind};
+use mainstay_plan::{RouteIx, Time};
 
 use crate::breaker;
 use crate::decide::{completed_by_itself, hold, observation, phases};
 use crate::elsewhere;
 use crate::guard::{blast_radius, storm_brake};
+use crate::machine::Standing;
 use crate::record::{Body, Completion, Ended, StepRef};
 use crate::scenario;
 use crate::state::{Recovery, State, StepAt, StepLog};
@@ -79,7 +80,47 @@ pub(crate) fn while_halted(state: &State, recovery: &Recovery, halted: WaitingOn
 /// When each step that is being done has timed out, and each that waits begins again. One that waits in vain, since its rung
 /// has failed beside it, has a time that is over.
 pub fn deadlines<'a>(state: &'a State, recovery: &'a Recovery) -> impl Iterator<Item = Time> + 'a {
-    open(state, recovery).map(|it| it.until).chain(undo::deadline(state, recovery))
+    let cuts = state.open_steps(recovery).filter(|it| matches!(it.2.at, StepAt::Running { .. }));
+    let cuts = cuts.flat_map(|(at, step, _)| silent_cuts(state, at, step)).filter_map(|it| it.2);
+    open(state, recovery).map(|it| it.until).chain(undo::deadline(state, recovery)).chain(cuts)
+}
+
+/// The routes of a cut that a silent process may still serve, and when it has stopped by itself; `None`: nobody knows.
+fn silent_cuts<'a>(
+    state: &'a State,
+    at: StepRef,
+    step: &'a Step,
+) -> impl Iterator<Item = (&'a str, RouteIx, Option<Time>)> {
+    let routes: &[RouteIx] = match &step.kind {
+        StepKind::CutTraffic { routes, .. } => routes,
+        StepKind::Stop { .. }
+        | StepKind::EndLease { .. }
+        | StepKind::Act { .. }
+        | StepKind::CatchUp { .. }
+        | StepKind::Manual { .. }
+        | StepKind::TakeOver { .. }
+        | StepKind::Verify { .. } => &[],
+    };
+    let all = state.not_known_to_cut(at, step).flat_map(|process| routes.iter().map(move |it| (process, *it)));
+    all.map(|(process, route)| (process, route, state.cuts_by_silence(process, route)))
+        .filter(|(process, route, _)| state.routing.silent.get(*process).is_some_and(|it| !it.cut.contains(route)))
+}
+
+/// A silent process that has stopped serving routes of a cut by itself by now.
+pub(super) fn cut_by_silence(state: &State, at: StepRef, step: &Step, now: Time) -> Option<Body> {
+    let over: Vec<(&str, RouteIx)> =
+        silent_cuts(state, at, step).filter(|it| it.2.is_some_and(|it| it <= now)).map(|it| (it.0, it.1)).collect();
+    let (process, _) = *over.first()?;
+    let routes = over.iter().filter(|it| it.0 == process).map(|it| state.plan.route(it.1).name.clone()).collect();
+    Some(Body::CutBySilence { process: process.to_owned(), routes })
+}
+
+/// The traffic processes that a routing step waits for.
+fn missing(state: &State, at: StepRef, step: &Step) -> Vec<String> {
+    let is_routing = matches!(step.kind, StepKind::CutTraffic { .. } | StepKind::TakeOver { .. });
+    let late = |it: &&str| state.standing(it) != Standing::Serves && !state.routing.silent.contains_key(*it);
+    let late = state.processes().filter(late).filter(|_| is_routing).map(str::to_owned);
+    late.chain(state.not_known_to_cut(at, step).map(str::to_owned)).collect()
 }
 
 /// What an open recovery waits for at the moment: a hold, or what is being done; of several steps, the one with the most
@@ -93,7 +134,15 @@ pub fn waiting(state: &State, recovery: &Recovery) -> Option<(WaitingOn, Time)> 
     }
     let Open { step, name, since, until, waits } = open(state, recovery).max_by_key(|it| it.until)?;
     let name = name.to_owned();
-    let waiting = if waits { WaitingOn::Retry { step, name, until } } else { WaitingOn::Step { step, name, until } };
+    let planned = state.running(step);
+    let missing = planned.map(|it| missing(state, step, it)).unwrap_or_default();
+    let waiting = if waits {
+        WaitingOn::Retry { step, name, until }
+    } else if missing.is_empty() {
+        WaitingOn::Step { step, name, until }
+    } else {
+        WaitingOn::Acknowledgements { step, name, missing, until }
+    };
     Some((waiting, since))
 }
 
@@ -162,10 +211,18 @@ fn still_accused(state: &State, recovery: &Recovery, play: &Play, step: &Step) -
     Some(format!("rule `{}` was still true, or no answer was good, after {:?}", accuser.rule, step.timeout))
 }
 
-fn late(step: &Step) -> String {
+fn late(state: &State, at: StepRef, step: &Step) -> String {
     match step.kind {
         StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => {
-            format!("not every traffic process acknowledged within {:?}", step.timeout)
+            let missing = missing(state, at, step);
+            let silent = |it: &String| state.routing.silent.contains_key(it);
+            let others = if missing.iter().any(silent) {
+                let names: Vec<&str> = missing.iter().map(String::as_str).collect();
+                format!(": {} (silent, and may go on serving)", names.join(", "))
+            } else {
+                String::new()
+            };
+            format!("not every traffic process acknowledged within {:?}{others}", step.timeout)
         }
         StepKind::CatchUp { .. } => format!("it was not in step within {:?}", step.timeout),
         StepKind::Verify { .. } => format!("no good answer within {:?}", step.timeout),

@@ -8,7 +8,7 @@ use mainstay_plan::observation::Health;
 use mainstay_plan::strategy::{Play, Step, StepKind};
 
 use super::choose::{acts_on, is_started};
-use super::{late, patience, still_accused, undo, until};
+use super::{cut_by_silence, late, patience, still_accused, undo, until};
 use sha2::{Digest, Sha256};
 
 use crate::adoption;
@@ -48,7 +48,7 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
     for (at, step, of_step) in state.open_steps(recovery) {
         let next = match &of_step.at {
             StepAt::Running { since } if until(state, *since, step) <= now && !planted(Fault::StepNeverTimesOut) => {
-                let why = still_accused(state, recovery, play, step).unwrap_or_else(|| late(step));
+                let why = still_accused(state, recovery, play, step).unwrap_or_else(|| late(state, at, step));
                 return Some(Body::StepTimedOut { step: at, why });
             }
             // Whoever died can't be caught up with: its failure is recovered as one.
@@ -58,6 +58,9 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
             }
             StepAt::Running { since } => {
                 is_running = true;
+                if let Some(body) = cut_by_silence(state, at, step, now) {
+                    return Some(body);
+                }
                 match asked(at, step, *since) {
                     Some(waiting) => Move::Wait(waiting),
                     None => continue,

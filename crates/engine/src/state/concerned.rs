@@ -47,6 +47,8 @@ impl State {
             Body::Told { .. } | Body::NoticeSent { .. } | Body::NoticeResent { .. } => Concerned::Outbox,
             Body::RouteApplied { .. }
             | Body::RouteRefused { .. }
+            | Body::TrafficSilent { .. }
+            | Body::CutBySilence { .. }
             | Body::TablePublished { .. }
             | Body::BreakerChanged { .. } => Concerned::Open,
             Body::CanaryChanged { .. } => Concerned::Nobody,

@@ -114,6 +114,8 @@ impl State {
                 self.hear(process, if newest { TrafficWord::RefusedNewest } else { TrafficWord::RefusedOlder });
                 self.routing.refused = Some(reason.clone());
             }
+            Body::TrafficSilent { process, since } => self.on_silent(at, process, *since),
+            Body::CutBySilence { process, routes } => self.on_cut_by_silence(at, process, routes),
             Body::TrafficAhead { process, epoch, targets } => self.on_ahead(process, *epoch, targets),
             Body::Commanded { command, by } => self.on_command(at, command, by),
             Body::Told { channel, notice, nth, ended } => {
@@ -380,6 +382,7 @@ impl State {
             domain.burst = None;
         }
         self.routing.acknowledged.clear();
+        self.routing.silent.clear();
         for process in self.known_processes() {
             self.hear(&process, TrafficWord::AgentStarted);
         }

@@ -1,7 +1,7 @@
 //! Folding what becomes of steps: begun, ended, broken off, taken back.
 
 use mainstay_plan::observation::Health;
-use mainstay_plan::strategy::{OnExpiry, Phase, StepKind};
+use mainstay_plan::strategy::{OnExpiry, Phase, Step, StepKind};
 use mainstay_plan::{InstanceIx, Time};
 
 use super::{ComponentState, Progress, State, StepAt, StepLog, UndoAt};
@@ -115,6 +115,10 @@ impl State {
             self.doubt(at, to);
         }
         self.end_converged_routing_steps(at, Some(component));
+        let ends_lease = |it: &Step| matches!(it.kind, StepKind::EndLease { .. });
+        if planted(Fault::EndLeaseTakenForGranted) && self.running(step).is_some_and(ends_lease) {
+            self.on_step_ended(at, step, Ended::Done);
+        }
     }
 
     pub(super) fn on_step_ended(&mut self, at: Time, step: StepRef, ended: Ended) {

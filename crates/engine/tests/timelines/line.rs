@@ -61,6 +61,11 @@ pub(crate) enum Line {
     Traffic {
         answers: bool,
     },
+    /// A host is silent, or there again with what it served.
+    Host {
+        name: String,
+        there: bool,
+    },
     /// Clients can't reach an instance through the proxy, once.
     ClientsFail(String),
     /// The traffic process refuses every table with this reason; `None`: no more.
@@ -194,6 +199,11 @@ fn ours(text: &str) -> Option<Result<Line, String>> {
         Ok(Line::TrafficRefuses(Some(why.to_owned())))
     } else if let Some(time) = after("traffic acknowledges after ") {
         span(time).map(Line::TrafficTakes)
+    } else if let Some(rest) = after("host ") {
+        let there = rest.strip_suffix(" is there again").map(|it| (it, true));
+        let found = rest.strip_suffix(" is silent").map(|it| (it, false)).or(there);
+        let line = |(name, there): (&str, bool)| Line::Host { name: name.to_owned(), there };
+        found.map(line).ok_or_else(|| "a host `is silent`, or `is there again`".to_owned())
     } else if let Some(rest) = after("the store ") {
         store(rest)
     } else if let Some(rest) = after("agent ops-2 ") {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod ask;
+mod hosts;
 mod line;
 mod operator;
 mod play;

@@ -151,6 +151,10 @@ impl Player {
             Line::JournalLost => world.lose_disk(),
             Line::JournalGone(span) => world.lose_journal(*span),
             Line::Traffic { answers } => world.set_traffic(*answers),
+            Line::Host { name, there } => {
+                world.plan.host_named(name).ok_or("there is no such host")?;
+                world.set_host(name, *there);
+            }
             Line::ClientsFail(name) => {
                 let instance = world.plan.instance_named(name).ok_or("there is no such instance")?;
                 world.tell(Input::ClientsFailed { instance });

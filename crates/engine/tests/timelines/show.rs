@@ -95,6 +95,10 @@ fn order(todo: &Todo) -> Option<String> {
     Some(match todo {
         Todo::Probe(..) => return None,
         Todo::AskLease => "ask for the lease".to_owned(),
+        Todo::Grant(grants) => {
+            let all: Vec<String> = grants.iter().map(|it| format!("{} = {}", it.component, it.instance)).collect();
+            format!("leases: {}", if all.is_empty() { "for nobody".to_owned() } else { all.join(", ") })
+        }
         Todo::HearTraffic(_) => "ask the traffic processes what they serve".to_owned(),
         Todo::Act(order) => {
             let what = match &order.action {

@@ -21,13 +21,14 @@ use mainstay_plan::routing::{RoutingTable, TargetEntry, TargetState};
 use mainstay_plan::strategy::Strategy;
 use mainstay_plan::{InstanceIx, Plan, ProbeIx, RouteIx, Time};
 
+use crate::hosts::Hosts;
 use crate::line::{Ends, Store};
 
 /// How long things take unless a timeline says otherwise.
 const ANSWER: Duration = Duration::from_millis(5);
 const SYNC: Duration = Duration::from_millis(1);
 const APPLY: Duration = Duration::from_millis(1);
-const ACTION: Duration = Duration::from_millis(100);
+pub(crate) const ACTION: Duration = Duration::from_millis(100);
 const CARRY: Duration = Duration::from_millis(50);
 /// Where whoever says something else than an address has really brought an instance.
 const UNTOLD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
@@ -51,6 +52,10 @@ enum Event {
     Ended(StepRef, Outcome),
     Told(Box<Input>),
     Applied(RoutingTable),
+    /// The traffic process of a host serves a table.
+    AppliedBy(String, RoutingTable),
+    /// Nothing is heard of a host since then.
+    HostIsSilent(String, Time),
     StartAgent,
 }
 
@@ -88,6 +93,7 @@ pub(crate) struct World {
     pub(crate) traffic_takes: Duration,
     /// What the traffic process serves.
     pub(crate) table: RoutingTable,
+    pub(crate) hosts: Hosts,
     /// What came out, and when, until someone takes it.
     pub(crate) came: Vec<(Time, Came)>,
     queue: BTreeMap<(Time, u64), Event>,
@@ -134,6 +140,7 @@ impl World {
             traffic_refuses: None,
             traffic_takes: APPLY,
             table: RoutingTable::empty(&plan.site.name),
+            hosts: Hosts::default(),
             came: Vec::new(),
             queue: BTreeMap::new(),
             ticket: 0,
@@ -273,7 +280,12 @@ impl World {
             Event::Synced if self.journal_lost => {}
             Event::Synced => self.synced(),
             Event::SecondFile(last) => self.turn(vec![Input::Recorded(last)]),
-            Event::Done(order) => self.change(&order),
+            Event::Done(order) => {
+                if let Action::EndLease { component } = &order.action {
+                    self.hosts.over(component, &order.instance);
+                }
+                self.change(&order);
+            }
             Event::Ended(step, outcome) => {
                 if !self.cancelled.contains(&step) {
                     self.turn(vec![Input::Outcome { step, outcome }]);
@@ -281,6 +293,12 @@ impl World {
             }
             Event::Told(input) => self.turn(vec![*input]),
             Event::Applied(table) => self.apply(table),
+            Event::AppliedBy(host, table) => self.apply_on(host, table),
+            Event::HostIsSilent(host, since) => {
+                if self.hosts.silent.get(&host) == Some(&since) {
+                    self.turn(vec![Input::TrafficSilent { process: host, since }]);
+                }
+            }
             Event::StartAgent => self.start(),
         }
     }
@@ -294,7 +312,42 @@ impl World {
         if self.traffic_answers {
             self.greet_traffic();
         }
+        self.hosts.agent_started(self.now);
+        let serving: Vec<String> = self.plan.serving_hosts().map(|it| it.name.clone()).collect();
+        for host in serving {
+            match self.hosts.silent.get(&host).copied() {
+                None => self.tell(self.hosts.greeting(&self.plan, &host)),
+                Some(_) => self.silence_is_noticed(&host, self.now),
+            }
+        }
         self.turn(Vec::new());
+    }
+
+    /// A link over which nothing comes is given up after as long as a lease lasts.
+    fn silence_is_noticed(&mut self, host: &str, since: Time) {
+        let expires = self.plan.link.as_ref().map(|it| it.lease.expires).unwrap_or_default();
+        self.hosts.silent.insert(host.to_owned(), since);
+        self.at(expires, Event::HostIsSilent(host.to_owned(), since));
+    }
+
+    /// A host falls silent, or is there again.
+    pub(crate) fn set_host(&mut self, host: &str, there: bool) {
+        self.hosts.says(&self.plan, host, there, self.now);
+        let serves = self.plan.serving_hosts().any(|it| it.name == host);
+        if !there {
+            self.silence_is_noticed(host, self.now);
+        } else if serves {
+            self.tell(self.hosts.greeting(&self.plan, host));
+        }
+    }
+
+    fn apply_on(&mut self, host: String, table: RoutingTable) {
+        if self.hosts.silent.contains_key(&host) {
+            return;
+        }
+        let epoch = table.epoch;
+        self.hosts.tables.insert(host.clone(), table);
+        self.tell(Input::RouteApplied { process: host, epoch });
     }
 
     fn greet_traffic(&mut self) {
@@ -362,9 +415,21 @@ impl World {
                 if self.traffic_answers {
                     self.at(self.traffic_takes, Event::Applied(table.clone()));
                 }
+                let serving: Vec<String> = self.plan.serving_hosts().map(|it| it.name.clone()).collect();
+                for host in serving {
+                    if !self.hosts.silent.contains_key(&host) {
+                        self.at(self.traffic_takes, Event::AppliedBy(host, table.clone()));
+                    }
+                }
             }
             Todo::Log(_) => {}
             Todo::AskLease => return self.ask_store(),
+            Todo::Grant(grants) => {
+                self.hosts.wants(&self.plan, grants, self.now);
+                if grants.is_empty() && self.plan.hosts.is_empty() {
+                    return;
+                }
+            }
             Todo::HearTraffic(_) => return self.greet_traffic(),
             Todo::Notify(telling) => self.carry(telling),
         }
@@ -444,6 +509,11 @@ impl World {
     }
 
     fn answer(&self, ix: ProbeIx, at: Option<IpAddr>) -> Answer {
+        if let Some(host) = self.plan.asks(self.plan.probe(ix)).map(|it| self.plan.host(it).name.clone())
+            && let Some(since) = self.hosts.silent.get(&host)
+        {
+            return Answer::CouldNotAsk(format!("host {host} is silent for {:?}", self.now.since(*since)));
+        }
         if let Some(answer) = self.probe_answers.get(&ix) {
             return answer.clone();
         }
@@ -498,6 +568,17 @@ impl World {
     }
 
     fn act(&mut self, order: &Order) {
+        if let Some((at, outcome)) = self.hosts.ends(&self.plan, order, self.now) {
+            self.at(at.since(self.now), Event::Done(order.clone()));
+            self.at(at.since(self.now), Event::Ended(order.step, outcome));
+            return;
+        }
+        let is_refused = order.needs_lease && !self.hosts.holds(&self.plan, &order.instance, self.now);
+        if is_refused {
+            let why = format!("{} does not hold the lease", order.instance);
+            self.at(ANSWER, Event::Ended(order.step, Outcome::Failed(why)));
+            return;
+        }
         let named = self.actions.get(&Some(order.instance.clone())).or_else(|| self.actions.get(&None)).cloned();
         let brings = order.action.reports_address().then(|| self.next_address.take().unwrap_or_else(|| self.brought()));
         let (outcome, done) = match self.next_action.take().or(named) {

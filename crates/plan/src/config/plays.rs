@@ -392,7 +392,23 @@ impl Compiler<'_> {
     /// A step that the traffic processes must acknowledge. It is given far more than they are allowed: past the allowance
     /// the bound is gone, but a slow disk is no reason to give up.
     pub(super) fn routing_step(&self, name: String, kind: StepKind) -> Step {
-        let timeout = (self.plan.allowances.route_apply * 10).max(PATIENCE);
+        let patience = (self.plan.allowances.route_apply * 10).max(PATIENCE);
+        // A host that serves them too may be silent: that has to be noticed, and it has to stop by itself.
+        let silence = match &kind {
+            _ if self.plan.serving_hosts().next().is_none() => Duration::ZERO,
+            StepKind::CutTraffic { routes, .. } => {
+                let cuts = routes.iter().filter_map(|it| self.plan.silence_cuts(*it));
+                cuts.chain([self.plan.silence_noticed()]).max().unwrap_or_default()
+            }
+            StepKind::TakeOver { .. }
+            | StepKind::Stop { .. }
+            | StepKind::EndLease { .. }
+            | StepKind::CatchUp { .. }
+            | StepKind::Act { .. }
+            | StepKind::Manual { .. }
+            | StepKind::Verify { .. } => self.plan.silence_noticed(),
+        };
+        let timeout = patience + silence;
         Step {
             name,
             kind,

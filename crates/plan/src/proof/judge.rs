@@ -395,6 +395,7 @@ fn ends_before_takeover(losses: &[Loss]) -> bool {
         Reason::ControlGone(..)
         | Reason::ActsByName(_)
         | Reason::StopUnconfirmed(..)
+        | Reason::ServedOn(_)
         | Reason::NeedLost(..)
         | Reason::LagUnknown(_)
         | Reason::LagStopped(_)

@@ -63,6 +63,21 @@ impl<'a> Judge<'a> {
         if rung.strategy == Strategy::RestoreFromBackup {
             losses.extend(self.backup_loss(at, rung));
         }
+        let ends_lease = play.steps.iter().any(|it| matches!(it.kind, StepKind::EndLease { .. }));
+        if self.a_server_is_lost() && !ends_lease {
+            let cut = play.steps.iter().filter_map(|it| match &it.kind {
+                StepKind::CutTraffic { routes, .. } => Some(routes),
+                StepKind::Stop { .. }
+                | StepKind::EndLease { .. }
+                | StepKind::CatchUp { .. }
+                | StepKind::Act { .. }
+                | StepKind::Manual { .. }
+                | StepKind::TakeOver { .. }
+                | StepKind::Verify { .. } => None,
+            });
+            let goes_on = cut.flatten().filter(|it| self.plan.silence_cuts(**it).is_none());
+            losses.extend(goes_on.map(|it| Loss::new(Reason::ServedOn(*it), Change::CutOnSilence(*it))));
+        }
         for (nth, step) in play.steps.iter().enumerate() {
             self.step_losses(self.at(at, bound, nth), step, &mut losses);
         }

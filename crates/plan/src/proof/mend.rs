@@ -51,6 +51,8 @@ pub enum Change {
     NameBackup(ComponentIx, u32),
     /// Let this probe ask an address.
     UseAddress(ProbeIx),
+    /// Let silence cut this route.
+    CutOnSilence(RouteIx),
     /// Let the agent ask what this probe asks, over the network.
     AskFromAgent(ProbeIx),
     /// Let this step reach an address.
@@ -92,6 +94,7 @@ impl Change {
             Change::CopyBackup(..) => "copy_backup",
             Change::NameBackup(..) => "name_backup",
             Change::UseAddress(_) => "use_address",
+            Change::CutOnSilence(_) => "cut_on_silence",
             Change::AskFromAgent(_) => "ask_from_agent",
             Change::UseAddressIn(_) => "use_address_in",
             Change::VerifyLonger(..) => "verify_longer",
@@ -237,6 +240,11 @@ impl fmt::Display for Said<'_, Change> {
             Change::UseAddress(probe) => {
                 write!(f, "let `{}` ask an address instead of a name", plan.probe(*probe).name)
             }
+            Change::CutOnSilence(route) => write!(
+                f,
+                "let whoever serves route `{}` stop when nothing is heard of the agent: `on_silence: {{ cut: {{ after: 30s }} }}`",
+                plan.route(*route).name
+            ),
             Change::AskFromAgent(probe) => write!(
                 f,
                 "let the agent see it as well: without `ask_from`, or by a `tcp` or `http` probe instead of `{}`",

@@ -59,6 +59,8 @@ pub enum Reason {
     },
     /// The failed instance's probes ask by name, and names do not resolve: nobody sees that it is down.
     NotSeenDown(InstanceIx),
+    /// A lost host may go on serving this route, as far as anybody knows.
+    ServedOn(RouteIx),
     /// Its host asks this probe of it, and is lost with it: unknown, and never down.
     AskedByTheLost(InstanceIx, ProbeIx),
     /// Too few probes of different kinds can say that the failed instance is down.
@@ -160,6 +162,11 @@ impl fmt::Display for Said<'_, Because> {
             Reason::Witnesses { need, left } => {
                 write!(f, "{need} of its witnesses must answer, and {left} of them can")
             }
+            Reason::ServedOn(route) => write!(
+                f,
+                "a host that is lost serves `{}` too, and says that it keeps on in silence: no cut there can be confirmed",
+                plan.route(route).name
+            ),
             Reason::AskedByTheLost(ix, probe) => write!(
                 f,
                 "`{}` is asked by the host of `{}`, which is lost too: what it would say is unknown, and unknown is never down",

@@ -259,7 +259,15 @@ impl Judge<'_> {
         let allowed = &self.plan.allowances;
         match &step.kind {
             StepKind::TakeOver { routes, .. } if routes.is_empty() => allowed.journal_sync,
-            StepKind::CutTraffic { .. } | StepKind::TakeOver { .. } => allowed.journal_sync + allowed.route_apply,
+            StepKind::CutTraffic { routes, .. } => {
+                allowed.journal_sync + allowed.route_apply + self.silence_of_servers(routes)
+            }
+            StepKind::TakeOver { routes, .. } => {
+                // Behind a cut whoever is silent is known to be so.
+                let is_cut = routes.iter().any(|it| self.plan.route(*it).sharing == Sharing::Exclusive);
+                let silence = if is_cut { Duration::ZERO } else { self.silence_of_servers(&[]) };
+                allowed.journal_sync + allowed.route_apply + silence
+            }
             StepKind::Stop { .. }
             | StepKind::EndLease { .. }
             | StepKind::Act { .. }
@@ -267,6 +275,22 @@ impl Judge<'_> {
             | StepKind::Manual { .. } => allowed.journal_sync + step.timeout,
             StepKind::Verify { probes } => self.verify_time(probes),
         }
+    }
+
+    /// Whether a host is lost that serves the routes, too.
+    pub(super) fn a_server_is_lost(&self) -> bool {
+        let mut serving = self.plan.serving_hosts();
+        self.failure != FailureDomain::Instance && serving.any(|it| self.in_lost_domain(&it.location))
+    }
+
+    /// What a routing step waits for a lost host that serves, too: until it is known to be silent, and until it has stopped
+    /// serving these routes by itself.
+    fn silence_of_servers(&self, cut: &[RouteIx]) -> Duration {
+        if !self.a_server_is_lost() {
+            return Duration::ZERO;
+        }
+        let cuts = cut.iter().filter_map(|it| self.plan.silence_cuts(*it));
+        cuts.chain([self.plan.silence_noticed()]).max().unwrap_or_default()
     }
 
     /// One good answer from each of these probes. An instance's probe may be on its way when verifying begins, and counts
@@ -288,6 +312,9 @@ impl Judge<'_> {
         let on = match &step.kind {
             StepKind::Stop { from, .. } => *from,
             StepKind::Act { on, .. } => *on,
+            StepKind::CutTraffic { .. } if self.a_server_is_lost() => {
+                return (self.plan.allowances.journal_sync + step.timeout) * step.attempts;
+            }
             StepKind::CutTraffic { .. }
             | StepKind::EndLease { .. }
             | StepKind::TakeOver { .. }

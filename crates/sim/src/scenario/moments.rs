@@ -207,7 +207,7 @@ impl Reader<'_> {
             | Body::AdoptionStarted { .. }
             | Body::SeenElsewhere { .. }
             | Body::ElsewhereOver { .. } => Stage::Decide,
-            Body::FenceConfirmed { .. } | Body::FencePassedOver { .. } => Stage::Fence,
+            Body::FenceConfirmed { .. } | Body::FencePassedOver { .. } | Body::CutBySilence { .. } => Stage::Fence,
             Body::StepStarted { step, .. } | Body::StepEnded { step, .. } => self.phase(*step),
             Body::UndoStarted { .. } | Body::Bound { .. } | Body::Rejoined { .. } | Body::AddressChanged { .. } => {
                 Stage::Act
@@ -218,6 +218,7 @@ impl Reader<'_> {
             | Body::RungFailed { .. }
             | Body::RollbackStarted { .. }
             | Body::RouteRefused { .. }
+            | Body::TrafficSilent { .. }
             | Body::BudgetExceeded { .. }
             | Body::SwitchUndone { .. }
             | Body::RecoveryFailed { .. } => Stage::Failed,
@@ -293,6 +294,8 @@ impl Reader<'_> {
             | Body::NeighbourAnswered { .. }
             | Body::RouteApplied { .. }
             | Body::RouteRefused { .. }
+            | Body::TrafficSilent { .. }
+            | Body::CutBySilence { .. }
             | Body::TrafficAhead { .. }
             | Body::TablePublished { .. }
             | Body::Commanded { .. }

@@ -364,6 +364,7 @@ impl Site {
             Todo::Cancel(step) => {
                 self.queue.retain(|_, it| !matches!(it, Event::Ended(of, _, which, _) if *of == nth && *which == step));
             }
+            Todo::Grant(_) => {}
             Todo::AskLease => {
                 let asked = self.clock(nth);
                 let way = self.way();

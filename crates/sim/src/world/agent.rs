@@ -208,7 +208,7 @@ impl World {
                 }
             }
             // One agent alone asks no store.
-            Todo::AskLease | Todo::HearTraffic(_) => {}
+            Todo::AskLease | Todo::Grant(_) | Todo::HearTraffic(_) => {}
             Todo::Log(line) => self.told.push(line),
             Todo::Notify(telling) => self.carry(telling),
         }
