@@ -234,17 +234,19 @@ where
 {
     // One request is taken, and every other one refused.
     let (taken, mut requests) = mpsc::channel(1);
-    let has_answered = Arc::new(AtomicBool::new(false));
-    let answered = Arc::clone(&has_answered);
+    let came_for_else = Arc::new(AtomicBool::new(false));
+    let came = Arc::clone(&came_for_else);
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let (taken, answered, beside) = (taken.clone(), Arc::clone(&answered), beside(request));
+        let (taken, came, beside) = (taken.clone(), Arc::clone(&came), beside(request));
         async move {
+            // An answer may take longer than a stream may take to begin.
+            came.store(true, Ordering::Relaxed);
             Ok::<_, Infallible>(match beside.await {
-                Ok(response) => {
-                    answered.store(true, Ordering::Relaxed);
-                    response
+                Ok(response) => response,
+                Err(request) => {
+                    came.store(false, Ordering::Relaxed);
+                    answer(request, &taken)
                 }
-                Err(request) => answer(request, &taken),
             })
         }
     });
@@ -260,7 +262,7 @@ where
         tokio::select! {
             Some(begun) = requests.recv() => Ok(Some(begun)),
             ended = &mut end => match ended {
-                _ if has_answered.load(Ordering::Relaxed) => Ok(None),
+                _ if came_for_else.load(Ordering::Relaxed) => Ok(None),
                 Ok(Err(error)) => Err(StreamError::Http(error)),
                 Ok(Ok(())) | Err(_) => Err(StreamError::Silent),
             },
@@ -272,7 +274,7 @@ where
         Ok(Ok(Some((body, outgoing)))) => Ok(Some((outgoing, incoming(body, connection)))),
         Ok(Ok(None)) => Ok(None),
         Ok(Err(error)) => Err(error),
-        Err(_late) if has_answered.load(Ordering::Relaxed) => {
+        Err(_late) if came_for_else.load(Ordering::Relaxed) => {
             let _given_up = tokio::time::timeout(BESIDE_WITHIN, end).await;
             Ok(None)
         }

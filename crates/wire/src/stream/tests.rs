@@ -116,3 +116,21 @@ async fn who_says_nothing_does_not_begin() {
     let (one, _other) = duplex(4 << 10);
     assert!(dial(one).await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_something_else_may_take_longer_than_a_stream_to_begin() {
+    let (client, server) = duplex(64 << 10);
+    let beside = |_request| async {
+        tokio::time::sleep(BEGINS_WITHIN * 2).await;
+        Ok(Response::new(BodyExt::boxed(http_body_util::Empty::new())))
+    };
+    let served = tokio::spawn(accept_beside(server, beside));
+    let (mut requests, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client)).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let request = Request::get("https://agent/else").body(http_body_util::Empty::<Bytes>::new()).expect("a request");
+    let response = requests.send_request(request).await.expect("an answer");
+    assert_eq!(response.status(), StatusCode::OK);
+    drop((requests, response));
+    assert!(matches!(served.await.expect("no panic"), Ok(None)));
+}

@@ -15,6 +15,7 @@ use rcgen::{
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tokio::sync::Semaphore;
 
 use super::files::{self, FileError};
 use super::gate::Gate;
@@ -26,7 +27,7 @@ use super::peer::{Peer, Role, Serial, is_name, uri, validity};
 use super::refusal::Refusal;
 use super::register::{Given, Register};
 use super::tls;
-use super::token::{Fingerprint, Invited, Secret, Token, Tokens};
+use super::token::{Fingerprint, Invited, REMEMBERED, Secret, Token, Tokens};
 use super::wall::{Wall, after, before};
 
 pub(super) const AUTHORITY: &str = "authority.pem";
@@ -110,7 +111,11 @@ pub struct Authority {
     keys: Live<Keys>,
     register: Arc<Register>,
     tokens: Tokens,
+    turns: Semaphore,
 }
+
+/// How many requests are worked on at once: they wait for one disk, and the threads that wait for it are those of the whole agent.
+const AT_ONCE: usize = 2;
 
 /// What signs, and what is trusted beside it.
 #[derive(Debug)]
@@ -210,6 +215,7 @@ impl Authority {
             keys: Live::open(&pki.join(AUTHORITY), Keys::read)?,
             register: Arc::new(Register::open(&pki)?),
             tokens: Tokens::open(&pki)?,
+            turns: Semaphore::new(AT_ONCE),
             site: site.to_owned(),
             wall: wall.clone(),
             pki,
@@ -227,6 +233,10 @@ impl Authority {
 
     pub(super) fn wall(&self) -> &Wall {
         &self.wall
+    }
+
+    pub(super) fn turns(&self) -> &Semaphore {
+        &self.turns
     }
 
     pub(super) fn keys(&self) -> Arc<Keys> {
@@ -259,7 +269,7 @@ impl Authority {
         self.wall.now()
     }
 
-    /// Makes a token with which `host` may join once, from now on and for as long as `valid`. What is kept of it does not
+    /// Makes a token with which `host` may join once, from now on and for as long as `valid`, at most 30 days. What is kept of it does not
     /// suffice to join.
     pub fn invite(&self, host: &str, valid: Duration) -> Result<(Token, Invited), AuthorityError> {
         if !is_name(host) {
@@ -267,7 +277,8 @@ impl Authority {
         }
         let secret = random();
         let now = self.wall.now();
-        let invited = Invited { host: host.to_owned(), made: now, until: after(now, valid), used: None };
+        let invited =
+            Invited { host: host.to_owned(), made: now, until: after(now, valid.min(REMEMBERED)), used: None };
         self.tokens.add(&secret, &invited)?;
         Ok((Token::new(self.keys().fingerprint, secret, &self.site, host), invited))
     }

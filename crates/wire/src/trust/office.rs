@@ -140,6 +140,9 @@ where
         Ok(Err(_)) => return refused(Refusal::Garbled { what: "it is cut off, or longer than 64 KiB".to_owned() }),
         Err(_late) => return refused(Refusal::Garbled { what: "it did not come to an end".to_owned() }),
     };
+    let Ok(_turn) = authority.turns().acquire().await else {
+        return failed("the agent ends".to_owned());
+    };
     let authority = Arc::clone(authority);
     // It waits for the disk.
     let work =

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -27,8 +28,9 @@ const PREFIX: &str = "mainstay-1-";
 const FINGERPRINT: usize = 32;
 const SECRET: usize = 16;
 const CHECK: usize = 4;
-/// How long a token that is over is remembered, for a better answer than that nobody knows it.
-const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a token is remembered since it was made, or used: an answer that says so is better than that nobody knows it. No token
+/// is valid for longer.
+pub(super) const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What a person carries from the agent to a host. Its text is a secret until it was used.
 #[derive(Clone, PartialEq, Eq)]
@@ -185,11 +187,7 @@ impl Tokens {
     /// Keeps a new one, and forgets old ones.
     pub(super) fn add(&self, secret: &Secret, invited: &Invited) -> Result<(), FileError> {
         let _alone = files::lock(&self.directory)?;
-        for (path, old) in self.each()? {
-            if old.used.unwrap_or(old.until) < before(invited.made, REMEMBERED) {
-                fs::remove_file(&path).map_err(|it| FileError::io(&path, it))?;
-            }
-        }
+        self.forget_old(invited.made)?;
         self.write(&self.file(secret), invited)
     }
 
@@ -243,6 +241,20 @@ impl Tokens {
         invited.used = Some(now);
         self.write(&self.file(secret), &invited)?;
         Ok(Ok(invited))
+    }
+
+    /// What nothing was written into for so long is over.
+    fn forget_old(&self, now: Timestamp) -> Result<(), FileError> {
+        let failed = |it| FileError::io(&self.directory, it);
+        let oldest = before(now, REMEMBERED).as_second();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let is_token = entry.file_name().to_string_lossy().ends_with(".json");
+            if is_token && entry.metadata().map_err(failed)?.mtime() < oldest {
+                fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     fn each(&self) -> Result<BTreeMap<PathBuf, Invited>, FileError> {
