@@ -114,6 +114,7 @@ fn pages_list_what_the_code_has() {
     for (source, function, page, heading) in [
         ("crates/engine/src/waiting.rs", "code", "docs/recoveries.md", "code"),
         ("crates/engine/src/record.rs", "kind", "docs/journal.md", "kind"),
+        ("crates/wire/src/trust/refusal.rs", "code", "docs/hosts.md", "word"),
     ] {
         let source = read(&root().join(source));
         let words = docs::words(&source, function);
