@@ -1,5 +1,8 @@
 //! Ends that know each other.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use mainstay_wire::trust::{Authority, Terms};
 use mainstay_wire::trust::{Created, Role};
 
@@ -26,4 +29,21 @@ fn making_an_authority_again_changes_nothing() {
     let again = Authority::create(&state, "shop-a", &["127.0.0.1".to_owned()], Terms::default(), &site.clock.wall());
     assert_eq!(again.expect("it is there").1, Created::Nothing);
     assert_eq!(site.gate().identity().me(), before);
+}
+
+#[tokio::test]
+async fn with_the_authority_alone_an_agent_on_another_machine_is_believed() {
+    let site = Site::new("shop-a");
+    let host = site.host("db-a", &site.clock);
+    let state = site.dir.path().join("elsewhere");
+    let pki = state.join("pki");
+    fs::create_dir_all(&pki).expect("a folder");
+    fs::set_permissions(&pki, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    fs::copy(site.dir.path().join("agent/pki/authority.pem"), pki.join("authority.pem")).expect("it is copied");
+    let (authority, created) =
+        Authority::create(&state, "shop-a", &[], Terms::default(), &site.clock.wall()).expect("it is there");
+    assert_eq!(created, Created::Certificate);
+    let met = meet(&authority.gate().expect("a certificate"), &host).await;
+    assert_eq!(met.agent.expect("it is let in"), Some(host.me()));
+    assert!(met.spoke);
 }
