@@ -11,6 +11,7 @@ use mainstay_wire::trust::{AskError, Authority, FileError, Identity, Terms, Wall
 use crate::site::{HOUR, open};
 
 const ROUNDS: u32 = 24;
+const LAST: u32 = ROUNDS - 1;
 
 /// This very test program, doing one thing until it is killed.
 fn start(what: &str, state: &Path, more: &[(&str, &str)]) -> (Child, BufReader<ChildStdout>) {
@@ -47,9 +48,19 @@ fn kill(child: &mut Child) {
     child.wait().expect("it ends");
 }
 
-/// Somewhere between before the first byte and after the last.
-fn moment(round: u32, whole: Duration) -> Duration {
-    whole * round * 3 / (ROUNDS * 2)
+/// When to kill, so that each test sees a kill before the first byte, one after the last, and most in between.
+enum Moment {
+    AtOnce,
+    After(Duration),
+    WhenDone,
+}
+
+fn moment(round: u32, whole: Duration) -> Moment {
+    match round {
+        0 | LAST => Moment::WhenDone,
+        1 => Moment::AtOnce,
+        _ => Moment::After(whole * round * 3 / (ROUNDS * 2)),
+    }
 }
 
 #[tokio::test]
@@ -84,21 +95,27 @@ async fn an_agent_that_is_killed_lets_no_token_work_twice() {
         let (mut agent, mut out) = start("killed::an_agent_until_it_is_killed", &state, &[]);
         let address = line(&mut out, "listens at ");
         let began = std::time::Instant::now();
-        let joining = {
+        let mut joining = {
             let (token, state, wall) = (token.clone(), dir.path().join(&name), wall.clone());
             tokio::spawn(async move { join(&address, &token, &state, &wall).await })
         };
-        if round == 0 {
-            // One that goes well says how long that takes.
-            let joined = joining.await.expect("no panic");
-            whole = began.elapsed();
-            kill(&mut agent);
-            joined.expect("nobody was killed");
-            continue;
-        }
-        tokio::time::sleep(moment(round, whole)).await;
+        let first = match moment(round, whole) {
+            Moment::WhenDone => Some((&mut joining).await),
+            Moment::AtOnce => None,
+            Moment::After(time) => {
+                tokio::time::sleep(time).await;
+                None
+            }
+        };
         kill(&mut agent);
-        let first = joining.await.expect("no panic");
+        // The first one, that goes well, says how long that takes.
+        if round == 0 {
+            whole = began.elapsed();
+        }
+        let first = match first {
+            Some(first) => first.expect("no panic"),
+            None => joining.await.expect("no panic"),
+        };
         let (mut agent, mut out) = start("killed::an_agent_until_it_is_killed", &state, &[]);
         let second = join(&line(&mut out, "listens at "), &token, &dir.path().join(&name), &wall).await;
         kill(&mut agent);
@@ -131,24 +148,31 @@ async fn a_host_that_is_killed_has_a_whole_identity_or_none() {
         let state = dir.path().join(&name);
         let token = authority.invite(&name, HOUR).expect("a token").0.to_string();
         let more = [("TRUST_TOKEN", token.as_str()), ("TRUST_AGENT", open.address.as_str())];
-        let spoke = tokio::task::spawn_blocking({
-            let (state, more) = (state.clone(), more.map(|(a, b)| (a, b.to_owned())));
-            move || {
-                let more = more.each_ref().map(|(a, b)| (*a, b.as_str()));
-                let (child, mut out) = start("killed::a_host_until_it_is_killed", &state, &more);
-                line(&mut out, "joins now");
-                (child, out)
+        let (state_there, more) = (state.clone(), more.map(|(name, value)| (name, value.to_owned())));
+        let killed = tokio::task::spawn_blocking(move || {
+            let more = more.each_ref().map(|(name, value)| (*name, value.as_str()));
+            let (mut host, mut out) = start("killed::a_host_until_it_is_killed", &state_there, &more);
+            let mut joined = Duration::ZERO;
+            match moment(round, whole) {
+                Moment::AtOnce => {}
+                Moment::After(time) => {
+                    line(&mut out, "joins now");
+                    std::thread::sleep(time);
+                }
+                Moment::WhenDone => {
+                    line(&mut out, "joins now");
+                    let began = std::time::Instant::now();
+                    line(&mut out, "is done");
+                    joined = began.elapsed();
+                }
             }
+            kill(&mut host);
+            joined
         });
-        let (mut host, mut out) = spoke.await.expect("it starts");
+        let joined = killed.await.expect("no panic");
         if round == 0 {
-            let began = std::time::Instant::now();
-            tokio::task::spawn_blocking(move || line(&mut out, "is done")).await.expect("it is done");
-            whole = began.elapsed();
-        } else {
-            tokio::time::sleep(moment(round, whole)).await;
+            whole = joined;
         }
-        kill(&mut host);
         match Identity::of_host(&state, &wall) {
             Ok(identity) => {
                 assert_eq!(identity.me().name, name);
