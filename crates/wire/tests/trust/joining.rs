@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mainstay_wire::trust::{AskError, Authority, Event, Refusal, Terms, join};
 
-use crate::site::{DAY, HOUR, Hand, Site, meet, open};
+use crate::site::{DAY, HOUR, Site, meet, open};
 
 #[tokio::test]
 async fn a_host_joins_with_a_token_and_is_known_from_then_on() {
@@ -174,7 +174,7 @@ async fn a_request_that_cant_be_signed_uses_up_no_token() {
 async fn a_host_with_a_wrong_clock_is_told_both() {
     let site = Site::new("shop-a");
     let open = site.open().await;
-    let wrong = Hand::now();
+    let wrong = site.clock.copy();
     wrong.back(3 * DAY);
     let token = site.token("db-a");
     let error = join(&open.address, &token, &site.state_of("db-a"), &wrong.wall()).await.expect_err("not valid yet");
