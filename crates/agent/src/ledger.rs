@@ -226,7 +226,7 @@ fn second_file(dir: &Path) -> Option<SyncSender<Vec<Entry>>> {
     thread::Builder::new().name("second-file".to_owned()).spawn(write).ok().map(|_| sender)
 }
 
-fn to_entry(encoded: Encoded) -> Entry {
+pub(crate) fn to_entry(encoded: Encoded) -> Entry {
     Entry {
         wall_ns: i64::try_from(encoded.at_ns).unwrap_or(i64::MAX),
         mono_ns: i64::try_from(boot_ns()).unwrap_or(i64::MAX),
@@ -236,7 +236,7 @@ fn to_entry(encoded: Encoded) -> Entry {
     }
 }
 
-fn to_encoded(entry: Entry) -> Encoded {
+pub(crate) fn to_encoded(entry: Entry) -> Encoded {
     Encoded {
         at_ns: u64::try_from(entry.wall_ns).unwrap_or(0),
         kind: entry.kind,

@@ -16,6 +16,7 @@ mod people;
 mod server;
 mod start;
 mod surroundings;
+pub mod takeover;
 mod view;
 
 /// A runtime for an agent: two threads where there are two processors, so that a burst of answers does not keep the loop

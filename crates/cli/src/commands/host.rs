@@ -106,7 +106,7 @@ fn failure(error: HostError) -> Failure {
             Failure::unreachable(text).help("run the version of mainstay that wrote it, or a newer one")
         }
         HostError::StateDir(_)
-        | HostError::Ledger(LedgerError::Open(_))
+        | HostError::Ledger(LedgerError::Open(_) | LedgerError::Broken(_))
         | HostError::Leases(_)
         | HostError::Copy(_) => Failure::unreachable(text),
     }

@@ -38,6 +38,7 @@ mod simulate;
 mod skip;
 mod status;
 mod switch;
+mod takeover;
 pub(crate) mod traffic;
 mod undrain;
 mod upgrade;
@@ -124,6 +125,7 @@ enum Command {
     Retry(retry::Retry),
     Adopt(adopt::Adopt),
     Switch(switch::Switch),
+    Takeover(takeover::Takeover),
     Failback(failback::Failback),
     Breaker(breaker::Breaker),
     Journal(journal::Journal),
@@ -142,6 +144,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "recover",
             "switch",
             "failback",
+            "takeover",
             "approve",
             "abort",
             "pause",
@@ -207,6 +210,7 @@ impl Cli {
             Command::Retry(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
             Command::Switch(it) => it.run(&cx),
+            Command::Takeover(it) => it.run(&cx),
             Command::Failback(it) => it.run(&cx),
             Command::Breaker(it) => it.run(&cx),
             Command::Journal(it) => it.run(&cx),

@@ -40,6 +40,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// An agent on this plan.
+    pub(crate) const fn of(file: PathBuf, log_format: LogFormat) -> Run {
+        Run { file, log_format }
+    }
+
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
         logging::start(self.log_format);
         let options = Options {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mainstay_store::journal::OpenError;
-use mainstay_store::{Event, Journal, Options, Record};
+use mainstay_store::journal::{ChainError, JOURNAL_FILE, OpenError};
+use mainstay_store::{Event, Journal, Options, Reader, Record};
 use tokio::sync::mpsc;
 
 use super::orders::{Entry, Orders};
@@ -20,6 +20,9 @@ pub enum LedgerError {
     /// It can't be opened.
     #[error("the host's journal can't be opened")]
     Open(#[from] OpenError),
+    /// It is broken.
+    #[error("the host's journal is broken")]
+    Broken(#[from] ChainError),
     /// A record is none of a host's, or of a newer version.
     #[error("record {seq} of the host's journal can't be read")]
     Record {
@@ -29,6 +32,23 @@ pub enum LedgerError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+/// The highest epoch that the host with this state directory has seen, from its journal; 0 if it has none.
+///
+/// # Errors
+/// It can't be read.
+pub fn epoch_seen(dir: &Path) -> Result<u64, LedgerError> {
+    if !dir.join(JOURNAL_FILE).exists() {
+        return Ok(0);
+    }
+    let mut orders = Orders::default();
+    for record in Reader::open(dir).map_err(OpenError::from)?.records(1) {
+        let Record { seq, entry, .. } = record?;
+        let read = serde_json::from_slice(&entry.payload);
+        orders.fold(&read.map_err(|source| LedgerError::Record { seq, source })?);
+    }
+    Ok(orders.epoch())
 }
 
 /// The journal, and by record what follows once it is durable.

@@ -22,7 +22,7 @@ use mainstay_store::{StateDir, StateDirError};
 
 pub use dial::{Dial, Ends, over_tls, renew_in_time};
 pub use file::{FileError, HostFile};
-pub use ledger::LedgerError;
+pub use ledger::{LedgerError, epoch_seen};
 pub use orders::Entry;
 
 use crate::copy::kept::CopyError;
