@@ -10,8 +10,7 @@ use mainstay_host::lease::book::Terms;
 use mainstay_host::lease::grantor::Grantor;
 use mainstay_host::links::{HostView, LeaseTimes, Registered, Settings};
 use mainstay_host::{Clock, Links, Report};
-use mainstay_plan::action::{Action, ServiceOp};
-use mainstay_plan::{InstanceIx, Plan, Time};
+use mainstay_plan::{Plan, Time};
 use tokio::sync::mpsc;
 
 /// Links to the hosts of a plan, if it says where they reach the agent. They are listened for from now on.
@@ -47,12 +46,6 @@ pub(crate) fn links(
     links.register(Registered::of(plan));
     links.keep_listening(link.listen, state_dir.to_owned());
     Ok(Some(links))
-}
-
-/// Whether an action makes an instance its component, so that its host may do it only under the lease.
-pub(crate) fn needs_lease(plan: &Plan, bound: InstanceIx, on: InstanceIx, action: &Action) -> bool {
-    let ends = matches!(action, Action::Service { op: ServiceOp::Stop | ServiceOp::Kill, .. });
-    plan.is_leased(plan.instance(on).component) && bound != on && !ends
 }
 
 /// What is shown of hosts.

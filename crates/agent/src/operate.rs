@@ -8,14 +8,15 @@ use std::time::Duration;
 use mainstay_api as api;
 use mainstay_engine::codec::encode;
 use mainstay_engine::driver::{Driver, Todo, Turn};
-use mainstay_engine::effect::{Line, NoticeLevel, Order, Telling};
+use mainstay_engine::effect::{Grant, Line, NoticeLevel, Order, Telling};
 use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Body, Input, NoticeId};
+use mainstay_host::lease::book::Holding;
 use mainstay_host::links::Registered;
 use mainstay_host::{Clock, Hands, Job, JobOf, Launch, Links, Report, TrafficLink};
 use mainstay_plan::routing::TrafficReport;
-use mainstay_plan::{InstanceIx, Plan, ProbeIx, Time};
+use mainstay_plan::{Plan, ProbeIx, Time};
 use mainstay_store::{Event, StateDir};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -223,22 +224,21 @@ impl Agent {
                     traffic.serve(table);
                 }
             }
-            // No network carries leases yet, so that no agent asks for one.
-            Todo::AskLease | Todo::Grant(_) | Todo::HearTraffic(_) => {}
+            Todo::Grant(grants) => {
+                if let Some(links) = self.hands.links() {
+                    let holding = |it: Grant| Holding { component: it.component, instance: it.instance };
+                    links.grant(grants.into_iter().map(holding));
+                }
+            }
+            // No network carries the leases of agents yet, so that none asks for one.
+            Todo::AskLease | Todo::HearTraffic(_) => {}
             Todo::Log(line) => log(&line),
             Todo::Notify(telling) => self.notify(telling),
         }
     }
 
     fn what_it_belongs_to(&self, order: &Order) -> JobOf {
-        let on = self.plan.instance_named(&order.instance);
-        let instance = on.map(|it| self.plan.instance(it));
-        let bound = |it: InstanceIx| {
-            self.driver.engine().state().components.get(self.plan.instance(it).component.index()).map(|it| it.bound)
-        };
-        let needs_lease = on
-            .and_then(|on| Some((on, bound(on)?)))
-            .is_some_and(|(on, bound)| hosts::needs_lease(&self.plan, bound, on, &order.action));
+        let instance = self.plan.instance_named(&order.instance).map(|it| self.plan.instance(it));
         JobOf {
             recovery: order.step.recovery.0,
             step: format!("{}.{}", order.step.rung + 1, order.step.step + 1),
@@ -246,7 +246,7 @@ impl Agent {
             epoch: order.epoch,
             instance: order.instance.clone(),
             component: instance.map(|it| self.plan.component(it.component).name.clone()).unwrap_or_default(),
-            needs_lease,
+            needs_lease: order.needs_lease,
         }
     }
 

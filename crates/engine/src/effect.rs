@@ -69,7 +69,8 @@ pub struct Order {
     pub key: String,
     /// After this the outcome is unknown.
     pub timeout: Duration,
-    /// The epoch of the lease that it is given under; 0 where one agent decides alone. Whoever has seen a higher one refuses it.
+    /// The epoch that it is given under: that of the agent's lease, or of the last takeover where one agent decides alone. Whoever has seen
+    /// a higher one refuses it.
     pub epoch: u64,
 }
 

@@ -10,7 +10,7 @@ use mainstay_plan::strategy::StepKind;
 use crate::command::Command;
 use crate::effect::{Effect, Grant, Line, Order, Telling};
 use crate::grants;
-use crate::lease::{May, Role};
+use crate::lease::May;
 use crate::outbox;
 use crate::planted::{Fault, planted};
 use crate::record::{Body, StepRef};
@@ -242,7 +242,7 @@ fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
             _,
         ) => return None,
     };
-    let epoch = if state.leadership.role == Role::Sole { 0 } else { state.leadership.epoch };
+    let epoch = state.leadership.epoch;
     let address = state.address(instance);
     let host = planned.host.map(|it| state.plan.host(it).name.clone());
     let needs_lease =

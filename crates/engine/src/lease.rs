@@ -197,13 +197,10 @@ impl Leadership {
         }
     }
 
-    /// The lowest epoch of a routing table that this agent publishes: tables of an earlier lease are lower, and the traffic
-    /// processes refuse them as they refuse every older table.
+    /// The lowest epoch of a routing table that this agent publishes: tables of an earlier lease, or of before a takeover, are lower, and
+    /// the traffic processes refuse them as they refuse every older table.
     pub const fn table_floor(&self) -> u64 {
-        match self.role {
-            Role::Sole => 0,
-            Role::Candidate | Role::Follower | Role::Leader | Role::Alone => self.epoch << TABLES_A_LEASE,
-        }
+        self.epoch << TABLES_A_LEASE
     }
 }
 

@@ -33,6 +33,9 @@ pub(crate) use link::words;
 pub use mainstay_wire::message::LeaseTimes;
 pub use registered::{Registered, RegisteredHost};
 
+/// How often a host is told again that a lease is taken back, until it is over.
+const REVOKES_EVERY: Duration = Duration::from_secs(1);
+
 /// How long after its silence a host is waited for with an order, beyond the time in which it would have been missed.
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);
 
@@ -365,15 +368,25 @@ impl Links {
     /// Takes a lease back, and waits until its instance acts no more.
     pub(crate) fn end_lease(&self, component: &str, instance: &str) -> impl Future<Output = Outcome> + Send + 'static {
         let holding = Holding { component: component.to_owned(), instance: instance.to_owned() };
-        self.revoke([holding.clone()]);
-        let grantor = self.inner.grantor.clone();
+        let links = self.clone();
         async move {
-            match grantor {
-                Some(grantor) => Outcome::LeaseOver(match grantor.ended(&holding).await {
-                    End::Released => LeaseEnd::Released,
-                    End::RanOut => LeaseEnd::RanOut,
-                }),
-                None => Outcome::Unknown("this agent grants no leases".to_owned()),
+            let Some(grantor) = links.inner.grantor.clone() else {
+                return Outcome::Unknown("this agent grants no leases".to_owned());
+            };
+            let ended = grantor.ended(&holding);
+            tokio::pin!(ended);
+            loop {
+                // Again and again: a host that was silent may be back.
+                links.revoke([holding.clone()]);
+                tokio::select! {
+                    end = &mut ended => {
+                        return Outcome::LeaseOver(match end {
+                            End::Released => LeaseEnd::Released,
+                            End::RanOut => LeaseEnd::RanOut,
+                        });
+                    }
+                    () = sleep(REVOKES_EVERY) => {}
+                }
             }
         }
     }
