@@ -62,6 +62,11 @@ impl LeaseSide {
         &self.guarded
     }
 
+    /// Whether this instance is guarded here.
+    pub(super) fn guards_this(&self, component: &str, instance: &str) -> bool {
+        self.guarded.iter().any(|it| it.component == component && it.instance == instance)
+    }
+
     /// Whether it has to look again and again.
     pub(super) const fn guards(&self) -> bool {
         self.renewals.is_some()

@@ -148,6 +148,11 @@ impl Orders {
         self.epoch
     }
 
+    /// Whether an order of this key is being done, or was, or may have been.
+    pub(crate) fn knows(&self, key: &str) -> bool {
+        self.orders.get(key).is_some_and(|it| !matches!(it.outcome, Some(Outcome::Failed(_))))
+    }
+
     /// An order has come. What it returns is to be folded by whoever journals it. `objection` says why it would not be done now.
     pub(crate) fn take(&self, act: &Act, site: &str, objection: impl FnOnce() -> Option<String>) -> Verdict {
         if act.epoch < self.epoch {

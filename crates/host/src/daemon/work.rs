@@ -59,6 +59,9 @@ const STANDS_EVERY: Duration = Duration::from_secs(10);
 /// Batches of the agent's journal that may wait for the disk. The agent sends one at a time.
 const BATCHES: usize = 4;
 
+/// So long before its deadline an order is refused whose lease has not come.
+const LEASE_COMES_BEFORE_NS: u64 = 100_000_000;
+
 /// By how much this process may be late for a silence to be believed.
 const LATENESS: Duration = Duration::from_millis(200);
 
@@ -100,6 +103,8 @@ pub(super) struct Work {
     orders: Orders,
     leases: LeaseSide,
     doing: BTreeMap<String, Doing>,
+    /// Orders that need a lease which is asked for, by key, and until when that can come.
+    unleased: BTreeMap<String, (Box<Act>, u64)>,
     tickets: BTreeMap<u64, String>,
     next_ticket: u64,
     next_seq: u64,
@@ -185,6 +190,7 @@ impl Work {
             orders,
             leases,
             doing: BTreeMap::new(),
+            unleased: BTreeMap::new(),
             tickets: BTreeMap::new(),
             next_ticket: 1,
             next_seq: 1,
@@ -279,6 +285,7 @@ impl Work {
             self.hang_up(&why, false);
         }
         self.give_up_what_is_overdue(now);
+        self.begin_what_waited(true);
     }
 
     fn on_reached(&mut self, address: String, ends: Ends, attempts: Attempts) {
@@ -328,6 +335,7 @@ impl Work {
                 // It was said after that renewal had left: it counts from then, however long it was under way.
                 self.heard_word_of(granted.seq);
                 self.leases.granted(&granted);
+                self.begin_what_waited(false);
             }
             FromAgent::Revoke(held) => {
                 tracing::warn!(instance = held.instance, "the agent takes its lease back");
@@ -473,7 +481,40 @@ impl Work {
         });
     }
 
+    /// An order that needs a lease comes as soon as the agent would grant it: it is asked for then, and not at the next renewal.
     fn on_act(&mut self, act: Box<Act>) {
+        let until_ns = self.session.as_ref().and_then(|it| it.said_at(act.sent)).map(|said_at| {
+            said_at.saturating_add(act.deadline_ms.saturating_mul(1_000_000)).saturating_sub(LEASE_COMES_BEFORE_NS)
+        });
+        let lacks = act.needs_lease
+            && !self.orders.knows(&act.key)
+            && self.leases.guards_this(&act.component, &act.instance)
+            && self.leases.holds(&act.component, &act.instance).is_err();
+        match until_ns {
+            Some(until_ns) if lacks && until_ns > boot_ns() => {
+                self.say(&FromHost::Progress { key: act.key.clone(), text: "it waits for the lease".to_owned() });
+                self.unleased.insert(act.key.clone(), (act, until_ns));
+                self.say_renewal();
+            }
+            Some(_) | None => self.begin(act),
+        }
+    }
+
+    /// Begins what waited for a lease that is there now; or that waited for too long, which is refused then.
+    fn begin_what_waited(&mut self, overdue: bool) {
+        let now = boot_ns();
+        let goes = |(act, until_ns): &(Box<Act>, u64)| {
+            if overdue { *until_ns <= now } else { self.leases.holds(&act.component, &act.instance).is_ok() }
+        };
+        let keys: Vec<String> = self.unleased.iter().filter(|it| goes(it.1)).map(|it| it.0.clone()).collect();
+        for key in keys {
+            if let Some((act, _)) = self.unleased.remove(&key) {
+                self.begin(act);
+            }
+        }
+    }
+
+    fn begin(&mut self, act: Box<Act>) {
         let Some(session) = &self.session else { return };
         let site = session.welcome.as_ref().map(|it| it.site.clone()).unwrap_or_default();
         let said_at = session.said_at(act.sent);
@@ -576,6 +617,7 @@ impl Work {
     }
 
     fn on_cancel(&mut self, key: &str) {
+        self.unleased.remove(key);
         let Some(doing) = self.doing.get(key) else { return };
         tracing::info!(key, "the agent cancels an order");
         let outcome = match doing.ticket {
@@ -706,6 +748,8 @@ impl Work {
         };
         self.answers.clear();
         self.flush = None;
+        // The agent asks again for what it still wants.
+        self.unleased.clear();
     }
 }
 
