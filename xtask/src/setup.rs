@@ -18,7 +18,7 @@ const CARGO_DENY: &str = "0.20.2";
 const SIMPY: &str = "4.1.2";
 
 /// A program that end-to-end tests run, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("haproxy", "haproxy"),
     ("dig", "bind9-dnsutils"),
     ("delv", "bind9-dnsutils"),
@@ -29,6 +29,8 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("ip", "iproute2"),
     ("curl", "curl"),
     ("tmux", "tmux"),
+    ("python3", "python3"),
+    ("faketime", "faketime"),
 ];
 
 /// Peers and load of benches: the bench, a file that is there once it is installed, and the Debian package that brings it.

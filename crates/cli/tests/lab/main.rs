@@ -1,0 +1,96 @@
+//! Hosts on machines of their own, and everything that can be done to machines and to the paths between them.
+//!
+//! Each trial builds four network namespaces and a switch, with a real agent, two real hosts and clients that write to both of
+//! their servers all the time; it draws a schedule of faults from its seed, plays it, mends everything, and asks: did two servers
+//! ever acknowledge orders at the same time, was the failure recovered, could each wait be explained?
+//!
+//! `MAINSTAY_TELL=1` prints the journal and the last of each log after a trial.
+//! `MAINSTAY_SEEDS=0..300 MAINSTAY_LABS=8 cargo test -p mainstay-cli --test lab` plays more, eight at a time. It needs root; without it
+//! nothing is played, and that is said.
+
+mod judge;
+mod network;
+mod schedule;
+mod site;
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use network::Network;
+use schedule::{Dice, Schedule};
+use site::{RECOVERS_WITHIN, Site};
+
+/// What is played where nobody asks for more.
+const SEEDS: Range<u64> = 0..4;
+
+#[test]
+fn no_schedule_of_faults_gives_two_owners_or_none_for_long() {
+    if !Network::is_possible() {
+        eprintln!("NOT PLAYED: network namespaces need root");
+        return;
+    }
+    if site::faketime().is_none() {
+        eprintln!("NOT PLAYED: clocks are not moved without libfaketime (package faketime)");
+    }
+    let seeds = seeds();
+    let labs = std::env::var("MAINSTAY_LABS").ok().and_then(|it| it.parse().ok()).unwrap_or(2);
+    let next = AtomicU64::new(seeds.start);
+    std::thread::scope(|scope| {
+        for _ in 0..labs {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let told = trial(seed);
+                    eprintln!("seed {seed}: {told}");
+                }
+            });
+        }
+    });
+}
+
+fn trial(seed: u64) -> String {
+    let mut site = Site::build();
+    let schedule = Schedule::drawn(&mut Dice::new(seed));
+    eprintln!("seed {seed}: {:?}", schedule.faults);
+    let mut unexplained = Vec::new();
+    schedule.play(&mut site, &mut |site| unexplained.extend(site.unexplained()));
+    let healed = Instant::now();
+    let failed = |what: &str, site: &Site| -> ! { panic!("seed {seed}: {what}\n{schedule:#?}\n{}", site.stands()) };
+    let before = site.acknowledged().len();
+    while site.acknowledged().len() == before {
+        if healed.elapsed() > RECOVERS_WITHIN {
+            failed("nobody acknowledges orders although nothing is wrong any more", &site);
+        }
+        site.pass(Duration::from_millis(100));
+    }
+    let recovered = healed.elapsed();
+    while !site.is_whole() {
+        if healed.elapsed() > RECOVERS_WITHIN * 2 {
+            failed("it did not become whole again", &site);
+        }
+        site.pass(Duration::from_millis(300));
+        unexplained.extend(site.unexplained());
+    }
+    if let Some(wait) = unexplained.first() {
+        failed(&format!("a wait is not explained: {wait}"), &site);
+    }
+    if std::env::var_os("MAINSTAY_TELL").is_some() {
+        eprintln!("{}", site.tells());
+    }
+    match judge::one_at_a_time(&site.acknowledged(), site.moves()) {
+        Ok(changes) => {
+            format!("{changes} changes of owner, served again {:.1} s after the last fault", recovered.as_secs_f64())
+        }
+        Err(what) => failed(&what, &site),
+    }
+}
+
+fn seeds() -> Range<u64> {
+    let Ok(text) = std::env::var("MAINSTAY_SEEDS") else { return SEEDS };
+    let (from, to) = text.split_once("..").expect("MAINSTAY_SEEDS is FROM..TO");
+    from.parse().expect("a number")..to.parse().expect("a number")
+}
