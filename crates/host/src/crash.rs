@@ -2,7 +2,6 @@
 //! host before and after each thing that it does. They exist in debug builds only.
 
 /// Where to die.
-#[cfg_attr(not(debug_assertions), expect(dead_code, reason = "nobody names a moment in a release build"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     /// An order has come, and nothing is known of it.
