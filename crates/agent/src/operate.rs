@@ -383,10 +383,12 @@ impl Agent {
                 }
             }
             Report::TrafficSilent { process, since } => {
-                tracing::warn!(process, since = since.as_nanos(), "nothing is heard of a traffic process");
+                tracing::warn!(process, "nothing is heard of a traffic process");
+                inputs.push(Input::TrafficSilent { process, since });
             }
             Report::HostRefused { who, why } => {
                 tracing::warn!(who, why, "somebody came as a host and was turned away");
+                inputs.push(Input::HostRefused { who, why });
             }
             Report::Unprepared { what } => {
                 tracing::warn!("{what}");

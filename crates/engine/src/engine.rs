@@ -201,6 +201,7 @@ impl Engine {
                 self.inbox.extend(changed.map(Pending::Fact));
                 Body::PeerOrder { from, epoch, what, taken }
             }
+            Input::HostRefused { who, why } => Body::HostRefused { who, why },
             Input::Stopping { reason } => Body::AgentStopped { reason },
         };
         self.inbox.push(Pending::Fact(fact));

@@ -143,7 +143,7 @@ impl Gate {
                     self.hear_traffic(state);
                 }
             }
-            Body::PeerOrder { .. } => {}
+            Body::PeerOrder { .. } | Body::HostRefused { .. } => {}
             Body::AgentStopped { .. }
             | Body::PlanAdopted { .. }
             | Body::HealthChanged { .. }

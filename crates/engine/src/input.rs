@@ -120,6 +120,13 @@ pub enum Input {
         /// When it asked, on this agent's timeline.
         asked: Time,
     },
+    /// Somebody came as a host and was turned away.
+    HostRefused {
+        /// Who, as far as it is known.
+        who: String,
+        /// Why.
+        why: String,
+    },
     /// Another agent gives an order.
     PeerOrder {
         /// Which agent.

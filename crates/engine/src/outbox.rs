@@ -179,6 +179,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
         | Body::PeerOrder { .. }
+        | Body::HostRefused { .. }
         | Body::Told { .. } => None,
     }
 }
@@ -440,6 +441,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::NoticeSent { .. }
         | Body::NoticeResent { .. }
         | Body::PeerOrder { .. }
+        | Body::HostRefused { .. }
         | Body::Told { .. } => None,
     }
 }

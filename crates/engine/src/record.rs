@@ -72,6 +72,13 @@ pub enum Body {
         /// Whether it was taken.
         taken: bool,
     },
+    /// Somebody came as a host and was turned away; the same one for the same reason is recorded again after some minutes only.
+    HostRefused {
+        /// Who, as far as it is known.
+        who: String,
+        /// Why.
+        why: String,
+    },
     /// An agent ended in order.
     AgentStopped {
         /// Why, for people.
@@ -725,6 +732,7 @@ impl Body {
             Body::AgentStopped { .. } => "agent_stopped",
             Body::LeaseChanged { .. } => "lease_changed",
             Body::PeerOrder { .. } => "peer_order",
+            Body::HostRefused { .. } => "host_refused",
             Body::PlanAdopted { .. } => "plan_adopted",
             Body::HealthChanged { .. } => "health_changed",
             Body::OwnLateness { .. } => "own_lateness",
@@ -821,7 +829,8 @@ impl Body {
             | Body::RuleCleared { .. }
             | Body::Told { .. }
             | Body::LeaseChanged { .. }
-            | Body::PeerOrder { .. } => true,
+            | Body::PeerOrder { .. }
+            | Body::HostRefused { .. } => true,
             Body::FailureDetected { .. }
             | Body::CutBySilence { .. }
             | Body::SwitchStarted { .. }

@@ -82,6 +82,7 @@ impl Teller {
                 let became = if *taken { "taken" } else { "refused, the epoch is over" };
                 format!("{from} orders under epoch {epoch}: {what}: {became}")
             }
+            Body::HostRefused { who, why } => format!("{who} came as a host and was turned away: {why}"),
             Body::AgentStopped { reason } => format!("agent stopped: {reason}"),
             Body::PlanAdopted { hash, .. } => format!("plan {} adopted", short(hash)),
             Body::HealthChanged { instance, from, to, since, evidence, .. } => format!(
@@ -377,7 +378,8 @@ impl Teller {
             | Body::RuleCleared { .. }
             | Body::Told { .. }
             | Body::LeaseChanged { .. }
-            | Body::PeerOrder { .. } => return None,
+            | Body::PeerOrder { .. }
+            | Body::HostRefused { .. } => return None,
         })
     }
 

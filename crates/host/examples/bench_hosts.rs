@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use mainstay_host::daemon::{Dial, over_tls};
@@ -84,18 +84,19 @@ async fn agent(dir: &Path, at: SocketAddr, hosts: u64) {
             due += 1;
         }
         while let Ok(report) = reports.try_recv() {
-            let all = match report {
-                Report::Observed(it) => vec![it],
-                Report::AllObserved(all) => all,
-                _ => Vec::new(),
+            let all = if let Report::Observed(it) = report {
+                vec![it]
+            } else if let Report::AllObserved(all) = report {
+                all
+            } else {
+                Vec::new()
             };
             for it in all {
-                match it.answer {
-                    Answer::Good => {
-                        good += 1;
-                        took.push(it.ended.since(it.started));
-                    }
-                    _ => not += 1,
+                if it.answer == Answer::Good {
+                    good += 1;
+                    took.push(it.ended.since(it.started));
+                } else {
+                    not += 1;
                 }
             }
         }
@@ -130,7 +131,7 @@ impl Agent {
             .spawn()
             .unwrap();
         let started = Instant::now();
-        let (tell, said) = channel();
+        let (tell, said) = sync_channel(1 << 16);
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|it| drop(tell.send((Instant::now(), it)))));
         Agent { child, said, started }

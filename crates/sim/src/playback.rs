@@ -467,6 +467,9 @@ impl Stage {
                 let (channel, outcome) = (channel.clone(), outcome(ended));
                 inputs.push(Input::Told { channel, notice: *notice, nth: *nth, outcome });
             }
+            Body::HostRefused { who, why } => {
+                inputs.push(Input::HostRefused { who: who.clone(), why: why.clone() });
+            }
             Body::LeaseChanged { .. } | Body::PeerOrder { .. } | Body::ObserversAnswered { .. } => {
                 return no_way("there are no other agents");
             }

@@ -5,6 +5,7 @@ mod ended;
 mod links;
 mod orders;
 mod scripted;
+mod serving;
 mod site;
 mod turned_away;
 mod whole;

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use mainstay_host::Report;
+use mainstay_wire::message::FromHost;
 use mainstay_wire::trust::Terms;
 
 use crate::agent::{Agent, listener};
+use crate::scripted::Scripted;
 use crate::site::Site;
 
 async fn turned_away(agent: &mut Agent) -> String {
@@ -32,6 +34,23 @@ async fn not_in_the_plan() {
     let mut agent = Agent::listen(&site, listener, &["db-a"]).await;
     let _host = site.start("db-x");
     assert_eq!(turned_away(&mut agent).await, "it is not among `hosts` of the plan");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_another_agent_that_has_taken_over() {
+    let site = Site::new();
+    let first = listener(None).await;
+    let at = first.local_addr().expect("an address");
+    site.join("db-a", at.port());
+    let _host = site.start("db-a");
+    let mut new = Scripted::of_epoch(&site, &first, 9).await;
+    let renews = |it| matches!(it, FromHost::Renew(_)).then_some(());
+    new.hear(renews).await.expect("it obeys");
+    drop(new);
+    let mut old = Agent::listen(&site, first, &["db-a"]).await;
+    let why = turned_away(&mut old).await;
+    assert!(why.starts_with("it has seen epoch 9, and this agent decides under 0"), "{why}");
+    assert!(!old.view("db-a").connected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -137,4 +137,20 @@ fn an_agent_recovers_what_lives_on_another_machine() {
     until(&site, "it is seen again", || health(&site) == "healthy");
     let done = site.journal("db-a").iter().filter(|it| it.kind() == "order_ended").count();
     assert!(done >= 2, "each restart was an order: {done}");
+
+    // Who is revoked is turned away, with a line in the journal.
+    site.authority.revoke("db-a").expect("it is written");
+    let shown = || {
+        let shown = Command::new(env!("CARGO_BIN_EXE_mainstay"))
+            .args(["journal", "show", "--state", "agent"])
+            .current_dir(site.path())
+            .output()
+            .expect("the program is there");
+        String::from_utf8_lossy(&shown.stdout).into_owned()
+    };
+    until(&site, "it is in the journal", || {
+        let text = shown();
+        text.contains("came as a host and was turned away") && text.contains("was revoked at")
+    });
+    until(&site, "it is silent", || host(&site).is_some_and(|it| it.state == "silent"));
 }

@@ -43,7 +43,7 @@ impl State {
             | Body::TrafficAhead { .. }
             | Body::Commanded { .. }
             | Body::JournalLost { .. } => Concerned::All,
-            Body::PeerOrder { .. } => Concerned::Nobody,
+            Body::PeerOrder { .. } | Body::HostRefused { .. } => Concerned::Nobody,
             Body::Told { .. } | Body::NoticeSent { .. } | Body::NoticeResent { .. } => Concerned::Outbox,
             Body::RouteApplied { .. }
             | Body::RouteRefused { .. }

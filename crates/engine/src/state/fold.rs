@@ -52,7 +52,7 @@ impl State {
                 self.forget_what_must_be_seen_anew(at);
                 self.notices.started_again(at);
             }
-            Body::AgentStopped { .. } => {}
+            Body::AgentStopped { .. } | Body::HostRefused { .. } => {}
             Body::LeaseChanged { role, epoch, leader, .. } => self.on_lease(at, *role, *epoch, leader.as_ref()),
             Body::PeerOrder { epoch, taken, .. } => {
                 if *taken {

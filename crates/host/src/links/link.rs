@@ -71,18 +71,19 @@ impl Links {
         }
         let now = inner.clock.now();
         let epoch = inner.epoch.load(std::sync::atomic::Ordering::Relaxed);
-        if hello.epoch > epoch {
-            tracing::error!(
-                host = name,
-                epoch = hello.epoch,
-                "the host has seen a higher epoch than this agent's: it obeys another one"
-            );
-        }
         let mut state = inner.state();
         let registered = state.registered.clone();
         let Some(host) = state.hosts.get_mut(name) else {
             return Err("it is not among `hosts` of the plan".to_owned());
         };
+        if hello.epoch > epoch {
+            let why = format!(
+                "it has seen epoch {}, and this agent decides under {epoch}: another agent has taken over, and it obeys that one",
+                hello.epoch
+            );
+            host.lost = Some(why.clone());
+            return Err(why);
+        }
         let settings = &inner.settings;
         let welcome = Welcome {
             protocol: PROTOCOL,

@@ -10,7 +10,7 @@ mod registered;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use mainstay_plan::action::{Action, LeaseEnd, Outcome};
@@ -21,7 +21,7 @@ use mainstay_plan::{ProbeIx, Time};
 use mainstay_providers::{Asking, ProbeAnswer};
 use mainstay_wire::message::{Act, Answered, Ask, Ended, FromAgent, Held, Hello, Sent};
 use mainstay_wire::stream::Outgoing;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
@@ -65,6 +65,8 @@ struct Inner {
     clock: Clock,
     reports: mpsc::Sender<Report>,
     grantor: Option<Arc<Grantor>>,
+    /// Who may hold leases, as it was said last.
+    wanted: watch::Sender<Vec<Holding>>,
     epoch: AtomicU64,
     next_id: AtomicU64,
     state: Mutex<State>,
@@ -169,7 +171,7 @@ pub struct HostView {
 }
 
 impl Links {
-    /// Links that stamp with `clock` and report to `reports`. Nobody is connected yet, and no host is known.
+    /// Links that stamp with `clock` and report to `reports`; must be made inside a tokio runtime. Nobody is connected yet, and no host is known.
     pub fn new(
         settings: Settings,
         clock: Clock,
@@ -177,8 +179,10 @@ impl Links {
         grantor: Option<Arc<Grantor>>,
     ) -> Links {
         let state = State { registered: Arc::default(), hosts: BTreeMap::new(), acts: BTreeMap::new() };
+        let (wanted, wishes) = watch::channel(Vec::new());
         let inner = Inner {
             settings,
+            wanted,
             clock,
             reports,
             grantor,
@@ -188,7 +192,9 @@ impl Links {
             refused: Mutex::default(),
             door: Mutex::default(),
         };
-        Links { inner: Arc::new(inner) }
+        let inner = Arc::new(inner);
+        tokio::spawn(keep_granting(Arc::downgrade(&inner), wishes));
+        Links { inner }
     }
 
     /// The epoch under which the agent decides from now on.
@@ -391,11 +397,10 @@ impl Links {
         }
     }
 
-    /// From now on these may hold leases, and nobody else. Who holds one and may no more is told.
+    /// From now on these may hold leases, and nobody else. Who holds one and may no more is told. Never waits: the book may be
+    /// on its way to the disk.
     pub fn grant(&self, wanted: impl IntoIterator<Item = Holding>) {
-        if let Some(grantor) = &self.inner.grantor {
-            self.revoke(grantor.want(wanted));
-        }
+        self.inner.wanted.send_replace(wanted.into_iter().collect());
     }
 
     /// What is wrong with hosts, in sentences.
@@ -414,6 +419,19 @@ impl Links {
         };
         let door = self.inner.door_trouble().clone();
         door.into_iter().chain(self.view().into_iter().flat_map(of)).collect()
+    }
+}
+
+/// Passes on who may hold leases.
+async fn keep_granting(links: Weak<Inner>, mut wishes: watch::Receiver<Vec<Holding>>) {
+    while wishes.changed().await.is_ok() {
+        let wanted = wishes.borrow_and_update().clone();
+        let Some(links) = links.upgrade().map(|inner| Links { inner }) else { return };
+        let Some(grantor) = links.inner.grantor.clone() else { return };
+        match tokio::task::spawn_blocking(move || grantor.want(wanted)).await {
+            Ok(unwanted) => links.revoke(unwanted),
+            Err(error) => tracing::error!(%error, "who may hold leases was not passed on"),
+        }
     }
 }
 

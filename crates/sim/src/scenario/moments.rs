@@ -228,6 +228,7 @@ impl Reader<'_> {
             | Body::PlanAdopted { .. }
             | Body::LeaseChanged { .. }
             | Body::PeerOrder { .. }
+            | Body::HostRefused { .. }
             | Body::TrafficAhead { .. }
             | Body::InStepChanged { .. }
             | Body::RoleSeen { .. }
@@ -291,6 +292,7 @@ impl Reader<'_> {
             | Body::OwnLateness { .. }
             | Body::LeaseChanged { .. }
             | Body::PeerOrder { .. }
+            | Body::HostRefused { .. }
             | Body::NeighbourAnswered { .. }
             | Body::RouteApplied { .. }
             | Body::RouteRefused { .. }
