@@ -42,9 +42,16 @@ impl Gate {
     pub(crate) fn release(&mut self, effects: &mut Vec<Effect>) {
         while self.waiting.front().is_some_and(|it| it.0 <= self.durable || planted(Fault::ActBeforeRecord)) {
             if let Some((_, effect)) = self.waiting.pop_front() {
-                effects.push(effect);
+                let is_over = matches!(effect, Effect::Grant(_)) && self.is_granted_otherwise();
+                effects.extend((!is_over).then_some(effect));
             }
         }
+    }
+
+    /// Whether others may hold leases with what goes out next, before anything is done: nobody is granted one for a moment.
+    fn is_granted_otherwise(&self) -> bool {
+        let mut next = self.waiting.iter().take_while(|it| it.0 <= self.durable).map(|it| &it.1);
+        next.find(|it| matches!(it, Effect::Grant(_) | Effect::Act(_))).is_some_and(|it| matches!(it, Effect::Grant(_)))
     }
 
     /// Sends the newest table once more, behind everything recorded so far.

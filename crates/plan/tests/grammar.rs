@@ -395,10 +395,7 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 45] = [
-    // Asked of the plan's owner by no example yet: hosts.
-    "ask_from",
-    "ask_from: host",
+const IN_NO_EXAMPLE: [&str; 29] = [
     // Written as `bearer` is.
     "authorization.basic",
     // Said where an instance is replaced, and read alike here.
@@ -413,25 +410,11 @@ const IN_NO_EXAMPLE: [&str; 45] = [
     // Asked for as the others are.
     "dns probe.type: AAAA",
     "dns probe.type: CNAME",
-    "exclusive route.fence: lease",
-    "failover_to_standby.fence: lease",
-    "host.keeps_journal",
-    "host.region",
-    "host.serves",
-    "host.zone",
     // What is asked by where nothing is said, and what is written as `POST` is.
     "http probe.method: GET",
     "http probe.method: HEAD",
     "http probe.method: OPTIONS",
     "http probe.method: PUT",
-    "lease of a host.demote",
-    "lease of a host.drift",
-    "lease of a host.expires",
-    "lease of a host.renew",
-    "link.lease",
-    "link.listen",
-    "plan.hosts",
-    "plan.link",
     // How any plan begins: `mode` alone is changed.
     "plan.mode: observe",
     "plan.mode: recommend",

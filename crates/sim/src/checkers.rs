@@ -5,9 +5,9 @@
 //!
 //! | code | what must hold | where |
 //! |---|---|---|
-//! | S1 | one recovery a component, one owner an exclusive route; nobody is made active beside a stranger; of several agents only the one with the lease acts | `single.rs`, `strangers.rs`, `among.rs`, `several/site.rs` |
-//! | S2 | nothing is done, served or told before its record is durable | `durable.rs` |
-//! | S3 | an exclusive takeover follows a fence that really holds | `fence.rs` |
+//! | S1 | one recovery a component, one owner an exclusive route; nobody is made active beside a stranger; of several agents only the one with the lease acts, and of instances that live by one only the holder | `single.rs`, `strangers.rs`, `among.rs`, `several/site.rs`, `world/hosts.rs` |
+//! | S2 | nothing is done, served, granted or told before its record is durable | `durable.rs`, `world/hosts.rs` |
+//! | S3 | an exclusive takeover follows a fence that really holds; who may hold a lease follows the end of another's | `fence.rs`, `world/hosts.rs` |
 //! | S4 | rules of shared routes, judged on the state that a change leads to | `routes.rs` |
 //! | S5 | no takeover at an unknown position or behind the RPO | `position.rs` |
 //! | S6 | blast radius, storm brake, and an operator's halt | `site.rs` |
@@ -257,6 +257,21 @@ impl Checkers {
     /// An action really has its effect.
     pub fn done(&mut self, order: &Order) {
         self.fences.done(order);
+    }
+
+    /// An instance that lives by a lease really acts no more, or may again.
+    pub fn may_act(&mut self, instance: &str, may: bool) {
+        self.fences.may_act(instance, may);
+    }
+
+    /// The instance that a component is bound to, as far as it is durable.
+    pub fn bound<'a>(&'a self, component: &'a str) -> &'a str {
+        self.facts.bound(component)
+    }
+
+    /// Whether it is durable that the lease of whoever was the component is over.
+    pub fn lease_is_over(&self, component: &str) -> bool {
+        self.durable.lease_is_over(component, &self.facts)
     }
 
     /// People are told something.

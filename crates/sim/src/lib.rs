@@ -11,6 +11,7 @@ pub mod checkers;
 pub mod dice;
 pub mod drawn;
 pub mod gray;
+pub mod hosted;
 pub mod page;
 pub mod playback;
 pub mod reliability;

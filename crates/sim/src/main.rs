@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use mainstay_sim::hosted::Hosted;
 use mainstay_sim::several::Several;
 use mainstay_sim::trial::{Coverage, EXCUSED, Trial, Violation, shrink, tell};
 
@@ -72,7 +73,12 @@ fn one(seed: u64, shrinks: bool) -> ExitCode {
     if !story.is_empty() {
         print!("\n{story}");
     }
-    if held && held_among { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let hosted = Hosted::of(seed).map(|it| (it.run().violation, it));
+    if let Some((violation, hosted)) = &hosted {
+        print!("\n{}", violation.as_ref().map_or_else(|| hosted.tell(), |it| hosted.shrink(it).tell()));
+        println!("{}", violation.as_ref().map_or("every invariant held", |it| it.text.as_str()));
+    }
+    if held && held_among && hosted.is_none_or(|it| it.0.is_none()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn many(asked: &Asked) -> ExitCode {
@@ -93,6 +99,7 @@ fn many(asked: &Asked) -> ExitCode {
                     mine.add(run.coverage);
                     let among = Several::of(seed).map(|it| it.run());
                     let violations = [
+                        Hosted::of(seed).and_then(|it| it.run().violation),
                         run.violation,
                         among.and_then(|it| {
                             mine.add(it.coverage);
@@ -120,6 +127,9 @@ fn many(asked: &Asked) -> ExitCode {
         } else if let Some(several) = Several::of(*seed) {
             let smaller = several.shrink(violation);
             print!("{}", smaller.tell(&smaller.run()));
+        }
+        if let Some(hosted) = Hosted::of(*seed).filter(|it| it.run().violation.as_ref() == Some(violation)) {
+            print!("{}", hosted.shrink(violation).tell());
         }
         println!("replay it: cargo xtask sim --seed {seed}");
     }

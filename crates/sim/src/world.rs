@@ -7,6 +7,7 @@ mod agent;
 mod channels;
 mod digest;
 mod disk;
+mod hosts;
 mod orders;
 mod places;
 mod servers;
@@ -35,6 +36,7 @@ use crate::gray::{Gray, Grays};
 
 pub use agent::{Crash, CrashKind};
 pub use channels::Carrier;
+pub use hosts::{HostFault, HostTrouble, Way};
 pub use servers::Server;
 pub use trouble::{Answers, Lie, Link, Trouble};
 
@@ -60,6 +62,8 @@ enum Event {
     Arrives(Box<Telling>),
     /// The host says what became of a message.
     Told(Box<Input>),
+    /// Something between the agent and its hosts.
+    Host(Box<hosts::HostEvent>),
     StartAgent,
     Fault(Box<Fault>),
     Say(Box<Command>),
@@ -106,6 +110,8 @@ pub enum Fault {
     Trouble(Trouble),
     /// Somebody makes an instance active, or a standby, without asking us.
     Role(String, SeenRole),
+    /// Something happens to a host.
+    Host(String, HostTrouble),
 }
 
 /// The world.
@@ -170,6 +176,7 @@ pub struct World {
     agents_machine_gone: bool,
     grays: Grays,
     troubles: trouble::Troubles,
+    hosts: hosts::Hosts,
     shifts: u64,
     digest: Option<Box<digest::Digest>>,
 }
@@ -229,10 +236,12 @@ impl World {
             agents_machine_gone: false,
             grays: Grays::default(),
             troubles: trouble::Troubles::default(),
+            hosts: hosts::Hosts::default(),
             shifts: 0,
             digest: None,
             plan,
         };
+        world.hosts_begin();
         world.at(Duration::ZERO, Event::StartAgent);
         world
     }
@@ -282,6 +291,7 @@ impl World {
         };
         self.now = at;
         self.happen(event);
+        self.one_acts();
         true
     }
 
@@ -319,16 +329,18 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         if let Some(until) = self.frozen_until {
-            let concerns_agent = !matches!(
-                event,
-                Event::Fault(_)
-                    | Event::StartAgent
-                    | Event::Synced
-                    | Event::Effect(..)
-                    | Event::Moved(..)
-                    | Event::Becomes(..)
-                    | Event::Arrives(_)
-            );
+            let of_a_host = matches!(&event, Event::Host(it) if !it.is_the_agents());
+            let concerns_agent = !of_a_host
+                && !matches!(
+                    event,
+                    Event::Fault(_)
+                        | Event::StartAgent
+                        | Event::Synced
+                        | Event::Effect(..)
+                        | Event::Moved(..)
+                        | Event::Becomes(..)
+                        | Event::Arrives(_)
+                );
             if self.now < until && concerns_agent {
                 self.late.push(event);
                 return;
@@ -368,6 +380,7 @@ impl World {
             Event::Applied(table) => self.apply(*table),
             Event::Arrives(telling) => self.arrived.push(*telling),
             Event::Told(input) => self.turn(vec![*input]),
+            Event::Host(event) => self.host_event(*event),
             Event::StartAgent => self.start(),
             Event::Fault(fault) => self.suffer(*fault),
             Event::Say(command) => {
@@ -415,6 +428,7 @@ impl World {
         match fault {
             Fault::Server(name, state) => {
                 self.checkers.lives(&name, state == Server::Up, self.now);
+                self.came_back(&name);
                 self.servers.insert(name, state);
             }
             Fault::Zone(zone, state) => self.everything(state, |it| it.zone.as_deref() == Some(&zone)),
@@ -460,6 +474,7 @@ impl World {
                 self.checkers.made(&name, role, self.now);
                 self.roles.insert(name, role);
             }
+            Fault::Host(host, trouble) => self.host_suffers(&host, trouble),
             Fault::AgentsMachineGone => {
                 self.agents_machine_gone = true;
                 self.traffic_up = false;

@@ -6,8 +6,10 @@ use std::fmt::Write;
 
 use mainstay_engine::planted::{Fault, plant};
 use mainstay_sim::dice::Dice;
+use mainstay_sim::hosted::Hosted;
 use mainstay_sim::several::{MischiefKind, Several};
 use mainstay_sim::trial::{FaultKind, Trial, named, shrink, stage, tell};
+use mainstay_sim::world::HostFault;
 
 /// So many seeds are played at most for one fault.
 const SEEDS: u64 = 400;
@@ -110,6 +112,34 @@ const fn among(fault: Fault) -> (&'static str, &'static [MischiefKind]) {
     }
 }
 
+/// Which checker has to catch a fault that only hosts can show.
+const fn with_hosts(fault: Fault) -> Option<&'static str> {
+    if matches!(fault, Fault::GrantBeforeRecord | Fault::EndLeaseTakenForGranted) {
+        Some("S2")
+    } else if matches!(fault, Fault::GrantedWhileItEnds | Fault::PromotedWithoutLease | Fault::SilenceTakenForCut) {
+        Some("S3")
+    } else {
+        None
+    }
+}
+
+/// The same with hosts; what a host or the book does wrong stands in the place of a fault of the engine.
+fn caught_with_hosts(fault: Option<Fault>, wrong: Option<HostFault>) -> Option<(u64, String, String)> {
+    plant(fault);
+    let found = (0..SEEDS).find_map(|seed| {
+        let mut dice = Dice::named(seed, "hosts, in turn");
+        let mut trial = match fault {
+            Some(Fault::SilenceTakenForCut) => Hosted::on("cut, hosts serve", seed, &mut dice),
+            Some(_) | None => Hosted::drawn(seed, &mut dice),
+        };
+        trial.wrong = wrong;
+        let violation = trial.run().violation?;
+        Some((seed + 1, violation.code, format!("{}\n{}", violation.text, trial.tell())))
+    });
+    plant(None);
+    found
+}
+
 /// The same with several agents.
 fn caught_among(fault: Fault, by: &str, kinds: &[MischiefKind]) -> Option<(u64, String, String)> {
     plant(Some(fault));
@@ -131,6 +161,26 @@ fn caught_among(fault: Fault, by: &str, kinds: &[MischiefKind]) -> Option<(u64, 
     found
 }
 
+/// A row of the page where the right checker has seen it, and a complaint otherwise.
+fn judge(
+    word: &str,
+    about: &str,
+    by: &str,
+    found: Option<(u64, String, String)>,
+    page: &mut String,
+    complaints: &mut Vec<String>,
+) {
+    match found {
+        Some((seeds, code, _)) if code == by => {
+            let _ = writeln!(page, "| {about} | `{word}` | {code} | {seeds} |");
+        }
+        Some((seeds, code, text)) => {
+            complaints.push(format!("{word}: {by} has to catch it, {code} did at seed {seeds}: {text}"));
+        }
+        None => complaints.push(format!("{word}: not caught within {SEEDS} seeds")),
+    }
+}
+
 #[test]
 fn every_planted_fault_is_caught_by_its_checker() {
     let mut page = String::from(HEAD);
@@ -140,20 +190,19 @@ fn every_planted_fault_is_caught_by_its_checker() {
         let about = fault.about();
         let (by, found) = match expected(*fault) {
             Some((by, plans, kinds)) => (by, caught(*fault, by, plans, kinds)),
+            None if with_hosts(*fault).is_some() => {
+                (with_hosts(*fault).unwrap_or_default(), caught_with_hosts(Some(*fault), None))
+            }
             None => {
                 let (by, kinds) = among(*fault);
                 (by, caught_among(*fault, by, kinds))
             }
         };
-        match found {
-            Some((seeds, code, _)) if code == by => {
-                let _ = writeln!(page, "| {about} | `{}` | {code} | {seeds} |", fault.word());
-            }
-            Some((seeds, code, text)) => {
-                complaints.push(format!("{}: {by} has to catch it, {code} did at seed {seeds}: {text}", fault.word()));
-            }
-            None => complaints.push(format!("{}: not caught within {SEEDS} seeds", fault.word())),
-        }
+        judge(fault.word(), about, by, found, &mut page, &mut complaints);
+    }
+    for wrong in HostFault::ALL.into_iter().filter(|it| asked.as_ref().is_none_or(|asked| asked == it.word())) {
+        let found = caught_with_hosts(None, Some(wrong));
+        judge(wrong.word(), wrong.about(), wrong.caught_by(), found, &mut page, &mut complaints);
     }
     assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/planted-faults.md");
@@ -177,7 +226,8 @@ fn without_a_fault_none_of_these_plans_complains() {
 
 const HEAD: &str = "# Planted faults
 
-A checker that can't fail checks nothing. Each fault below is planted in the engine by a test, one at a time; a named checker of the
+A checker that can't fail checks nothing. Each fault below is planted in the engine by a test, one at a time, and the last ones in the
+simulator's hosts and its book of leases; a named checker of the
 simulator has to catch it, within the number of seeds given. What the checkers are is said in `crates/sim/src/checkers.rs`. No built
 product holds any of this: it is behind a feature that only the simulator's tests switch on.
 

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_engine::effect::{Order, Telling};
-use mainstay_engine::record::StepRef;
-use mainstay_engine::{Body, NoticeId, Record};
+use mainstay_engine::record::{Ended, StepRef};
+use mainstay_engine::{Body, NoticeId, Record, RecoveryId};
 use mainstay_plan::routing::RoutingTable;
+
+use super::facts::Facts;
 
 /// The model.
 #[derive(Debug, Default)]
@@ -16,6 +18,10 @@ pub(crate) struct Durable {
     published: BTreeSet<u64>,
     /// Messages whose record is durable.
     messages: BTreeSet<(NoticeId, u32)>,
+    /// Steps that end a lease.
+    ends_lease: BTreeSet<StepRef>,
+    /// Recoveries in whose rung the old owner's lease is over.
+    over: BTreeSet<RecoveryId>,
 }
 
 impl Durable {
@@ -24,6 +30,7 @@ impl Durable {
     }
 
     pub(crate) fn recorded(&mut self, seq: u64, record: &Record) {
+        self.leases(record);
         if let Body::StepStarted { step, .. } | Body::UndoStarted { step, .. } = &record.body {
             self.begun.insert(*step, seq);
         } else if let Body::TablePublished { epoch, .. } = &record.body {
@@ -34,6 +41,25 @@ impl Durable {
             self.messages.insert((*notice, *nth));
         } else if let Body::NoticeResent { notice, nth, .. } = &record.body {
             assert!(self.messages.contains(&(*notice, *nth)), "S2: {notice}/{nth} is sent again and never was");
+        }
+    }
+
+    /// Whether it is durable that the lease of whoever was the component is over.
+    pub(super) fn lease_is_over(&self, component: &str, facts: &Facts) -> bool {
+        facts.of.get(component).is_some_and(|it| self.over.contains(it))
+    }
+
+    fn leases(&mut self, record: &Record) {
+        if let Body::StepStarted { step, name, .. } = &record.body {
+            if name.starts_with("end the lease of ") {
+                self.ends_lease.insert(*step);
+            }
+        } else if let Body::StepEnded { step, ended: Ended::Done | Ended::LeaseOver(_) } = &record.body {
+            if self.ends_lease.contains(step) {
+                self.over.insert(step.recovery);
+            }
+        } else if let Body::RungFailed { recovery, .. } | Body::SwitchUndone { recovery, .. } = &record.body {
+            self.over.remove(recovery);
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Fences {
     cut: BTreeSet<(String, String, IpAddr)>,
     /// Instances that were told to stop and really did, or may have.
     stopped: BTreeSet<String>,
+    /// Instances that act no more for want of a lease.
+    unleased: BTreeSet<String>,
     /// Route → who really serves it, or did last, and where its clients really are.
     owner: BTreeMap<String, (String, IpAddr)>,
     /// Instances of which a person, or a new plan, said that they are elsewhere.
@@ -92,7 +94,7 @@ impl Fences {
     fn is_fenced(&self, route: &str, owner: &str, at: IpAddr, has_proxy: bool) -> bool {
         // Clients of a DNS name may know the old address still: only the proxy's is theirs alone.
         let cut = has_proxy && self.cut.contains(&(route.to_owned(), owner.to_owned(), at));
-        cut || self.stopped.contains(owner) || self.accepts_two_writers
+        cut || self.unleased.contains(owner) || self.stopped.contains(owner) || self.accepts_two_writers
     }
 
     /// A service really stops, or really starts.
@@ -106,6 +108,15 @@ impl Fences {
         // What brought an instance elsewhere and is undone leaves nobody there.
         if order.address.is_some() && order.key.contains("/undo/") {
             self.stopped.insert(order.instance.clone());
+        }
+    }
+
+    /// It acts no more, because its lease is over or its machine without power; it may again when it is granted one.
+    pub(super) fn may_act(&mut self, instance: &str, may: bool) {
+        if may {
+            self.unleased.remove(instance);
+        } else {
+            self.unleased.insert(instance.to_owned());
         }
     }
 

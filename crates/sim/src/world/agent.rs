@@ -101,6 +101,7 @@ impl World {
         let engine = Engine::new(self.plan.clone(), ".", "sim", folded, now);
         self.driver = Some(Driver::new(engine));
         self.checkers.agent_started(self.now);
+        self.agent_opens_book();
         if self.traffic_up {
             self.greet_traffic();
         }
@@ -131,7 +132,7 @@ impl World {
                     | Event::Moved(..)
                     | Event::Becomes(..)
                     | Event::Arrives(_)
-            )
+            ) || matches!(event, Event::Host(it) if !it.is_the_agents())
         });
         self.at(down_for, Event::StartAgent);
     }
@@ -203,12 +204,14 @@ impl World {
             }
             Todo::Route(table) => {
                 self.checkers.ordered(&table);
+                self.route_on_hosts(&table);
                 if self.traffic_up && !self.troubles.is_cut {
                     self.at(self.pace.apply(&self.plan), Event::Applied(Box::new(table)));
                 }
             }
             // One agent alone asks no store.
-            Todo::AskLease | Todo::Grant(_) | Todo::HearTraffic(_) => {}
+            Todo::AskLease | Todo::HearTraffic(_) => {}
+            Todo::Grant(grants) => self.grants_change(grants),
             Todo::Log(line) => self.told.push(line),
             Todo::Notify(telling) => self.carry(telling),
         }

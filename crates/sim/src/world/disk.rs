@@ -80,6 +80,9 @@ impl World {
         for (seq, record) in (before + 1..).zip(&self.durable[usize::try_from(before).expect("fits")..]) {
             self.checkers.recorded(seq, record);
         }
+        for record in &self.durable[usize::try_from(before).expect("fits")..] {
+            self.fence_is_true(record);
+        }
         let is_new = |seq: u64| (before + 1..=now_durable).contains(&seq);
         if self.strikes(CrashKind::AfterRecord, is_new) || self.strikes(CrashKind::Torn, is_new) {
             return;

@@ -29,6 +29,9 @@ impl World {
 
     pub(super) fn act(&mut self, order: Order) {
         self.checkers.acted(&order);
+        if self.ends_lease(&order) || self.waits_for_lease(&order) {
+            return;
+        }
         let rung = self.rung_of(&order);
         let step = self.engine().and_then(|it| it.state().running(order.step));
         // Whatever its own plane is: to start a cold standby needs one.
@@ -81,7 +84,10 @@ impl World {
             }
             return;
         }
-        let link = self.troubles.link(&order.instance);
+        let link = match self.link_to(order.host.as_deref()) {
+            Link::Whole => self.troubles.link(&order.instance),
+            cut @ (Link::NoAnswers | Link::NoOrders) => cut,
+        };
         if link == Link::NoOrders {
             let unknown = Outcome::Unknown("no answer in time".to_owned());
             self.at(order.timeout, Event::ActionEnded(Box::new((order.step, unknown))));
@@ -121,7 +127,7 @@ impl World {
 
     /// What a takeover's own actions make of an instance: active where it leads there, a standby where it leads away or is
     /// undone. What starts, stops or restarts a service changes no role.
-    fn becomes(&self, order: &Order) -> Option<SeenRole> {
+    pub(super) fn becomes(&self, order: &Order) -> Option<SeenRole> {
         if let Action::Service { .. } | Action::EndLease { .. } = order.action {
             return None;
         }

@@ -50,7 +50,7 @@ impl World {
             Watches::Witness(witness) => plan.witness(witness).name.as_str(),
             Watches::Route(_) | Watches::Control(_) => "",
         };
-        let unaskable = self.cannot_ask.contains(name);
+        let unaskable = self.cannot_ask.contains(name) || plan.asks(probe).is_some_and(|it| !self.host_answers(it));
         let unheard = self.troubles.link(name) == Link::NoAnswers && server == Server::Up;
         let server = if unheard { Server::Hung } else { self.grays.meets(name, probe, server) };
         let takes = self.grays.takes(name, probe).unwrap_or(self.pace.answer(probe));

@@ -1,6 +1,6 @@
 //! What happens to the world, in a few words.
 
-use super::{Answers, Carrier, Fault, Lie, Link, Server, Trouble};
+use super::{Answers, Carrier, Fault, HostTrouble, Lie, Link, Server, Trouble, Way};
 use crate::gray::Gray;
 
 impl Fault {
@@ -33,6 +33,22 @@ impl Fault {
             Fault::OldSelf(name, how) => format!("where {name} was, something {}", how.told()),
             Fault::Role(name, role) => format!("somebody makes {name} {}", role.word()),
             Fault::Trouble(trouble) => trouble.told(),
+            Fault::Host(host, trouble) => trouble.told(host),
+        }
+    }
+}
+
+impl HostTrouble {
+    fn told(self, host: &str) -> String {
+        match self {
+            HostTrouble::Way(Way::Whole) => format!("the way to host {host} is whole"),
+            HostTrouble::Way(Way::Cut) => format!("the way to host {host} is cut"),
+            HostTrouble::Way(Way::ToAgent) => format!("host {host} is heard, and hears nothing"),
+            HostTrouble::Way(Way::ToHost) => format!("host {host} hears, and is not heard"),
+            HostTrouble::Way(Way::Slow(by)) => format!("the way to host {host} takes {by:?} longer"),
+            HostTrouble::Runs(true) => format!("the process of host {host} runs again"),
+            HostTrouble::Runs(false) => format!("the process of host {host} stands still"),
+            HostTrouble::PowerCut => format!("host {host} loses power"),
         }
     }
 }
