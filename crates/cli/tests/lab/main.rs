@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use network::Network;
+use network::{Machine, Network, Trouble};
 use schedule::{Dice, Schedule};
 use site::{RECOVERS_WITHIN, Site};
 
@@ -50,6 +50,23 @@ fn no_schedule_of_faults_gives_two_owners_or_none_for_long() {
             });
         }
     });
+}
+
+/// The judge can find it: without the lease, an owner that the agent alone can't reach goes on beside the new one.
+#[test]
+fn without_a_fence_two_owners_are_found() {
+    if !Network::is_possible() {
+        eprintln!("NOT PLAYED: network namespaces need root");
+        return;
+    }
+    let mut site = Site::build_unfenced();
+    for (from, to) in [(Machine::Agent, Machine::A), (Machine::A, Machine::Agent)] {
+        site.network.trouble(from, to, Trouble::Cut);
+    }
+    site.until("the standby takes over", |site| site.moves() == 1);
+    site.pass(Duration::from_secs(2));
+    let found = judge::one_at_a_time(&site.acknowledged(), site.moves());
+    assert!(found.is_err(), "{found:?}\n{}", site.tells());
 }
 
 fn trial(seed: u64) -> String {

@@ -71,8 +71,21 @@ const fn instance(host: usize) -> &'static str {
 impl Site {
     /// Builds it, enrols its hosts, and waits until all is well.
     pub(crate) fn build() -> Site {
+        let mut site = Site::begin("fence: lease");
+        site.until("all is well", |site| site.is_whole() && site.holds_lease(0));
+        site
+    }
+
+    /// The same without a fence: the plan accepts that two may write.
+    pub(crate) fn build_unfenced() -> Site {
+        let mut site = Site::begin("accept_risk: [two_writers]");
+        site.until("all is well", Site::is_whole);
+        site
+    }
+
+    fn begin(fence: &str) -> Site {
         let (network, dir) = (Network::build(), tempfile::tempdir().expect("a folder"));
-        fs::write(dir.path().join("plan.yaml"), plan(dir.path())).expect("it is written");
+        fs::write(dir.path().join("plan.yaml"), plan(fence)).expect("it is written");
         for (host, machine) in HOSTS.into_iter().enumerate() {
             let folder = dir.path().join(machine.word());
             fs::create_dir_all(folder.join("state")).expect("it is writable");
@@ -82,6 +95,8 @@ impl Site {
         let new = || [Kept::new(), Kept::new()];
         let mut site = Site { network, dir, agent: Kept::new(), hosts: new(), instances: new(), _clients: clients };
         site.run(Machine::Agent, &["enroll", "init", "plan.yaml", "--state", "state"]);
+        site.start_instance(0, false);
+        site.start_instance(1, true);
         site.start_agent();
         site.until("hosts can connect", |site| {
             fs::read_to_string(site.dir.path().join("agent.log")).is_ok_and(|it| it.contains("hosts can connect"))
@@ -92,9 +107,6 @@ impl Site {
             let state = format!("{}/state", host.word());
             site.run(host, &["enroll", "join", "--agent", &agent_address(), "--token", &token, "--state", &state]);
         }
-        site.start_instance(0, false);
-        site.start_instance(1, true);
-        site.until("all is well", |site| site.is_whole() && site.holds_lease(0));
         site
     }
 
@@ -347,7 +359,7 @@ fn agent_address() -> String {
     format!("{}:7400", Machine::Agent.ip())
 }
 
-fn plan(dir: &Path) -> String {
+fn plan(fence: &str) -> String {
     let timing = "interval: 300ms, fast_interval: 200ms, timeout: 150ms, fall: 4, rise: 2";
     let probes = |host| {
         format!(
@@ -357,7 +369,6 @@ fn plan(dir: &Path) -> String {
     };
     let activate =
         |host: usize| format!("[{{ command: {{ run: {}, idempotent: true, timeout: 2s }} }}]", promote(host));
-    let _ = dir;
     format!(
         r#"version: 2
 site: {{ name: lab, region: here, zone: ops, host: ops-1 }}
@@ -378,7 +389,7 @@ components:
     guards: {{ cool_down: 1s }}
     activate: {activate_a}
     recovery:
-      - failover_to_standby: {{ standby: orders-b, fence: lease, verify_within: 5s }}
+      - failover_to_standby: {{ standby: orders-b, {fence}, verify_within: 5s }}
 standbys:
   orders-b:
     location: {{ region: here, zone: zb, host: b }}
