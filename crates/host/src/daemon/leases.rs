@@ -28,6 +28,9 @@ const REMEMBERED: usize = 64;
 pub(super) struct LeaseSide {
     /// `None`: it guards nothing.
     renewals: Option<Renewals>,
+    leases: Option<Leases>,
+    /// Whether the keeper knows how long ending may take.
+    is_timed: bool,
     guarded: Vec<Held>,
     /// When the keeper was last known to be well.
     well: watch::Receiver<Option<Instant>>,
@@ -48,13 +51,22 @@ impl LeaseSide {
     pub(super) fn open(file: &HostFile, keeper: Launch) -> std::io::Result<LeaseSide> {
         let (tell, well) = watch::channel(None);
         let guarded: Vec<Held> = file.holdings().into_iter().map(held).collect();
-        if guarded.is_empty() {
-            return Ok(LeaseSide { renewals: None, guarded, well, asked: VecDeque::new(), released: Vec::new() });
+        let mut side = LeaseSide {
+            renewals: None,
+            leases: None,
+            is_timed: false,
+            guarded,
+            well,
+            asked: VecDeque::new(),
+            released: Vec::new(),
+        };
+        if !side.guarded.is_empty() {
+            let leases = Leases::open(&folder(&file.state))?;
+            tokio::spawn(keep_well(leases.clone(), keeper, tell));
+            side.renewals = Some(Renewals::new(leases.clone(), file.holdings()));
+            side.leases = Some(leases);
         }
-        let leases = Leases::open(&folder(&file.state))?;
-        tokio::spawn(keep_well(leases.clone(), keeper, tell));
-        let renewals = Some(Renewals::new(leases, file.holdings()));
-        Ok(LeaseSide { renewals, guarded, well, asked: VecDeque::new(), released: Vec::new() })
+        Ok(side)
     }
 
     /// What it guards.
@@ -72,10 +84,22 @@ impl LeaseSide {
         self.renewals.is_some()
     }
 
+    /// The agent says how long ending one thing may take. Nothing is asked for before that is known to the keeper.
+    pub(super) fn welcomed(&mut self, demote: Duration) {
+        let Some(leases) = &self.leases else { return };
+        self.is_timed = match leases.set_demote(demote) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "how long ending may take can't be written, so that no lease is asked for");
+                false
+            }
+        };
+    }
+
     /// The renewal numbered `seq` leaves now. Nothing is asked for that the keeper might not end in time.
     pub(super) fn ask(&mut self, seq: u64) -> Wish {
         let Some(renewals) = &mut self.renewals else { return Wish { holds: Vec::new(), asks: Vec::new() } };
-        let is_well = self.well.borrow().is_some_and(|it| it.elapsed() < WELL_FOR);
+        let is_well = self.is_timed && self.well.borrow().is_some_and(|it| it.elapsed() < WELL_FOR);
         match renewals.ask(boot_ns()) {
             Ok((nth, holds)) => {
                 let asks = if is_well { self.guarded.clone() } else { Vec::new() };

@@ -351,6 +351,7 @@ impl Work {
         let Some(session) = &mut self.session else { return };
         let (epoch, site) = (welcome.epoch, welcome.site.clone());
         let (agent, address) = (welcome.agent.clone(), session.address.clone());
+        let demote = Duration::from_millis(welcome.lease.demote_ms);
         if let Err(why) = session.welcomed(welcome, self.orders.epoch()) {
             self.hang_up(&why, true);
             return;
@@ -366,6 +367,7 @@ impl Work {
             let (launch, hands) = (self.launch(&site), self.hands.clone());
             self.traffic = Some(TrafficLink::keep_for(launch, hands, "here", self.word_ns.clone()));
         }
+        self.leases.welcomed(demote);
         self.renew = Instant::now();
         self.heard_word_of(0);
         self.say_released();

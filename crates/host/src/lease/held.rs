@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,25 @@ impl Leases {
     /// Where it is.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// How long ending one thing may take altogether, as the agent says it: it waits no longer than that.
+    ///
+    /// # Errors
+    /// What the file system says; it is then as it was.
+    pub fn set_demote(&self, demote: Duration) -> io::Result<()> {
+        if self.demote() == Some(demote) {
+            return Ok(());
+        }
+        let beside = self.folder.join("demote_ms.new");
+        fs::write(&beside, demote.as_millis().to_string())?;
+        fs::rename(&beside, self.folder.join("demote_ms"))
+    }
+
+    /// The same, as it was said last; `None`: never.
+    pub fn demote(&self) -> Option<Duration> {
+        let text = fs::read_to_string(self.folder.join("demote_ms")).ok()?;
+        text.trim().parse().ok().map(Duration::from_millis)
     }
 
     /// A lease is good until then. `false`: the one before was over, and what it guards is being ended; this grant does not count.

@@ -52,7 +52,7 @@ pub struct Guard {
 pub struct Keeper {
     leases: Leases,
     guards: BTreeMap<String, Guard>,
-    /// What ending may take altogether, see [`Terms::demote`](super::book::Terms::demote).
+    /// What ending may take altogether where the agent has not said so, see [`Terms::demote`](super::book::Terms::demote).
     demote: Duration,
     watchdog: Option<File>,
     /// Held, so that there is one keeper.
@@ -106,10 +106,10 @@ impl Keeper {
                     since.insert(lease.instance.clone(), Instant::now());
                     let why = if lease.until_boot_ns == 0 { "was taken back" } else { "is over" };
                     tracing::warn!(instance = lease.instance, "its lease {why}: it is ended");
-                    at_work.spawn(end(self.guards.get(&lease.instance).cloned(), lease, self.demote));
+                    at_work.spawn(end(self.guards.get(&lease.instance).cloned(), lease, self.demote()));
                 }
             }
-            let overdue = since.iter().find(|it| it.1.elapsed() > self.demote);
+            let overdue = since.iter().find(|it| it.1.elapsed() > self.demote());
             if let (None, Some(watchdog)) = (overdue, &mut self.watchdog) {
                 watchdog.write_all(b"\0")?;
             }
@@ -118,6 +118,10 @@ impl Keeper {
 }
 
 impl Keeper {
+    fn demote(&self) -> Duration {
+        self.leases.demote().unwrap_or(self.demote)
+    }
+
     /// What is to be ended now.
     fn over(&self, known: &mut Vec<Lease>) -> Vec<Lease> {
         let now = boot_ns();

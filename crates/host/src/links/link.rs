@@ -103,6 +103,14 @@ impl Links {
         let live = Live { to_host, renewed: (0, now), replaced: replaced.clone() };
         if let Some(before) = host.live.replace(live) {
             before.replaced.notify_one();
+            if host.hello.as_ref().is_some_and(|it| it.boot_id != hello.boot_id) {
+                tracing::error!(
+                    host = name,
+                    address,
+                    "another machine comes under the name of a host that is connected"
+                );
+                host.twin = Some(now);
+            }
         }
         host.nth += 1;
         (host.since, host.heard, host.lost) = (now, Some(now), None);

@@ -39,6 +39,9 @@ const REVOKES_EVERY: Duration = Duration::from_secs(1);
 /// How long after its silence a host is waited for with an order, beyond the time in which it would have been missed.
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);
 
+/// How long it is shown that two machines came under one name.
+const TWIN_SHOWN: Duration = Duration::from_secs(60);
+
 /// Who the agent is to its hosts.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -92,6 +95,8 @@ struct Host {
     /// When it was last heard.
     heard: Option<Time>,
     lost: Option<String>,
+    /// When another machine came under its name while it was connected.
+    twin: Option<Time>,
     hello: Option<Hello>,
     address: Option<String>,
     rtt: Option<Duration>,
@@ -150,6 +155,8 @@ pub struct HostView {
     pub seen: bool,
     /// Why it was lost.
     pub lost: Option<String>,
+    /// Lately, two machines came under its name.
+    pub has_twin: bool,
     /// It is heard, but has not heard us for so long.
     pub deaf: Option<Duration>,
     /// Where it dialed from.
@@ -250,7 +257,7 @@ impl Links {
 
     /// All hosts, by name.
     pub fn view(&self) -> Vec<HostView> {
-        let state = self.inner.state();
+        let (state, now) = (self.inner.state(), self.inner.clock.now());
         let deaf_from = self.inner.deaf_from();
         let view = |(name, host): (&String, &Host)| HostView {
             name: name.clone(),
@@ -258,6 +265,7 @@ impl Links {
             since: if host.live.is_some() { host.since } else { host.heard.unwrap_or(host.since) },
             seen: host.hello.is_some(),
             lost: host.lost.clone(),
+            has_twin: host.twin.is_some_and(|it| now.since(it) < TWIN_SHOWN),
             deaf: (host.live.is_some() && host.deaf >= deaf_from).then_some(host.deaf),
             address: host.address.clone(),
             hello: host.hello.clone(),
@@ -415,7 +423,10 @@ impl Links {
                     for_so_long.as_secs_f64()
                 )
             });
-            silent.into_iter().chain(deaf).chain(it.lacks)
+            let twin = it.has_twin.then(|| {
+                format!("two machines come as host {}: one of them was copied; revoke it and join it under a name of its own", it.name)
+            });
+            silent.into_iter().chain(deaf).chain(twin).chain(it.lacks)
         };
         let door = self.inner.door_trouble().clone();
         door.into_iter().chain(self.view().into_iter().flat_map(of)).collect()
@@ -528,6 +539,7 @@ impl Host {
             since: now,
             heard: None,
             lost: None,
+            twin: None,
             hello: None,
             address: None,
             rtt: None,
@@ -562,3 +574,6 @@ fn of(answered: Answered) -> ProbeAnswer {
 pub(crate) fn could_not_ask(why: String) -> ProbeAnswer {
     Answer::CouldNotAsk(why).into()
 }
+
+#[cfg(test)]
+mod tests;

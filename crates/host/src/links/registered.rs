@@ -74,6 +74,17 @@ impl Registered {
         registered
     }
 
+    /// Hosts that serve routes, and by instance the component and the host on whose machine it lives.
+    #[cfg(test)]
+    pub(super) fn for_test(
+        hosts: impl IntoIterator<Item = &'static str>,
+        lives: impl IntoIterator<Item = (String, (String, String))>,
+    ) -> Registered {
+        let serves = || RegisteredHost { serves: true, ..RegisteredHost::default() };
+        let hosts = hosts.into_iter().map(|it| (it.to_owned(), serves())).collect();
+        Registered { hosts, lives: lives.into_iter().collect(), asks: Vec::new() }
+    }
+
     /// The host on whose machine an instance lives.
     pub fn host_of(&self, instance: &str) -> Option<&str> {
         self.lives.get(instance).map(|it| it.1.as_str())
