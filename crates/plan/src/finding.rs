@@ -418,6 +418,8 @@ codes! {
         "whoever reads the plan under stress counts on it"
     QuietQuestion "MS0596" Warning "a question that is asked while nobody is told"
         "quiet times hold the question back, and it expires in the meantime"
+    RestartEndsLeases "MS0597" Warning "a restart of the agent that ends leases"
+        "whoever holds a lease stops what it runs when the agent is away for longer"
 
     TokenInClear "MS0610" Warning "tokens that travel in the clear"
         "whoever listens on the way can say that a job works which does not"

@@ -2,12 +2,14 @@
 
 use super::reading::{Reading, listed};
 use crate::agents::{AgentRole, Alone};
+use crate::config::scalar::show_duration;
 use crate::finding::{Code, Finding};
 
 pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
     findings.extend(pairing(reading));
     findings.extend(alone(reading));
     findings.extend(observers(reading));
+    findings.extend(restart_ends_leases(reading));
 }
 
 /// Successors without a place to agree, or such a place for one agent alone.
@@ -51,6 +53,33 @@ fn alone(reading: &Reading<'_>) -> Option<Finding> {
             .label(format!("each agent that can't reach {} proceeds", coordination.store.word()))
             .other(reading.outline.at(&["components", first]), "one owner at a time")
             .help("write `alone: shared_only`, which holds back what is exclusive"),
+    )
+}
+
+/// A restart of the agent that outlasts the leases of its hosts: whoever holds one stops what is healthy.
+fn restart_ends_leases(reading: &Reading<'_>) -> Option<Finding> {
+    let (plan, lease) = (reading.plan, reading.plan.link.as_ref()?.lease);
+    let first = reading.components().find(|(ix, _)| plan.is_leased(*ix))?.1;
+    let allowed = &plan.allowances;
+    let away = allowed.agent_restart + lease.renew + allowed.lateness;
+    if away < lease.expires {
+        return None;
+    }
+    let show = show_duration;
+    let message = format!("a restart of the agent stops `{}`, which is healthy", first.name);
+    let sum = format!(
+        "the allowance agent_restart {} + renew {} + the allowance lateness {} are {}, and a lease lasts {}",
+        show(allowed.agent_restart),
+        show(lease.renew),
+        show(allowed.lateness),
+        show(away),
+        show(lease.expires)
+    );
+    Some(
+        Finding::new(Code::RestartEndsLeases, reading.outline.at(&["link"]), message)
+            .label(sum)
+            .other(reading.outline.at(&["components", &first.name]), "lives by a lease")
+            .help(format!("let a lease last longer: `expires: {}`; or say how fast the agent is back: `allowances: {{ agent_restart: … }}`", show(away * 3 / 2))),
     )
 }
 

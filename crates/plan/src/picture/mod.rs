@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::agents::AgentRole;
 use crate::component::Temperature;
 use crate::config::scalar::show_duration;
+use crate::hosts::Host;
 use crate::location::{Location, SharedPart};
 use crate::plan::Plan;
 use crate::route::{Route, Sharing};
@@ -266,6 +267,13 @@ fn overseers(plan: &Plan) -> Vec<Resident<'_>> {
         };
         let id = format!("agent {}", agent.name);
         all.push(plain(id, Kind::OtherAgent, &agent.location, &agent.name, vec![role.to_owned()]));
+    }
+    let is_agent = |host: &Host| plan.agents.iter().any(|it| it.location.host.as_deref() == Some(&host.name));
+    for host in plan.hosts.iter().filter(|it| !is_agent(it)) {
+        let mut lines = vec!["mainstay host".to_owned()];
+        lines.extend(host.serves.then(|| "serves the routes, too".to_owned()));
+        lines.extend(host.keeps_journal.then(|| "keeps the journal, too".to_owned()));
+        all.push(plain(format!("host {}", host.name), Kind::OtherAgent, &host.location, &host.name, lines));
     }
     if let Some(it) = &plan.coordination {
         let lines = vec!["leases and epochs".to_owned()];

@@ -292,7 +292,7 @@ pub(crate) static HOST_LEASE: Shape = Shape {
 
 static HOST_LEASE_FIELDS: [Field; 4] = [
     field("renew", Kind::Positive, "how often a host asks for it again").or("1s"),
-    field("expires", Kind::Positive, "how long it lasts from when it was asked for").or("6s"),
+    field("expires", Kind::Positive, "how long it lasts from when it was asked for").or("8s"),
     field("demote", Kind::Positive, "how long a host may take to stop or demote what it guards once it is over")
         .derived("as the allowance `forced_stop`"),
     field("drift", Kind::Duration, "how much the clocks of agent and host may drift apart meanwhile").or("200ms"),
