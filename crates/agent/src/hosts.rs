@@ -82,6 +82,7 @@ fn host(it: HostView) -> api::Host {
         lacks: it.lacks,
         doing: it.doing.into_iter().map(|(key, text)| format!("{key}: {text}")).collect(),
         serves_epoch,
+        copied: it.copied,
         traffic_trouble: traffic_trouble.unwrap_or_default(),
     }
 }

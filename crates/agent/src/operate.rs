@@ -19,7 +19,7 @@ use mainstay_plan::routing::TrafficReport;
 use mainstay_plan::{Plan, ProbeIx, Time};
 use mainstay_store::{Event, StateDir};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::crash::{self, Moment};
 use crate::evacuations;
@@ -34,6 +34,9 @@ use crate::view;
 
 /// How many reports one turn takes in, so that a flood of them does not keep others waiting.
 const REPORTS_A_TURN: usize = 1024;
+
+/// How long an operator waits for a host to have copied what he said.
+const COPIED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long an orderly end may take.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
@@ -54,6 +57,8 @@ pub struct Agent {
     traffic: Option<TrafficLink>,
     launch: Launch,
     ledger: Ledger,
+    /// The number of the last record that is on the disk, for whoever copies the journal.
+    durable: watch::Sender<u64>,
     from_journal: mpsc::Receiver<Event>,
     from_host: mpsc::Receiver<Report>,
     server: Server,
@@ -90,6 +95,7 @@ pub(crate) struct Parts {
     pub(crate) traffic: Option<TrafficLink>,
     pub(crate) launch: Launch,
     pub(crate) ledger: Ledger,
+    pub(crate) durable: watch::Sender<u64>,
     pub(crate) from_journal: mpsc::Receiver<Event>,
     pub(crate) from_host: mpsc::Receiver<Report>,
     pub(crate) server: Server,
@@ -122,6 +128,7 @@ impl Agent {
             traffic: parts.traffic,
             launch: parts.launch,
             ledger: parts.ledger,
+            durable: parts.durable,
             from_journal: parts.from_journal,
             from_host: parts.from_host,
             server: parts.server,
@@ -276,6 +283,9 @@ impl Agent {
     fn on_told(&mut self, told: Told) {
         match told {
             Told::Recorded(seq) => {
+                if self.ledger.lost.is_none() {
+                    self.durable.send_replace(seq);
+                }
                 self.answer_askers(seq);
                 self.turn(vec![Input::Recorded(seq)]);
             }
@@ -287,11 +297,22 @@ impl Agent {
         }
     }
 
-    /// Tells operators whose commands stand in records up to `seq` that these are as durable as they will get.
+    /// Tells operators whose commands stand in records up to `seq` that these are as durable as they will get: where hosts keep the
+    /// journal, once one of them has it, or does not say so in time.
     fn answer_askers(&mut self, seq: u64) {
         let rest = self.askers.split_off(&(seq + 1));
         for (at, asker) in std::mem::replace(&mut self.askers, rest) {
-            let _ = asker.send(Ok(at));
+            match self.hands.links().cloned() {
+                None => {
+                    let _ = asker.send(Ok(at));
+                }
+                Some(links) => {
+                    tokio::spawn(async move {
+                        links.is_copied(at, COPIED_WITHIN).await;
+                        let _ = asker.send(Ok(at));
+                    });
+                }
+            }
         }
     }
 

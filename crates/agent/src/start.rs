@@ -8,11 +8,12 @@ use std::sync::Arc;
 use mainstay_engine::driver::Driver;
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Engine, Record, Refusal};
+use mainstay_host::copy::sender::Source;
 use mainstay_host::{Clock, Hands, Launch, TrafficLink};
 use mainstay_plan::finding::{Finding, Severity};
 use mainstay_plan::{Compiled, Plan, SourceFile, Time, compile_in};
 use mainstay_store::{StateDir, StateDirError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::heartbeats::Ear;
 use crate::hosts;
@@ -132,10 +133,12 @@ impl Agent {
         if let Some(links) = links {
             hands = hands.with_links(links);
         }
+        let durable = watch::Sender::new(records.last().map_or(0, |it| it.0));
         let folded = records.iter().map(|(seq, record)| (*seq, record));
         let engine = Engine::new(plan.clone(), &file.base(), &options.version, folded, clock.now());
         if let Some(links) = hands.links() {
             links.set_epoch(engine.state().leadership.epoch);
+            links.copy_from(Source::new(state_dir.path(), durable.subscribe()));
         }
         engine.check_plan(&plan).map_err(StartError::Owner)?;
         for it in &engine.state().misfits {
@@ -174,6 +177,7 @@ impl Agent {
             traffic,
             launch,
             ledger,
+            durable,
             from_journal,
             from_host,
             server,

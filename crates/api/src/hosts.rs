@@ -50,6 +50,9 @@ pub struct Host {
     pub doing: Vec<String>,
     /// The epoch of the table that its traffic process serves.
     pub serves_epoch: Option<u64>,
+    /// The last record of its copy of the journal, if it keeps one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<u64>,
     /// What that process can't do at the moment.
     pub traffic_trouble: Vec<String>,
 }

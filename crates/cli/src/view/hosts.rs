@@ -62,6 +62,9 @@ fn below(it: &Host, look: Look) -> String {
     if let Some(epoch) = it.serves_epoch {
         line("serves", &format!("table {epoch}"));
     }
+    if let Some(seq) = it.copied {
+        line("journal", &format!("copied up to record {seq}"));
+    }
     for trouble in &it.traffic_trouble {
         line("trouble", trouble);
     }
@@ -90,6 +93,7 @@ mod tests {
             lacks: Vec::new(),
             doing: Vec::new(),
             serves_epoch: None,
+            copied: Some(41),
             traffic_trouble: Vec::new(),
         }
     }
@@ -108,6 +112,7 @@ mod tests {
             "silent",
             "it was silent for 6.0 s",
             "-40 ms",
+            "copied up to record 41",
             "1.2 ms",
             "service postgresql.service",
             "host db-d does not guard x",

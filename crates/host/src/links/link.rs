@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mainstay_wire::message::{
-    FromAgent, FromHost, Granted, Held, Hello, Message, PROTOCOL, Renew, TrafficNews, Understood, Welcome,
+    FromAgent, FromHost, Granted, Head, Held, Hello, Message, PROTOCOL, Renew, TrafficNews, Understood, Welcome,
 };
 use mainstay_wire::stream::{Incoming, Outgoing};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::{Links, Live, ServedThere};
+use crate::copy::sender::{SendError, Source};
 use crate::hands::Report;
 use crate::lease::book::Holding;
+
+/// Between two attempts to say something to a host that takes nothing at the moment.
+const SAYS_AGAIN: Duration = Duration::from_millis(100);
 
 /// A host that has not introduced itself for so long is none.
 const INTRODUCES_ITSELF_WITHIN: Duration = Duration::from_secs(5);
@@ -42,6 +46,9 @@ impl Links {
                 return why;
             }
         };
+        let copying = self
+            .copies(name)
+            .map(|(source, copied)| tokio::spawn(copy(name.to_owned(), to_host.clone(), source, copied)));
         let why = tokio::select! {
             why = self.hear(name, &to_host, &mut from_host) => why,
             why = turned_away => {
@@ -50,10 +57,24 @@ impl Links {
             }
             () = replaced.notified() => "it has connected anew, or is not in the plan any more".to_owned(),
         };
+        if let Some(copying) = copying {
+            copying.abort();
+        }
         if let Some(report) = self.lost(name, nth, &why) {
             let _ = self.inner.reports.send(report).await;
         }
         why
+    }
+
+    /// What a host gets that keeps the journal, and how far its copy goes.
+    fn copies(&self, name: &str) -> Option<(Source, watch::Receiver<Head>)> {
+        let source = self.inner.source.get()?.clone();
+        let mut state = self.inner.state();
+        let wanted = state.registered.hosts.get(name).is_some_and(|it| it.keeps_journal);
+        let host = state.hosts.get_mut(name)?;
+        let head = host.hello.as_ref().and_then(|it| it.copy_head.clone());
+        host.copied = head.filter(|_| wanted).map(watch::Sender::new);
+        Some((source, host.copied.as_ref()?.subscribe()))
     }
 
     /// From now on this is the host's connection; one that it had before ends.
@@ -181,7 +202,11 @@ impl Links {
             }
             FromHost::Traffic(news) => self.traffic(name, news),
             FromHost::Copied(head) => {
-                tracing::debug!(host = name, seq = head.seq, "a host has copied the journal");
+                let copied = self.inner.state().hosts.get(name).and_then(|it| it.copied.clone());
+                if let Some(copied) = copied {
+                    self.inner.copied.send_if_modified(|it| std::mem::replace(it, (*it).max(head.seq)) < head.seq);
+                    copied.send_replace(head);
+                }
                 None
             }
             FromHost::NotUnderstood { what } => {
@@ -293,6 +318,27 @@ fn ahead_ms(wall_ns: u64, rtt: Duration) -> i64 {
 
 fn holding(it: Held) -> Holding {
     Holding { component: it.component, instance: it.instance }
+}
+
+/// Sends the journal after what the host keeps of it, one batch at a time, until the connection is over or the copy is a foreign one.
+async fn copy(host: String, to_host: Outgoing<FromAgent>, mut source: Source, mut copied: watch::Receiver<Head>) {
+    loop {
+        let head = copied.borrow_and_update().clone();
+        match source.after(&head).await {
+            Ok(records) => {
+                if to_host.say(&FromAgent::Copy { records }).is_err() {
+                    tokio::time::sleep(SAYS_AGAIN).await;
+                } else if copied.wait_for(|it| it.seq > head.seq).await.is_err() {
+                    return;
+                }
+            }
+            Err(SendError::Ended) => return,
+            Err(error) => {
+                tracing::error!(host, why = words(&error), "the journal is not copied to this host");
+                return;
+            }
+        }
+    }
 }
 
 /// An error with what caused it.

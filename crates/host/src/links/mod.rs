@@ -10,7 +10,7 @@ mod registered;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use mainstay_plan::action::{Action, LeaseEnd, Outcome};
@@ -19,12 +19,13 @@ use mainstay_plan::probe::ProbeKind;
 use mainstay_plan::routing::RoutingTable;
 use mainstay_plan::{ProbeIx, Time};
 use mainstay_providers::{Asking, ProbeAnswer};
-use mainstay_wire::message::{Act, Answered, Ask, Ended, FromAgent, Held, Hello, Sent};
+use mainstay_wire::message::{Act, Answered, Ask, Ended, FromAgent, Head, Held, Hello, Sent};
 use mainstay_wire::stream::Outgoing;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
+use crate::copy::sender::Source;
 use crate::hands::{Job, Report};
 use crate::lease::book::{End, Holding};
 use crate::lease::grantor::Grantor;
@@ -73,6 +74,10 @@ struct Inner {
     epoch: AtomicU64,
     next_id: AtomicU64,
     state: Mutex<State>,
+    /// The journal that is copied to hosts, if it is.
+    source: OnceLock<Source>,
+    /// The last record of which a host has said that it keeps it.
+    copied: watch::Sender<u64>,
     /// By who was refused and why: when that was reported last.
     refused: Mutex<BTreeMap<(String, String), Time>>,
     /// Why nobody can come in.
@@ -106,6 +111,8 @@ struct Host {
     holds: Vec<Held>,
     doing: BTreeMap<String, String>,
     traffic: Option<ServedThere>,
+    /// How far its copy of the journal goes, if it keeps one.
+    copied: Option<watch::Sender<Head>>,
     asked: BTreeMap<u64, oneshot::Sender<Answered>>,
 }
 
@@ -173,6 +180,8 @@ pub struct HostView {
     pub doing: BTreeMap<String, String>,
     /// What its traffic process serves.
     pub traffic: Option<ServedThere>,
+    /// The last record of its copy of the journal, if it keeps one.
+    pub copied: Option<u64>,
     /// What it lacks of what the plan will ask of it.
     pub lacks: Vec<String>,
 }
@@ -196,12 +205,30 @@ impl Links {
             epoch: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
             state: Mutex::new(state),
+            source: OnceLock::new(),
+            copied: watch::Sender::new(0),
             refused: Mutex::default(),
             door: Mutex::default(),
         };
         let inner = Arc::new(inner);
         tokio::spawn(keep_granting(Arc::downgrade(&inner), wishes));
         Links { inner }
+    }
+
+    /// From the next connection of each host on, those that are to keep the journal get this one.
+    pub fn copy_from(&self, source: Source) {
+        let _ = self.inner.source.set(source);
+    }
+
+    /// Waits until a host keeps the record of that number, or `patience` is over, or none is connected that keeps any. Whether one
+    /// does is returned.
+    pub async fn is_copied(&self, seq: u64, patience: Duration) -> bool {
+        let keeps = |it: &Host| it.live.is_some() && it.copied.is_some();
+        if !self.inner.state().hosts.values().any(keeps) {
+            return false;
+        }
+        let mut copied = self.inner.copied.subscribe();
+        matches!(timeout(patience, copied.wait_for(|it| *it >= seq)).await, Ok(Ok(_)))
     }
 
     /// The epoch under which the agent decides from now on.
@@ -274,6 +301,7 @@ impl Links {
             holds: host.holds.clone(),
             doing: host.doing.clone(),
             traffic: host.traffic.clone(),
+            copied: host.copied.as_ref().map(|it| it.borrow().seq),
             lacks: host.hello.as_ref().map(|it| state.registered.lacks(name, it)).unwrap_or_default(),
         };
         state.hosts.iter().map(view).collect()
@@ -548,6 +576,7 @@ impl Host {
             holds: Vec::new(),
             doing: BTreeMap::new(),
             traffic: None,
+            copied: None,
             asked: BTreeMap::new(),
         }
     }

@@ -14,6 +14,8 @@ use mainstay_wire::message::{Held, Hello};
 pub struct RegisteredHost {
     /// Whether a traffic process there serves the routes.
     pub serves: bool,
+    /// Whether it is to keep a copy of the journal.
+    pub keeps_journal: bool,
     /// What it will be asked for, and for what.
     needs: Vec<(String, Need)>,
     /// Whose leases it is to hold.
@@ -41,9 +43,10 @@ impl Registered {
     pub fn of(plan: &Plan) -> Registered {
         let mut registered = Registered::default();
         for host in &plan.hosts {
-            registered
-                .hosts
-                .insert(host.name.clone(), RegisteredHost { serves: host.serves, ..RegisteredHost::default() });
+            registered.hosts.insert(
+                host.name.clone(),
+                RegisteredHost { serves: host.serves, keeps_journal: host.keeps_journal, ..RegisteredHost::default() },
+            );
         }
         for (ix, instance) in (0..).map(InstanceIx).zip(&plan.instances) {
             let Some(host) = plan.host_of(ix).map(|it| plan.host(it).name.clone()) else { continue };
@@ -118,6 +121,9 @@ impl Registered {
             .collect();
         if host.serves && !hello.serves {
             lacks.push(format!("host {name} serves no routes: `serves` of its file is not true"));
+        }
+        if host.keeps_journal && hello.copy_head.is_none() {
+            lacks.push(format!("host {name} keeps no copy of the journal: `keeps_journal` of its file is not true"));
         }
         for it in host.guards.iter().filter(|it| !hello.guards.contains(it)) {
             lacks.push(format!("host {name} does not guard {}: it is not in `guards` of its file", it.instance));
