@@ -62,6 +62,13 @@ impl Kept {
     }
 }
 
+/// What an instance is started as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Active,
+    Standby,
+}
+
 pub(crate) const HOSTS: [Machine; 2] = [Machine::A, Machine::B];
 
 const fn instance(host: usize) -> &'static str {
@@ -95,8 +102,9 @@ impl Site {
         let new = || [Kept::new(), Kept::new()];
         let mut site = Site { network, dir, agent: Kept::new(), hosts: new(), instances: new(), _clients: clients };
         site.run(Machine::Agent, &["enroll", "init", "plan.yaml", "--state", "state"]);
-        site.start_instance(0, false);
-        site.start_instance(1, true);
+        // The first time, before there is any lease.
+        site.start_instance(0, Start::Active, true);
+        site.start_instance(1, Start::Standby, true);
         site.start_agent();
         site.until("hosts can connect", |site| {
             fs::read_to_string(site.dir.path().join("agent.log")).is_ok_and(|it| it.contains("hosts can connect"))
@@ -131,7 +139,8 @@ impl Site {
         let Some(status) = self.status() else { return };
         let is_bound = status.components.iter().any(|it| it.bound_to == instance(host));
         if !is_bound || self.holds_lease(host) {
-            self.start_instance(host, !is_bound);
+            let start = if is_bound { Start::Active } else { Start::Standby };
+            self.start_instance(host, start, !is_bound);
         }
     }
 
@@ -285,13 +294,16 @@ impl Site {
         self.hosts[host].child = Some(child);
     }
 
-    fn start_instance(&mut self, host: usize, standby: bool) {
+    /// An active one that needs its lease from the beginning is not started by the leash if that has just ended.
+    fn start_instance(&mut self, host: usize, start: Start, without_lease: bool) {
         let (word, name) = (HOSTS[host].word(), instance(host));
         let (state, pid_file) = (format!("{word}/state"), format!("{word}/orders.pid"));
         let (listen, other) = (address(host), address(1 - host));
-        let mut args = vec!["leash", "--state", &state, "--instance", name, "--standby", "--", PROGRAM, "demo-app"];
+        let mut args = vec!["leash", "--state", &state, "--instance", name];
+        args.extend(without_lease.then_some("--standby"));
+        args.extend(["--", PROGRAM, "demo-app"]);
         args.extend(["--listen", &listen, "--name", name, "--pid-file", &pid_file]);
-        if standby {
+        if start == Start::Standby {
             args.extend(["--standby-of", &other]);
         }
         let child = self.started(HOSTS[host], &args, &format!("{word}/orders.log"));
