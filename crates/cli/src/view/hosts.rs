@@ -37,7 +37,14 @@ pub(crate) fn list(found: &Hosts, look: Look) -> String {
             below(it, look),
         );
     }
-    table.render(look, 0)
+    let mut out = table.render(look, 0);
+    if !found.trouble.is_empty() {
+        out.push('\n');
+        for trouble in &found.trouble {
+            let _infallible = write!(out, "{}", labelled(look, 0, 7, "trouble", trouble));
+        }
+    }
+    out
 }
 
 fn below(it: &Host, look: Look) -> String {
@@ -103,7 +110,8 @@ mod tests {
         let deaf = Host { deaf_ms: Some(4500), ..host("db-b", "path_broken") };
         let lacks = Host { lacks: vec!["host db-d does not guard x".to_owned()], ..host("db-d", "connected") };
         let hosts = vec![host("db-a", "connected"), deaf, host("db-c", "silent"), lacks];
-        let found = Hosts { now_ns: 10_000_000_000, hosts, trouble: Vec::new() };
+        let trouble = vec!["no host can connect: the port is taken".to_owned()];
+        let found = Hosts { now_ns: 10_000_000_000, hosts, trouble };
         let text = list(&found, Look { colour: false, width: 120, height: None });
         for words in [
             "connected",
@@ -116,6 +124,7 @@ mod tests {
             "1.2 ms",
             "service postgresql.service",
             "host db-d does not guard x",
+            "no host can connect: the port is taken",
         ] {
             assert!(text.contains(words), "{words}: {text}");
         }

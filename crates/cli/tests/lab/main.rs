@@ -69,6 +69,29 @@ fn without_a_fence_two_owners_are_found() {
     assert!(found.is_err(), "{found:?}\n{}", site.tells());
 }
 
+#[test]
+fn when_the_agents_machine_is_lost_another_goes_on_from_a_copy() {
+    if !Network::is_possible() {
+        eprintln!("NOT PLAYED: network namespaces need root");
+        return;
+    }
+    let mut site = Site::build();
+    site.says(&["pause", "orders", "--for", "1h", "--reason", "the last word before it was lost"]);
+    let lost = Instant::now();
+    site.take_over();
+    site.until("the other agent serves", |site| site.status().is_some());
+    let said = site.journal().iter().any(|it| it.to_string().contains("the last word before it was lost"));
+    assert!(said, "what was acknowledged is missing: {}", site.tells());
+    site.says(&["resume", "orders"]);
+    site.until("all is well with it", |site| site.is_whole() && site.holds_lease(0));
+    assert!(lost.elapsed() < Duration::from_secs(60), "{:?}", lost.elapsed());
+    eprintln!("taken over within {:.1} s", lost.elapsed().as_secs_f64());
+    site.kill_instance(0);
+    site.until("it recovers what fails", |site| site.moves() == 1);
+    site.until("all is well again", Site::is_whole);
+    judge::one_at_a_time(&site.acknowledged(), 1).expect("one at a time");
+}
+
 fn trial(seed: u64) -> String {
     let mut site = Site::build();
     let schedule = Schedule::drawn(&mut Dice::new(seed));

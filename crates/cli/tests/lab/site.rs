@@ -1,6 +1,7 @@
 //! A site on the machines of a lab: an agent, two hosts with an instance each, and clients that write to both.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -31,6 +32,8 @@ pub(crate) struct Site {
     pub(crate) network: Network,
     pub(crate) dir: TempDir,
     agent: Kept,
+    /// On which machine, and with which state directory.
+    agent_is_on: (Machine, &'static str),
     hosts: [Kept; 2],
     instances: [Kept; 2],
     _clients: Child,
@@ -92,7 +95,7 @@ impl Site {
 
     fn begin(fence: &str) -> Site {
         let (network, dir) = (Network::build(), tempfile::tempdir().expect("a folder"));
-        fs::write(dir.path().join("plan.yaml"), plan(fence)).expect("it is written");
+        fs::write(dir.path().join("plan.yaml"), plan(fence, Machine::Agent)).expect("it is written");
         for (host, machine) in HOSTS.into_iter().enumerate() {
             let folder = dir.path().join(machine.word());
             fs::create_dir_all(folder.join("state")).expect("it is writable");
@@ -100,7 +103,15 @@ impl Site {
         }
         let clients = clients(&network, dir.path());
         let new = || [Kept::new(), Kept::new()];
-        let mut site = Site { network, dir, agent: Kept::new(), hosts: new(), instances: new(), _clients: clients };
+        let mut site = Site {
+            network,
+            dir,
+            agent: Kept::new(),
+            agent_is_on: (Machine::Agent, "state"),
+            hosts: new(),
+            instances: new(),
+            _clients: clients,
+        };
         site.run(Machine::Agent, &["enroll", "init", "plan.yaml", "--state", "state"]);
         // The first time, before there is any lease.
         site.start_instance(0, Start::Active, true);
@@ -113,7 +124,10 @@ impl Site {
             let token = site.run(Machine::Agent, &["enroll", "token", host.word(), "--state", "state"]);
             let token = token.split_whitespace().find(|it| it.len() > 40).expect("a token").to_owned();
             let state = format!("{}/state", host.word());
-            site.run(host, &["enroll", "join", "--agent", &agent_address(), "--token", &token, "--state", &state]);
+            site.run(
+                host,
+                &["enroll", "join", "--agent", &agent_address(Machine::Agent), "--token", &token, "--state", &state],
+            );
         }
         site
     }
@@ -163,7 +177,8 @@ impl Site {
     }
 
     pub(crate) fn status(&self) -> Option<api::Status> {
-        let output = self.command(Machine::Agent, &["status", "--json", "--state", "state"]).output().ok()?;
+        let (machine, state) = self.agent_is_on;
+        let output = self.command(machine, &["status", "--json", "--state", state]).output().ok()?;
         serde_json::from_slice(&output.stdout).ok()
     }
 
@@ -191,6 +206,29 @@ impl Site {
             }
         };
         status.components.iter().filter(silent).map(|it| format!("{it:#?}")).collect()
+    }
+
+    /// The agent's machine is lost, and another agent begins on the machine of the second host, with the copy that is there.
+    pub(crate) fn take_over(&mut self) {
+        self.hold_back(Machine::Agent, true);
+        self.network.signal(Machine::Agent, Signal::KILL);
+        let next = self.dir.path().join("next");
+        fs::create_dir_all(next.join("pki")).expect("it is writable");
+        // The one thing that was kept elsewhere beforehand.
+        let authority = self.dir.path().join("state/pki/authority.pem");
+        fs::copy(authority, next.join("pki/authority.pem")).expect("a copy of it is kept");
+        fs::set_permissions(next.join("pki"), fs::Permissions::from_mode(0o700)).expect("it is ours");
+        fs::write(self.dir.path().join("next.yaml"), plan("fence: lease", Machine::B)).expect("it is written");
+        self.agent_is_on = (Machine::B, "next");
+        self.run(Machine::B, &["enroll", "init", "next.yaml", "--state", "next"]);
+        let args = ["takeover", "--from", "b/state", "--state", "next", "--by", "the test", "next.yaml"];
+        self.agent.child = Some(self.started(Machine::B, &args, "next.log"));
+    }
+
+    /// Says something to the agent, and waits until it is acknowledged.
+    pub(crate) fn says(&self, args: &[&str]) {
+        let (machine, state) = self.agent_is_on;
+        self.run(machine, &[args, &["--state", state]].concat());
     }
 
     /// How often a component was bound to another instance.
@@ -253,13 +291,15 @@ impl Site {
 
     /// The journal's records, one line of JSON each.
     pub(crate) fn journal(&self) -> Vec<serde_json::Value> {
-        let text = self.run(Machine::Agent, &["journal", "export", "--state", "state"]);
+        let (machine, state) = self.agent_is_on;
+        let text = self.run(machine, &["journal", "export", "--state", state]);
         text.lines().filter_map(|it| serde_json::from_str(it).ok()).collect()
     }
 
     /// The whole journal in sentences, and how everything stands.
     pub(crate) fn tells(&self) -> String {
-        self.run(Machine::Agent, &["journal", "show", "--state", "state"]) + &self.stands()
+        let (machine, state) = self.agent_is_on;
+        self.run(machine, &["journal", "show", "--state", state]) + &self.stands()
     }
 
     /// How everything stands, and the last that each process said: for whoever reads why a test failed.
@@ -310,7 +350,7 @@ impl Site {
         self.instances[host].child = Some(child);
     }
 
-    fn holds_lease(&self, host: usize) -> bool {
+    pub(crate) fn holds_lease(&self, host: usize) -> bool {
         let folder = self.dir.path().join(HOSTS[host].word()).join("state/leases");
         folder.join(format!("{}.json", instance(host))).exists()
     }
@@ -367,11 +407,12 @@ fn address(host: usize) -> String {
     format!("{}:8080", HOSTS[host].ip())
 }
 
-fn agent_address() -> String {
-    format!("{}:7400", Machine::Agent.ip())
+/// Where the agent listens for hosts, on that machine.
+fn agent_address(machine: Machine) -> String {
+    format!("{}:7400", machine.ip())
 }
 
-fn plan(fence: &str) -> String {
+fn plan(fence: &str, agent: Machine) -> String {
     let timing = "interval: 300ms, fast_interval: 200ms, timeout: 150ms, fall: 4, rise: 2";
     let probes = |host| {
         format!(
@@ -389,7 +430,7 @@ allowances: {{ lateness: 500ms, journal_sync: 500ms, agent_restart: 2s, forced_s
 link: {{ listen: "{listen}", lease: {{ renew: 300ms, expires: 2s, demote: 1s, drift: 100ms }} }}
 hosts:
   a: {{ region: here, zone: za }}
-  b: {{ region: here, zone: zb }}
+  b: {{ region: here, zone: zb, keeps_journal: true }}
 components:
   orders:
     type: database
@@ -412,7 +453,7 @@ witnesses:
     location: {{ region: here, zone: zc }}
     probe: {{ tcp: {{ address: "{client}:9", interval: 400ms, timeout: 150ms }} }}
 "#,
-        listen = agent_address(),
+        listen = agent_address(agent),
         probes_a = probes(0),
         probes_b = probes(1),
         activate_a = activate(0),
@@ -429,14 +470,17 @@ fn host_file(dir: &Path, host: usize) -> String {
     let folder = dir.join(HOSTS[host].word());
     format!(
         r#"version: 1
-agents: ["{agent}"]
+agents: ["{agent}", "{next}"]
 state: {state}
+keeps_journal: {keeps}
 may:
   commands: [{promote}]
 guards:
   {instance}: {{ component: orders, stop: {{ pid_file: {pid} }} }}
 "#,
-        agent = agent_address(),
+        agent = agent_address(Machine::Agent),
+        next = agent_address(Machine::B),
+        keeps = host == 1,
         state = folder.join("state").display(),
         promote = promote(host),
         instance = instance(host),
