@@ -231,9 +231,12 @@ impl Site {
         self.run(machine, &[args, &["--state", state]].concat());
     }
 
-    /// How often a component was bound to another instance.
+    /// How often another instance may have become the owner: with each binding, and there and back with each rung that failed after
+    /// it had activated the new one.
     pub(crate) fn moves(&self) -> usize {
-        self.journal().iter().filter(|it| it["kind"] == "bound").count()
+        let journal = self.journal();
+        let count = |kind: &str| journal.iter().filter(|it| it["kind"] == kind).count();
+        count("bound") + 2 * count("rung_failed")
     }
 
     /// Ends the process of the agent or of a host at once.
