@@ -55,7 +55,7 @@ fn table(epoch: u64, proxy: u16) -> RoutingTable {
         proxy: Some(ProxyEntry::new(address)),
         dns: None,
         beacon: false,
-        cut_after_silence_ms: Some(1500),
+        cut_after_silence_ms: Some(5000),
         targets: vec![target],
     };
     RoutingTable { epoch, routes: vec![route], ..RoutingTable::empty("shop-a") }

@@ -1,3 +1,5 @@
+//! Links to hosts that say what a test says.
+
 use std::path::Path;
 
 use mainstay_wire::message::{FromHost, Granted, PROTOCOL, Renew, Understood};
