@@ -243,7 +243,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::LazyLock;
+    use std::panic::AssertUnwindSafe;
 
     use bolero::check;
 
@@ -257,7 +257,7 @@ mod tests {
         request: String,
     }
 
-    static AGENT: LazyLock<Agent> = LazyLock::new(|| {
+    fn agent() -> Agent {
         let dir = tempfile::tempdir().expect("a directory");
         let wall = Wall::system();
         let made = Authority::create(dir.path(), "shop-a", &[], Terms::default(), &wall);
@@ -268,13 +268,13 @@ mod tests {
         joining.finish(&signed, dir.path()).expect("it is written");
         let host = crate::trust::Identity::of_host(dir.path(), &wall).expect("it is there").me();
         Agent { _dir: dir, authority, host, request }
-    });
+    }
 
     /// As DER.
     fn request() -> Vec<u8> {
         use rustls::pki_types::CertificateSigningRequestDer;
         use rustls::pki_types::pem::PemObject;
-        CertificateSigningRequestDer::from_pem_slice(AGENT.request.as_bytes()).expect("it is PEM").to_vec()
+        CertificateSigningRequestDer::from_pem_slice(agent().request.as_bytes()).expect("it is PEM").to_vec()
     }
 
     fn pem(der: &[u8]) -> String {
@@ -285,10 +285,13 @@ mod tests {
 
     #[test]
     fn no_body_gets_a_certificate_or_does_harm() {
+        let made = AssertUnwindSafe(agent());
+        let made = &made;
         check!().with_type::<(bool, bool, Vec<u8>)>().for_each(|(renews, known, body)| {
+            let agent: &Agent = made;
             let path = if *renews { RENEW } else { ENROLL };
-            let peer = known.then_some(&AGENT.host);
-            let answer = answer_to(&AGENT.authority, peer, &Method::POST, path, body);
+            let peer = known.then_some(&agent.host);
+            let answer = answer_to(&agent.authority, peer, &Method::POST, path, body);
             assert!(matches!(answer.event, Some(Event::Refused(_))), "{answer:?}");
         });
     }
