@@ -363,13 +363,14 @@ impl Work {
                 tracing::error!("the host's journal takes nothing");
             }
         }
+        // Before the traffic process is asked for the first time: silence counts from this word.
+        self.heard_word_of(0);
         if self.options.file.serves && self.traffic.is_none() {
             let (launch, hands) = (self.launch(&site), self.hands.clone());
             self.traffic = Some(TrafficLink::keep_for(launch, hands, "here", self.word_ns.clone()));
         }
         self.leases.welcomed(demote);
         self.renew = Instant::now();
-        self.heard_word_of(0);
         self.say_released();
     }
 
