@@ -61,7 +61,8 @@ pub(crate) struct Network {
 impl Network {
     /// Whether this process may make namespaces.
     pub(crate) fn is_possible() -> bool {
-        let name = format!("mainstay-lab-{}-try", std::process::id());
+        static TRIES: AtomicU32 = AtomicU32::new(0);
+        let name = format!("mainstay-lab-{}-try-{}", std::process::id(), TRIES.fetch_add(1, Ordering::Relaxed));
         let made = quiet(Command::new("ip").args(["netns", "add", &name]));
         if made {
             quiet(Command::new("ip").args(["netns", "del", &name]));
