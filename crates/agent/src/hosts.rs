@@ -13,7 +13,7 @@ use mainstay_host::{Clock, Links, Report};
 use mainstay_plan::{Plan, Time};
 use tokio::sync::mpsc;
 
-/// Links to the hosts of a plan, if it says where they reach the agent. They are listened for from now on.
+/// Links to the hosts of a plan, if it says where they reach the agent. Nobody is listened for yet.
 ///
 /// # Errors
 /// What was kept of leases can't be read.
@@ -44,7 +44,6 @@ pub(crate) fn links(
     let grantor = Arc::new(Grantor::open(state_dir, terms, clock)?);
     let links = Links::new(settings, clock, reports, Some(grantor));
     links.register(Registered::of(plan));
-    links.keep_listening(link.listen, state_dir.to_owned());
     Ok(Some(links))
 }
 

@@ -136,11 +136,13 @@ impl Agent {
         let durable = watch::Sender::new(records.last().map_or(0, |it| it.0));
         let folded = records.iter().map(|(seq, record)| (*seq, record));
         let engine = Engine::new(plan.clone(), &file.base(), &options.version, folded, clock.now());
-        if let Some(links) = hands.links() {
+        engine.check_plan(&plan).map_err(StartError::Owner)?;
+        // Only now that it is known under which epoch: a host that comes sooner would be told a lower one.
+        if let (Some(links), Some(link)) = (hands.links(), &plan.link) {
             links.set_epoch(engine.state().leadership.epoch);
             links.copy_from(Source::new(state_dir.path(), durable.subscribe()));
+            links.keep_listening(link.listen, state_dir.path().to_owned());
         }
-        engine.check_plan(&plan).map_err(StartError::Owner)?;
         for it in &engine.state().misfits {
             tracing::warn!("record {} of the journal changes nothing: {}", it.seq, it.what);
         }

@@ -59,15 +59,16 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Whether this process may make namespaces.
+    /// Whether this process may make namespaces: root may, and then they must work.
     pub(crate) fn is_possible() -> bool {
+        if !rustix::process::geteuid().is_root() {
+            return false;
+        }
         static TRIES: AtomicU32 = AtomicU32::new(0);
         let name = format!("mainstay-lab-{}-try-{}", std::process::id(), TRIES.fetch_add(1, Ordering::Relaxed));
         let made = quiet(Command::new("ip").args(["netns", "add", &name]));
-        if made {
-            quiet(Command::new("ip").args(["netns", "del", &name]));
-        }
-        made
+        assert!(made, "root can't make a network namespace: is `ip` (iproute2) here?");
+        quiet(Command::new("ip").args(["netns", "del", &name]))
     }
 
     pub(crate) fn build() -> Network {

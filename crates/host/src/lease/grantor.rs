@@ -20,8 +20,15 @@ const FILE: &str = "leases.json";
 pub struct Grantor {
     clock: Clock,
     file: PathBuf,
-    book: Mutex<Book>,
+    pages: Mutex<Pages>,
     changed: Notify,
+}
+
+/// The book, and what of it is on the disk.
+#[derive(Debug)]
+struct Pages {
+    book: Book,
+    on_disk: Kept,
 }
 
 impl Grantor {
@@ -40,18 +47,18 @@ impl Grantor {
             Err(error) if error.kind() == ErrorKind::NotFound => Kept::default(),
             Err(error) => return Err(error),
         };
-        let book = Mutex::new(Book::open(terms, kept, clock.now()));
-        Ok(Grantor { clock, file, book, changed: Notify::new() })
+        let book = Book::open(terms, kept.clone(), clock.now());
+        Ok(Grantor { clock, file, pages: Mutex::new(Pages { book, on_disk: kept }), changed: Notify::new() })
     }
 
     /// Other terms, for grants from now on.
     pub fn set_terms(&self, terms: Terms) {
-        self.book().set_terms(terms);
+        self.pages().book.set_terms(terms);
     }
 
     /// From now on these may hold, and nobody else. Whose machines are to be told that they may no more is returned.
     pub fn want(&self, wanted: impl IntoIterator<Item = Holding>) -> Vec<Holding> {
-        self.book().want(wanted)
+        self.pages().book.want(wanted)
     }
 
     /// A machine asks for what lives there. Blocks for a disk when a lease changes hands.
@@ -59,22 +66,20 @@ impl Grantor {
     /// # Errors
     /// It can't be kept, so that nothing is granted.
     pub fn renew(&self, lives_there: &[Holding]) -> io::Result<Vec<Holding>> {
-        let mut book = self.book();
-        let before = book.kept().clone();
-        let granted = book.renew(self.clock.now(), lives_there);
-        self.keep(&book, &before)?;
+        let mut pages = self.pages();
+        let granted = pages.book.renew(self.clock.now(), lives_there);
+        self.keep(&mut pages)?;
         Ok(granted)
     }
 
     /// The machine of this instance has seen that it acts no more.
     pub fn released(&self, holding: &Holding) {
-        let mut book = self.book();
-        let before = book.kept().clone();
-        book.released(holding, self.clock.now());
-        if let Err(error) = self.keep(&book, &before) {
+        let mut pages = self.pages();
+        pages.book.released(holding, self.clock.now());
+        if let Err(error) = self.keep(&mut pages) {
             tracing::warn!(%error, "a lease that was released is waited for once more if the agent is killed now");
         }
-        drop(book);
+        drop(pages);
         self.changed.notify_waiters();
     }
 
@@ -84,7 +89,7 @@ impl Grantor {
             let changed = self.changed.notified();
             let now = self.clock.now();
             let over = {
-                let mut book = self.book();
+                let book = &mut self.pages().book;
                 if let Some(end) = book.ended(holding, now) {
                     return end;
                 }
@@ -100,11 +105,11 @@ impl Grantor {
 
     /// Who holds a component's lease, and when that is over if nothing is heard any more.
     pub fn holder(&self, component: &str) -> Option<(String, Time)> {
-        self.book().holder(component, self.clock.now()).map(|(instance, until)| (instance.to_owned(), until))
+        self.pages().book.holder(component, self.clock.now()).map(|(instance, until)| (instance.to_owned(), until))
     }
 
-    fn keep(&self, book: &Book, before: &Kept) -> io::Result<()> {
-        if book.kept() == before {
+    fn keep(&self, Pages { book, on_disk }: &mut Pages) -> io::Result<()> {
+        if book.kept() == on_disk {
             return Ok(());
         }
         let beside = self.file.with_extension("new");
@@ -112,11 +117,15 @@ impl Grantor {
         file.write_all(&serde_json::to_vec_pretty(book.kept())?)?;
         file.sync_all()?;
         fs::rename(&beside, &self.file)?;
-        self.file.parent().map_or(Ok(()), |it| File::open(it)?.sync_all())
+        if let Some(folder) = self.file.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        on_disk.clone_from(book.kept());
+        Ok(())
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,8 +179,13 @@ mod tests {
         let grantor = open(folder.path());
         grantor.want([db("a")]);
         fs::create_dir(folder.path().join("leases.new")).expect("it is writable");
-        assert!(grantor.renew(&[db("a")]).is_err());
-        assert!(!folder.path().join(FILE).exists());
+        for _ in 0..2 {
+            assert!(grantor.renew(&[db("a")]).is_err(), "asked again it is not there either");
+            assert!(!folder.path().join(FILE).exists());
+        }
+        fs::remove_dir(folder.path().join("leases.new")).expect("it is ours");
+        assert_eq!(grantor.renew(&[db("a")]).expect("it is kept"), [db("a")]);
+        assert!(folder.path().join(FILE).exists());
     }
 
     #[tokio::test]
