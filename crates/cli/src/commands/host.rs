@@ -93,7 +93,13 @@ async fn work(path: &Path, file: HostFile) -> Result<Answer, Failure> {
 
 fn read(path: &Path) -> Result<HostFile, Failure> {
     let shown = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| unreadable(&shown, &error))?;
+    let text = fs::read_to_string(path).map_err(|error| Failure {
+        help: Some(
+            "a host has a file of its own, which says where its agents are and what it may do: docs/hosts.md"
+                .to_owned(),
+        ),
+        ..unreadable(&shown, &error)
+    })?;
     let base = path.canonicalize().ok().and_then(|it| it.parent().map(Path::to_owned)).unwrap_or_default();
     HostFile::parse(&text, &base).map_err(|error| Failure::usage(format!("{shown}: {error}")))
 }

@@ -66,13 +66,16 @@ impl Leash {
             Ok(Ended::NotStarted) => {
                 let what =
                     format!("`{}` holds no lease in {}: `{program}` was not started", self.instance, folder.display());
-                Err(Failure::new(Code::Refused, what))
+                let help =
+                    "`mainstay hosts` on the agent's machine says who holds one; a standby is started with --standby";
+                Err(Failure::new(Code::Refused, what).help(help))
             }
             Ok(Ended::Lease) => Err(Failure::new(
                 Code::Refused,
                 format!("the lease of `{}` was over: `{program}` was killed", self.instance),
             )),
-            Err(error) => Err(Failure::unreachable(format!("{}: {error}", folder.display()))),
+            Err(error) => Err(Failure::unreachable(format!("{}: {error}", folder.display()))
+                .help("--state is the state directory of `mainstay host` on this machine, which must run")),
         }
     }
 }

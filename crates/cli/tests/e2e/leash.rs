@@ -63,6 +63,10 @@ fn pid_in(file: &Path) -> u32 {
 #[test]
 fn without_a_lease_nothing_is_started() {
     let state = tempfile::tempdir().expect("a folder for the test");
+    let nowhere = leash(state.path(), "touch \"$0\"").wait_with_output().expect("it ends");
+    assert_eq!(nowhere.status.code(), Some(3));
+    assert!(!state.path().join("leases").exists(), "a folder that was named wrongly is not made");
+    Leases::open(&state.path().join("leases")).expect("it is writable");
     let left = leash(state.path(), "touch \"$0\"").wait_with_output().expect("it ends");
     assert_eq!(left.status.code(), Some(4));
     assert!(String::from_utf8_lossy(&left.stderr).contains("`files-a` holds no lease"), "{left:?}");
@@ -97,6 +101,7 @@ fn a_lease_that_is_taken_back_ends_it_and_one_that_is_renewed_does_not() {
 #[test]
 fn a_standby_runs_without_a_lease_and_ends_with_the_first_that_it_had() {
     let state = tempfile::tempdir().expect("a folder for the test");
+    Leases::open(&state.path().join("leases")).expect("it is writable");
     let mut child = leash_with(state.path(), &["--standby"], "while :; do sleep 0.01; done");
     std::thread::sleep(Duration::from_millis(300));
     assert!(child.try_wait().expect("it is ours").is_none(), "a standby needs none");

@@ -98,7 +98,7 @@ impl Site {
         fs::write(dir.path().join("plan.yaml"), plan(fence, Machine::Agent)).expect("it is written");
         for (host, machine) in HOSTS.into_iter().enumerate() {
             let folder = dir.path().join(machine.word());
-            fs::create_dir_all(folder.join("state")).expect("it is writable");
+            fs::create_dir_all(folder.join("state/leases")).expect("it is writable");
             fs::write(folder.join("host.yaml"), host_file(dir.path(), host)).expect("it is written");
         }
         let clients = clients(&network, dir.path());

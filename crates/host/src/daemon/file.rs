@@ -104,7 +104,7 @@ impl HostFile {
     pub fn parse(text: &str, base: &Path) -> Result<HostFile, FileError> {
         let options = serde_saphyr::options! { strict_booleans: true };
         let read: Text = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| FileError(with_nearest(&error.to_string())))?;
+            .map_err(|error| FileError(with_nearest(error.to_string().trim_start_matches("error: "))))?;
         read.checked(base).map_err(FileError)
     }
 

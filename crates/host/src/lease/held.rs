@@ -44,6 +44,15 @@ impl Leases {
         Ok(Leases { folder: folder.to_owned(), boot_id })
     }
 
+    /// Opens the folder only if it is there, to look.
+    ///
+    /// # Errors
+    /// It is not there, or can't be read.
+    pub fn look(folder: &Path) -> io::Result<Leases> {
+        fs::read_dir(folder)?;
+        Leases::open(folder)
+    }
+
     /// Where it is.
     pub fn folder(&self) -> &Path {
         &self.folder

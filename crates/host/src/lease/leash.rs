@@ -43,7 +43,7 @@ pub enum Ended {
 /// # Errors
 /// The folder of leases can't be read, the program can't be started, or the kernel gives no timer: nothing runs then.
 pub async fn run(folder: &Path, instance: &str, standby: bool, mut command: Command) -> io::Result<Ended> {
-    let leases = Leases::open(folder)?;
+    let leases = Leases::look(folder)?;
     let lease = good(&leases, instance)?;
     if lease.is_none() && !(standby && leases.is_gone(instance)) {
         return Ok(Ended::NotStarted);
