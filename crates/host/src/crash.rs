@@ -12,6 +12,12 @@ pub(crate) enum Moment {
     BeforeEnded,
     /// Its end is durable, and nobody was told.
     AfterEnded,
+    /// A lease is taken back, and nothing is known of it.
+    BeforeRevoked,
+    /// That is on the disk, and what it guards may still act.
+    AfterRevoked,
+    /// What it guards was seen ended, and nobody was told.
+    BeforeReleased,
 }
 
 /// Ends the process if this is the moment.
@@ -36,6 +42,9 @@ fn parse(text: &str) -> Option<Moment> {
         "after-begun" => Some(Moment::AfterBegun),
         "before-ended" => Some(Moment::BeforeEnded),
         "after-ended" => Some(Moment::AfterEnded),
+        "before-revoked" => Some(Moment::BeforeRevoked),
+        "after-revoked" => Some(Moment::AfterRevoked),
+        "before-released" => Some(Moment::BeforeReleased),
         _ => None,
     }
 }

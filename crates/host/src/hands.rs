@@ -317,6 +317,16 @@ impl Hands {
         });
     }
 
+    /// Looks what became of a job that another process had begun, in a session of that number, and does nothing; that is reported
+    /// as its end.
+    pub fn look(&self, job: Job, session: Option<i32>) {
+        let providers = self.providers.clone();
+        self.run(job.ticket, async move {
+            let order = Order { idempotency_key: job.key, timeout: job.timeout, address: job.address };
+            providers.look(&job.action, &order, session).await
+        });
+    }
+
     fn run(&self, ticket: u64, work: impl Future<Output = Outcome> + Send + 'static) {
         let hands = self.clone();
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);

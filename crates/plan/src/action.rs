@@ -132,6 +132,19 @@ impl Action {
         }
     }
 
+    /// Whether what it leads to can be seen afterwards by somebody who was not there when it was done. Whether something was
+    /// restarted can't: it runs, before and after.
+    pub const fn can_be_seen(&self) -> bool {
+        match self {
+            Action::Service { op: ServiceOp::Restart, .. } => false,
+            Action::Service { op: ServiceOp::Start | ServiceOp::Stop | ServiceOp::Kill, service } => {
+                service.can_be_seen()
+            }
+            Action::TriggerFile { .. } => true,
+            Action::Command { .. } | Action::Webhook { .. } | Action::EndLease { .. } => false,
+        }
+    }
+
     /// Whether the instance may be at another address once it is done: it ends as [`Outcome::DoneAt`].
     pub const fn reports_address(&self) -> bool {
         match self {
@@ -235,6 +248,14 @@ impl Service {
         match self {
             Service::Systemd { .. } => true,
             Service::Declared { pid_file, .. } => pid_file.is_some(),
+        }
+    }
+
+    /// Whether it can be told from outside whether it runs.
+    pub const fn can_be_seen(&self) -> bool {
+        match self {
+            Service::Systemd { .. } => true,
+            Service::Declared { status, pid_file, .. } => status.is_some() || pid_file.is_some(),
         }
     }
 

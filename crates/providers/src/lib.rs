@@ -16,6 +16,7 @@ mod heartbeats;
 mod http;
 mod kept;
 mod lag;
+mod leftover;
 mod names;
 mod prepare;
 mod probe;
@@ -189,5 +190,13 @@ impl Providers {
     /// Does it once, within `order.timeout`.
     pub async fn act(&self, action: &Action, order: &Order) -> Outcome {
         action::run(&self.inner, action, order).await
+    }
+
+    /// What became of an action that was begun, and whose end nobody saw: done, failed (it was not done, and nothing of it is
+    /// under way any more), or unknown. It is looked at until that is known, for `order.timeout` at most, and nothing is done.
+    /// `session` is the session of the process that had begun it: what it left behind is looked for there, too, if it runs as
+    /// somebody whose processes can't be looked into.
+    pub async fn look(&self, action: &Action, order: &Order, session: Option<i32>) -> Outcome {
+        action::look(&self.inner, action, order, session).await
     }
 }

@@ -107,10 +107,21 @@ impl Agent {
 
     /// Orders this of an instance; its ticket.
     pub(crate) fn order(&mut self, key: &str, instance: &str, action: Action, timeout: Duration) -> u64 {
+        self.order_again(key, 1, instance, action, timeout)
+    }
+
+    /// The same, as that attempt.
+    pub(crate) fn order_again(
+        &mut self,
+        key: &str,
+        attempt: u32,
+        instance: &str,
+        action: Action,
+        timeout: Duration,
+    ) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let of =
-            JobOf { attempt: 1, instance: instance.to_owned(), component: instance.to_owned(), ..JobOf::default() };
+        let of = JobOf { attempt, instance: instance.to_owned(), component: instance.to_owned(), ..JobOf::default() };
         self.hands.act(Job { ticket, action, key: key.to_owned(), timeout, address: None, of });
         ticket
     }

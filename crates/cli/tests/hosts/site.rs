@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_host::daemon::Entry;
-use mainstay_plan::action::{Action, Plane};
+use mainstay_plan::action::{Action, Plane, Service};
 use mainstay_store::Reader;
 use mainstay_wire::trust::{Authority, Gate, Joining, Terms, Wall};
 use rustix::process::{Pid, Signal, kill_process};
@@ -38,9 +38,21 @@ impl Site {
             "#!/bin/sh\necho \"$MAINSTAY_IDEMPOTENCY_KEY\" >> {}\nexec ${{1:-true}} $2\n",
             site.done_file().display()
         );
-        fs::write(site.program(), script).expect("it is written");
-        fs::set_permissions(site.program(), fs::Permissions::from_mode(0o755)).expect("it may be run");
+        site.write_program(&site.program(), &script);
+        // Starts a process that goes on, after a while if it is told so.
+        let script = format!(
+            "#!/bin/sh\necho \"$MAINSTAY_IDEMPOTENCY_KEY\" >> {}\nsleep $1\nsetsid sh -c \"trap $2 TERM; while :; do sleep 1; done\" \
+             </dev/null >/dev/null 2>&1 &\necho $! > {}\n",
+            site.done_file().display(),
+            site.pid_file().display()
+        );
+        site.write_program(&site.starter(), &script);
         site
+    }
+
+    fn write_program(&self, path: &Path, script: &str) {
+        fs::write(path, script).expect("it is written");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it may be run");
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -54,6 +66,34 @@ impl Site {
     /// The program that hosts may run.
     pub(crate) fn program(&self) -> PathBuf {
         self.path().join("act")
+    }
+
+    fn starter(&self) -> PathBuf {
+        self.path().join("start")
+    }
+
+    /// Of the service that hosts may operate.
+    pub(crate) fn pid_file(&self) -> PathBuf {
+        self.path().join("service.pid")
+    }
+
+    /// A file that hosts may write.
+    pub(crate) fn trigger(&self) -> PathBuf {
+        self.path().join("trigger")
+    }
+
+    /// That service. Its start takes so many seconds; a stop waits for so long before it uses force.
+    pub(crate) fn service(&self, starts_in: &str, stop_grace: Duration, deaf: bool) -> Service {
+        let on_term = if deaf { "true" } else { "exit" };
+        let start = [&self.starter().display().to_string(), starts_in, on_term].map(str::to_owned).to_vec();
+        Service::Declared { start, stop: None, status: None, pid_file: Some(self.pid_file()), stop_grace }
+    }
+
+    /// The process of that service, if it runs.
+    pub(crate) fn serving(&self) -> Option<Pid> {
+        let pid = fs::read_to_string(self.pid_file()).ok()?.trim().parse().ok().and_then(Pid::from_raw)?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        (!stat.contains(") Z ")).then_some(pid)
     }
 
     fn done_file(&self) -> PathBuf {
@@ -87,11 +127,36 @@ impl Site {
 
     pub(crate) fn write_file(&self, name: &str, port: u16) {
         let text = format!(
-            "version: 1\nagents: [\"127.0.0.1:{port}\"]\nstate: {name}\nmay:\n  commands: [[{}, \"*\"]]\n  services: [{{ pid_file: {} }}]\n",
+            "version: 1\nagents: [\"127.0.0.1:{port}\"]\nstate: {name}\nmay:\n  commands: [[{}, \"*\"], [{}, \"*\"]]\n  \
+             services: [{{ pid_file: {} }}]\n  files: [{}]\n",
             self.program().display(),
-            self.path().join("service.pid").display(),
+            self.starter().display(),
+            self.pid_file().display(),
+            self.trigger().display(),
         );
         fs::write(self.file_of(name), text).expect("it is written");
+    }
+
+    /// The host guards the service: instance `NAME-app` of a component of that name.
+    pub(crate) fn let_it_guard(&self, name: &str) {
+        let mut text = fs::read_to_string(self.file_of(name)).expect("it was written");
+        let pid_file = self.pid_file();
+        text.push_str(&format!(
+            "guards:\n  {name}-app: {{ component: {name}-app, stop: {{ pid_file: {} }} }}\n",
+            pid_file.display()
+        ));
+        fs::write(self.file_of(name), text).expect("it is written");
+    }
+
+    /// Keepers go on when their host has ended.
+    fn keepers(&self) -> Vec<Pid> {
+        let processes = fs::read_dir("/proc").expect("the list of processes").flatten();
+        let is_keeper = |pid: &String| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.contains("--keeper") && line.contains(&self.path().display().to_string())
+        };
+        let pids = processes.filter_map(|it| it.file_name().into_string().ok()).filter(is_keeper);
+        pids.filter_map(|it| Pid::from_raw(it.parse().ok()?)).collect()
     }
 
     fn file_of(&self, name: &str) -> PathBuf {
@@ -132,6 +197,14 @@ impl Site {
             serde_json::from_slice(&it.unwrap_or_else(|_| panic!("the chain holds")).entry.payload).expect("an entry")
         };
         reader.records(1).map(read).collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for pid in self.keepers().into_iter().chain(self.serving()) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }
 

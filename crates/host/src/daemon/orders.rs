@@ -3,7 +3,7 @@
 //!
 //! An order is known by its key. Once it is begun under that key, it is begun again only when the agent decided on another
 //! attempt *and* doing it again does no harm: it was seen to fail, or it is idempotent. Everything else that comes under the key is
-//! answered with what became of it.
+//! answered with what became of it. What a host process was doing when it ended is looked at where that can be seen.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,9 @@ pub enum Entry {
     HostStarted {
         /// The version of the program.
         version: String,
+        /// Its session, as the kernel counts them: what it leaves running may be found there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<i32>,
     },
     /// An agent decides under a higher epoch than any before it: orders of a lower one are refused from here on.
     EpochSeen {
@@ -92,6 +95,14 @@ pub(crate) enum Verdict {
     Wait,
     /// It has ended before: answer this.
     Answer(Ended),
+    /// The host process that did it has ended meanwhile: look what became of it, and answer that. If it can't be looked at, this
+    /// is the answer.
+    Look {
+        /// The session of that process.
+        session: Option<i32>,
+        /// The answer, if there is no better one.
+        otherwise: Ended,
+    },
     /// Journal this; once it is durable, answer that.
     Refuse(Entry, Ended),
 }
@@ -103,6 +114,10 @@ struct Order {
     attempt: u32,
     idempotent: bool,
     outcome: Option<Outcome>,
+    /// The session of the host process that began it.
+    session: Option<i32>,
+    /// Whether that process ended while it was doing this.
+    interrupted: bool,
     nth: u64,
 }
 
@@ -110,6 +125,8 @@ struct Order {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Orders {
     epoch: u64,
+    /// The session of the host process that is running.
+    session: Option<i32>,
     orders: BTreeMap<String, Order>,
     begun: u64,
     /// The refusal that was journaled last: the same one again is not journaled again.
@@ -120,23 +137,26 @@ impl Orders {
     /// Takes in what is, or is going to be, in the journal.
     pub(crate) fn fold(&mut self, entry: &Entry) {
         match entry {
-            Entry::HostStarted { .. } => {
-                for order in self.orders.values_mut() {
-                    let interrupted = || Outcome::Unknown("the host process ended while it was doing this".to_owned());
-                    order.outcome.get_or_insert_with(interrupted);
+            Entry::HostStarted { session, .. } => {
+                self.session = *session;
+                for order in self.orders.values_mut().filter(|it| it.outcome.is_none()) {
+                    let why = "the host process ended while it was doing this".to_owned();
+                    (order.outcome, order.interrupted) = (Some(Outcome::Unknown(why)), true);
                 }
             }
             Entry::EpochSeen { epoch, .. } => self.epoch = self.epoch.max(*epoch),
             Entry::OrderBegun { key, attempt, content, idempotent, .. } => {
                 self.begun += 1;
                 let (content, idempotent) = (content.clone(), *idempotent);
-                let order = Order { content, attempt: *attempt, idempotent, outcome: None, nth: self.begun };
+                let (session, nth) = (self.session, self.begun);
+                let order =
+                    Order { content, attempt: *attempt, idempotent, outcome: None, session, interrupted: false, nth };
                 self.orders.insert(key.clone(), order);
                 self.forget();
             }
             Entry::OrderEnded { key, outcome } => {
                 if let Some(order) = self.orders.get_mut(key) {
-                    order.outcome = Some(outcome.clone());
+                    (order.outcome, order.interrupted) = (Some(outcome.clone()), false);
                 }
             }
             Entry::OrderRefused { .. } => self.refused = Some(entry.clone()),
@@ -163,13 +183,11 @@ impl Orders {
             if order.content != content {
                 return self.refuse(act, "its key was used for another order".to_owned());
             }
-            let answer = |outcome: &Outcome| {
-                Verdict::Answer(Ended {
-                    key: act.key.clone(),
-                    attempt: act.attempt,
-                    outcome: outcome.clone(),
-                    done_before: true,
-                })
+            let answer = |outcome: &Outcome| Ended {
+                key: act.key.clone(),
+                attempt: act.attempt,
+                outcome: outcome.clone(),
+                done_before: true,
             };
             let again = match &order.outcome {
                 None => return Verdict::Wait,
@@ -178,7 +196,11 @@ impl Orders {
                 Some(Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_)) => false,
             };
             if let (Some(outcome), false) = (&order.outcome, again) {
-                return answer(outcome);
+                let (session, otherwise) = (order.session, answer(outcome));
+                return match order.interrupted && act.action.can_be_seen() {
+                    true => Verdict::Look { session, otherwise },
+                    false => Verdict::Answer(otherwise),
+                };
             }
         }
         if let Some(why) = objection() {
@@ -261,13 +283,17 @@ mod tests {
         match &verdict {
             Verdict::Begin(entries) => entries.iter().for_each(|it| orders.fold(it)),
             Verdict::Refuse(entry, _) => orders.fold(entry),
-            Verdict::Wait | Verdict::Answer(_) => {}
+            Verdict::Wait | Verdict::Answer(_) | Verdict::Look { .. } => {}
         }
         verdict
     }
 
     fn end(orders: &mut Orders, key: &str, outcome: Outcome) {
         orders.fold(&Entry::OrderEnded { key: key.to_owned(), outcome });
+    }
+
+    fn started(session: Option<i32>) -> Entry {
+        Entry::HostStarted { version: String::new(), session }
     }
 
     fn failed(why: &str) -> Outcome {
@@ -308,10 +334,31 @@ mod tests {
             let mut orders = Orders::default();
             let act = Act { action: command(idempotent), ..act("k") };
             take(&mut orders, &act);
-            orders.fold(&Entry::HostStarted { version: String::new() });
+            orders.fold(&started(None));
             assert!(matches!(take(&mut orders, &act), Verdict::Answer(it) if it.outcome.word() == "unknown"));
             let again = take(&mut orders, &Act { attempt: 2, ..act });
             assert_eq!(matches!(again, Verdict::Begin(_)), idempotent, "{again:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_interrupted_is_looked_at_where_it_can_be_seen_and_once() {
+        let (path, content) = ("/tmp/promote".into(), String::new());
+        let act = Act { action: Action::TriggerFile { path, content }, ..act("k") };
+        let mut orders = Orders::default();
+        orders.fold(&started(Some(7)));
+        take(&mut orders, &act);
+        orders.fold(&started(Some(8)));
+        for _ in 0..2 {
+            let Verdict::Look { session, otherwise } = take(&mut orders, &act) else { panic!("it can be seen") };
+            assert_eq!((session, otherwise.outcome.word(), otherwise.done_before), (Some(7), "unknown", true));
+        }
+        let mut again = orders.clone();
+        assert!(matches!(take(&mut again, &Act { attempt: 2, ..act.clone() }), Verdict::Begin(_)));
+        for became in [Outcome::Done, failed("no"), Outcome::Unknown("who knows".to_owned())] {
+            let mut orders = orders.clone();
+            end(&mut orders, "k", became.clone());
+            assert!(matches!(take(&mut orders, &act), Verdict::Answer(it) if it.outcome == became));
         }
     }
 

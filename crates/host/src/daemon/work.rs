@@ -65,6 +65,9 @@ const LEASE_COMES_BEFORE_NS: u64 = 100_000_000;
 /// By how much this process may be late for a silence to be believed.
 const LATENESS: Duration = Duration::from_millis(200);
 
+/// Said of an order that an earlier host process had begun.
+const LOOKED_AT: &str = "the host process ended meanwhile: it looks what became of it";
+
 /// What follows once a record is durable.
 enum Then {
     Perform(String),
@@ -79,6 +82,8 @@ struct Doing {
     until_ns: u64,
     /// `None`: its beginning is not durable yet.
     ticket: Option<u64>,
+    /// Nothing is done: an earlier host process began it, and it is looked at what became of it.
+    looked_at: bool,
     /// When it is said next that it goes on.
     progress: Instant,
     since: Instant,
@@ -171,7 +176,8 @@ impl Work {
     pub(super) fn start(options: Options) -> Result<Work, HostError> {
         let state = &options.file.state;
         let (mut ledger, mut orders) = Ledger::open(state)?;
-        let started = Entry::HostStarted { version: options.version.clone() };
+        let session = rustix::process::getsid(None).ok().map(|it| it.as_raw_nonzero().get());
+        let started = Entry::HostStarted { version: options.version.clone(), session };
         if ledger.append(&mut orders, &[started], Then::Nothing).is_err() {
             tracing::error!("the host's journal takes nothing");
         }
@@ -339,7 +345,9 @@ impl Work {
             }
             FromAgent::Revoke(held) => {
                 tracing::warn!(instance = held.instance, "the agent takes its lease back");
+                crash::point(|it| it == Moment::BeforeRevoked);
                 self.leases.revoked(&held);
+                crash::point(|it| it == Moment::AfterRevoked);
             }
             FromAgent::Serve { table } => self.on_table(*table),
             FromAgent::Copy { records } => self.on_copy(records),
@@ -479,6 +487,7 @@ impl Work {
     fn say_released(&mut self) {
         let to_agent = self.session.as_ref().filter(|it| it.welcome.is_some()).map(|it| it.to_agent.clone());
         self.leases.say_released(|held| {
+            crash::point(|it| it == Moment::BeforeReleased);
             tracing::info!(instance = held.instance, "it acts no more, and the agent is told");
             to_agent.as_ref().is_some_and(|it| it.say(&FromHost::Released(held)).is_ok())
         });
@@ -533,7 +542,11 @@ impl Work {
                 let (until_ns, progress) = (until_ns.unwrap_or(0), now + PROGRESS_EVERY);
                 match self.ledger.append(&mut self.orders, &entries, Then::Perform(key.clone())) {
                     Ok(()) => {
-                        self.doing.insert(key, Doing { act, until_ns, ticket: None, progress, since: now });
+                        let (ticket, looked_at) = (None, false);
+                        let doing = Doing { act, until_ns, ticket, looked_at, progress, since: now };
+                        if let Some(Doing { ticket: Some(looking), .. }) = self.doing.insert(key, doing) {
+                            self.give_up(looking);
+                        }
                     }
                     Err(_) => {
                         let why = "the host's journal can't be written, so that nothing is done".to_owned();
@@ -549,6 +562,13 @@ impl Work {
                 self.say(&FromHost::Progress { key: act.key, text: "it is being done".to_owned() });
             }
             Verdict::Answer(ended) => self.say(&FromHost::Ended(ended)),
+            Verdict::Look { .. } if self.doing.contains_key(&act.key) => {
+                self.say(&FromHost::Progress { key: act.key, text: LOOKED_AT.to_owned() });
+            }
+            Verdict::Look { session, otherwise } => match until_ns.filter(|it| *it > boot_ns()) {
+                Some(until_ns) if self.options.file.may.act(&act.action).is_ok() => self.look(act, until_ns, session),
+                Some(_) | None => self.say(&FromHost::Ended(otherwise)),
+            },
             Verdict::Refuse(entry, ended) => {
                 tracing::warn!(key = act.key, ?entry, "an order is refused");
                 if let Err(Then::Say(ended)) = self.ledger.append(&mut self.orders, &[entry], Then::Say(ended)) {
@@ -602,14 +622,7 @@ impl Work {
         }
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let job = Job {
-            ticket,
-            action: doing.act.action.clone(),
-            key: key.to_owned(),
-            timeout: Duration::from_nanos(doing.until_ns.saturating_sub(boot_ns())),
-            address: doing.act.address,
-            of: JobOf::default(),
-        };
+        let job = job(ticket, &doing.act, doing.until_ns);
         tracing::info!(key, instance = doing.act.instance, step = doing.act.step, "acting");
         self.hands.act(job);
         self.tickets.insert(ticket, key.to_owned());
@@ -619,14 +632,32 @@ impl Work {
         self.say(&FromHost::Progress { key: key.to_owned(), text: "it was begun".to_owned() });
     }
 
+    /// Looks what became of an order that an earlier host process had begun.
+    fn look(&mut self, act: Box<Act>, until_ns: u64, session: Option<i32>) {
+        let (key, now) = (act.key.clone(), Instant::now());
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        tracing::info!(key, instance = act.instance, step = act.step, "looking what became of it");
+        self.hands.look(job(ticket, &act, until_ns), session);
+        self.tickets.insert(ticket, key.clone());
+        let progress = now + PROGRESS_EVERY;
+        let doing = Doing { act, until_ns, ticket: Some(ticket), looked_at: true, progress, since: now };
+        self.doing.insert(key.clone(), doing);
+        self.say(&FromHost::Progress { key, text: LOOKED_AT.to_owned() });
+    }
+
+    fn give_up(&mut self, ticket: u64) {
+        self.tickets.remove(&ticket);
+        self.hands.cancel(ticket);
+    }
+
     fn on_cancel(&mut self, key: &str) {
         self.unleased.remove(key);
         let Some(doing) = self.doing.get(key) else { return };
         tracing::info!(key, "the agent cancels an order");
         let outcome = match doing.ticket {
             Some(ticket) => {
-                self.tickets.remove(&ticket);
-                self.hands.cancel(ticket);
+                self.give_up(ticket);
                 Outcome::Unknown("it was cancelled while it was being done".to_owned())
             }
             None => Outcome::Failed("it was cancelled before it was begun".to_owned()),
@@ -649,8 +680,7 @@ impl Work {
         }
         for key in overdue {
             if let Some(ticket) = self.doing.get(&key).and_then(|it| it.ticket) {
-                self.tickets.remove(&ticket);
-                self.hands.cancel(ticket);
+                self.give_up(ticket);
             }
             self.end(key, Outcome::Unknown("its time was over, and it had not ended".to_owned()));
         }
@@ -659,11 +689,11 @@ impl Work {
 
     /// An order ended. It is answered once that is durable.
     fn end(&mut self, key: String, outcome: Outcome) {
-        let attempt = self.doing.remove(&key).map_or(0, |it| it.act.attempt);
+        let (attempt, done_before) = self.doing.remove(&key).map_or((0, false), |it| (it.act.attempt, it.looked_at));
         tracing::info!(key, outcome = outcome.word(), "an order ended");
         crash::point(|it| it == Moment::BeforeEnded);
         let entry = Entry::OrderEnded { key: key.clone(), outcome: outcome.clone() };
-        let ended = Ended { key, attempt, outcome, done_before: false };
+        let ended = Ended { key, attempt, outcome, done_before };
         if let Err(Then::Say(ended)) =
             self.ledger.append(&mut self.orders, std::slice::from_ref(&entry), Then::Say(ended))
         {
@@ -761,6 +791,17 @@ impl Drop for Work {
         if let Some(dialing) = self.dialing.take() {
             dialing.abort();
         }
+    }
+}
+
+fn job(ticket: u64, act: &Act, until_ns: u64) -> Job {
+    Job {
+        ticket,
+        action: act.action.clone(),
+        key: act.key.clone(),
+        timeout: Duration::from_nanos(until_ns.saturating_sub(boot_ns())),
+        address: act.address,
+        of: JobOf::default(),
     }
 }
 

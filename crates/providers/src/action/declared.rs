@@ -15,6 +15,7 @@ use mainstay_plan::action::{Outcome, ServiceOp};
 use rustix::process::Signal;
 
 use crate::action::Attempt;
+use crate::action::look;
 use crate::child::Output;
 use crate::process::{self, Found, Process};
 use crate::trouble;
@@ -77,6 +78,22 @@ impl Declared<'_> {
                 Stopping::Stopped | Stopping::Unconfirmed | Stopping::NumberReused(_) => self.start().await,
                 Stopping::Not(outcome) => outcome,
             },
+        }
+    }
+
+    /// Whether it is as `op` leaves it.
+    pub(crate) async fn look(&self, op: ServiceOp) -> look::Seen {
+        let starts = match op {
+            ServiceOp::Start | ServiceOp::Restart => true,
+            ServiceOp::Stop | ServiceOp::Kill => false,
+        };
+        match if starts { self.serves().await } else { self.remains().await } {
+            Seen::Running(_) if starts => look::Seen::Done,
+            Seen::Running(_) => look::Seen::Not("it runs".to_owned()),
+            Seen::Stopped if starts => look::Seen::Not("it does not run".to_owned()),
+            Seen::Stopped => look::Seen::Done,
+            Seen::NumberReused(why) | Seen::Doubtful(why) => look::Seen::Between(why),
+            Seen::Unseeable => look::Seen::Never("there is neither status nor pid_file to look at".to_owned()),
         }
     }
 

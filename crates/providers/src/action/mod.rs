@@ -1,6 +1,7 @@
 //! One action: done, failed, or not known. *Done* is said only of what was seen.
 
 pub(crate) mod declared;
+mod look;
 pub(crate) mod systemd;
 pub(crate) mod trigger_file;
 pub(crate) mod webhook;
@@ -16,6 +17,8 @@ use tokio::time::Instant;
 use crate::child::{self, Ended, Leftovers, Output};
 use crate::so_far::SoFar;
 use crate::{Inner, trouble};
+
+pub(crate) use look::look;
 
 /// Environment variable that carries the idempotency key to every command that an action runs.
 pub const IDEMPOTENCY_KEY_VARIABLE: &str = "MAINSTAY_IDEMPOTENCY_KEY";

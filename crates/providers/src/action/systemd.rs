@@ -9,6 +9,7 @@ use std::time::Duration;
 use mainstay_plan::action::{Outcome, ServiceOp};
 
 use crate::action::Attempt;
+use crate::action::look::Seen;
 use crate::child::Output;
 use crate::trouble;
 
@@ -25,6 +26,20 @@ pub(crate) fn available() -> Result<(), String> {
     }
 }
 
+/// What is asked of a unit: what [`State`] holds.
+const SHOW: &[&str] = &["show", "--property=LoadState,ActiveState,SubState,MainPID,Job"];
+
+/// Whether `unit` is as `op` leaves it.
+pub(crate) async fn look(attempt: &Attempt<'_>, op: ServiceOp, unit: &str) -> Seen {
+    if let Err(why) = available() {
+        return Seen::Between(why);
+    }
+    match systemctl(attempt, SHOW, unit).await {
+        Ok(shown) => see(op, &State::parse(&shown)),
+        Err(why) => Seen::Between(why),
+    }
+}
+
 /// Operates `unit` and waits until its state shows it.
 pub(crate) async fn operate(attempt: &Attempt<'_>, op: ServiceOp, unit: &str) -> Outcome {
     if let Err(why) = available() {
@@ -38,7 +53,7 @@ pub(crate) async fn operate(attempt: &Attempt<'_>, op: ServiceOp, unit: &str) ->
         }
     }
     loop {
-        match systemctl(attempt, &["show", "--property=LoadState,ActiveState,SubState,MainPID"], unit).await {
+        match systemctl(attempt, SHOW, unit).await {
             Ok(shown) => match (judge(op, &State::parse(&shown)), refused.take()) {
                 // A call may fail over what was so already.
                 (Ok(Outcome::Done), _) => return Outcome::Done,
@@ -97,6 +112,8 @@ struct State {
     sub: String,
     /// 0: there is none.
     main_pid: Option<u32>,
+    /// Systemd has been told something about the unit that it has not done yet.
+    has_job: bool,
 }
 
 impl State {
@@ -111,6 +128,7 @@ impl State {
                 "ActiveState" => value.clone_into(&mut state.active),
                 "SubState" => value.clone_into(&mut state.sub),
                 "MainPID" => state.main_pid = value.parse().ok(),
+                "Job" => state.has_job = !matches!(value, "" | "0"),
                 _ => {}
             }
         }
@@ -135,6 +153,16 @@ fn judge(op: ServiceOp, state: &State) -> Result<Outcome, Outcome> {
             ("inactive" | "failed", Some(0) | None) => Ok(Outcome::Done),
             _ => Err(Outcome::Unknown(text)),
         },
+    }
+}
+
+/// Where `state` stands, for somebody who did not give the order for `op`.
+fn see(op: ServiceOp, state: &State) -> Seen {
+    let text = || trouble::clip(&format!("the unit is {} ({})", state.active, state.sub));
+    match (judge(op, state), state.active.as_str()) {
+        (Ok(Outcome::Done), _) => Seen::Done,
+        (_, "active" | "inactive" | "failed") if !state.has_job => Seen::Not(text()),
+        _ => Seen::Between(text()),
     }
 }
 
@@ -167,6 +195,19 @@ mod tests {
         assert!(judge(ServiceOp::Stop, &state("deactivating", "stop-sigterm", 7)).is_err());
         assert!(judge(ServiceOp::Kill, &state("activating", "auto-restart", 0)).is_err());
         assert!(judge(ServiceOp::Stop, &State::default()).is_err(), "an answer without a state proves nothing");
+    }
+
+    #[test]
+    fn whoever_did_not_give_the_order_sees_where_it_stands() {
+        assert_eq!(see(ServiceOp::Start, &state("active", "running", 7)), Seen::Done);
+        assert!(matches!(see(ServiceOp::Start, &state("inactive", "dead", 0)), Seen::Not(_)));
+        assert!(matches!(see(ServiceOp::Start, &state("activating", "start", 7)), Seen::Between(_)));
+        let told = State::parse("LoadState=loaded\nActiveState=inactive\nMainPID=0\nJob=12\n");
+        assert!(matches!(see(ServiceOp::Start, &told), Seen::Between(_)), "it has been told to");
+        assert_eq!(see(ServiceOp::Stop, &state("inactive", "dead", 0)), Seen::Done);
+        assert!(matches!(see(ServiceOp::Kill, &state("active", "running", 7)), Seen::Not(_)));
+        assert!(matches!(see(ServiceOp::Stop, &state("inactive", "dead", 7)), Seen::Not(_)), "a process is left");
+        assert!(matches!(see(ServiceOp::Stop, &State::default()), Seen::Between(_)));
     }
 
     #[test]
