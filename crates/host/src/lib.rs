@@ -11,6 +11,7 @@ pub mod hands;
 pub mod lease;
 pub mod links;
 mod pulse;
+mod ration;
 mod rounds;
 pub mod traffic;
 

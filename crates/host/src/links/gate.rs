@@ -1,23 +1,28 @@
 //! The agent's door: who may come in, and who was turned away.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstay_wire::reception::{Arrived, Reception};
 use mainstay_wire::stream::tune;
 use mainstay_wire::trust::{Authority, Event, Refusal, Terms, Wall};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
+use super::crowd::{Crowd, Guest, Origin};
+use super::refusals::Refused;
 use super::{Links, words};
 use crate::hands::Report;
 
-/// How many connections may be in their handshake; the kernel keeps those beyond it waiting.
+/// How many connections may be in their handshake.
 const HANDSHAKES: usize = 512;
+
+/// How many of them may be of one address.
+const OF_ONE_ADDRESS: usize = 64;
 
 /// How many connections there may be.
 const CONNECTIONS: usize = 8192;
@@ -28,11 +33,8 @@ const TAKES_BREATH: Duration = Duration::from_millis(100);
 /// Between two attempts to listen.
 const TRIES_AGAIN: Duration = Duration::from_secs(1);
 
-/// The same refusal of the same one is reported again only after this long.
-const REFUSED_AGAIN: Duration = Duration::from_secs(600);
-
-/// How many refusals are remembered for that. With more, the oldest is reported again when it comes.
-const REFUSALS: usize = 256;
+/// How often it is said how many refusals were not reported.
+const COUNTS_EVERY: Duration = Duration::from_secs(30);
 
 /// How often the agent looks whether its own certificate is to be renewed.
 const RENEWS_EVERY: Duration = Duration::from_secs(3600);
@@ -70,16 +72,12 @@ impl Links {
 
     /// Takes connections of hosts, and of those who want to become one, for as long as it is polled.
     pub async fn listen(&self, listener: TcpListener, reception: Reception) -> Infallible {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let crowd = Crowd::new(HANDSHAKES, OF_ONE_ADDRESS);
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         let renewing = renew_in_time(reception.clone());
         let taking = async {
             loop {
-                let (Ok(place), Ok(turn)) =
-                    (connections.clone().acquire_owned().await, handshakes.clone().acquire_owned().await)
-                else {
-                    std::future::pending().await
-                };
+                let Ok(place) = connections.clone().acquire_owned().await else { std::future::pending().await };
                 let (socket, address) = match listener.accept().await {
                     Ok(accepted) => accepted,
                     Err(error) => {
@@ -88,9 +86,13 @@ impl Links {
                         continue;
                     }
                 };
+                let Some(guest) = crowd.come(Origin::of(address.ip()), Instant::now()) else {
+                    tracing::debug!(%address, "too many from there, or in all, are in their handshake");
+                    continue;
+                };
                 let (links, reception) = (self.clone(), reception.clone());
                 tokio::spawn(async move {
-                    links.meet(socket, address, reception, turn).await;
+                    links.meet(socket, address.ip(), reception, guest).await;
                     drop(place);
                 });
             }
@@ -98,58 +100,64 @@ impl Links {
         tokio::select! {
             never = taking => never,
             never = renewing => never,
+            never = self.keep_counting() => never,
         }
     }
 
-    async fn meet(&self, socket: TcpStream, address: SocketAddr, reception: Reception, turn: OwnedSemaphorePermit) {
-        let from = address.ip().to_string();
+    /// Says of how many it was not reported that they were turned away.
+    async fn keep_counting(&self) -> Infallible {
+        loop {
+            sleep(COUNTS_EVERY).await;
+            let kept_back = self.inner.refusals().kept_back(Instant::now());
+            for Refused { who, why } in kept_back {
+                let _ = self.inner.reports.send(Report::HostRefused { who, why }).await;
+            }
+        }
+    }
+
+    async fn meet(&self, socket: TcpStream, from: IpAddr, reception: Reception, guest: Guest) {
         if let Err(error) = tune(&socket, self.inner.patience()) {
-            tracing::debug!(from, %error, "a connection is gone already");
+            tracing::debug!(%from, %error, "a connection is gone already");
             return;
         }
-        let (links, address) = (self.clone(), from.clone());
-        let arrived = reception.receive(socket, move |event| links.happened(&address, event)).await;
-        drop(turn);
+        let links = self.clone();
+        let arrived = tokio::select! {
+            arrived = reception.receive(socket, move |event| links.happened(from, event)) => arrived,
+            () = guest.sent_away() => {
+                tracing::debug!(%from, "it had its time to say who it is, and others want in");
+                return;
+            }
+        };
+        drop(guest);
         if let Some(Arrived { peer, outgoing, incoming }) = arrived {
             let gate = reception.gate().clone();
             let turned_away = async { gate.until_refused(&peer).await.to_string() };
-            let why = self.take(&peer.name, &from, outgoing, incoming, turned_away).await;
-            tracing::debug!(host = peer.name, from, why, "a connection is over");
+            let why = self.take(&peer.name, from, outgoing, incoming, turned_away).await;
+            tracing::debug!(host = peer.name, %from, why, "a connection is over");
         }
     }
 
-    fn happened(&self, from: &str, event: Event) {
+    fn happened(&self, from: IpAddr, event: Event) {
         match event {
             // Whoever looks whether the port is open is not worth a record.
-            Event::Refused(Refusal::Handshake { what }) => tracing::debug!(from, what, "no connection came about"),
+            Event::Refused(Refusal::Handshake { what }) => tracing::debug!(%from, what, "no connection came about"),
             Event::Refused(refusal) => {
-                let (links, from) = (self.clone(), from.to_owned());
-                tokio::spawn(async move { links.refused(&from, &refusal.to_string()).await });
+                let links = self.clone();
+                tokio::spawn(async move { links.refused(from, from.to_string(), refusal.to_string()).await });
             }
-            Event::Joined { .. } | Event::Renewed { .. } => tracing::info!(from, "{event}"),
-            Event::Failed { .. } => tracing::error!(from, "{event}"),
+            Event::Joined { .. } | Event::Renewed { .. } => tracing::info!(%from, "{event}"),
+            Event::Failed { .. } => tracing::error!(%from, "{event}"),
         }
     }
 
-    /// Reports that somebody was turned away, unless that was reported a short time ago.
-    pub(super) async fn refused(&self, who: &str, why: &str) {
-        let now = self.inner.clock.now();
-        {
-            let mut refused = self.inner.refused();
-            refused.retain(|_, at| now.since(*at) < REFUSED_AGAIN);
-            let key = (who.to_owned(), why.to_owned());
-            if refused.contains_key(&key) {
-                return;
-            }
-            if refused.len() >= REFUSALS
-                && let Some(oldest) = refused.iter().min_by_key(|it| it.1).map(|it| it.0.clone())
-            {
-                refused.remove(&oldest);
-            }
-            refused.insert(key, now);
+    /// Reports that somebody from there was turned away, if that is worth it.
+    pub(super) async fn refused(&self, from: IpAddr, who: String, why: String) {
+        let refused = Refused { who, why };
+        let is_worth_it = self.inner.refusals().is_worth_it(from, &refused, Instant::now());
+        if is_worth_it {
+            let Refused { who, why } = refused;
+            let _ = self.inner.reports.send(Report::HostRefused { who, why }).await;
         }
-        let report = Report::HostRefused { who: who.to_owned(), why: why.to_owned() };
-        let _ = self.inner.reports.send(report).await;
     }
 }
 

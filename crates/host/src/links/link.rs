@@ -1,5 +1,6 @@
 //! One connection of one host, from the agent's side.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,7 +28,7 @@ impl Links {
     pub async fn take(
         &self,
         name: &str,
-        address: &str,
+        address: IpAddr,
         to_host: Outgoing<FromAgent>,
         mut from_host: Incoming<FromHost>,
         turned_away: impl Future<Output = String>,
@@ -42,7 +43,7 @@ impl Links {
         let (nth, replaced) = match begun {
             Ok(begun) => begun,
             Err(why) => {
-                self.refused(&format!("host {name} at {address}"), &why).await;
+                self.refused(address, format!("host {name} at {address}"), why.clone()).await;
                 return why;
             }
         };
@@ -52,7 +53,7 @@ impl Links {
         let why = tokio::select! {
             why = self.hear(name, &to_host, &mut from_host) => why,
             why = turned_away => {
-                self.refused(&format!("host {name} at {address}"), &why).await;
+                self.refused(address, format!("host {name} at {address}"), why.clone()).await;
                 why
             }
             () = replaced.notified() => "it has connected anew, or is not in the plan any more".to_owned(),
@@ -81,7 +82,7 @@ impl Links {
     fn begin(
         &self,
         name: &str,
-        address: &str,
+        address: IpAddr,
         to_host: Outgoing<FromAgent>,
         hello: Hello,
     ) -> Result<(u64, Arc<Notify>), String> {
@@ -119,7 +120,7 @@ impl Links {
         for lack in registered.lacks(name, &hello) {
             tracing::warn!("{lack}");
         }
-        tracing::info!(host = name, address, version = hello.version, "a host is connected");
+        tracing::info!(host = name, %address, version = hello.version, "a host is connected");
         let replaced = Arc::new(Notify::new());
         let live = Live { to_host, renewed: (0, now), replaced: replaced.clone() };
         if let Some(before) = host.live.replace(live) {
@@ -127,7 +128,7 @@ impl Links {
             if host.hello.as_ref().is_some_and(|it| it.boot_id != hello.boot_id) {
                 tracing::error!(
                     host = name,
-                    address,
+                    %address,
                     "another machine comes under the name of a host that is connected"
                 );
                 host.twin = Some(now);
@@ -135,7 +136,7 @@ impl Links {
         }
         host.nth += 1;
         (host.since, host.heard, host.lost) = (now, Some(now), None);
-        (host.hello, host.address, host.deaf) = (Some(hello), Some(address.to_owned()), Duration::ZERO);
+        (host.hello, host.address, host.deaf) = (Some(hello), Some(address.to_string()), Duration::ZERO);
         host.asked.clear();
         host.doing.clear();
         let nth = host.nth;

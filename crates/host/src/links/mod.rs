@@ -4,8 +4,10 @@
 //! probes *could not ask*, which is unknown and never down. An order that went out and whose end was not heard is unknown; one
 //! that never went out failed, because nothing was done.
 
+mod crowd;
 mod gate;
 mod link;
+mod refusals;
 mod registered;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,8 @@ use crate::copy::sender::Source;
 use crate::hands::{Job, Report};
 use crate::lease::book::{End, Holding};
 use crate::lease::grantor::Grantor;
+
+use refusals::Refusals;
 
 pub(crate) use link::words;
 pub use mainstay_wire::message::LeaseTimes;
@@ -78,8 +82,7 @@ struct Inner {
     source: OnceLock<Source>,
     /// The last record of which a host has said that it keeps it.
     copied: watch::Sender<u64>,
-    /// By who was refused and why: when that was reported last.
-    refused: Mutex<BTreeMap<(String, String), Time>>,
+    refusals: Mutex<Refusals>,
     /// Why nobody can come in.
     door: Mutex<Option<String>>,
 }
@@ -207,7 +210,7 @@ impl Links {
             state: Mutex::new(state),
             source: OnceLock::new(),
             copied: watch::Sender::new(0),
-            refused: Mutex::default(),
+            refusals: Mutex::default(),
             door: Mutex::default(),
         };
         let inner = Arc::new(inner);
@@ -483,8 +486,8 @@ impl Inner {
         self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refused(&self) -> MutexGuard<'_, BTreeMap<(String, String), Time>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long a host may be silent.

@@ -50,7 +50,9 @@ async fn connected(links: &Links, name: &str, boot_id: &str) -> HostEnd {
     let (agent, host) = tokio::join!(accept(one), dial(other));
     let ((to_host, from_host), (to_agent, from_agent)) = (agent.unwrap(), host.unwrap());
     let (taking, of) = (links.clone(), name.to_owned());
-    tokio::spawn(async move { taking.take(&of, "here", to_host, from_host, std::future::pending()).await });
+    tokio::spawn(
+        async move { taking.take(&of, [127, 0, 0, 1].into(), to_host, from_host, std::future::pending()).await },
+    );
     let hello = Hello {
         protocol: PROTOCOL,
         version: String::new(),
