@@ -204,3 +204,17 @@ async fn a_forged_order_is_refused() {
     let said = log.lines().skip(before).find(|it| it.contains("was not signed by an authority that is trusted here"));
     assert!(said.is_some(), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_orders_do_not_fill_the_journal() {
+    let (site, listener, _host) = site().await;
+    let mut agent = Scripted::of_epoch(&site, &listener, 3).await;
+    let action = Action::TriggerFile { path: site.path().join("elsewhere"), content: String::new() };
+    for nth in 0..200 {
+        let outcome = agent.outcome(&order(&nth.to_string(), action.clone())).await;
+        assert!(failed(&outcome).contains("is not in `may.files`"), "each is answered: {outcome:?}");
+    }
+    assert_eq!(refusals(&site), 64);
+    let other = agent.outcome(&order("k", site.act(&[]))).await;
+    assert_eq!(other, (Outcome::Done, false), "others are done");
+}

@@ -46,9 +46,15 @@ pub fn epoch_seen(dir: &Path) -> Result<u64, LedgerError> {
     for record in Reader::open(dir).map_err(OpenError::from)?.records(1) {
         let Record { seq, entry, .. } = record?;
         let read = serde_json::from_slice(&entry.payload);
-        orders.fold(&read.map_err(|source| LedgerError::Record { seq, source })?);
+        orders.fold(&read.map_err(|source| LedgerError::Record { seq, source })?, entry.wall_ns);
     }
     Ok(orders.epoch())
+}
+
+/// The wall clock, in nanoseconds since the Unix epoch.
+pub(crate) fn wall_ns() -> i64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// The journal, and by record what follows once it is durable.
@@ -71,7 +77,7 @@ impl<Then> Ledger<Then> {
         let mut orders = Orders::default();
         for Record { seq, entry, .. } in records {
             let read = serde_json::from_slice(&entry.payload);
-            orders.fold(&read.map_err(|source| LedgerError::Record { seq, source })?);
+            orders.fold(&read.map_err(|source| LedgerError::Record { seq, source })?, entry.wall_ns);
         }
         Ok((Ledger { journal, events, waiting: BTreeMap::new(), lost: None }, orders))
     }
@@ -82,9 +88,9 @@ impl<Then> Ledger<Then> {
         if self.lost.is_some() {
             return Err(then);
         }
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall_ns = wall_ns();
         let of = |entry: &Entry| mainstay_store::Entry {
-            wall_ns: i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX),
+            wall_ns,
             mono_ns: i64::try_from(boot_ns()).unwrap_or(i64::MAX),
             kind: entry.kind().to_owned(),
             version: VERSION,
@@ -92,7 +98,7 @@ impl<Then> Ledger<Then> {
         };
         match self.journal.append(entries.iter().map(of).collect()) {
             Ok(seqs) => {
-                entries.iter().for_each(|it| orders.fold(it));
+                entries.iter().for_each(|it| orders.fold(it, wall_ns));
                 self.waiting.insert(*seqs.end(), then);
                 Ok(())
             }

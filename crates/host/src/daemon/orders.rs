@@ -4,16 +4,27 @@
 //! An order is known by its key. Once it is begun under that key, it is begun again only when the agent decided on another
 //! attempt *and* doing it again does no harm: it was seen to fail, or it is idempotent. Everything else that comes under the key is
 //! answered with what became of it. What a host process was doing when it ended is looked at where that can be seen.
+//!
+//! Nothing is forgotten that may still be asked for. An agent asks for the steps of recoveries that are open, and of those a component
+//! has one at a time: with the first order of a later recovery to the same instance, the earlier one is over. Its orders are kept
+//! for a month nevertheless, for an agent that goes on from an old copy of the journal.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mainstay_plan::action::Outcome;
 use mainstay_wire::message::{Act, Ended};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// How many orders are remembered; of those beyond it, the oldest that has ended is forgotten.
-const REMEMBERED: usize = 4096;
+/// How long the orders of a recovery are remembered that is over.
+const REMEMBERED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How often it is looked what can be forgotten.
+const FORGETS_EVERY: Duration = Duration::from_secs(3600);
+
+/// How many orders are remembered. No agent in its right mind gives so many in a month: of further ones, none is taken.
+const REMEMBERED: usize = 1 << 16;
 
 /// What the host's journal holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +82,11 @@ pub enum Entry {
         /// Why.
         why: String,
     },
+    /// Further orders were refused, too many for a record each.
+    OrdersRefused {
+        /// How many.
+        many: u64,
+    },
 }
 
 impl Entry {
@@ -82,6 +98,7 @@ impl Entry {
             Entry::OrderBegun { .. } => "order_begun",
             Entry::OrderEnded { .. } => "order_ended",
             Entry::OrderRefused { .. } => "order_refused",
+            Entry::OrdersRefused { .. } => "orders_refused",
         }
     }
 }
@@ -118,7 +135,10 @@ struct Order {
     session: Option<i32>,
     /// Whether that process ended while it was doing this.
     interrupted: bool,
-    nth: u64,
+    recovery: u64,
+    instance: String,
+    /// When it was begun, by the wall clock, in nanoseconds since the Unix epoch.
+    begun_ns: i64,
 }
 
 /// The orders of one host.
@@ -128,14 +148,17 @@ pub(crate) struct Orders {
     /// The session of the host process that is running.
     session: Option<i32>,
     orders: BTreeMap<String, Order>,
-    begun: u64,
+    /// By instance: the latest recovery that did something to it.
+    latest: BTreeMap<String, u64>,
+    /// When it was looked last what can be forgotten, by the wall clock.
+    looked_ns: i64,
     /// The refusal that was journaled last: the same one again is not journaled again.
     refused: Option<Entry>,
 }
 
 impl Orders {
-    /// Takes in what is, or is going to be, in the journal.
-    pub(crate) fn fold(&mut self, entry: &Entry) {
+    /// Takes in what is, or is going to be, in the journal; the wall clock beside it, in nanoseconds since the Unix epoch.
+    pub(crate) fn fold(&mut self, entry: &Entry, wall_ns: i64) {
         match entry {
             Entry::HostStarted { session, .. } => {
                 self.session = *session;
@@ -145,14 +168,21 @@ impl Orders {
                 }
             }
             Entry::EpochSeen { epoch, .. } => self.epoch = self.epoch.max(*epoch),
-            Entry::OrderBegun { key, attempt, content, idempotent, .. } => {
-                self.begun += 1;
-                let (content, idempotent) = (content.clone(), *idempotent);
-                let (session, nth) = (self.session, self.begun);
-                let order =
-                    Order { content, attempt: *attempt, idempotent, outcome: None, session, interrupted: false, nth };
+            Entry::OrderBegun { key, attempt, content, idempotent, recovery, instance, .. } => {
+                let latest = self.latest.entry(instance.clone()).or_default();
+                *latest = (*latest).max(*recovery);
+                let order = Order {
+                    content: content.clone(),
+                    attempt: *attempt,
+                    idempotent: *idempotent,
+                    outcome: None,
+                    session: self.session,
+                    interrupted: false,
+                    recovery: *recovery,
+                    instance: instance.clone(),
+                    begun_ns: wall_ns,
+                };
                 self.orders.insert(key.clone(), order);
-                self.forget();
             }
             Entry::OrderEnded { key, outcome } => {
                 if let Some(order) = self.orders.get_mut(key) {
@@ -160,7 +190,9 @@ impl Orders {
                 }
             }
             Entry::OrderRefused { .. } => self.refused = Some(entry.clone()),
+            Entry::OrdersRefused { .. } => {}
         }
+        self.forget(wall_ns);
     }
 
     /// The highest epoch that was seen.
@@ -203,6 +235,9 @@ impl Orders {
                 };
             }
         }
+        if self.orders.len() >= REMEMBERED && !self.orders.contains_key(&act.key) {
+            return self.refuse(act, format!("{REMEMBERED} orders are remembered, and a month has not passed"));
+        }
         if let Some(why) = objection() {
             return self.refuse(act, why);
         }
@@ -230,13 +265,19 @@ impl Orders {
         if self.refused.as_ref() == Some(&refused) { Verdict::Answer(ended) } else { Verdict::Refuse(refused, ended) }
     }
 
-    fn forget(&mut self) {
-        if self.orders.len() > REMEMBERED {
-            let ended = self.orders.iter().filter(|it| it.1.outcome.is_some());
-            if let Some(oldest) = ended.min_by_key(|it| it.1.nth).map(|it| it.0.clone()) {
-                self.orders.remove(&oldest);
-            }
+    /// Forgets what ended long ago and is asked for no more.
+    fn forget(&mut self, wall_ns: i64) {
+        let ns = |it: Duration| i64::try_from(it.as_nanos()).unwrap_or(i64::MAX);
+        if wall_ns.saturating_sub(self.looked_ns) < ns(FORGETS_EVERY) {
+            return;
         }
+        self.looked_ns = wall_ns;
+        let month = ns(REMEMBERED_FOR);
+        let Orders { orders, latest, .. } = self;
+        orders.retain(|_, it| {
+            let is_over = it.outcome.is_some() && latest.get(&it.instance).is_some_and(|latest| it.recovery < *latest);
+            !is_over || wall_ns.saturating_sub(it.begun_ns) < month
+        });
     }
 }
 
@@ -281,15 +322,15 @@ mod tests {
     fn take(orders: &mut Orders, act: &Act) -> Verdict {
         let verdict = orders.take(act, "s", || None);
         match &verdict {
-            Verdict::Begin(entries) => entries.iter().for_each(|it| orders.fold(it)),
-            Verdict::Refuse(entry, _) => orders.fold(entry),
+            Verdict::Begin(entries) => entries.iter().for_each(|it| orders.fold(it, 0)),
+            Verdict::Refuse(entry, _) => orders.fold(entry, 0),
             Verdict::Wait | Verdict::Answer(_) | Verdict::Look { .. } => {}
         }
         verdict
     }
 
     fn end(orders: &mut Orders, key: &str, outcome: Outcome) {
-        orders.fold(&Entry::OrderEnded { key: key.to_owned(), outcome });
+        orders.fold(&Entry::OrderEnded { key: key.to_owned(), outcome }, 0);
     }
 
     fn started(session: Option<i32>) -> Entry {
@@ -334,7 +375,7 @@ mod tests {
             let mut orders = Orders::default();
             let act = Act { action: command(idempotent), ..act("k") };
             take(&mut orders, &act);
-            orders.fold(&started(None));
+            orders.fold(&started(None), 0);
             assert!(matches!(take(&mut orders, &act), Verdict::Answer(it) if it.outcome.word() == "unknown"));
             let again = take(&mut orders, &Act { attempt: 2, ..act });
             assert_eq!(matches!(again, Verdict::Begin(_)), idempotent, "{again:?}");
@@ -346,9 +387,9 @@ mod tests {
         let (path, content) = ("/tmp/promote".into(), String::new());
         let act = Act { action: Action::TriggerFile { path, content }, ..act("k") };
         let mut orders = Orders::default();
-        orders.fold(&started(Some(7)));
+        orders.fold(&started(Some(7)), 0);
         take(&mut orders, &act);
-        orders.fold(&started(Some(8)));
+        orders.fold(&started(Some(8)), 0);
         for _ in 0..2 {
             let Verdict::Look { session, otherwise } = take(&mut orders, &act) else { panic!("it can be seen") };
             assert_eq!((session, otherwise.outcome.word(), otherwise.done_before), (Some(7), "unknown", true));
@@ -404,17 +445,55 @@ mod tests {
         assert!(matches!(orders.take(&act("k"), "s", objection), Verdict::Answer(_)), "it was done before");
     }
 
+    /// The order of a recovery, done at that second.
+    fn done_at(orders: &mut Orders, recovery: u64, instance: &str, second: u64) -> Act {
+        let act = Act { recovery, instance: instance.to_owned(), ..act(&format!("{instance}/{recovery}")) };
+        let Verdict::Begin(entries) = orders.take(&act, "s", || None) else { panic!("{act:?}") };
+        let wall_ns = i64::try_from(second * 1_000_000_000).expect("it is soon");
+        entries.iter().for_each(|it| orders.fold(it, wall_ns));
+        end(orders, &act.key, Outcome::Done);
+        act
+    }
+
+    fn is_known(orders: &mut Orders, act: &Act) -> bool {
+        matches!(orders.take(act, "s", || None), Verdict::Answer(it) if it.done_before)
+    }
+
     #[test]
-    fn the_oldest_that_ended_is_forgotten() {
+    fn nothing_is_forgotten_that_may_still_be_asked_for() {
         let mut orders = Orders::default();
-        for nth in 0..REMEMBERED + 10 {
-            take(&mut orders, &act(&nth.to_string()));
-            if nth > 0 {
-                end(&mut orders, &nth.to_string(), Outcome::Done);
-            }
+        let month = REMEMBERED_FOR.as_secs();
+        // A recovery that waits for a person, while ten thousand of others come and go.
+        let open = done_at(&mut orders, 1, "db-b", 0);
+        let early = done_at(&mut orders, 2, "web", 0);
+        for nth in 3..10_000 {
+            done_at(&mut orders, nth, "web", month - 3601);
         }
-        assert_eq!(orders.orders.len(), REMEMBERED);
-        assert!(orders.is_under_way("0"));
-        assert!(!orders.orders.contains_key("1"));
+        assert!(is_known(&mut orders, &early), "its recovery is over, and it is no month ago");
+        done_at(&mut orders, 10_000, "web", month);
+        assert!(!orders.orders.contains_key(&early.key));
+        assert!(is_known(&mut orders, &open), "however long it waits");
+        done_at(&mut orders, 10_001, "web", 100 * month);
+        assert_eq!(orders.orders.len(), 2, "the others are over, and long ago");
+        assert!(is_known(&mut orders, &open));
+    }
+
+    #[test]
+    fn what_is_being_done_is_not_forgotten() {
+        let mut orders = Orders::default();
+        take(&mut orders, &Act { instance: "web".to_owned(), ..act("k") });
+        done_at(&mut orders, 100, "web", 100 * REMEMBERED_FOR.as_secs());
+        assert!(orders.is_under_way("k"));
+    }
+
+    #[test]
+    fn more_orders_than_can_be_remembered_are_not_taken() {
+        let mut orders = Orders::default();
+        let known = done_at(&mut orders, 1, "db-b", 0);
+        let one = orders.orders[&known.key].clone();
+        orders.orders.extend((0..REMEMBERED).map(|nth| (nth.to_string(), one.clone())));
+        let Verdict::Refuse(_, ended) = take(&mut orders, &act("k")) else { panic!("it would be forgotten") };
+        assert_eq!(ended.outcome, failed("65536 orders are remembered, and a month has not passed"));
+        assert!(is_known(&mut orders, &known));
     }
 }

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::dial::{Attempts, Ends, Reached, reach};
 use super::leases::LeaseSide;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, wall_ns};
 use super::orders::{Entry, Orders, Verdict};
 use super::session::Session;
 use super::{HostError, Options};
@@ -33,6 +33,7 @@ use crate::copy::kept::KeptCopy;
 use crate::crash::{self, Moment};
 use crate::hands::{Hands, Job, JobOf, Report};
 use crate::links::words;
+use crate::ration::Ration;
 use crate::traffic::{Launch, TrafficLink};
 
 /// How long good answers are gathered.
@@ -64,6 +65,12 @@ const LEASE_COMES_BEFORE_NS: u64 = 100_000_000;
 
 /// By how much this process may be late for a silence to be believed.
 const LATENESS: Duration = Duration::from_millis(200);
+
+/// So many refusals are journaled one by one...
+const REFUSALS: u32 = 64;
+
+/// ...within this time; of further ones, how many they were.
+const REFUSALS_WITHIN: Duration = Duration::from_secs(600);
 
 /// Said of an order that an earlier host process had begun.
 const LOOKED_AT: &str = "the host process ended meanwhile: it looks what became of it";
@@ -106,6 +113,7 @@ pub(super) struct Work {
     from_hands: mpsc::Receiver<Report>,
     ledger: Ledger<Then>,
     orders: Orders,
+    refusals: Ration,
     leases: LeaseSide,
     doing: BTreeMap<String, Doing>,
     /// Orders that need a lease which is asked for, by key, and until when that can come.
@@ -194,6 +202,7 @@ impl Work {
             from_hands,
             ledger,
             orders,
+            refusals: Ration::new(REFUSALS, REFUSALS_WITHIN),
             leases,
             doing: BTreeMap::new(),
             unleased: BTreeMap::new(),
@@ -289,6 +298,10 @@ impl Work {
         if let Some(session) = self.session.as_ref().filter(|it| it.silent() > it.patience()) {
             let why = format!("it was silent for {:.1} s", session.silent().as_secs_f64());
             self.hang_up(&why, false);
+        }
+        if let Some(many) = self.refusals.kept_back(now.into_std()) {
+            tracing::warn!(many, "more orders were refused than are journaled one by one");
+            let _ = self.ledger.append(&mut self.orders, &[Entry::OrdersRefused { many }], Then::Nothing);
         }
         self.give_up_what_is_overdue(now);
         self.begin_what_waited(true);
@@ -528,6 +541,7 @@ impl Work {
 
     fn begin(&mut self, act: Box<Act>) {
         let Some(session) = &self.session else { return };
+        let now = Instant::now();
         let site = session.welcome.as_ref().map(|it| it.site.clone()).unwrap_or_default();
         let said_at = session.said_at(act.sent);
         let until_ns = said_at.map(|it| it.saturating_add(act.deadline_ms.saturating_mul(1_000_000)));
@@ -538,7 +552,7 @@ impl Work {
         match self.orders.take(&act, &site, objection) {
             Verdict::Begin(entries) => {
                 crash::point(|it| it == Moment::BeforeBegun);
-                let (key, now) = (act.key.clone(), Instant::now());
+                let key = act.key.clone();
                 let (until_ns, progress) = (until_ns.unwrap_or(0), now + PROGRESS_EVERY);
                 match self.ledger.append(&mut self.orders, &entries, Then::Perform(key.clone())) {
                     Ok(()) => {
@@ -569,6 +583,7 @@ impl Work {
                 Some(until_ns) if self.options.file.may.act(&act.action).is_ok() => self.look(act, until_ns, session),
                 Some(_) | None => self.say(&FromHost::Ended(otherwise)),
             },
+            Verdict::Refuse(_, ended) if !self.refusals.pass(now.into_std()) => self.say(&FromHost::Ended(ended)),
             Verdict::Refuse(entry, ended) => {
                 tracing::warn!(key = act.key, ?entry, "an order is refused");
                 if let Err(Then::Say(ended)) = self.ledger.append(&mut self.orders, &[entry], Then::Say(ended)) {
@@ -698,7 +713,7 @@ impl Work {
             self.ledger.append(&mut self.orders, std::slice::from_ref(&entry), Then::Say(ended))
         {
             // What happened is known, and nobody will know it later.
-            self.orders.fold(&entry);
+            self.orders.fold(&entry, wall_ns());
             self.say(&FromHost::Ended(ended));
         }
     }
