@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mainstay_plan::observation::Health;
-use mainstay_plan::{InstanceIx, ProbeIx, Time};
+use mainstay_plan::{InstanceIx, ProbeIx};
 use serde::{Deserialize, Serialize};
 
-use crate::observe::Soft;
+use crate::observe::{Sample, Soft};
 use crate::record::Body;
 use crate::state::State;
 
@@ -181,7 +181,7 @@ impl Replica {
         &mut self,
         lag: Option<Duration>,
         rpo: Option<Duration>,
-        samples: impl DoubleEndedIterator<Item = &'a (Time, Duration)>,
+        samples: impl DoubleEndedIterator<Item = &'a Sample>,
     ) {
         let more = |count: u8, so: bool| if so { count.saturating_add(1).min(IN_A_ROW) } else { 0 };
         let over = lag.zip(rpo).is_some_and(|(lag, rpo)| lag > rpo);
@@ -203,13 +203,13 @@ impl Replica {
 
 /// Whether each of the newest samples is more than the one before, all of them grow by half of the time that passes at least,
 /// and have come to more than half of the objective.
-fn grows<'a>(samples: impl DoubleEndedIterator<Item = &'a (Time, Duration)>, rpo: Duration) -> Option<Lagging> {
-    let newest: Vec<&(Time, Duration)> = samples.rev().take(TREND).collect();
+fn grows<'a>(samples: impl DoubleEndedIterator<Item = &'a Sample>, rpo: Duration) -> Option<Lagging> {
+    let newest: Vec<&Sample> = samples.rev().take(TREND).collect();
     let (last, first) = (newest.first()?, newest.last()?);
-    let each_more = newest.windows(2).all(|it| it[0].1 > it[1].1);
-    let (grown, passed) = (last.1.saturating_sub(first.1), last.0.since(first.0));
+    let each_more = newest.windows(2).all(|it| it[0].lag > it[1].lag);
+    let (grown, passed) = (last.lag.saturating_sub(first.lag), last.asked.since(first.asked));
     let grows = newest.len() == TREND && each_more && !passed.is_zero() && grown * 2 >= passed;
-    (grows && last.1 * 2 > rpo).then_some(Lagging::Growing(first.1, last.1, passed))
+    (grows && last.lag * 2 > rpo).then_some(Lagging::Growing(first.lag, last.lag, passed))
 }
 
 impl Lagging {
@@ -275,6 +275,8 @@ pub(crate) fn changes(state: &State, soft: &Soft, ix: InstanceIx) -> Vec<Body> {
 
 #[cfg(test)]
 mod tests {
+    use mainstay_plan::Time;
+
     use super::*;
 
     const TIMEOUT: Duration = Duration::from_millis(500);
@@ -349,7 +351,7 @@ mod tests {
     fn replication_is_judged_by_three_in_a_row_or_a_trend() {
         let rpo = Some(Duration::from_secs(5));
         let mut replica = Replica::default();
-        let none: [(Time, Duration); 0] = [];
+        let none: [Sample; 0] = [];
         replica.take(None, rpo, none.iter());
         replica.take(None, rpo, none.iter());
         assert_eq!(replica.lagging, None);
@@ -362,8 +364,9 @@ mod tests {
         (0..3).for_each(|_| replica.take(millis(6000), rpo, none.iter()));
         assert_eq!(replica.lagging, Some(Lagging::Over(Duration::from_secs(6))));
 
-        let samples: Vec<(Time, Duration)> =
-            (0..8).map(|it| (Time::from_millis(it * 500), Duration::from_millis(it * 400))).collect();
+        let sample =
+            |it: u64| Sample { asked: Time::from_millis(it * 500), lag: Duration::from_millis(it * 400), whole: None };
+        let samples: Vec<Sample> = (0..8).map(sample).collect();
         let mut replica = Replica::default();
         replica.take(millis(2800), rpo, samples.iter());
         assert!(matches!(replica.lagging, Some(Lagging::Growing(..))), "{replica:?}");

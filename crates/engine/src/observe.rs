@@ -5,12 +5,12 @@
 //! witnesses answered, so it isn't us*, *this is how far the standby was*. And when he finds that he dozed off, he writes that
 //! too, and looks again before he raises an alarm.
 
+mod replication;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mainstay_plan::component::Failback;
 use mainstay_plan::observation::{Answer, Health, OWN_LATENESS, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::strategy::StepKind;
@@ -25,15 +25,13 @@ use crate::record::{Body, Ended};
 use crate::roles::Tally;
 use crate::scenario::{self, Question};
 use crate::state::{Observed, Recovery, State, StepAt};
-use crate::switch::NEARLY;
 use crate::verification::Verifications;
+use replication::Replication;
+pub(crate) use replication::Sample;
 pub use watch::Watch;
 
 /// What another agent saw longer ago than that says nothing about now.
 const PEERS_FRESH: Duration = Duration::from_secs(10);
-
-/// How many lag samples of an instance are kept.
-const SAMPLES: usize = 32;
 
 /// How often whoever is to be in step is asked: nobody can write meanwhile.
 const CATCHING: Duration = Duration::from_millis(200);
@@ -54,8 +52,8 @@ pub struct Soft {
     probes: Vec<Watch>,
     /// Probes by when something is to be done about them.
     due: BTreeSet<(Time, ProbeIx)>,
-    /// Recent lag by instance: when asked, and how far behind.
-    samples: Vec<VecDeque<(Time, Duration)>>,
+    /// By instance: how far it is behind, and where it is.
+    replication: Vec<Replication>,
     /// Instances whose verdict may have changed since the last look.
     touched: BTreeSet<InstanceIx>,
     /// Canaries that were asked since the last look.
@@ -95,7 +93,7 @@ impl Soft {
         let mut soft = Soft {
             probes: plan.probes.iter().map(|_| Watch::unseen()).collect(),
             due: BTreeSet::new(),
-            samples: plan.instances.iter().map(|_| VecDeque::new()).collect(),
+            replication: vec![Replication::default(); plan.instances.len()],
             touched: BTreeSet::new(),
             asked: BTreeSet::new(),
             catching: BTreeSet::new(),
@@ -170,13 +168,13 @@ impl Soft {
             changed = true;
             watch.expiring = observation.expiring.map(String::into_boxed_str);
         }
-        if let (Some(lag), Watches::Instance(instance), false) = (observation.lag, probe.watches, outdated) {
-            let samples = &mut self.samples[instance.index()];
-            if samples.len() == SAMPLES {
-                samples.pop_front();
+        let lag = match probe.watches {
+            Watches::Instance(instance) if !outdated => {
+                let said = (observation.lag, observation.position);
+                replication::take(&mut self.replication, state, instance, observation.started, said)
             }
-            samples.push_back((observation.started, lag));
-        }
+            Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
+        };
         if let Watches::Instance(instance) = probe.watches {
             if probe.kind.reports_role() {
                 let lasting = &state.instances[instance.index()];
@@ -190,7 +188,7 @@ impl Soft {
                 watch.role_in_doubt = watch.tally.as_ref().is_some_and(|it| it.differs(lasting.role));
             }
             if answer == Answer::Good && probe.kind.reports_lag() {
-                self.judge_replication(state, instance, observation.lag);
+                self.judge_replication(state, instance, lag);
             }
             if changed {
                 self.gray.insert(instance);
@@ -212,17 +210,6 @@ impl Soft {
             }
         }
         Some(Taken { ended: observation.ended, latency })
-    }
-
-    /// Once something is wrong, each answer is looked at: what is wrong depends on the active instance, too.
-    fn judge_replication(&mut self, state: &State, instance: InstanceIx, lag: Option<Duration>) {
-        let rpo = state.plan.component(state.plan.instance(instance).component).objectives.rpo;
-        let replica = &mut self.replicas[instance.index()];
-        let was = replica.lagging.is_some();
-        replica.take(lag, rpo, self.samples[instance.index()].iter());
-        if was || replica.lagging.is_some() {
-            self.gray.insert(instance);
-        }
     }
 
     /// What is wrong with the replication of an instance.
@@ -262,7 +249,7 @@ impl Soft {
             watch.anew = now;
             self.ask_now(*probe, now);
         }
-        self.samples[instance.index()].clear();
+        self.replication[instance.index()].clear();
     }
 
     /// The instances that were observed since the last call.
@@ -309,11 +296,6 @@ impl Soft {
             since: watch.first_failed.or(watch.last_good_asked).unwrap_or_default(),
             evidence: watch.evidence(&state.plan.probe(probe).name),
         })
-    }
-
-    /// How far an instance was behind, by the newest answer that said so.
-    pub(crate) fn lag(&self, instance: InstanceIx) -> Option<Duration> {
-        self.samples[instance.index()].back().map(|it| it.1)
     }
 
     fn health_change(&self, state: &State, instance: InstanceIx) -> Option<Body> {
@@ -457,95 +439,6 @@ impl Soft {
         let observed = Observed { since, down: down.clone(), healthy: healthy.clone() };
         let known = lasting.observed.as_ref().map_or(down.is_empty() && healthy.is_empty(), |it| *it == observed);
         (!known).then(|| Body::ObserversAnswered { component: planned.name.clone(), down, healthy, since })
-    }
-
-    /// The loss that a takeover would mean, bounded by the samples around the failure: one from before it may have grown
-    /// until the failure; one from after it counts as it is.
-    ///
-    /// An active instance that is not down, but has failed as a rule says, goes on writing: then the loss is the lag of now, and is
-    /// said again when it comes to be more, or less, than the objective allows.
-    fn positions(&self, state: &State, component: ComponentIx, failed: Time, now: Time) -> Vec<Body> {
-        let bound = state.components[component.index()].bound;
-        let goes_on = state.instances[bound.index()].health == Health::Healthy;
-        let allows = |loss: Duration| state.plan.component(component).objectives.rpo.is_none_or(|rpo| loss <= rpo);
-        let position = |instance: &InstanceIx| {
-            let planned = state.plan.instance(*instance);
-            let frozen = state.instances[instance.index()].frozen_loss;
-            if *instance == bound || !planned.reports_lag || (frozen.is_some() && !goes_on) {
-                return None;
-            }
-            let loss = self.loss(*instance, if goes_on { now } else { failed })?;
-            if frozen.flatten().is_some_and(|before| allows(before) == allows(loss)) {
-                return None;
-            }
-            let loss_ns = Some(u64::try_from(loss.as_nanos()).unwrap_or(u64::MAX));
-            Some(Body::PositionFrozen { instance: planned.name.clone(), loss_ns })
-        };
-        state.plan.component(component).instances.iter().filter_map(position).collect()
-    }
-
-    /// What a takeover by `instance` would lose at most if its component failed at `failed`; `None`: it has not said.
-    pub(crate) fn loss(&self, instance: InstanceIx, failed: Time) -> Option<Duration> {
-        self.samples[instance.index()].iter().map(|(asked, lag)| *lag + failed.since(*asked)).min()
-    }
-
-    /// Why a standby is too far behind for a planned move, if it is; who reports no lag is not asked.
-    pub(crate) fn far_behind(&self, plan: &Plan, instance: InstanceIx) -> Option<String> {
-        let planned = plan.instance(instance);
-        if !planned.reports_lag {
-            return None;
-        }
-        let most = plan.component(planned.component).switch_lag();
-        match self.samples[instance.index()].back() {
-            None => Some(format!("`{}` has not said how far it lags behind", planned.name)),
-            Some((_, lag)) if *lag > most => {
-                Some(format!("`{}` lags {lag:?} behind, more than {most:?}", planned.name))
-            }
-            Some(_) => None,
-        }
-    }
-
-    /// Whether an instance is healthy, and not far behind where it says how far.
-    pub(crate) fn is_nearly_in_step(&self, plan: &Plan, instance: InstanceIx) -> bool {
-        let reports_lag = plan.instance(instance).reports_lag;
-        let known = !reports_lag || self.samples[instance.index()].back().is_some_and(|it| it.1 <= NEARLY);
-        known && self.verdict(plan, instance) == Health::Healthy
-    }
-
-    /// Whether the original, to which its component goes back by itself, or a standby to which it leaves what is being
-    /// evacuated, is nearly in step; a fact where that changes.
-    fn in_step_change(&self, state: &State, instance: InstanceIx) -> Option<Body> {
-        let planned = state.plan.instance(instance);
-        let component = state.plan.component(planned.component);
-        let bound = state.components[planned.component.index()].bound;
-        let goes_back = component.failback != Failback::Never && component.original() == instance;
-        let leaves =
-            planned.reports_lag && state.evacuated(bound).is_some() && component.switch(bound, instance).is_some();
-        if bound == instance || !(goes_back || leaves) {
-            return None;
-        }
-        let in_step = self.is_nearly_in_step(&state.plan, instance);
-        let changed = in_step != state.instances[instance.index()].in_step;
-        changed.then(|| Body::InStepChanged { instance: planned.name.clone(), in_step })
-    }
-
-    /// Whether the new owner of a planned move is in step: it lags behind nothing, asked after traffic was cut.
-    fn caught_up(&mut self, state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
-        let (step, to, since) =
-            state.open_steps(recovery).find_map(|(at, step, stand)| match (&step.kind, &stand.at) {
-                (StepKind::CatchUp { to, .. }, StepAt::Running { since }) => Some((at, *to, *since)),
-                _ => None,
-            })?;
-        if self.catching.insert(to) {
-            for probe in &state.plan.instance(to).probes {
-                self.ask_now(*probe, now);
-            }
-        }
-        let in_step = self.samples[to.index()].iter().any(|(asked, lag)| *asked >= since && lag.is_zero());
-        in_step.then(|| {
-            self.catching.remove(&to);
-            Body::StepEnded { step, ended: Ended::Done }
-        })
     }
 
     fn verified(&mut self, state: &State, recovery: &Recovery, now: Time) -> Option<Body> {

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use mainstay_plan::Time;
 use mainstay_plan::notification::NoticeLevel;
-use mainstay_plan::observation::{Health, Scenario, SeenRole};
+use mainstay_plan::observation::{Health, LogPosition, Scenario, SeenRole};
 use mainstay_plan::strategy::{Phase, Strategy};
 use serde::{Deserialize, Serialize};
 
@@ -176,6 +176,12 @@ pub enum Body {
         instance: String,
         /// The bound on the loss; `None`: it did not say.
         loss_ns: Option<u64>,
+        /// Where it was, if it says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<LogPosition>,
+        /// How many bytes the active instance was further when it last said where it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lacks: Option<u64>,
     },
     /// An action, or the verification, ended.
     StepEnded {

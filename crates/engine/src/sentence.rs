@@ -114,11 +114,14 @@ impl Teller {
                 let who = |it: &[String]| if it.is_empty() { "nobody".to_owned() } else { it.join(", ") };
                 format!("{component}: {} see it down too, {} healthy", who(down), who(healthy))
             }
-            Body::PositionFrozen { instance, loss_ns: Some(loss) } => {
-                format!("{instance} would lose at most {}", self.nanos(*loss))
-            }
-            Body::PositionFrozen { instance, loss_ns: None } => {
-                format!("{instance} did not say how much it would lose")
+            Body::PositionFrozen { instance, loss_ns, place, lacks } => {
+                let lost = match loss_ns {
+                    Some(loss) => format!("{instance} would lose at most {}", self.nanos(*loss)),
+                    None => format!("{instance} did not say how much it would lose"),
+                };
+                let lacks = lacks.map(|it| format!(", {it} bytes behind")).unwrap_or_default();
+                let place = place.as_ref().map(|it| format!("; it is at {it}{lacks}")).unwrap_or_default();
+                format!("{lost}{place}")
             }
             Body::StepEnded { step, ended } => match ended {
                 Ended::Done => format!("{}: done", self.step(step)),

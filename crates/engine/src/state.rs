@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_plan::component::{StandbyState, Temperature};
-use mainstay_plan::observation::{Health, Scenario, SeenRole};
+use mainstay_plan::observation::{Health, LogPosition, Scenario, SeenRole};
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, RouteIx, Time, Topology};
@@ -155,6 +155,8 @@ pub struct InstanceState {
     pub in_step: bool,
     /// What it would lose as a standby, frozen when the failure was seen: outer `None`: not frozen; inner `None`: unknown.
     pub frozen_loss: Option<Option<Duration>>,
+    /// Where it was then, if it says so. It holds only where `frozen_loss` is there.
+    pub frozen_place: Option<LogPosition>,
     /// What it says that it is; `None`: it has not said so since the agent started, or since something was done to it.
     pub role: Option<SeenRole>,
     /// What its probes were told of it.
@@ -195,6 +197,7 @@ impl InstanceState {
             whole_since: Time::ZERO,
             in_step: false,
             frozen_loss: None,
+            frozen_place: None,
             role: None,
             role_told: Vec::new(),
             role_anew: Time::ZERO,
@@ -433,6 +436,11 @@ pub struct Drain {
 }
 
 impl State {
+    /// What a takeover by this standby would lose at most, frozen when the failure was seen; `None`: not known.
+    pub(crate) fn loss_of(&self, instance: InstanceIx) -> Option<Duration> {
+        self.instances[instance.index()].frozen_loss.flatten()
+    }
+
     /// The state before the first record.
     pub fn new(plan: Arc<Plan>) -> State {
         let names = Names::of(&plan);

@@ -54,8 +54,8 @@ impl Agent {
                 (ready.into_iter().flat_map(|(ended, all)| all.into_iter().map(move |it| (ended, it))))
                     .map(|(ended, probe)| {
                         let started = *self.asked[&probe].last().expect("it was asked");
-                        let (answer, lag, role, expiring) = (Answer::Good, None, None, None);
-                        Input::Observation(Observation { probe, started, ended, answer, lag, role, expiring })
+                        let (answer, lag, role, expiring, position) = (Answer::Good, None, None, None, None);
+                        Input::Observation(Observation { probe, started, ended, answer, lag, role, expiring, position })
                     })
                     .collect();
             for todo in self.driver.turn(self.now, inputs).todo {

@@ -184,7 +184,10 @@ impl World {
         // A rule that fires a nanosecond behind the grid asks witnesses then; answers come on the grid all the same.
         let behind = Duration::from_nanos(now.as_nanos() % 1_000_000);
         let ended = Time::from_nanos((now + took).since(Time::ZERO + behind).as_nanos().try_into().unwrap());
-        self.answers.push((ended, Observation { probe, started: now, ended, answer, lag, role: None, expiring: None }));
+        self.answers.push((
+            ended,
+            Observation { probe, started: now, ended, answer, lag, role: None, expiring: None, position: None },
+        ));
     }
 
     fn arrived(&mut self, now: Time) -> Vec<Input> {

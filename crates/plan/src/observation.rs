@@ -1,5 +1,6 @@
 //! What probes answer, and what a series of answers adds up to.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,35 @@ pub struct Observation {
     pub role: Option<String>,
     /// What is to be said about a certificate that was good and expires soon; the same words as long as it is the same one.
     pub expiring: Option<String>,
+    /// How far the instance's data goes, where the probe reports it.
+    pub position: Option<LogPosition>,
+}
+
+/// How far the data of an instance goes, in a history that its copies share: what one of them has at a place, all of them have
+/// there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPosition {
+    /// Which data set it is, by a name that no other has: PostgreSQL's system identifier, for example.
+    pub system: String,
+    /// Which line of its history. Each takeover begins another, and places on two lines can't be compared.
+    pub timeline: u32,
+    /// How many bytes were written to the history up to here. Of an active instance: that are safe on its own disk. Of a
+    /// standby: that it has received.
+    pub at: u64,
+}
+
+impl LogPosition {
+    /// Whether `self` and `other` are places in one line of one history.
+    pub fn is_comparable(&self, other: &LogPosition) -> bool {
+        self.system == other.system && self.timeline == other.timeline
+    }
+}
+
+impl fmt::Display for LogPosition {
+    /// As PostgreSQL writes a place in its log: two halves in hexadecimal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:X}/{:X} on timeline {}", self.at >> 32, self.at & 0xffff_ffff, self.timeline)
+    }
 }
 
 /// What a probe got.

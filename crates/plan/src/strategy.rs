@@ -57,6 +57,9 @@ pub struct Rung {
     pub backup: Option<usize>,
     /// What must hold when it is its turn; otherwise it is passed over.
     pub only_if: Vec<Precondition>,
+    /// Rungs of one ladder with the same number are alternatives: of those that are possible, the one that loses least is taken,
+    /// and the others stay for when it fails.
+    pub choice: Option<usize>,
 }
 
 /// What must hold before a rung is tried.

@@ -395,7 +395,7 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 29] = [
+const IN_NO_EXAMPLE: [&str; 30] = [
     // Written as `bearer` is.
     "authorization.basic",
     // Said where an instance is replaced, and read alike here.
@@ -410,6 +410,8 @@ const IN_NO_EXAMPLE: [&str; 29] = [
     // Asked for as the others are.
     "dns probe.type: AAAA",
     "dns probe.type: CNAME",
+    // `standby`, said of more than one.
+    "failover_to_standby.standbys",
     // What is asked by where nothing is said, and what is written as `POST` is.
     "http probe.method: GET",
     "http probe.method: HEAD",

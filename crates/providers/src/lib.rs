@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_plan::action::{Action, Outcome};
-use mainstay_plan::observation::Answer;
+use mainstay_plan::observation::{Answer, LogPosition};
 use mainstay_plan::probe::ProbeKind;
 
 use crate::gates::Gates;
@@ -60,6 +60,8 @@ pub struct ProbeAnswer {
     pub role: Option<String>,
     /// What is to be said about a certificate that was good and expires soon.
     pub expiring: Option<String>,
+    /// How far the instance's data goes, where the probe reports it and it could be read.
+    pub position: Option<LogPosition>,
 }
 
 /// How a probe is asked.

@@ -166,6 +166,7 @@ fn answers(due: &[ProbeIx], now: Time, refuses: Option<ProbeIx>) -> Vec<Input> {
             lag: None,
             role: None,
             expiring: None,
+            position: None,
         })
     };
     due.iter().map(answer).collect()
@@ -182,6 +183,7 @@ fn answers_where(due: &[ProbeIx], now: Time, fails: impl Fn(&ProbeIx) -> bool) -
             lag: None,
             role: None,
             expiring: None,
+            position: None,
         })
     };
     due.iter().map(answer).collect()

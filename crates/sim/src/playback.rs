@@ -158,7 +158,7 @@ fn scenes(records: impl IntoIterator<Item = (u64, Encoded)>) -> Result<Vec<Scene
 fn losses(scenes: &[Scene]) -> BTreeMap<String, VecDeque<Duration>> {
     let mut losses: BTreeMap<String, VecDeque<Duration>> = BTreeMap::new();
     for (_, record) in scenes.iter().flat_map(|it| &it.records) {
-        if let Body::PositionFrozen { instance, loss_ns: Some(loss) } = &record.body {
+        if let Body::PositionFrozen { instance, loss_ns: Some(loss), .. } = &record.body {
             losses.entry(instance.clone()).or_default().push_back(Duration::from_nanos(*loss));
         }
     }
@@ -370,7 +370,7 @@ impl Stage {
         let mut inputs = Vec::new();
         // Where a standby stood is asked before anything else: that is no answer of its health.
         for (_, body) in scene.numbered() {
-            if let Body::PositionFrozen { instance, loss_ns: Some(loss) } = body {
+            if let Body::PositionFrozen { instance, loss_ns: Some(loss), .. } = body {
                 let (lag, asked) = (Duration::from_nanos(*loss), scene.at);
                 let lagging = |it| observed(it, asked, asked, Answer::CouldNotAsk(UNASKED.to_owned()), Some(lag));
                 let soft = self.driver.as_ref().map(|it| it.engine().soft());
@@ -577,7 +577,7 @@ impl Stage {
 const UNASKED: &str = "nobody was asked";
 
 fn observed(probe: ProbeIx, started: Time, ended: Time, answer: Answer, lag: Option<Duration>) -> Input {
-    Input::Observation(Observation { probe, started, ended, answer, lag, role: None, expiring: None })
+    Input::Observation(Observation { probe, started, ended, answer, lag, role: None, expiring: None, position: None })
 }
 
 /// When a probe was asked that answers with this input.

@@ -207,6 +207,7 @@ impl Two {
                         lag,
                         role: None,
                         expiring: None,
+                        position: None,
                     }),
                 );
             }

@@ -501,6 +501,7 @@ impl Desk {
             lag,
             role: None,
             expiring: None,
+            position: None,
         })
     }
 

@@ -289,6 +289,7 @@ impl Two {
                     lag,
                     role: None,
                     expiring: None,
+                    position: None,
                 }));
             }
             Todo::Grant(_) => {}

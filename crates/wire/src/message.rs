@@ -13,7 +13,7 @@ mod line;
 use std::net::IpAddr;
 
 use mainstay_plan::action::{Action, Outcome};
-use mainstay_plan::observation::Answer;
+use mainstay_plan::observation::{Answer, LogPosition};
 use mainstay_plan::probe::ProbeKind;
 use mainstay_plan::routing::{RoutingTable, TrafficReport};
 use serde::de::DeserializeOwned;
@@ -270,6 +270,9 @@ pub struct Answered {
     /// What is to be said about a certificate that expires soon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiring: Option<String>,
+    /// How far the instance's data goes, where the probe reports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<LogPosition>,
     /// From when the question had arrived to when the answer was given to the connection.
     pub took_ns: u64,
 }

@@ -77,8 +77,14 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
                     why
                 }
                 None => match steadier(state, recovery, rung, now) {
-                    None => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
                     Some(why) => why,
+                    None => match surer(state, recovery, rung, now) {
+                        Some(why) => {
+                            is_left = true;
+                            why
+                        }
+                        None => return Choice::Rung(first_passed.map_or(Ok(rung), Err)),
+                    },
                 },
             },
             // What was put off comes after everything else.
@@ -171,6 +177,44 @@ fn steadier(state: &State, recovery: &Recovery, rung: usize, now: Time) -> Optio
     let other = to(ladder[rung + 1..].iter().find(is_steady)?)?;
     let (name, other) = (&state.plan.instance(this).name, &state.plan.instance(other).name);
     Some(format!("`{name}` is impaired ({}), and `{other}` is not", how.word()))
+}
+
+/// Why a standby that is possible is passed over for now: the plan leaves the choice, and another one loses less.
+fn surer(state: &State, recovery: &Recovery, rung: usize, now: Time) -> Option<String> {
+    let bound = state.components[recovery.component.index()].bound;
+    let ladder = &state.plan.component(recovery.component).ladder;
+    let choice = ladder[rung].choice?;
+    let to = |rung: &Rung| rung.plays.get(&bound).map(|it| it.to);
+    let this = to(&ladder[rung])?;
+    let may = |(at, other): &(usize, &Rung)| {
+        let is_over = recovery.failed_rungs.contains(at) || recovery.given_up.contains(at);
+        *at != rung
+            && other.choice == Some(choice)
+            && !is_over
+            && matches!(possible(state, recovery, other, now), Possible::Yes)
+    };
+    let others = ladder.iter().enumerate().filter(may).filter_map(|(_, it)| to(it));
+    let best = others.filter(|it| loses_less(state, *it, this)).min_by_key(|it| state.loss_of(*it))?;
+    let (name, other) = (&state.plan.instance(this).name, &state.plan.instance(best).name);
+    let place = |it: InstanceIx| state.instances[it.index()].frozen_place.as_ref();
+    if state.loss_of(best) == state.loss_of(this) {
+        let more = place(best).zip(place(this)).map_or(0, |(best, this)| best.at - this.at);
+        return Some(format!("`{other}` has {more} bytes more than `{name}`"));
+    }
+    let lost = |it: InstanceIx| state.loss_of(it).map_or("an unknown time".to_owned(), |it| format!("{it:?}"));
+    Some(format!("`{other}` loses at most {}, and `{name}` {}", lost(best), lost(this)))
+}
+
+/// Whether a takeover by `a` loses less than one by `b`: in time, or in bytes where the time is the same.
+pub(crate) fn loses_less(state: &State, a: InstanceIx, b: InstanceIx) -> bool {
+    let place = |it: InstanceIx| state.instances[it.index()].frozen_place.as_ref();
+    match (state.loss_of(a), state.loss_of(b)) {
+        (Some(a_loss), Some(b_loss)) if a_loss == b_loss => {
+            place(a).zip(place(b)).is_some_and(|(a, b)| a.is_comparable(b) && a.at > b.at)
+        }
+        (Some(a_loss), Some(b_loss)) => a_loss < b_loss,
+        (known, other) => known.is_some() && other.is_none(),
+    }
 }
 
 /// A rung, and why it is not possible now, if it is not.
@@ -324,9 +368,13 @@ fn too_much_loss(state: &State, recovery: &Recovery, to: InstanceIx) -> Option<S
         return None;
     }
     let name = &state.plan.instance(to).name;
-    match state.instances[to.index()].frozen_loss.flatten() {
+    match state.loss_of(to) {
         None if planted(Fault::UnknownPositionTakesOver) => None,
-        None => Some(format!("it is not known how far `{name}` lags behind, and the RPO is {rpo:?}")),
+        None => {
+            let place = state.instances[to.index()].frozen_place.as_ref();
+            let at = place.map(|it| format!(": it is at {it}")).unwrap_or_default();
+            Some(format!("it is not known how far `{name}` lags behind{at}, and the RPO is {rpo:?}"))
+        }
         Some(loss) if loss > rpo && !planted(Fault::LagOverRpoTakesOver) => {
             Some(format!("`{name}` may lag {loss:?} behind, more than the RPO of {rpo:?}"))
         }

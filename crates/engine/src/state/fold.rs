@@ -101,9 +101,10 @@ impl State {
                     *answered = (*answered).max(*asked);
                 }
             }
-            Body::PositionFrozen { instance, loss_ns } => {
+            Body::PositionFrozen { instance, loss_ns, place, .. } => {
                 if let Some(ix) = self.instance(instance) {
                     self.instances[ix.index()].frozen_loss = Some(loss_ns.map(Duration::from_nanos));
+                    self.instances[ix.index()].frozen_place = place.clone();
                 }
             }
             Body::StepEnded { step, ended } => self.on_step_ended(at, *step, ended.clone()),

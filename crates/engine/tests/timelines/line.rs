@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mainstay_plan::action::Outcome;
-use mainstay_plan::observation::{Answer, Health};
+use mainstay_plan::observation::{Answer, Health, LogPosition};
 
 /// What happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) enum Line {
     Latency(Vec<Whom>, Duration),
     /// How far a standby is behind from now on; `None`: it does not say.
     Lag(String, Option<Duration>),
+    /// An instance says how far its data goes.
+    Reaches(String, LogPosition),
     /// What an instance says from now on that it is; empty: nothing.
     Says(String, String),
     Expires(String, bool),
@@ -345,6 +347,7 @@ fn about(text: &str) -> Option<Result<Line, String>> {
         " answer after ",
         " lags ",
         " does not say how far it lags",
+        " reaches ",
         " says that it is ",
         " says nothing of its role",
         " shows a certificate that expires soon",
@@ -372,6 +375,7 @@ fn about(text: &str) -> Option<Result<Line, String>> {
         "answers after" | "answer after" => span(rest).map(|it| Line::Latency(whom, it)),
         "lags" => one().and_then(|it| Ok(Line::Lag(it, Some(span(rest)?)))),
         "does not say how far it lags" => one().map(|it| Line::Lag(it, None)),
+        "reaches" => one().and_then(|it| Ok(Line::Reaches(it, place(rest)?))),
         "says that it is" => one().map(|it| Line::Says(it, rest.to_owned())),
         "says nothing of its role" => one().map(|it| Line::Says(it, String::new())),
         "shows a certificate that expires soon" => one().map(|it| Line::Expires(it, true)),
@@ -398,4 +402,21 @@ fn whom(text: &str) -> Result<Vec<Whom>, String> {
         Ok(Whom::Name(it.to_owned()))
     });
     each.collect()
+}
+
+/// `1000`, `1000 on timeline 2`, `1000 in another system`.
+fn place(text: &str) -> Result<LogPosition, String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let number = |word: &str| word.parse().map_err(|_| format!("`{word}` is no place"));
+    let (at, timeline, system) = match words.as_slice() {
+        [at] => (at, 1, "one"),
+        [at, "on", "timeline", it] => (at, number(it)?, "one"),
+        [at, "in", "another", "system"] => (at, 1, "another"),
+        _ => return Err(format!("`{text}` is no place")),
+    };
+    Ok(LogPosition {
+        system: system.to_owned(),
+        timeline: u32::try_from(timeline).unwrap_or(u32::MAX),
+        at: number(at)?,
+    })
 }

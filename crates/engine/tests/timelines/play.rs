@@ -94,6 +94,10 @@ impl Player {
                 world.plan.instance_named(name).ok_or_else(|| format!("there is no instance `{name}`"))?;
                 world.lag.insert(name.clone(), *lag);
             }
+            Line::Reaches(name, place) => {
+                world.plan.instance_named(name).ok_or_else(|| format!("there is no instance `{name}`"))?;
+                world.reaches.insert(name.clone(), place.clone());
+            }
             Line::Says(name, word) => {
                 world.plan.instance_named(name).ok_or_else(|| format!("there is no instance `{name}`"))?;
                 world.roles.insert(name.clone(), word.clone());

@@ -15,7 +15,7 @@ use mainstay_engine::{Engine, Input, Record};
 use mainstay_plan::action::{Action, Outcome, ServiceOp, read_address};
 use mainstay_plan::component::Temperature;
 use mainstay_plan::location::{FailureDomain, Location};
-use mainstay_plan::observation::{Answer, Observation};
+use mainstay_plan::observation::{Answer, LogPosition, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::routing::{RoutingTable, TargetEntry, TargetState};
 use mainstay_plan::strategy::Strategy;
@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) probe_answers: BTreeMap<ProbeIx, Answer>,
     pub(crate) latency: BTreeMap<ProbeIx, Duration>,
     pub(crate) lag: BTreeMap<String, Option<Duration>>,
+    /// Instances that say how far their data goes; they say nothing of a lag.
+    pub(crate) reaches: BTreeMap<String, LogPosition>,
     /// What instances say that they are; empty: nothing.
     pub(crate) roles: BTreeMap<String, String>,
     /// Instances whose certificate expires soon.
@@ -122,6 +124,7 @@ impl World {
             probe_answers: BTreeMap::new(),
             latency: BTreeMap::new(),
             lag: BTreeMap::new(),
+            reaches: BTreeMap::new(),
             roles: roles_at_first(&plan),
             expiring: BTreeSet::new(),
             own_path_broken: false,
@@ -484,7 +487,12 @@ impl World {
             if took > probe.timing.timeout { (Answer::TimedOut, probe.timing.timeout) } else { (answer, took) };
         let says =
             if answer == Answer::Good { probe.kind.reports_lag() } else { probe.kind.reports_lag_when_stopped() };
+        let position = match probe.watches {
+            Watches::Instance(instance) if says => self.reaches.get(&plan.instance(instance).name).cloned(),
+            Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
+        };
         let lag = match probe.watches {
+            Watches::Instance(_) if position.is_some() => None,
             Watches::Instance(instance) if says => {
                 self.lag.get(&plan.instance(instance).name).copied().unwrap_or(Some(Duration::ZERO))
             }
@@ -504,7 +512,7 @@ impl World {
             Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
         };
         let ended = self.now + took;
-        let observation = Observation { probe: ix, started: self.now, ended, answer, lag, role, expiring };
+        let observation = Observation { probe: ix, started: self.now, ended, answer, lag, role, expiring, position };
         self.at(took, Event::Answer(observation));
     }
 

@@ -462,10 +462,10 @@ impl Work {
         if self.session.as_ref().is_none_or(|it| it.nth != session) {
             return;
         }
-        let ProbeAnswer { answer, lag, role, expiring } = got;
+        let ProbeAnswer { answer, lag, role, expiring, position } = got;
         let is_good = answer == Answer::Good;
         let lag_ns = lag.map(|it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX));
-        self.answers.push((arrived, Answered { id, answer, lag_ns, role, expiring, took_ns: 0 }));
+        self.answers.push((arrived, Answered { id, answer, lag_ns, role, expiring, position, took_ns: 0 }));
         if is_good {
             self.flush.get_or_insert(Instant::now() + GATHER);
         } else {

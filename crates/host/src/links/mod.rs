@@ -598,8 +598,8 @@ fn silence(name: &str, seen: bool, since: Time, now: Time) -> String {
 }
 
 fn of(answered: Answered) -> ProbeAnswer {
-    let Answered { answer, lag_ns, role, expiring, .. } = answered;
-    ProbeAnswer { answer, lag: lag_ns.map(Duration::from_nanos), role, expiring }
+    let Answered { answer, lag_ns, role, expiring, position, .. } = answered;
+    ProbeAnswer { answer, lag: lag_ns.map(Duration::from_nanos), role, expiring, position }
 }
 
 /// Says why a host can't be asked.

@@ -44,7 +44,7 @@ pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
     let (guards, approval_role) = guards(cx, fields.take("guards"), entry.key_span);
     let ladder = fields
         .read("recovery", items)
-        .map(|rungs| rungs.iter().filter_map(|it| rung(cx, it)).collect())
+        .map(|it| it.iter().enumerate().flat_map(|(at, it)| rungs(cx, it, at)).collect())
         .unwrap_or_default();
     fields.finish();
     RawComponent {
@@ -299,9 +299,38 @@ fn guards<'a>(cx: &'a Cx<'a>, entry: Option<&'a Entry>, at: Span) -> (Guards, Op
     (Guards { cool_down, approval, after_failure, flapping, signals, observers }, role)
 }
 
-fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
+/// The rungs of one entry of a ladder: more than one where several standbys may take over.
+fn rungs<'a>(cx: &'a Cx<'a>, node: &'a Node, at: usize) -> Vec<RawRung> {
+    let Some((rung, others)) = rung(cx, node) else { return Vec::new() };
+    let RawHow::Failover { fence, accept, .. } = rung.how else { return vec![rung] };
+    let of = |standby: At<String>| RawRung {
+        at: rung.at,
+        how: RawHow::Failover { standby: Some(standby), fence, accept },
+        verify_within: rung.verify_within,
+        only_if: rung.only_if.clone(),
+        choice: Some(at),
+    };
+    if others.is_empty() { vec![rung] } else { others.into_iter().map(of).collect() }
+}
+
+/// The standbys of which one takes over.
+fn standbys(cx: &Cx<'_>, entry: &Entry) -> Vec<At<String>> {
+    let named = values::names(cx, &entry.node);
+    if named.as_ref().is_some_and(Vec::is_empty) {
+        cx.report(
+            Finding::new(Code::MissingField, entry.node.span, "`standbys` names none")
+                .label("nobody could take over")
+                .help("add for example `standbys: [orders-db-b, orders-db-c]`"),
+        );
+    }
+    named.unwrap_or_default()
+}
+
+/// A rung, and the standbys that it leaves the choice between.
+fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<(RawRung, Vec<At<String>>)> {
     let chosen = choose(cx, node, &STRATEGY)?;
     let strategy = Strategy::ALL.into_iter().find(|it| it.word() == chosen.word)?;
+    let mut others = Vec::new();
     let mut fields = Fields::behind(cx, &chosen, format!("`{}`", chosen.word));
     let how = match strategy {
         Strategy::RestartService => {
@@ -309,7 +338,19 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
             RawHow::Restart { timeout, attempts, retry: retry(&mut fields, attempts) }
         }
         Strategy::FailoverToStandby => {
-            let standby = fields.read("standby", values::at_text);
+            let (one, several) = (fields.take("standby"), fields.take("standbys"));
+            let standby = one.and_then(|it| values::at_text(cx, &it.node));
+            match (one, several) {
+                (None, Some(several)) => others = standbys(cx, several),
+                (Some(one), Some(several)) => cx.report(
+                    Finding::new(Code::Contradiction, several.key_span, "one standby takes over, or one of several")
+                        .label("several")
+                        .other(one.key_span, "one")
+                        .help("keep one of the two"),
+                ),
+                (Some(_), None) => {}
+                (None, None) => fields.miss_one_of(&["standby", "standbys"]),
+            }
             let fence = fields.read("fence", |cx, node| {
                 let fence = values::word(cx, node, &[RawFence::Stop, RawFence::Lease], fence_word)?;
                 Some((fence, node.span))
@@ -330,7 +371,7 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawRung> {
     let verify_within = fields.duration("verify_within");
     let only_if = fields.take("only_if").map(|it| only_if(cx, it)).unwrap_or_default();
     fields.finish();
-    Some(RawRung { at: chosen.at, how, verify_within, only_if })
+    Some((RawRung { at: chosen.at, how, verify_within, only_if, choice: None }, others))
 }
 
 /// What must hold before a rung is tried.

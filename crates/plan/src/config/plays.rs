@@ -56,7 +56,7 @@ pub(super) fn rung(
         }
         RawHow::Run { strategy, backup, run } => compiler.run(*strategy, backup.as_ref(), run),
     };
-    Rung { only_if, ..compiled }
+    Rung { only_if, choice: rung.choice, ..compiled }
 }
 
 impl Compiler<'_> {
@@ -94,7 +94,7 @@ impl Compiler<'_> {
             let name = &self.plan.component(self.component).name;
             self.service_missing(self.rung.at, name, "restart");
         }
-        Rung { strategy: Strategy::RestartService, plays, backup: None, only_if: Vec::new() }
+        Rung { strategy: Strategy::RestartService, plays, backup: None, only_if: Vec::new(), choice: None }
     }
 
     fn service_missing(&self, span: Span, instance: &str, verb: &str) {
@@ -151,6 +151,7 @@ impl Compiler<'_> {
             plays: self.instances().iter().map(|ix| (*ix, play(*ix))).collect(),
             backup: backup.and_then(|it| self.backup(it)),
             only_if: Vec::new(),
+            choice: None,
         }
     }
 
@@ -165,8 +166,13 @@ impl Compiler<'_> {
     }
 
     fn failover(&self, standby: Option<InstanceIx>, fence: Option<(RawFence, Span)>, accepts: bool) -> Rung {
-        let mut rung =
-            Rung { strategy: Strategy::FailoverToStandby, plays: BTreeMap::new(), backup: None, only_if: Vec::new() };
+        let mut rung = Rung {
+            strategy: Strategy::FailoverToStandby,
+            plays: BTreeMap::new(),
+            backup: None,
+            only_if: Vec::new(),
+            choice: None,
+        };
         let component = self.plan.component(self.component);
         let Some(standby) = standby.filter(|it| component.instances.contains(it)) else { return rung };
         let fences = self.fences(fence, accepts);

@@ -147,6 +147,8 @@ pub(crate) struct RawRung {
     pub(crate) verify_within: Duration,
     /// Names of what must be healthy or down.
     pub(crate) only_if: Vec<(At<String>, Health)>,
+    /// The same in rungs that are alternatives.
+    pub(crate) choice: Option<usize>,
 }
 
 pub(crate) enum RawHow {

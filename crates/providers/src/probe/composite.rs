@@ -19,7 +19,7 @@ pub(super) async fn run(needed: usize, parts: impl Iterator<Item = impl Future<O
             break;
         }
     }
-    ProbeAnswer { answer: seen.answer(), lag: None, role: None, expiring: seen.expiring }
+    ProbeAnswer { answer: seen.answer(), lag: None, role: None, expiring: seen.expiring, position: None }
 }
 
 struct Seen {
@@ -33,7 +33,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn take(&mut self, nth: usize, ProbeAnswer { answer, lag: _, role: _, expiring }: ProbeAnswer) {
+    fn take(&mut self, nth: usize, ProbeAnswer { answer, lag: _, role: _, expiring, position: _ }: ProbeAnswer) {
         self.expiring = self.expiring.take().or(expiring);
         match answer {
             Answer::Good => self.good += 1,

@@ -61,7 +61,7 @@ fn judge(probe: &HttpProbe, reply: &Reply, expiring: Option<String>) -> ProbeAns
     };
     let lag = text_of(&reply.headers, probe.lag_header.as_deref()).and_then(lag::parse);
     let role = text_of(&reply.headers, probe.role_header.as_deref()).map(word);
-    ProbeAnswer { answer, lag, role, expiring }
+    ProbeAnswer { answer, lag, role, expiring, position: None }
 }
 
 /// Asks, and asks on where the answer says so, as often as the plan lets it.

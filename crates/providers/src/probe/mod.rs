@@ -56,7 +56,7 @@ async fn one(inner: &Inner, kind: &ProbeKind, at: Option<IpAddr>, timeout: Durat
 
 impl From<Answer> for ProbeAnswer {
     fn from(answer: Answer) -> ProbeAnswer {
-        ProbeAnswer { answer, lag: None, role: None, expiring: None }
+        ProbeAnswer { answer, lag: None, role: None, expiring: None, position: None }
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Positions {
 
 impl Positions {
     pub(super) fn recorded(&mut self, record: &Record, facts: &Facts, fences: &Fences) {
-        if let Body::PositionFrozen { instance, loss_ns } = &record.body {
+        if let Body::PositionFrozen { instance, loss_ns, .. } = &record.body {
             self.frozen.insert(instance.clone(), loss_ns.map(Duration::from_nanos));
         } else if let Body::RungStarted { recovery, to, .. } = &record.body {
             let Some(open) = facts.open.get(recovery) else { return };

@@ -472,7 +472,7 @@ impl Cx<'_> {
                     Some(_) | None => None,
                 };
                 let mut frozen = self.told.records.iter().rev().filter_map(|(_, record)| {
-                    let Body::PositionFrozen { instance, loss_ns } = &record.body else { return None };
+                    let Body::PositionFrozen { instance, loss_ns, .. } = &record.body else { return None };
                     loss_ns.filter(|_| Some(instance) == to)
                 });
                 let most = frozen.next().map(|ns| ns as f64 / 1e9);

@@ -257,7 +257,8 @@ impl Site {
             Event::Answer(nth, life, probe, started, answer, lag) => {
                 let role = self.told_role(probe).filter(|_| answer == Answer::Good);
                 let ended = self.clock(nth);
-                let observation = Observation { probe, started, ended, answer, lag, role, expiring: None };
+                let observation =
+                    Observation { probe, started, ended, answer, lag, role, expiring: None, position: None };
                 self.hears(nth, life, Input::Observation(observation));
             }
             Event::Table(nth, connection, table) => self.table_arrives(nth, connection, table),

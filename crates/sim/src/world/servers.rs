@@ -67,7 +67,16 @@ impl World {
         let role = role.map(|it| it.word().to_owned());
         let answer = self.troubles.told(name, answer);
         let started = self.clock();
-        let observation = Observation { probe: ix, started, ended: started + took, answer, lag, role, expiring: None };
+        let observation = Observation {
+            probe: ix,
+            started,
+            ended: started + took,
+            answer,
+            lag,
+            role,
+            expiring: None,
+            position: None,
+        };
         self.in_flight.insert(ix);
         let Some(late) = self.troubles.comes_after(name) else { return };
         let took = took + late;

@@ -2,7 +2,8 @@
 
 use super::actions::{CONTROL_OF, NEW_ADDRESS};
 use super::{
-    ACTION, Behind, Choice, Field, Kind, LOCATION, PROBE, RETRY, SERVICE, Shape, UNDO, Variant, field, variant, words,
+    ACTION, Behind, Choice, Field, Kind, LOCATION, PROBE, RETRY, Rule, SERVICE, Shape, UNDO, Variant, field, variant,
+    words,
 };
 use crate::action::Plane;
 use crate::component::{ComponentKind, ConstraintKind, Criticality, Rejoin, Temperature};
@@ -308,11 +309,17 @@ static FAILOVER: Shape = Shape {
     name: "failover_to_standby",
     doc: "fences the old owner, activates the standby, hands the routes over and verifies",
     fields: &[&FAILOVER_FIELDS, &ONLY_IF, &VERIFY_SOON],
-    rules: &[],
+    rules: &[Rule::OneOf(&["standby", "standbys"])],
 };
 
-static FAILOVER_FIELDS: [Field; 3] = [
-    field("standby", Kind::Ref("standby"), "which one takes over").needed("orders-db-b"),
+static FAILOVER_FIELDS: [Field; 4] = [
+    field("standby", Kind::Ref("standby"), "which one takes over").such_as("orders-db-b"),
+    field(
+        "standbys",
+        Kind::Refs("standby"),
+        "of which the one takes over that loses least; the first, where that is the same",
+    )
+    .such_as("[orders-db-b, orders-db-c]"),
     field(
         "fence",
         Kind::Word(|| vec!["stop", "lease"]),
