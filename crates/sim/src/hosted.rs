@@ -1,9 +1,10 @@
 //! Trials with hosts: one agent, hosts on other machines that hold leases and serve routes, and all that can happen between them.
-//! The connections break one way or both, or are slow; host processes are killed or stopped for longer than their lease; machines lose
-//! power; the agent is killed or stopped; clocks run at different rates.
+//! The connections break one way or both, or are slow; host processes and keepers are killed or stopped for longer than their lease;
+//! machines lose power; the agent is killed or stopped; clocks run at different rates.
 //!
 //! They are drawn apart from the other trials, so that a seed of those keeps its meaning.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -15,8 +16,8 @@ use mainstay_plan::observation::Health;
 use crate::broken::Pace;
 use crate::checkers::Checkers;
 use crate::dice::Dice;
-use crate::trial::{Violation, caught, people};
-use crate::world::{Fault, HostFault, HostTrouble, Server, Way, World};
+use crate::trial::{Coverage, Violation, caught, people};
+use crate::world::{Fault, HostFault, HostTrouble, KEEPER_IS_MISSED, Server, Way, World};
 
 /// One seed in so many has a trial with hosts.
 const ONE_IN: u64 = 4;
@@ -30,7 +31,7 @@ const HEALED: Duration = Duration::from_secs(300);
 const LEASED: &str = include_str!("../../engine/tests/timelines/plans/leased.yaml");
 
 /// Names, and what is changed in the plan.
-const VARIANTS: [(&str, &[(&str, &str)]); 4] = [
+const VARIANTS: [(&str, &[(&str, &str)]); 5] = [
     ("leased", &[]),
     (
         "leased, hosts serve",
@@ -57,7 +58,56 @@ const VARIANTS: [(&str, &[(&str, &str)]); 4] = [
             ("state: ./state", "state: ./state\ntraffic: { dns: \"10.0.9.1:53\" }"),
         ],
     ),
+    // So much that a keeper that stands still is replaced, and then stops by force what it keeps.
+    ("leased, with time for another keeper", &[("demote: 2s", "demote: 4s")]),
 ];
+
+macro_rules! kinds {
+    ($($(#[doc = $about:literal])+ $name:ident = $word:literal,)+) => {
+        /// A kind of what happens between an agent and its hosts.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum TroubleKind {
+            $($(#[doc = $about])+ $name,)+
+        }
+
+        impl TroubleKind {
+            /// All of them.
+            pub const ALL: &'static [TroubleKind] = &[$(TroubleKind::$name),+];
+
+            /// The word for it.
+            pub const fn word(self) -> &'static str {
+                match self { $(TroubleKind::$name => $word,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A server dies, hangs or is back.
+    Server = "server",
+    /// A host's process is killed, and started again.
+    HostKilled = "host-killed",
+    /// A host's process is stopped, and goes on.
+    HostStopped = "host-stopped",
+    /// A keeper is stopped while its host runs.
+    KeeperStopped = "keeper-stopped",
+    /// Host and keeper are stopped, and what they keep goes on.
+    Suspended = "host-and-keeper-stopped",
+    /// A host's machine loses power.
+    PowerCut = "host-loses-power",
+    /// The way between a host and the agent is cut, or whole again.
+    WayCut = "way-cut",
+    /// It works in one direction alone, or is whole again.
+    WayOneSided = "way-one-sided",
+    /// It is slow, or as fast as ever.
+    WaySlow = "way-slow",
+    /// The clocks of hosts run at different rates.
+    ClockDrift = "host-clock-drift",
+    /// The agent is killed.
+    AgentKilled = "agent-killed",
+    /// The agent is stopped, and goes on.
+    AgentStopped = "agent-stopped",
+}
 
 static PLANS: LazyLock<Vec<(&'static str, Arc<Plan>)>> = LazyLock::new(|| {
     let plan = |(name, changes): &(&'static str, &[(&str, &str)])| {
@@ -79,9 +129,12 @@ pub struct Hosted {
     /// What its plan is called here.
     pub name: &'static str,
     plan: Arc<Plan>,
+    /// How fast the clocks of its hosts run, in parts per thousand.
     rates: Vec<u32>,
+    /// Whether what they guard runs on a leash.
+    leashed: bool,
     /// What happens, and how long after the one before.
-    pub script: Vec<(Duration, Fault)>,
+    pub script: Vec<(Duration, TroubleKind, Fault)>,
     /// What hosts or the book do wrong.
     pub wrong: Option<HostFault>,
 }
@@ -95,6 +148,8 @@ pub struct Ended {
     pub lease_ends: [u64; 3],
     /// Recoveries that ended.
     pub recoveries: u64,
+    /// What was reached.
+    pub coverage: Coverage,
 }
 
 impl Hosted {
@@ -115,29 +170,61 @@ impl Hosted {
     /// # Panics
     /// If there is no such plan.
     pub fn on(name: &str, seed: u64, dice: &mut Dice) -> Hosted {
+        // Few kinds together go deeper than all of them at once.
+        let share = 1 + dice.below(3);
+        let kinds = TroubleKind::ALL.iter().copied().filter(|_| dice.once_in(share)).collect();
+        Hosted::among(name, seed, kinds, dice)
+    }
+
+    /// Draws one on the plan of this name, with these kinds of trouble, as far as the plan can stand them, and the failure of servers.
+    ///
+    /// # Panics
+    /// If there is no such plan.
+    pub fn among(name: &str, seed: u64, mut kinds: BTreeSet<TroubleKind>, dice: &mut Dice) -> Hosted {
         let (name, plan) = PLANS.iter().find(|it| it.0 == name).expect("there is such a plan").clone();
+        let leashed = dice.once_in(2);
+        kinds.insert(TroubleKind::Server);
+        if !leashed {
+            what_nothing_could_end(&plan, &mut kinds);
+        }
+        let drifts = kinds.remove(&TroubleKind::ClockDrift);
         // 8 s of a lease and its end, and 200 ms of drift: 2.4 %.
-        let rates = plan.hosts.iter().map(|_| 980 + u32::try_from(dice.below(41)).unwrap_or(0)).collect();
+        let rate = |dice: &mut Dice| 980 + u32::try_from(dice.below(41)).unwrap_or(0);
+        let rates = plan.hosts.iter().map(|_| if drifts { rate(dice) } else { 1000 }).collect();
+        let kinds: Vec<TroubleKind> = kinds.into_iter().collect();
         let mut script = Vec::new();
         for _ in 0..=dice.below(LONGEST) {
             let after = if dice.once_in(3) { dice.millis(20_000) } else { dice.millis(3_000) };
-            script.push((after, fault(dice, &plan)));
+            let kind = dice.pick(&kinds).expect("servers fail at least");
+            script.push((after, kind, fault(kind, dice, &plan)));
         }
-        Hosted { seed, name, plan, rates, script, wrong: None }
+        Hosted { seed, name, plan, rates, leashed, script, wrong: None }
+    }
+
+    /// What happens in it, each once.
+    pub(crate) fn kinds(&self) -> BTreeSet<TroubleKind> {
+        let drift = self.rates.iter().any(|it| *it != 1000).then_some(TroubleKind::ClockDrift);
+        self.script.iter().map(|it| it.1).chain(drift).collect()
     }
 
     /// Plays it.
     pub fn run(&self) -> Ended {
         let mut world = World::of(self.plan.clone(), Pace::Quick);
         world.host_clocks(&self.rates);
+        if self.leashed {
+            world.on_a_leash();
+        }
         self.wrong.into_iter().for_each(|it| world.hosts_do_wrong(it));
         let violation = caught(|| self.play(&mut world)).err();
-        Ended { violation, lease_ends: world.lease_ends(), recoveries: world.checkers.census.recoveries }
+        let mut coverage = Coverage::default();
+        coverage.ended_with_hosts(&world, self);
+        let (lease_ends, recoveries) = (world.lease_ends(), world.checkers.census.recoveries);
+        Ended { violation, lease_ends, recoveries, coverage }
     }
 
     fn play(&self, world: &mut World) {
         world.run_for(Duration::from_secs(12));
-        for (after, fault) in &self.script {
+        for (after, _, fault) in &self.script {
             world.run_for(*after);
             world.fault(Duration::ZERO, fault.clone());
             world.run_for(Duration::ZERO);
@@ -194,7 +281,7 @@ impl Hosted {
         let mut at = 0;
         while at < best.script.len() {
             let mut smaller = best.clone();
-            let (passed, _) = smaller.script.remove(at);
+            let (passed, ..) = smaller.script.remove(at);
             if let Some(next) = smaller.script.get_mut(at) {
                 next.0 += passed;
             }
@@ -209,9 +296,10 @@ impl Hosted {
 
     /// What happens in it, line by line.
     pub fn tell(&self) -> String {
-        let mut text = format!("seed {}, with hosts, plan {}, clocks {:?}\n", self.seed, self.name, self.rates);
+        let leash = if self.leashed { ", on a leash" } else { "" };
+        let mut text = format!("seed {}, with hosts, plan {}{leash}, clocks {:?}\n", self.seed, self.name, self.rates);
         let mut at = Duration::from_secs(12);
-        for (after, fault) in &self.script {
+        for (after, _, fault) in &self.script {
             at += *after;
             text += &format!("{at:>10.3?}  {}\n", fault.told());
         }
@@ -225,27 +313,60 @@ fn look(world: &World) {
     }
 }
 
-fn fault(dice: &mut Dice, plan: &Plan) -> Fault {
-    let host = || plan.hosts.iter().map(|it| it.name.clone()).collect::<Vec<_>>();
+/// Takes out what is ended in time on a leash alone: a keeper and its host that stand still together, and a keeper that can't be
+/// replaced within the time that ending may take.
+fn what_nothing_could_end(plan: &Plan, kinds: &mut BTreeSet<TroubleKind>) {
+    kinds.remove(&TroubleKind::Suspended);
+    let demote = plan.link.as_ref().map(|it| it.lease.demote).unwrap_or_default();
+    if demote < plan.allowances.forced_stop + KEEPER_IS_MISSED {
+        kinds.remove(&TroubleKind::KeeperStopped);
+    }
+    if kinds.contains(&TroubleKind::KeeperStopped) {
+        kinds.remove(&TroubleKind::HostKilled);
+        kinds.remove(&TroubleKind::HostStopped);
+    }
+}
+
+fn fault(kind: TroubleKind, dice: &mut Dice, plan: &Plan) -> Fault {
+    let hosts: Vec<String> = plan.hosts.iter().map(|it| it.name.clone()).collect();
     let instances: Vec<String> = plan.instances.iter().map(|it| it.name.clone()).collect();
-    let of_host = |dice: &mut Dice, trouble| Fault::Host(dice.pick(&host()).unwrap_or_default(), trouble);
-    let instance = |dice: &mut Dice| dice.pick(&instances).unwrap_or_default();
-    match dice.below(14) {
-        0 => of_host(dice, HostTrouble::Way(Way::Cut)),
-        1 => of_host(dice, HostTrouble::Way(Way::ToAgent)),
-        2 => of_host(dice, HostTrouble::Way(Way::ToHost)),
-        3 => {
-            let by = dice.millis(4_000);
-            of_host(dice, HostTrouble::Way(Way::Slow(by)))
+    let of_host = |dice: &mut Dice, trouble| Fault::Host(dice.pick(&hosts).unwrap_or_default(), trouble);
+    let way = |dice: &mut Dice, ways: &[Way]| {
+        let way = dice.pick(ways).unwrap_or(Way::Whole);
+        of_host(dice, HostTrouble::Way(way))
+    };
+    // Shorter than a lease, or longer.
+    let span = |dice: &mut Dice| if dice.once_in(3) { dice.millis(4_000) } else { dice.millis(20_000) };
+    match kind {
+        TroubleKind::Server => {
+            let how = dice.pick(&[Server::Hung, Server::Dead, Server::Dead, Server::Up]).unwrap_or(Server::Dead);
+            Fault::Server(dice.pick(&instances).unwrap_or_default(), how)
         }
-        4 | 5 => of_host(dice, HostTrouble::Way(Way::Whole)),
-        6 => of_host(dice, HostTrouble::Runs(false)),
-        7 => of_host(dice, HostTrouble::Runs(true)),
-        8 => of_host(dice, HostTrouble::PowerCut),
-        9 => Fault::AgentKilled(dice.millis(10_000)),
-        10 => Fault::AgentStops(dice.millis(10_000)),
-        11 => Fault::Server(instance(dice), Server::Hung),
-        12 => Fault::Server(instance(dice), Server::Dead),
-        _ => Fault::Server(instance(dice), Server::Up),
+        TroubleKind::HostKilled => {
+            let down_for = span(dice);
+            of_host(dice, HostTrouble::Killed(down_for))
+        }
+        TroubleKind::HostStopped => {
+            let span = span(dice);
+            of_host(dice, HostTrouble::Stopped(span))
+        }
+        TroubleKind::KeeperStopped => {
+            let span = span(dice);
+            of_host(dice, HostTrouble::KeeperStopped(span))
+        }
+        TroubleKind::Suspended => {
+            let span = span(dice);
+            of_host(dice, HostTrouble::Suspended(span))
+        }
+        TroubleKind::PowerCut => of_host(dice, HostTrouble::PowerCut),
+        TroubleKind::WayCut => way(dice, &[Way::Cut, Way::Cut, Way::Whole]),
+        TroubleKind::WayOneSided => way(dice, &[Way::ToAgent, Way::ToHost, Way::Whole]),
+        TroubleKind::WaySlow => {
+            let by = dice.millis(4_000);
+            way(dice, &[Way::Slow(by), Way::Slow(by), Way::Whole])
+        }
+        TroubleKind::AgentKilled => Fault::AgentKilled(dice.millis(10_000)),
+        TroubleKind::AgentStopped => Fault::AgentStops(dice.millis(10_000)),
+        TroubleKind::ClockDrift => unreachable!("it goes on all the time, and does not happen"),
     }
 }

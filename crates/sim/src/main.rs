@@ -98,10 +98,14 @@ fn many(asked: &Asked) -> ExitCode {
                     let run = Trial::of(seed).run();
                     mine.add(run.coverage);
                     let among = Several::of(seed).map(|it| it.run());
+                    let with_hosts = Hosted::of(seed).map(|it| it.run());
                     let violations = [
-                        Hosted::of(seed).and_then(|it| it.run().violation),
                         run.violation,
                         among.and_then(|it| {
+                            mine.add(it.coverage);
+                            it.violation
+                        }),
+                        with_hosts.and_then(|it| {
                             mine.add(it.coverage);
                             it.violation
                         }),

@@ -36,6 +36,7 @@ use crate::gray::{Gray, Grays};
 
 pub use agent::{Crash, CrashKind};
 pub use channels::Carrier;
+pub(crate) use hosts::KEEPER_IS_MISSED;
 pub use hosts::{HostFault, HostTrouble, Way};
 pub use servers::Server;
 pub use trouble::{Answers, Lie, Link, Trouble};

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use mainstay_engine::planted::{Fault, plant};
 use mainstay_sim::dice::Dice;
-use mainstay_sim::hosted::Hosted;
+use mainstay_sim::hosted::{Hosted, TroubleKind};
 use mainstay_sim::several::{MischiefKind, Several};
 use mainstay_sim::trial::{FaultKind, Trial, named, shrink, stage, tell};
 use mainstay_sim::world::HostFault;
@@ -123,6 +123,15 @@ const fn with_hosts(fault: Fault) -> Option<&'static str> {
     }
 }
 
+/// What brings to light that a host or the book does something wrong, beside servers that fail.
+const fn shown_by(wrong: HostFault) -> &'static [TroubleKind] {
+    match wrong {
+        HostFault::GrantedTooSoon => &[TroubleKind::HostStopped],
+        HostFault::KeptPastTheEnd => &[TroubleKind::WayCut],
+        HostFault::LooseLeash => &[TroubleKind::Suspended],
+    }
+}
+
 /// The same with hosts; what a host or the book does wrong stands in the place of a fault of the engine.
 fn caught_with_hosts(fault: Option<Fault>, wrong: Option<HostFault>) -> Option<(u64, String, String)> {
     plant(fault);
@@ -130,7 +139,11 @@ fn caught_with_hosts(fault: Option<Fault>, wrong: Option<HostFault>) -> Option<(
         let mut dice = Dice::named(seed, "hosts, in turn");
         let mut trial = match fault {
             Some(Fault::SilenceTakenForCut) => Hosted::on("cut, hosts serve", seed, &mut dice),
-            Some(_) | None => Hosted::drawn(seed, &mut dice),
+            Some(_) => Hosted::drawn(seed, &mut dice),
+            None => {
+                let kinds = wrong.map_or(&[][..], shown_by);
+                Hosted::among("leased", seed, kinds.iter().copied().collect(), &mut dice)
+            }
         };
         trial.wrong = wrong;
         let violation = trial.run().violation?;

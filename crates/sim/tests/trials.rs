@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mainstay_engine::codec::{decode, encode};
+use mainstay_sim::hosted::Hosted;
 use mainstay_sim::several::Several;
 use mainstay_sim::trial::{Coverage, EXCUSED, Trial, tell};
 
@@ -33,6 +34,11 @@ fn nothing_is_violated_in_the_fixed_set() {
         if let Some(several) = Several::of(seed) {
             let ended = several.run();
             assert_eq!(ended.violation, None, "cargo xtask sim --seed {seed}\n{}", several.tell(&ended));
+            coverage.add(ended.coverage);
+        }
+        if let Some(hosted) = Hosted::of(seed) {
+            let ended = hosted.run();
+            assert_eq!(ended.violation, None, "cargo xtask sim --seed {seed}\n{}", hosted.tell());
             coverage.add(ended.coverage);
         }
     }

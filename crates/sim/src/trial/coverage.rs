@@ -10,6 +10,7 @@ use mainstay_engine::{machine, reasons};
 
 use super::{FaultKind, Kept, Trial};
 use crate::checkers::Census;
+use crate::hosted::{Hosted, TroubleKind};
 use crate::several::{MischiefKind, Several, Site};
 use crate::world::World;
 
@@ -136,6 +137,19 @@ impl Coverage {
         }
     }
 
+    /// A trial with hosts has ended.
+    pub(crate) fn ended_with_hosts(&mut self, world: &World, trial: &Hosted) {
+        self.transitions = watched::transitions();
+        self.counted(&world.checkers.census);
+        let struck: Vec<TroubleKind> = trial.kinds().into_iter().collect();
+        for (nth, kind) in struck.iter().enumerate() {
+            self.note(format!("fault with hosts: {}", kind.word()), 1);
+            for other in &struck[nth + 1..] {
+                self.note(format!("pair with hosts: {} + {}", kind.word(), other.word()), 1);
+            }
+        }
+    }
+
     fn counted(&mut self, census: &Census) {
         self.records += census.records;
         self.recoveries += census.recoveries;
@@ -189,6 +203,12 @@ impl Coverage {
             all.extend([seen(format!("fault among several: {}", kind.word()))]);
             for other in &MischiefKind::ALL[nth + 1..] {
                 all.extend([seen(format!("pair among several: {} + {}", kind.word(), other.word()))]);
+            }
+        }
+        for (nth, kind) in TroubleKind::ALL.iter().enumerate() {
+            all.extend([seen(format!("fault with hosts: {}", kind.word()))]);
+            for other in &TroubleKind::ALL[nth + 1..] {
+                all.extend([seen(format!("pair with hosts: {} + {}", kind.word(), other.word()))]);
             }
         }
         for (nth, kind) in FaultKind::ALL.iter().enumerate() {

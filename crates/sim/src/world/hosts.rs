@@ -40,8 +40,18 @@ pub enum Way {
 pub enum HostTrouble {
     /// The connection to the agent changes.
     Way(Way),
-    /// The host's process is killed or stopped (`false`), or runs again. The keeper of leases goes on.
-    Runs(bool),
+    /// The host's process is killed, and started again after so long. What was under way to it is lost; the keeper of leases goes on.
+    Killed(Duration),
+    /// The host's process is stopped for so long. What was under way to it waits; the keeper goes on.
+    Stopped(Duration),
+    /// The keeper is stopped for so long. A host that runs notices it, and starts another one.
+    KeeperStopped(Duration),
+    /// Host and keeper are stopped for so long, and what they keep goes on.
+    Suspended(Duration),
+    /// The host's process runs, if this is the end of its last standstill.
+    Runs(u64),
+    /// The keeper runs, if this is the end of its last standstill.
+    KeeperRuns(u64),
     /// The machine loses power, with all that runs on it; it comes back without having started anything.
     PowerCut,
 }
@@ -53,17 +63,20 @@ pub enum HostFault {
     GrantedTooSoon,
     /// The keeper does not stop what he keeps when the lease is over.
     KeptPastTheEnd,
+    /// Nothing ends what is kept while host and keeper stand still, although it runs on a leash.
+    LooseLeash,
 }
 
 impl HostFault {
     /// All of them.
-    pub const ALL: [HostFault; 2] = [HostFault::GrantedTooSoon, HostFault::KeptPastTheEnd];
+    pub const ALL: [HostFault; 3] = [HostFault::GrantedTooSoon, HostFault::KeptPastTheEnd, HostFault::LooseLeash];
 
     /// The word for it.
     pub const fn word(self) -> &'static str {
         match self {
             HostFault::GrantedTooSoon => "granted-too-soon",
             HostFault::KeptPastTheEnd => "kept-past-the-end",
+            HostFault::LooseLeash => "loose-leash",
         }
     }
 
@@ -72,13 +85,14 @@ impl HostFault {
         match self {
             HostFault::GrantedTooSoon => "The book grants a lease before what another instance was granted is over.",
             HostFault::KeptPastTheEnd => "A host goes on with what it guards when its lease is over.",
+            HostFault::LooseLeash => "A leash does not end its program while host and keeper stand still.",
         }
     }
 
     /// The checker that has to see it.
     pub const fn caught_by(self) -> &'static str {
         match self {
-            HostFault::GrantedTooSoon | HostFault::KeptPastTheEnd => "S3",
+            HostFault::GrantedTooSoon | HostFault::KeptPastTheEnd | HostFault::LooseLeash => "S3",
         }
     }
 }
@@ -117,6 +131,10 @@ pub(super) enum HostEvent {
     Applied(HostIx, u64),
     /// The agent finds that nothing was heard since then.
     Silent(HostIx, Time),
+    /// The agent finds the connection closed.
+    Closed(HostIx),
+    /// A host finds that its keeper stands still, if that is so since then.
+    MissesKeeper(HostIx, u64),
 }
 
 impl HostEvent {
@@ -127,22 +145,62 @@ impl HostEvent {
             | HostEvent::Released(_)
             | HostEvent::Looks(_)
             | HostEvent::Applied(..)
-            | HostEvent::Silent(..) => true,
+            | HostEvent::Silent(..)
+            | HostEvent::Closed(_) => true,
             HostEvent::Renews(_)
             | HostEvent::Granted(..)
             | HostEvent::Revoked(..)
             | HostEvent::Rings(..)
             | HostEvent::Stopped(..)
-            | HostEvent::Table(..) => false,
+            | HostEvent::Table(..)
+            | HostEvent::MissesKeeper(..) => false,
         }
     }
+
+    /// The host whose process hears it.
+    const fn heard_by(&self) -> Option<HostIx> {
+        match self {
+            HostEvent::Granted(host, ..) | HostEvent::Revoked(host, _) | HostEvent::Table(host, _) => Some(*host),
+            HostEvent::Renews(_)
+            | HostEvent::Renewed(..)
+            | HostEvent::Rings(..)
+            | HostEvent::Stopped(..)
+            | HostEvent::Released(_)
+            | HostEvent::Looks(_)
+            | HostEvent::Applied(..)
+            | HostEvent::Silent(..)
+            | HostEvent::Closed(_)
+            | HostEvent::MissesKeeper(..) => None,
+        }
+    }
+}
+
+/// What a keeper that stood still finds when it goes on, or the one that comes in its place.
+#[derive(Clone, Debug)]
+enum Unkept {
+    /// A lease was over.
+    Over(Grant),
+    /// A lease was taken back.
+    Revoked(Grant),
 }
 
 /// All hosts, and what the agent knows of them.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
     ways: BTreeMap<u32, Way>,
-    idle: BTreeSet<u32>,
+    /// Whose process stands still, and since which standstill.
+    idle: BTreeMap<u32, u64>,
+    /// Whose process is not there at all.
+    gone: BTreeSet<u32>,
+    /// What waits until a process goes on.
+    unheard: BTreeMap<u32, Vec<HostEvent>>,
+    /// Whose keeper stands still, and since which standstill.
+    unkept: BTreeMap<u32, u64>,
+    /// What waits for a keeper.
+    overdue: BTreeMap<u32, Vec<Unkept>>,
+    standstills: u64,
+    /// Whether what is guarded runs on a leash.
+    leashed: bool,
     /// By host: how fast its clock runs, in parts per thousand.
     rates: BTreeMap<u32, u32>,
     holds: BTreeMap<Grant, Hold>,
@@ -170,10 +228,19 @@ pub(super) struct Hosts {
 /// What is said arrives after so long.
 const WAY: Duration = Duration::from_millis(3);
 
+/// So long after a keeper has stopped its host has started another one: it asks twice a second, and waits half a second for the
+/// answer.
+pub(crate) const KEEPER_IS_MISSED: Duration = Duration::from_millis(1100);
+
 impl World {
     /// Clocks of hosts run at such a rate, in parts per thousand; by place in the plan.
     pub fn host_clocks(&mut self, rates: &[u32]) {
         self.hosts.rates = (0u32..).zip(rates.iter().copied()).collect();
+    }
+
+    /// What is guarded runs on a leash: with the end of its lease the kernel ends it, whoever stands still.
+    pub fn on_a_leash(&mut self) {
+        self.hosts.leashed = true;
     }
 
     /// Lets hosts or the agent's book do something wrong.
@@ -224,7 +291,7 @@ impl World {
     /// How orders to a host, and their outcomes, arrive.
     pub(super) fn link_to(&self, host: Option<&str>) -> Link {
         let Some(host) = host.and_then(|it| self.plan.host_named(it)) else { return Link::Whole };
-        let idle = self.hosts.idle.contains(&host.0);
+        let idle = self.hosts.idle.contains_key(&host.0);
         match (idle, self.arrives(host, false), self.arrives(host, true)) {
             (true, ..) | (_, None, _) => Link::NoOrders,
             (false, Some(_), None) => Link::NoAnswers,
@@ -307,27 +374,19 @@ impl World {
     }
 
     pub(super) fn host_event(&mut self, event: HostEvent) {
+        if let Some(host) = event.heard_by().filter(|it| self.hosts.idle.contains_key(&it.0)) {
+            // The kernel keeps it for a process that is stopped.
+            if !self.hosts.gone.contains(&host.0) {
+                self.hosts.unheard.entry(host.0).or_default().push(event);
+            }
+            return;
+        }
         match event {
             HostEvent::Renews(host) => self.renews(host, true),
             HostEvent::Renewed(host, asked) => self.renewed(host, asked),
             HostEvent::Granted(host, asked, grants) => self.granted(host, asked, grants),
-            HostEvent::Revoked(host, grant) => {
-                if !self.hosts.idle.contains(&host.0) {
-                    let held = self.hosts.holds.remove(&grant).is_some();
-                    // It takes as long as a quick stop; whoever holds nothing says so at once.
-                    let takes = if held { self.times().demote / 4 } else { Duration::ZERO };
-                    self.host_at(takes, HostEvent::Stopped(grant, true));
-                }
-            }
-            HostEvent::Rings(grant, nth) => {
-                let rings = self.hosts.holds.get(&grant).is_some_and(|it| it.nth == nth);
-                if rings && self.hosts.wrong != Some(HostFault::KeptPastTheEnd) {
-                    self.hosts.holds.remove(&grant);
-                    let host = self.host_of(&grant.instance);
-                    let takes = self.really(host, self.times().demote);
-                    self.host_at(takes, HostEvent::Stopped(grant, false));
-                }
-            }
+            HostEvent::Revoked(host, grant) => self.revoked(host, grant),
+            HostEvent::Rings(grant, nth) => self.rings(grant, nth),
             HostEvent::Stopped(grant, says) => self.stops(grant, says),
             HostEvent::Released(grant) => self.released(&grant, LeaseEnd::Released),
             HostEvent::Looks(grant) => {
@@ -350,11 +409,78 @@ impl World {
             }
             HostEvent::Silent(host, since) => {
                 if self.hosts.heard.get(&host.0) == Some(&since) {
-                    self.hosts.connected.remove(&host.0);
-                    let sent = self.hosts.sent.get(&host.0).copied().unwrap_or(since);
-                    let process = self.plan.host(host).name.clone();
-                    self.turn(vec![Input::TrafficSilent { process, since: sent }]);
+                    self.loses(host, since);
                 }
+            }
+            HostEvent::Closed(host) => {
+                if self.hosts.connected.contains(&host.0) {
+                    let heard = self.hosts.heard.get(&host.0).copied();
+                    self.loses(host, heard.unwrap_or(self.now));
+                }
+            }
+            HostEvent::MissesKeeper(host, nth) => {
+                if self.hosts.unkept.get(&host.0) != Some(&nth) {
+                } else if self.hosts.idle.contains_key(&host.0) {
+                    self.host_at(KEEPER_IS_MISSED, HostEvent::MissesKeeper(host, nth));
+                } else {
+                    self.keeper_goes_on(host);
+                }
+            }
+        }
+    }
+
+    fn loses(&mut self, host: HostIx, since: Time) {
+        self.hosts.connected.remove(&host.0);
+        if self.plan.host(host).serves {
+            let sent = self.hosts.sent.get(&host.0).copied().unwrap_or(since);
+            let process = self.plan.host(host).name.clone();
+            self.turn(vec![Input::TrafficSilent { process, since: sent }]);
+        }
+    }
+
+    fn revoked(&mut self, host: HostIx, grant: Grant) {
+        let held = self.hosts.holds.contains_key(&grant);
+        if held && self.hosts.unkept.contains_key(&host.0) {
+            self.hosts.overdue.entry(host.0).or_default().push(Unkept::Revoked(grant));
+            return;
+        }
+        self.hosts.holds.remove(&grant);
+        // It takes as long as a quick stop; whoever holds nothing says so at once.
+        let takes = if held { self.times().demote / 4 } else { Duration::ZERO };
+        self.host_at(takes, HostEvent::Stopped(grant, true));
+    }
+
+    fn rings(&mut self, grant: Grant, nth: u64) {
+        let rings = self.hosts.holds.get(&grant).is_some_and(|it| it.nth == nth);
+        if !rings || self.hosts.wrong == Some(HostFault::KeptPastTheEnd) {
+            return;
+        }
+        let host = self.host_of(&grant.instance);
+        let is_unkept = self.hosts.unkept.contains_key(&host.0);
+        if is_unkept && !(self.hosts.leashed && self.hosts.wrong != Some(HostFault::LooseLeash)) {
+            self.hosts.overdue.entry(host.0).or_default().push(Unkept::Over(grant));
+            return;
+        }
+        self.hosts.holds.remove(&grant);
+        // The leash ends it at once; a keeper asks first, and takes as long as it may.
+        let takes = if is_unkept { Duration::ZERO } else { self.really(host, self.times().demote) };
+        self.host_at(takes, HostEvent::Stopped(grant, false));
+    }
+
+    /// The keeper goes on, or there is another one: it does what should have been done.
+    fn keeper_goes_on(&mut self, host: HostIx) {
+        self.hosts.unkept.remove(&host.0);
+        let by_force = self.really(host, self.plan.allowances.forced_stop);
+        for left in self.hosts.overdue.remove(&host.0).unwrap_or_default() {
+            match left {
+                Unkept::Over(grant) => {
+                    let is_over = self.hosts.holds.get(&grant).is_some_and(|it| it.until <= self.now);
+                    if is_over {
+                        self.hosts.holds.remove(&grant);
+                        self.host_at(by_force, HostEvent::Stopped(grant, false));
+                    }
+                }
+                Unkept::Revoked(grant) => self.revoked(host, grant),
             }
         }
     }
@@ -368,7 +494,7 @@ impl World {
     fn term(&self) -> Duration {
         match self.hosts.wrong {
             Some(HostFault::GrantedTooSoon) => self.times().expires / 2,
-            Some(HostFault::KeptPastTheEnd) | None => self.times().term(&self.plan.allowances),
+            Some(HostFault::KeptPastTheEnd | HostFault::LooseLeash) | None => self.times().term(&self.plan.allowances),
         }
     }
 
@@ -377,7 +503,7 @@ impl World {
             let every = self.really(host, self.times().renew);
             self.host_at(every, HostEvent::Renews(host));
         }
-        if self.hosts.idle.contains(&host.0) {
+        if self.hosts.idle.contains_key(&host.0) {
             return;
         }
         if let Some(way) = self.sends(host, true) {
@@ -426,9 +552,6 @@ impl World {
     }
 
     fn granted(&mut self, host: HostIx, asked: Time, grants: Vec<Grant>) {
-        if self.hosts.idle.contains(&host.0) {
-            return;
-        }
         let answered = self.hosts.answered.entry(host.0).or_insert(asked);
         *answered = (*answered).max(asked);
         for grant in grants {
@@ -476,7 +599,7 @@ impl World {
         self.shifts += 1;
         self.checkers.may_act(instance, false);
         let host = self.host_of(instance);
-        if let Some(way) = self.sends(host, true).filter(|_| says && !self.hosts.idle.contains(&host.0)) {
+        if let Some(way) = self.sends(host, true).filter(|_| says && !self.hosts.idle.contains_key(&host.0)) {
             self.host_at(way, HostEvent::Released(grant));
         }
     }
@@ -554,10 +677,35 @@ impl World {
         let Some(ix) = self.plan.host_named(host) else { return };
         match trouble {
             HostTrouble::Way(way) => drop(self.hosts.ways.insert(ix.0, way)),
-            HostTrouble::Runs(true) => drop(self.hosts.idle.remove(&ix.0)),
-            HostTrouble::Runs(false) => drop(self.hosts.idle.insert(ix.0)),
+            HostTrouble::Killed(down_for) => {
+                self.stands_still(ix, down_for);
+                self.hosts.gone.insert(ix.0);
+                self.hosts.unheard.remove(&ix.0);
+                if let Some(way) = self.sends(ix, true) {
+                    self.host_at(way, HostEvent::Closed(ix));
+                }
+            }
+            HostTrouble::Stopped(span) => self.stands_still(ix, span),
+            HostTrouble::KeeperStopped(span) => self.keeper_stands_still(ix, span),
+            HostTrouble::Suspended(span) => {
+                self.stands_still(ix, span);
+                self.keeper_stands_still(ix, span);
+            }
+            HostTrouble::Runs(nth) => {
+                if self.hosts.idle.get(&ix.0) == Some(&nth) {
+                    self.process_goes_on(ix);
+                }
+            }
+            HostTrouble::KeeperRuns(nth) => {
+                if self.hosts.unkept.get(&ix.0) == Some(&nth) {
+                    self.keeper_goes_on(ix);
+                }
+            }
             HostTrouble::PowerCut => {
                 self.hosts.tables.remove(&ix.0);
+                self.hosts.unheard.remove(&ix.0);
+                self.hosts.unkept.remove(&ix.0);
+                self.hosts.overdue.remove(&ix.0);
                 let plan = self.plan.clone();
                 for instance in plan.instances.iter().filter(|it| it.location.host.as_deref() == Some(host)) {
                     self.hosts.holds.retain(|it, _| it.instance != instance.name);
@@ -566,6 +714,32 @@ impl World {
                     self.checkers.may_act(&instance.name, false);
                 }
             }
+        }
+    }
+
+    fn stands_still(&mut self, host: HostIx, span: Duration) {
+        self.hosts.standstills += 1;
+        let nth = self.hosts.standstills;
+        self.hosts.idle.insert(host.0, nth);
+        let name = self.plan.host(host).name.clone();
+        self.fault(span, super::Fault::Host(name, HostTrouble::Runs(nth)));
+    }
+
+    fn keeper_stands_still(&mut self, host: HostIx, span: Duration) {
+        self.hosts.standstills += 1;
+        let nth = self.hosts.standstills;
+        self.hosts.unkept.insert(host.0, nth);
+        let name = self.plan.host(host).name.clone();
+        self.fault(span, super::Fault::Host(name, HostTrouble::KeeperRuns(nth)));
+        self.host_at(KEEPER_IS_MISSED, HostEvent::MissesKeeper(host, nth));
+    }
+
+    /// The process goes on, and hears what it has not heard; one that was started anew has nothing to hear.
+    fn process_goes_on(&mut self, host: HostIx) {
+        self.hosts.idle.remove(&host.0);
+        self.hosts.gone.remove(&host.0);
+        for event in self.hosts.unheard.remove(&host.0).unwrap_or_default() {
+            self.host_event(event);
         }
     }
 
@@ -579,7 +753,11 @@ impl World {
 
     pub(super) fn hosts_heal(&mut self) {
         self.hosts.ways.clear();
-        self.hosts.idle.clear();
+        let hosts = || (0u32..).map(HostIx).take(self.plan.hosts.len()).collect::<Vec<_>>();
+        for host in hosts() {
+            self.process_goes_on(host);
+            self.keeper_goes_on(host);
+        }
         let names: Vec<String> = self.plan.instances.iter().map(|it| it.name.clone()).collect();
         names.iter().for_each(|it| self.came_back(it));
     }
@@ -595,8 +773,7 @@ impl World {
     }
 
     fn host_serves(&mut self, host: HostIx, table: RoutingTable) {
-        let idle = self.hosts.idle.contains(&host.0);
-        if idle || self.hosts.tables.get(&host.0).is_some_and(|it| it.epoch > table.epoch) {
+        if self.hosts.tables.get(&host.0).is_some_and(|it| it.epoch > table.epoch) {
             return;
         }
         let epoch = table.epoch;

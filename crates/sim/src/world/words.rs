@@ -46,8 +46,12 @@ impl HostTrouble {
             HostTrouble::Way(Way::ToAgent) => format!("host {host} is heard, and hears nothing"),
             HostTrouble::Way(Way::ToHost) => format!("host {host} hears, and is not heard"),
             HostTrouble::Way(Way::Slow(by)) => format!("the way to host {host} takes {by:?} longer"),
-            HostTrouble::Runs(true) => format!("the process of host {host} runs again"),
-            HostTrouble::Runs(false) => format!("the process of host {host} stands still"),
+            HostTrouble::Killed(span) => format!("the process of host {host} is killed, for {span:?}"),
+            HostTrouble::Stopped(span) => format!("the process of host {host} is stopped for {span:?}"),
+            HostTrouble::KeeperStopped(span) => format!("the keeper of host {host} is stopped for {span:?}"),
+            HostTrouble::Suspended(span) => format!("process and keeper of host {host} are stopped for {span:?}"),
+            HostTrouble::Runs(_) => format!("the process of host {host} runs again"),
+            HostTrouble::KeeperRuns(_) => format!("the keeper of host {host} runs again"),
             HostTrouble::PowerCut => format!("host {host} loses power"),
         }
     }
