@@ -12,7 +12,7 @@ use super::identity::Identity;
 use super::peer::Peer;
 use super::refusal::Refusal;
 use super::register::Register;
-use super::tls::{self, Finding};
+use super::tls::{self, Believe, Finding};
 
 /// A handshake that takes longer is given up.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -42,8 +42,8 @@ impl Gate {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (config, found) =
-            tls::server(&self.identity, &self.register).map_err(|it| Refusal::Handshake { what: it.to_string() })?;
+        let (config, found) = tls::server(&self.identity, Some(&self.register))
+            .map_err(|it| Refusal::Handshake { what: it.to_string() })?;
         let shaken = timeout(HANDSHAKE, TlsAcceptor::from(Arc::new(config)).accept(stream)).await;
         let stream = shake(shaken, &found)?;
         Ok((stream, found.take().transpose()?))
@@ -83,6 +83,39 @@ impl Identity {
         hear(&mut stream).await?;
         let peer = found.take().transpose()?.ok_or(Refusal::NoCertificate)?;
         Ok((stream, peer))
+    }
+}
+
+/// Two hosts of one site, with no agent between them.
+impl Identity {
+    /// Makes TLS of a connection of another host of this site, within 10 s. What the agent has revoked is not known here.
+    pub async fn accept_host<S>(&self, stream: S) -> Result<(server::TlsStream<S>, Peer), Refusal>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (config, found) = tls::server(self, None).map_err(|it| Refusal::Handshake { what: it.to_string() })?;
+        let shaken = timeout(HANDSHAKE, TlsAcceptor::from(Arc::new(config)).accept(stream)).await;
+        let stream = shake(shaken, &found)?;
+        let peer = found.take().transpose()?.ok_or(Refusal::NoCertificate)?;
+        Ok((stream, peer))
+    }
+
+    /// Makes TLS of a connection to the host `name` of this site, and waits until it has said something, as HTTP/2 does at once.
+    /// Each takes at most 10 s.
+    pub async fn connect_to_host<S>(&self, stream: S, name: &str) -> Result<client::TlsStream<S>, Refusal>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let loaded = self.newest();
+        let believe =
+            Believe::Host { site: loaded.me.site.clone(), name: name.to_owned(), roots: Arc::clone(&loaded.roots) };
+        let (config, found) = tls::client(Some(loaded), believe, self.wall())
+            .map_err(|it| Refusal::Handshake { what: it.to_string() })?;
+        let connecting = TlsConnector::from(Arc::new(config)).connect(tls::server_name(), stream);
+        let mut stream = shake(timeout(HANDSHAKE, connecting).await, &found)?;
+        hear(&mut stream).await?;
+        found.take().transpose()?.ok_or(Refusal::NoCertificate)?;
+        Ok(stream)
     }
 }
 

@@ -88,6 +88,14 @@ pub enum Refusal {
         /// For whom it asks.
         asked: String,
     },
+    /// Another host than the one that is wanted there.
+    #[error("{claimed} answers there, and host {wanted} is wanted: see whether the address is right")]
+    AnotherHost {
+        /// Who it is.
+        claimed: String,
+        /// The host that is wanted.
+        wanted: String,
+    },
     /// It has more certificates than it could need.
     #[error("{claimed} has {most} certificates that have not ended: it gets another one when one of them has")]
     TooMany {
@@ -187,6 +195,7 @@ impl Refusal {
             Refusal::WrongRole { .. } => "wrong_role",
             Refusal::WrongSite { .. } => "wrong_site",
             Refusal::WrongName { .. } => "wrong_name",
+            Refusal::AnotherHost { .. } => "another_host",
             Refusal::TooMany { .. } => "too_many",
             Refusal::TokenUnknown => "token_unknown",
             Refusal::TokenUsed { .. } => "token_used",
@@ -245,6 +254,7 @@ impl Refusal {
             Refusal::WrongRole { .. } => CertificateError::InvalidPurpose,
             Refusal::WrongSite { .. }
             | Refusal::WrongName { .. }
+            | Refusal::AnotherHost { .. }
             | Refusal::TooMany { .. }
             | Refusal::Unreadable { .. } => CertificateError::ApplicationVerificationFailure,
             Refusal::NoProof { .. } => CertificateError::BadSignature,

@@ -44,17 +44,18 @@ impl Finding {
     }
 }
 
-/// For one connection to the agent. Somebody without a certificate is let in, to join.
+/// For one connection of a host. `register` knows what was revoked, where there is one: there, somebody without a certificate is
+/// let in, to join.
 pub(super) fn server(
     identity: &Identity,
-    register: &Arc<Register>,
+    register: Option<&Arc<Register>>,
 ) -> Result<(ServerConfig, Arc<Finding>), rustls::Error> {
     let loaded = identity.newest();
     let found = Arc::new(Finding::default());
     let verifier = HostVerifier {
         site: loaded.me.site.clone(),
         roots: Arc::clone(&loaded.roots),
-        register: Arc::clone(register),
+        register: register.cloned(),
         found: Arc::clone(&found),
         algorithms: provider().signature_verification_algorithms,
     };
@@ -77,6 +78,8 @@ pub(super) enum Believe {
     Fingerprint { fingerprint: Fingerprint, site: String },
     /// The same, whatever the dates say: only to ask it for the time.
     AtAnyTime(Box<Believe>),
+    /// It is no agent, but the host of that name of this site.
+    Host { site: String, name: String, roots: Arc<RootCertStore> },
 }
 
 /// For one connection to an agent. `identity` is shown if there is one.
@@ -130,28 +133,40 @@ impl ResolvesClientCert for Shown {
 struct HostVerifier {
     site: String,
     roots: Arc<RootCertStore>,
-    register: Arc<Register>,
+    register: Option<Arc<Register>>,
     found: Arc<Finding>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl HostVerifier {
     fn judge(&self, end: &CertificateDer<'_>, between: &[CertificateDer<'_>], now: UnixTime) -> Result<Peer, Refusal> {
-        let peer = Peer::of(end)?;
-        let chain = WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), Arc::new(provider()))
-            .build()
-            .map_err(|it| Refusal::Handshake { what: it.to_string() })?;
-        let signed = chain.verify_client_cert(end, between, now);
-        signed.map_err(|error| explain(&error, &peer, Role::Host, now))?;
-        belongs(&peer, &self.site, Role::Host)?;
-        self.register.check(&peer)?;
+        let peer = host(&self.roots, &self.site, end, between, now)?;
+        self.register.as_ref().map_or(Ok(()), |it| it.check(&peer))?;
         Ok(peer)
     }
 }
 
+/// The host of this site whose certificate it is.
+fn host(
+    roots: &Arc<RootCertStore>,
+    site: &str,
+    end: &CertificateDer<'_>,
+    between: &[CertificateDer<'_>],
+    now: UnixTime,
+) -> Result<Peer, Refusal> {
+    let peer = Peer::of(end)?;
+    let chain = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), Arc::new(provider()))
+        .build()
+        .map_err(|it| Refusal::Handshake { what: it.to_string() })?;
+    let signed = chain.verify_client_cert(end, between, now);
+    signed.map_err(|error| explain(&error, &peer, Role::Host, now))?;
+    belongs(&peer, site, Role::Host)?;
+    Ok(peer)
+}
+
 impl ClientCertVerifier for HostVerifier {
     fn client_auth_mandatory(&self) -> bool {
-        false
+        self.register.is_none()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -206,7 +221,7 @@ impl AgentVerifier {
         let parsed = ParsedCertificate::try_from(end).map_err(|it| Refusal::Foreign { what: it.to_string() })?;
         let (believe, now) = match &self.believe {
             Believe::AtAnyTime(believe) => (&**believe, unix(peer.from)),
-            believe @ (Believe::Site { .. } | Believe::Fingerprint { .. }) => (believe, now),
+            believe @ (Believe::Site { .. } | Believe::Fingerprint { .. } | Believe::Host { .. }) => (believe, now),
         };
         let signed = |roots: &RootCertStore| {
             verify_server_cert_signed_by_trust_anchor(&parsed, roots, between, now, self.algorithms.all)
@@ -227,6 +242,12 @@ impl AgentVerifier {
                 roots.add(authority.clone().into_owned()).map_err(|it| Refusal::Foreign { what: it.to_string() })?;
                 signed(&roots)?;
                 belongs(&peer, site, Role::Agent)?;
+            }
+            Believe::Host { site, name, roots } => {
+                let peer = host(roots, site, end, between, now)?;
+                if peer.name != *name {
+                    return Err(Refusal::AnotherHost { claimed: peer.to_string(), wanted: name.clone() });
+                }
             }
             Believe::AtAnyTime(_) => return Err(Refusal::Foreign { what: "it is not asked for twice".to_owned() }),
         }

@@ -3,6 +3,7 @@
 mod believed;
 mod joining;
 mod killed;
+mod peers;
 mod refused;
 mod renewed;
 mod rotated;
