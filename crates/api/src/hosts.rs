@@ -40,6 +40,12 @@ pub struct Host {
     pub deaf_ms: Option<u64>,
     /// Instances whose leases it holds.
     pub holds: Vec<String>,
+    /// Those of them that it holds by the word of other hosts, because it could not renew them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<String>,
+    /// Instances on other hosts that may stay what they are by its word, and for how long it takes nothing over, in milliseconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promised: Vec<(String, u64)>,
     /// Instances that it ends when their lease is over.
     pub guards: Vec<String>,
     /// What it may be asked to do: nothing else is done there.

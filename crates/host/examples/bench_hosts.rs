@@ -258,6 +258,7 @@ async fn host(dial: Dial, at: String) {
             may: Default::default(),
             guards: Vec::new(),
             serves: false,
+            listens: false,
             copy_head: None,
         };
         let _ = to_agent.say(&FromHost::Hello(Box::new(hello)));
@@ -277,7 +278,7 @@ async fn host(dial: Dial, at: String) {
                 _ = renew.tick() => {
                     seq += 1;
                     let (holds, asks) = (Vec::new(), Vec::new());
-                    to_agent.say(&FromHost::Renew(Renew { seq, heard_ms: 0, wall_ns: 0, holds, asks }))
+                    to_agent.say(&FromHost::Renew(Renew { seq, heard_ms: 0, wall_ns: 0, holds, asks, stands: None }))
                 }
             };
             if said.is_err() {

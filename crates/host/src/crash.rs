@@ -18,6 +18,8 @@ pub(crate) enum Moment {
     AfterRevoked,
     /// What it guards was seen ended, and nobody was told.
     BeforeReleased,
+    /// Another host was promised something, which is durable, and it was not told.
+    AfterPromise,
 }
 
 /// Ends the process if this is the moment.
@@ -45,6 +47,7 @@ fn parse(text: &str) -> Option<Moment> {
         "before-revoked" => Some(Moment::BeforeRevoked),
         "after-revoked" => Some(Moment::AfterRevoked),
         "before-released" => Some(Moment::BeforeReleased),
+        "after-promise" => Some(Moment::AfterPromise),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::backup::Backup;
+use crate::hosts::OnAgentLoss;
 use crate::location::{FailureDomain, Location, SharedPart};
 use crate::policy::Guards;
 use crate::strategy::{Play, Rung, StepKind};
@@ -36,6 +37,8 @@ pub struct Component {
     pub routes: Vec<RouteIx>,
     /// How an instance that was displaced by a takeover becomes eligible again.
     pub rejoin: Rejoin,
+    /// What its host does when it can't renew its lease.
+    pub on_agent_loss: OnAgentLoss,
     /// Its backups.
     pub backups: Vec<Backup>,
     /// The planned switchovers that are possible, by where they begin and end.

@@ -298,6 +298,8 @@ codes! {
         "a lease that ends too soon stops what is healthy; one that is given away too soon has two holders"
     NoLink "MS0409" Error "hosts without a link"
         "a host that can't reach its agent does nothing, and stops what it holds a lease for"
+    NobodyAgrees "MS0410" Error "nobody to agree that a component stays"
+        "its host would stop it, although the plan says that it stays without the agent"
 
     OverRto "MS0501" Warning "the worst case is over the recovery time objective"
         "the objective would be missed although everything works as planned"

@@ -25,6 +25,8 @@ pub struct Host {
     pub serves: bool,
     /// Whether it keeps a copy of the journal.
     pub keeps_journal: bool,
+    /// Where it takes the questions of other hosts.
+    pub peer_address: Option<SocketAddr>,
 }
 
 /// How hosts reach the agent, and how long what they hold lasts without a word of it.
@@ -34,6 +36,29 @@ pub struct Link {
     pub listen: SocketAddr,
     /// The times of leases.
     pub lease: LeaseTimes,
+}
+
+/// What a host does with what it holds when it can't renew the lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnAgentLoss {
+    /// It stops or demotes it.
+    #[default]
+    Demote,
+    /// It keeps it as long as each host where another instance lives agrees, and stops or demotes it otherwise.
+    Hold,
+}
+
+impl OnAgentLoss {
+    /// All of them.
+    pub const ALL: [OnAgentLoss; 2] = [OnAgentLoss::Demote, OnAgentLoss::Hold];
+
+    /// The word for it in YAML.
+    pub const fn word(self) -> &'static str {
+        match self {
+            OnAgentLoss::Demote => "demote",
+            OnAgentLoss::Hold => "hold",
+        }
+    }
 }
 
 /// The times of a lease that a host holds for what it runs.
@@ -54,6 +79,11 @@ impl LeaseTimes {
     /// it from its own question, which was before the grant.
     pub fn term(&self, allowances: &Allowances) -> Duration {
         self.expires + self.demote + self.drift + allowances.lateness
+    }
+
+    /// A host that has heard the agent so recently lets nobody stay without it: that agent may be about to make it the component.
+    pub fn heard_within(&self, allowances: &Allowances) -> Duration {
+        self.renew * 2 + allowances.lateness
     }
 }
 
@@ -96,6 +126,16 @@ impl Plan {
         let ladder = component.ladder.iter().flat_map(|it| it.plays.values());
         let mut steps = ladder.flat_map(|it| &it.steps);
         steps.any(|it| matches!(it.kind, StepKind::EndLease { .. }))
+    }
+
+    /// Whether that component stays what it is while the agent is gone, if each host that could take it over agrees.
+    pub fn stays(&self, component: ComponentIx) -> bool {
+        self.component(component).on_agent_loss == OnAgentLoss::Hold && self.is_leased(component)
+    }
+
+    /// A host that has heard the agent so recently lets nobody stay without it.
+    pub fn heard_within(&self) -> Duration {
+        self.link.as_ref().map_or(Duration::ZERO, |it| it.lease.heard_within(&self.allowances))
     }
 
     /// How long it takes at most until a host is known to be silent.

@@ -10,7 +10,7 @@
 
 mod line;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mainstay_plan::action::{Action, Outcome};
 use mainstay_plan::observation::{Answer, LogPosition};
@@ -55,6 +55,8 @@ pub enum FromAgent {
     Granted(Granted),
     /// Give the lease back: stop or demote what it guards, see it stopped, and say [`FromHost::Released`].
     Revoke(Held),
+    /// What to do while the agent is silent. The host says with its renewals by which it goes ([`Renew::stands`]).
+    Stance(Box<Stance>),
     /// Serve this table; what becomes of it comes back as [`FromHost::Traffic`].
     Serve {
         /// The table.
@@ -203,6 +205,88 @@ pub struct Granted {
     pub holds: Vec<Held>,
     /// ...for so long.
     pub ttl_ms: u64,
+    /// Who holds goes by no [`Stance`] older than this one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stance: u64,
+}
+
+/// What a host is to do while its agent is silent: whom it asks for its word that it may stay what it is, and whom it gives that
+/// word. The newest one counts, whenever it arrives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stance {
+    /// The epoch that the agent decides under...
+    pub epoch: u64,
+    /// ...and a number that grows with each stance under it.
+    pub nth: u64,
+    /// Nobody gives his word who has heard an agent within so many milliseconds.
+    pub silent_ms: u64,
+    /// How long a host stays by the word of the others, from when it asked.
+    pub expires_ms: u64,
+    /// How long whoever gave that word takes no lease of the same component, from when he was asked.
+    pub whole_ms: u64,
+    /// What lives here and may stay if all of these others agree.
+    pub stays: Vec<Stays>,
+    /// Who may stay, as far as this host is asked.
+    pub agrees: Vec<MayStay>,
+    /// Who is known to act no more: a word that was given to him binds nobody.
+    #[serde(default)]
+    pub over: Vec<Held>,
+}
+
+/// Something that may stay what it is without a word of the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stays {
+    /// What.
+    pub held: Held,
+    /// The hosts where another instance of the component lives: each has to agree.
+    pub peers: Vec<PeerAt>,
+}
+
+/// A host, and where it takes the questions of others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PeerAt {
+    /// Its name.
+    pub host: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// Somebody on another host who may stay what he is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MayStay {
+    /// What.
+    pub held: Held,
+    /// On whose machine: nobody else asks for it.
+    pub host: String,
+}
+
+/// By which [`Stance`] a host goes. It is on its disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stands {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its number.
+    pub nth: u64,
+    /// The words that it has given and that still bind it.
+    #[serde(default)]
+    pub promised: Vec<Promised>,
+    /// What it holds by the word of others, and not of the agent.
+    #[serde(default)]
+    pub stays: Vec<Held>,
+}
+
+/// A word that was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promised {
+    /// To whom.
+    pub held: Held,
+    /// How much longer it binds.
+    pub left_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(it: &u64) -> bool {
+    *it == 0
 }
 
 /// A component, and the instance that is this component alone as long as it holds the lease.
@@ -233,6 +317,9 @@ pub struct Hello {
     pub guards: Vec<Held>,
     /// Whether it runs a traffic process.
     pub serves: bool,
+    /// Whether it takes questions of other hosts.
+    #[serde(default)]
+    pub listens: bool,
     /// How far its copy of the agent's journal goes, if it keeps one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_head: Option<Head>,
@@ -252,6 +339,9 @@ pub struct Renew {
     /// What it asks to hold from now on. It asks for nothing that it could not end in time.
     #[serde(default)]
     pub asks: Vec<Held>,
+    /// What it does while the agent is silent; `None`: it was never told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands: Option<Stands>,
 }
 
 /// What one probe answered.
@@ -335,7 +425,7 @@ pub enum TrafficNews {
 impl Message for FromAgent {
     const LARGE: &'static [&'static str] = &["serve", "copy"];
     const WORDS: &'static [&'static str] =
-        &["welcome", "ask", "act", "cancel", "granted", "revoke", "serve", "copy", "not_understood"];
+        &["welcome", "ask", "act", "cancel", "granted", "revoke", "stance", "serve", "copy", "not_understood"];
 
     fn not_understood(what: String) -> FromAgent {
         FromAgent::NotUnderstood { what }

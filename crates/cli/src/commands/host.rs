@@ -77,7 +77,8 @@ async fn work(path: &Path, file: HostFile) -> Result<Answer, Failure> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     tracing::info!(host = identity.me().name, site = identity.me().site, agents = ?file.agents, "the host starts");
     tokio::spawn(daemon::renew_in_time(identity.clone(), file.agents.clone()));
-    let options = daemon::Options { file, version, dial: daemon::over_tls(identity), keeper, program };
+    let (dial, ask_peer) = (daemon::over_tls(identity.clone()), daemon::ask_over_tls(identity.clone()));
+    let options = daemon::Options { file, version, dial, ask_peer, identity, keeper, program };
     let mut terminate = signal(SignalKind::terminate()).map_err(|it| Failure::unreachable(it.to_string()))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|it| Failure::unreachable(it.to_string()))?;
     let stop = async move {

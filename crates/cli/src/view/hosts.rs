@@ -66,6 +66,16 @@ fn below(it: &Host, look: Look) -> String {
             line(label, &all.join(", "));
         }
     }
+    if !it.stays.is_empty() {
+        line(
+            "stays",
+            &format!("{}, by the word of the other hosts: its lease could not be renewed", it.stays.join(", ")),
+        );
+    }
+    for (instance, left_ms) in &it.promised {
+        let left = *left_ms as f64 / 1e3;
+        line("promised", &format!("{instance} stays what it is: nothing here takes over for {left:.1} s more"));
+    }
     if let Some(epoch) = it.serves_epoch {
         line("serves", &format!("table {epoch}"));
     }
@@ -95,6 +105,8 @@ mod tests {
             clock_ahead_ms: Some(-40),
             deaf_ms: None,
             holds: vec!["orders-db-b".to_owned()],
+            stays: Vec::new(),
+            promised: Vec::new(),
             guards: vec!["orders-db-b".to_owned()],
             may: vec!["service postgresql.service".to_owned()],
             lacks: Vec::new(),
@@ -109,12 +121,16 @@ mod tests {
     fn each_state_has_its_own_words() {
         let deaf = Host { deaf_ms: Some(4500), ..host("db-b", "path_broken") };
         let lacks = Host { lacks: vec!["host db-d does not guard x".to_owned()], ..host("db-d", "connected") };
-        let hosts = vec![host("db-a", "connected"), deaf, host("db-c", "silent"), lacks];
+        let stays = Host { stays: vec!["queue-a".to_owned()], ..host("db-a", "connected") };
+        let promised = Host { promised: vec![("queue-a".to_owned(), 4_200)], ..host("db-b", "connected") };
+        let hosts = vec![stays, promised, deaf, host("db-c", "silent"), lacks];
         let trouble = vec!["no host can connect: the port is taken".to_owned()];
         let found = Hosts { now_ns: 10_000_000_000, hosts, trouble };
         let text = list(&found, Look { colour: false, width: 120, height: None });
         for words in [
             "connected",
+            "queue-a, by the word of the other hosts",
+            "queue-a stays what it is: nothing here takes over for 4.2 s more",
             "does not hear us",
             "it has not heard this agent for 4.5 s: the path to it is broken",
             "silent",

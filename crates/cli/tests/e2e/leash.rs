@@ -18,7 +18,7 @@ fn files() -> Holding {
 fn held(state: &Path, term: Duration) -> Leases {
     let leases = Leases::open(&state.join("leases")).expect("it is writable");
     let until = boot_ns() + u64::try_from(term.as_nanos()).expect("it is short");
-    assert!(leases.extend(&files(), until, boot_ns()).expect("it is written"));
+    assert!(leases.extend(&files(), until, (0, 0), boot_ns()).expect("it is written"));
     leases
 }
 
@@ -91,7 +91,7 @@ fn a_lease_that_is_taken_back_ends_it_and_one_that_is_renewed_does_not() {
     let leases = held(state.path(), TERM);
     let mut child = leash(state.path(), "while :; do sleep 0.01; done");
     let later = boot_ns() + 60_000_000_000;
-    assert!(leases.extend(&files(), later, boot_ns()).expect("it is written"));
+    assert!(leases.extend(&files(), later, (0, 0), boot_ns()).expect("it is written"));
     std::thread::sleep(TERM + Duration::from_millis(300));
     assert!(child.try_wait().expect("it is ours").is_none(), "it was renewed");
     leases.revoke(&files()).expect("it is written");

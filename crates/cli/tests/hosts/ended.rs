@@ -197,7 +197,7 @@ async fn a_lease_that_was_taken_back_is_over_whenever_the_host_is_killed() {
         let asks = |it| if let FromHost::Renew(it) = it { it.asks.first().map(|_| it.seq) } else { None };
         let seq = agent.hear(asks).await.expect("it asks for its lease");
         // It does not run out by itself.
-        agent.say(FromAgent::Granted(Granted { seq, holds: vec![held.clone()], ttl_ms: 120_000 }));
+        agent.say(FromAgent::Granted(Granted { seq, holds: vec![held.clone()], ttl_ms: 120_000, stance: 0 }));
         let mut start = order("k", Action::Service { op: ServiceOp::Start, service: site.service("0", LONG, false) });
         (start.instance, start.component, start.needs_lease) = (held.instance.clone(), held.component.clone(), true);
         assert_eq!(agent.outcome(&start).await, (Outcome::Done, false), "{moment}");

@@ -7,5 +7,6 @@ mod orders;
 mod scripted;
 mod serving;
 mod site;
+mod staying;
 mod turned_away;
 mod whole;

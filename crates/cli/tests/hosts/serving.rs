@@ -67,7 +67,12 @@ async fn hear<T>(agent: &mut Scripted, of: impl Fn(FromHost) -> Option<T>) -> T 
     loop {
         let message = agent.hear(Some).await.expect("the connection goes on");
         if let FromHost::Renew(it) = &message {
-            agent.say(FromAgent::Granted(Granted { seq: it.seq, holds: Vec::new(), ttl_ms: LEASE.expires_ms }));
+            agent.say(FromAgent::Granted(Granted {
+                seq: it.seq,
+                holds: Vec::new(),
+                ttl_ms: LEASE.expires_ms,
+                stance: 0,
+            }));
         }
         if let Some(it) = of(message) {
             return it;
@@ -113,7 +118,7 @@ async fn a_host_serves_acknowledges_and_cuts_when_its_agent_is_silent() {
     let old = agent.hear(renewed).await.expect("it renews");
     let cut = async {
         loop {
-            agent.say(FromAgent::Granted(Granted { seq: old, holds: Vec::new(), ttl_ms: LEASE.expires_ms }));
+            agent.say(FromAgent::Granted(Granted { seq: old, holds: Vec::new(), ttl_ms: LEASE.expires_ms, stance: 0 }));
             tokio::time::sleep(Duration::from_millis(100)).await;
             if looked_at(&state).is_some_and(|it| !it.trouble.is_empty()) {
                 return;

@@ -159,7 +159,7 @@ impl Site {
         pids.filter_map(|it| Pid::from_raw(it.parse().ok()?)).collect()
     }
 
-    fn file_of(&self, name: &str) -> PathBuf {
+    pub(crate) fn file_of(&self, name: &str) -> PathBuf {
         self.path().join(format!("{name}.yaml"))
     }
 

@@ -2,6 +2,7 @@
 //! changes it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 pub struct HostFile {
     /// Where agents are, as `HOST:PORT`, the first first.
     pub agents: Vec<String>,
+    /// Where it takes the questions of other hosts, if it does.
+    pub listen: Option<SocketAddr>,
     /// Where its journal, its leases and its identity live.
     pub state: PathBuf,
     /// What it may be asked to do.
@@ -50,6 +53,7 @@ pub struct FileError(String);
 struct Text {
     version: u32,
     agents: Vec<String>,
+    listen: Option<String>,
     state: PathBuf,
     #[serde(default)]
     may: MayText,
@@ -128,8 +132,15 @@ impl Text {
                 return Err(format!("`agents`: `{agent}` is not an address with a port, such as `10.0.0.5:7400`"));
             }
         }
+        let listen = self.listen.map(|text| match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 => Ok(address),
+            Ok(_) | Err(_) => {
+                Err(format!("`listen: {text}` is not an address of this machine with a port, such as `10.0.0.6:7401`"))
+            }
+        });
         Ok(HostFile {
             agents: self.agents,
+            listen: listen.transpose()?,
             state: base.join(self.state),
             may: self.may.checked()?,
             serves: self.serves,
@@ -238,6 +249,7 @@ mod tests {
     const WHOLE: &str = "\
 version: 1
 agents: [\"10.0.0.5:7400\", \"agent.shop.internal:7400\"]
+listen: \"10.0.0.6:7401\"
 state: state
 serves: true
 keeps_journal: true
@@ -278,7 +290,7 @@ watchdog: /dev/watchdog
     fn an_unknown_field_is_refused_with_its_place_and_the_nearest_name() {
         let text = WHOLE.replace("  variables:", "  varibles:");
         let said = error(&text);
-        assert!(said.contains("line 10") && said.contains("`varibles`"), "{said}");
+        assert!(said.contains("line 11") && said.contains("`varibles`"), "{said}");
         assert!(said.contains("the nearest name is `variables`"), "{said}");
     }
 
@@ -293,7 +305,8 @@ watchdog: /dev/watchdog
             ("/var/lib/orders/promote", "promote", "`promote` is not an absolute path"),
             ("stop: { pid_file: /run/queue.pid }", "", "says neither `demote` nor `stop`"),
             ("{ pid_file: /run/queue.pid }", "{ command: [/bin/stop] }", "together with the `status`"),
-            ("network: true", "network: yes", "line 11"),
+            ("10.0.0.6:7401", "db-a:7401", "`listen: db-a:7401` is not an address of this machine with a port"),
+            ("network: true", "network: yes", "line 12"),
         ] {
             let text = WHOLE.replacen(from, to, 1);
             assert_ne!(text, WHOLE, "{from}");

@@ -1,18 +1,20 @@
 //! The host's side of leases, as the daemon meets it: what it asks for, what it was granted, what it let go.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
-use mainstay_wire::message::{Granted, Held};
+use mainstay_wire::agreement::{Question, Reply};
+use mainstay_wire::message::{Granted, Held, Stance, Stands, Stays};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::file::HostFile;
 use crate::clock::boot_ns;
 use crate::lease::book::Holding;
-use crate::lease::held::Leases;
+use crate::lease::held::{Lease, Leases};
 use crate::lease::keeper::{Launch, see_to_it};
+use crate::lease::promises::{self, Promises};
 use crate::lease::renewals::Renewals;
 
 /// How often the keeper is asked whether it is well.
@@ -38,12 +40,24 @@ pub(super) struct LeaseSide {
     asked: VecDeque<(u64, u64)>,
     /// What is let go and was not said yet.
     released: Vec<Held>,
+    promises: Promises,
+    /// When others were asked last whether it may stay, by instance.
+    others_asked: BTreeMap<String, Instant>,
 }
 
 /// What a renewal says.
 pub(super) struct Wish {
     pub(super) holds: Vec<Held>,
     pub(super) asks: Vec<Held>,
+    pub(super) stands: Option<Stands>,
+}
+
+/// Something that is held and was not renewed lately: whom to ask whether it may stay.
+pub(super) struct Asks {
+    pub(super) stays: Stays,
+    pub(super) question: Question,
+    /// How long an answer is of use.
+    pub(super) within: Duration,
 }
 
 impl LeaseSide {
@@ -59,6 +73,8 @@ impl LeaseSide {
             well,
             asked: VecDeque::new(),
             released: Vec::new(),
+            promises: Promises::open(&file.state, boot_ns())?,
+            others_asked: BTreeMap::new(),
         };
         if !side.guarded.is_empty() {
             let leases = Leases::open(&folder(&file.state))?;
@@ -98,32 +114,133 @@ impl LeaseSide {
 
     /// The renewal numbered `seq` leaves now. Nothing is asked for that the keeper might not end in time.
     pub(super) fn ask(&mut self, seq: u64) -> Wish {
-        let Some(renewals) = &mut self.renewals else { return Wish { holds: Vec::new(), asks: Vec::new() } };
+        let now = boot_ns();
+        let stands = self.stands(now);
+        let nothing = |stands| Wish { holds: Vec::new(), asks: Vec::new(), stands };
+        let Some(renewals) = &mut self.renewals else { return nothing(stands) };
         let is_well = self.is_timed && self.well.borrow().is_some_and(|it| it.elapsed() < WELL_FOR);
-        match renewals.ask(boot_ns()) {
+        match renewals.ask(now) {
             Ok((nth, holds)) => {
-                let asks = if is_well { self.guarded.clone() } else { Vec::new() };
+                let free = |it: &&Held| is_well && self.promises.binds(&it.component, now).is_none();
+                let asks = self.guarded.iter().filter(free).cloned().collect();
                 if is_well {
                     self.asked.push_back((seq, nth));
                     if self.asked.len() > REMEMBERED {
                         self.asked.pop_front();
                     }
                 }
-                Wish { holds: holds.into_iter().map(held).collect(), asks }
+                Wish { holds: holds.into_iter().map(held).collect(), asks, stands }
             }
             Err(error) => {
                 tracing::error!(%error, "leases can't be read, so that none is renewed");
-                Wish { holds: Vec::new(), asks: Vec::new() }
+                nothing(stands)
             }
         }
     }
 
-    /// The agent answered a renewal.
-    pub(super) fn granted(&mut self, granted: &Granted) {
+    fn stands(&self, now: u64) -> Option<Stands> {
+        let stance = self.promises.stance()?;
+        let good = self.leases.as_ref().and_then(|it| it.good(now).ok()).unwrap_or_default();
+        let by_others = good.into_iter().filter(|it| !it.by.is_empty());
+        let stays = by_others.map(|it| Held { component: it.component, instance: it.instance }).collect();
+        Some(Stands { epoch: stance.epoch, nth: stance.nth, promised: self.promises.promised(now), stays })
+    }
+
+    /// An agent was heard: nothing is promised to anybody for a while.
+    pub(super) fn heard_agent(&mut self) {
+        self.promises.heard(boot_ns());
+    }
+
+    /// The agent says what to do while it is silent. Whether that is new.
+    pub(super) fn stance(&mut self, stance: Stance) -> bool {
+        match self.promises.take(stance) {
+            Ok(is_new) => is_new,
+            Err(error) => {
+                tracing::error!(%error, "what to do while the agent is silent can't be written, and the one before counts");
+                false
+            }
+        }
+    }
+
+    /// Another host asks whether it may stay what it is.
+    pub(super) fn answer(&mut self, asker: &str, question: &Question, epoch: u64) -> Reply {
+        let (guarded, leases) = (&self.guarded, &self.leases);
+        let is_taken = |component: &str| {
+            let mut ours = guarded.iter().filter(|it| it.component == component);
+            let left = |it: &&Held| leases.as_ref().is_some_and(|leases| !leases.is_gone(&it.instance));
+            ours.find(left).map(|it| format!("{} is it here, or is not seen to have ended", it.instance))
+        };
+        self.promises.answer(asker, question, epoch, is_taken, boot_ns())
+    }
+
+    /// What is held here, was not renewed in time, and may stay by the word of others: they are to be asked now.
+    pub(super) fn whom_to_ask(&mut self, renew: Duration, epoch: u64) -> Vec<Asks> {
+        let now = boot_ns();
+        let (Some(stance), Some(leases)) = (self.promises.stance(), &self.leases) else { return Vec::new() };
+        if stance.stays.is_empty() {
+            return Vec::new();
+        }
+        let good = leases.good(now).unwrap_or_default();
+        self.others_asked.retain(|instance, _| good.iter().any(|it| it.instance == *instance));
+        let mut asks = Vec::new();
+        for lease in good {
+            let Lease { component, instance, until_boot_ns, stance: least, by, .. } = lease;
+            let held = Held { component, instance };
+            let Some(stays) = promises::stays(Some(stance), &held, least) else { continue };
+            let left = Duration::from_nanos(until_boot_ns - now);
+            let since = Duration::from_millis(stance.expires_ms).saturating_sub(left);
+            let was_asked = self.others_asked.get(&held.instance);
+            if since < renew * 2 || was_asked.is_some_and(|it| it.elapsed() < renew) {
+                continue;
+            }
+            if was_asked.is_none() && by.is_empty() {
+                tracing::warn!(
+                    instance = held.instance,
+                    "no agent renews its lease: other hosts are asked whether it may stay"
+                );
+            }
+            self.others_asked.insert(held.instance.clone(), Instant::now());
+            let question = Question { epoch, stance: least, whole_ms: stance.whole_ms, holds: vec![held] };
+            asks.push(Asks { stays: stays.clone(), question, within: left });
+        }
+        asks
+    }
+
+    /// All others have agreed that it may stay; they were asked at that moment.
+    pub(super) fn agreed(&mut self, held: &Held, by: Vec<String>, asked_boot_ns: u64) {
+        let (Some(leases), Some(stance)) = (&self.leases, self.promises.stance()) else { return };
+        let until = asked_boot_ns.saturating_add(stance.expires_ms.saturating_mul(1_000_000));
+        let before = leases.good(boot_ns()).unwrap_or_default().into_iter().find(|it| it.instance == held.instance);
+        let said = by.join(", ");
+        match leases.prolong(&holding(held), until, by, boot_ns()) {
+            Ok(true) if before.is_some_and(|it| it.by.is_empty()) => {
+                tracing::warn!(
+                    instance = held.instance,
+                    by = said,
+                    "it stays what it is by the word of the other hosts"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(instance = held.instance, %error, "its lease can't be lengthened"),
+        }
+    }
+
+    /// The agent answered a renewal; it decides under that epoch.
+    pub(super) fn granted(&mut self, granted: &Granted, epoch: u64) {
         let asked = self.asked.iter().position(|it| it.0 == granted.seq).and_then(|at| self.asked.remove(at));
         let (Some((_, nth)), Some(renewals)) = (asked, &mut self.renewals) else { return };
-        let holds: Vec<Holding> = granted.holds.iter().map(holding).collect();
-        if let Err(error) = renewals.granted(nth, &holds, Duration::from_millis(granted.ttl_ms), boot_ns()) {
+        let now = boot_ns();
+        let free = |it: &&Held| match self.promises.binds(&it.component, now) {
+            Some((promise, left)) => {
+                let (instance, to, left) = (&it.instance, &promise.host, left.as_secs_f64());
+                tracing::warn!(instance, to, left, "a lease is granted and not taken: another host was promised that");
+                false
+            }
+            None => true,
+        };
+        let holds: Vec<Holding> = granted.holds.iter().filter(free).map(holding).collect();
+        let (expires, stance) = (Duration::from_millis(granted.ttl_ms), (epoch, granted.stance));
+        if let Err(error) = renewals.granted(nth, &holds, expires, stance, now) {
             tracing::error!(%error, "a lease can't be written, so that it counts for nothing");
         }
     }
@@ -163,7 +280,15 @@ impl LeaseSide {
         };
         match renewals.holds(&what, boot_ns()) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(format!("`{instance}` does not hold the lease of `{component}`")),
+            Ok(false) => Err(match self.promises.binds(component, boot_ns()) {
+                Some((promise, left)) => format!(
+                    "`{instance}` does not hold the lease of `{component}`: host {} was promised for {:.1} s more that {} stays what it is",
+                    promise.host,
+                    left.as_secs_f64(),
+                    promise.held.instance
+                ),
+                None => format!("`{instance}` does not hold the lease of `{component}`"),
+            }),
             Err(error) => Err(format!("whether `{instance}` holds the lease of `{component}` can't be read: {error}")),
         }
     }

@@ -12,6 +12,7 @@ mod file;
 mod leases;
 mod ledger;
 mod orders;
+mod peers;
 mod session;
 mod work;
 
@@ -19,11 +20,13 @@ use std::io;
 use std::path::PathBuf;
 
 use mainstay_store::{StateDir, StateDirError};
+use mainstay_wire::trust::Identity;
 
 pub use dial::{Dial, Ends, over_tls, renew_in_time};
 pub use file::{FileError, HostFile};
 pub use ledger::{LedgerError, epoch_seen};
 pub use orders::Entry;
+pub use peers::{AskPeer, ask_over_tls};
 
 use crate::copy::kept::CopyError;
 use crate::lease::held::Leases;
@@ -38,6 +41,10 @@ pub struct Options {
     pub version: String,
     /// How an agent is reached.
     pub dial: Dial,
+    /// How another host is asked.
+    pub ask_peer: AskPeer,
+    /// Who it is to other hosts that ask it.
+    pub identity: Identity,
     /// How a keeper is started.
     pub keeper: keeper::Launch,
     /// The program that is started with `traffic --state DIR --site NAME`.

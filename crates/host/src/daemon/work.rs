@@ -26,6 +26,7 @@ use super::dial::{Attempts, Ends, Reached, reach};
 use super::leases::LeaseSide;
 use super::ledger::{Ledger, wall_ns};
 use super::orders::{Entry, Orders, Verdict};
+use super::peers::{self, Asked, Said};
 use super::session::Session;
 use super::{HostError, Options};
 use crate::clock::{Clock, boot_ns};
@@ -44,6 +45,12 @@ const ASKS: usize = 4096;
 
 /// How often it looks whether something is let go, overdue or silent.
 const LOOKS_EVERY: Duration = Duration::from_millis(50);
+
+/// How often a host renews, where no agent has said so.
+const RENEWS_EVERY: Duration = Duration::from_secs(1);
+
+/// Questions to and from other hosts that may wait for the loop.
+const AGREEMENTS: usize = 64;
 
 /// How often it says that an order is still being done.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -128,6 +135,14 @@ pub(super) struct Work {
     dialing: Option<JoinHandle<()>>,
     asked: (mpsc::Sender<AskDone>, mpsc::Receiver<AskDone>),
     asks: Arc<Semaphore>,
+    /// Questions of other hosts.
+    peers: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
+    /// What other hosts said to ours.
+    said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
+    /// Why something that is held may not stay, as it was said last, by instance.
+    disagree: BTreeMap<String, String>,
+    /// How often the agent wants to hear of this host.
+    renews_every: Duration,
     answers: Vec<(Instant, Answered)>,
     flush: Option<Instant>,
     renew: Instant,
@@ -156,6 +171,10 @@ enum Woken {
     Hands(Report),
     Asked(AskDone),
     Heard(Result<Option<Understood<FromAgent>>, StreamError>),
+    /// Another host asks this one.
+    PeerAsks(Asked),
+    /// Other hosts have answered this one.
+    PeersSaid(Said),
     Reached(String, Ends, Attempts),
     Due,
 }
@@ -216,6 +235,10 @@ impl Work {
             dialing: None,
             asked: mpsc::channel(1024),
             asks: Arc::new(Semaphore::new(ASKS)),
+            peers: mpsc::channel(AGREEMENTS),
+            said: mpsc::channel(AGREEMENTS),
+            disagree: BTreeMap::new(),
+            renews_every: RENEWS_EVERY,
             answers: Vec::new(),
             flush: None,
             renew: now,
@@ -229,6 +252,9 @@ impl Work {
     }
 
     pub(super) async fn go_on(mut self) {
+        if let Some(address) = self.options.file.listen {
+            peers::listen(address, self.options.identity.clone(), self.peers.0.clone());
+        }
         loop {
             if self.session.is_none() && self.dialing.is_none() {
                 let (dial, agents) = (self.options.dial.clone(), self.options.file.agents.clone());
@@ -255,6 +281,8 @@ impl Work {
                 Some(done) = self.asked.1.recv() => Woken::Asked(done),
                 Some((session, kept)) = copied => Woken::Copied(session, kept),
                 heard = heard => Woken::Heard(heard),
+                Some(asked) = self.peers.1.recv() => Woken::PeerAsks(asked),
+                Some(said) = self.said.1.recv() => Woken::PeersSaid(said),
                 Some((address, ends, attempts)) = self.reached.1.recv() => Woken::Reached(address, ends, attempts),
             };
             match woken {
@@ -262,6 +290,8 @@ impl Work {
                 Woken::Hands(report) => self.on_report(report),
                 Woken::Asked(done) => self.on_answer(done),
                 Woken::Heard(heard) => self.on_heard(heard),
+                Woken::PeerAsks(asked) => self.on_peer_asks(asked),
+                Woken::PeersSaid(said) => self.on_peers_said(said),
                 Woken::Copied(session, kept) => self.on_copied(session, kept),
                 Woken::Reached(address, ends, attempts) => self.on_reached(address, ends, attempts),
                 Woken::Due => {}
@@ -285,7 +315,7 @@ impl Work {
             && self.renew <= now
         {
             let every = Duration::from_millis(welcome.lease.renew_ms.max(10));
-            self.renew = now + every;
+            (self.renew, self.renews_every) = (now + every, every);
             self.say_renewal();
         }
         if self.look > now {
@@ -294,6 +324,7 @@ impl Work {
         self.look = now + LOOKS_EVERY;
         if self.leases.guards() {
             self.say_released();
+            self.ask_others();
         }
         if let Some(session) = self.session.as_ref().filter(|it| it.silent() > it.patience()) {
             let why = format!("it was silent for {:.1} s", session.silent().as_secs_f64());
@@ -321,6 +352,7 @@ impl Work {
             may: self.options.file.may.clone(),
             guards: self.leases.guarded().to_vec(),
             serves: self.options.file.serves,
+            listens: self.options.file.listen.is_some(),
             copy_head: self.copying.as_ref().map(|it| it.head.clone()),
         };
         self.session = Some(session);
@@ -331,6 +363,9 @@ impl Work {
     fn on_heard(&mut self, heard: Result<Option<Understood<FromAgent>>, StreamError>) {
         let Some(session) = &mut self.session else { return };
         session.heard_ns = boot_ns();
+        if session.welcome.is_some() && matches!(heard, Ok(Some(_))) {
+            self.leases.heard_agent();
+        }
         match heard {
             Ok(Some(Understood::Message(message))) => self.on_message(message),
             Ok(Some(Understood::Not(what))) => {
@@ -353,7 +388,8 @@ impl Work {
             FromAgent::Granted(granted) => {
                 // It was said after that renewal had left: it counts from then, however long it was under way.
                 self.heard_word_of(granted.seq);
-                self.leases.granted(&granted);
+                let epoch = self.session.as_ref().and_then(|it| it.welcome.as_ref()).map_or(0, |it| it.epoch);
+                self.leases.granted(&granted, epoch);
                 self.begin_what_waited(false);
             }
             FromAgent::Revoke(held) => {
@@ -361,6 +397,12 @@ impl Work {
                 crash::point(|it| it == Moment::BeforeRevoked);
                 self.leases.revoked(&held);
                 crash::point(|it| it == Moment::AfterRevoked);
+            }
+            FromAgent::Stance(stance) => {
+                // The agent waits to hear that it is known.
+                if self.leases.stance(*stance) {
+                    self.say_renewal();
+                }
             }
             FromAgent::Serve { table } => self.on_table(*table),
             FromAgent::Copy { records } => self.on_copy(records),
@@ -384,6 +426,7 @@ impl Work {
                 tracing::error!("the host's journal takes nothing");
             }
         }
+        self.leases.heard_agent();
         // Before the traffic process is asked for the first time: silence counts from this word.
         self.heard_word_of(0);
         if self.options.file.serves && self.traffic.is_none() {
@@ -393,6 +436,43 @@ impl Work {
         self.leases.welcomed(demote);
         self.renew = Instant::now();
         self.say_released();
+    }
+
+    /// Where the agent is silent: what is held here asks the others whether it may stay.
+    fn ask_others(&mut self) {
+        for asks in self.leases.whom_to_ask(self.renews_every, self.orders.epoch()) {
+            let (ask, said) = (self.options.ask_peer.clone(), self.said.0.clone());
+            tokio::spawn(async move {
+                let _ = said.send(peers::ask_all(ask, asks).await).await;
+            });
+        }
+    }
+
+    fn on_peers_said(&mut self, said: Said) {
+        let Said { held, asked_boot_ns, outcome } = said;
+        match outcome {
+            Ok(by) => {
+                self.disagree.remove(&held.instance);
+                self.leases.agreed(&held, by, asked_boot_ns);
+            }
+            Err(why) => {
+                if self.disagree.get(&held.instance) != Some(&why) {
+                    tracing::warn!(instance = held.instance, why, "it may not stay what it is without its agent");
+                    self.disagree.insert(held.instance, why);
+                }
+            }
+        }
+    }
+
+    fn on_peer_asks(&mut self, asked: Asked) {
+        let Asked { by, question, answer } = asked;
+        let reply = self.leases.answer(&by, &question, self.orders.epoch());
+        for refused in &reply.refused {
+            tracing::info!(host = by, instance = refused.held.instance, why = refused.why, "it is not agreed to");
+        }
+        crash::point(|it| it == Moment::AfterPromise && !reply.agreed.is_empty());
+        // Who does not wait any more has heard nothing, and may not rely on it.
+        let _ = answer.send(reply);
     }
 
     fn on_copy(&mut self, records: Vec<String>) {
@@ -494,7 +574,14 @@ impl Work {
         let wish = self.leases.ask(seq);
         let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let wall_ns = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
-        self.say(&FromHost::Renew(Renew { seq, heard_ms, wall_ns, holds: wish.holds, asks: wish.asks }));
+        self.say(&FromHost::Renew(Renew {
+            seq,
+            heard_ms,
+            wall_ns,
+            holds: wish.holds,
+            asks: wish.asks,
+            stands: wish.stands,
+        }));
     }
 
     fn say_released(&mut self) {
@@ -517,7 +604,8 @@ impl Work {
             && self.leases.holds(&act.component, &act.instance).is_err();
         match until_ns {
             Some(until_ns) if lacks && until_ns > boot_ns() => {
-                self.say(&FromHost::Progress { key: act.key.clone(), text: "it waits for the lease".to_owned() });
+                let why = self.leases.holds(&act.component, &act.instance).err().unwrap_or_default();
+                self.say(&FromHost::Progress { key: act.key.clone(), text: format!("it waits for the lease: {why}") });
                 self.unleased.insert(act.key.clone(), (act, until_ns));
                 self.say_renewal();
             }

@@ -1,5 +1,6 @@
 //! Grants leases for the agent: its [`Book`], kept on the disk before a grant leaves.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -7,9 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mainstay_plan::Time;
+use mainstay_wire::message::{Stance, Stands};
 use tokio::sync::Notify;
 
-use super::book::{Book, End, Holding, Kept, Terms};
+use super::book::{Book, End, Holding, Homes, Kept, Terms};
 use crate::clock::Clock;
 
 /// Its name in the state directory.
@@ -58,7 +60,40 @@ impl Grantor {
 
     /// From now on these may hold, and nobody else. Whose machines are to be told that they may no more is returned.
     pub fn want(&self, wanted: impl IntoIterator<Item = Holding>) -> Vec<Holding> {
-        self.pages().book.want(wanted)
+        self.pages().book.want(wanted, self.clock.now())
+    }
+
+    /// From now on these components may stay what they are while the agent is silent: see [`Book::may_stay`].
+    pub fn may_stay(&self, homes: BTreeMap<String, Homes>, silent: Duration) {
+        self.pages().book.may_stay(homes, silent, self.clock.now());
+    }
+
+    /// A host says by which stance it goes. Blocks for a disk.
+    pub fn stands(&self, host: &str, stands: &Stands, epoch: u64) {
+        let mut pages = self.pages();
+        pages.book.stands(host, stands, epoch, self.clock.now());
+        if let Err(error) = self.keep(&mut pages) {
+            tracing::warn!(%error, "what a host goes by is asked once more if the agent is killed now");
+        }
+        drop(pages);
+        self.changed.notify_waiters();
+    }
+
+    /// What a host is to do while the agent is silent, if it does not go by that. Blocks for a disk.
+    ///
+    /// # Errors
+    /// It can't be kept, so that it is not to be said.
+    pub fn stance(&self, host: &str, epoch: u64) -> io::Result<Option<Stance>> {
+        let mut pages = self.pages();
+        let stance = pages.book.stance(host, epoch);
+        self.keep(&mut pages)?;
+        Ok(stance)
+    }
+
+    /// The least stance by which whoever holds these may stay without the agent; 0: none.
+    pub fn since(&self, holdings: &[Holding]) -> u64 {
+        let pages = self.pages();
+        holdings.iter().map(|it| pages.book.since(&it.component)).max().unwrap_or(0)
     }
 
     /// A machine asks for what lives there. Blocks for a disk when a lease changes hands.

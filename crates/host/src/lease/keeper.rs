@@ -294,7 +294,7 @@ mod tests {
         let leases = Leases::open(&folder.path().join("leases")).expect("it is writable");
         let (mut child, guard) = guarded(folder.path());
         let ends = boot_ns() + 400_000_000;
-        leases.extend(&db(), ends, boot_ns()).expect("it is written");
+        leases.extend(&db(), ends, (0, 0), boot_ns()).expect("it is written");
         let demote = Duration::from_secs(1);
         let keeper = Keeper::take(leases.clone(), vec![guard], demote, None).expect("it is alone");
         let busy = Keeper::take(leases.clone(), Vec::new(), demote, None).expect_err("one is at work");
@@ -312,7 +312,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let leases = Leases::open(&folder.path().join("leases")).expect("it is writable");
         let (mut child, guard) = guarded(folder.path());
-        leases.extend(&db(), boot_ns() + 400_000_000, boot_ns()).expect("it is written");
+        leases.extend(&db(), boot_ns() + 400_000_000, (0, 0), boot_ns()).expect("it is written");
         let keeper = Keeper::take(leases.clone(), vec![guard], Duration::from_secs(1), None).expect("it is alone");
         let at_work = tokio::spawn(keeper.keep());
         sleep(LOOKS_EVERY * 5).await;

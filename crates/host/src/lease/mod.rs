@@ -8,6 +8,7 @@
 //! - [`held`]: the machine's side, what it holds, in files.
 //! - [`renewals`]: what the host process asks, and what it does with the answer.
 //! - [`keeper`]: the process that ends what is guarded when its lease is over, also when the host process is killed or hangs.
+//! - [`promises`]: what this machine does while no agent is heard, and what it gave its word for.
 //! - [`leash`]: runs a program under a lease, so that the kernel itself ends it.
 
 pub mod book;
@@ -15,4 +16,5 @@ pub mod grantor;
 pub mod held;
 pub mod keeper;
 pub mod leash;
+pub mod promises;
 pub mod renewals;

@@ -51,7 +51,8 @@ impl Renewals {
         Ok((nth, holds.collect()))
     }
 
-    /// The agent's answer to question `nth`: these are good for `expires` from when it was asked. What is taken is returned.
+    /// The agent's answer to question `nth`: these are good for `expires` from when it was asked, and may be held by `stance`
+    /// afterwards. What is taken is returned.
     ///
     /// # Errors
     /// What the file system says; the leases are then as they were.
@@ -60,6 +61,7 @@ impl Renewals {
         nth: u64,
         holds: &[Holding],
         expires: Duration,
+        stance: (u64, u64),
         now_boot_ns: u64,
     ) -> io::Result<Vec<Holding>> {
         let Some(asked) = self.asked.remove(&nth) else { return Ok(Vec::new()) };
@@ -67,7 +69,7 @@ impl Renewals {
         let mut taken = Vec::new();
         for holding in holds.iter().filter(|it| self.guarded.contains(it)) {
             let since_ended = nth >= self.not_before.get(&holding.instance).copied().unwrap_or(0);
-            if since_ended && until > now_boot_ns && self.leases.extend(holding, until, now_boot_ns)? {
+            if since_ended && until > now_boot_ns && self.leases.extend(holding, until, stance, now_boot_ns)? {
                 self.held.insert(holding.instance.clone(), holding.clone());
                 taken.push(holding.clone());
             }
@@ -118,6 +120,8 @@ impl Renewals {
 mod tests {
     use super::*;
 
+    /// Held by no stance.
+    const NO: (u64, u64) = (3, 0);
     const TERM: Duration = Duration::from_nanos(100);
 
     fn db() -> Holding {
@@ -136,17 +140,17 @@ mod tests {
         let (_folder, leases, mut renewals) = renewals();
         let (nth, holds) = renewals.ask(10).expect("it is read");
         assert_eq!(holds, []);
-        assert_eq!(renewals.granted(nth, &[db()], TERM, 60).expect("it is written"), [db()]);
+        assert_eq!(renewals.granted(nth, &[db()], TERM, NO, 60).expect("it is written"), [db()]);
         assert!(renewals.holds(&db(), 109).expect("it is read"));
         assert!(!renewals.holds(&db(), 110).expect("it is read"));
-        assert_eq!(renewals.granted(nth, &[db()], TERM, 61).expect("it is read"), [], "an answer repeated");
-        assert_eq!(renewals.granted(99, &[db()], TERM, 61).expect("it is read"), [], "an answer to nothing");
+        assert_eq!(renewals.granted(nth, &[db()], TERM, NO, 61).expect("it is read"), [], "an answer repeated");
+        assert_eq!(renewals.granted(99, &[db()], TERM, NO, 61).expect("it is read"), [], "an answer to nothing");
         let other = Holding { component: "db".to_owned(), instance: "db-b".to_owned() };
         let (nth, holds) = renewals.ask(62).expect("it is read");
         assert_eq!(holds, [db()]);
-        assert_eq!(renewals.granted(nth, &[other], TERM, 63).expect("it is read"), [], "it does not live here");
+        assert_eq!(renewals.granted(nth, &[other], TERM, NO, 63).expect("it is read"), [], "it does not live here");
         let (nth, _) = renewals.ask(64).expect("it is read");
-        assert_eq!(renewals.granted(nth, &[db()], TERM, 164).expect("it is read"), [], "it came too late");
+        assert_eq!(renewals.granted(nth, &[db()], TERM, NO, 164).expect("it is read"), [], "it came too late");
         assert_eq!(leases.over(164).expect("it is read").len(), 1);
     }
 
@@ -154,7 +158,7 @@ mod tests {
     fn what_was_taken_back_or_has_ended_is_told_once_and_grants_under_way_are_void() {
         let (_folder, leases, mut renewals) = renewals();
         let (first, _) = renewals.ask(10).expect("it is read");
-        renewals.granted(first, &[db()], TERM, 11).expect("it is written");
+        renewals.granted(first, &[db()], TERM, NO, 11).expect("it is written");
         let (under_way, _) = renewals.ask(20).expect("it is read");
         renewals.revoked(&db()).expect("it is written");
         assert_eq!(renewals.released(), [], "nobody has ended it yet");
@@ -162,9 +166,9 @@ mod tests {
         leases.ended("db-a").expect("it is removed");
         assert_eq!(renewals.released(), [db()]);
         assert_eq!(renewals.released(), []);
-        assert_eq!(renewals.granted(under_way, &[db()], TERM, 30).expect("it is read"), []);
+        assert_eq!(renewals.granted(under_way, &[db()], TERM, NO, 30).expect("it is read"), []);
         let (next, _) = renewals.ask(31).expect("it is read");
-        assert_eq!(renewals.granted(next, &[db()], TERM, 32).expect("it is written"), [db()]);
+        assert_eq!(renewals.granted(next, &[db()], TERM, NO, 32).expect("it is written"), [db()]);
     }
 
     #[test]
@@ -179,7 +183,7 @@ mod tests {
     fn a_host_that_starts_says_what_ended_while_it_was_away() {
         let (_folder, leases, mut renewals) = renewals();
         let (nth, _) = renewals.ask(10).expect("it is read");
-        renewals.granted(nth, &[db()], TERM, 11).expect("it is written");
+        renewals.granted(nth, &[db()], TERM, NO, 11).expect("it is written");
         let mut next = Renewals::new(leases.clone(), vec![db()]);
         leases.over(200).expect("it is read");
         leases.ended("db-a").expect("it is removed");

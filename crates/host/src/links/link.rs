@@ -11,7 +11,7 @@ use mainstay_wire::stream::{Incoming, Outgoing};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::{Links, Live, ServedThere};
+use super::{Links, Live, STANCE_AGAIN, ServedThere};
 use crate::copy::sender::{SendError, Source};
 use crate::hands::Report;
 use crate::lease::book::Holding;
@@ -137,6 +137,7 @@ impl Links {
         host.nth += 1;
         (host.since, host.heard, host.lost) = (now, Some(now), None);
         (host.hello, host.address, host.deaf) = (Some(hello), Some(address.to_string()), Duration::ZERO);
+        (host.stands, host.stance_sent) = (None, None);
         host.asked.clear();
         host.doing.clear();
         let nth = host.nth;
@@ -222,7 +223,7 @@ impl Links {
     }
 
     async fn renewed(&self, name: &str, to_host: &Outgoing<FromAgent>, renew: Renew) -> Result<(), String> {
-        let Renew { seq, heard_ms, wall_ns, holds, asks } = renew;
+        let Renew { seq, heard_ms, wall_ns, holds, asks, stands } = renew;
         let asks = {
             let mut state = self.inner.state();
             let registered = state.registered.clone();
@@ -232,6 +233,7 @@ impl Links {
             host.deaf = Duration::from_millis(heard_ms);
             host.clock_ahead_ms = Some(ahead_ms(wall_ns, host.rtt.unwrap_or_default()));
             host.holds = holds;
+            host.stands.clone_from(&stands);
             if let Some(live) = &mut host.live
                 && seq > live.renewed.0
             {
@@ -239,6 +241,11 @@ impl Links {
             }
             registered.of_its_own(name, asks)
         };
+        if let (Some(grantor), Some(stands)) = (self.inner.grantor.clone(), stands) {
+            let (host, epoch) = (name.to_owned(), self.inner.epoch.load(std::sync::atomic::Ordering::Relaxed));
+            let told = tokio::task::spawn_blocking(move || grantor.stands(&host, &stands, epoch)).await;
+            told.map_err(|error| error.to_string())?;
+        }
         let granted = match &self.inner.grantor {
             Some(grantor) if !asks.is_empty() => {
                 let grantor = grantor.clone();
@@ -254,9 +261,45 @@ impl Links {
             }
             Some(_) | None => Vec::new(),
         };
+        let stance = self.inner.grantor.as_ref().map_or(0, |it| it.since(&granted));
+        // Whoever holds knows first by what he may stay.
+        self.say_stance(name).await;
         let holds = granted.into_iter().map(|it| Held { component: it.component, instance: it.instance }).collect();
         let ttl_ms = self.inner.settings.lease.expires_ms;
-        to_host.say(&FromAgent::Granted(Granted { seq, holds, ttl_ms })).map_err(|it| it.to_string())
+        to_host.say(&FromAgent::Granted(Granted { seq, holds, ttl_ms, stance })).map_err(|it| it.to_string())
+    }
+
+    /// Tells all hosts that are connected what to do while we are silent, where that is new.
+    pub(super) async fn say_stances(&self) {
+        let connected = |it: (&String, &super::Host)| it.1.live.is_some().then(|| it.0.clone());
+        let all: Vec<String> = self.inner.state().hosts.iter().filter_map(connected).collect();
+        for name in all {
+            self.say_stance(&name).await;
+        }
+    }
+
+    async fn say_stance(&self, name: &str) {
+        let Some(grantor) = self.inner.grantor.clone() else { return };
+        let (host, epoch) = (name.to_owned(), self.inner.epoch.load(std::sync::atomic::Ordering::Relaxed));
+        let stance = match tokio::task::spawn_blocking(move || grantor.stance(&host, epoch)).await {
+            Ok(Ok(Some(stance))) => stance,
+            Ok(Ok(None)) | Err(_) => return,
+            Ok(Err(error)) => {
+                tracing::error!(host = name, %error, "what to do without this agent can't be kept, so that it is not said");
+                return;
+            }
+        };
+        let (mut state, now) = (self.inner.state(), self.inner.clock.now());
+        let Some(host) = state.hosts.get_mut(name) else { return };
+        if host.stance_sent.is_some_and(|it| it.0 == stance.nth && now.since(it.1) < STANCE_AGAIN) {
+            return;
+        }
+        let sent = (stance.nth, now);
+        if let Some(live) = &host.live
+            && live.to_host.say(&FromAgent::Stance(Box::new(stance))).is_ok()
+        {
+            host.stance_sent = Some(sent);
+        }
     }
 
     async fn released(&self, name: &str, held: Held) {
@@ -264,6 +307,7 @@ impl Links {
         let (Some(held), Some(grantor)) = (own.into_iter().next(), self.inner.grantor.clone()) else { return };
         tracing::info!(host = name, instance = held.instance, "it acts no more");
         let _ = tokio::task::spawn_blocking(move || grantor.released(&holding(held))).await;
+        self.say_stances().await;
     }
 
     fn traffic(&self, name: &str, news: TrafficNews) -> Option<Report> {

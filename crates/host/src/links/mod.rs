@@ -21,7 +21,7 @@ use mainstay_plan::probe::ProbeKind;
 use mainstay_plan::routing::RoutingTable;
 use mainstay_plan::{ProbeIx, Time};
 use mainstay_providers::{Asking, ProbeAnswer};
-use mainstay_wire::message::{Act, Answered, Ask, Ended, FromAgent, Head, Held, Hello, Sent};
+use mainstay_wire::message::{Act, Answered, Ask, Ended, FromAgent, Head, Held, Hello, Promised, Sent, Stands};
 use mainstay_wire::stream::Outgoing;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -43,6 +43,9 @@ const REVOKES_EVERY: Duration = Duration::from_secs(1);
 
 /// How long after its silence a host is waited for with an order, beyond the time in which it would have been missed.
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long after a stance was sent it is sent again to a host that does not say that it goes by it.
+const STANCE_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long it is shown that two machines came under one name.
 const TWIN_SHOWN: Duration = Duration::from_secs(60);
@@ -112,6 +115,10 @@ struct Host {
     /// How long it has not heard us, as it says.
     deaf: Duration,
     holds: Vec<Held>,
+    /// By what it goes while we are silent.
+    stands: Option<Stands>,
+    /// The number of the stance that was sent to it last, and when.
+    stance_sent: Option<(u64, Time)>,
     doing: BTreeMap<String, String>,
     traffic: Option<ServedThere>,
     /// How far its copy of the journal goes, if it keeps one.
@@ -179,6 +186,10 @@ pub struct HostView {
     pub clock_ahead_ms: Option<i64>,
     /// Whose leases it holds.
     pub holds: Vec<Held>,
+    /// What of that it holds by the word of other hosts, because it could not renew it.
+    pub stays: Vec<Held>,
+    /// To whom it gave its word that nothing on it takes over, and for how long from when it said so.
+    pub promised: Vec<Promised>,
     /// Orders that it is doing, by key, and how far they are.
     pub doing: BTreeMap<String, String>,
     /// What its traffic process serves.
@@ -250,6 +261,9 @@ impl Links {
             }
             stays
         });
+        if let Some(grantor) = &self.inner.grantor {
+            grantor.may_stay(registered.homes.clone(), self.inner.heard_within());
+        }
         for name in registered.hosts.keys() {
             state.hosts.entry(name.clone()).or_insert_with(|| Host::new(now));
         }
@@ -302,6 +316,8 @@ impl Links {
             rtt: host.rtt,
             clock_ahead_ms: host.clock_ahead_ms,
             holds: host.holds.clone(),
+            stays: host.stands.as_ref().map(|it| it.stays.clone()).unwrap_or_default(),
+            promised: host.stands.as_ref().map(|it| it.promised.clone()).unwrap_or_default(),
             doing: host.doing.clone(),
             traffic: host.traffic.clone(),
             copied: host.copied.as_ref().map(|it| it.borrow().seq),
@@ -425,6 +441,7 @@ impl Links {
                 links.revoke([holding.clone()]);
                 tokio::select! {
                     end = &mut ended => {
+                        links.say_stances().await;
                         return Outcome::LeaseOver(match end {
                             End::Released => LeaseEnd::Released,
                             End::RanOut => LeaseEnd::RanOut,
@@ -471,7 +488,10 @@ async fn keep_granting(links: Weak<Inner>, mut wishes: watch::Receiver<Vec<Holdi
         let Some(links) = links.upgrade().map(|inner| Links { inner }) else { return };
         let Some(grantor) = links.inner.grantor.clone() else { return };
         match tokio::task::spawn_blocking(move || grantor.want(wanted)).await {
-            Ok(unwanted) => links.revoke(unwanted),
+            Ok(unwanted) => {
+                links.revoke(unwanted);
+                links.say_stances().await;
+            }
             Err(error) => tracing::error!(%error, "who may hold leases was not passed on"),
         }
     }
@@ -493,6 +513,11 @@ impl Inner {
     /// How long a host may be silent.
     fn patience(&self) -> Duration {
         Duration::from_millis(self.settings.lease.expires_ms)
+    }
+
+    /// A host that has heard us so recently lets nobody stay without us.
+    fn heard_within(&self) -> Duration {
+        Duration::from_millis(self.settings.lease.renew_ms * 2) + self.settings.allowance
     }
 
     /// A host that has not heard us for so long would not hear an order either.
@@ -577,6 +602,8 @@ impl Host {
             clock_ahead_ms: None,
             deaf: Duration::ZERO,
             holds: Vec::new(),
+            stands: None,
+            stance_sent: None,
             doing: BTreeMap::new(),
             traffic: None,
             copied: None,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::hands::actions;
+use crate::lease::book::Homes;
 use mainstay_plan::action::Action;
 use mainstay_plan::probe::ProbeKind;
 use mainstay_plan::{InstanceIx, Plan, ProbeIx};
@@ -16,6 +17,8 @@ pub struct RegisteredHost {
     pub serves: bool,
     /// Whether it is to keep a copy of the journal.
     pub keeps_journal: bool,
+    /// Whether other hosts are to be able to ask it.
+    is_asked: bool,
     /// What it will be asked for, and for what.
     needs: Vec<(String, Need)>,
     /// Whose leases it is to hold.
@@ -36,6 +39,8 @@ pub struct Registered {
     lives: BTreeMap<String, (String, String)>,
     /// By probe: the host that asks it.
     asks: Vec<Option<String>>,
+    /// By component that may stay what it is while the agent is silent: where its instances live.
+    pub(super) homes: BTreeMap<String, Homes>,
 }
 
 impl Registered {
@@ -55,6 +60,20 @@ impl Registered {
                 let guards = registered.hosts.get_mut(&host).map(|it| &mut it.guards);
                 let held = Held { component: component.clone(), instance: instance.name.clone() };
                 guards.into_iter().for_each(|it| it.push(held.clone()));
+            }
+            if plan.stays(instance.component)
+                && let Some(it) = registered.hosts.get_mut(&host)
+            {
+                it.is_asked = true;
+            }
+            if let Some(address) = plan
+                .stays(instance.component)
+                .then(|| plan.host_of(ix))
+                .flatten()
+                .and_then(|it| plan.host(it).peer_address)
+            {
+                let homes = registered.homes.entry(component.clone()).or_default();
+                homes.insert(instance.name.clone(), (host.clone(), address));
             }
             registered.lives.insert(instance.name.clone(), (component, host));
         }
@@ -85,7 +104,7 @@ impl Registered {
     ) -> Registered {
         let serves = || RegisteredHost { serves: true, ..RegisteredHost::default() };
         let hosts = hosts.into_iter().map(|it| (it.to_owned(), serves())).collect();
-        Registered { hosts, lives: lives.into_iter().collect(), asks: Vec::new() }
+        Registered { hosts, lives: lives.into_iter().collect(), ..Registered::default() }
     }
 
     /// The host on whose machine an instance lives.
@@ -124,6 +143,11 @@ impl Registered {
         }
         if host.keeps_journal && hello.copy_head.is_none() {
             lacks.push(format!("host {name} keeps no copy of the journal: `keeps_journal` of its file is not true"));
+        }
+        if host.is_asked && !hello.listens {
+            lacks.push(format!(
+                "host {name} can't be asked by other hosts whether they may stay: `listen` of its file is missing"
+            ));
         }
         for it in host.guards.iter().filter(|it| !hello.guards.contains(it)) {
             lacks.push(format!("host {name} does not guard {}: it is not in `guards` of its file", it.instance));

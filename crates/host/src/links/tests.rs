@@ -62,6 +62,7 @@ async fn connected(links: &Links, name: &str, boot_id: &str) -> HostEnd {
         may: Default::default(),
         guards: Vec::new(),
         serves: true,
+        listens: false,
         copy_head: None,
     };
     to_agent.say(&FromHost::Hello(Box::new(hello))).unwrap();
@@ -79,7 +80,9 @@ impl HostEnd {
     }
 
     async fn renew(&mut self, seq: u64, heard_ms: u64, asks: Vec<Held>) -> Granted {
-        self.to_agent.say(&FromHost::Renew(Renew { seq, heard_ms, wall_ns: 0, holds: Vec::new(), asks })).unwrap();
+        self.to_agent
+            .say(&FromHost::Renew(Renew { seq, heard_ms, wall_ns: 0, holds: Vec::new(), asks, stands: None }))
+            .unwrap();
         let next = self.next().await;
         if let FromAgent::Granted(granted) = next { granted } else { panic!("{next:?}") }
     }
@@ -116,7 +119,7 @@ async fn a_host_gets_the_lease_of_what_lives_there_alone() {
     links.grant([Holding { component: "db".to_owned(), instance: "db".to_owned() }]);
     // `db` may hold it, but does not live there; `db-standby` does, and may not.
     let granted = host.renew(1, 0, vec![db("db"), db("db-standby")]).await;
-    assert_eq!(granted, Granted { seq: 1, holds: Vec::new(), ttl_ms: 6000 });
+    assert_eq!(granted, Granted { seq: 1, holds: Vec::new(), ttl_ms: 6000, stance: 0 });
     let mut home = connected(&links, "db-a", "2").await;
     let mut seq = 0;
     while home.renew(seq + 1, 0, vec![db("db")]).await.holds != [db("db")] {

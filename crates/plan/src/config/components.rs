@@ -19,6 +19,7 @@ use crate::component::{
     ComponentKind, Constraint, ConstraintKind, Criticality, Failback, Objectives, Rejoin, Temperature,
 };
 use crate::finding::{Code, Finding, Span};
+use crate::hosts::OnAgentLoss;
 use crate::location::{Location, SharedKind, SharedPart};
 use crate::observation::Health;
 use crate::policy::{AfterFailure, Approval, Flapping, Guards};
@@ -37,6 +38,9 @@ pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
     let depends_on = fields.read("depends_on", values::names).unwrap_or_default();
     let witnesses = fields.take("witnesses").map(|it| witness_rule(cx, &it.node, it.key_span));
     let rejoin = fields.word("rejoin", &Rejoin::ALL, Rejoin::word).unwrap_or(Rejoin::ByHand);
+    let on_agent_loss_at = fields.place("on_agent_loss");
+    let on_agent_loss =
+        fields.word("on_agent_loss", &OnAgentLoss::ALL, OnAgentLoss::word).unwrap_or(OnAgentLoss::Demote);
     let (catch_up, switch_verify) = switch(cx, fields.take("switch"), entry.key_span);
     let failback = fields.read("failback", failback).unwrap_or_default();
     let backups = fields.take("backups").map(|it| named(cx, &it.node, "backup")).unwrap_or_default();
@@ -56,6 +60,8 @@ pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
         depends_on,
         witnesses,
         rejoin,
+        on_agent_loss,
+        on_agent_loss_at,
         catch_up,
         switch_verify,
         failback,

@@ -12,7 +12,7 @@ use super::scalar::show_duration;
 use super::tree::Entry;
 use crate::agents::AgentRole;
 use crate::finding::{Code, Finding, Span};
-use crate::hosts::{Host, LeaseTimes, Link};
+use crate::hosts::{Host, LeaseTimes, Link, OnAgentLoss};
 use crate::location::Location;
 use crate::policy::Allowances;
 use crate::{ComponentIx, InstanceIx, Plan};
@@ -23,9 +23,10 @@ pub(super) fn host<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> At<Host> {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("host `{name}`"), &HOST);
     let (region, zone) = (fields.read("region", place).unwrap_or_default(), fields.read("zone", place));
     let (serves, keeps_journal) = (fields.flag("serves"), fields.flag("keeps_journal"));
+    let peer_address = fields.read("peer_address", listen);
     fields.finish();
     let location = Location { region, zone, host: Some(name.clone()) };
-    At { value: Host { name, location, serves, keeps_journal }, span: entry.key_span }
+    At { value: Host { name, location, serves, keeps_journal, peer_address }, span: entry.key_span }
 }
 
 /// Where hosts reach the agent, and the times of their leases.
@@ -46,7 +47,8 @@ pub(super) fn link<'a>(cx: &'a Cx<'a>, entry: &'a Entry, allowances: &Allowances
     fields.finish();
     lasts(cx, &lease, allowances, (expires_at, demote_at));
     let address = listen.as_ref().map_or(NOWHERE, |it| it.value);
-    RawLink { listen, link: Link { listen: address, lease } }
+    let lease_at = expires_at;
+    RawLink { listen, lease_at, link: Link { listen: address, lease } }
 }
 
 /// One renewal that is lost on the way must not end a lease, and whoever has lost it must be gone before another gets it.
@@ -115,7 +117,7 @@ pub(super) fn register(cx: &Cx<'_>, plan: &mut Plan, hosts: Vec<At<Host>>, link:
             );
             continue;
         }
-        let host = Host { name: name.clone(), location, serves: false, keeps_journal: false };
+        let host = Host { name: name.clone(), location, serves: false, keeps_journal: false, peer_address: None };
         found.insert(name, (host, None));
     }
     let first = found.values().find_map(|it| it.1);
@@ -186,6 +188,16 @@ pub(super) fn of_no_instance(cx: &Cx<'_>, at: Option<Span>) {
     );
 }
 
+/// What is known of a component that is to stay without the agent.
+pub(super) struct Staying {
+    /// Where it says so.
+    pub(super) at: Option<Span>,
+    /// Whether it holds a lease at all.
+    pub(super) is_leased: bool,
+    /// Where the lease's length stands.
+    pub(super) lease_at: Option<Span>,
+}
+
 /// Whether every instance of a component can hold a lease; what can't is reported.
 pub(super) fn can_hold_leases(cx: &Cx<'_>, plan: &Plan, parts: &Parts, component: ComponentIx, fence: Span) {
     let it = plan.component(component);
@@ -226,4 +238,75 @@ pub(super) fn can_hold_leases(cx: &Cx<'_>, plan: &Plan, parts: &Parts, component
                 .help(help),
         );
     }
+}
+
+/// Whether a component can stay what it is without the agent, as it says: somebody has to be asked, and in time.
+pub(super) fn can_stay(cx: &Cx<'_>, plan: &Plan, parts: &Parts, component: ComponentIx, stays: &Staying) {
+    let it = plan.component(component);
+    let Some(at) = stays.at.filter(|_| it.on_agent_loss == OnAgentLoss::Hold) else { return };
+    if !stays.is_leased {
+        cx.report(
+            Finding::new(
+                Code::NobodyAgrees,
+                at,
+                format!("`{}` holds no lease, so nothing ends it without the agent", it.name),
+            )
+            .label("holds nothing")
+            .help("leave it out; or fence its takeovers with `fence: lease`"),
+        );
+        return;
+    }
+    let hosts: Vec<&Host> = it.instances.iter().filter_map(|ix| plan.host_of(*ix)).map(|it| plan.host(it)).collect();
+    for ix in &it.instances {
+        let Some(host) = plan.host_of(*ix).map(|it| plan.host(it)).filter(|it| it.peer_address.is_none()) else {
+            continue;
+        };
+        let name = &parts.names[ix.index()];
+        cx.report(
+            Finding::new(
+                Code::NobodyAgrees,
+                name.span,
+                format!("host `{}` can't be asked whether `{}` may stay", host.name, it.name),
+            )
+            .label(format!("lives on `{}`, which has no `peer_address`", host.name))
+            .other(at, "asks every host that could take over")
+            .help(format!(
+                "add `peer_address: \"IP:7401\"` to `{}` below `hosts`, and `listen: \"IP:7401\"` to its host.yaml",
+                host.name
+            )),
+        );
+    }
+    let first = hosts.first().map(|it| &it.name);
+    if hosts.len() == it.instances.len() && hosts.iter().all(|it| Some(&it.name) == first) {
+        cx.report(
+            Finding::new(Code::NobodyAgrees, at, format!("no other host could agree that `{}` stays", it.name))
+                .label("all its instances live on one host")
+                .help("leave it out; or put a standby on another host"),
+        );
+    }
+    let (Some(link), Some(lease_at)) = (&plan.link, stays.lease_at) else { return };
+    let (lease, allowed, show) = (link.lease, &plan.allowances, show_duration);
+    let takes = lease.renew * 4 + allowed.lateness * 2 + lease.drift;
+    if takes < lease.expires {
+        return;
+    }
+    let message = format!("a lease of {} is over before the other hosts can agree", show(lease.expires));
+    let sum = format!(
+        "renew four times {} + the allowance lateness twice {} + drift {} are {}",
+        show(lease.renew * 4),
+        show(allowed.lateness * 2),
+        show(lease.drift),
+        show(takes)
+    );
+    cx.report(
+        Finding::new(Code::HostLease, lease_at, message)
+            .label(sum)
+            .other(at, "is to stay without the agent")
+            .reason(format!(
+                "a host agrees only when it has heard no agent for {}, and is asked every {} from the second renewal that failed on",
+                show(lease.heard_within(allowed)),
+                show(lease.renew)
+            ))
+            .help(format!("write more than {}: `expires: {}`", show(takes), show(takes * 3 / 2))),
+    );
 }

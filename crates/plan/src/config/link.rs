@@ -91,9 +91,10 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     let mut plan = skeleton(&mut file);
     plan.prepared = prepared(cx, std::mem::take(&mut file.prepared));
     let (mut ladders, mut rules, mut depends) = (Vec::new(), Vec::new(), Vec::new());
-    let mut roles = Vec::new();
+    let (mut roles, mut stays_at) = (Vec::new(), Vec::new());
     for (at, raw) in std::mem::take(&mut file.components).into_iter().enumerate() {
         roles.push(raw.approval_role);
+        stays_at.push(raw.on_agent_loss_at);
         let own = standbys.remove(&at).unwrap_or_default();
         let waiting = component(&mut plan, &mut parts, ComponentIx(index(at)), raw, own);
         ladders.push(waiting.ladder);
@@ -110,6 +111,7 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     let places: Vec<Span> = plan.components.iter().map(|it| parts.names[it.original().index()].span).collect();
     witness_rules(cx, &mut plan, rules, &places);
     operation(cx, &mut plan, &mut file, &known);
+    let lease_at = file.link.as_ref().map(|it| it.lease_at);
     hosts::register(cx, &mut plan, std::mem::take(&mut file.hosts), file.link.take());
     for (ix, (name, ask_from)) in (0u32..).map(InstanceIx).zip(parts.names.iter().zip(&parts.ask_from)) {
         hosts::instance(cx, &plan, ix, name.span, ask_from);
@@ -133,9 +135,12 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     };
     for (at, ladder) in ladders.into_iter().enumerate() {
         let component = ComponentIx(index(at));
-        if let Some(fence) = lease_fence(&plan, &parts, component, &ladder) {
+        let fence = lease_fence(&plan, &parts, component, &ladder);
+        if let Some(fence) = fence {
             hosts::can_hold_leases(cx, &plan, &parts, component, fence);
         }
+        let staying = hosts::Staying { at: stays_at[at], is_leased: fence.is_some(), lease_at };
+        hosts::can_stay(cx, &plan, &parts, component, &staying);
         let rungs: Vec<Rung> =
             ladder.iter().map(|rung| plays::rung(cx, &plan, &parts, &instances, component, rung)).collect();
         let switches = switches::switches(cx, &plan, &parts, component, &ladder, &rungs);
@@ -247,6 +252,7 @@ fn component(
         witnesses: WitnessRule::default(),
         routes: Vec::new(),
         rejoin: raw.rejoin,
+        on_agent_loss: raw.on_agent_loss,
         backups: raw.backups,
         switches: Vec::new(),
         adoptions: Vec::new(),

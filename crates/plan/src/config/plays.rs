@@ -12,6 +12,7 @@ use super::raw::{ActKind, RawAct, RawFence, RawHow, RawRun, RawRung, RawUndo};
 use super::references::unknown;
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::finding::{Code, Finding, Span};
+use crate::hosts::OnAgentLoss;
 use crate::probe::ProbeKind;
 use crate::route::Sharing;
 use crate::strategy::{BackOff, Play, Precondition, Rung, Step, StepKind, Strategy, Undo, Whom};
@@ -328,7 +329,11 @@ impl Compiler<'_> {
 
     /// It takes the whole term at most, however silent the old owner's host is, and as long as the agent may be late to notice.
     pub(super) fn end_lease(&self, from: InstanceIx) -> Step {
-        let term = self.plan.lease_term().unwrap_or_default();
+        let mut term = self.plan.lease_term().unwrap_or_default();
+        if let (OnAgentLoss::Hold, Some(link)) = (self.plan.component(self.component).on_agent_loss, &self.plan.link) {
+            // A host that could take over says that it agrees no more.
+            term += link.lease.renew * 2;
+        }
         Step {
             name: format!("end the lease of {}", self.name(from).value),
             plane: Plane::Local,

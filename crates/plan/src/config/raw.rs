@@ -14,6 +14,7 @@ use crate::component::{ComponentKind, Constraint, Criticality, Failback, Objecti
 use crate::drill::DrillKind;
 use crate::evacuation::{Variant, ZoneCapacity};
 use crate::finding::Span;
+use crate::hosts::OnAgentLoss;
 use crate::hosts::{Host, Link};
 use crate::listening::{HeartbeatListener, TlsFiles};
 use crate::location::{Location, SharedPart};
@@ -125,6 +126,8 @@ pub(crate) struct RawComponent {
     pub(crate) depends_on: Vec<At<String>>,
     pub(crate) witnesses: Option<RawWitnessRule>,
     pub(crate) rejoin: Rejoin,
+    pub(crate) on_agent_loss: OnAgentLoss,
+    pub(crate) on_agent_loss_at: Option<Span>,
     pub(crate) catch_up: Duration,
     pub(crate) switch_verify: Duration,
     pub(crate) failback: Failback,
@@ -256,6 +259,8 @@ pub(crate) struct RawEvacuation {
 
 pub(crate) struct RawLink {
     pub(crate) listen: Option<At<SocketAddr>>,
+    /// Where it says how long a lease lasts.
+    pub(crate) lease_at: Span,
     pub(crate) link: Link,
 }
 

@@ -59,7 +59,7 @@ fn alone(reading: &Reading<'_>) -> Option<Finding> {
 /// A restart of the agent that outlasts the leases of its hosts: whoever holds one stops what is healthy.
 fn restart_ends_leases(reading: &Reading<'_>) -> Option<Finding> {
     let (plan, lease) = (reading.plan, reading.plan.link.as_ref()?.lease);
-    let first = reading.components().find(|(ix, _)| plan.is_leased(*ix))?.1;
+    let first = reading.components().find(|(ix, _)| plan.is_leased(*ix) && !plan.stays(*ix))?.1;
     let allowed = &plan.allowances;
     let away = allowed.agent_restart + lease.renew + allowed.lateness;
     if away < lease.expires {

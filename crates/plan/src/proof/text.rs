@@ -92,6 +92,36 @@ fn component(proof: &Proof<'_>, ix: ComponentIx, text: &mut String) {
             Err(none) => no_recovery(proof, at, cell, none, &numbered[..at], text),
         }
     }
+    if let Some(said) = without_agent(plan, ix) {
+        wrap(text, "  ", "  ", &said);
+    }
+}
+
+/// What becomes of a component under a lease when the agent is gone for longer than that.
+fn without_agent(plan: &Plan, ix: ComponentIx) -> Option<String> {
+    if !plan.is_leased(ix) {
+        return None;
+    }
+    let component = plan.component(ix);
+    let home = plan.host_of(component.original()).map(|it| plan.host(it).name.as_str())?;
+    let term = show_duration(plan.link.as_ref().map(|it| it.lease.expires + it.lease.demote).unwrap_or_default());
+    let mut others: Vec<&str> = (component.instances.iter())
+        .filter_map(|it| plan.host_of(*it))
+        .map(|it| plan.host(it).name.as_str())
+        .filter(|it| *it != home)
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    Some(match plan.stays(ix) {
+        true => format!(
+            "Without the agent's host it stays what it is as long as {} {}; {home} stops or demotes it within {term} otherwise.",
+            others.join(" and "),
+            if others.len() == 1 { "agrees" } else { "agree" }
+        ),
+        false => format!(
+            "Without the agent's host {home} stops or demotes it within {term}: nobody renews its lease (`on_agent_loss: demote`)."
+        ),
+    })
 }
 
 fn is_said_for_all(cell: &Cell<'_>) -> bool {

@@ -13,6 +13,21 @@ fn held() -> Held {
     Held { component: "orders-db".to_owned(), instance: "orders-db-b".to_owned() }
 }
 
+fn stance() -> Stance {
+    let of = |instance: &str| Held { component: "queue".to_owned(), instance: instance.to_owned() };
+    let peer = PeerAt { host: "db-c".to_owned(), address: ([10, 0, 0, 6], 7401).into() };
+    Stance {
+        epoch: 3,
+        nth: 12,
+        silent_ms: 2300,
+        expires_ms: 6000,
+        whole_ms: 8500,
+        stays: vec![Stays { held: held(), peers: vec![peer] }],
+        agrees: vec![MayStay { held: of("queue-a"), host: "db-a".to_owned() }],
+        over: vec![of("queue-b")],
+    }
+}
+
 pub(super) fn from_agent() -> Vec<(FromAgent, Value)> {
     let lease = LeaseTimes { renew_ms: 1000, expires_ms: 6000, demote_ms: 2000, drift_ms: 200 };
     let welcome = Welcome {
@@ -70,10 +85,18 @@ pub(super) fn from_agent() -> Vec<(FromAgent, Value)> {
         ),
         (FromAgent::Cancel { key: "k".to_owned() }, json!({ "cancel": { "key": "k" } })),
         (
-            FromAgent::Granted(Granted { seq: 9, holds: vec![held()], ttl_ms: 6000 }),
+            FromAgent::Granted(Granted { seq: 9, holds: vec![held()], ttl_ms: 6000, stance: 0 }),
             json!({ "granted": { "seq": 9, "holds": [{ "component": "orders-db", "instance": "orders-db-b" }], "ttl_ms": 6000 } }),
         ),
         (FromAgent::Revoke(held()), json!({ "revoke": { "component": "orders-db", "instance": "orders-db-b" } })),
+        (
+            FromAgent::Stance(Box::new(stance())),
+            json!({ "stance": { "epoch": 3, "nth": 12, "silent_ms": 2300, "expires_ms": 6000, "whole_ms": 8500,
+                "stays": [{ "held": { "component": "orders-db", "instance": "orders-db-b" },
+                    "peers": [{ "host": "db-c", "address": "10.0.0.6:7401" }] }],
+                "agrees": [{ "held": { "component": "queue", "instance": "queue-a" }, "host": "db-a" }],
+                "over": [{ "component": "queue", "instance": "queue-b" }] } }),
+        ),
         (
             FromAgent::Serve { table: Box::new(table.clone()) },
             json!({ "serve": { "table": serde_json::to_value(table).unwrap() } }),
@@ -100,6 +123,7 @@ pub(super) fn from_host() -> Vec<(FromHost, Value)> {
         may,
         guards: vec![held()],
         serves: true,
+        listens: true,
         copy_head: Some(Head { seq: 4, hash: "ab".to_owned() }),
     };
     let answered = Answered {
@@ -117,13 +141,28 @@ pub(super) fn from_host() -> Vec<(FromHost, Value)> {
             json!({ "hello": { "protocol": 1, "version": "0.1.0", "boot_id": "b", "up_ms": 5, "epoch": 3,
                 "may": { "services": [{ "unit": "db.service" }, { "pid_file": "/run/db.pid" }], "commands": [["promote"]], "files": [],
                     "variables": [], "network": false },
-                "guards": [{ "component": "orders-db", "instance": "orders-db-b" }], "serves": true,
+                "guards": [{ "component": "orders-db", "instance": "orders-db-b" }], "serves": true, "listens": true,
                 "copy_head": { "seq": 4, "hash": "ab" } } }),
         ),
         (
-            FromHost::Renew(Renew { seq: 1, heard_ms: 2, wall_ns: 3, holds: Vec::new(), asks: vec![held()] }),
+            FromHost::Renew(Renew {
+                seq: 1,
+                heard_ms: 2,
+                wall_ns: 3,
+                holds: Vec::new(),
+                asks: vec![held()],
+                stands: Some(Stands {
+                    epoch: 3,
+                    nth: 12,
+                    promised: vec![Promised { held: held(), left_ms: 40 }],
+                    stays: vec![held()],
+                }),
+            }),
             json!({ "renew": { "seq": 1, "heard_ms": 2, "wall_ns": 3, "holds": [],
-                "asks": [{ "component": "orders-db", "instance": "orders-db-b" }] } }),
+                "asks": [{ "component": "orders-db", "instance": "orders-db-b" }],
+                "stands": { "epoch": 3, "nth": 12,
+                    "promised": [{ "held": { "component": "orders-db", "instance": "orders-db-b" }, "left_ms": 40 }],
+                    "stays": [{ "component": "orders-db", "instance": "orders-db-b" }] } } }),
         ),
         (
             FromHost::Answers(vec![answered]),
@@ -178,6 +217,13 @@ fn what_is_sent_as_a_secret_arrives() {
 fn a_field_of_a_newer_release_is_passed_over() {
     let line = br#"{"cancel":{"key":"k","why":"new"}}"#;
     assert_eq!(decode(line), Ok(Understood::Message(FromAgent::Cancel { key: "k".to_owned() })));
+}
+
+#[test]
+fn a_renewal_of_an_older_release_is_understood() {
+    let line = br#"{"renew":{"seq":1,"heard_ms":2,"wall_ns":3,"holds":[]}}"#;
+    let renew = Renew { seq: 1, heard_ms: 2, wall_ns: 3, holds: Vec::new(), asks: Vec::new(), stands: None };
+    assert_eq!(decode(line), Ok(Understood::Message(FromHost::Renew(renew))));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::action::Plane;
 use crate::component::{ComponentKind, ConstraintKind, Criticality, Rejoin, Temperature};
+use crate::hosts::OnAgentLoss;
 use crate::policy::AfterFailure;
 use crate::strategy::OnExpiry;
 
@@ -43,7 +44,7 @@ static INSTANCE: [Field; 8] = [
     field("capacity", Kind::Number(0, 1_000_000), "how much of a zone's capacity it takes while it is active").or("1"),
 ];
 
-static COMPONENT_OWN: [Field; 11] = [
+static COMPONENT_OWN: [Field; 12] = [
     field("constraint", Kind::Map(&CONSTRAINT), "why it can't be spread over locations")
         .such_as("{ reason: the licence is bound to one host, kind: technical }"),
     field(
@@ -60,6 +61,12 @@ static COMPONENT_OWN: [Field; 11] = [
         .derived("one of the witnesses outside its zone"),
     field("rejoin", Kind::Word(words!(Rejoin)), "how an instance that was displaced becomes a standby again")
         .or("by_hand"),
+    field(
+        "on_agent_loss",
+        Kind::Word(words!(OnAgentLoss)),
+        "what its host does when it can't renew its lease: stop or demote it, or keep it if every host that could take over agrees",
+    )
+    .or("demote"),
     field("switch", Kind::Map(&SWITCH), "how long the parts of a planned switchover may take").or("{}"),
     field("failback", Kind::One(&FAILBACK), "whether it goes back to its own instance by itself").or("never"),
     field("guards", Kind::Map(&GUARDS), "what may hold its recovery back").or("{}"),

@@ -268,11 +268,17 @@ pub(crate) static HOST: Shape = Shape {
     rules: &[],
 };
 
-static HOST_FIELDS: [Field; 4] = [
+static HOST_FIELDS: [Field; 5] = [
     field("region", Kind::Text, "where it is").needed("berlin"),
     field("zone", Kind::Text, "what it loses power and network together with").such_as("hall-1"),
     field("serves", Kind::Flag, "whether a traffic process there serves the routes, too").or("false"),
     field("keeps_journal", Kind::Flag, "whether it keeps a copy of the journal").or("false"),
+    field(
+        "peer_address",
+        Kind::Socket,
+        "where other hosts ask it whether they may stay what they are without the agent",
+    )
+    .such_as("\"10.0.1.10:7401\""),
 ];
 
 pub(crate) static LINK: Shape =
@@ -285,7 +291,7 @@ static LINK_FIELDS: [Field; 2] = [
 
 pub(crate) static HOST_LEASE: Shape = Shape {
     name: "lease of a host",
-    doc: "how long what a host holds lasts without a word of the agent; twice `renew`, the allowance `lateness` and `drift` together are less than `expires`",
+    doc: "how long what a host holds lasts without a word of the agent; twice `renew`, the allowance `lateness` and `drift` together are less than `expires`; where a component says `on_agent_loss: hold`, so are four times `renew`, twice `lateness` and `drift`",
     fields: &[&HOST_LEASE_FIELDS],
     rules: &[],
 };
