@@ -17,9 +17,11 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use network::{Machine, Network, Trouble};
 use schedule::{Dice, Schedule};
-use site::{RECOVERS_WITHIN, Site};
+use site::{Fenced, RECOVERS_WITHIN, Site};
 
 /// What is played where nobody asks for more.
 const SEEDS: Range<u64> = 0..4;
@@ -92,9 +94,64 @@ fn when_the_agents_machine_is_lost_another_goes_on_from_a_copy() {
     judge::one_at_a_time(&site.acknowledged(), 1).expect("one at a time");
 }
 
+#[test]
+fn without_its_agent_the_owner_stays_while_the_other_agrees_and_no_longer() {
+    if !Network::is_possible() {
+        eprintln!("NOT PLAYED: network namespaces need root");
+        return;
+    }
+    let mut site = Site::build_fenced(Fenced::ByLeaseOrWord);
+    site.hold_back(Machine::Agent, true);
+    site.network.signal(Machine::Agent, Signal::KILL);
+    // Three leases, and what ends them.
+    for _ in 0..100 {
+        site.pass(Duration::from_millis(100));
+        assert!(site.acts(0) && site.holds_lease(0), "{}", site.stands());
+    }
+    let before = site.acknowledged().len();
+    site.pass(Duration::from_secs(1));
+    assert!(site.acknowledged().len() > before, "clients are served");
+    // The other one does not hear it any more.
+    for (from, to) in [(Machine::A, Machine::B), (Machine::B, Machine::A)] {
+        site.network.trouble(from, to, Trouble::Cut);
+    }
+    let cut = Instant::now();
+    while site.acts(0) {
+        assert!(cut.elapsed() < Duration::from_secs(10), "it stays alone: {}", site.stands());
+        site.pass(Duration::from_millis(20));
+    }
+    eprintln!("ended {:.1} s after the last word", cut.elapsed().as_secs_f64());
+    site.network.heal();
+    site.hold_back(Machine::Agent, false);
+    site.until("all is well again", Site::is_whole);
+    judge::one_at_a_time(&site.acknowledged(), site.moves()).expect("one at a time");
+}
+
+/// The agent reaches the other one alone, which therefore does not agree, and takes over.
+#[test]
+fn who_hears_the_agent_takes_over_from_whoever_does_not() {
+    if !Network::is_possible() {
+        eprintln!("NOT PLAYED: network namespaces need root");
+        return;
+    }
+    let mut site = Site::build_fenced(Fenced::ByLeaseOrWord);
+    for (from, to) in [(Machine::Agent, Machine::A), (Machine::A, Machine::Agent)] {
+        site.network.trouble(from, to, Trouble::Cut);
+    }
+    site.until("the other one takes over", |site| site.moves() == 1);
+    site.pass(Duration::from_secs(2));
+    judge::one_at_a_time(&site.acknowledged(), 1).expect("one at a time");
+    site.network.heal();
+    site.until("all is well again", Site::is_whole);
+    judge::one_at_a_time(&site.acknowledged(), 1).expect("one at a time");
+}
+
 fn trial(seed: u64) -> String {
-    let mut site = Site::build();
-    let schedule = Schedule::drawn(&mut Dice::new(seed));
+    // A third of them may stay what they are without their agent.
+    let alone = seed % 3 == 1;
+    let mut site = Site::build_fenced(if alone { Fenced::ByLeaseOrWord } else { Fenced::ByLease });
+    let mut dice = Dice::new(seed);
+    let schedule = if alone { Schedule::drawn_alone(&mut dice) } else { Schedule::drawn(&mut dice) };
     eprintln!("seed {seed}: {:?}", schedule.faults);
     let mut unexplained = Vec::new();
     schedule.play(&mut site, &mut |site| unexplained.extend(site.unexplained()));

@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     /// The instance of a host is killed.
     InstanceKilled(usize),
     AgentKilled,
+    /// It is killed, and comes back later.
+    AgentAway,
     /// The wall clock of a machine is moved by so many seconds.
     ClockMoved(Machine, i64),
 }
@@ -77,6 +79,17 @@ impl Schedule {
         Schedule { faults: faults.collect(), order: dice.next() }
     }
 
+    /// The same where a component may stay without its agent: that one is often away, and for longer.
+    pub(crate) fn drawn_alone(dice: &mut Dice) -> Schedule {
+        let mut schedule = Schedule::drawn(dice);
+        for (_, fault, _) in schedule.faults.iter_mut().filter(|it| it.1 == Fault::AgentKilled) {
+            *fault = Fault::AgentAway;
+        }
+        let at = usize::try_from(dice.below(schedule.faults.len() as u64 + 1)).expect("it is small");
+        schedule.faults.insert(at, (dice.millis(0, 2500), Fault::AgentAway, dice.millis(2000, 12_000)));
+        schedule
+    }
+
     /// Plays it: each fault begins so long after the one before began. Afterwards nothing is wrong any more.
     pub(crate) fn play(&self, site: &mut Site, look: &mut impl FnMut(&mut Site)) {
         let mut clock = Duration::ZERO;
@@ -118,6 +131,10 @@ impl Schedule {
             }
             Fault::InstanceKilled(host) => site.kill_instance(host),
             Fault::AgentKilled => site.kill(Machine::Agent),
+            Fault::AgentAway => {
+                site.hold_back(Machine::Agent, true);
+                site.kill(Machine::Agent);
+            }
             Fault::ClockMoved(machine, seconds) => site.move_clock(machine, seconds),
         }
     }
@@ -136,6 +153,7 @@ impl Schedule {
                 }
             }
             Fault::MachineKilled(host) => site.hold_back(HOSTS[host], false),
+            Fault::AgentAway => site.hold_back(Machine::Agent, false),
             Fault::ClockMoved(machine, _) => site.move_clock(machine, 0),
             Fault::HostKilled(_) | Fault::InstanceKilled(_) | Fault::AgentKilled => {}
         }

@@ -74,6 +74,16 @@ enum Start {
 
 pub(crate) const HOSTS: [Machine; 2] = [Machine::A, Machine::B];
 
+/// What keeps two instances from acting at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fenced {
+    /// Nothing: the plan accepts that two may write.
+    Not,
+    ByLease,
+    /// A lease, and without the agent whoever holds it stays if the other one agrees.
+    ByLeaseOrWord,
+}
+
 const fn instance(host: usize) -> &'static str {
     ["orders", "orders-b"][host]
 }
@@ -81,21 +91,29 @@ const fn instance(host: usize) -> &'static str {
 impl Site {
     /// Builds it, enrols its hosts, and waits until all is well.
     pub(crate) fn build() -> Site {
-        let mut site = Site::begin("fence: lease");
+        Site::build_fenced(Fenced::ByLease)
+    }
+
+    /// The same, fenced in that way.
+    pub(crate) fn build_fenced(fenced: Fenced) -> Site {
+        let mut site = Site::begin(fenced);
         site.until("all is well", |site| site.is_whole() && (0..2).any(|it| site.holds_lease(it)));
+        if fenced == Fenced::ByLeaseOrWord {
+            site.until("both know what to do alone", |site| (0..2).all(|it| site.knows_what_to_do_alone(it)));
+        }
         site
     }
 
     /// The same without a fence: the plan accepts that two may write.
     pub(crate) fn build_unfenced() -> Site {
-        let mut site = Site::begin("accept_risk: [two_writers]");
+        let mut site = Site::begin(Fenced::Not);
         site.until("all is well", Site::is_whole);
         site
     }
 
-    fn begin(fence: &str) -> Site {
+    fn begin(fenced: Fenced) -> Site {
         let (network, dir) = (Network::build(), tempfile::tempdir().expect("a folder"));
-        fs::write(dir.path().join("plan.yaml"), plan(fence, Machine::Agent)).expect("it is written");
+        fs::write(dir.path().join("plan.yaml"), plan(fenced, Machine::Agent)).expect("it is written");
         for (host, machine) in HOSTS.into_iter().enumerate() {
             let folder = dir.path().join(machine.word());
             fs::create_dir_all(folder.join("state/leases")).expect("it is writable");
@@ -218,7 +236,7 @@ impl Site {
         let authority = self.dir.path().join("state/pki/authority.pem");
         fs::copy(authority, next.join("pki/authority.pem")).expect("a copy of it is kept");
         fs::set_permissions(next.join("pki"), fs::Permissions::from_mode(0o700)).expect("it is ours");
-        fs::write(self.dir.path().join("next.yaml"), plan("fence: lease", Machine::B)).expect("it is written");
+        fs::write(self.dir.path().join("next.yaml"), plan(Fenced::ByLease, Machine::B)).expect("it is written");
         self.agent_is_on = (Machine::B, "next");
         self.run(Machine::B, &["enroll", "init", "next.yaml", "--state", "next"]);
         let args = ["takeover", "--from", "b/state", "--state", "next", "--by", "the test", "next.yaml"];
@@ -256,6 +274,11 @@ impl Site {
         if let Some(child) = &mut self.instances[host].child {
             child.kill().expect("it is ours");
         }
+    }
+
+    /// Whether an instance runs.
+    pub(crate) fn acts(&mut self, host: usize) -> bool {
+        self.instances[host].child.as_mut().is_some_and(|it| it.try_wait().is_ok_and(|it| it.is_none()))
     }
 
     /// Whether a machine's processes are started again when they have died.
@@ -358,6 +381,14 @@ impl Site {
         folder.join(format!("{}.json", instance(host))).exists()
     }
 
+    /// Whether a host has heard who may stay what it is without the agent.
+    fn knows_what_to_do_alone(&self, host: usize) -> bool {
+        let file = self.dir.path().join(HOSTS[host].word()).join("state/stance.json");
+        let text = fs::read(file).unwrap_or_default();
+        let kept: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        ["stays", "agrees"].iter().any(|it| kept["stance"][it].as_array().is_some_and(|it| !it.is_empty()))
+    }
+
     fn started(&self, machine: Machine, args: &[&str], says: &str) -> Child {
         let (out, err) = log(&self.dir.path().join(says));
         self.command(machine, args).stdin(Stdio::piped()).stdout(out).stderr(err).spawn().expect("the program is there")
@@ -415,7 +446,18 @@ fn agent_address(machine: Machine) -> String {
     format!("{}:7400", machine.ip())
 }
 
-fn plan(fence: &str, agent: Machine) -> String {
+/// Where a host takes the questions of the other one.
+fn peer_address(host: usize) -> String {
+    format!("{}:7401", HOSTS[host].ip())
+}
+
+fn plan(fenced: Fenced, agent: Machine) -> String {
+    let (fence, alone, expires) = match fenced {
+        Fenced::Not => ("accept_risk: [two_writers]", "demote", "2s"),
+        Fenced::ByLease => ("fence: lease", "demote", "2s"),
+        Fenced::ByLeaseOrWord => ("fence: lease", "hold", "3s"),
+    };
+    let alone = if fenced == Fenced::Not { String::new() } else { format!("    on_agent_loss: {alone}\n") };
     let timing = "interval: 300ms, fast_interval: 200ms, timeout: 150ms, fall: 4, rise: 2";
     let probes = |host| {
         format!(
@@ -430,10 +472,10 @@ fn plan(fence: &str, agent: Machine) -> String {
 site: {{ name: lab, region: here, zone: ops, host: ops-1 }}
 state: state
 allowances: {{ lateness: 500ms, journal_sync: 500ms, agent_restart: 2s, forced_stop: 1s }}
-link: {{ listen: "{listen}", lease: {{ renew: 300ms, expires: 2s, demote: 1s, drift: 100ms }} }}
+link: {{ listen: "{listen}", lease: {{ renew: 300ms, expires: {expires}, demote: 1s, drift: 100ms }} }}
 hosts:
-  a: {{ region: here, zone: za }}
-  b: {{ region: here, zone: zb, keeps_journal: true }}
+  a: {{ region: here, zone: za, peer_address: "{peer_a}" }}
+  b: {{ region: here, zone: zb, peer_address: "{peer_b}", keeps_journal: true }}
 components:
   orders:
     type: database
@@ -442,7 +484,7 @@ components:
     objectives: {{ rto: 60s }}
     probes: {probes_a}
     rejoin: when_healthy
-    guards: {{ cool_down: 1s }}
+{alone}    guards: {{ cool_down: 1s }}
     activate: {activate_a}
     recovery:
       - failover_to_standby: {{ standby: orders-b, {fence}, verify_within: 5s }}
@@ -457,6 +499,8 @@ witnesses:
     probe: {{ tcp: {{ address: "{client}:9", interval: 400ms, timeout: 150ms }} }}
 "#,
         listen = agent_address(agent),
+        peer_a = peer_address(0),
+        peer_b = peer_address(1),
         probes_a = probes(0),
         probes_b = probes(1),
         activate_a = activate(0),
@@ -474,6 +518,7 @@ fn host_file(dir: &Path, host: usize) -> String {
     format!(
         r#"version: 1
 agents: ["{agent}", "{next}"]
+listen: "{listen}"
 state: {state}
 keeps_journal: {keeps}
 may:
@@ -482,6 +527,7 @@ guards:
   {instance}: {{ component: orders, stop: {{ pid_file: {pid} }} }}
 "#,
         agent = agent_address(Machine::Agent),
+        listen = peer_address(host),
         next = agent_address(Machine::B),
         keeps = host == 1,
         state = folder.join("state").display(),
