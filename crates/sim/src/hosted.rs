@@ -10,8 +10,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use mainstay_engine::replay::replay;
-use mainstay_plan::Plan;
 use mainstay_plan::observation::Health;
+use mainstay_plan::{ComponentIx, Plan};
 
 use crate::broken::Pace;
 use crate::checkers::Checkers;
@@ -30,8 +30,37 @@ const HEALED: Duration = Duration::from_secs(300);
 
 const LEASED: &str = include_str!("../../engine/tests/timelines/plans/leased.yaml");
 
+/// The component may stay what it is without the agent.
+const STAYS: [(&str, &str); 3] = [
+    ("zone: z1 }\n  db-2", "zone: z1, peer_address: \"10.0.1.10:7401\" }\n  db-2"),
+    ("zone: z2 }\ncomponents", "zone: z2, peer_address: \"10.0.2.10:7401\" }\ncomponents"),
+    ("    rejoin: when_healthy\n", "    rejoin: when_healthy\n    on_agent_loss: hold\n"),
+];
+
 /// Names, and what is changed in the plan.
-const VARIANTS: [(&str, &[(&str, &str)]); 5] = [
+const VARIANTS: [(&str, &[(&str, &str)]); 7] = [
+    ("leased, stays", &STAYS),
+    (
+        "leased, stays, three",
+        &[
+            STAYS[0],
+            STAYS[1],
+            STAYS[2],
+            ("\ncomponents:", "\n  db-3: { region: r1, zone: z4, peer_address: \"10.0.4.10:7401\" }\ncomponents:"),
+            (
+                "standbys:\n",
+                "standbys:\n  orders-db-c:\n    location: { region: r1, zone: z4, host: db-3 }\n    probes:\n      - http: { url: \"http://10.0.4.10:8008/\", interval: 500ms, fast_interval: 200ms, timeout: 200ms, fall: 3, rise: 2, lag_header: lag }\n    activate:\n      - command: { run: [promote, c], idempotent: true, timeout: 2s }\n    demote:\n      - command: { run: [demote, c], idempotent: true, timeout: 2s }\n",
+            ),
+            (
+                "verify_within: 5s }\nstandbys",
+                "verify_within: 5s }\n      - failover_to_standby: { standby: orders-db-c, verify_within: 5s }\nstandbys",
+            ),
+            (
+                "\"10.0.2.10:5432\" }\n",
+                "\"10.0.2.10:5432\" }\n      - { standby: orders-db-c, address: \"10.0.4.10:5432\" }\n",
+            ),
+        ],
+    ),
     ("leased", &[]),
     (
         "leased, hosts serve",
@@ -101,6 +130,10 @@ kinds! {
     WayOneSided = "way-one-sided",
     /// It is slow, or as fast as ever.
     WaySlow = "way-slow",
+    /// The paths between a host and the others are cut, or whole again.
+    HostsApart = "hosts-apart",
+    /// The agent reaches nothing at all, or everything again.
+    AgentApart = "agent-apart",
     /// The clocks of hosts run at different rates.
     ClockDrift = "host-clock-drift",
     /// The agent is killed.
@@ -146,6 +179,8 @@ pub struct Ended {
     pub violation: Option<Violation>,
     /// How often a lease ended because its host let go, because it ran out, and because nobody held it.
     pub lease_ends: [u64; 3],
+    /// How often a lease went on by the word of other hosts.
+    pub agreements: u64,
     /// Recoveries that ended.
     pub recoveries: u64,
     /// What was reached.
@@ -184,6 +219,12 @@ impl Hosted {
         let (name, plan) = PLANS.iter().find(|it| it.0 == name).expect("there is such a plan").clone();
         let leashed = dice.once_in(2);
         kinds.insert(TroubleKind::Server);
+        let stays = stays(&plan);
+        if !stays {
+            // It is there for those alone who may stay by the word of others.
+            kinds.remove(&TroubleKind::HostsApart);
+            kinds.remove(&TroubleKind::AgentApart);
+        }
         if !leashed {
             what_nothing_could_end(&plan, &mut kinds);
         }
@@ -197,6 +238,9 @@ impl Hosted {
             let after = if dice.once_in(3) { dice.millis(20_000) } else { dice.millis(3_000) };
             let kind = dice.pick(&kinds).expect("servers fail at least");
             script.push((after, kind, fault(kind, dice, &plan)));
+        }
+        if stays && dice.once_in(3) {
+            script.extend(alone_and_found_again(dice, &plan));
         }
         Hosted { seed, name, plan, rates, leashed, script, wrong: None }
     }
@@ -219,7 +263,7 @@ impl Hosted {
         let mut coverage = Coverage::default();
         coverage.ended_with_hosts(&world, self);
         let (lease_ends, recoveries) = (world.lease_ends(), world.checkers.census.recoveries);
-        Ended { violation, lease_ends, recoveries, coverage }
+        Ended { violation, lease_ends, agreements: world.agreements(), recoveries, coverage }
     }
 
     fn play(&self, world: &mut World) {
@@ -367,6 +411,30 @@ fn fault(kind: TroubleKind, dice: &mut Dice, plan: &Plan) -> Fault {
         }
         TroubleKind::AgentKilled => Fault::AgentKilled(dice.millis(10_000)),
         TroubleKind::AgentStopped => Fault::AgentStops(dice.millis(10_000)),
+        TroubleKind::HostsApart => {
+            let apart = !dice.once_in(3);
+            of_host(dice, HostTrouble::ApartFromHosts(apart))
+        }
+        TroubleKind::AgentApart => Fault::OwnPath(!dice.once_in(3)),
         TroubleKind::ClockDrift => unreachable!("it goes on all the time, and does not happen"),
     }
+}
+
+fn stays(plan: &Plan) -> bool {
+    (0u32..).map(ComponentIx).take(plan.components.len()).any(|it| plan.stays(it))
+}
+
+/// The agent loses all hosts, so that whoever holds the lease may stay; that one hangs; and the agent finds the others again, and not
+/// him.
+fn alone_and_found_again(dice: &mut Dice, plan: &Plan) -> Vec<(Duration, TroubleKind, Fault)> {
+    let component = &plan.components[0];
+    let holder = plan.instance(dice.pick(&component.instances).unwrap_or(component.original()));
+    let way = |host: &str, way| Fault::Host(host.to_owned(), HostTrouble::Way(way));
+    let all = plan.hosts.iter().map(|it| (dice.millis(500), TroubleKind::WayCut, way(&it.name, Way::Cut)));
+    let mut script: Vec<(Duration, TroubleKind, Fault)> = all.collect();
+    script.push((dice.millis(12_000), TroubleKind::Server, Fault::Server(holder.name.clone(), Server::Hung)));
+    let others = plan.hosts.iter().filter(|it| Some(&it.name) != holder.location.host.as_ref());
+    let others: Vec<&str> = others.map(|it| it.name.as_str()).collect();
+    script.extend(others.into_iter().map(|it| (dice.millis(8_000), TroubleKind::WayCut, way(it, Way::Whole))));
+    script
 }

@@ -11,6 +11,7 @@ mod hosts;
 mod orders;
 mod places;
 mod servers;
+mod staying;
 mod traffic;
 mod trouble;
 mod words;

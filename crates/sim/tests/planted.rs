@@ -129,6 +129,16 @@ const fn shown_by(wrong: HostFault) -> &'static [TroubleKind] {
         HostFault::GrantedTooSoon => &[TroubleKind::HostStopped],
         HostFault::KeptPastTheEnd => &[TroubleKind::WayCut],
         HostFault::LooseLeash => &[TroubleKind::Suspended],
+        HostFault::ForgottenPromise => &[TroubleKind::WayCut, TroubleKind::HostsApart],
+        HostFault::StaysWithOneMissing => &[TroubleKind::WayCut, TroubleKind::AgentKilled],
+    }
+}
+
+/// The plan on which such a fault can show.
+const fn plan_for(wrong: Option<HostFault>) -> &'static str {
+    match wrong {
+        Some(HostFault::ForgottenPromise | HostFault::StaysWithOneMissing) => "leased, stays",
+        Some(HostFault::GrantedTooSoon | HostFault::KeptPastTheEnd | HostFault::LooseLeash) | None => "leased",
     }
 }
 
@@ -142,7 +152,7 @@ fn caught_with_hosts(fault: Option<Fault>, wrong: Option<HostFault>) -> Option<(
             Some(_) => Hosted::drawn(seed, &mut dice),
             None => {
                 let kinds = wrong.map_or(&[][..], shown_by);
-                Hosted::among("leased", seed, kinds.iter().copied().collect(), &mut dice)
+                Hosted::among(plan_for(wrong), seed, kinds.iter().copied().collect(), &mut dice)
             }
         };
         trial.wrong = wrong;

@@ -18,6 +18,7 @@ use mainstay_plan::routing::{RoutingTable, TargetState};
 use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{HostIx, Plan, Time};
 
+use super::staying::{Stance, Standing as Stands, Staying};
 use super::{Event, Link, Server, World};
 
 /// How what is said between a host and the agent arrives.
@@ -52,6 +53,8 @@ pub enum HostTrouble {
     Runs(u64),
     /// The keeper runs, if this is the end of its last standstill.
     KeeperRuns(u64),
+    /// The paths between this host and all others break (`true`), or are whole again.
+    ApartFromHosts(bool),
     /// The machine loses power, with all that runs on it; it comes back without having started anything.
     PowerCut,
 }
@@ -65,11 +68,21 @@ pub enum HostFault {
     KeptPastTheEnd,
     /// Nothing ends what is kept while host and keeper stand still, although it runs on a leash.
     LooseLeash,
+    /// A host that has promised to let another one stay what it is does not remember it.
+    ForgottenPromise,
+    /// A host stays what it is without the word of one of those who have to agree.
+    StaysWithOneMissing,
 }
 
 impl HostFault {
     /// All of them.
-    pub const ALL: [HostFault; 3] = [HostFault::GrantedTooSoon, HostFault::KeptPastTheEnd, HostFault::LooseLeash];
+    pub const ALL: [HostFault; 5] = [
+        HostFault::GrantedTooSoon,
+        HostFault::KeptPastTheEnd,
+        HostFault::LooseLeash,
+        HostFault::ForgottenPromise,
+        HostFault::StaysWithOneMissing,
+    ];
 
     /// The word for it.
     pub const fn word(self) -> &'static str {
@@ -77,6 +90,8 @@ impl HostFault {
             HostFault::GrantedTooSoon => "granted-too-soon",
             HostFault::KeptPastTheEnd => "kept-past-the-end",
             HostFault::LooseLeash => "loose-leash",
+            HostFault::ForgottenPromise => "forgotten-promise",
+            HostFault::StaysWithOneMissing => "stays-with-one-missing",
         }
     }
 
@@ -86,22 +101,30 @@ impl HostFault {
             HostFault::GrantedTooSoon => "The book grants a lease before what another instance was granted is over.",
             HostFault::KeptPastTheEnd => "A host goes on with what it guards when its lease is over.",
             HostFault::LooseLeash => "A leash does not end its program while host and keeper stand still.",
+            HostFault::ForgottenPromise => "A host forgets that it has promised to let another one stay what it is.",
+            HostFault::StaysWithOneMissing => {
+                "A host stays what it is without its agent, and one of those who have to agree has not."
+            }
         }
     }
 
     /// The checker that has to see it.
     pub const fn caught_by(self) -> &'static str {
         match self {
-            HostFault::GrantedTooSoon | HostFault::KeptPastTheEnd | HostFault::LooseLeash => "S3",
+            HostFault::GrantedTooSoon
+            | HostFault::KeptPastTheEnd
+            | HostFault::LooseLeash
+            | HostFault::ForgottenPromise => "S3",
+            HostFault::StaysWithOneMissing => "S1",
         }
     }
 }
 
 /// A lease as its host knows it.
 #[derive(Clone, Copy, Debug)]
-struct Hold {
+pub(super) struct Hold {
     /// Really, by the host's clock.
-    until: Time,
+    pub(super) until: Time,
     /// Which alarm counts.
     nth: u64,
 }
@@ -111,10 +134,16 @@ struct Hold {
 pub(super) enum HostEvent {
     /// A host asks anew for all that lives there.
     Renews(HostIx),
-    /// The agent hears it: when it was asked.
-    Renewed(HostIx, Time),
+    /// The agent hears it: when it was asked, and by what that host goes alone.
+    Renewed(HostIx, Time, Stands),
     /// The host hears what it may hold.
     Granted(HostIx, Time, Vec<Grant>),
+    /// The host hears what to do while the agent is silent.
+    Told(HostIx, Stance),
+    /// A host is asked whether another one may stay what it is; in which round of questions.
+    Asked(HostIx, Grant, u64),
+    /// Whoever asked hears that this host agrees.
+    Agreed(HostIx, u64),
     /// The host is told to let go.
     Revoked(HostIx, Grant),
     /// The alarm of a lease.
@@ -149,6 +178,9 @@ impl HostEvent {
             | HostEvent::Closed(_) => true,
             HostEvent::Renews(_)
             | HostEvent::Granted(..)
+            | HostEvent::Told(..)
+            | HostEvent::Asked(..)
+            | HostEvent::Agreed(..)
             | HostEvent::Revoked(..)
             | HostEvent::Rings(..)
             | HostEvent::Stopped(..)
@@ -160,9 +192,14 @@ impl HostEvent {
     /// The host whose process hears it.
     const fn heard_by(&self) -> Option<HostIx> {
         match self {
-            HostEvent::Granted(host, ..) | HostEvent::Revoked(host, _) | HostEvent::Table(host, _) => Some(*host),
+            HostEvent::Granted(host, ..)
+            | HostEvent::Told(host, _)
+            | HostEvent::Asked(host, ..)
+            | HostEvent::Revoked(host, _)
+            | HostEvent::Table(host, _) => Some(*host),
             HostEvent::Renews(_)
             | HostEvent::Renewed(..)
+            | HostEvent::Agreed(..)
             | HostEvent::Rings(..)
             | HostEvent::Stopped(..)
             | HostEvent::Released(_)
@@ -189,7 +226,7 @@ enum Unkept {
 pub(super) struct Hosts {
     ways: BTreeMap<u32, Way>,
     /// Whose process stands still, and since which standstill.
-    idle: BTreeMap<u32, u64>,
+    pub(super) idle: BTreeMap<u32, u64>,
     /// Whose process is not there at all.
     gone: BTreeSet<u32>,
     /// What waits until a process goes on.
@@ -203,23 +240,24 @@ pub(super) struct Hosts {
     leashed: bool,
     /// By host: how fast its clock runs, in parts per thousand.
     rates: BTreeMap<u32, u32>,
-    holds: BTreeMap<Grant, Hold>,
+    pub(super) holds: BTreeMap<Grant, Hold>,
     alarms: u64,
     /// Orders that wait for the lease.
     waiting: Vec<(Order, Time)>,
     tables: BTreeMap<u32, RoutingTable>,
     /// The last question of a serving host that was answered: since then it counts the agent's silence.
     answered: BTreeMap<u32, Time>,
-    wanted: Vec<Grant>,
+    pub(super) wanted: Vec<Grant>,
     /// By component: to whom something was granted last, and when.
-    granted: BTreeMap<String, (String, Time)>,
-    ending: BTreeMap<Grant, StepRef>,
+    pub(super) granted: BTreeMap<String, (String, Time)>,
+    pub(super) ending: BTreeMap<Grant, StepRef>,
     /// When the agent heard of a host last, and sent it something that counts.
     heard: BTreeMap<u32, Time>,
     sent: BTreeMap<u32, Time>,
     connected: BTreeSet<u32>,
     /// By host, and whether it is said to the agent: when the last word arrives.
     arrived: BTreeMap<(u32, bool), Time>,
+    pub(super) stays: Staying,
     pub(super) wrong: Option<HostFault>,
     /// What the agent's promises and checks have seen: how often a lease was released, and how often it ran out.
     pub(super) ends: [u64; 3],
@@ -253,22 +291,22 @@ impl World {
         self.hosts.ends
     }
 
-    fn times(&self) -> LeaseTimes {
+    pub(super) fn times(&self) -> LeaseTimes {
         self.plan.link.as_ref().expect("who has hosts has a link").lease
     }
 
-    fn host_at(&mut self, after: Duration, event: HostEvent) {
+    pub(super) fn host_at(&mut self, after: Duration, event: HostEvent) {
         self.at(after, Event::Host(Box::new(event)));
     }
 
     /// What a host's clock shows as `span` takes so long really.
-    fn really(&self, host: HostIx, span: Duration) -> Duration {
+    pub(super) fn really(&self, host: HostIx, span: Duration) -> Duration {
         let rate = self.hosts.rates.get(&host.0).copied().unwrap_or(1000);
         span * 1000 / rate
     }
 
     /// When what is said now arrives: never before what was said earlier.
-    fn sends(&mut self, host: HostIx, to_agent: bool) -> Option<Duration> {
+    pub(super) fn sends(&mut self, host: HostIx, to_agent: bool) -> Option<Duration> {
         let takes = self.arrives(host, to_agent)?;
         let last = self.hosts.arrived.entry((host.0, to_agent)).or_default();
         *last = (*last).max(self.now + takes);
@@ -300,7 +338,7 @@ impl World {
     }
 
     /// Whether the machine of a host is gone, as the instances that live there say.
-    fn is_machine_lost(&self, host: HostIx) -> bool {
+    pub(super) fn is_machine_lost(&self, host: HostIx) -> bool {
         let name = self.plan.host(host).name.as_str();
         let mut there = self.plan.instances.iter().filter(|it| it.location.host.as_deref() == Some(name));
         !self.broken.machines.is_empty() && there.any(|it| self.broken.machines.contains(&it.name))
@@ -328,6 +366,7 @@ impl World {
             self.hosts.granted.insert(component.name.clone(), (instance, self.now));
             self.holds_until(grant, self.now + expires);
         }
+        self.staying_begins();
     }
 
     /// The agent starts: whatever was granted may have been granted just now, and nobody was heard.
@@ -337,6 +376,7 @@ impl World {
         self.hosts.connected.clear();
         let now = self.now;
         self.hosts.granted.values_mut().for_each(|it| it.1 = now);
+        self.stances_of_another_agent();
         let serving: Vec<HostIx> = self.serving().collect();
         for host in serving {
             self.hosts.heard.insert(host.0, now);
@@ -370,7 +410,8 @@ impl World {
             assert!(is_over, "S3: {instance} may hold the lease of {component}, and that of {bound} is not over");
             panic!("S2: {instance} may hold the lease of {component} before the record that says so is durable");
         }
-        self.hosts.wanted = wanted;
+        let before = std::mem::replace(&mut self.hosts.wanted, wanted);
+        self.stances_change(&before);
     }
 
     pub(super) fn host_event(&mut self, event: HostEvent) {
@@ -383,23 +424,19 @@ impl World {
         }
         match event {
             HostEvent::Renews(host) => self.renews(host, true),
-            HostEvent::Renewed(host, asked) => self.renewed(host, asked),
+            HostEvent::Renewed(host, asked, stands) => {
+                self.host_stands(host, stands);
+                self.renewed(host, asked);
+            }
+            HostEvent::Told(host, stance) => self.told(host, stance),
+            HostEvent::Asked(host, grant, round) => self.asked_to_agree(host, &grant, round),
+            HostEvent::Agreed(host, round) => self.agreed(host, round),
             HostEvent::Granted(host, asked, grants) => self.granted(host, asked, grants),
             HostEvent::Revoked(host, grant) => self.revoked(host, grant),
             HostEvent::Rings(grant, nth) => self.rings(grant, nth),
             HostEvent::Stopped(grant, says) => self.stops(grant, says),
             HostEvent::Released(grant) => self.released(&grant, LeaseEnd::Released),
-            HostEvent::Looks(grant) => {
-                let term = self.term();
-                let over = self
-                    .hosts
-                    .granted
-                    .get(&grant.component)
-                    .is_none_or(|(holder, last)| *holder != grant.instance || *last + term <= self.now);
-                if over {
-                    self.released(&grant, LeaseEnd::RanOut);
-                }
-            }
+            HostEvent::Looks(grant) => self.looks(&grant),
             HostEvent::Table(host, table) => self.host_serves(host, *table),
             HostEvent::Applied(host, epoch) => {
                 let process = self.plan.host(host).name.clone();
@@ -467,6 +504,12 @@ impl World {
         self.host_at(takes, HostEvent::Stopped(grant, false));
     }
 
+    /// Whether a lease was taken back, and its keeper has not heard that yet.
+    pub(super) fn is_taken_back(&self, grant: &Grant) -> bool {
+        let is_it = |it: &Unkept| matches!(it, Unkept::Revoked(it) if it == grant);
+        self.hosts.overdue.values().flatten().any(is_it)
+    }
+
     /// The keeper goes on, or there is another one: it does what should have been done.
     fn keeper_goes_on(&mut self, host: HostIx) {
         self.hosts.unkept.remove(&host.0);
@@ -485,16 +528,32 @@ impl World {
         }
     }
 
-    fn host_of(&self, instance: &str) -> HostIx {
+    pub(super) fn host_of(&self, instance: &str) -> HostIx {
         let ix = self.plan.instance_named(instance).expect("of the plan");
         self.plan.host_of(ix).expect("who holds a lease is on a host")
+    }
+
+    /// The agent looks whether a lease is over: the term has passed, and nobody lets its holder stay.
+    pub(super) fn looks(&mut self, grant: &Grant) {
+        let term = self.term();
+        let granted = self.hosts.granted.get(&grant.component);
+        let over = granted.is_none_or(|(holder, last)| *holder != grant.instance || *last + term <= self.now);
+        if over && self.stays_no_more(grant) {
+            self.released(grant, LeaseEnd::RanOut);
+        }
     }
 
     /// How long after the last grant a lease is over for sure.
     fn term(&self) -> Duration {
         match self.hosts.wrong {
             Some(HostFault::GrantedTooSoon) => self.times().expires / 2,
-            Some(HostFault::KeptPastTheEnd | HostFault::LooseLeash) | None => self.times().term(&self.plan.allowances),
+            Some(
+                HostFault::KeptPastTheEnd
+                | HostFault::LooseLeash
+                | HostFault::ForgottenPromise
+                | HostFault::StaysWithOneMissing,
+            )
+            | None => self.times().term(&self.plan.allowances),
         }
     }
 
@@ -507,7 +566,11 @@ impl World {
             return;
         }
         if let Some(way) = self.sends(host, true) {
-            self.host_at(way, HostEvent::Renewed(host, self.now));
+            let stands = self.stands(host);
+            self.host_at(way, HostEvent::Renewed(host, self.now, stands));
+        }
+        if again {
+            self.asks_to_stay(host);
         }
     }
 
@@ -540,12 +603,16 @@ impl World {
                 .granted
                 .get(&want.component)
                 .is_none_or(|(holder, last)| *holder == want.instance || *last + term <= self.now);
-            if free {
+            let before = self.hosts.granted.get(&want.component).map(|it| it.0.clone());
+            let before = before.map(|instance| Grant { component: want.component.clone(), instance });
+            if free && before.is_none_or(|it| it == want || self.stays_no_more(&it)) {
+                self.is_granted_anew(&want);
                 self.hosts.granted.insert(want.component.clone(), (want.instance.clone(), self.now));
                 grants.push(want);
             }
         }
         self.hosts.sent.insert(host.0, self.now);
+        self.tells(host);
         if let Some(way) = self.sends(host, false) {
             self.host_at(way, HostEvent::Granted(host, asked, grants));
         }
@@ -554,9 +621,14 @@ impl World {
     fn granted(&mut self, host: HostIx, asked: Time, grants: Vec<Grant>) {
         let answered = self.hosts.answered.entry(host.0).or_insert(asked);
         *answered = (*answered).max(asked);
+        self.hears_agent(host);
         for grant in grants {
+            if self.is_promised(host, &grant.component) {
+                continue;
+            }
             let until = asked + self.really(host, self.times().expires);
             if until > self.now {
+                self.renewed_for_real(&grant, asked);
                 self.holds_until(grant, until);
             }
         }
@@ -575,7 +647,7 @@ impl World {
         }
     }
 
-    fn holds_until(&mut self, grant: Grant, until: Time) {
+    pub(super) fn holds_until(&mut self, grant: Grant, until: Time) {
         let before = self.hosts.holds.get(&grant).map(|it| it.until);
         let until = before.map_or(until, |it| it.max(until));
         self.checkers.may_act(&grant.instance, true);
@@ -609,6 +681,7 @@ impl World {
         if self.hosts.granted.get(&grant.component).is_some_and(|it| it.0 == grant.instance) {
             self.hosts.granted.remove(&grant.component);
         }
+        self.acts_no_more(grant);
         if let Some(step) = self.hosts.ending.remove(grant) {
             self.hosts.ends[how as usize] += 1;
             self.turn(vec![Input::Outcome { step, outcome: Outcome::LeaseOver(how) }]);
@@ -701,7 +774,9 @@ impl World {
                     self.keeper_goes_on(ix);
                 }
             }
+            HostTrouble::ApartFromHosts(apart) => self.apart(ix, apart),
             HostTrouble::PowerCut => {
+                self.starts_anew(ix);
                 self.hosts.tables.remove(&ix.0);
                 self.hosts.unheard.remove(&ix.0);
                 self.hosts.unkept.remove(&ix.0);
@@ -737,7 +812,10 @@ impl World {
     /// The process goes on, and hears what it has not heard; one that was started anew has nothing to hear.
     fn process_goes_on(&mut self, host: HostIx) {
         self.hosts.idle.remove(&host.0);
-        self.hosts.gone.remove(&host.0);
+        if self.hosts.gone.remove(&host.0) {
+            // A process that has just begun does not know when an agent was heard last.
+            self.hears_agent(host);
+        }
         for event in self.hosts.unheard.remove(&host.0).unwrap_or_default() {
             self.host_event(event);
         }
@@ -758,6 +836,7 @@ impl World {
             self.process_goes_on(host);
             self.keeper_goes_on(host);
         }
+        self.hosts_meet_again();
         let names: Vec<String> = self.plan.instances.iter().map(|it| it.name.clone()).collect();
         names.iter().for_each(|it| self.came_back(it));
     }

@@ -52,6 +52,8 @@ impl HostTrouble {
             HostTrouble::Suspended(span) => format!("process and keeper of host {host} are stopped for {span:?}"),
             HostTrouble::Runs(_) => format!("the process of host {host} runs again"),
             HostTrouble::KeeperRuns(_) => format!("the keeper of host {host} runs again"),
+            HostTrouble::ApartFromHosts(true) => format!("the paths between host {host} and other hosts are cut"),
+            HostTrouble::ApartFromHosts(false) => format!("the paths between host {host} and other hosts are whole"),
             HostTrouble::PowerCut => format!("host {host} loses power"),
         }
     }
