@@ -17,8 +17,11 @@ const CARGO_DENY: &str = "0.20.2";
 /// The peer of the simulator's bench.
 const SIMPY: &str = "4.1.2";
 
+/// The server of which tests start as many as they want.
+const POSTGRESQL: &str = "postgresql-15";
+
 /// A program that end-to-end tests run, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("haproxy", "haproxy"),
     ("dig", "bind9-dnsutils"),
     ("delv", "bind9-dnsutils"),
@@ -31,6 +34,7 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("tmux", "tmux"),
     ("python3", "python3"),
     ("faketime", "faketime"),
+    ("/usr/lib/postgresql/15/bin/initdb", POSTGRESQL),
 ];
 
 /// Peers and load of benches: the bench, a file that is there once it is installed, and the Debian package that brings it.
@@ -70,6 +74,14 @@ pub(crate) fn install_programs() -> Vec<String> {
     install(&PROGRAMS, "tests")
 }
 
+/// Debian starts a server with the package, on the usual port, unless it is told not to. A machine that has one keeps it.
+fn let_no_database_start() {
+    let folder = Path::new("/etc/postgresql-common/createcluster.d");
+    if is_root() && !Path::new("/etc/postgresql").exists() && std::fs::create_dir_all(folder).is_ok() {
+        let _another_server = std::fs::write(folder.join("mainstay.conf"), "create_main_cluster = false\n");
+    }
+}
+
 /// The same for what a bench runs.
 pub(crate) fn install_for_bench(name: &str) -> Vec<String> {
     let own: Vec<_> = BENCH_PROGRAMS.iter().filter(|it| it.0 == name).map(|it| (it.1, it.2)).collect();
@@ -86,6 +98,9 @@ fn install(programs: &[(&str, &str)], who: &str) -> Vec<String> {
         (_, None) => "there is no apt-get here",
         (false, Some(_)) => "only root can install it",
         (true, Some(_)) => {
+            if packages.contains(&POSTGRESQL) {
+                let_no_database_start();
+            }
             // The package lists may be missing or old; fetching them costs more than a try.
             if !apt_install(&packages) && apt_get(&["update"]) {
                 apt_install(&packages);

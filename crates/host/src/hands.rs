@@ -407,7 +407,7 @@ fn with_message(action: &Action, text: &str) -> Action {
             *body = serde_json::json!({ "text": text }).to_string();
         }
         Action::TriggerFile { content, .. } => text.clone_into(content),
-        Action::Webhook { .. } | Action::Service { .. } | Action::EndLease { .. } => {}
+        Action::Webhook { .. } | Action::Service { .. } | Action::Postgres(_) | Action::EndLease { .. } => {}
     }
     action
 }

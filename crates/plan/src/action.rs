@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::postgres::{PostgresAction, PostgresFiles};
+
 /// Which part of the world an operation needs to work. A recovery path is only as good as the worst plane on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -106,6 +108,8 @@ pub enum Action {
         /// Header of the answer that carries the address at which the instance is from then on.
         address_header: Option<String>,
     },
+    /// Do something to a PostgreSQL server over its own protocol.
+    Postgres(Box<PostgresAction>),
     /// End the lease of an instance: done when its host says that what it guards is stopped or demoted, or when nothing that
     /// was granted to it can last any more.
     EndLease {
@@ -119,15 +123,16 @@ impl Action {
     pub const fn plane(&self) -> Plane {
         match self {
             Action::Service { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => Plane::Local,
+            Action::Postgres(_) => Plane::Data,
             Action::Command { plane, .. } | Action::Webhook { plane, .. } => *plane,
         }
     }
 
     /// Whether doing it again does no harm. Starting what runs, stopping what is stopped and writing the same file again
-    /// change nothing; commands and webhooks say so themselves.
+    /// change nothing, and neither does promoting a primary; commands and webhooks say so themselves.
     pub const fn is_idempotent(&self) -> bool {
         match self {
-            Action::Service { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => true,
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::Postgres(_) | Action::EndLease { .. } => true,
             Action::Command { idempotent, .. } | Action::Webhook { idempotent, .. } => *idempotent,
         }
     }
@@ -141,7 +146,7 @@ impl Action {
                 service.can_be_seen()
             }
             Action::TriggerFile { .. } => true,
-            Action::Command { .. } | Action::Webhook { .. } | Action::EndLease { .. } => false,
+            Action::Command { .. } | Action::Webhook { .. } | Action::Postgres(_) | Action::EndLease { .. } => false,
         }
     }
 
@@ -150,7 +155,9 @@ impl Action {
         match self {
             Action::Command { reports_address, .. } => *reports_address,
             Action::Webhook { address_header, .. } => address_header.is_some(),
-            Action::Service { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => false,
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::Postgres(_) | Action::EndLease { .. } => {
+                false
+            }
         }
     }
 
@@ -159,7 +166,7 @@ impl Action {
         match self {
             Action::Service { .. } | Action::Command { .. } | Action::TriggerFile { .. } => true,
             // The agent keeps the leases, and says nothing to a host that can't be lost on the way.
-            Action::Webhook { .. } | Action::EndLease { .. } => false,
+            Action::Webhook { .. } | Action::Postgres(_) | Action::EndLease { .. } => false,
         }
     }
 }
@@ -239,6 +246,8 @@ pub enum Service {
         /// How long an orderly stop may take before force is used.
         stop_grace: Duration,
     },
+    /// By `pg_ctl`, and by the processes that work in its data directory.
+    Postgres(Box<PostgresFiles>),
 }
 
 impl Service {
@@ -246,7 +255,7 @@ impl Service {
     /// controlled by commands alone may be elsewhere: the commands know how to get there.
     pub const fn is_of_this_machine(&self) -> bool {
         match self {
-            Service::Systemd { .. } => true,
+            Service::Systemd { .. } | Service::Postgres(_) => true,
             Service::Declared { pid_file, .. } => pid_file.is_some(),
         }
     }
@@ -254,7 +263,7 @@ impl Service {
     /// Whether it can be told from outside whether it runs.
     pub const fn can_be_seen(&self) -> bool {
         match self {
-            Service::Systemd { .. } => true,
+            Service::Systemd { .. } | Service::Postgres(_) => true,
             Service::Declared { status, pid_file, .. } => status.is_some() || pid_file.is_some(),
         }
     }
@@ -267,6 +276,7 @@ impl Service {
                 Some(path) => path.display().to_string(),
                 None => start.join(" "),
             },
+            Service::Postgres(files) => files.data.display().to_string(),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::backup::Backup;
 use crate::hosts::OnAgentLoss;
 use crate::location::{FailureDomain, Location, SharedPart};
 use crate::policy::Guards;
+use crate::postgres::PostgresServer;
 use crate::strategy::{Play, Rung, StepKind};
 use crate::{ComponentIx, InstanceIx, ProbeIx, RouteIx, WitnessIx};
 
@@ -215,6 +216,8 @@ pub struct Instance {
     pub shares: Vec<SharedPart>,
     /// How much of a zone's capacity it takes while it is active.
     pub capacity: u32,
+    /// The PostgreSQL server that it is, if it is one.
+    pub postgres: Option<Box<PostgresServer>>,
 }
 
 /// How ready a standby is.

@@ -301,6 +301,9 @@ codes! {
     NobodyAgrees "MS0410" Error "nobody to agree that a component stays"
         "its host would stop it, although the plan says that it stays without the agent"
 
+    PostgresMissing "MS0411" Error "no PostgreSQL server to ask or to act on"
+        "Mainstay asks, promotes and re-points only servers that it was told how to reach"
+
     OverRto "MS0501" Warning "the worst case is over the recovery time objective"
         "the objective would be missed although everything works as planned"
     LagUnknown "MS0502" Warning "a recovery point objective that nothing measures"

@@ -26,6 +26,7 @@ pub mod picture;
 pub mod plan;
 pub mod planes;
 pub mod policy;
+pub mod postgres;
 pub mod prepared;
 pub mod probe;
 pub mod proof;

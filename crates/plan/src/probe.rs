@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::postgres::PostgresProbe;
 use crate::{ControlIx, InstanceIx, RouteIx, WitnessIx};
 
 /// One health check.
@@ -130,6 +131,8 @@ pub enum ProbeKind {
         /// How long it may be silent.
         max_age: Duration,
     },
+    /// A PostgreSQL server does its work.
+    Postgres(Box<PostgresProbe>),
     /// Enough of several questions are answered well.
     Composite(Box<CompositeProbe>),
 }
@@ -150,6 +153,7 @@ impl ProbeKind {
             ProbeKind::FileFreshness { .. } => "file",
             ProbeKind::Disk(_) => "disk",
             ProbeKind::Heartbeat { .. } => "heartbeat",
+            ProbeKind::Postgres(_) => "postgres",
             ProbeKind::Composite(_) => "composite",
         }
     }
@@ -173,6 +177,9 @@ impl ProbeKind {
             ProbeKind::Grpc(grpc) => {
                 ProbeKind::Grpc(Box::new(GrpcProbe { address: moved(&grpc.address), ..(**grpc).clone() }))
             }
+            ProbeKind::Postgres(postgres) => {
+                ProbeKind::Postgres(Box::new(PostgresProbe { server: postgres.server.at(ip), ..(**postgres).clone() }))
+            }
             ProbeKind::Udp(udp) => ProbeKind::Udp(UdpProbe { address: moved(&udp.address), ..udp.clone() }),
             ProbeKind::Icmp { .. } => ProbeKind::Icmp { address: ip },
             ProbeKind::Command { .. }
@@ -195,6 +202,7 @@ impl ProbeKind {
             ProbeKind::Http(http) => Whom::Server(&http.address),
             ProbeKind::Dns { server, .. } => Whom::NameServer(*server),
             ProbeKind::Grpc(grpc) => Whom::Server(&grpc.address),
+            ProbeKind::Postgres(postgres) => Whom::Server(&postgres.server.address),
             ProbeKind::Udp(udp) => Whom::Server(&udp.address),
             ProbeKind::Icmp { address } => Whom::Machine(*address),
             ProbeKind::Command { .. }
@@ -229,6 +237,7 @@ impl ProbeKind {
             | ProbeKind::Http(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Grpc(_)
+            | ProbeKind::Postgres(_)
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Heartbeat { .. } => false,
@@ -245,6 +254,7 @@ impl ProbeKind {
             | ProbeKind::Http(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Grpc(_)
+            | ProbeKind::Postgres(_)
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Command { .. }
@@ -263,6 +273,7 @@ impl ProbeKind {
             | ProbeKind::Http(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Grpc(_)
+            | ProbeKind::Postgres(_)
             | ProbeKind::Udp(_)
             | ProbeKind::Command { .. }
             | ProbeKind::Process { .. }
@@ -272,12 +283,12 @@ impl ProbeKind {
         }
     }
 
-    /// Whether its answers carry a replication lag. The age of a file is one.
+    /// Whether its answers tell how far the instance lags behind. The age of a file does, and so does a place in a log.
     pub const fn reports_lag(&self) -> bool {
         match self {
             ProbeKind::Http(http) => http.lag_header.is_some(),
             ProbeKind::Command { reports_lag, .. } => *reports_lag,
-            ProbeKind::FileFreshness { .. } => true,
+            ProbeKind::FileFreshness { .. } | ProbeKind::Postgres(_) => true,
             ProbeKind::Tcp { .. }
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
@@ -296,6 +307,7 @@ impl ProbeKind {
         match self {
             ProbeKind::Http(http) => http.role_header.is_some(),
             ProbeKind::Command { reports_role, .. } => *reports_role,
+            ProbeKind::Postgres(_) => true,
             ProbeKind::Tcp { .. }
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
@@ -320,6 +332,7 @@ impl ProbeKind {
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Grpc(_)
+            | ProbeKind::Postgres(_)
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Process { .. }
@@ -355,6 +368,7 @@ impl ProbeKind {
             | ProbeKind::Http(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Grpc(_)
+            | ProbeKind::Postgres(_)
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Command { .. }
@@ -372,6 +386,7 @@ impl ProbeKind {
             | ProbeKind::Http(_)
             | ProbeKind::Dns { .. }
             | ProbeKind::Grpc(_)
+            | ProbeKind::Postgres(_)
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Command { .. } => true,
@@ -392,6 +407,7 @@ impl ProbeKind {
             ProbeKind::Composite(composite) => composite.of.iter().any(ProbeKind::reports_expiry),
             ProbeKind::Tcp { .. }
             | ProbeKind::Dns { .. }
+            | ProbeKind::Postgres(_)
             | ProbeKind::Udp(_)
             | ProbeKind::Icmp { .. }
             | ProbeKind::Command { .. }
@@ -666,6 +682,15 @@ impl Address {
         match self {
             Address::Socket(address) => address.ip().to_string(),
             Address::Name { host: name, .. } | Address::ResolvedBy { name, .. } => name.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Socket(socket) => socket.fmt(f),
+            Address::Name { host, port } | Address::ResolvedBy { name: host, port, .. } => write!(f, "{host}:{port}"),
         }
     }
 }

@@ -34,6 +34,7 @@ standbys:
   db-b:
     location: { region: r1, zone: z1, host: here }
     service: { unit: db-b.service }
+    postgres: { address: "127.0.0.1:5433" }
     probes:
       - tcp: { address: "127.0.0.1:5433" }
     activate:
@@ -44,6 +45,7 @@ standbys:
       - command: { run: [promote] }
       - trigger_file: { path: /run/promote }
       - webhook: { url: "http://127.0.0.1/promoted" }
+      - promote: {}
 routes:
   orders:
     exclusive: { fence: stop }
@@ -81,6 +83,7 @@ fn operation(strategy: Strategy, step: &Step) -> &'static str {
             Action::Command { .. } => "command",
             Action::TriggerFile { .. } => "trigger_file",
             Action::Webhook { .. } => "webhook",
+            Action::Postgres(action) => action.op.word(),
             Action::EndLease { .. } => panic!("a step of its own"),
         },
         (StepKind::Act { .. }, Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut) => {

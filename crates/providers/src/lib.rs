@@ -18,6 +18,7 @@ mod kept;
 mod lag;
 mod leftover;
 mod names;
+mod postgres;
 mod prepare;
 mod probe;
 mod process;

@@ -9,7 +9,7 @@ use mainstay_plan::probe::{ProbeKind, Whom};
 
 use crate::action::{systemd, trigger_file, webhook};
 use crate::tls::Spoken;
-use crate::{Inner, probe, secrets, tls};
+use crate::{Inner, postgres, probe, secrets, tls};
 
 /// Why a probe or an action could not work, whatever the state of its target.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +100,7 @@ async fn one(inner: &Inner, kind: &ProbeKind) -> Result<(), PrepareError> {
             }
             Ok(())
         }
+        ProbeKind::Postgres(probe) => postgres::prepare(inner, &probe.server).await,
         ProbeKind::Icmp { address } => probe::permitted(*address).map_err(PrepareError::Icmp),
         ProbeKind::Heartbeat { name, .. } => inner
             .heartbeats
@@ -125,6 +126,17 @@ pub(crate) async fn action(inner: &Inner, action: &Action) -> Result<(), Prepare
             }
             Ok(())
         }
+        Action::Service { service: Service::Postgres(files), .. } => {
+            for argv in postgres::programs(files) {
+                command(inner, &argv).await?;
+                // Behind `runuser -u NAME --`.
+                if let Some(behind) = argv.iter().position(|it| it == "--").filter(|_| files.run_as.is_some()) {
+                    command(inner, &argv[behind + 1..]).await?;
+                }
+            }
+            Ok(())
+        }
+        Action::Postgres(action) => postgres::prepare(inner, &action.server).await,
         Action::Command { argv, .. } => command(inner, argv).await,
         Action::TriggerFile { path, .. } => {
             let directory = trigger_file::directory(path).to_owned();

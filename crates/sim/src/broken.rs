@@ -130,7 +130,7 @@ impl Broken {
         step: Option<&Step>,
     ) -> bool {
         let on_machine = match action {
-            Action::Service { .. } => true,
+            Action::Service { .. } | Action::Postgres(_) => true,
             // What the user's own command touches is known where the rung says what it is for.
             Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => {
                 matches!(rung, Some((_, _, Strategy::FailoverToStandby)))
@@ -140,6 +140,7 @@ impl Broken {
         };
         let by_name = match action {
             Action::Webhook { url, .. } => url.split('/').nth(2).is_some_and(is_name),
+            Action::Postgres(postgres) => matches!(postgres.server.address, Address::Name { .. }),
             Action::Service { .. } | Action::Command { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => {
                 false
             }

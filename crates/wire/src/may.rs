@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use mainstay_plan::action::{Action, Service};
+use mainstay_plan::postgres::PostgresServer;
 use mainstay_plan::probe::ProbeKind;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,8 @@ pub enum MayService {
     Unit(String),
     /// The process of a pid file.
     PidFile(PathBuf),
+    /// The PostgreSQL server of a data directory.
+    Postgres(PathBuf),
 }
 
 impl May {
@@ -55,6 +58,7 @@ impl May {
             Action::TriggerFile { path, .. } => self.file(path),
             Action::Webhook { .. } if self.network => Ok(()),
             Action::Webhook { .. } => Err(no_network()),
+            Action::Postgres(postgres) => self.postgres(&postgres.server),
             Action::EndLease { .. } => Err("the agent ends leases, and no host".to_owned()),
         }
     }
@@ -73,6 +77,7 @@ impl May {
                 Some(auth) if self.network => self.file(auth.file()),
                 Some(_) | None => self.over_network(),
             },
+            ProbeKind::Postgres(postgres) => self.postgres(&postgres.server),
             ProbeKind::Tcp { .. }
             | ProbeKind::Tls(_)
             | ProbeKind::Dns { .. }
@@ -87,6 +92,7 @@ impl May {
         let services = self.services.iter().map(|it| match it {
             MayService::Unit(unit) => format!("service {unit}"),
             MayService::PidFile(path) => format!("process of {}", path.display()),
+            MayService::Postgres(data) => format!("PostgreSQL in {}", data.display()),
         });
         let commands = self.commands.iter().map(|it| format!("command {}", it.join(" ")));
         let files = self.files.iter().map(|it| format!("file {}", it.display()));
@@ -99,6 +105,10 @@ impl May {
         match service {
             Service::Systemd { unit } if has(&MayService::Unit(unit.clone())) => Ok(()),
             Service::Systemd { unit } => Err(missing("unit", unit, "may.services")),
+            Service::Postgres(files) if has(&MayService::Postgres(files.data.clone())) => Ok(()),
+            Service::Postgres(files) => {
+                Err(missing("PostgreSQL server", &files.data.display().to_string(), "may.services"))
+            }
             Service::Declared { start, stop, status, pid_file, stop_grace: _ } => {
                 [Some(start), stop.as_ref(), status.as_ref()]
                     .into_iter()
@@ -112,6 +122,11 @@ impl May {
                 }
             }
         }
+    }
+
+    fn postgres(&self, server: &PostgresServer) -> Result<(), String> {
+        self.over_network()?;
+        server.password.as_ref().map_or(Ok(()), |it| self.file(it.file()))
     }
 
     fn command(&self, argv: &[String]) -> Result<(), String> {

@@ -18,6 +18,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("sim", &["plan", "engine"]),
     ("agent", &["plan", "engine", "host", "store", "api", "web", "wire"]),
     ("cli", &["plan", "engine", "providers", "traffic", "store", "api", "wire", "host", "sim", "agent"]),
+    // Tests alone use it: no row names it.
+    ("pgkit", &[]),
     ("xtask", &[]),
 ];
 

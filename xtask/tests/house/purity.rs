@@ -59,9 +59,11 @@ const MAY_COME_ALONG: &[&str] = &[
     // sha2
     "block-buffer",
     "cfg-if",
+    "cmov",
     "const-oid",
     "cpufeatures",
     "crypto-common",
+    "ctutils",
     "digest",
     "hybrid-array",
     "libc",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mainstay_plan::action::{Action, Plane, Service, ServiceOp};
+use mainstay_plan::postgres::PostgresFiles;
 use mainstay_wire::may::{May, MayService};
 use serde::Deserialize;
 
@@ -81,6 +82,7 @@ struct MayText {
 struct ServiceText {
     unit: Option<String>,
     pid_file: Option<PathBuf>,
+    postgres: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +98,7 @@ struct GuardText {
 struct StopText {
     unit: Option<String>,
     pid_file: Option<PathBuf>,
+    postgres: Option<PathBuf>,
     command: Option<Vec<String>>,
     status: Option<Vec<String>>,
 }
@@ -153,12 +156,11 @@ impl Text {
 
 impl MayText {
     fn checked(self) -> Result<May, String> {
-        let services = self.services.into_iter().map(|it| match (it.unit, it.pid_file) {
-            (Some(unit), None) => Ok(MayService::Unit(unit)),
-            (None, Some(path)) => absolute("may.services", path).map(MayService::PidFile),
-            (Some(_), Some(_)) | (None, None) => {
-                Err("`may.services`: each is either a `unit` or a `pid_file`".to_owned())
-            }
+        let services = self.services.into_iter().map(|it| match (it.unit, it.pid_file, it.postgres) {
+            (Some(unit), None, None) => Ok(MayService::Unit(unit)),
+            (None, Some(path), None) => absolute("may.services", path).map(MayService::PidFile),
+            (None, None, Some(data)) => absolute("may.services", data).map(MayService::Postgres),
+            _ => Err("`may.services`: each is a `unit`, a `pid_file`, or the data directory of `postgres`".to_owned()),
         });
         for command in &self.commands {
             program("may.commands", command)?;
@@ -194,7 +196,21 @@ impl GuardText {
 
 impl StopText {
     fn checked(self, place: &str) -> Result<Service, String> {
+        if let (Some(data), None, None, None, None) =
+            (&self.postgres, &self.unit, &self.pid_file, &self.command, &self.status)
+        {
+            let data = absolute(place, data.clone())?;
+            let bin = PostgresFiles::usual_bin(&data);
+            return Ok(Service::Postgres(Box::new(PostgresFiles {
+                data,
+                bin,
+                config_file: None,
+                run_as: None,
+                stop_grace: STOP_GRACE,
+            })));
+        }
         match (self.unit, self.pid_file, self.command, self.status) {
+            _ if self.postgres.is_some() => Err(format!("`{place}`: `postgres` stands alone")),
             (Some(unit), None, None, None) => Ok(Service::Systemd { unit }),
             (None, pid_file, command, status) if pid_file.is_some() || (command.is_some() && status.is_some()) => {
                 for argv in [&command, &status].into_iter().flatten() {
@@ -209,7 +225,7 @@ impl StopText {
                 })
             }
             _ => Err(format!(
-                "`{place}` is a `unit`, or a `pid_file`, or a `command` together with the `status` that sees it stopped"
+                "`{place}` is a `unit`, the data directory of `postgres`, or a `pid_file`, or a `command` together with the `status` that sees it stopped"
             )),
         }
     }

@@ -622,6 +622,7 @@ fn communication(cx: &Cx<'_>) -> Vec<Each> {
             Action::Webhook { .. } => "webhook",
             Action::Command { .. } => "command",
             Action::Service { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => "on this machine",
+            Action::Postgres(_) => "PostgreSQL",
         };
         format!("{} ({how})", it.name)
     };

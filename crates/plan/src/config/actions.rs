@@ -24,7 +24,7 @@ fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
     let what =
         if chosen.word == "manual" { "this manual step".to_owned() } else { format!("this {} action", chosen.word) };
     let mut fields = Fields::behind(cx, &chosen, what);
-    let together = fields.flag("with_previous");
+    let together = fields.may_have("with_previous") && fields.flag("with_previous");
     let with_previous = fields.key_place("with_previous").filter(|_| together);
     if chosen.word == "manual" {
         let ask = fields.text("ask");
@@ -51,7 +51,7 @@ fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
     let new_address = new_address(&mut fields, chosen.word, what.as_mut());
     let plane = match &what {
         Some(ActKind::Other(action)) => Some(action.plane()),
-        Some(ActKind::OwnService(_) | ActKind::Manual { .. }) | None => None,
+        Some(ActKind::OwnService(_) | ActKind::Promote | ActKind::Follow | ActKind::Manual { .. }) | None => None,
     };
     let whose = match chosen.word {
         "command" | "webhook" => controls::needed(&mut fields, plane.unwrap_or(Plane::RegionalControl)),
@@ -60,7 +60,7 @@ fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
     let timeout = fields.duration("timeout");
     let attempts = fields.number("attempts");
     let retry = retry(&mut fields, attempts);
-    let undo = fields.read("undo", undo);
+    let undo = if fields.may_have("undo") { fields.read("undo", undo) } else { None };
     let needs = fields.read("needs", values::names).unwrap_or_default();
     fields.finish();
     Some(RawAct {
@@ -87,8 +87,10 @@ fn new_address(fields: &mut Fields<'_>, word: &str, what: Option<&mut ActKind>) 
     match what {
         Some(ActKind::Other(Action::Command { reports_address, .. })) => *reports_address = says,
         Some(ActKind::Other(Action::Webhook { address_header, .. })) => *address_header = header,
-        Some(ActKind::Other(Action::Service { .. } | Action::TriggerFile { .. } | Action::EndLease { .. }))
-        | Some(ActKind::OwnService(_) | ActKind::Manual { .. })
+        Some(ActKind::Other(
+            Action::Service { .. } | Action::TriggerFile { .. } | Action::Postgres(_) | Action::EndLease { .. },
+        ))
+        | Some(ActKind::OwnService(_) | ActKind::Promote | ActKind::Follow | ActKind::Manual { .. })
         | None => {}
     }
     place
@@ -120,6 +122,8 @@ fn deed(fields: &mut Fields<'_>, word: &str) -> Option<ActKind> {
     match word {
         "service" => fields.word("op", &ServiceOp::ALL, ServiceOp::word).map(ActKind::OwnService),
         "command" => command(fields).map(ActKind::Other),
+        "promote" => Some(ActKind::Promote),
+        "follow" => Some(ActKind::Follow),
         "trigger_file" => {
             let path = fields.read("path", values::path);
             let content = fields.read("content", values::content).unwrap_or_default();

@@ -7,6 +7,7 @@ use super::grammar::{
     PRECONDITIONS, SHARED, STANDBY, STRATEGY, SWITCH, WITNESS, WITNESS_RULE,
 };
 use super::hosts::of_no_instance;
+use super::postgres::{postgres, promotion, unread};
 use super::probes::{probe, probes};
 use super::raw::{RawComponent, RawFence, RawHow, RawInstance, RawRun, RawRung, RawWitness, RawWitnessRule};
 use super::routes::fence_word;
@@ -15,6 +16,7 @@ use super::values;
 use crate::backup::{Backup, BackupCopy};
 use std::time::Duration;
 
+use crate::action::Service;
 use crate::component::{
     ComponentKind, Constraint, ConstraintKind, Criticality, Failback, Objectives, Rejoin, Temperature,
 };
@@ -85,7 +87,14 @@ pub(super) fn standby<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawInstance {
 fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperature) -> RawInstance {
     let cx = fields.cx;
     let location = must_location(fields);
+    let postgres = fields.take("postgres").map(|it| postgres(cx, &it.node, it.key_span));
+    let (has_postgres, postgres) = (postgres.is_some(), postgres.flatten());
     let service = fields.take("service").map(|it| service(cx, &it.node, it.key_span).unwrap_or_else(unread_service));
+    let files = postgres.as_ref().and_then(|it| it.files.clone());
+    let service = service.or_else(|| files.map(|it| Service::Postgres(Box::new(it))));
+    // What could not be read was reported: probes that would ask it are not wrong for that.
+    let asked = postgres.clone().or_else(|| has_postgres.then(unread));
+    cx.postgres.replace(asked);
     let listed = fields.take("probes");
     let probes = listed.map(|it| probes(cx, &it.node)).unwrap_or_default();
     if let Some(Entry { key_span, node, .. }) = listed
@@ -111,7 +120,15 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
                 .help(format!("write {count} or less, or add probes")),
         );
     }
-    let activate = fields.take("activate").map(|it| acts(cx, &it.node)).unwrap_or_default();
+    cx.postgres.replace(None);
+    let activate = match fields.take("activate") {
+        Some(it) => acts(cx, &it.node),
+        None if postgres.is_some() => {
+            cx.derive(fields.at, "activate", || "[{ promote: { timeout: 10s, attempts: 1 } }]".to_owned());
+            vec![promotion(entry.key_span)]
+        }
+        None => Vec::new(),
+    };
     let demote = fields.take("demote").map(|it| acts(cx, &it.node)).unwrap_or_default();
     let shares = fields.read("shares", items).map(|it| it.iter().filter_map(|it| shared(cx, it)).collect());
     let capacity = fields.number("capacity");
@@ -124,6 +141,7 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
         down_when: down_when as usize,
         activate,
         demote,
+        postgres: postgres.map(Box::new),
         shares: shares.unwrap_or_default(),
         capacity,
     }

@@ -16,6 +16,7 @@ use super::suggest::nearest;
 use super::tree::{Entry, Node, Value};
 use super::values;
 use crate::finding::{Code, Finding, Severity, Span};
+use crate::postgres::PostgresServer;
 
 /// What the whole lowering shares.
 pub(crate) struct Cx<'a> {
@@ -31,6 +32,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) derived: RefCell<Derived>,
     /// Whether anybody wants to know that.
     pub(crate) deriving: bool,
+    /// The PostgreSQL server of the instance that is being read, which its probes ask.
+    pub(crate) postgres: RefCell<Option<PostgresServer>>,
 }
 
 /// Values of fields that were derived from others, as they would stand in a file.

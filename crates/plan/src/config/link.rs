@@ -288,6 +288,7 @@ fn instance(plan: &mut Plan, parts: &mut Parts, component: ComponentIx, raw: Raw
         reports_lag,
         shares: raw.shares,
         capacity: raw.capacity,
+        postgres: raw.postgres,
     });
     parts.services.push(raw.service);
     parts.activate.push(raw.activate);

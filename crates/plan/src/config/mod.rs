@@ -21,6 +21,7 @@ mod notifications;
 mod operation;
 mod outline;
 mod plays;
+mod postgres;
 mod probes;
 mod raw;
 mod reference;
@@ -158,6 +159,7 @@ fn context(base_dirs: &[PathBuf], findings: Vec<Finding>) -> Cx<'_> {
         comparisons: Cell::new(COMPARISONS),
         derived: RefCell::new(HashMap::new()),
         deriving: false,
+        postgres: RefCell::new(None),
     }
 }
 

@@ -13,6 +13,7 @@ use super::references::unknown;
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::finding::{Code, Finding, Span};
 use crate::hosts::OnAgentLoss;
+use crate::postgres::{PostgresAction, PostgresOp, PostgresServer};
 use crate::probe::ProbeKind;
 use crate::route::Sharing;
 use crate::strategy::{BackOff, Play, Precondition, Rung, Step, StepKind, Strategy, Undo, Whom};
@@ -437,15 +438,23 @@ impl Compiler<'_> {
     }
 
     fn activate(&self, to: InstanceIx, steps: &mut Vec<Step>) {
-        self.acts("activate", to, &self.parts.activate[to.index()], steps);
+        self.acts("activate", to, None, &self.parts.activate[to.index()], steps);
     }
 
     /// The owner's own actions on an instance, each a step.
-    pub(super) fn acts(&self, verb: &str, to: InstanceIx, acts: &[RawAct], steps: &mut Vec<Step>) {
+    /// `leader` is the new owner, where `to` is another.
+    pub(super) fn acts(
+        &self,
+        verb: &str,
+        to: InstanceIx,
+        leader: Option<InstanceIx>,
+        acts: &[RawAct],
+        steps: &mut Vec<Step>,
+    ) {
         let name = &self.name(to).value;
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
         for (nth, act) in acts.iter().enumerate() {
-            let Some((kind, what)) = self.deed(to, act.at, &act.what) else { continue };
+            let Some((kind, what)) = self.deed(to, leader, act.at, &act.what) else { continue };
             let count = seen.entry(what.clone()).or_insert(0);
             *count += 1;
             let again = if *count > 1 { format!(" ({count})") } else { String::new() };
@@ -493,7 +502,7 @@ impl Compiler<'_> {
     }
 
     /// What is done to `to`, and its name.
-    fn deed(&self, to: InstanceIx, at: Span, what: &ActKind) -> Option<(StepKind, String)> {
+    fn deed(&self, to: InstanceIx, leader: Option<InstanceIx>, at: Span, what: &ActKind) -> Option<(StepKind, String)> {
         let (action, word) = match what {
             ActKind::OwnService(op) => match &self.parts.services[to.index()] {
                 Some(service) => (
@@ -506,6 +515,15 @@ impl Compiler<'_> {
                 }
             },
             ActKind::Other(action) => (action.clone(), action_word(action)),
+            ActKind::Promote => (self.postgres(to, at, PostgresOp::Promote)?, "promote".to_owned()),
+            ActKind::Follow => {
+                let Some(leader) = leader else {
+                    self.follows_nobody(to, at);
+                    return None;
+                };
+                let op = PostgresOp::Follow { leader: Box::new(self.leader(leader, at)?) };
+                (self.postgres(to, at, op)?, format!("follow {}", self.name(leader).value))
+            }
             ActKind::Manual { ask, role, on_expiry } => {
                 if let Some(role) = role {
                     role_is_held(self.cx, self.plan, &role.value, role.span, 1);
@@ -518,8 +536,45 @@ impl Compiler<'_> {
         Some((StepKind::Act { on: to, action: Box::new(action) }, word))
     }
 
+    fn postgres(&self, on: InstanceIx, at: Span, op: PostgresOp) -> Option<Action> {
+        let Some(server) = &self.plan.instance(on).postgres else {
+            let name = &self.name(on).value;
+            self.cx.report(
+                Finding::new(Code::PostgresMissing, at, format!("`{name}` has no `postgres` to {}", op.word()))
+                    .label("on which server?")
+                    .help(format!("add `postgres: {{ address: \"IP:PORT\" }}` to `{name}`")),
+            );
+            return None;
+        };
+        Some(Action::Postgres(Box::new(PostgresAction { server: (**server).clone(), op })))
+    }
+
+    /// The server that is followed, as its own part of the plan says.
+    fn leader(&self, ix: InstanceIx, at: Span) -> Option<PostgresServer> {
+        let server = self.plan.instance(ix).postgres.as_deref().filter(|it| it.follow.is_some());
+        if server.is_none() {
+            let name = self.name(ix);
+            self.cx.report(
+                Finding::new(Code::PostgresMissing, at, format!("`{}` does not say how it is followed", name.value))
+                    .label("can't follow it")
+                    .other(name.span, "the one that is followed")
+                    .help(format!("add `postgres: {{ …, follow: {{ user: replicator }} }}` to `{}`", name.value)),
+            );
+        }
+        server.cloned()
+    }
+
+    fn follows_nobody(&self, to: InstanceIx, at: Span) {
+        let message = format!("`{}` takes over here, and follows nobody", self.name(to).value);
+        self.cx.report(
+            Finding::new(Code::Contradiction, at, message)
+                .label("whom?")
+                .help("remove it here; under `demote` it follows the new owner"),
+        );
+    }
+
     fn undo(&self, to: InstanceIx, undo: &RawUndo) -> Option<Box<Undo>> {
-        let (kind, name) = self.deed(to, undo.at, &undo.what)?;
+        let (kind, name) = self.deed(to, None, undo.at, &undo.what)?;
         match kind {
             StepKind::Act { action, .. } => {
                 let needs = needs(self.cx, self.plan, &undo.needs);
@@ -582,7 +637,7 @@ impl Compiler<'_> {
             // Whoever took over lags behind nobody: a probe of the lag alone has nothing to say about it.
             let lag_only = |it: &&ProbeIx| {
                 let kind = &self.plan.probe(**it).kind;
-                kind.reports_lag() && !matches!(kind, ProbeKind::Http(_))
+                kind.reports_lag() && !matches!(kind, ProbeKind::Http(_) | ProbeKind::Postgres(_))
             };
             let telling: Vec<ProbeIx> = own.iter().filter(|it| !lag_only(it)).copied().collect();
             probes.extend(if telling.is_empty() { own.clone() } else { telling });
@@ -626,6 +681,7 @@ fn service_word(service: &Service) -> String {
     match service {
         Service::Systemd { unit } => unit.clone(),
         Service::Declared { .. } => "service".to_owned(),
+        Service::Postgres(_) => "PostgreSQL".to_owned(),
     }
 }
 
@@ -635,6 +691,7 @@ fn action_word(action: &Action) -> String {
         Action::Command { argv, .. } => format!("run {}", argv.first().map_or("", String::as_str)),
         Action::TriggerFile { path, .. } => format!("write {}", path.display()),
         Action::Webhook { method, url, .. } => format!("{method} {url}"),
+        Action::Postgres(postgres) => postgres.label(),
         Action::EndLease { component } => format!("end the lease of {component}"),
     }
 }

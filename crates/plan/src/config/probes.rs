@@ -10,6 +10,7 @@ use super::raw::RawProbe;
 use super::tree::{Node, Value};
 use super::values;
 use crate::finding::{Code, Finding, Span};
+use crate::postgres::{PostgresProbe, PostgresServer};
 use crate::probe::{
     Address, CompositeProbe, DiskProbe, DnsRecord, GrpcProbe, Hidden, HttpAuth, HttpMethod, HttpProbe, ProbeKind,
     ProbeTiming, TlsProbe, UdpProbe,
@@ -51,6 +52,7 @@ fn question<'a>(
         "process" => fields.read("pid_file", values::path).map(|pid_file| ProbeKind::Process { pid_file }),
         "disk" => disk(&mut fields).map(ProbeKind::Disk),
         "heartbeat" => heartbeat(&mut fields),
+        "postgres" => postgres(&mut fields, chosen.at).map(|it| ProbeKind::Postgres(Box::new(it))),
         "composite" => composite(&mut fields).map(|it| ProbeKind::Composite(Box::new(it))),
         _ => file(&mut fields),
     };
@@ -311,6 +313,20 @@ fn heartbeat(fields: &mut Fields<'_>) -> Option<ProbeKind> {
     Some(ProbeKind::Heartbeat { name: name?, max_age: max_age? })
 }
 
+/// The server is the instance's own; whoever is no instance has none.
+fn postgres(fields: &mut Fields<'_>, at: Span) -> Option<PostgresProbe> {
+    let writes = fields.flag("writes");
+    let server = fields.cx.postgres.borrow().clone();
+    if server.is_none() {
+        fields.cx.report(
+            Finding::new(Code::PostgresMissing, at, "nothing says which PostgreSQL server this probe asks")
+                .label("of which server?")
+                .help("add `postgres: { address: \"IP:PORT\" }` to the component or standby that it watches"),
+        );
+    }
+    Some(PostgresProbe { server: server?, writes, only_primary: false })
+}
+
 fn composite(fields: &mut Fields<'_>) -> Option<CompositeProbe> {
     let needed = fields.maybe_number("needed");
     let listed = fields.read("of", |cx, node| items(cx, node).map(|it| (it, node)));
@@ -392,6 +408,12 @@ pub(super) fn retarget(kind: &ProbeKind, address: Address) -> Option<ProbeKind> 
             ..(**http).clone()
         }))),
         ProbeKind::Grpc(grpc) => Some(ProbeKind::Grpc(Box::new(GrpcProbe { address, ..(**grpc).clone() }))),
+        // Clients of a route write.
+        ProbeKind::Postgres(postgres) => Some(ProbeKind::Postgres(Box::new(PostgresProbe {
+            server: PostgresServer { address, ..postgres.server.clone() },
+            writes: postgres.writes,
+            only_primary: true,
+        }))),
         // A proxy carries no datagrams, and whoever serves a route is a machine that may serve others, too.
         // What a composite asks may be asked of several.
         ProbeKind::Composite(_)

@@ -21,6 +21,7 @@ use crate::location::{Location, SharedPart};
 use crate::notification::{NoticeLevel, QuietTime};
 use crate::observation::Health;
 use crate::policy::{Allowances, Guards, Mode, OnJournalLoss, Person, Probing, Site, SiteGuards};
+use crate::postgres::PostgresServer;
 use crate::prepared::Prepared;
 use crate::probe::{ProbeKind, ProbeTiming};
 use crate::route::{DnsFront, OnSilence, Poll, ProxyFront};
@@ -80,6 +81,7 @@ pub(crate) struct RawInstance {
     pub(crate) down_when: usize,
     pub(crate) activate: Vec<RawAct>,
     pub(crate) demote: Vec<RawAct>,
+    pub(crate) postgres: Option<Box<PostgresServer>>,
     pub(crate) shares: Vec<SharedPart>,
     pub(crate) capacity: u32,
 }
@@ -103,6 +105,10 @@ pub(crate) enum ActKind {
     /// On the service of the instance that is activated.
     OwnService(ServiceOp),
     Other(Action),
+    /// On the PostgreSQL server of the instance that is activated.
+    Promote,
+    /// The same server follows that of the new owner.
+    Follow,
     Manual {
         ask: String,
         role: Option<At<String>>,

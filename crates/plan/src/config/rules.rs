@@ -210,6 +210,7 @@ mod tests {
             comparisons: Cell::new(1000),
             derived: RefCell::default(),
             deriving: false,
+            postgres: std::cell::RefCell::new(None),
         };
         let Value::Map(entries) = &root.value else { panic!("{text} holds no rules") };
         let raws: Vec<RawRule> = entries.iter().map(|it| rule(&cx, it)).collect();

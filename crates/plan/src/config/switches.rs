@@ -109,7 +109,7 @@ impl Compiler<'_> {
                     steps.push(self.catch_up(from, to, catch_up));
                 }
                 let before = steps.len();
-                self.acts("demote", from, &self.parts.demote[from.index()], &mut steps);
+                self.acts("demote", from, Some(to), &self.parts.demote[from.index()], &mut steps);
                 demotes |= steps.len() > before;
             }
             match &step.kind {
@@ -158,7 +158,7 @@ impl Compiler<'_> {
         if let Some(service) = stopped {
             steps.push(self.service_step(from, ServiceOp::Start, &service));
         }
-        self.acts("activate", from, &self.parts.activate[from.index()], &mut steps);
+        self.acts("activate", from, None, &self.parts.activate[from.index()], &mut steps);
         steps.push(self.handed_over("give traffic back to", from));
         steps.push(self.verified(from, verify_within));
         Play { to: from, steps: in_turn(steps), ..takeover.clone() }
@@ -167,6 +167,7 @@ impl Compiler<'_> {
     fn service_step(&self, on: InstanceIx, op: ServiceOp, service: &Service) -> Step {
         let grace = match service {
             Service::Declared { stop_grace, .. } => *stop_grace,
+            Service::Postgres(files) => files.stop_grace,
             Service::Systemd { .. } => Duration::ZERO,
         };
         Step {

@@ -56,9 +56,11 @@ impl<'r> Deed<'r> {
         let play = rung.plays.get(&component.original())?;
         let commands = play.steps.iter().filter_map(|it| match it.kind.action()?.1 {
             Action::Command { argv, .. } => Some(argv.as_slice()),
-            Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. } => {
-                None
-            }
+            Action::Service { .. }
+            | Action::TriggerFile { .. }
+            | Action::Webhook { .. }
+            | Action::Postgres(_)
+            | Action::EndLease { .. } => None,
         });
         Some(Deed { strategy: rung.strategy, to: play.to, backup: rung.backup, commands: commands.collect() })
     }
@@ -121,9 +123,14 @@ pub(super) fn hands(plan: &Plan, component: ComponentIx, places: &Places, findin
         plan.component(component).ladder.iter().flat_map(|rung| rung.plays.values()).flat_map(|play| &play.steps);
     let services = steps.filter_map(|step| match step.kind.action()? {
         (on, Action::Service { service, .. }) => Some((on, service)),
-        (_, Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. }) => {
-            None
-        }
+        (
+            _,
+            Action::Command { .. }
+            | Action::TriggerFile { .. }
+            | Action::Webhook { .. }
+            | Action::Postgres(_)
+            | Action::EndLease { .. },
+        ) => None,
     });
     let mut found = BTreeMap::new();
     for (on, service) in services {

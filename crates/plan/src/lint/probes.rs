@@ -179,6 +179,7 @@ fn at_question(reading: &Reading<'_>, ix: InstanceIx, nth: usize) -> Span {
         | ProbeKind::Tls(_)
         | ProbeKind::Dns { .. }
         | ProbeKind::Grpc(_)
+        | ProbeKind::Postgres(_)
         | ProbeKind::Udp(_)
         | ProbeKind::Icmp { .. }
         | ProbeKind::Command { .. }

@@ -58,6 +58,8 @@ pub const OURS: &[Row] = &[
         .note("the default: `plane` in the plan says what the command really needs"),
     Row::new("Mainstay", Data, &["webhook"], (Code, PLAN))
         .note("the default: `plane` in the plan says what the callee really needs"),
+    Row::new("Mainstay", Data, &["promote"], (Code, ACTIONS))
+        .note("SQL that a PostgreSQL server itself answers; it needs the server and nothing that manages it"),
     Row::new("Mainstay", RegionalControl, &["restore_from_backup", "replace_instance", "scale_out"], (Code, PLAN))
         .note("the default of the command that such a strategy runs; `plane` in the plan overrides it"),
     Row::new("Mainstay", Local, &["cut traffic", "hand over"], (Code, PLAYS))

@@ -10,6 +10,7 @@ use crate::component::Temperature;
 use crate::config::scalar;
 use crate::location::{FailureDomain, Location};
 use crate::observation::Health;
+use crate::postgres::PostgresOp;
 use crate::probe::{Address, Probe};
 use crate::route::Sharing;
 use crate::strategy::{Play, Rung, Step, StepKind, Strategy, Whom};
@@ -298,9 +299,21 @@ fn narrowest(location: &Location) -> FailureDomain {
     }
 }
 
+fn by_name(address: &Address) -> bool {
+    matches!(address, Address::Name { .. })
+}
+
+fn follows_by_name(op: &PostgresOp) -> bool {
+    match op {
+        PostgresOp::Promote => false,
+        PostgresOp::Follow { leader } => by_name(&leader.address),
+    }
+}
+
 pub(super) fn acts_by_name(action: &Action) -> bool {
     match action {
         Action::Webhook { url, .. } => scalar::url(url).is_ok_and(|it| matches!(it.address, Address::Name { .. })),
+        Action::Postgres(postgres) => by_name(&postgres.server.address) || follows_by_name(&postgres.op),
         Action::Service { .. } | Action::Command { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => false,
     }
 }
@@ -310,9 +323,11 @@ fn service_of(step: &Step) -> Option<(InstanceIx, &Service)> {
         StepKind::Stop { from, service, .. } => Some((*from, service)),
         StepKind::Act { on, action } => match action.as_ref() {
             Action::Service { service, .. } => Some((*on, service)),
-            Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. } => {
-                None
-            }
+            Action::Command { .. }
+            | Action::TriggerFile { .. }
+            | Action::Webhook { .. }
+            | Action::Postgres(_)
+            | Action::EndLease { .. } => None,
         },
         StepKind::EndLease { .. }
         | StepKind::Manual { .. }

@@ -152,7 +152,9 @@ fn runs_a_command(step: &Step) -> bool {
         StepKind::Act { action, .. } => match action.as_ref() {
             Action::Service { service, .. } => declared(service),
             Action::Command { .. } => true,
-            Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. } => false,
+            Action::TriggerFile { .. } | Action::Webhook { .. } | Action::Postgres(_) | Action::EndLease { .. } => {
+                false
+            }
         },
         StepKind::EndLease { .. }
         | StepKind::Manual { .. }

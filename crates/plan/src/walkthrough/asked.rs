@@ -24,9 +24,9 @@ pub(super) fn probe(plan: &Plan, ix: ProbeIx) -> ProbeWalk {
 /// What a probe asks whom.
 pub(crate) fn asks(kind: &ProbeKind) -> String {
     match kind {
-        ProbeKind::Tcp { address } => format!("TCP connection to {}{}", show(address), resolved(address)),
+        ProbeKind::Tcp { address } => format!("TCP connection to {}{}", address, resolved(address)),
         ProbeKind::Tls(tls) => {
-            let mut text = format!("TLS handshake with {}{}", show(&tls.address), resolved(&tls.address));
+            let mut text = format!("TLS handshake with {}{}", tls.address, resolved(&tls.address));
             if tls.name != tls.address.host() {
                 text.push_str(&format!(", for {}", tls.name));
             }
@@ -35,7 +35,7 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
         }
         ProbeKind::Http(http) => {
             let scheme = if http.tls { "https" } else { "http" };
-            let whom = show(&http.address);
+            let whom = http.address.to_string();
             let mut text = format!("{} {scheme}://{whom}{}", http.method.word(), http.path);
             if http.host != whom && !whom.starts_with(&format!("{}:", http.host)) {
                 text.push_str(&format!(", for host {}", http.host));
@@ -76,10 +76,10 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
         ProbeKind::Grpc(grpc) => {
             let of = if grpc.service.is_empty() { "the server".to_owned() } else { grpc.service.clone() };
             let tls = if grpc.tls { ", over TLS" } else { "" };
-            format!("gRPC health of {of} at {}{tls}", show(&grpc.address))
+            format!("gRPC health of {of} at {}{tls}", grpc.address)
         }
         ProbeKind::Udp(udp) => {
-            let whom = show(&udp.address);
+            let whom = &udp.address;
             let Some(expect) = &udp.expect else { return format!("datagram to {whom}") };
             match std::str::from_utf8(expect) {
                 Ok(text) if !text.contains(char::is_control) => format!("datagram to {whom}, answer with {text:?}"),
@@ -88,6 +88,20 @@ pub(crate) fn asks(kind: &ProbeKind) -> String {
                     format!("datagram to {whom}, answer with the bytes {}", bytes.join(" "))
                 }
             }
+        }
+        ProbeKind::Postgres(postgres) => {
+            let server = &postgres.server;
+            let mut text = format!("PostgreSQL at {}{}, as {}", server.address, resolved(&server.address), server.user);
+            if let Some(tls) = &server.tls {
+                text.push_str(&format!(", over TLS with {}", tls.name));
+            }
+            text.push_str(match (postgres.only_primary, postgres.writes) {
+                (true, true) => ": a primary that can write",
+                (true, false) => ": a primary",
+                (false, true) => ": a primary can write",
+                (false, false) => "",
+            });
+            text
         }
         ProbeKind::Icmp { address } => format!("ICMP echo to {address}"),
         ProbeKind::Disk(disk) => {
@@ -115,13 +129,6 @@ fn valid(expires_after: Option<Duration>) -> String {
     expires_after
         .map(|it| format!(", certificate valid for {} at least (people are told)", show_duration(it)))
         .unwrap_or_default()
-}
-
-fn show(address: &Address) -> String {
-    match address {
-        Address::Socket(socket) => socket.to_string(),
-        Address::Name { host, port } | Address::ResolvedBy { name: host, port, .. } => format!("{host}:{port}"),
-    }
 }
 
 fn resolved(address: &Address) -> String {

@@ -6,6 +6,7 @@ use crate::action::{Action, Service, ServiceOp};
 use crate::component::Component;
 use crate::config::scalar::show_duration;
 use crate::plan::Plan;
+use crate::postgres::{PostgresAction, PostgresOp};
 use crate::prepared::PreparedKind;
 use crate::route::{Route, RouteTarget, Sharing};
 use crate::strategy::{OnExpiry, Play, Step, StepKind};
@@ -148,6 +149,7 @@ impl Telling<'_> {
                 }
                 needs
             }
+            Action::Postgres(postgres) => of_postgres(postgres),
             Action::EndLease { .. } => Vec::new(),
         }
     }
@@ -186,6 +188,11 @@ impl Telling<'_> {
                 if let Some(path) = pid_file {
                     needs.push(need("file", format!("process id in {} on {machine}", path.display())));
                 }
+            }
+            Service::Postgres(files) => {
+                let pg_ctl = files.command("pg_ctl", &[]);
+                needs.push(need("command", format!("{} on {machine}", command(&pg_ctl))));
+                needs.push(need("file", format!("the data directory {} on {machine}", files.data.display())));
             }
         }
         needs
@@ -289,6 +296,12 @@ impl Telling<'_> {
             Action::Webhook { url, method, body, .. } => {
                 format!("{url} has received {method} with {} bytes of body, for {name}", body.len())
             }
+            Action::Postgres(postgres) => match &postgres.op {
+                PostgresOp::Promote => {
+                    format!("{name} is a primary and takes writes, and is seen to; it may be one already")
+                }
+                PostgresOp::Follow { leader } => format!("{name} is seen to stream from {}", leader.address),
+            },
             Action::EndLease { component } => format!("{name} holds no lease of {component} any more"),
         };
         let place = "the IP address that it says is where it is asked and its clients are led from then on";
@@ -314,6 +327,7 @@ impl Telling<'_> {
             Action::Command { argv, .. } => command(argv),
             Action::TriggerFile { path, .. } => format!("write {}", path.display()),
             Action::Webhook { method, url, .. } => format!("{method} {url}"),
+            Action::Postgres(postgres) => postgres.label(),
             Action::EndLease { component } => format!("end the lease of {component}"),
         };
         let within = show_duration(undo.timeout);
@@ -414,6 +428,21 @@ fn cut(route: &Route, from: &str) -> String {
     text
 }
 
+/// What an action over PostgreSQL's own protocol needs.
+fn of_postgres(postgres: &PostgresAction) -> Vec<Need> {
+    let server = &postgres.server;
+    let mut needs = vec![need("address", format!("PostgreSQL at {} lets {} in", server.address, server.user))];
+    needs.extend(server.password.iter().map(|it| need("file", format!("its password in {}", it.file().display()))));
+    match &postgres.op {
+        PostgresOp::Promote => {}
+        PostgresOp::Follow { leader } => {
+            let user = leader.follow.as_ref().map_or("whoever follows", |it| it.user.as_str());
+            needs.push(need("address", format!("PostgreSQL at {} lets {user} replicate", leader.address)));
+        }
+    }
+    needs
+}
+
 fn in_order(service: &Service) -> String {
     match service {
         Service::Systemd { .. } => "stopped by systemd".to_owned(),
@@ -421,6 +450,9 @@ fn in_order(service: &Service) -> String {
             format!("stopped in order, after {} by SIGKILL", show_duration(*stop_grace))
         }
         Service::Declared { pid_file: None, .. } => "stopped in order".to_owned(),
+        Service::Postgres(files) => {
+            format!("stopped in order (a fast shutdown), after {} by SIGKILL", show_duration(files.stop_grace))
+        }
     }
 }
 
@@ -433,6 +465,10 @@ fn stopped_by_force(name: &str, service: &Service) -> String {
         Service::Declared { pid_file: None, status: Some(_), .. } => {
             format!("{name} is stopped by its stop command; seen stopped")
         }
+        Service::Postgres(files) => format!(
+            "{name} is killed: SIGKILL to all its processes that work in {}; all seen gone",
+            files.data.display()
+        ),
         Service::Declared { pid_file: None, status: None, .. } => {
             format!("{name} is told to stop, which nothing can confirm: the rung fails")
         }

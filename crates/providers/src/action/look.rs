@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::Inner;
 use crate::action::{Attempt, Order, declared, systemd, trigger_file};
 use crate::leftover;
+use crate::postgres;
 use crate::so_far::SoFar;
 
 /// A signal that was sent, or a program that had just been started, shows within this.
@@ -67,11 +68,14 @@ fn settles(action: &Action) -> Duration {
         Action::Service { op: ServiceOp::Stop, service: Service::Declared { stop_grace, .. } } => {
             (*stop_grace).max(SETTLES)
         }
+        Action::Service { op: ServiceOp::Stop, service: Service::Postgres(files) } => files.stop_grace.max(SETTLES),
         Action::Service { .. } => SETTLES,
         // Whoever writes a file does it itself.
-        Action::TriggerFile { .. } | Action::Command { .. } | Action::Webhook { .. } | Action::EndLease { .. } => {
-            Duration::ZERO
-        }
+        Action::TriggerFile { .. }
+        | Action::Command { .. }
+        | Action::Webhook { .. }
+        | Action::Postgres(_)
+        | Action::EndLease { .. } => Duration::ZERO,
     }
 }
 
@@ -98,8 +102,9 @@ async fn seen(attempt: &Attempt<'_>, action: &Action) -> Seen {
             };
             service.look(*op).await
         }
+        Action::Service { op, service: Service::Postgres(files) } => postgres::look(attempt, *op, files).await,
         Action::TriggerFile { path, content } => look_at_file(attempt, path, content).await,
-        Action::Command { .. } | Action::Webhook { .. } | Action::EndLease { .. } => {
+        Action::Command { .. } | Action::Webhook { .. } | Action::Postgres(_) | Action::EndLease { .. } => {
             Seen::Never("what became of it can't be seen".to_owned())
         }
     }

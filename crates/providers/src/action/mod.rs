@@ -1,7 +1,7 @@
 //! One action: done, failed, or not known. *Done* is said only of what was seen.
 
 pub(crate) mod declared;
-mod look;
+pub(crate) mod look;
 pub(crate) mod systemd;
 pub(crate) mod trigger_file;
 pub(crate) mod webhook;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::child::{self, Ended, Leftovers, Output};
 use crate::so_far::SoFar;
-use crate::{Inner, trouble};
+use crate::{Inner, postgres, trouble};
 
 pub(crate) use look::look;
 
@@ -103,6 +103,8 @@ async fn perform(attempt: &Attempt<'_>, action: &Action) -> Outcome {
             };
             service.operate(*op).await
         }
+        Action::Service { op, service: Service::Postgres(files) } => postgres::operate(attempt, *op, files).await,
+        Action::Postgres(action) => Box::pin(postgres::perform(attempt, action)).await,
         Action::Command { argv, env, reports_address, .. } => command(attempt, argv, env, *reports_address).await,
         Action::TriggerFile { path, content } => trigger_file::write(attempt, path, content).await,
         Action::Webhook { url, method, headers, body, address_header, .. } => {

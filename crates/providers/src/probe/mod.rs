@@ -26,7 +26,7 @@ pub(crate) use self::icmp::permitted;
 pub(crate) use self::place::Place;
 use crate::process::Found;
 use crate::so_far::SoFar;
-use crate::{Inner, ProbeAnswer, dial, dns, process};
+use crate::{Inner, ProbeAnswer, dial, dns, postgres, process};
 
 /// How late a timeout may be noticed, beside half of the timeout itself, before it says more about us than about whom
 /// we asked.
@@ -82,6 +82,9 @@ async fn ask(
         }
         ProbeKind::Grpc(probe) => {
             Box::pin(grpc::ask(inner, probe, deadline, so_far)).await.unwrap_or_else(ProbeAnswer::from)
+        }
+        ProbeKind::Postgres(probe) => {
+            Box::pin(postgres::ask(inner, probe, deadline, so_far)).await.unwrap_or_else(ProbeAnswer::from)
         }
         ProbeKind::Udp(probe) => Box::pin(udp::ask(inner, probe, so_far)).await.unwrap_or_else(|answer| answer).into(),
         ProbeKind::Icmp { address } => Box::pin(icmp::ask(*address)).await.unwrap_or_else(|answer| answer).into(),

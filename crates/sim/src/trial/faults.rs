@@ -280,7 +280,11 @@ fn programs(plan: &Plan) -> Vec<String> {
     let program = |action: &Action| match action {
         Action::Command { argv, .. } => argv.first().cloned(),
         Action::Service { service: Service::Declared { start, .. }, .. } => start.first().cloned(),
-        Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. } => None,
+        Action::Service { .. }
+        | Action::TriggerFile { .. }
+        | Action::Webhook { .. }
+        | Action::Postgres(_)
+        | Action::EndLease { .. } => None,
     };
     let programs = |it: &Step| {
         let acts = it.kind.action().and_then(|it| program(it.1));

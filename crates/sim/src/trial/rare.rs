@@ -118,6 +118,10 @@ fn acts(step: &Step) -> Option<&Action> {
 fn program(action: &Action) -> Option<String> {
     match action {
         Action::Command { argv, .. } => argv.first().cloned(),
-        Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. } => None,
+        Action::Service { .. }
+        | Action::TriggerFile { .. }
+        | Action::Webhook { .. }
+        | Action::Postgres(_)
+        | Action::EndLease { .. } => None,
     }
 }

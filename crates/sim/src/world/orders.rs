@@ -46,6 +46,7 @@ impl World {
             Action::Command { argv, .. } => argv.join(" "),
             Action::TriggerFile { path, .. } => format!("write {}", path.display()),
             Action::Webhook { url, .. } => format!("call {url}"),
+            Action::Postgres(postgres) => format!("{} {}", postgres.op.word(), order.instance),
             Action::EndLease { component } => format!("end the lease of {component}"),
         };
         let effect = match &order.action {
@@ -54,6 +55,8 @@ impl World {
                 ServiceOp::Stop | ServiceOp::Kill => Server::Dead,
             }),
             Action::EndLease { .. } => Some(Server::Dead),
+            // It speaks to a server that runs, and starts none.
+            Action::Postgres(_) => None,
             Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => match rung {
                 Some((_, _, Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut)) => {
                     Some(Server::Up)
@@ -145,9 +148,11 @@ impl World {
             Action::Service { service: mainstay_plan::action::Service::Declared { start, .. }, op } => {
                 start.first().filter(|_| matches!(op, ServiceOp::Start | ServiceOp::Restart))
             }
-            Action::Service { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } | Action::EndLease { .. } => {
-                None
-            }
+            Action::Service { .. }
+            | Action::TriggerFile { .. }
+            | Action::Webhook { .. }
+            | Action::Postgres(_)
+            | Action::EndLease { .. } => None,
         };
         program.is_some_and(|it| self.broken_commands.contains(it))
     }

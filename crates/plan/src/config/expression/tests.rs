@@ -94,6 +94,7 @@ fn with_cx<T>(read: impl FnOnce(&Cx<'_>) -> T) -> (T, Vec<Finding>) {
         comparisons: Cell::new(1000),
         derived: RefCell::default(),
         deriving: false,
+        postgres: RefCell::new(None),
     };
     let result = read(&cx);
     (result, cx.findings.into_inner())

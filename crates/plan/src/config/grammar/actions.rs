@@ -40,21 +40,30 @@ pub(crate) static ACTION: Choice = Choice {
         variant("command", &COMMAND),
         variant("trigger_file", &TRIGGER_FILE),
         variant("webhook", &WEBHOOK),
+        variant("promote", &PROMOTE),
+        variant("follow", &FOLLOW),
         variant("manual", &MANUAL),
     ],
 };
 
 /// What every action has.
 static TRIES: [Field; 6] = [
-    field("timeout", Kind::Positive, "for one attempt").or("10s"),
-    field("attempts", Kind::Number(1, 100), "how often it is tried").or("1"),
-    field("retry", Kind::Map(&RETRY), "how long it waits between attempts; without it, it does not wait")
-        .such_as("{ first: 1s, at_most: 10s }"),
+    TIMEOUT,
+    ATTEMPTS,
+    RETRY_AFTER,
     field("undo", Kind::One(&UNDO), "what takes it back, if the rung fails or is aborted before the hand-over")
         .such_as("{ command: { run: [/usr/local/bin/demote, db-2], idempotent: true } }"),
     WITH_PREVIOUS,
-    field("needs", Kind::Refs("credential or cache entry"), "what must be prepared for it").such_as("[promote-key]"),
+    NEEDS,
 ];
+
+const TIMEOUT: Field = field("timeout", Kind::Positive, "for one attempt").or("10s");
+const ATTEMPTS: Field = field("attempts", Kind::Number(1, 100), "how often it is tried").or("1");
+const RETRY_AFTER: Field =
+    field("retry", Kind::Map(&RETRY), "how long it waits between attempts; without it, it does not wait")
+        .such_as("{ first: 1s, at_most: 10s }");
+const NEEDS: Field =
+    field("needs", Kind::Refs("credential or cache entry"), "what must be prepared for it").such_as("[promote-key]");
 
 /// Which control plane an action needs.
 pub(super) static CONTROL_OF: [Field; 2] = [
@@ -139,6 +148,23 @@ static MANUAL_FIELDS: [Field; 5] = [
         .or("fail"),
     WITH_PREVIOUS,
 ];
+
+static PROMOTE: Shape = Shape {
+    name: "promote",
+    doc: "done when the instance's PostgreSQL server is seen to be a primary that takes writes; one that is a primary already is left alone",
+    fields: &[&POSTGRES_TRIES],
+    rules: &[],
+};
+
+static FOLLOW: Shape = Shape {
+    name: "follow",
+    doc: "done when the instance's PostgreSQL server, a standby, is seen to stream from the new owner, whose `postgres` has `follow`",
+    fields: &[&POSTGRES_TRIES],
+    rules: &[],
+};
+
+/// What is done by SQL is done alone, and nothing takes it back.
+static POSTGRES_TRIES: [Field; 4] = [TIMEOUT, ATTEMPTS, RETRY_AFTER, NEEDS];
 
 static SERVICE_ACTION: Shape = Shape {
     name: "service action",

@@ -21,13 +21,20 @@ pub(crate) static COMPONENT: Shape = Shape {
 static COMPONENT_WHAT: [Field; 1] = [field("type", Kind::Word(words!(ComponentKind)), "what it is").needed("database")];
 
 /// What a component's own instance and a standby have in common.
-static INSTANCE: [Field; 8] = [
+static INSTANCE: [Field; 9] = [
     field("location", Kind::Map(&LOCATION), "where it lives").needed("{ region: berlin, zone: hall-2, host: db-1 }"),
     field("probes", Kind::Many(&PROBE), "how it is watched; at least one")
         .needed("[{ tcp: { address: \"10.0.1.10:5432\" } }]"),
     field("down_when", Kind::Number(1, 1000), "how many of its probes must be down for it to be down").or("1"),
-    field("service", Kind::Map(&SERVICE), "how it is started and stopped").such_as("{ unit: postgresql.service }"),
+    field("postgres", Kind::Map(&POSTGRES), "the PostgreSQL server that it is"),
+    field(
+        "service",
+        Kind::Map(&SERVICE),
+        "how it is started and stopped; by `pg_ctl`, if it is not said and `postgres` has `data`",
+    )
+    .such_as("{ unit: postgresql.service }"),
     field("activate", Kind::Many(&ACTION), "what makes this instance the active one when it takes over")
+        .derived("with `postgres`, it is promoted")
         .such_as("[{ command: { run: [/usr/local/bin/promote], idempotent: true } }]"),
     field(
         "demote",
@@ -74,6 +81,68 @@ static COMPONENT_OWN: [Field; 12] = [
     field("recovery", Kind::Many(&STRATEGY), "its ladder: strategies, tried in this order")
         .such_as("[{ restart_service: { timeout: 15s } }]"),
 ];
+
+pub(crate) static POSTGRES: Shape = Shape {
+    name: "postgres",
+    doc: "a PostgreSQL server: how it is reached, where its files are, how others follow it",
+    fields: &[&POSTGRES_FIELDS],
+    rules: &[
+        Rule::Alone("password_file", &["passfile"]),
+        Rule::With("bin", &[&["data"]]),
+        Rule::With("config_file", &[&["data"]]),
+        Rule::With("run_as", &[&["data"]]),
+        Rule::With("stop_grace", &[&["data"]]),
+    ],
+};
+
+static POSTGRES_FIELDS: [Field; 12] = [
+    field("address", Kind::HostPort, "where it listens").needed("\"10.0.1.10:5432\""),
+    field("user", Kind::Text, "the role that Mainstay logs in as").or("mainstay"),
+    field("database", Kind::Text, "the database that it logs in to").or("postgres"),
+    field("password_file", Kind::Path, "a file that holds the password, and nothing else")
+        .such_as("/etc/mainstay/orders.password"),
+    field("passfile", Kind::Path, "a file with lines of `host:port:database:user:password`, as libpq reads them")
+        .such_as("/etc/mainstay/pgpass"),
+    field("tls", Kind::Map(&POSTGRES_TLS), "TLS is demanded; without it, none is spoken").such_as("{ name: db-1 }"),
+    field("data", Kind::Path, "its data directory, on its own machine").such_as("/var/lib/postgresql/15/main"),
+    field("bin", Kind::Path, "where `pg_ctl` is, on its own machine").derived(
+        "as Debian's or PostgreSQL's own packages have it, by the version in `data`; else the path of whoever runs it",
+    ),
+    field("config_file", Kind::Path, "its `postgresql.conf`, where that is not in `data`, as Debian has it")
+        .such_as("/etc/postgresql/15/main/postgresql.conf"),
+    field("run_as", Kind::Text, "the user that its programs run as, by `runuser`; `pg_ctl` refuses root")
+        .such_as("postgres"),
+    field("stop_grace", Kind::Duration, "how long a fast shutdown may take before force; a fence uses force at once")
+        .derived("10s"),
+    field("follow", Kind::Map(&POSTGRES_FOLLOW), "how other servers follow it").such_as("{ user: replicator }"),
+];
+
+pub(crate) static POSTGRES_TLS: Shape = Shape {
+    name: "postgres tls",
+    doc: "who is trusted to be a PostgreSQL server",
+    fields: &[&[
+        field("ca_file", Kind::Path, "PEM certificates to trust instead of the system's")
+            .such_as("/etc/mainstay/ca.pem"),
+        field("name", Kind::Text, "the name that the certificate must carry; the address's, if it is not said")
+            .such_as("db-1.internal"),
+    ]],
+    rules: &[],
+};
+
+pub(crate) static POSTGRES_FOLLOW: Shape = Shape {
+    name: "postgres follow",
+    doc: "how other PostgreSQL servers follow one",
+    fields: &[&[
+        field("user", Kind::Text, "the role that they log in as, which has `REPLICATION`").needed("replicator"),
+        field(
+            "passfile",
+            Kind::Path,
+            "a passfile on the machine of whoever follows; as it follows now, if it is not said",
+        )
+        .such_as("/var/lib/postgresql/replicator.pgpass"),
+    ]],
+    rules: &[],
+};
 
 pub(crate) static STANDBY: Shape = Shape {
     name: "standby",

@@ -20,6 +20,7 @@ pub(crate) static PROBE: Choice = Choice {
         variant("file", &FILE),
         variant("disk", &DISK),
         variant("heartbeat", &HEARTBEAT),
+        variant("postgres", &POSTGRES_PROBE),
         variant("composite", &COMPOSITE),
     ],
 };
@@ -41,6 +42,7 @@ pub(crate) static PROBE_PART: Choice = Choice {
         variant("file", &FILE_PART),
         variant("disk", &DISK_PART),
         variant("heartbeat", &HEARTBEAT_PART),
+        variant("postgres", &POSTGRES_PART),
     ],
 };
 
@@ -62,6 +64,7 @@ part!(COMMAND_PART, "command part", COMMAND_PROBE, COMMAND_FIELDS);
 part!(PROCESS_PART, "process part", PROCESS, PROCESS_FIELDS);
 part!(FILE_PART, "file part", FILE, FILE_FIELDS);
 part!(DISK_PART, "disk part", DISK, DISK_FIELDS);
+part!(POSTGRES_PART, "postgres part", POSTGRES_PROBE, POSTGRES_PROBE_FIELDS);
 part!(HEARTBEAT_PART, "heartbeat part", HEARTBEAT, HEARTBEAT_FIELDS);
 
 /// What every probe has.
@@ -299,6 +302,20 @@ static HEARTBEAT_FIELDS: [Field; 2] = [
     field("name", Kind::Name, "what the job calls it").needed("nightly-copy"),
     field("max_age", Kind::Positive, "how long it may be silent").needed("25h"),
 ];
+
+static POSTGRES_PROBE: Shape = Shape {
+    name: "postgres probe",
+    doc: "good when the instance's PostgreSQL server, which its `postgres` describes, answers and does its work; it says whether it is a primary or a standby",
+    fields: &[&POSTGRES_PROBE_FIELDS, &NETWORK, &TIMING],
+    rules: &[],
+};
+
+static POSTGRES_PROBE_FIELDS: [Field; 1] = [field(
+    "writes",
+    Kind::Flag,
+    "whether a primary has to write a record to its own log and disk; it waits for no standby and changes no table",
+)
+.or("true")];
 
 static COMPOSITE: Shape = Shape {
     name: "composite probe",

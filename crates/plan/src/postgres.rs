@@ -1,0 +1,190 @@
+//! PostgreSQL servers, as far as a plan has to know them: how they are reached, where their files are, how others follow them.
+//!
+//! Nothing that decides knows PostgreSQL. What is asked of it and done to it are a probe and an action like all others.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::probe::Address;
+
+/// A PostgreSQL server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresServer {
+    /// Where it listens.
+    pub address: Address,
+    /// The role that Mainstay logs in as.
+    pub user: String,
+    /// The database that it logs in to.
+    pub database: String,
+    /// Where the password is; `None`: the server asks for none.
+    pub password: Option<Password>,
+    /// Whether TLS is demanded, and who is trusted then; `None`: no TLS.
+    pub tls: Option<PostgresTls>,
+    /// Its files, where the plan says where they are.
+    pub files: Option<PostgresFiles>,
+    /// How other servers follow it.
+    pub follow: Option<PostgresFollow>,
+}
+
+impl PostgresServer {
+    /// The same at another address: the port stays, and so does the name in the certificate.
+    pub fn at(&self, ip: std::net::IpAddr) -> PostgresServer {
+        let address = Address::Socket(std::net::SocketAddr::new(ip, self.address.port()));
+        PostgresServer { address, ..self.clone() }
+    }
+}
+
+/// A file that holds a password. What is in it is read when it is used, and never kept in a plan, a journal or a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Password {
+    /// Nothing else is in it.
+    File(PathBuf),
+    /// Lines of `host:port:database:user:password`, as libpq reads them.
+    Passfile(PathBuf),
+}
+
+impl Password {
+    /// Which file.
+    pub fn file(&self) -> &Path {
+        match self {
+            Password::File(file) | Password::Passfile(file) => file,
+        }
+    }
+}
+
+/// Whom to trust.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresTls {
+    /// File with PEM certificates to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The name that the certificate must carry.
+    pub name: String,
+}
+
+/// What works on a server's files, on its machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresFiles {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where `pg_ctl` and its siblings are; `None`: on the path of whoever runs them.
+    pub bin: Option<PathBuf>,
+    /// Its `postgresql.conf`, where that is not in the data directory.
+    pub config_file: Option<PathBuf>,
+    /// The system's user that they run as; `None`: who runs Mainstay there.
+    pub run_as: Option<String>,
+    /// How long an orderly stop may take before force is used.
+    pub stop_grace: Duration,
+}
+
+impl PostgresFiles {
+    /// A program of this server's version with its arguments, run as its user.
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Vec<String> {
+        let program = self.bin.as_ref().map_or(program.to_owned(), |it| it.join(program).display().to_string());
+        let as_user = self.run_as.iter().flat_map(|it| ["runuser", "-u", it, "--"]);
+        as_user.map(str::to_owned).chain([program]).chain(arguments.iter().map(|it| (*it).to_owned())).collect()
+    }
+
+    /// Where packages put the programs of the server whose data directory that is; `None`: it does not say its version.
+    pub fn usual_bin(data: &Path) -> Option<PathBuf> {
+        let is_version = |it: &&str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
+        let under = |root: &str| data.strip_prefix(root).ok()?.iter().next()?.to_str().filter(is_version);
+        if let Some(version) = under("/var/lib/postgresql") {
+            return Some(format!("/usr/lib/postgresql/{version}/bin").into());
+        }
+        under("/var/lib/pgsql").map(|version| format!("/usr/pgsql-{version}/bin").into())
+    }
+}
+
+/// How other servers follow one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresFollow {
+    /// The role that they log in as; it has the attribute `REPLICATION`.
+    pub user: String,
+    /// A passfile on the machine of whoever follows; `None`: as it follows now, or libpq's own.
+    pub passfile: Option<PathBuf>,
+}
+
+/// What is asked of a PostgreSQL server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresProbe {
+    /// Which server.
+    pub server: PostgresServer,
+    /// Whether a primary has to show that it can write.
+    pub writes: bool,
+    /// Whether a standby is a wrong answer: whoever serves a route takes writes.
+    pub only_primary: bool,
+}
+
+/// What is done to a PostgreSQL server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresAction {
+    /// To which server.
+    pub server: PostgresServer,
+    /// What.
+    pub op: PostgresOp,
+}
+
+/// What can be done to a PostgreSQL server. All of it may be done twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PostgresOp {
+    /// Make it a primary; done when it is seen to take writes.
+    Promote,
+    /// Let a standby follow another server; done when it is seen to stream from there.
+    Follow {
+        /// Whom.
+        leader: Box<PostgresServer>,
+    },
+}
+
+impl PostgresOp {
+    /// The word for it in YAML and on the screen.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            PostgresOp::Promote => "promote",
+            PostgresOp::Follow { .. } => "follow",
+        }
+    }
+}
+
+impl PostgresAction {
+    /// What a person calls it.
+    pub fn label(&self) -> String {
+        match &self.op {
+            PostgresOp::Promote => "promote".to_owned(),
+            PostgresOp::Follow { leader } => format!("follow {}", leader.address),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_where_packages_put_them() {
+        let of = |data: &str| PostgresFiles::usual_bin(Path::new(data)).map(|it| it.display().to_string());
+        assert_eq!(of("/var/lib/postgresql/15/main").as_deref(), Some("/usr/lib/postgresql/15/bin"));
+        assert_eq!(of("/var/lib/pgsql/16/data").as_deref(), Some("/usr/pgsql-16/bin"));
+        assert_eq!(of("/srv/orders"), None);
+        assert_eq!(of("/var/lib/postgresql/data"), None);
+    }
+
+    #[test]
+    fn programs_run_as_the_servers_user() {
+        let mut files = PostgresFiles {
+            data: "/srv/orders".into(),
+            bin: Some("/opt/pg/bin".into()),
+            config_file: None,
+            run_as: Some("postgres".to_owned()),
+            stop_grace: Duration::from_secs(10),
+        };
+        let started = files.command("pg_ctl", &["-D", "/srv/orders", "start"]);
+        assert_eq!(started.join(" "), "runuser -u postgres -- /opt/pg/bin/pg_ctl -D /srv/orders start");
+        files = PostgresFiles { bin: None, run_as: None, ..files };
+        assert_eq!(files.command("pg_ctl", &["stop"]), ["pg_ctl", "stop"]);
+    }
+}

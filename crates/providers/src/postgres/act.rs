@@ -1,0 +1,171 @@
+//! Promoting a server and letting it follow another. Both look first, so that doing them again does no more.
+
+use std::time::Duration;
+
+use mainstay_plan::action::Outcome;
+use mainstay_plan::observation::Answer;
+use mainstay_plan::postgres::{PostgresAction, PostgresOp, PostgresServer};
+use tokio_postgres::Error;
+
+use super::connect::{Session, answer};
+use super::conninfo::{following, literal};
+use super::probe::WRITE;
+use crate::action::Attempt;
+use crate::so_far::SoFar;
+use crate::trouble;
+
+/// How long to wait before looking again.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+
+pub(crate) async fn perform(attempt: &Attempt<'_>, action: &PostgresAction) -> Outcome {
+    let moved = attempt.order.address.map(|it| action.server.at(it));
+    let server = moved.as_ref().unwrap_or(&action.server);
+    match &action.op {
+        PostgresOp::Promote => promote(attempt, server).await,
+        PostgresOp::Follow { leader } => follow(attempt, server, leader).await,
+    }
+    .unwrap_or_else(|outcome| outcome)
+}
+
+/// Done when it is seen to be a primary that has written to its own disk.
+async fn promote(attempt: &Attempt<'_>, server: &PostgresServer) -> Result<Outcome, Outcome> {
+    let mut session = open(attempt, server).await?;
+    if is_standby(&session).await.map_err(|it| nothing_done(&answer("asking", &it)))? {
+        attempt.so_far.set(Outcome::Unknown("told to become a primary, and not seen to be one in time".to_owned()));
+        match session.row("SELECT pg_promote(false) AS promoted").await {
+            Ok(_) => {}
+            // Somebody else was faster, perhaps: it is looked at.
+            Err(error) if error.as_db_error().is_none() => {}
+            Err(error) => return Err(nothing_done(&answer("promoting", &error))),
+        }
+    }
+    loop {
+        match takes_writes(&session).await {
+            Ok(true) => return Ok(Outcome::Done),
+            Ok(false) => {}
+            Err(error) => attempt.so_far.set(not_seen("a primary that takes writes", &answer("asking", &error))),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        if session.is_over() {
+            session = again(attempt, server, "a primary that takes writes").await;
+        }
+    }
+}
+
+/// Done when its receiver is seen to stream from the leader.
+async fn follow(attempt: &Attempt<'_>, server: &PostgresServer, leader: &PostgresServer) -> Result<Outcome, Outcome> {
+    let mut session = open(attempt, server).await?;
+    let failed = |doing: &'static str| move |error: Error| nothing_done(&answer(doing, &error));
+    if !is_standby(&session).await.map_err(failed("asking"))? {
+        return Err(Outcome::Failed("it is a primary: only a standby can follow another server".to_owned()));
+    }
+    let row = "SELECT current_setting('primary_conninfo') AS conninfo, current_setting('primary_slot_name') AS slot";
+    let row = session.row(row).await.map_err(failed("asking whom it follows"))?;
+    let before = row.get("conninfo").unwrap_or_default().to_owned();
+    let slot = row.get("slot").unwrap_or_default().to_owned();
+    if !slot.is_empty() {
+        make_slot(attempt, leader, &slot).await?;
+    }
+    let after = following(&before, leader);
+    if after != before {
+        attempt.so_far.set(Outcome::Unknown("told whom to follow, and not told to read it in time".to_owned()));
+        let statement = format!("ALTER SYSTEM SET primary_conninfo = {}", literal(&after));
+        session.run(&statement).await.map_err(|error| refused(&error))?;
+    }
+    // Also where it stands there already: it may never have been read.
+    session.row("SELECT pg_reload_conf()").await.map_err(failed("letting it read its settings"))?;
+    let streams = format!("streaming from {}", leader.address);
+    attempt.so_far.set(Outcome::Unknown(format!("told to follow, and not seen {streams} in time")));
+    loop {
+        match streams_from(&session, leader).await {
+            Ok(true) => return Ok(Outcome::Done),
+            Ok(false) => {}
+            Err(error) => attempt.so_far.set(not_seen(&streams, &answer("asking", &error))),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        if session.is_over() {
+            session = again(attempt, server, &streams).await;
+        }
+    }
+}
+
+/// A follower that keeps its place in a slot needs it where it goes.
+async fn make_slot(attempt: &Attempt<'_>, leader: &PostgresServer, slot: &str) -> Result<(), Outcome> {
+    let session = open(attempt, leader).await.map_err(|outcome| prefixed("the slot", outcome))?;
+    let statement = format!(
+        "SELECT CASE WHEN EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {slot}) THEN NULL \
+         ELSE pg_create_physical_replication_slot({slot}, true)::text END AS made",
+        slot = literal(slot)
+    );
+    let made = session.row(&statement).await;
+    made.map(|_| ()).map_err(|error| prefixed(&format!("the slot {slot}"), nothing_done(&answer("making it", &error))))
+}
+
+fn prefixed(what: &str, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Failed(why) => Outcome::Failed(trouble::clip(&format!("{what}: {why}"))),
+        Outcome::Unknown(why) => Outcome::Unknown(trouble::clip(&format!("{what}: {why}"))),
+        other @ (Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_)) => other,
+    }
+}
+
+async fn open(attempt: &Attempt<'_>, server: &PostgresServer) -> Result<Session, Outcome> {
+    let unused = SoFar::new(Answer::TimedOut);
+    Session::open(attempt.inner, server, attempt.deadline, &unused).await.map_err(|it| nothing_done(&it))
+}
+
+/// Logs in until it is possible: a server that changes its role may close connections.
+async fn again(attempt: &Attempt<'_>, server: &PostgresServer, awaited: &str) -> Session {
+    let unused = SoFar::new(Answer::TimedOut);
+    loop {
+        match Session::open(attempt.inner, server, attempt.deadline, &unused).await {
+            Ok(session) => return session,
+            Err(answer) => attempt.so_far.set(not_seen(awaited, &answer)),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn is_standby(session: &Session) -> Result<bool, Error> {
+    Ok(session.row("SELECT pg_is_in_recovery() AS is_standby").await?.get("is_standby") == Some("t"))
+}
+
+async fn takes_writes(session: &Session) -> Result<bool, Error> {
+    let row = format!(
+        "SELECT pg_is_in_recovery() AS is_standby, CASE WHEN pg_is_in_recovery() THEN NULL ELSE {WRITE} END AS wrote"
+    );
+    Ok(session.row(&row).await?.get("is_standby") == Some("f"))
+}
+
+async fn streams_from(session: &Session, leader: &PostgresServer) -> Result<bool, Error> {
+    let host = leader.address.host();
+    let names = [Some(host.as_str()), leader.tls.as_ref().map(|it| it.name.as_str())];
+    let names: Vec<String> = names.into_iter().flatten().map(literal).collect();
+    let row = format!(
+        "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming' AND sender_port = {} AND sender_host IN \
+         ({})) AS streams",
+        leader.address.port(),
+        names.join(", ")
+    );
+    Ok(session.row(&row).await?.get("streams") == Some("t"))
+}
+
+fn nothing_done(answer: &Answer) -> Outcome {
+    let why = answer.detail().unwrap_or("it did not answer in time");
+    Outcome::Failed(trouble::clip(&format!("nothing was done: {why}")))
+}
+
+/// What it says of a setting may quote the setting, and with it a password.
+fn refused(error: &Error) -> Outcome {
+    let why = match error.code() {
+        Some(code) if code.code() == "42501" => "it may not set primary_conninfo: run postgresql.sql there".to_owned(),
+        Some(code) => format!("it can't set primary_conninfo (SQLSTATE {})", code.code()),
+        None => return Outcome::Unknown("the connection ended while primary_conninfo was set".to_owned()),
+    };
+    Outcome::Failed(format!("nothing was done: {why}"))
+}
+
+fn not_seen(awaited: &str, answer: &Answer) -> Outcome {
+    let why = answer.detail().unwrap_or("it does not answer");
+    Outcome::Unknown(trouble::clip(&format!("not seen {awaited}: {why}")))
+}

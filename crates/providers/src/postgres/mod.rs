@@ -1,0 +1,15 @@
+//! PostgreSQL servers: what they are asked and what is done to them, over their own protocol and by their own programs.
+//!
+//! Each question is a connection of its own: it also shows that new clients are let in. Passwords are read from files when they
+//! are used, and stand in no error.
+
+mod act;
+mod connect;
+mod conninfo;
+mod probe;
+mod service;
+
+pub(crate) use act::perform;
+pub(crate) use connect::prepare;
+pub(crate) use probe::ask;
+pub(crate) use service::{look, operate, programs};

@@ -1,0 +1,151 @@
+//! A server as a service of its machine: `pg_ctl` starts and stops it, and its processes show whether anything of it is left.
+//!
+//! The number in `postmaster.pid` is the first of many processes. When that one is killed the others go by themselves, but not at once: one that is
+//! about to commit commits and says so to its client. So a stop counts when no process works in the data directory any more.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mainstay_plan::action::{Outcome, ServiceOp};
+use mainstay_plan::postgres::PostgresFiles;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+use crate::action::Attempt;
+use crate::action::declared::Declared;
+use crate::action::look::Seen;
+use crate::trouble;
+
+/// How long to wait before looking again.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The name of every process of a server, as the kernel has it.
+const PROCESS: &str = "postgres";
+
+/// What is run to start and to stop it. Nothing is asked of `pg_ctl status`: it takes a corpse for a server that runs.
+pub(crate) fn programs(files: &PostgresFiles) -> [Vec<String>; 2] {
+    let data = files.data.display().to_string();
+    let log = files.data.join("mainstay-start.log").display().to_string();
+    let mut start = vec!["-D", &data, "-s", "-w", "-l", &log];
+    let config = files.config_file.as_ref().map(|it| format!("-c config_file={}", it.display()));
+    if let Some(config) = &config {
+        start.extend(["-o", config]);
+    }
+    start.push("start");
+    let stop = ["-D", &data, "-s", "-w", "-m", "fast", "stop"];
+    [files.command("pg_ctl", &start), files.command("pg_ctl", &stop)]
+}
+
+pub(crate) async fn operate(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresFiles) -> Outcome {
+    match op {
+        ServiceOp::Start => by_pg_ctl(attempt, op, files).await,
+        ServiceOp::Stop | ServiceOp::Kill => stop(attempt, op, files).await,
+        ServiceOp::Restart => {
+            let stopped = stop(attempt, ServiceOp::Stop, files).await;
+            if stopped == Outcome::Done { by_pg_ctl(attempt, ServiceOp::Start, files).await } else { stopped }
+        }
+    }
+}
+
+/// Whether it is as `op` leaves it.
+pub(crate) async fn look(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresFiles) -> Seen {
+    let [start, stop] = programs(files);
+    let seen = declared(attempt, files, [&start, &stop], &pid_file(files)).look(op).await;
+    if seen != Seen::Done || matches!(op, ServiceOp::Start | ServiceOp::Restart) {
+        return seen;
+    }
+    match in_directory(attempt, files, None).await {
+        Ok(0) => Seen::Done,
+        Ok(left) => Seen::Between(format!("{left} of its processes are left")),
+        Err(why) => Seen::Between(why),
+    }
+}
+
+async fn by_pg_ctl(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresFiles) -> Outcome {
+    let [start, stop] = programs(files);
+    declared(attempt, files, [&start, &stop], &pid_file(files)).operate(op).await
+}
+
+fn pid_file(files: &PostgresFiles) -> PathBuf {
+    files.data.join("postmaster.pid")
+}
+
+fn declared<'a>(
+    attempt: &'a Attempt<'a>,
+    files: &PostgresFiles,
+    [start, stop]: [&'a [String]; 2],
+    pid_file: &'a Path,
+) -> Declared<'a> {
+    Declared { attempt, start, stop: Some(stop), status: None, pid_file: Some(pid_file), stop_grace: files.stop_grace }
+}
+
+/// The first process, then whatever it left.
+async fn stop(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresFiles) -> Outcome {
+    let stopped = by_pg_ctl(attempt, op, files).await;
+    if stopped != Outcome::Done {
+        return stopped;
+    }
+    loop {
+        match in_directory(attempt, files, Some(Signal::KILL)).await {
+            Ok(0) => return Outcome::Done,
+            Ok(left) => {
+                let text = format!("{left} of its processes are left, and were sent SIGKILL");
+                attempt.so_far.set(Outcome::Unknown(text));
+            }
+            Err(why) => return Outcome::Unknown(why),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// How many processes work in the data directory. Each is sent `signal`, if there is one.
+async fn in_directory(attempt: &Attempt<'_>, files: &PostgresFiles, signal: Option<Signal>) -> Result<usize, String> {
+    let data = files.data.clone();
+    let key = format!("processes in {}", files.data.display());
+    let looked = attempt.inner.gates.run(key, move || find(&data, signal)).await;
+    looked.map_err(|error| trouble::clip(&format!("looking for its processes: {}", trouble::describe(&error))))
+}
+
+fn find(data: &Path, signal: Option<Signal>) -> io::Result<usize> {
+    let there = match fs::metadata(data) {
+        Ok(there) => (there.dev(), there.ino()),
+        // Nobody works where nothing is.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut found = 0;
+    for entry in fs::read_dir("/proc")? {
+        let process = entry?.path();
+        let number = process.file_name().and_then(|it| it.to_str()).and_then(|it| it.parse().ok());
+        let Some(pid) = number.and_then(Pid::from_raw) else { continue };
+        if !is_server(&process) {
+            continue;
+        }
+        match fs::metadata(process.join("cwd")) {
+            Ok(works_in) if (works_in.dev(), works_in.ino()) == there => {}
+            Ok(_) => continue,
+            // It has ended meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => continue,
+            Err(error) => {
+                let why = format!("where process {} works: {}", pid.as_raw_nonzero(), trouble::describe(&error));
+                return Err(io::Error::other(why));
+            }
+        }
+        found += 1;
+        match signal.map_or(Ok(()), |it| rustix::process::kill_process(pid, it)) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether it is a process of some PostgreSQL server and no corpse, which has no directory.
+fn is_server(process: &Path) -> bool {
+    let named = fs::read_to_string(process.join("comm")).is_ok_and(|it| it.trim_end() == PROCESS);
+    named && fs::read_to_string(process.join("stat")).is_ok_and(|it| !it.contains(") Z "))
+}

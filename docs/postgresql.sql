@@ -1,0 +1,19 @@
+-- What Mainstay may do on a PostgreSQL server, and nothing else. For PostgreSQL 15 or later; run it once on the primary as a superuser
+-- (standbys get it by replication), then give the role a password: ALTER ROLE mainstay PASSWORD '…';
+
+-- A server that hangs keeps connections of ours; it must not run out of all.
+CREATE ROLE mainstay LOGIN CONNECTION LIMIT 20;
+
+-- To see whom a standby follows, and how far it is.
+GRANT pg_monitor TO mainstay;
+
+-- To make a standby a primary.
+GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO mainstay;
+
+-- To let a standby follow another server: a setting, and reading it again.
+GRANT ALTER SYSTEM ON PARAMETER primary_conninfo TO mainstay;
+GRANT EXECUTE ON FUNCTION pg_reload_conf() TO mainstay;
+
+-- Only where standbys use slots (primary_slot_name): a slot is made on the new primary. Whoever has this attribute can also read
+-- everything by replication, if pg_hba.conf lets it in there.
+-- ALTER ROLE mainstay REPLICATION;
