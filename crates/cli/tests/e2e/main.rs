@@ -12,6 +12,7 @@ mod leash;
 mod mistakes;
 mod operators;
 mod plans;
+mod postgres;
 mod reload;
 mod restored;
 mod ruled;

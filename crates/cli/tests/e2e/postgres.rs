@@ -1,0 +1,258 @@
+//! Real PostgreSQL servers: a primary that is killed, a standby that is promoted, and a client that writes through the proxy all the time
+//! and remembers what it was told.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use mainstay_pgkit::{PASSWORD, Server};
+use tokio_postgres::NoTls;
+
+use super::site::{Net, Site, until};
+
+/// Between two writes.
+const EVERY: Duration = Duration::from_millis(5);
+
+/// How long a write may take before the client gives it up.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A primary, two standbys, and a table to write to.
+struct Servers {
+    primary: Server,
+    second: Server,
+    third: Server,
+}
+
+impl Servers {
+    fn new() -> Servers {
+        let primary = Server::primary(&[]);
+        let (second, third) = (primary.standby("orders-b", true, &[]), primary.standby("orders-c", true, &[]));
+        primary.sql("CREATE TABLE written (n bigint PRIMARY KEY)");
+        primary.sql("CREATE ROLE client LOGIN; GRANT SELECT, INSERT ON written TO client");
+        Servers { primary, second, third }
+    }
+
+    fn site(&self) -> Site {
+        let mut site = Site::new(|net, dir| self.plan(net, dir));
+        site.start_servers(&["gateway"]);
+        site.start_agent();
+        site.until_whole();
+        site
+    }
+
+    fn plan(&self, net: &Net, dir: &Path) -> String {
+        let password = dir.join("password");
+        std::fs::write(&password, PASSWORD).expect("it is written");
+        let instance = |server: &Server| {
+            format!(
+                "    postgres: {{ address: \"{}\", password_file: {password:?} }}
+    probes: [{{ postgres: {{ interval: 250ms, fast_interval: 250ms, timeout: 250ms, fall: 3, rise: 2 }} }}]
+",
+                server.address()
+            )
+        };
+        format!(
+            "version: 2
+site: {{ name: e2e, region: here, zone: desk }}
+state: state
+allowances: {{ lateness: 1s, journal_sync: 100ms, route_apply: 500ms, agent_restart: 2s, forced_stop: 2s }}
+components:
+  orders:
+    type: database
+    location: {{ region: here, zone: rack-a }}
+    constraint: {{ reason: one writer at a time, kind: technical }}
+    objectives: {{ rto: 120s, rpo: 10s }}
+    guards: {{ cool_down: 1s }}
+{}    recovery:
+      - failover_to_standby: {{ standbys: [orders-b, orders-c] }}
+standbys:
+  orders-b:
+    location: {{ region: here, zone: rack-b }}
+{}  orders-c:
+    location: {{ region: here, zone: rack-c }}
+{}witnesses:
+  gateway:
+    location: {{ region: here, zone: desk }}
+    probe:
+      http: {{ url: \"http://{}/health\", interval: 250ms, timeout: 250ms }}
+routes:
+  orders:
+    exclusive: {{ fence: traffic_cut }}
+    proxy: {{ listen: \"{}\" }}
+    targets:
+      - {{ component: orders, address: \"{}\" }}
+      - {{ standby: orders-b, address: \"{}\" }}
+      - {{ standby: orders-c, address: \"{}\" }}
+",
+            instance(&self.primary),
+            instance(&self.second),
+            instance(&self.third),
+            net.servers["gateway"],
+            net.proxy,
+            self.primary.address(),
+            self.second.address(),
+            self.third.address()
+        )
+    }
+}
+
+/// What a client was told: the number of each write that was acknowledged, and when.
+#[derive(Default)]
+struct History(Vec<(i64, Instant)>);
+
+impl History {
+    /// The longest time without an acknowledged write: when it began, and how long it was.
+    fn outage(&self) -> (Instant, Duration) {
+        let gaps = self.0.windows(2).map(|it| (it[0].1, it[1].1 - it[0].1));
+        gaps.max_by_key(|it| it.1).expect("two writes")
+    }
+
+    /// Those that a server does not have.
+    fn missing_on(&self, server: &Server) -> Vec<(i64, Instant)> {
+        let there = server.sql("SELECT n FROM written ORDER BY n");
+        let there: Vec<i64> = there.lines().map(|it| it.parse().expect("a number")).collect();
+        self.0.iter().filter(|it| there.binary_search(&it.0).is_err()).copied().collect()
+    }
+}
+
+/// A client that writes a new number every few milliseconds, on a new connection after each failure.
+struct Writer {
+    ends: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicUsize>,
+    history: Arc<Mutex<History>>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    fn start(proxy: SocketAddr) -> Writer {
+        let (ends, acknowledged, history) = (Arc::default(), Arc::default(), Arc::default());
+        let client = Client {
+            proxy,
+            ends: Arc::clone(&ends),
+            acknowledged: Arc::clone(&acknowledged),
+            history: Arc::clone(&history),
+        };
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(client.write());
+        });
+        Writer { ends, acknowledged, history, thread }
+    }
+
+    fn until_more(&self, more: usize) {
+        let wanted = self.acknowledged.load(Ordering::Relaxed) + more;
+        until("writes are acknowledged", || (self.acknowledged.load(Ordering::Relaxed) >= wanted).then_some(()));
+    }
+
+    fn end(self) -> History {
+        self.ends.store(true, Ordering::Relaxed);
+        self.thread.join().expect("it ends");
+        std::mem::take(&mut *self.history.lock().expect("nobody else"))
+    }
+}
+
+struct Client {
+    proxy: SocketAddr,
+    ends: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicUsize>,
+    history: Arc<Mutex<History>>,
+}
+
+impl Client {
+    async fn write(self) {
+        let mut number = 0;
+        while !self.ends.load(Ordering::Relaxed) {
+            let connected = tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(self.proxy)).await;
+            if let Ok(Ok(stream)) = connected {
+                self.on(stream, &mut number).await;
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// Writes over one connection, until it fails.
+    async fn on(&self, stream: tokio::net::TcpStream, number: &mut i64) {
+        let mut config = tokio_postgres::Config::new();
+        config.user("client").dbname("postgres");
+        let opened = tokio::time::timeout(PATIENCE, config.connect_raw(stream, NoTls)).await;
+        let Ok(Ok((client, connection))) = opened else { return };
+        let driver = tokio::spawn(connection);
+        while !self.ends.load(Ordering::Relaxed) {
+            // One that was not acknowledged may be there nevertheless: it is never written again.
+            *number += 1;
+            let statement = format!("INSERT INTO written VALUES ({number})");
+            match tokio::time::timeout(PATIENCE, client.batch_execute(&statement)).await {
+                Ok(Ok(())) => {
+                    self.history.lock().expect("nobody panicked").0.push((*number, Instant::now()));
+                    self.acknowledged.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(Err(_)) | Err(_) => break,
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+        driver.abort();
+    }
+}
+
+/// Kills the primary under a client that writes. Gives what the client was told, and what of it the new primary lacks.
+fn killed_under_writes(servers: &mut Servers) -> (History, Vec<(i64, Instant)>) {
+    let mut site = servers.site();
+    let writer = Writer::start(site.net.proxy);
+    writer.until_more(100);
+    servers.primary.kill();
+    let bound = |it: &mainstay_api::Status| it.components.first().expect("the component").bound_to.clone();
+    let status = site.until_status("a standby takes over", |it| bound(it) != "orders");
+    writer.until_more(100);
+    let history = writer.end();
+    until("the recovery is over", || site.recoveries().first().and_then(|it| it.ended_ns));
+    let (new, other) = match bound(&status).as_str() {
+        "orders-b" => (&servers.second, &servers.third),
+        _ => (&servers.third, &servers.second),
+    };
+    assert_eq!(new.sql("SELECT pg_is_in_recovery()"), "f");
+    assert_eq!(other.sql("SELECT pg_is_in_recovery()"), "t");
+    let lost = history.missing_on(new);
+    site.stop_agent();
+    site.check_journal();
+    // What is secret is in the one file that the plan names.
+    for file in std::fs::read_dir(site.state()).expect("the state").flatten().filter(|it| it.path().is_file()) {
+        let bytes = std::fs::read(file.path()).expect("it can be read");
+        let shows = bytes.windows(PASSWORD.len()).any(|it| it == PASSWORD.as_bytes());
+        assert!(!shows, "a password is in {:?}", file.path());
+    }
+    assert!(!site.whole_log("agent").contains(PASSWORD), "a password is in the log");
+    (history, lost)
+}
+
+fn told(history: &History, lost: usize) {
+    let (_, outage) = history.outage();
+    eprintln!("outage {} ms; {} writes acknowledged, {lost} of them lost", outage.as_millis(), history.0.len());
+}
+
+/// Every acknowledged write is with one standby at least, and the one takes over that has more.
+#[test]
+fn a_killed_primary_is_replaced_by_a_standby_that_has_every_acknowledged_write() {
+    let mut servers = Servers::new();
+    servers.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (\"orders-b\", \"orders-c\")'");
+    servers.primary.sql("SELECT pg_reload_conf()");
+    let waited_for = || servers.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'");
+    until("the standbys are waited for", || (waited_for() == "2").then_some(()));
+    let (history, lost) = killed_under_writes(&mut servers);
+    told(&history, lost.len());
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
+/// Without a standby that is waited for, what is lost is the last of what was acknowledged before, and nothing after.
+#[test]
+fn what_an_asynchronous_standby_loses_is_the_end_of_what_was_before() {
+    let mut servers = Servers::new();
+    let (history, lost) = killed_under_writes(&mut servers);
+    told(&history, lost.len());
+    let before = history.outage().0;
+    let last: Vec<_> = history.0.iter().filter(|it| it.1 <= before).collect();
+    let end: Vec<_> = last[last.len() - lost.len()..].iter().map(|it| **it).collect();
+    assert_eq!(lost, end);
+}
