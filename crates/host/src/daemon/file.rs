@@ -315,7 +315,11 @@ watchdog: /dev/watchdog
         for (from, to, what) in [
             ("version: 1", "version: 2", "`version: 2` is not known"),
             ("10.0.0.5:7400", "10.0.0.5", "`10.0.0.5` is not an address with a port"),
-            ("{ unit: postgresql.service }, {", "{ unit: a, pid_file: /b }, {", "either a `unit` or a `pid_file`"),
+            (
+                "{ unit: postgresql.service }, {",
+                "{ unit: a, pid_file: /b }, {",
+                "each is a `unit`, a `pid_file`, or the data",
+            ),
             ("[/usr/local/bin/promote-orders]", "[promote-orders]", "`promote-orders` is not an absolute path"),
             ("[/usr/local/bin/promote-orders]", "[]", "at least a program"),
             ("/var/lib/orders/promote", "promote", "`promote` is not an absolute path"),
