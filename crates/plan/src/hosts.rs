@@ -110,6 +110,18 @@ impl Plan {
         self.host_of(instance).filter(|_| probe.from_host || probe.kind.is_of_one_machine())
     }
 
+    /// How long it takes at most until the answer to a question is there, one way or the other: where a host asks, it is under way for a
+    /// while. What comes later than the allowance `lateness` counts as not asked.
+    pub fn answers_within(&self, probe: &Probe) -> Duration {
+        let under_way = self.asks(probe).map_or(Duration::ZERO, |_| self.allowances.lateness);
+        probe.timing.timeout + under_way
+    }
+
+    /// How long it takes at most from one question to the next while an instance is in doubt: no two are under way at once.
+    pub fn asks_again_within(&self, probe: &Probe) -> Duration {
+        probe.timing.fast_interval.max(self.answers_within(probe))
+    }
+
     /// The host that does this to an instance. `None`: the agent's own machine.
     pub fn does(&self, on: InstanceIx, action: &Action) -> Option<HostIx> {
         self.host_of(on).filter(|_| action.is_of_one_machine())

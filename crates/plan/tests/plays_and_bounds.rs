@@ -292,3 +292,36 @@ fn a_backup_counts_at_the_first_place_that_is_left() {
     plan.components[db.index()].backups[0].copies = vec![BackupCopy { location: place("e"), lag: ms(500) }];
     assert_eq!(loss(&plan, Condition::BackupsLocationGone), (0, DataLoss::AtMost(ms(3_661_500))));
 }
+
+#[test]
+fn an_answer_that_a_host_gives_is_under_way_for_a_while() {
+    let plan_of = |who: &str, pace: &str| {
+        plan(&format!(
+            r#"version: 2
+site: {{ name: s, region: r1, zone: z3, host: ops }}
+allowances: {{ lateness: 300ms }}
+link: {{ listen: "10.0.3.5:7400" }}
+hosts: {{ web-1: {{ region: r1, zone: z1 }} }}
+components:
+  web:
+    type: cache
+    location: {{ region: r1, zone: z1, host: web-1 }}
+    service: {{ unit: web.service }}
+    probes: [{{ tcp: {{ address: "10.0.1.1:80", {who}interval: 2s, fast_interval: {pace}, timeout: 500ms, fall: 3 }} }}]
+    recovery: [{{ restart_service: {{ timeout: 1s, verify_within: 5s }} }}]
+"#
+        ))
+    };
+    let detects = |who, pace| {
+        let plan = plan_of(who, pace);
+        let proof = Proof::of(&plan);
+        let web = plan.component_named("web").unwrap();
+        proof.bound(web, FailureDomain::Instance, Condition::None, None).unwrap().detect
+    };
+    // 2 s + 2 × 1 s + 500 ms + 300 ms.
+    assert_eq!(detects("", "1s"), ms(4800));
+    assert_eq!(detects("ask_from: host, ", "1s"), ms(5100), "the last answer is under way");
+    // The next question waits for the answer to the one before.
+    assert_eq!(detects("", "500ms"), ms(3800));
+    assert_eq!(detects("ask_from: host, ", "500ms"), ms(2000 + 2 * 800 + 800 + 300));
+}

@@ -68,6 +68,14 @@ impl Pace {
         }
     }
 
+    /// For a question to reach a host, and its answer to come back.
+    pub fn by_host(self, plan: &Plan) -> Duration {
+        match self {
+            Pace::Quick => ROUND_TRIP,
+            Pace::Allowed => plan.allowances.lateness,
+        }
+    }
+
     /// For an action that may take `timeout`.
     pub fn action(self, timeout: Duration) -> Duration {
         match self {

@@ -18,6 +18,12 @@ pub(super) fn assessment(it: &Assessment) -> String {
     strategies(&mut out, it);
     availability(&mut out, it);
     readiness(&mut out, it);
+    if let Some(lines) = &it.hosts {
+        out.push_str("\n## Hosts\n\n");
+        for one in lines {
+            question(&mut out, one.asks, one.answer, &one.evidence, one.change);
+        }
+    }
     out.push_str(&format!("\nAssumptions: {}.\n", line(it.availability.assumptions)));
     out
 }
@@ -74,16 +80,20 @@ fn readiness(out: &mut String, it: &Assessment) {
     for group in Group::ALL {
         out.push_str(&format!("\n### {}\n\n", group.title()));
         for one in it.readiness.lines.iter().filter(|it| it.group == group) {
-            let mark = match one.answer {
-                Answer::Yes => "[x]",
-                Answer::No => "[ ]",
-                Answer::NotKnown => "[?]",
-            };
-            out.push_str(&format!("- {mark} {}: {}\n", one.asks, line(&evidence(one))));
-            if let Some(change) = one.change {
-                out.push_str(&format!("  - to change: {}\n", line(change)));
-            }
+            question(out, one.asks, one.answer, &one.evidence, one.change);
         }
+    }
+}
+
+fn question(out: &mut String, asks: &str, answer: Answer, of: &[String], change: Option<&str>) {
+    let mark = match answer {
+        Answer::Yes => "[x]",
+        Answer::No => "[ ]",
+        Answer::NotKnown => "[?]",
+    };
+    out.push_str(&format!("- {mark} {asks}: {}\n", line(&evidence(answer, of))));
+    if let Some(change) = change {
+        out.push_str(&format!("  - to change: {}\n", line(change)));
     }
 }
 

@@ -5,6 +5,7 @@
 //! where the proof proves it, and nowhere else.
 
 mod availability;
+mod hosts;
 mod markdown;
 pub mod probability;
 mod proved;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 pub use availability::{Allowed, Availability, Copies, Dependencies, Failures, Sum, Target, allowed};
+pub use hosts::HostLine;
 pub use readiness::{Answer, Group, Line, Readiness};
 pub use strategy::{ComponentStrategy, DrStrategy, Judged, Loss, Row, Strategies, TABLE, Verdict, Weakest, needed_for};
 pub(crate) use text::percent;
@@ -42,6 +44,9 @@ pub struct Assessment {
     pub availability: Availability,
     /// The checklist.
     pub readiness: Readiness,
+    /// What rests on hosts, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<HostLine>>,
 }
 
 impl Assessment {
@@ -56,6 +61,7 @@ impl Assessment {
             clients_need: needed.iter().map(|it| plan.component(*it).name.clone()).collect(),
             availability: Availability::of(plan, &verdicts, &needed),
             readiness: Readiness::of(plan, &verdicts),
+            hosts: hosts::of(plan),
             strategies,
         }
     }

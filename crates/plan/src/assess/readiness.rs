@@ -117,7 +117,7 @@ struct Question {
 }
 
 /// What was found for one component, route or other thing that a line is asked of.
-enum Each {
+pub(super) enum Each {
     /// The plan shows it.
     Shown(String),
     /// The plan shows that it is not so.
@@ -127,26 +127,30 @@ enum Each {
 }
 
 impl Question {
-    /// No if it is missing anywhere, not known if it is unclear anywhere or asked of nothing, yes otherwise. What decides
-    /// the answer stands first in the evidence.
     fn answer(&self, cx: &Cx<'_>) -> Line {
-        let (mut shown, mut missing, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
-        for each in (self.look)(cx) {
-            match each {
-                Each::Shown(it) => shown.push(it),
-                Each::Missing(it) => missing.push(it),
-                Each::Unclear(it) => unclear.push(it),
-            }
-        }
-        let answer = match (missing.is_empty(), unclear.is_empty(), shown.is_empty()) {
-            (false, _, _) => Answer::No,
-            (true, true, false) => Answer::Yes,
-            (true, false, _) | (true, true, true) => Answer::NotKnown,
-        };
+        let (answer, evidence) = answered((self.look)(cx));
         let change = self.change.filter(|_| answer == Answer::No);
-        let evidence = missing.into_iter().chain(unclear).chain(shown).collect();
         Line { group: self.group, asks: self.asks, read_as: self.read_as, answer, evidence, change }
     }
+}
+
+/// No if it is missing anywhere, not known if it is unclear anywhere or asked of nothing, yes otherwise. What decides the answer
+/// stands first in the evidence.
+pub(super) fn answered(all: Vec<Each>) -> (Answer, Vec<String>) {
+    let (mut shown, mut missing, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
+    for each in all {
+        match each {
+            Each::Shown(it) => shown.push(it),
+            Each::Missing(it) => missing.push(it),
+            Each::Unclear(it) => unclear.push(it),
+        }
+    }
+    let answer = match (missing.is_empty(), unclear.is_empty(), shown.is_empty()) {
+        (false, _, _) => Answer::No,
+        (true, true, false) => Answer::Yes,
+        (true, false, _) | (true, true, true) => Answer::NotKnown,
+    };
+    (answer, missing.into_iter().chain(unclear).chain(shown).collect())
 }
 
 const QUESTIONS: [Question; 20] = [

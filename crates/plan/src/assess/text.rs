@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::readiness::{Answer, Group, Line};
+use super::readiness::{Answer, Group};
 use super::strategy::{DrStrategy, Strategies, TABLE, Verdict, Weakest};
 use super::{Assessment, Target};
 use crate::config::scalar::show_duration;
@@ -24,6 +24,12 @@ pub(super) fn assessment(it: &Assessment) -> String {
     strategies(&mut out, &it.strategies);
     availability(&mut out, it);
     readiness(&mut out, it);
+    if let Some(lines) = &it.hosts {
+        out.push_str("\nHosts\n\n");
+        for line in lines {
+            question(&mut out, "  ", line.asks, line.answer, &line.evidence, line.change);
+        }
+    }
     out.push_str("\nAssumptions\n\n");
     wrapped(&mut out, "  ", "  ", &format!("{}.", it.availability.assumptions));
     out
@@ -259,24 +265,29 @@ fn readiness(out: &mut String, it: &Assessment) {
     for group in Group::ALL {
         out.push_str(&format!("\n  {}\n", group.title()));
         for line in it.readiness.lines.iter().filter(|it| it.group == group) {
-            let mark = match line.answer {
-                Answer::Yes => "yes",
-                Answer::No => "no",
-                Answer::NotKnown => "?",
-            };
-            out.push_str(&format!("    {mark:3}  {}\n", line.asks));
-            wrapped(out, "         ", "         ", &evidence(line));
-            if let Some(change) = line.change {
-                wrapped(out, "         to change: ", "           ", change);
-            }
+            question(out, "    ", line.asks, line.answer, &line.evidence, line.change);
         }
     }
 }
 
+fn question(out: &mut String, indent: &str, asks: &str, answer: Answer, of: &[String], change: Option<&str>) {
+    let mark = match answer {
+        Answer::Yes => "yes",
+        Answer::No => "no",
+        Answer::NotKnown => "?",
+    };
+    out.push_str(&format!("{indent}{mark:3}  {asks}\n"));
+    let under = format!("{indent}     ");
+    wrapped(out, &under, &under, &evidence(answer, of));
+    if let Some(change) = change {
+        wrapped(out, &format!("{under}to change: "), &format!("{under}  "), change);
+    }
+}
+
 /// The evidence in one sentence.
-pub(super) fn evidence(line: &Line) -> String {
-    let evidence = shortened(&line.evidence, "; ");
-    match line.answer {
+pub(super) fn evidence(answer: Answer, of: &[String]) -> String {
+    let evidence = shortened(of, "; ");
+    match answer {
         Answer::Yes | Answer::No => evidence,
         Answer::NotKnown => format!("not known, because {evidence}"),
     }

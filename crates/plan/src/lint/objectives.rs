@@ -180,8 +180,9 @@ fn slow_detection(reading: &Reading<'_>, ix: ComponentIx, component: &Component,
     }
     let probes = &reading.original(component).probes;
     let time = |nth: &usize| {
-        let timing = reading.plan.probe(probes[*nth]).timing;
-        timing.interval + timing.fast_interval * (timing.fall - 1) + timing.timeout
+        let probe = reading.plan.probe(probes[*nth]);
+        let (again, within) = (reading.plan.asks_again_within(probe), reading.plan.answers_within(probe));
+        probe.timing.interval + again * (probe.timing.fall - 1) + within
     };
     let Some(slowest) = (0..probes.len()).max_by_key(time) else { return };
     let timing = reading.plan.probe(probes[slowest]).timing;

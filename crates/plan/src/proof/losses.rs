@@ -153,7 +153,7 @@ impl<'a> Judge<'a> {
     /// How old what a standby reported of its lag may be when its component is seen down: it was asked an interval before,
     /// unless it was asked once more while the failure was in doubt. The guard adds this age to the lag.
     pub(super) fn age_of_lag(&self, standby: InstanceIx) -> Duration {
-        let newest = self.lag_probes(standby).map(|it| it.timing.interval + it.timing.timeout).min();
+        let newest = self.lag_probes(standby).map(|it| it.timing.interval + self.plan.answers_within(it)).min();
         newest.unwrap_or_default().saturating_sub(self.patience)
     }
 

@@ -12,11 +12,6 @@ use crate::route::{SECONDARY_REFRESH, Sharing};
 use crate::strategy::{Phase, Play, Rung, Step, StepKind, Whom};
 use crate::{DomainIx, InstanceIx, ProbeIx, RouteIx, Topology};
 
-/// From the first failed answer to the last that is needed, both counted at their start.
-pub(super) fn doubt(probe: &Probe) -> Duration {
-    probe.timing.fast_interval * (probe.timing.fall - 1)
-}
-
 /// What a step waits between its attempts at most.
 fn waits(step: &Step) -> Duration {
     step.back_off.map_or(Duration::ZERO, |it| it.whole(step.attempts))
@@ -49,11 +44,17 @@ impl Judge<'_> {
         kth(self.telling(instance).map(time).collect(), planned.down_when)
     }
 
+    /// From the first failed answer to the last that is needed, both counted at their start.
+    fn doubt(&self, probe: &Probe) -> Duration {
+        self.plan.asks_again_within(probe) * (probe.timing.fall - 1)
+    }
+
     /// interval + (fall − 1) × fast_interval + timeout + lateness, of the last probe that is needed: a failure just after a
     /// good answer is first asked about an interval later, and then `fall` answers must have failed. What waits for news
-    /// waits as long as it may before that.
+    /// waits as long as it may before that. Where a host asks, each answer may be under way for as long as lateness.
     pub(super) fn detect(&self, instance: InstanceIx) -> Duration {
-        let seen = |it: &Probe| it.kind.fails_after() + it.timing.interval + doubt(it) + it.timing.timeout;
+        let within = |it: &Probe| self.plan.answers_within(it);
+        let seen = |it: &Probe| it.kind.fails_after() + it.timing.interval + self.doubt(it) + within(it);
         let signals = self.component.guards.signals;
         let of_each_kind = if signals < 2 {
             Duration::ZERO
@@ -84,15 +85,16 @@ impl Judge<'_> {
     /// Of an instance that is asked at once, and is in doubt: after a restart of the agent, or after an action on it whose
     /// outcome nobody knows.
     fn look_again(&self, instance: InstanceIx) -> Duration {
-        let down = self.slowest_needed(instance, |it| it.kind.fails_after() + doubt(it) + it.timing.timeout);
+        let down =
+            self.slowest_needed(instance, |it| it.kind.fails_after() + self.doubt(it) + self.plan.answers_within(it));
         // One that is fit is known once each of its probes has answered.
-        let fit = self.telling(instance).map(|it| it.timing.timeout).max().unwrap_or_default();
+        let fit = self.telling(instance).map(|it| self.plan.answers_within(it)).max().unwrap_or_default();
         down.max(fit) + self.plan.allowances.lateness
     }
 
     /// The shortest time that passes from the first failure of the instance to the verdict, counted between questions.
     pub(super) fn shortest_doubt(&self) -> Duration {
-        self.telling(self.home).map(doubt).min().unwrap_or_default()
+        self.telling(self.home).map(|it| it.timing.fast_interval * (it.timing.fall - 1)).min().unwrap_or_default()
     }
 
     /// What the witnesses need beyond the time of doubt: they are asked from the first failed observation on, and the answer
@@ -171,7 +173,7 @@ impl Judge<'_> {
     fn down_beyond_doubt(&self, instance: InstanceIx) -> Option<Duration> {
         let mut probes = self.plan.instance(instance).probes.iter().map(|it| self.plan.probe(*it));
         let told = self.is_lost(instance) && probes.all(|it| !self.asked(it).says_nothing());
-        let slowest = || self.slowest_needed(instance, |it| doubt(it) + it.timing.timeout * 2);
+        let slowest = || self.slowest_needed(instance, |it| self.doubt(it) + self.plan.answers_within(it) * 2);
         told.then(|| slowest().saturating_sub(self.patience))
     }
 
@@ -216,7 +218,7 @@ impl Judge<'_> {
     }
 
     fn beyond_doubt(&self, probe: &Probe) -> Duration {
-        (probe.timing.timeout * 2).saturating_sub(self.patience)
+        (self.plan.answers_within(probe) * 2).saturating_sub(self.patience)
     }
 
     /// The time of a step that works. Each step but the last follows a record that must be on the disk first; probes
@@ -301,7 +303,7 @@ impl Judge<'_> {
         let answered = |it: &Probe| {
             let news = by_news && it.watches == Watches::Instance(self.home);
             let wait = if news { it.kind.good_after() } else { Duration::ZERO };
-            wait + it.timing.timeout * 2
+            wait + self.plan.answers_within(it) * 2
         };
         probes.iter().map(|it| answered(self.plan.probe(*it))).max().unwrap_or_default()
     }
@@ -432,7 +434,7 @@ impl Judge<'_> {
 
     fn back_on(&self) -> Duration {
         let allowed = &self.plan.allowances;
-        let asked = self.telling(self.home).map(|it| it.timing.timeout).max().unwrap_or_default();
+        let asked = self.telling(self.home).map(|it| self.plan.answers_within(it)).max().unwrap_or_default();
         asked + allowed.lateness + allowed.journal_sync + allowed.route_apply
     }
 }

@@ -78,6 +78,8 @@ impl World {
             position: None,
         };
         self.in_flight.insert(ix);
+        let under_way = plan.asks(probe).filter(|_| !unaskable).map(|_| self.pace.by_host(&plan));
+        let took = took + under_way.unwrap_or_default();
         let Some(late) = self.troubles.comes_after(name) else { return };
         let took = took + late;
         self.at(took, Event::Answer(Box::new(observation)));
