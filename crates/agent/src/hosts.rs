@@ -84,6 +84,8 @@ fn host(it: HostView) -> api::Host {
         doing: it.doing.into_iter().map(|(key, text)| format!("{key}: {text}")).collect(),
         serves_epoch,
         copied: it.copied,
+        copy_lacks: it.copy_lacks.map(|it| it.0),
+        copy_lacks_since_ns: it.copy_lacks.map(|it| it.1.as_nanos()),
         traffic_trouble: traffic_trouble.unwrap_or_default(),
     }
 }

@@ -59,6 +59,12 @@ pub struct Host {
     /// The last record of its copy of the journal, if it keeps one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copied: Option<u64>,
+    /// How many records that copy lacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_lacks: Option<u64>,
+    /// Since when it lacks the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_lacks_since_ns: Option<Nanos>,
     /// What that process can't do at the moment.
     pub traffic_trouble: Vec<String>,
 }

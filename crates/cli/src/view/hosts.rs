@@ -34,7 +34,7 @@ pub(crate) fn list(found: &Hosts, look: Look) -> String {
                 (Tone::Plain, or_dash(clock)),
                 (Tone::Plain, or_dash(leases)),
             ],
-            below(it, look),
+            below(it, found.now_ns, look),
         );
     }
     let mut out = table.render(look, 0);
@@ -47,7 +47,17 @@ pub(crate) fn list(found: &Hosts, look: Look) -> String {
     out
 }
 
-fn below(it: &Host, look: Look) -> String {
+fn copied(it: &Host, seq: u64, now_ns: u64) -> String {
+    match (it.copy_lacks, it.copy_lacks_since_ns) {
+        (Some(lacks), Some(since_ns)) => {
+            let (of, records) = (seq + lacks, if lacks == 1 { "record" } else { "records" });
+            format!("copied up to record {seq} of {of}: {lacks} {records} behind, for {}", age(now_ns, since_ns))
+        }
+        _ => format!("copied up to record {seq}, the last one"),
+    }
+}
+
+fn below(it: &Host, now_ns: u64, look: Look) -> String {
     let mut out = String::new();
     let mut line = |label: &str, text: &str| {
         let _infallible = write!(out, "{}", labelled(look, 4, 8, label, text));
@@ -80,7 +90,7 @@ fn below(it: &Host, look: Look) -> String {
         line("serves", &format!("table {epoch}"));
     }
     if let Some(seq) = it.copied {
-        line("journal", &format!("copied up to record {seq}"));
+        line("journal", &copied(it, seq, now_ns));
     }
     for trouble in &it.traffic_trouble {
         line("trouble", trouble);
@@ -113,6 +123,8 @@ mod tests {
             doing: Vec::new(),
             serves_epoch: None,
             copied: Some(41),
+            copy_lacks: None,
+            copy_lacks_since_ns: None,
             traffic_trouble: Vec::new(),
         }
     }
@@ -120,10 +132,11 @@ mod tests {
     #[test]
     fn each_state_has_its_own_words() {
         let deaf = Host { deaf_ms: Some(4500), ..host("db-b", "path_broken") };
+        let behind = Host { copy_lacks: Some(16), copy_lacks_since_ns: Some(2_000_000_000), ..host("db-c", "silent") };
         let lacks = Host { lacks: vec!["host db-d does not guard x".to_owned()], ..host("db-d", "connected") };
         let stays = Host { stays: vec!["queue-a".to_owned()], ..host("db-a", "connected") };
         let promised = Host { promised: vec![("queue-a".to_owned(), 4_200)], ..host("db-b", "connected") };
-        let hosts = vec![stays, promised, deaf, host("db-c", "silent"), lacks];
+        let hosts = vec![stays, promised, deaf, behind, lacks];
         let trouble = vec!["no host can connect: the port is taken".to_owned()];
         let found = Hosts { now_ns: 10_000_000_000, hosts, trouble };
         let text = list(&found, Look { colour: false, width: 120, height: None });
@@ -136,7 +149,8 @@ mod tests {
             "silent",
             "it was silent for 6.0 s",
             "-40 ms",
-            "copied up to record 41",
+            "copied up to record 41, the last one",
+            "copied up to record 41 of 57: 16 records behind, for 8s",
             "1.2 ms",
             "service postgresql.service",
             "host db-d does not guard x",

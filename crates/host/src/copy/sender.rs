@@ -51,6 +51,15 @@ impl Source {
         *self.durable.borrow()
     }
 
+    /// Waits until it is further than it was when this was asked last.
+    ///
+    /// # Errors
+    /// The agent ends.
+    pub async fn grows(&mut self) -> Result<u64, SendError> {
+        self.durable.changed().await.map_err(|_| SendError::Ended)?;
+        Ok(*self.durable.borrow_and_update())
+    }
+
     /// The records after `head`, as lines, once there are any: at most a few hundred. `head` must be of this journal.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
+use crate::copy::growth::Growth;
 use crate::copy::sender::Source;
 use crate::hands::{Job, Report};
 use crate::lease::book::{End, Holding};
@@ -46,6 +47,9 @@ const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);
 
 /// How long after a stance was sent it is sent again to a host that does not say that it goes by it.
 const STANCE_AGAIN: Duration = Duration::from_secs(10);
+
+/// A copy of the journal that lacks something for so long is trouble.
+const COPY_IS_LATE: Duration = Duration::from_secs(60);
 
 /// How long it is shown that two machines came under one name.
 const TWIN_SHOWN: Duration = Duration::from_secs(60);
@@ -83,6 +87,8 @@ struct Inner {
     state: Mutex<State>,
     /// The journal that is copied to hosts, if it is.
     source: OnceLock<Source>,
+    /// How that journal grew.
+    growth: Mutex<Growth>,
     /// The last record of which a host has said that it keeps it.
     copied: watch::Sender<u64>,
     refusals: Mutex<Refusals>,
@@ -196,6 +202,8 @@ pub struct HostView {
     pub traffic: Option<ServedThere>,
     /// The last record of its copy of the journal, if it keeps one.
     pub copied: Option<u64>,
+    /// How many records that copy lacks, and since when.
+    pub copy_lacks: Option<(u64, Time)>,
     /// What it lacks of what the plan will ask of it.
     pub lacks: Vec<String>,
 }
@@ -220,6 +228,7 @@ impl Links {
             next_id: AtomicU64::new(1),
             state: Mutex::new(state),
             source: OnceLock::new(),
+            growth: Mutex::default(),
             copied: watch::Sender::new(0),
             refusals: Mutex::default(),
             door: Mutex::default(),
@@ -231,7 +240,18 @@ impl Links {
 
     /// From the next connection of each host on, those that are to keep the journal get this one.
     pub fn copy_from(&self, source: Source) {
+        let mut growing = source.clone();
         let _ = self.inner.source.set(source);
+        let links = Arc::downgrade(&self.inner);
+        let grown = move |seq| links.upgrade().map(|it| it.growth().grown(seq, it.clock.now()));
+        grown(growing.durable());
+        tokio::spawn(async move {
+            while let Ok(seq) = growing.grows().await {
+                if grown(seq).is_none() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Waits until a host keeps the record of that number, or `patience` is over, or none is connected that keeps any. Whether one
@@ -303,6 +323,8 @@ impl Links {
     pub fn view(&self) -> Vec<HostView> {
         let (state, now) = (self.inner.state(), self.inner.clock.now());
         let deaf_from = self.inner.deaf_from();
+        let copied = |it: &Host| it.copied.as_ref().map(|it| it.borrow().seq);
+        let growth = self.inner.growth();
         let view = |(name, host): (&String, &Host)| HostView {
             name: name.clone(),
             connected: host.live.is_some(),
@@ -320,7 +342,8 @@ impl Links {
             promised: host.stands.as_ref().map(|it| it.promised.clone()).unwrap_or_default(),
             doing: host.doing.clone(),
             traffic: host.traffic.clone(),
-            copied: host.copied.as_ref().map(|it| it.borrow().seq),
+            copied: copied(host),
+            copy_lacks: copied(host).and_then(|it| growth.lacks(it)),
             lacks: host.hello.as_ref().map(|it| state.registered.lacks(name, it)).unwrap_or_default(),
         };
         state.hosts.iter().map(view).collect()
@@ -474,7 +497,11 @@ impl Links {
             let twin = it.has_twin.then(|| {
                 format!("two machines come as host {}: one of them was copied; revoke it and join it under a name of its own", it.name)
             });
-            silent.into_iter().chain(deaf).chain(twin).chain(it.lacks)
+            let late = it.copy_lacks.filter(|(_, since)| now.since(*since) >= COPY_IS_LATE).map(|(records, since)| {
+                let for_so_long = now.since(since).as_secs();
+                format!("the copy of the journal on host {} lacks {records} records, for {for_so_long} s", it.name)
+            });
+            silent.into_iter().chain(deaf).chain(twin).chain(late).chain(it.lacks)
         };
         let door = self.inner.door_trouble().clone();
         door.into_iter().chain(self.view().into_iter().flat_map(of)).collect()
@@ -504,6 +531,10 @@ impl Inner {
 
     fn door_trouble(&self) -> MutexGuard<'_, Option<String>> {
         self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn growth(&self) -> MutexGuard<'_, Growth> {
+        self.growth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
