@@ -126,7 +126,7 @@ const fn with_hosts(fault: Fault) -> Option<&'static str> {
 /// What brings to light that a host or the book does something wrong, beside servers that fail.
 const fn shown_by(wrong: HostFault) -> &'static [TroubleKind] {
     match wrong {
-        HostFault::GrantedTooSoon => &[TroubleKind::HostStopped],
+        HostFault::GrantedTooSoon | HostFault::TableTakenForWord => &[TroubleKind::HostStopped],
         HostFault::KeptPastTheEnd => &[TroubleKind::WayCut],
         HostFault::LooseLeash => &[TroubleKind::Suspended],
         HostFault::ForgottenPromise => &[TroubleKind::WayCut, TroubleKind::HostsApart],
@@ -138,6 +138,7 @@ const fn shown_by(wrong: HostFault) -> &'static [TroubleKind] {
 const fn plan_for(wrong: Option<HostFault>) -> &'static str {
     match wrong {
         Some(HostFault::ForgottenPromise | HostFault::StaysWithOneMissing) => "leased, stays",
+        Some(HostFault::TableTakenForWord) => "cut, hosts serve",
         Some(HostFault::GrantedTooSoon | HostFault::KeptPastTheEnd | HostFault::LooseLeash) | None => "leased",
     }
 }

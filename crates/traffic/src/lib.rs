@@ -73,6 +73,9 @@ pub struct Options {
     pub socket: Option<PathBuf>,
     /// Take over from the process that runs, if one does.
     pub take_over: bool,
+    /// The agent is on another machine: what is said here of when it was heard is its word, and nothing else is, a table included,
+    /// which may have been under way for long. Until then it was never heard.
+    pub follows: bool,
     /// How a process that takes over from this one is started; `None`: it can't be asked to.
     pub successor: Option<Successor>,
 }
@@ -242,6 +245,9 @@ async fn begin(options: &Options, trouble: &Arc<Trouble>) -> Result<Beginning, T
     let (served, is_saved) = last_table(options, &disk, trouble)?;
     info!(epoch = served.table.epoch, site = options.site, "serving the table from disk");
     let live = Live::new(served);
+    if options.follows {
+        live.follow();
+    }
     let closes = CloseOnDrop(Arc::clone(&live));
     let applier = Applier::start(Arc::clone(&live), Arc::clone(trouble), disk, is_saved).await;
     let control = control::bind(&socket).map_err(|source| TrafficError::Socket { path: socket, source })?;
@@ -267,6 +273,9 @@ async fn inherit(
     let (epoch, word_at_ms) = (served.table.epoch, estate.word_at_ms);
     let live = Live::new(served);
     let closes = CloseOnDrop(Arc::clone(&live));
+    if options.follows {
+        live.follow();
+    }
     live.spoken_to_last_at(word_at_ms);
     let disk = StateDir::inherited(&options.state_dir, lock);
     let sockets = std::mem::take(&mut inherited.sockets);

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -294,6 +294,8 @@ pub(crate) struct Live {
     pipes: Arc<Semaphore>,
     all_places: usize,
     last_word_ms: AtomicU64,
+    /// Whether the agent is on another machine, so that nobody who asks here is it.
+    follows: AtomicBool,
     ended: Notify,
     swapped: Notify,
     changed: Notify,
@@ -343,6 +345,7 @@ impl Live {
             pipes: Arc::new(Semaphore::new(PIPES.min(places() / 8))),
             all_places: places(),
             last_word_ms: AtomicU64::new(boot_ms()),
+            follows: AtomicBool::new(false),
             ended: Notify::new(),
             swapped: Notify::new(),
             changed: Notify::new(),
@@ -379,9 +382,17 @@ impl Live {
             && usize::try_from(present).unwrap_or(usize::MAX) > self.all_places / proxied
     }
 
-    /// The agent said something.
+    /// Whoever asks here is not the agent, which was never heard yet.
+    pub(crate) fn follow(&self) {
+        self.follows.store(true, Ordering::Relaxed);
+        self.last_word_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// Somebody said something: the agent, unless that is on another machine.
     pub(crate) fn word(&self) {
-        self.last_word_ms.fetch_max(boot_ms(), Ordering::Relaxed);
+        if !self.follows.load(Ordering::Relaxed) {
+            self.last_word_ms.fetch_max(boot_ms(), Ordering::Relaxed);
+        }
     }
 
     /// When the agent said something last, by the machine's clock.

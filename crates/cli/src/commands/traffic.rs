@@ -55,6 +55,9 @@ pub(crate) struct Traffic {
     /// Take over from the process of this state directory, if one runs
     #[arg(long)]
     take_over: bool,
+    /// The agent is on another machine: routes that are cut when it is silent are served once a host says that it was heard
+    #[arg(long, conflicts_with_all = ["stop", "restart"])]
+    follow: bool,
     /// How log lines look
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -69,8 +72,8 @@ impl Traffic {
             args.push("--take-over".into());
         }
         let successor = Some(Successor { program: this_program()?, args });
-        let (state_dir, take_over) = (cx.state.clone(), self.take_over);
-        let options = Options { state_dir, site, socket: None, take_over, successor };
+        let (state_dir, take_over, follows) = (cx.state.clone(), self.take_over, self.follow);
+        let options = Options { state_dir, site, socket: None, take_over, follows, successor };
         let runtime = runtime()?;
         let ended = runtime.block_on(mainstay_traffic::run(options));
         runtime.shutdown_background();

@@ -514,7 +514,7 @@ impl Work {
 
     fn launch(&self, site: &str) -> Launch {
         let state = &self.options.file.state;
-        let args = ["traffic".into(), "--state".into(), state.into(), "--site".into(), site.into()];
+        let args = ["traffic".into(), "--follow".into(), "--state".into(), state.into(), "--site".into(), site.into()];
         Launch { program: self.options.program.clone(), args: args.into(), state_dir: state.clone() }
     }
 

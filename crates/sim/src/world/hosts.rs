@@ -66,6 +66,8 @@ pub enum HostFault {
     GrantedTooSoon,
     /// The keeper does not stop what he keeps when the lease is over.
     KeptPastTheEnd,
+    /// A table counts as the agent's word from when it arrives, however long it was under way.
+    TableTakenForWord,
     /// Nothing ends what is kept while host and keeper stand still, although it runs on a leash.
     LooseLeash,
     /// A host that has promised to let another one stay what it is does not remember it.
@@ -76,9 +78,10 @@ pub enum HostFault {
 
 impl HostFault {
     /// All of them.
-    pub const ALL: [HostFault; 5] = [
+    pub const ALL: [HostFault; 6] = [
         HostFault::GrantedTooSoon,
         HostFault::KeptPastTheEnd,
+        HostFault::TableTakenForWord,
         HostFault::LooseLeash,
         HostFault::ForgottenPromise,
         HostFault::StaysWithOneMissing,
@@ -89,6 +92,7 @@ impl HostFault {
         match self {
             HostFault::GrantedTooSoon => "granted-too-soon",
             HostFault::KeptPastTheEnd => "kept-past-the-end",
+            HostFault::TableTakenForWord => "table-taken-for-word",
             HostFault::LooseLeash => "loose-leash",
             HostFault::ForgottenPromise => "forgotten-promise",
             HostFault::StaysWithOneMissing => "stays-with-one-missing",
@@ -100,6 +104,9 @@ impl HostFault {
         match self {
             HostFault::GrantedTooSoon => "The book grants a lease before what another instance was granted is over.",
             HostFault::KeptPastTheEnd => "A host goes on with what it guards when its lease is over.",
+            HostFault::TableTakenForWord => {
+                "A table that was long under way counts as the agent's word when it arrives."
+            }
             HostFault::LooseLeash => "A leash does not end its program while host and keeper stand still.",
             HostFault::ForgottenPromise => "A host forgets that it has promised to let another one stay what it is.",
             HostFault::StaysWithOneMissing => {
@@ -113,6 +120,7 @@ impl HostFault {
         match self {
             HostFault::GrantedTooSoon
             | HostFault::KeptPastTheEnd
+            | HostFault::TableTakenForWord
             | HostFault::LooseLeash
             | HostFault::ForgottenPromise => "S3",
             HostFault::StaysWithOneMissing => "S1",
@@ -549,6 +557,7 @@ impl World {
             Some(HostFault::GrantedTooSoon) => self.times().expires / 2,
             Some(
                 HostFault::KeptPastTheEnd
+                | HostFault::TableTakenForWord
                 | HostFault::LooseLeash
                 | HostFault::ForgottenPromise
                 | HostFault::StaysWithOneMissing,
@@ -857,6 +866,9 @@ impl World {
         }
         let epoch = table.epoch;
         self.hosts.tables.insert(host.0, table);
+        if self.hosts.wrong == Some(HostFault::TableTakenForWord) {
+            self.hosts.answered.insert(host.0, self.now);
+        }
         if let Some(way) = self.sends(host, true) {
             self.host_at(way, HostEvent::Applied(host, epoch));
         }

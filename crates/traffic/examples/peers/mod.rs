@@ -27,7 +27,14 @@ pub(crate) fn serve_if_asked(args: &[String]) -> Option<ExitCode> {
         return None;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
-    let options = Options { state_dir: dir.into(), site: SITE.into(), socket: None, take_over: false, successor: None };
+    let options = Options {
+        state_dir: dir.into(),
+        site: SITE.into(),
+        socket: None,
+        take_over: false,
+        follows: false,
+        successor: None,
+    };
     Some(runtime.block_on(run(options)).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
 }
 

@@ -33,7 +33,8 @@ fn process() {
     let Ok(state) = std::env::var(STATE) else { return };
     setrlimit(Resource::Nofile, Rlimit { current: Some(FILES), maximum: Some(FILES) }).unwrap();
     let (socket, take_over, successor) = (None, false, None);
-    let options = Options { state_dir: state.into(), site: "here".into(), socket, take_over, successor };
+    let options =
+        Options { state_dir: state.into(), site: "here".into(), socket, take_over, follows: false, successor };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(run(options)).unwrap();
 }

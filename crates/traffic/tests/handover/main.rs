@@ -38,6 +38,7 @@ fn process() {
         site: "here".into(),
         socket: None,
         take_over: std::env::var_os(TAKES_OVER).is_some(),
+        follows: false,
         successor: Some(Successor {
             program: "env".into(),
             args: [format!("{TAKES_OVER}=1"), std::env::current_exe().unwrap().to_str().unwrap().to_owned()]

@@ -15,6 +15,7 @@ async fn sighup_is_ignored_and_sigterm_ends_in_order() {
         site: "here".into(),
         socket: None,
         take_over: false,
+        follows: false,
         successor: None,
     };
     let socket = options.socket_path();

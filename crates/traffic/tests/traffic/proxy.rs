@@ -8,9 +8,11 @@ use std::thread;
 
 use mainstay_plan::route::ProxyProtocol;
 use mainstay_plan::routing::TargetState::{Down, Draining, Fenced, Serving, Standby};
+use mainstay_plan::routing::{TrafficReply, TrafficRequest};
+use tempfile::TempDir;
 
 use crate::running::{
-    Client, Haproxy, Server, Traffic, eventually, free_address, proxied, table, target, who, with_states,
+    Agent, Client, Haproxy, Server, Traffic, eventually, free_address, proxied, table, target, who, with_states,
 };
 
 #[test]
@@ -243,6 +245,38 @@ fn silence_cuts_a_route_until_the_next_word() {
     let again = Traffic::start_in(traffic.kill());
     eventually("the route is cut", || who(cut).is_none().then_some(()));
     drop(again);
+}
+
+#[test]
+fn what_an_agent_elsewhere_said_counts_from_when_it_said_it() {
+    let one = Server::start("one");
+    let (cut, mut orders) = proxied(true, vec![target("a", one.address, Serving)]);
+    orders.cut_after_silence_ms = Some(60_000);
+    let traffic = Traffic::follow_in(Arc::new(TempDir::new().unwrap()));
+    let mut agent = traffic.agent();
+    // A table may have been under way for long, and so it is no word.
+    agent.apply(&table(1, &[&orders]));
+    assert_eq!(who(cut), None, "the agent was never heard");
+    let look = |agent: &mut Agent, heard_ms| {
+        assert!(matches!(agent.ask(&TrafficRequest::Look { heard_ms }), TrafficReply::Report(_)));
+    };
+    look(&mut agent, 59_000);
+    eventually("it is served", || who(cut));
+    agent.apply(&table(2, &[&orders]));
+    agent.report();
+    eventually("a second later it is cut: neither the table nor the question was a word", || {
+        who(cut).is_none().then_some(())
+    });
+    look(&mut agent, 0);
+    assert_eq!(who(cut).as_deref(), Some("one"));
+
+    // A process that is started again knows nothing of what the one before has heard.
+    let again = Traffic::follow_in(traffic.kill());
+    assert_eq!(who(cut), None);
+    look(&mut again.agent(), 100_000);
+    assert_eq!(who(cut), None);
+    look(&mut again.agent(), 0);
+    assert_eq!(who(cut).as_deref(), Some("one"));
 }
 
 #[test]

@@ -57,11 +57,21 @@ impl Traffic {
     }
 
     pub(crate) fn start_in(dir: Arc<TempDir>) -> Traffic {
+        Traffic::begin(dir, false)
+    }
+
+    /// Its agent is on another machine.
+    pub(crate) fn follow_in(dir: Arc<TempDir>) -> Traffic {
+        Traffic::begin(dir, true)
+    }
+
+    fn begin(dir: Arc<TempDir>, follows: bool) -> Traffic {
         let options = Options {
             state_dir: dir.path().to_owned(),
             site: "here".into(),
             socket: None,
             take_over: false,
+            follows,
             successor: None,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
