@@ -76,6 +76,7 @@ fn host(it: HostView) -> api::Host {
         clock_ahead_ms: it.clock_ahead_ms,
         deaf_ms: it.deaf.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
         holds: it.holds.into_iter().map(|it| it.instance).collect(),
+        paths: it.paths.into_iter().map(|(address, up, since)| (address, up, since.as_nanos())).collect(),
         stays: it.stays.into_iter().map(|it| it.instance).collect(),
         promised: it.promised.into_iter().map(|it| (it.held.instance, it.left_ms)).collect(),
         guards: hello.map(|it| it.guards.iter().map(|it| it.instance.clone()).collect()).unwrap_or_default(),

@@ -141,7 +141,9 @@ impl Agent {
         if let (Some(links), Some(link)) = (hands.links(), &plan.link) {
             links.set_epoch(engine.state().leadership.epoch);
             links.copy_from(Source::new(state_dir.path(), durable.subscribe()));
-            links.keep_listening(link.listen, state_dir.path().to_owned());
+            for listen in std::iter::once(link.listen).chain(link.also.iter().copied()) {
+                links.keep_listening(listen, state_dir.path().to_owned());
+            }
         }
         for it in &engine.state().misfits {
             tracing::warn!("record {} of the journal changes nothing: {}", it.seq, it.what);

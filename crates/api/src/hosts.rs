@@ -46,6 +46,9 @@ pub struct Host {
     /// Instances on other hosts that may stay what they are by its word, and for how long it takes nothing over, in milliseconds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub promised: Vec<(String, u64)>,
+    /// Further paths over which it renews its leases: the address that it dials, whether it is heard over it, and since when.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<(String, bool, Nanos)>,
     /// Instances that it ends when their lease is over.
     pub guards: Vec<String>,
     /// What it may be asked to do: nothing else is done there.

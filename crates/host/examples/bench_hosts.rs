@@ -259,6 +259,7 @@ async fn host(dial: Dial, at: String) {
             guards: Vec::new(),
             serves: false,
             listens: false,
+            beside: None,
             copy_head: None,
         };
         let _ = to_agent.say(&FromHost::Hello(Box::new(hello)));

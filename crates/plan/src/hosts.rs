@@ -30,10 +30,12 @@ pub struct Host {
 }
 
 /// How hosts reach the agent, and how long what they hold lasts without a word of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Where the agent listens for its hosts.
     pub listen: SocketAddr,
+    /// Where it listens, too: over other paths.
+    pub also: Vec<SocketAddr>,
     /// The times of leases.
     pub lease: LeaseTimes,
 }

@@ -123,6 +123,9 @@ pub struct Welcome {
     pub epoch: u64,
     /// How leases are timed.
     pub lease: LeaseTimes,
+    /// Whether it takes further connections of the same host, over other paths ([`Hello::beside`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paths: bool,
 }
 
 /// How leases are timed, in milliseconds.
@@ -323,6 +326,10 @@ pub struct Hello {
     /// How far its copy of the agent's journal goes, if it keeps one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_head: Option<Head>,
+    /// This connection is beside another one, over a path of its own: nothing but leases is renewed over it. The address that the host
+    /// dialed, which names the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
 }
 
 /// A sign of life of a host.

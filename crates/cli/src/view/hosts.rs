@@ -76,6 +76,10 @@ fn below(it: &Host, now_ns: u64, look: Look) -> String {
             line(label, &all.join(", "));
         }
     }
+    for (address, up, since_ns) in &it.paths {
+        let word = if *up { "heard" } else { "cut" };
+        line("path", &format!("{address}, {word} for {}", age(now_ns, *since_ns)));
+    }
     if !it.stays.is_empty() {
         line(
             "stays",
@@ -115,6 +119,7 @@ mod tests {
             clock_ahead_ms: Some(-40),
             deaf_ms: None,
             holds: vec!["orders-db-b".to_owned()],
+            paths: vec![("10.9.0.5:7400".to_owned(), false, 4_000_000_000)],
             stays: Vec::new(),
             promised: Vec::new(),
             guards: vec!["orders-db-b".to_owned()],
@@ -144,6 +149,7 @@ mod tests {
             "connected",
             "queue-a, by the word of the other hosts",
             "queue-a stays what it is: nothing here takes over for 4.2 s more",
+            "10.9.0.5:7400, cut for 6s",
             "does not hear us",
             "it has not heard this agent for 4.5 s: the path to it is broken",
             "silent",

@@ -26,6 +26,7 @@ pub(crate) fn welcome(epoch: u64) -> FromAgent {
         version: String::new(),
         epoch,
         lease: LEASE,
+        paths: false,
     })
 }
 

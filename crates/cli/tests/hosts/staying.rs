@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener as Free};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mainstay_host::clock::boot_ns;
@@ -15,7 +16,8 @@ use mainstay_host::{Clock, Links};
 use mainstay_plan::Time;
 use mainstay_wire::reception::Reception;
 use rustix::process::Signal;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -35,6 +37,8 @@ struct Pair {
     site: Site,
     agent_at: SocketAddr,
     paths: [Path; 2],
+    /// A second one for `db-a`, where there is one.
+    further: Option<Path>,
     processes: [Option<Child>; 2],
 }
 
@@ -42,6 +46,8 @@ struct Pair {
 struct Path {
     at: SocketAddr,
     to: SocketAddr,
+    /// Nothing gets through, and nobody is told.
+    is_silent: Arc<AtomicBool>,
     forwards: Option<JoinHandle<()>>,
 }
 
@@ -53,19 +59,22 @@ struct Agent {
 impl Path {
     async fn new(to: SocketAddr) -> Path {
         let listener = listener(None).await;
-        let mut path = Path { at: listener.local_addr().expect("an address"), to, forwards: None };
+        let mut path =
+            Path { at: listener.local_addr().expect("an address"), to, is_silent: Arc::default(), forwards: None };
         path.forward(listener);
         path
     }
 
     fn forward(&mut self, listener: TcpListener) {
-        let to = self.to;
+        let (to, is_silent) = (self.to, self.is_silent.clone());
         self.forwards = Some(tokio::spawn(async move {
             let mut all = JoinSet::new();
-            while let Ok((mut from, _)) = listener.accept().await {
+            while let Ok((from, _)) = listener.accept().await {
+                let is_silent = is_silent.clone();
                 all.spawn(async move {
-                    if let Ok(mut to) = TcpStream::connect(to).await {
-                        let _ = copy_bidirectional(&mut from, &mut to).await;
+                    if let Ok(to) = TcpStream::connect(to).await {
+                        let ((from, to_from), (to, to_to)) = (from.into_split(), to.into_split());
+                        tokio::join!(carry(from, to_to, &is_silent), carry(to, to_from, &is_silent));
                     }
                 });
             }
@@ -93,23 +102,45 @@ impl Drop for Path {
     }
 }
 
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_silent: &AtomicBool) {
+    let mut bytes = vec![0; 64 << 10];
+    while let Ok(read @ 1..) = from.read(&mut bytes).await {
+        while is_silent.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        if to.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
 const NAMES: [&str; 2] = ["db-a", "db-b"];
 const INSTANCES: [&str; 2] = ["orders", "orders-b"];
 
 impl Pair {
     async fn new() -> Pair {
+        Pair::with(false).await
+    }
+
+    /// With a second path for the first one.
+    async fn with(second: bool) -> Pair {
         let site = Site::new();
         let agent_at = listener(None).await.local_addr().expect("an address");
         let paths = [Path::new(agent_at).await, Path::new(agent_at).await];
-        let mut pair = Pair { site, agent_at, paths, processes: [None, None] };
+        let further = if second { Some(Path::new(agent_at).await) } else { None };
+        let mut pair = Pair { site, agent_at, paths, further, processes: [None, None] };
         let free = || Free::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
         let peers = [free(), free()];
         for host in 0..2 {
             let name = NAMES[host];
             pair.site.join(name, 1);
+            let further = pair.further.as_ref().filter(|_| host == 0);
+            let agent = match further {
+                Some(further) => format!("[\"{}\", \"{}\"]", pair.paths[host].at, further.at),
+                None => format!("\"{}\"", pair.paths[host].at),
+            };
             let text = format!(
-                "version: 1\nagents: [\"{}\"]\nlisten: \"{}\"\nstate: {name}\nguards:\n  {}: {{ component: orders, stop: {{ pid_file: {} }} }}\n",
-                pair.paths[host].at,
+                "version: 1\nagents: [{agent}]\nlisten: \"{}\"\nstate: {name}\nguards:\n  {}: {{ component: orders, stop: {{ pid_file: {} }} }}\n",
                 peers[host],
                 INSTANCES[host],
                 pair.pid_file(host).display()
@@ -164,12 +195,18 @@ impl Pair {
     async fn holding(&self) -> (Agent, [HostProcess; 2]) {
         let agent = self.agent(0).await;
         let hosts = [self.site.start("db-a"), self.site.start("db-b")];
-        self.until("the first one holds, and both know what to do alone", || {
-            let knows = |host: usize, what: &str| self.stance(host)[what].as_array().is_some_and(|it| !it.is_empty());
-            self.holds(0) && knows(0, "stays") && knows(1, "agrees")
-        })
-        .await;
+        self.until("the first one holds, and both know what to do alone", || self.holds(0) && self.both_know()).await;
         (agent, hosts)
+    }
+
+    /// Whether both have heard what to do alone since the lease was granted.
+    fn both_know(&self) -> bool {
+        let least = self.lease(0).and_then(|it| it["stance"][1].as_u64()).unwrap_or(u64::MAX);
+        let knows = |host: usize, what: &str| {
+            let stance = self.stance(host);
+            stance["nth"].as_u64() >= Some(least) && stance[what].as_array().is_some_and(|it| !it.is_empty())
+        };
+        knows(0, "stays") && knows(1, "agrees")
     }
 
     fn stance(&self, host: usize) -> serde_json::Value {
@@ -330,11 +367,7 @@ async fn who_gave_its_word_keeps_it_when_it_is_killed_in_that_moment() {
     let agent = pair.agent(0).await;
     let _first = pair.site.start("db-a");
     let mut other = pair.site.start_to_die("db-b", "after-promise");
-    pair.until("both know what to do alone", || {
-        let knows = |host: usize, what: &str| pair.stance(host)[what].as_array().is_some_and(|it| !it.is_empty());
-        pair.holds(0) && knows(0, "stays") && knows(1, "agrees")
-    })
-    .await;
+    pair.until("both know what to do alone", || pair.holds(0) && pair.both_know()).await;
     agent.end().await;
     other.ended();
     // Its agent is back at once, reaches it alone, and wants it to be the component.
@@ -349,5 +382,27 @@ async fn who_gave_its_word_keeps_it_when_it_is_killed_in_that_moment() {
     pair.until("it holds afterwards", || pair.holds(1)).await;
     // It was killed less than a moment before it was seen to be.
     assert!(promised.elapsed() + Duration::from_millis(200) > whole, "{:?}", promised.elapsed());
+    agent.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_path_that_is_cut_costs_no_lease_and_two_do() {
+    let mut pair = Pair::with(true).await;
+    let (agent, _hosts) = pair.holding().await;
+    let seen = || agent.links.view().into_iter().find(|it| it.name == "db-a").expect("it is in the plan");
+    pair.until("it is heard over both", || seen().paths.iter().filter(|it| it.1).count() == 2).await;
+    pair.paths[0].is_silent.store(true, Ordering::Relaxed);
+    pair.stays(expires() * 3).await;
+    assert!(pair.lease(0).is_some_and(|it| it.get("by").is_none()), "the agent renews it");
+    let cut = pair.paths[0].at.to_string();
+    let said = format!("host db-a is not heard over {cut} for ");
+    assert!(agent.links.trouble().iter().any(|it| it.starts_with(&said)), "{:?}", agent.links.trouble());
+    // What else the agent has to say goes over the other one.
+    pair.until("it is connected over the other one", || seen().connected && seen().deaf.is_none()).await;
+    assert!(pair.site.log("db-a").contains("it is silent over this path, and not over another one"));
+    pair.further.as_ref().expect("there is one").is_silent.store(true, Ordering::Relaxed);
+    pair.until_ended().await;
+    agent.links.grant([held(1)]);
+    pair.until("the other one holds", || pair.holds(1)).await;
     agent.end().await;
 }

@@ -99,7 +99,7 @@ impl Site {
         let mut site = Site::begin(fenced);
         site.until("all is well", |site| site.is_whole() && (0..2).any(|it| site.holds_lease(it)));
         if fenced == Fenced::ByLeaseOrWord {
-            site.until("both know what to do alone", |site| (0..2).all(|it| site.knows_what_to_do_alone(it)));
+            site.until("both know what to do alone", Site::both_know_what_to_do_alone);
         }
         site
     }
@@ -381,12 +381,16 @@ impl Site {
         folder.join(format!("{}.json", instance(host))).exists()
     }
 
-    /// Whether a host has heard who may stay what it is without the agent.
-    fn knows_what_to_do_alone(&self, host: usize) -> bool {
-        let file = self.dir.path().join(HOSTS[host].word()).join("state/stance.json");
-        let text = fs::read(file).unwrap_or_default();
-        let kept: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-        ["stays", "agrees"].iter().any(|it| kept["stance"][it].as_array().is_some_and(|it| !it.is_empty()))
+    /// Whether both hosts have heard, since the lease was granted, who may stay what it is without the agent.
+    fn both_know_what_to_do_alone(&self) -> bool {
+        let read = |host: usize, file: &str| -> serde_json::Value {
+            let file = self.dir.path().join(HOSTS[host].word()).join("state").join(file);
+            serde_json::from_slice(&fs::read(file).unwrap_or_default()).unwrap_or_default()
+        };
+        let least =
+            (0..2).filter_map(|it| read(it, &format!("leases/{}.json", instance(it)))["stance"][1].as_u64()).max();
+        let knows = |host: usize| read(host, "stance.json")["stance"]["nth"].as_u64() >= least;
+        least.is_some() && (0..2).all(knows)
     }
 
     fn started(&self, machine: Machine, args: &[&str], says: &str) -> Child {

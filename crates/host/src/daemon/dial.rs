@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::links::words;
 
 /// How long reaching one agent may take.
-const REACHES_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const REACHES_WITHIN: Duration = Duration::from_secs(10);
 
 /// The longest pause between two attempts. Each pause is drawn anew from nothing to the longest that it may be, so that a
 /// thousand hosts do not come at once when their agent is back.
@@ -115,7 +115,7 @@ pub(super) async fn reach(dial: Dial, agents: Vec<String>, mut attempts: Attempt
 }
 
 /// How long to wait after so many failures.
-fn pause(failed: u32) -> Duration {
+pub(super) fn pause(failed: u32) -> Duration {
     let longest = PAUSE_AT_FIRST.saturating_mul(1 << failed.min(10)).min(PAUSE_AT_MOST);
     let longest_us = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(1);
     Duration::from_micros(RandomState::new().hash_one(failed) % longest_us)

@@ -28,6 +28,8 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 pub struct HostFile {
     /// Where agents are, as `HOST:PORT`, the first first.
     pub agents: Vec<String>,
+    /// Which of these addresses are one agent's, reached over different paths.
+    pub paths: Vec<Vec<String>>,
     /// Where it takes the questions of other hosts, if it does.
     pub listen: Option<SocketAddr>,
     /// Where its journal, its leases and its identity live.
@@ -53,7 +55,7 @@ pub struct FileError(String);
 #[serde(deny_unknown_fields)]
 struct Text {
     version: u32,
-    agents: Vec<String>,
+    agents: Vec<AgentText>,
     listen: Option<String>,
     state: PathBuf,
     #[serde(default)]
@@ -65,6 +67,14 @@ struct Text {
     #[serde(default)]
     guards: BTreeMap<String, GuardText>,
     watchdog: Option<PathBuf>,
+}
+
+/// One agent: its address, or its addresses over different paths.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AgentText {
+    At(String),
+    Over(Vec<String>),
 }
 
 #[derive(Default, Deserialize)]
@@ -115,6 +125,11 @@ impl HostFile {
         read.checked(base).map_err(FileError)
     }
 
+    /// All addresses of the agent that has this one, if it has more than one.
+    pub fn paths_beside(&self, address: &str) -> &[String] {
+        self.paths.iter().find(|it| it.iter().any(|it| it == address)).map_or(&[], Vec::as_slice)
+    }
+
     /// What it guards.
     pub fn holdings(&self) -> Vec<Holding> {
         self.guards.iter().map(|it| it.holding.clone()).collect()
@@ -126,10 +141,19 @@ impl Text {
         if self.version != VERSION {
             return Err(format!("`version: {}` is not known: this program reads {VERSION}", self.version));
         }
-        if self.agents.is_empty() || self.agents.len() > AGENTS {
-            return Err(format!("`agents` names {} agents; 1 to {AGENTS} can be named", self.agents.len()));
+        let over = |it: &AgentText| match it {
+            AgentText::At(address) => vec![address.clone()],
+            AgentText::Over(addresses) => addresses.clone(),
+        };
+        let each: Vec<Vec<String>> = self.agents.iter().map(over).collect();
+        let agents = each.concat();
+        if agents.is_empty() || agents.len() > AGENTS || each.iter().any(Vec::is_empty) {
+            return Err(format!("`agents` names {} addresses; 1 to {AGENTS} can be named", agents.len()));
         }
-        for agent in &self.agents {
+        if let Some(twice) = (1..agents.len()).find(|at| agents[..*at].contains(&agents[*at])) {
+            return Err(format!("`agents`: `{}` stands there twice", agents[twice]));
+        }
+        for agent in &agents {
             let port = agent.rsplit_once(':').filter(|it| !it.0.is_empty()).and_then(|it| it.1.parse::<u16>().ok());
             if port.is_none_or(|it| it == 0) {
                 return Err(format!("`agents`: `{agent}` is not an address with a port, such as `10.0.0.5:7400`"));
@@ -142,7 +166,8 @@ impl Text {
             }
         });
         Ok(HostFile {
-            agents: self.agents,
+            agents,
+            paths: each.into_iter().filter(|it| it.len() > 1).collect(),
             listen: listen.transpose()?,
             state: base.join(self.state),
             may: self.may.checked()?,
@@ -264,7 +289,7 @@ mod tests {
 
     const WHOLE: &str = "\
 version: 1
-agents: [\"10.0.0.5:7400\", \"agent.shop.internal:7400\"]
+agents: [[\"10.0.0.5:7400\", \"10.9.0.5:7400\"], \"agent.shop.internal:7400\"]
 listen: \"10.0.0.6:7401\"
 state: state
 serves: true
@@ -290,6 +315,9 @@ watchdog: /dev/watchdog
         let file = HostFile::parse(WHOLE, Path::new("/etc/mainstay")).unwrap();
         assert_eq!(file.state, Path::new("/etc/mainstay/state"));
         assert_eq!(file.may.services[1], MayService::PidFile("/run/app.pid".into()));
+        assert_eq!(file.agents, ["10.0.0.5:7400", "10.9.0.5:7400", "agent.shop.internal:7400"]);
+        assert_eq!(file.paths_beside("10.9.0.5:7400"), ["10.0.0.5:7400", "10.9.0.5:7400"]);
+        assert_eq!(file.paths_beside("agent.shop.internal:7400"), [""; 0]);
         assert!(file.serves && file.keeps_journal && file.may.network);
         let ends: Vec<usize> = file.guards.iter().map(|it| it.end.len()).collect();
         assert_eq!(ends, [2, 1], "it is demoted first, and stopped if that was not seen");
@@ -325,6 +353,7 @@ watchdog: /dev/watchdog
             ("/var/lib/orders/promote", "promote", "`promote` is not an absolute path"),
             ("stop: { pid_file: /run/queue.pid }", "", "says neither `demote` nor `stop`"),
             ("{ pid_file: /run/queue.pid }", "{ command: [/bin/stop] }", "together with the `status`"),
+            ("10.9.0.5:7400", "10.0.0.5:7400", "`10.0.0.5:7400` stands there twice"),
             ("10.0.0.6:7401", "db-a:7401", "`listen: db-a:7401` is not an address of this machine with a port"),
             ("network: true", "network: yes", "line 12"),
         ] {

@@ -12,6 +12,7 @@ mod file;
 mod leases;
 mod ledger;
 mod orders;
+mod paths;
 mod peers;
 mod session;
 mod work;

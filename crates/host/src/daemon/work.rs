@@ -14,7 +14,7 @@ use mainstay_plan::routing::{RoutingTable, TrafficReport};
 use mainstay_providers::{Asking, ProbeAnswer};
 use mainstay_store::Event;
 use mainstay_wire::message::{
-    Act, Answered, Ask, Ended, FromAgent, FromHost, Head, Hello, Message, PROTOCOL, Renew, Sent, TrafficNews,
+    Act, Answered, Ask, Ended, FromAgent, FromHost, Head, Held, Hello, Message, PROTOCOL, Renew, Sent, TrafficNews,
     Understood, Welcome,
 };
 use mainstay_wire::stream::StreamError;
@@ -26,6 +26,7 @@ use super::dial::{Attempts, Ends, Reached, reach};
 use super::leases::LeaseSide;
 use super::ledger::{Ledger, wall_ns};
 use super::orders::{Entry, Orders, Verdict};
+use super::paths::{PathNews, Paths};
 use super::peers::{self, Asked, Said};
 use super::session::Session;
 use super::{HostError, Options};
@@ -135,6 +136,10 @@ pub(super) struct Work {
     dialing: Option<JoinHandle<()>>,
     asked: (mpsc::Sender<AskDone>, mpsc::Receiver<AskDone>),
     asks: Arc<Semaphore>,
+    /// Further paths to the agent, over which leases are renewed, too.
+    paths: Paths,
+    /// The highest epoch that was seen.
+    epoch: Arc<AtomicU64>,
     /// Questions of other hosts.
     peers: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
     /// What other hosts said to ours.
@@ -171,6 +176,8 @@ enum Woken {
     Hands(Report),
     Asked(AskDone),
     Heard(Result<Option<Understood<FromAgent>>, StreamError>),
+    /// Something is heard over a further path.
+    Path(String, PathNews),
     /// Another host asks this one.
     PeerAsks(Asked),
     /// Other hosts have answered this one.
@@ -235,6 +242,8 @@ impl Work {
             dialing: None,
             asked: mpsc::channel(1024),
             asks: Arc::new(Semaphore::new(ASKS)),
+            paths: Paths::new(),
+            epoch: Arc::default(),
             peers: mpsc::channel(AGREEMENTS),
             said: mpsc::channel(AGREEMENTS),
             disagree: BTreeMap::new(),
@@ -281,6 +290,7 @@ impl Work {
                 Some(done) = self.asked.1.recv() => Woken::Asked(done),
                 Some((session, kept)) = copied => Woken::Copied(session, kept),
                 heard = heard => Woken::Heard(heard),
+                Some((address, news)) = self.paths.news.1.recv() => Woken::Path(address, news),
                 Some(asked) = self.peers.1.recv() => Woken::PeerAsks(asked),
                 Some(said) = self.said.1.recv() => Woken::PeersSaid(said),
                 Some((address, ends, attempts)) = self.reached.1.recv() => Woken::Reached(address, ends, attempts),
@@ -290,6 +300,7 @@ impl Work {
                 Woken::Hands(report) => self.on_report(report),
                 Woken::Asked(done) => self.on_answer(done),
                 Woken::Heard(heard) => self.on_heard(heard),
+                Woken::Path(address, news) => self.on_path(&address, news),
                 Woken::PeerAsks(asked) => self.on_peer_asks(asked),
                 Woken::PeersSaid(said) => self.on_peers_said(said),
                 Woken::Copied(session, kept) => self.on_copied(session, kept),
@@ -302,7 +313,7 @@ impl Work {
 
     fn wake(&self) -> Instant {
         let welcomed = self.session.as_ref().is_some_and(|it| it.welcome.is_some());
-        let renew = welcomed.then_some(self.renew);
+        let renew = (welcomed || self.paths.is_up()).then_some(self.renew);
         [self.flush, renew].into_iter().flatten().fold(self.look, Instant::min)
     }
 
@@ -311,11 +322,12 @@ impl Work {
         if self.flush.is_some_and(|it| it <= now) {
             self.say_answers();
         }
-        if let Some(welcome) = self.session.as_ref().and_then(|it| it.welcome.as_ref())
-            && self.renew <= now
-        {
-            let every = Duration::from_millis(welcome.lease.renew_ms.max(10));
-            (self.renew, self.renews_every) = (now + every, every);
+        let welcome = self.session.as_ref().and_then(|it| it.welcome.as_ref());
+        if let Some(welcome) = welcome {
+            self.renews_every = Duration::from_millis(welcome.lease.renew_ms.max(10));
+        }
+        if self.renew <= now && (welcome.is_some() || self.paths.is_up()) {
+            self.renew = now + self.renews_every;
             self.say_renewal();
         }
         if self.look > now {
@@ -330,6 +342,7 @@ impl Work {
             let why = format!("it was silent for {:.1} s", session.silent().as_secs_f64());
             self.hang_up(&why, false);
         }
+        self.leave_a_path_that_is_cut();
         if let Some(many) = self.refusals.kept_back(now.into_std()) {
             tracing::warn!(many, "more orders were refused than are journaled one by one");
             let _ = self.ledger.append(&mut self.orders, &[Entry::OrdersRefused { many }], Then::Nothing);
@@ -338,12 +351,31 @@ impl Work {
         self.begin_what_waited(true);
     }
 
+    /// Where the agent is heard over another path, its silence over this one is no silence of the agent.
+    fn leave_a_path_that_is_cut(&mut self) {
+        let Some(session) = self.session.as_ref().filter(|it| it.welcome.is_some()) else { return };
+        if session.silent() < self.renews_every * 3 {
+            return;
+        }
+        let beside = self.paths.heard_beside(&session.address, self.renews_every * 2).map(str::to_owned);
+        let at = beside.and_then(|beside| self.options.file.agents.iter().position(|it| *it == beside));
+        if let Some(at) = at {
+            self.hang_up("it is silent over this path, and not over another one", false);
+            self.attempts = Attempts { address: at, failed: 0 };
+        }
+    }
+
     fn on_reached(&mut self, address: String, ends: Ends, attempts: Attempts) {
         self.dialing = None;
         self.attempts = attempts;
         self.sessions += 1;
-        let session = Session::begin(self.sessions, address, ends);
-        let hello = Hello {
+        self.session = Some(Session::begin(self.sessions, address, ends));
+        self.answers.clear();
+        self.say(&FromHost::Hello(Box::new(self.hello())));
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
             protocol: PROTOCOL,
             version: self.options.version.clone(),
             boot_id: self.boot_id.clone(),
@@ -354,10 +386,8 @@ impl Work {
             serves: self.options.file.serves,
             listens: self.options.file.listen.is_some(),
             copy_head: self.copying.as_ref().map(|it| it.head.clone()),
-        };
-        self.session = Some(session);
-        self.answers.clear();
-        self.say(&FromHost::Hello(Box::new(hello)));
+            beside: None,
+        }
     }
 
     fn on_heard(&mut self, heard: Result<Option<Understood<FromAgent>>, StreamError>) {
@@ -392,12 +422,7 @@ impl Work {
                 self.leases.granted(&granted, epoch);
                 self.begin_what_waited(false);
             }
-            FromAgent::Revoke(held) => {
-                tracing::warn!(instance = held.instance, "the agent takes its lease back");
-                crash::point(|it| it == Moment::BeforeRevoked);
-                self.leases.revoked(&held);
-                crash::point(|it| it == Moment::AfterRevoked);
-            }
+            FromAgent::Revoke(held) => self.on_revoke(&held),
             FromAgent::Stance(stance) => {
                 // The agent waits to hear that it is known.
                 if self.leases.stance(*stance) {
@@ -415,6 +440,7 @@ impl Work {
         let (epoch, site) = (welcome.epoch, welcome.site.clone());
         let (agent, address) = (welcome.agent.clone(), session.address.clone());
         let demote = Duration::from_millis(welcome.lease.demote_ms);
+        let has_paths = welcome.paths;
         if let Err(why) = session.welcomed(welcome, self.orders.epoch()) {
             self.hang_up(&why, true);
             return;
@@ -433,6 +459,10 @@ impl Work {
             let (launch, hands) = (self.launch(&site), self.hands.clone());
             self.traffic = Some(TrafficLink::keep_for(launch, hands, "here", self.word_ns.clone()));
         }
+        let beside = if has_paths { self.options.file.paths_beside(&address) } else { &[] };
+        let hello = self.hello();
+        self.epoch.store(self.orders.epoch(), Ordering::Relaxed);
+        self.paths.keep(beside, &self.options.dial, &hello, &self.epoch);
         self.leases.welcomed(demote);
         self.renew = Instant::now();
         self.say_released();
@@ -565,23 +595,69 @@ impl Work {
         }
     }
 
+    /// Over every path: each may be cut.
     fn say_renewal(&mut self) {
-        let Some(session) = &mut self.session else { return };
-        let seq = self.next_seq;
-        self.next_seq += 1;
-        session.leaves(seq);
-        let heard_ms = ms(session.silent());
-        let wish = self.leases.ask(seq);
-        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let wall_ns = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
-        self.say(&FromHost::Renew(Renew {
-            seq,
-            heard_ms,
-            wall_ns,
-            holds: wish.holds,
-            asks: wish.asks,
-            stands: wish.stands,
-        }));
+        let (leases, next_seq) = (&mut self.leases, &mut self.next_seq);
+        let mut renew = |silent: Duration| {
+            let seq = *next_seq;
+            *next_seq += 1;
+            let (heard_ms, wall_ns) = (ms(silent), u64::try_from(wall_ns()).unwrap_or(0));
+            let wish = leases.ask(seq);
+            Renew { seq, heard_ms, wall_ns, holds: wish.holds, asks: wish.asks, stands: wish.stands }
+        };
+        let mut unsaid = None;
+        if let Some(session) = self.session.as_mut().filter(|it| it.welcome.is_some()) {
+            let renew = renew(session.silent());
+            session.leaves(renew.seq);
+            unsaid = session.to_agent.say(&FromHost::Renew(renew)).err();
+        }
+        self.paths.say(|silent| FromHost::Renew(renew(silent)));
+        if let Some(unsaid) = unsaid {
+            self.hang_up(&unsaid.to_string(), false);
+        }
+    }
+
+    /// What concerns leases counts, over whichever path it comes.
+    fn on_path(&mut self, address: &str, news: PathNews) {
+        let is_new = matches!(news, PathNews::Up(..));
+        let Some((message, epoch)) = self.paths.on(address, news) else {
+            if is_new {
+                self.renew = Instant::now();
+            }
+            return;
+        };
+        if epoch < self.orders.epoch() {
+            return;
+        }
+        self.leases.heard_agent();
+        match message {
+            FromAgent::Granted(granted) => {
+                self.leases.granted(&granted, epoch);
+                self.begin_what_waited(false);
+            }
+            FromAgent::Stance(stance) => {
+                if self.leases.stance(*stance) {
+                    self.say_renewal();
+                }
+            }
+            FromAgent::Revoke(held) => self.on_revoke(&held),
+            FromAgent::Welcome(_)
+            | FromAgent::Ask(_)
+            | FromAgent::Act(_)
+            | FromAgent::Cancel { .. }
+            | FromAgent::Serve { .. }
+            | FromAgent::Copy { .. }
+            | FromAgent::NotUnderstood { .. } => {
+                tracing::warn!(address, "the agent says over this path what it has to say elsewhere");
+            }
+        }
+    }
+
+    fn on_revoke(&mut self, held: &Held) {
+        crash::point(|it| it == Moment::BeforeRevoked);
+        tracing::warn!(instance = held.instance, "the agent takes its lease back");
+        self.leases.revoked(held);
+        crash::point(|it| it == Moment::AfterRevoked);
     }
 
     fn say_released(&mut self) {
@@ -589,7 +665,8 @@ impl Work {
         self.leases.say_released(|held| {
             crash::point(|it| it == Moment::BeforeReleased);
             tracing::info!(instance = held.instance, "it acts no more, and the agent is told");
-            to_agent.as_ref().is_some_and(|it| it.say(&FromHost::Released(held)).is_ok())
+            let released = FromHost::Released(held);
+            to_agent.as_ref().is_some_and(|it| it.say(&released).is_ok()) || self.paths.say_once(&released)
         });
     }
 

@@ -177,6 +177,11 @@ impl Book {
         self.since.insert(component.to_owned(), self.nth);
     }
 
+    /// The number of the newest stance.
+    pub const fn newest(&self) -> u64 {
+        self.nth
+    }
+
     /// The first stance that says who holds this now; 0 where nobody may stay without the agent.
     pub fn since(&self, component: &str) -> u64 {
         if self.homes.contains_key(component) { self.since.get(component).copied().unwrap_or(self.nth) } else { 0 }

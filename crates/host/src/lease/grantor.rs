@@ -90,6 +90,11 @@ impl Grantor {
         Ok(stance)
     }
 
+    /// The number of the newest stance.
+    pub fn newest(&self) -> u64 {
+        self.pages().book.newest()
+    }
+
     /// The least stance by which whoever holds these may stay without the agent; 0: none.
     pub fn since(&self, holdings: &[Holding]) -> u64 {
         let pages = self.pages();

@@ -47,14 +47,14 @@ impl Links {
             loop {
                 let why = match links.door(listen, &state_dir).await {
                     Ok((listener, reception)) => {
-                        links.inner.door_trouble().take();
+                        links.inner.door_trouble().remove(&listen);
                         tracing::info!(%listen, "hosts can connect");
                         links.listen(listener, reception).await;
                         continue;
                     }
                     Err(why) => format!("no host can connect: {why}"),
                 };
-                if links.inner.door_trouble().replace(why.clone()) != Some(why.clone()) {
+                if links.inner.door_trouble().insert(listen, why.clone()) != Some(why.clone()) {
                     tracing::error!("{why}");
                 }
                 sleep(TRIES_AGAIN).await;

@@ -39,6 +39,9 @@ impl Links {
             Ok(Err(error)) => return words(&error),
             Err(_) => return "it says nothing".to_owned(),
         };
+        if let Some(over) = hello.beside.clone() {
+            return self.take_beside((name, address), &over, &hello, (to_host, from_host), turned_away).await;
+        }
         let begun = self.begin(name, address, to_host.clone(), *hello);
         let (nth, replaced) = match begun {
             Ok(begun) => begun,
@@ -115,6 +118,7 @@ impl Links {
             version: settings.version.clone(),
             epoch,
             lease: settings.lease,
+            paths: true,
         };
         to_host.say(&FromAgent::Welcome(welcome)).map_err(|it| it.to_string())?;
         for lack in registered.lacks(name, &hello) {
@@ -223,22 +227,33 @@ impl Links {
     }
 
     async fn renewed(&self, name: &str, to_host: &Outgoing<FromAgent>, renew: Renew) -> Result<(), String> {
-        let Renew { seq, heard_ms, wall_ns, holds, asks, stands } = renew;
+        let Renew { seq, heard_ms, wall_ns, .. } = renew;
+        {
+            let mut state = self.inner.state();
+            let now = self.inner.clock.now();
+            let Some(host) = state.hosts.get_mut(name) else { return Err("it is not in the plan any more".to_owned()) };
+            host.deaf = Duration::from_millis(heard_ms);
+            host.clock_ahead_ms = Some(ahead_ms(wall_ns, host.rtt.unwrap_or_default()));
+            if let Some(live) = &mut host.live
+                && seq > live.renewed.0
+            {
+                live.renewed = (seq, now);
+            }
+        }
+        self.grants(name, to_host, renew).await
+    }
+
+    /// Answers a renewal, over whichever path it came.
+    pub(super) async fn grants(&self, name: &str, to_host: &Outgoing<FromAgent>, renew: Renew) -> Result<(), String> {
+        let Renew { seq, holds, asks, stands, .. } = renew;
         let asks = {
             let mut state = self.inner.state();
             let registered = state.registered.clone();
             let now = self.inner.clock.now();
             let Some(host) = state.hosts.get_mut(name) else { return Err("it is not in the plan any more".to_owned()) };
             host.heard = Some(now);
-            host.deaf = Duration::from_millis(heard_ms);
-            host.clock_ahead_ms = Some(ahead_ms(wall_ns, host.rtt.unwrap_or_default()));
             host.holds = holds;
             host.stands.clone_from(&stands);
-            if let Some(live) = &mut host.live
-                && seq > live.renewed.0
-            {
-                live.renewed = (seq, now);
-            }
             registered.of_its_own(name, asks)
         };
         if let (Some(grantor), Some(stands)) = (self.inner.grantor.clone(), stands) {
@@ -262,8 +277,12 @@ impl Links {
             Some(_) | None => Vec::new(),
         };
         let stance = self.inner.grantor.as_ref().map_or(0, |it| it.since(&granted));
-        // Whoever holds knows first by what he may stay.
+        // Whoever holds knows first by what he may stay, and whoever is to agree soon afterwards.
         self.say_stance(name).await;
+        let newest = self.inner.grantor.as_ref().map_or(0, |it| it.newest());
+        if self.inner.told.swap(newest, std::sync::atomic::Ordering::Relaxed) != newest {
+            self.say_stances().await;
+        }
         let holds = granted.into_iter().map(|it| Held { component: it.component, instance: it.instance }).collect();
         let ttl_ms = self.inner.settings.lease.expires_ms;
         to_host.say(&FromAgent::Granted(Granted { seq, holds, ttl_ms, stance })).map_err(|it| it.to_string())
@@ -271,7 +290,7 @@ impl Links {
 
     /// Tells all hosts that are connected what to do while we are silent, where that is new.
     pub(super) async fn say_stances(&self) {
-        let connected = |it: (&String, &super::Host)| it.1.live.is_some().then(|| it.0.clone());
+        let connected = |it: (&String, &super::Host)| it.1.to_host().is_some().then(|| it.0.clone());
         let all: Vec<String> = self.inner.state().hosts.iter().filter_map(connected).collect();
         for name in all {
             self.say_stance(&name).await;
@@ -295,14 +314,14 @@ impl Links {
             return;
         }
         let sent = (stance.nth, now);
-        if let Some(live) = &host.live
-            && live.to_host.say(&FromAgent::Stance(Box::new(stance))).is_ok()
+        if let Some(to_host) = host.to_host()
+            && to_host.say(&FromAgent::Stance(Box::new(stance))).is_ok()
         {
             host.stance_sent = Some(sent);
         }
     }
 
-    async fn released(&self, name: &str, held: Held) {
+    pub(super) async fn released(&self, name: &str, held: Held) {
         let own = self.inner.state().registered.of_its_own(name, vec![held]);
         let (Some(held), Some(grantor)) = (own.into_iter().next(), self.inner.grantor.clone()) else { return };
         tracing::info!(host = name, instance = held.instance, "it acts no more");

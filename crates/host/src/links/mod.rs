@@ -7,10 +7,12 @@
 mod crowd;
 mod gate;
 mod link;
+mod path;
 mod refusals;
 mod registered;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -84,6 +86,8 @@ struct Inner {
     wanted: watch::Sender<Vec<Holding>>,
     epoch: AtomicU64,
     next_id: AtomicU64,
+    /// The number of the stance that all hosts were told of last.
+    told: AtomicU64,
     state: Mutex<State>,
     /// The journal that is copied to hosts, if it is.
     source: OnceLock<Source>,
@@ -93,7 +97,7 @@ struct Inner {
     copied: watch::Sender<u64>,
     refusals: Mutex<Refusals>,
     /// Why nobody can come in.
-    door: Mutex<Option<String>>,
+    door: Mutex<BTreeMap<SocketAddr, String>>,
 }
 
 struct State {
@@ -123,6 +127,8 @@ struct Host {
     holds: Vec<Held>,
     /// By what it goes while we are silent.
     stands: Option<Stands>,
+    /// Further paths over which it renews its leases, by the address that it dials.
+    paths: BTreeMap<String, path::Beside>,
     /// The number of the stance that was sent to it last, and when.
     stance_sent: Option<(u64, Time)>,
     doing: BTreeMap<String, String>,
@@ -196,6 +202,8 @@ pub struct HostView {
     pub stays: Vec<Held>,
     /// To whom it gave its word that nothing on it takes over, and for how long from when it said so.
     pub promised: Vec<Promised>,
+    /// Further paths over which it renews its leases: the address that it dials, whether it is heard over it, and since when.
+    pub paths: Vec<(String, bool, Time)>,
     /// Orders that it is doing, by key, and how far they are.
     pub doing: BTreeMap<String, String>,
     /// What its traffic process serves.
@@ -226,6 +234,7 @@ impl Links {
             grantor,
             epoch: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
+            told: AtomicU64::new(0),
             state: Mutex::new(state),
             source: OnceLock::new(),
             growth: Mutex::default(),
@@ -340,6 +349,7 @@ impl Links {
             holds: host.holds.clone(),
             stays: host.stands.as_ref().map(|it| it.stays.clone()).unwrap_or_default(),
             promised: host.stands.as_ref().map(|it| it.promised.clone()).unwrap_or_default(),
+            paths: host.paths.iter().map(|(address, it)| (address.clone(), it.is_up(), it.since)).collect(),
             doing: host.doing.clone(),
             traffic: host.traffic.clone(),
             copied: copied(host),
@@ -442,9 +452,9 @@ impl Links {
         let state = self.inner.state();
         for holding in all {
             let host = state.registered.host_of(&holding.instance);
-            if let Some(live) = host.and_then(|it| state.hosts.get(it)).and_then(|it| it.live.as_ref()) {
+            if let Some(to_host) = host.and_then(|it| state.hosts.get(it)).and_then(Host::to_host) {
                 let Holding { component, instance } = holding;
-                let _ = live.to_host.say(&FromAgent::Revoke(Held { component, instance }));
+                let _ = to_host.say(&FromAgent::Revoke(Held { component, instance }));
             }
         }
     }
@@ -501,10 +511,14 @@ impl Links {
                 let for_so_long = now.since(since).as_secs();
                 format!("the copy of the journal on host {} lacks {records} records, for {for_so_long} s", it.name)
             });
-            silent.into_iter().chain(deaf).chain(twin).chain(late).chain(it.lacks)
+            let cut = it.paths.iter().filter(|it| !it.1).map(|(address, _, since)| {
+                format!("host {} is not heard over {address} for {} s", it.name, now.since(*since).as_secs())
+            });
+            let cut: Vec<String> = cut.collect();
+            silent.into_iter().chain(cut).chain(deaf).chain(twin).chain(late).chain(it.lacks)
         };
         let door = self.inner.door_trouble().clone();
-        door.into_iter().chain(self.view().into_iter().flat_map(of)).collect()
+        door.into_values().chain(self.view().into_iter().flat_map(of)).collect()
     }
 }
 
@@ -529,7 +543,7 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn door_trouble(&self) -> MutexGuard<'_, Option<String>> {
+    fn door_trouble(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, String>> {
         self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -634,12 +648,19 @@ impl Host {
             deaf: Duration::ZERO,
             holds: Vec::new(),
             stands: None,
+            paths: BTreeMap::new(),
             stance_sent: None,
             doing: BTreeMap::new(),
             traffic: None,
             copied: None,
             asked: BTreeMap::new(),
         }
+    }
+
+    /// Where something about leases is said to it.
+    fn to_host(&self) -> Option<&Outgoing<FromAgent>> {
+        let beside = || self.paths.values().find_map(path::Beside::to_host);
+        self.live.as_ref().map(|it| &it.to_host).or_else(beside)
     }
 
     fn silence(&self, name: &str, now: Time) -> String {

@@ -64,6 +64,7 @@ async fn connected(links: &Links, name: &str, boot_id: &str) -> HostEnd {
         serves: true,
         listens: false,
         copy_head: None,
+        beside: None,
     };
     to_agent.say(&FromHost::Hello(Box::new(hello))).unwrap();
     let mut end = HostEnd { to_agent, from_agent };

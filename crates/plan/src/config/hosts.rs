@@ -1,6 +1,7 @@
 //! Lowering hosts and the link, and what is checked of both once all instances are known.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use super::components::place;
 use super::fields::{At, Cx, Fields};
@@ -9,7 +10,8 @@ use super::link::Parts;
 use super::raw::RawLink;
 use super::routes::{NOWHERE, listen};
 use super::scalar::show_duration;
-use super::tree::Entry;
+use super::tree::{Entry, Node, Value};
+use super::values;
 use crate::agents::AgentRole;
 use crate::finding::{Code, Finding, Span};
 use crate::hosts::{Host, LeaseTimes, Link, OnAgentLoss};
@@ -33,6 +35,7 @@ pub(super) fn host<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> At<Host> {
 pub(super) fn link<'a>(cx: &'a Cx<'a>, entry: &'a Entry, allowances: &Allowances) -> RawLink {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "the link", &LINK);
     let listen = fields.read("listen", |cx, node| Some(At { value: listen(cx, node)?, span: node.span }));
+    let also: Vec<At<SocketAddr>> = fields.read("also", listens).unwrap_or_default();
     let leased = fields.take("lease");
     fields.finish();
     let at = leased.map_or(entry.key_span, |it| it.key_span);
@@ -48,7 +51,21 @@ pub(super) fn link<'a>(cx: &'a Cx<'a>, entry: &'a Entry, allowances: &Allowances
     lasts(cx, &lease, allowances, (expires_at, demote_at));
     let address = listen.as_ref().map_or(NOWHERE, |it| it.value);
     let lease_at = expires_at;
-    RawLink { listen, lease_at, link: Link { listen: address, lease } }
+    RawLink {
+        listen,
+        lease_at,
+        also: also.clone(),
+        link: Link { listen: address, also: also.into_iter().map(|it| it.value).collect(), lease },
+    }
+}
+
+/// Several addresses to listen at.
+fn listens(cx: &Cx<'_>, node: &Node) -> Option<Vec<At<SocketAddr>>> {
+    let Value::List(items) = &node.value else {
+        // It says what is missing.
+        return values::sockets(cx, node).map(|_| Vec::new());
+    };
+    Some(items.iter().filter_map(|it| Some(At { value: listen(cx, it)?, span: it.span })).collect())
 }
 
 /// One renewal that is lost on the way must not end a lease, and whoever has lost it must be gone before another gets it.

@@ -43,7 +43,7 @@ pub(super) fn listeners(cx: &Cx<'_>, file: &File) {
     if let Some(heartbeats) = &file.heartbeats {
         take(heartbeats.value.listen.to_string(), heartbeats.span, "here for heartbeats".to_owned());
     }
-    if let Some(link) = file.link.as_ref().and_then(|it| it.listen.as_ref()) {
+    for link in file.link.iter().flat_map(|it| it.listen.iter().chain(&it.also)) {
         take(link.value.to_string(), link.span, "here for hosts".to_owned());
     }
     let mut doors: BTreeMap<SocketAddr, Vec<&RawRoute>> = BTreeMap::new();

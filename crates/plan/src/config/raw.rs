@@ -265,6 +265,7 @@ pub(crate) struct RawEvacuation {
 
 pub(crate) struct RawLink {
     pub(crate) listen: Option<At<SocketAddr>>,
+    pub(crate) also: Vec<At<SocketAddr>>,
     /// Where it says how long a lease lasts.
     pub(crate) lease_at: Span,
     pub(crate) link: Link,

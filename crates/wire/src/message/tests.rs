@@ -38,6 +38,7 @@ pub(super) fn from_agent() -> Vec<(FromAgent, Value)> {
         version: "0.1.0".to_owned(),
         epoch: 3,
         lease,
+        paths: true,
     };
     let act = Act {
         key: "shop-a/17/1/2/0".to_owned(),
@@ -69,7 +70,7 @@ pub(super) fn from_agent() -> Vec<(FromAgent, Value)> {
         (
             FromAgent::Welcome(welcome),
             json!({ "welcome": { "protocol": 1, "host": "db-a", "agent": "agent", "site": "shop-a", "version": "0.1.0", "epoch": 3,
-                "lease": { "renew_ms": 1000, "expires_ms": 6000, "demote_ms": 2000, "drift_ms": 200 } } }),
+                "lease": { "renew_ms": 1000, "expires_ms": 6000, "demote_ms": 2000, "drift_ms": 200 }, "paths": true } }),
         ),
         (
             FromAgent::Ask(Box::new(ask)),
@@ -125,6 +126,7 @@ pub(super) fn from_host() -> Vec<(FromHost, Value)> {
         serves: true,
         listens: true,
         copy_head: Some(Head { seq: 4, hash: "ab".to_owned() }),
+        beside: Some("10.9.0.5:7400".to_owned()),
     };
     let answered = Answered {
         id: 7,
@@ -142,7 +144,7 @@ pub(super) fn from_host() -> Vec<(FromHost, Value)> {
                 "may": { "services": [{ "unit": "db.service" }, { "pid_file": "/run/db.pid" }], "commands": [["promote"]], "files": [],
                     "variables": [], "network": false },
                 "guards": [{ "component": "orders-db", "instance": "orders-db-b" }], "serves": true, "listens": true,
-                "copy_head": { "seq": 4, "hash": "ab" } } }),
+                "copy_head": { "seq": 4, "hash": "ab" }, "beside": "10.9.0.5:7400" } }),
         ),
         (
             FromHost::Renew(Renew {

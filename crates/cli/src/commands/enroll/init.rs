@@ -56,7 +56,7 @@ impl Init {
         };
         let state = cx.named_state.as_ref().unwrap_or(&plan.state_dir);
         mine(state)?;
-        let listens = plan.link.map(|it| it.listen.ip()).filter(|it| !it.is_unspecified());
+        let listens = plan.link.as_ref().map(|it| it.listen.ip()).filter(|it| !it.is_unspecified());
         let addresses: Vec<String> = listens.iter().map(ToString::to_string).chain(self.address).collect();
         let made = Authority::create(state, &plan.site.name, &addresses, Terms::default(), &Wall::system());
         let (authority, created) = made.map_err(|it| failure(&it))?;

@@ -102,6 +102,6 @@ impl Token {
             return Err(Failure::usage(format!("{} has no host `{}`", file.display(), self.host))
                 .help(format!("its `hosts` has {has}")));
         }
-        Ok(plan.link.filter(|it| !it.listen.ip().is_unspecified()).map(|it| it.listen.to_string()))
+        Ok(plan.link.as_ref().filter(|it| !it.listen.ip().is_unspecified()).map(|it| it.listen.to_string()))
     }
 }

@@ -284,8 +284,10 @@ static HOST_FIELDS: [Field; 5] = [
 pub(crate) static LINK: Shape =
     Shape { name: "link", doc: "how hosts reach the agent", fields: &[&LINK_FIELDS], rules: &[] };
 
-static LINK_FIELDS: [Field; 2] = [
+static LINK_FIELDS: [Field; 3] = [
     field("listen", Kind::Socket, "where the agent listens for its hosts").needed("\"10.0.3.5:7400\""),
+    field("also", Kind::Sockets, "where it listens, too: hosts renew their leases over each of these paths")
+        .such_as("[\"10.9.3.5:7400\"]"),
     field("lease", Kind::Map(&HOST_LEASE), "how long what a host holds lasts without a word of the agent").or("{}"),
 ];
 
