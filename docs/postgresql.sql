@@ -14,6 +14,14 @@ GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO mainstay;
 GRANT ALTER SYSTEM ON PARAMETER primary_conninfo TO mainstay;
 GRANT EXECUTE ON FUNCTION pg_reload_conf() TO mainstay;
 
+-- Before an old primary is rewound to a new one, that one writes a checkpoint, by which it is known to have begun a timeline of its own.
+GRANT pg_checkpoint TO mainstay;
+
 -- Only where standbys use slots (primary_slot_name): a slot is made on the new primary. Whoever has this attribute can also read
 -- everything by replication, if pg_hba.conf lets it in there.
 -- ALTER ROLE mainstay REPLICATION;
+
+-- Only for `rejoin`, and for the role that follows (here replicator): what pg_rewind reads of the new primary. Whoever may do that may read
+-- every file of the server.
+-- GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text),
+--     pg_read_binary_file(text, bigint, bigint, boolean) TO replicator;

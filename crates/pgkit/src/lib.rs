@@ -67,6 +67,8 @@ impl Server {
         server.sql(GRANTS);
         server.sql(&format!("ALTER ROLE mainstay PASSWORD '{PASSWORD}'"));
         server.sql(&format!("CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{REPLICATION_PASSWORD}'"));
+        server.sql(REWIND_GRANTS);
+        server.passfile();
         server
     }
 
@@ -356,7 +358,12 @@ impl Drop for Server {
 
 /// Who may come in: over the loopback with a password, over the socket in the server's folder as anybody.
 const HBA: &str = "local all all trust\nhost all mainstay 127.0.0.1/32 scram-sha-256\n\
+                   host all replicator 127.0.0.1/32 scram-sha-256\n\
                    host all all 127.0.0.1/32 trust\nhost replication replicator 127.0.0.1/32 scram-sha-256\n";
+
+/// What `pg_rewind` asks its source for.
+const REWIND_GRANTS: &str = "GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), \
+                             pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO replicator";
 
 /// Small and quick to start. Disks are synced.
 const SETTINGS: &[(&str, &str)] = &[

@@ -123,6 +123,7 @@ impl Action {
     pub const fn plane(&self) -> Plane {
         match self {
             Action::Service { .. } | Action::TriggerFile { .. } | Action::EndLease { .. } => Plane::Local,
+            Action::Postgres(postgres) if postgres.op.is_of_one_machine() => Plane::Local,
             Action::Postgres(_) => Plane::Data,
             Action::Command { plane, .. } | Action::Webhook { plane, .. } => *plane,
         }
@@ -166,7 +167,8 @@ impl Action {
         match self {
             Action::Service { .. } | Action::Command { .. } | Action::TriggerFile { .. } => true,
             // The agent keeps the leases, and says nothing to a host that can't be lost on the way.
-            Action::Webhook { .. } | Action::Postgres(_) | Action::EndLease { .. } => false,
+            Action::Postgres(postgres) => postgres.op.is_of_one_machine(),
+            Action::Webhook { .. } | Action::EndLease { .. } => false,
         }
     }
 }

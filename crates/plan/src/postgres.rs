@@ -138,14 +138,28 @@ pub enum PostgresOp {
         /// Whom.
         leader: Box<PostgresServer>,
     },
+    /// Make it a standby of another server, whatever it is; done when it is seen to stream from there.
+    Rejoin {
+        /// Of whom.
+        leader: Box<PostgresServer>,
+    },
 }
 
 impl PostgresOp {
+    /// Whether it works on files, so that it is done on the server's own machine.
+    pub const fn is_of_one_machine(&self) -> bool {
+        match self {
+            PostgresOp::Rejoin { .. } => true,
+            PostgresOp::Promote | PostgresOp::Follow { .. } => false,
+        }
+    }
+
     /// The word for it in YAML and on the screen.
     pub const fn word(&self) -> &'static str {
         match self {
             PostgresOp::Promote => "promote",
             PostgresOp::Follow { .. } => "follow",
+            PostgresOp::Rejoin { .. } => "rejoin",
         }
     }
 }
@@ -155,7 +169,9 @@ impl PostgresAction {
     pub fn label(&self) -> String {
         match &self.op {
             PostgresOp::Promote => "promote".to_owned(),
-            PostgresOp::Follow { leader } => format!("follow {}", leader.address),
+            PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader } => {
+                format!("{} {}", self.op.word(), leader.address)
+            }
         }
     }
 }

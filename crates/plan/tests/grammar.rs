@@ -396,7 +396,7 @@ fn the_examples_use_the_whole_grammar() {
 
 /// What the grammar has and no example says.
 const IN_NO_EXAMPLE: [&str; 31] = [
-    // What stands under `demote` is done to a primary, which follows nobody before it is stopped.
+    // What stands under `demote` is done to a primary, which can only `rejoin`.
     "action.follow",
     // Written as `bearer` is.
     "authorization.basic",

@@ -136,7 +136,13 @@ pub(crate) async fn action(inner: &Inner, action: &Action) -> Result<(), Prepare
             }
             Ok(())
         }
-        Action::Postgres(action) => postgres::prepare(inner, &action.server).await,
+        Action::Postgres(action) => {
+            postgres::prepare(inner, &action.server).await?;
+            match action.server.files.as_ref().filter(|_| action.op.is_of_one_machine()) {
+                Some(files) => command(inner, &postgres::rewinds(files)).await,
+                None => Ok(()),
+            }
+        }
         Action::Command { argv, .. } => command(inner, argv).await,
         Action::TriggerFile { path, .. } => {
             let directory = trigger_file::directory(path).to_owned();

@@ -58,7 +58,12 @@ impl May {
             Action::TriggerFile { path, .. } => self.file(path),
             Action::Webhook { .. } if self.network => Ok(()),
             Action::Webhook { .. } => Err(no_network()),
-            Action::Postgres(postgres) => self.postgres(&postgres.server),
+            Action::Postgres(postgres) => {
+                if let Some(files) = postgres.server.files.as_ref().filter(|_| postgres.op.is_of_one_machine()) {
+                    self.service(&Service::Postgres(Box::new(files.clone())))?;
+                }
+                self.postgres(&postgres.server)
+            }
             Action::EndLease { .. } => Err("the agent ends leases, and no host".to_owned()),
         }
     }

@@ -35,23 +35,37 @@ impl Servers {
         Servers { primary, second, third }
     }
 
-    fn site(&self) -> Site {
-        let mut site = Site::new(|net, dir| self.plan(net, dir));
+    /// From now on a write is acknowledged when one of the standbys has it.
+    fn wait_for_one_standby(&self) {
+        self.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (\"orders-b\", \"orders-c\")'");
+        self.primary.sql("SELECT pg_reload_conf()");
+        let waited_for = || self.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'");
+        until("the standbys are waited for", || (waited_for() == "2").then_some(()));
+    }
+
+    /// The site that looks after them, where the old owner is fenced so: by what stands behind `exclusive`.
+    fn site(&self, fence: &str) -> Site {
+        let mut site = Site::new(|net, dir| self.plan(net, dir, fence));
         site.start_servers(&["gateway"]);
         site.start_agent();
         site.until_whole();
         site
     }
 
-    fn plan(&self, net: &Net, dir: &Path) -> String {
+    fn plan(&self, net: &Net, dir: &Path, fence: &str) -> String {
         let password = dir.join("password");
         std::fs::write(&password, PASSWORD).expect("it is written");
         let instance = |server: &Server| {
+            let bin = mainstay_pgkit::bin().expect("PostgreSQL is installed");
+            let run_as = server.run_as().map(|it| format!(", run_as: {it}")).unwrap_or_default();
             format!(
-                "    postgres: {{ address: \"{}\", password_file: {password:?} }}
+                "    postgres: {{ address: \"{}\", password_file: {password:?}, data: {:?}, bin: {bin:?}{run_as}, follow: {{ user: replicator, passfile: {:?} }} }}
+    demote: [{{ rejoin: {{ timeout: 20s }} }}]
     probes: [{{ postgres: {{ interval: 250ms, fast_interval: 250ms, timeout: 250ms, fall: 3, rise: 2 }} }}]
 ",
-                server.address()
+                server.address(),
+                server.data(),
+                server.path("pgpass")
             )
         };
         format!(
@@ -80,7 +94,7 @@ standbys:
       http: {{ url: \"http://{}/health\", interval: 250ms, timeout: 250ms }}
 routes:
   orders:
-    exclusive: {{ fence: traffic_cut }}
+    exclusive: {{ {fence} }}
     proxy: {{ listen: \"{}\" }}
     targets:
       - {{ component: orders, address: \"{}\" }}
@@ -98,6 +112,10 @@ routes:
         )
     }
 }
+
+const CUT: &str = "fence: traffic_cut";
+
+const STOP: &str = "fence: stop, otherwise: traffic_cut";
 
 /// What a client was told: the number of each write that was acknowledged, and when.
 #[derive(Default)]
@@ -197,12 +215,25 @@ impl Client {
     }
 }
 
-/// Kills the primary under a client that writes. Gives what the client was told, and what of it the new primary lacks.
-fn killed_under_writes(servers: &mut Servers) -> (History, Vec<(i64, Instant)>) {
-    let mut site = servers.site();
+/// How the primary is lost.
+enum Loss {
+    Killed,
+    /// SIGSTOP: it holds its connections, and would go on if it were woken.
+    Frozen,
+    /// Nothing is lost: `mainstay switch`.
+    Planned,
+}
+
+/// Takes the primary away from a client that writes. Gives what the client was told, and what of it the new primary lacks.
+fn lost_under_writes(servers: &mut Servers, loss: &Loss, fence: &str) -> (History, Vec<(i64, Instant)>) {
+    let mut site = servers.site(fence);
     let writer = Writer::start(site.net.proxy);
     writer.until_more(100);
-    servers.primary.kill();
+    match loss {
+        Loss::Killed => servers.primary.kill(),
+        Loss::Frozen => servers.primary.freeze(),
+        Loss::Planned => site.says(&["switch", "orders", "--to", "orders-b"]).tells(0, &[]),
+    }
     let bound = |it: &mainstay_api::Status| it.components.first().expect("the component").bound_to.clone();
     let status = site.until_status("a standby takes over", |it| bound(it) != "orders");
     writer.until_more(100);
@@ -236,11 +267,8 @@ fn told(history: &History, lost: usize) {
 #[test]
 fn a_killed_primary_is_replaced_by_a_standby_that_has_every_acknowledged_write() {
     let mut servers = Servers::new();
-    servers.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (\"orders-b\", \"orders-c\")'");
-    servers.primary.sql("SELECT pg_reload_conf()");
-    let waited_for = || servers.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'");
-    until("the standbys are waited for", || (waited_for() == "2").then_some(()));
-    let (history, lost) = killed_under_writes(&mut servers);
+    servers.wait_for_one_standby();
+    let (history, lost) = lost_under_writes(&mut servers, &Loss::Killed, CUT);
     told(&history, lost.len());
     assert!(lost.is_empty(), "{lost:?}");
 }
@@ -249,10 +277,35 @@ fn a_killed_primary_is_replaced_by_a_standby_that_has_every_acknowledged_write()
 #[test]
 fn what_an_asynchronous_standby_loses_is_the_end_of_what_was_before() {
     let mut servers = Servers::new();
-    let (history, lost) = killed_under_writes(&mut servers);
+    let (history, lost) = lost_under_writes(&mut servers, &Loss::Killed, CUT);
     told(&history, lost.len());
     let before = history.outage().0;
     let last: Vec<_> = history.0.iter().filter(|it| it.1 <= before).collect();
     let end: Vec<_> = last[last.len() - lost.len()..].iter().map(|it| **it).collect();
     assert_eq!(lost, end);
+}
+
+/// A primary that hangs is ended with all its processes before anybody else may write, and woken up it is no more.
+#[test]
+fn a_frozen_primary_is_ended_for_good_before_another_writes() {
+    let mut servers = Servers::new();
+    servers.wait_for_one_standby();
+    let (history, lost) = lost_under_writes(&mut servers, &Loss::Frozen, STOP);
+    told(&history, lost.len());
+    assert!(lost.is_empty(), "{lost:?}");
+    assert_eq!(servers.primary.processes(), Vec::<i32>::new());
+}
+
+/// Whoever hands over in order shuts down in order, and that gives everybody everything. Then it is a standby of the new primary.
+#[test]
+fn a_planned_switch_loses_nothing_without_a_standby_that_is_waited_for() {
+    let mut servers = Servers::new();
+    let (history, lost) = lost_under_writes(&mut servers, &Loss::Planned, STOP);
+    told(&history, lost.len());
+    assert!(lost.is_empty(), "{lost:?}");
+    // The old one follows the new one, and has what was written there.
+    assert_eq!(servers.primary.sql("SELECT pg_is_in_recovery()"), "t");
+    let last = history.0.last().expect("writes").0;
+    let has_last = || servers.primary.sql(&format!("SELECT count(*) FROM written WHERE n = {last}")) == "1";
+    until("the old primary has it all", || has_last().then_some(()));
 }

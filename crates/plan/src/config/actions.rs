@@ -51,7 +51,10 @@ fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
     let new_address = new_address(&mut fields, chosen.word, what.as_mut());
     let plane = match &what {
         Some(ActKind::Other(action)) => Some(action.plane()),
-        Some(ActKind::OwnService(_) | ActKind::Promote | ActKind::Follow | ActKind::Manual { .. }) | None => None,
+        Some(
+            ActKind::OwnService(_) | ActKind::Promote | ActKind::Follow | ActKind::Rejoin | ActKind::Manual { .. },
+        )
+        | None => None,
     };
     let whose = match chosen.word {
         "command" | "webhook" => controls::needed(&mut fields, plane.unwrap_or(Plane::RegionalControl)),
@@ -90,7 +93,9 @@ fn new_address(fields: &mut Fields<'_>, word: &str, what: Option<&mut ActKind>) 
         Some(ActKind::Other(
             Action::Service { .. } | Action::TriggerFile { .. } | Action::Postgres(_) | Action::EndLease { .. },
         ))
-        | Some(ActKind::OwnService(_) | ActKind::Promote | ActKind::Follow | ActKind::Manual { .. })
+        | Some(
+            ActKind::OwnService(_) | ActKind::Promote | ActKind::Follow | ActKind::Rejoin | ActKind::Manual { .. },
+        )
         | None => {}
     }
     place
@@ -124,6 +129,7 @@ fn deed(fields: &mut Fields<'_>, word: &str) -> Option<ActKind> {
         "command" => command(fields).map(ActKind::Other),
         "promote" => Some(ActKind::Promote),
         "follow" => Some(ActKind::Follow),
+        "rejoin" => Some(ActKind::Rejoin),
         "trigger_file" => {
             let path = fields.read("path", values::path);
             let content = fields.read("content", values::content).unwrap_or_default();

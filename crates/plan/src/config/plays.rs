@@ -516,13 +516,16 @@ impl Compiler<'_> {
             },
             ActKind::Other(action) => (action.clone(), action_word(action)),
             ActKind::Promote => (self.postgres(to, at, PostgresOp::Promote)?, "promote".to_owned()),
-            ActKind::Follow => {
+            ActKind::Follow | ActKind::Rejoin => {
                 let Some(leader) = leader else {
                     self.follows_nobody(to, at);
                     return None;
                 };
-                let op = PostgresOp::Follow { leader: Box::new(self.leader(leader, at)?) };
-                (self.postgres(to, at, op)?, format!("follow {}", self.name(leader).value))
+                let of = Box::new(self.leader(leader, at)?);
+                let rejoins = matches!(what, ActKind::Rejoin);
+                let op = if rejoins { PostgresOp::Rejoin { leader: of } } else { PostgresOp::Follow { leader: of } };
+                let word = format!("{} {}", op.word(), self.name(leader).value);
+                (self.postgres(to, at, op)?, word)
             }
             ActKind::Manual { ask, role, on_expiry } => {
                 if let Some(role) = role {
@@ -546,6 +549,15 @@ impl Compiler<'_> {
             );
             return None;
         };
+        if op.is_of_one_machine() && server.files.is_none() {
+            let name = &self.name(on).value;
+            self.cx.report(
+                Finding::new(Code::PostgresMissing, at, format!("`{name}` does not say where its data is"))
+                    .label("works on its files")
+                    .help(format!("add `data: /var/lib/postgresql/15/main` to the `postgres` of `{name}`")),
+            );
+            return None;
+        }
         Some(Action::Postgres(Box::new(PostgresAction { server: (**server).clone(), op })))
     }
 

@@ -109,6 +109,8 @@ pub(crate) enum ActKind {
     Promote,
     /// The same server follows that of the new owner.
     Follow,
+    /// The same server becomes a standby of the new owner's.
+    Rejoin,
     Manual {
         ask: String,
         role: Option<At<String>>,

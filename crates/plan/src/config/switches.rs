@@ -9,6 +9,7 @@ use super::plays::{Compiler, in_turn};
 use super::raw::{RawFence, RawRung};
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::component::{Adoption, Switch};
+use crate::postgres::PostgresOp;
 use crate::route::Sharing;
 use crate::strategy::{Play, Rung, Step, StepKind, Strategy};
 use crate::{ComponentIx, InstanceIx, Plan, RouteIx};
@@ -101,7 +102,7 @@ impl Compiler<'_> {
     fn switch(&self, from: InstanceIx, takeover: &Play) -> Switch {
         let to = takeover.to;
         let (catch_up, verify_within) = self.parts.switch_times[self.component.index()];
-        let (mut steps, mut demotes, mut stopped) = (Vec::new(), false, None);
+        let (mut steps, mut demotes, mut rejoins, mut stopped) = (Vec::new(), false, false, None);
         let first_act = takeover.steps.iter().position(|it| !matches!(it.kind, StepKind::CutTraffic { .. }));
         for (at, step) in takeover.steps.iter().enumerate() {
             if Some(at) == first_act {
@@ -111,8 +112,11 @@ impl Compiler<'_> {
                 let before = steps.len();
                 self.acts("demote", from, Some(to), &self.parts.demote[from.index()], &mut steps);
                 demotes |= steps.len() > before;
+                rejoins = steps[before..].iter().any(is_rejoin);
             }
             match &step.kind {
+                // What was made a standby of the new owner writes no more, and is to go on as that.
+                StepKind::Stop { .. } if rejoins => {}
                 StepKind::Stop { service, .. } => {
                     demotes = true;
                     stopped = Some(service.as_ref().clone());
@@ -179,6 +183,18 @@ impl Compiler<'_> {
                 .into_step(SERVICE)
         }
     }
+}
+
+/// Whether it makes a standby of a server.
+fn is_rejoin(step: &Step) -> bool {
+    step.kind.action().is_some_and(|(_, action)| match action {
+        Action::Postgres(postgres) => matches!(postgres.op, PostgresOp::Rejoin { .. }),
+        Action::Service { .. }
+        | Action::Command { .. }
+        | Action::TriggerFile { .. }
+        | Action::Webhook { .. }
+        | Action::EndLease { .. } => false,
+    })
 }
 
 /// How long a start or a stop may take beyond the grace that a service has.

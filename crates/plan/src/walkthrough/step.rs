@@ -301,6 +301,10 @@ impl Telling<'_> {
                     format!("{name} is a primary and takes writes, and is seen to; it may be one already")
                 }
                 PostgresOp::Follow { leader } => format!("{name} is seen to stream from {}", leader.address),
+                PostgresOp::Rejoin { leader } => format!(
+                    "{name} is stopped in order, rewound where {} has gone on without it, and started as its standby",
+                    leader.address
+                ),
             },
             Action::EndLease { component } => format!("{name} holds no lease of {component} any more"),
         };
@@ -435,7 +439,7 @@ fn of_postgres(postgres: &PostgresAction) -> Vec<Need> {
     needs.extend(server.password.iter().map(|it| need("file", format!("its password in {}", it.file().display()))));
     match &postgres.op {
         PostgresOp::Promote => {}
-        PostgresOp::Follow { leader } => {
+        PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader } => {
             let user = leader.follow.as_ref().map_or("whoever follows", |it| it.user.as_str());
             needs.push(need("address", format!("PostgreSQL at {} lets {user} replicate", leader.address)));
         }

@@ -10,6 +10,7 @@ use tokio_postgres::Error;
 use super::connect::{Session, answer};
 use super::conninfo::{following, literal};
 use super::probe::WRITE;
+use super::rejoin::rejoin;
 use crate::action::Attempt;
 use crate::so_far::SoFar;
 use crate::trouble;
@@ -23,6 +24,7 @@ pub(crate) async fn perform(attempt: &Attempt<'_>, action: &PostgresAction) -> O
     match &action.op {
         PostgresOp::Promote => promote(attempt, server).await,
         PostgresOp::Follow { leader } => follow(attempt, server, leader).await,
+        PostgresOp::Rejoin { leader } => rejoin(attempt, server, leader).await,
     }
     .unwrap_or_else(|outcome| outcome)
 }
@@ -54,7 +56,7 @@ async fn promote(attempt: &Attempt<'_>, server: &PostgresServer) -> Result<Outco
 
 /// Done when its receiver is seen to stream from the leader.
 async fn follow(attempt: &Attempt<'_>, server: &PostgresServer, leader: &PostgresServer) -> Result<Outcome, Outcome> {
-    let mut session = open(attempt, server).await?;
+    let session = open(attempt, server).await?;
     let failed = |doing: &'static str| move |error: Error| nothing_done(&answer(doing, &error));
     if !is_standby(&session).await.map_err(failed("asking"))? {
         return Err(Outcome::Failed("it is a primary: only a standby can follow another server".to_owned()));
@@ -74,17 +76,27 @@ async fn follow(attempt: &Attempt<'_>, server: &PostgresServer, leader: &Postgre
     }
     // Also where it stands there already: it may never have been read.
     session.row("SELECT pg_reload_conf()").await.map_err(failed("letting it read its settings"))?;
-    let streams = format!("streaming from {}", leader.address);
-    attempt.so_far.set(Outcome::Unknown(format!("told to follow, and not seen {streams} in time")));
+    streams(attempt, server, leader).await
+}
+
+/// Waits until it is seen to stream from the leader.
+pub(super) async fn streams(
+    attempt: &Attempt<'_>,
+    server: &PostgresServer,
+    leader: &PostgresServer,
+) -> Result<Outcome, Outcome> {
+    let awaited = format!("streaming from {}", leader.address);
+    attempt.so_far.set(Outcome::Unknown(format!("told to follow, and not seen {awaited} in time")));
+    let mut session = again(attempt, server, &awaited).await;
     loop {
         match streams_from(&session, leader).await {
             Ok(true) => return Ok(Outcome::Done),
             Ok(false) => {}
-            Err(error) => attempt.so_far.set(not_seen(&streams, &answer("asking", &error))),
+            Err(error) => attempt.so_far.set(not_seen(&awaited, &answer("asking", &error))),
         }
         tokio::time::sleep(LOOK_AGAIN).await;
         if session.is_over() {
-            session = again(attempt, server, &streams).await;
+            session = again(attempt, server, &awaited).await;
         }
     }
 }
@@ -101,7 +113,7 @@ async fn make_slot(attempt: &Attempt<'_>, leader: &PostgresServer, slot: &str) -
     made.map(|_| ()).map_err(|error| prefixed(&format!("the slot {slot}"), nothing_done(&answer("making it", &error))))
 }
 
-fn prefixed(what: &str, outcome: Outcome) -> Outcome {
+pub(super) fn prefixed(what: &str, outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Failed(why) => Outcome::Failed(trouble::clip(&format!("{what}: {why}"))),
         Outcome::Unknown(why) => Outcome::Unknown(trouble::clip(&format!("{what}: {why}"))),
@@ -109,7 +121,7 @@ fn prefixed(what: &str, outcome: Outcome) -> Outcome {
     }
 }
 
-async fn open(attempt: &Attempt<'_>, server: &PostgresServer) -> Result<Session, Outcome> {
+pub(super) async fn open(attempt: &Attempt<'_>, server: &PostgresServer) -> Result<Session, Outcome> {
     let unused = SoFar::new(Answer::TimedOut);
     Session::open(attempt.inner, server, attempt.deadline, &unused).await.map_err(|it| nothing_done(&it))
 }
@@ -126,7 +138,7 @@ async fn again(attempt: &Attempt<'_>, server: &PostgresServer, awaited: &str) ->
     }
 }
 
-async fn is_standby(session: &Session) -> Result<bool, Error> {
+pub(super) async fn is_standby(session: &Session) -> Result<bool, Error> {
     Ok(session.row("SELECT pg_is_in_recovery() AS is_standby").await?.get("is_standby") == Some("t"))
 }
 
@@ -150,7 +162,7 @@ async fn streams_from(session: &Session, leader: &PostgresServer) -> Result<bool
     Ok(session.row(&row).await?.get("streams") == Some("t"))
 }
 
-fn nothing_done(answer: &Answer) -> Outcome {
+pub(super) fn nothing_done(answer: &Answer) -> Outcome {
     let why = answer.detail().unwrap_or("it did not answer in time");
     Outcome::Failed(trouble::clip(&format!("nothing was done: {why}")))
 }

@@ -7,9 +7,11 @@ mod act;
 mod connect;
 mod conninfo;
 mod probe;
+mod rejoin;
 mod service;
 
 pub(crate) use act::perform;
 pub(crate) use connect::prepare;
 pub(crate) use probe::ask;
+pub(crate) use rejoin::rewinds;
 pub(crate) use service::{look, operate, programs};

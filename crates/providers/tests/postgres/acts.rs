@@ -107,3 +107,46 @@ async fn a_leader_that_is_not_there_is_not_streamed_from_and_no_secret_is_told()
     let Outcome::Failed(why) = outcome else { panic!("it may not: {outcome:?}") };
     assert!(why.contains("may not set primary_conninfo") && !why.contains("battery"), "{why}");
 }
+
+/// A primary that was killed has written what nobody else has; that is taken back, and it follows the new one.
+#[tokio::test]
+async fn an_old_primary_is_rewound_and_follows_the_new_one() {
+    let secrets = Secrets::right();
+    let mut old = Server::primary(&[]);
+    let mut new = old.standby("b", false, &[]);
+    old.sql("CREATE TABLE t (n int)");
+    wait_until("the table", || new.sql("SELECT to_regclass('t')") == "t");
+    // It goes on writing without its standby.
+    new.stop();
+    old.sql("INSERT INTO t VALUES (1)");
+    old.kill();
+    new.start();
+    assert_eq!(promote(secrets.of(&new), LONG).await, Outcome::Done);
+    new.sql("INSERT INTO t VALUES (2)");
+    let follow =
+        |server: &Server| Some(PostgresFollow { user: "replicator".to_owned(), passfile: Some(server.path("pgpass")) });
+    let files = Some(services::files(&old));
+    let rejoin = || PostgresAction {
+        server: PostgresServer { files: files.clone(), ..secrets.of(&old) },
+        op: PostgresOp::Rejoin { leader: Box::new(PostgresServer { follow: follow(&old), ..secrets.of(&new) }) },
+    };
+    for _ in 0..2 {
+        assert_eq!(act(rejoin(), LONG).await, Outcome::Done);
+        wait_until("the rows of the new primary", || old.sql("SELECT n FROM t") == "2");
+    }
+    assert_eq!(ask(secrets.of(&old)).await.role.as_deref(), Some("standby"));
+    // Its own settings are its own.
+    assert_eq!(old.sql("SHOW cluster_name"), "primary");
+}
+
+/// Without somebody to follow nothing is done.
+#[tokio::test]
+async fn nothing_is_stopped_for_a_leader_that_is_not_there() {
+    let secrets = Secrets::right();
+    let old = Server::primary(&[]);
+    let server = PostgresServer { files: Some(services::files(&old)), ..secrets.of(&old) };
+    let leader = Box::new(secrets.at(([127, 0, 0, 1], 1).into()));
+    let outcome = act(PostgresAction { server, op: PostgresOp::Rejoin { leader } }, LONG).await;
+    assert!(matches!(&outcome, Outcome::Failed(why) if why.contains("nothing was done")), "{outcome:?}");
+    assert_eq!(old.sql("SELECT pg_is_in_recovery()"), "f");
+}

@@ -6,7 +6,7 @@ use mainstay_plan::postgres::PostgresFiles;
 
 use super::*;
 
-fn files(server: &Server) -> PostgresFiles {
+pub(crate) fn files(server: &Server) -> PostgresFiles {
     PostgresFiles {
         data: server.data(),
         bin: bin(),

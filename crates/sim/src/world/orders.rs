@@ -55,6 +55,7 @@ impl World {
                 ServiceOp::Stop | ServiceOp::Kill => Server::Dead,
             }),
             Action::EndLease { .. } => Some(Server::Dead),
+            Action::Postgres(postgres) if postgres.op.is_of_one_machine() => Some(Server::Up),
             // It speaks to a server that runs, and starts none.
             Action::Postgres(_) => None,
             Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => match rung {

@@ -42,6 +42,7 @@ pub(crate) static ACTION: Choice = Choice {
         variant("webhook", &WEBHOOK),
         variant("promote", &PROMOTE),
         variant("follow", &FOLLOW),
+        variant("rejoin", &REJOIN),
         variant("manual", &MANUAL),
     ],
 };
@@ -159,6 +160,13 @@ static PROMOTE: Shape = Shape {
 static FOLLOW: Shape = Shape {
     name: "follow",
     doc: "done when the instance's PostgreSQL server, a standby, is seen to stream from the new owner, whose `postgres` has `follow`",
+    fields: &[&POSTGRES_TRIES],
+    rules: &[],
+};
+
+static REJOIN: Shape = Shape {
+    name: "rejoin",
+    doc: "done when the instance's PostgreSQL server, a primary or not, is a standby that streams from the new owner; on its own machine, so its `postgres` has `data`",
     fields: &[&POSTGRES_TRIES],
     rules: &[],
 };
