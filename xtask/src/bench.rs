@@ -12,11 +12,12 @@ use crate::{cargo, setup};
 
 const PREFIX: &str = "bench_";
 
-/// Benches that run beside a model in SimPy.
-const WITH_SIMPY: [&str; 1] = ["sim"];
+/// Benches with a peer that is a package of Python's: its Python is in this variable.
+const WITH_PEER: [(&str, setup::Peer, &str); 2] =
+    [("sim", setup::SIMPY, "MAINSTAY_SIMPY_PYTHON"), ("failover_postgres", setup::PATRONI, "MAINSTAY_PATRONI_PYTHON")];
 
 /// Benches of the whole program.
-const WITH_PROGRAM: [&str; 1] = ["failover"];
+const WITH_PROGRAM: [&str; 2] = ["failover", "failover_postgres"];
 
 /// Runs the bench called `name`, handing it `args`; lists the benches if there is no name.
 pub(crate) fn run(root: &Path, name: Option<&str>, args: &[String]) -> Result<ExitCode> {
@@ -30,6 +31,8 @@ pub(crate) fn run(root: &Path, name: Option<&str>, args: &[String]) -> Result<Ex
         }
         return Ok(ExitCode::SUCCESS);
     };
+    let asked = name.replace('-', "_");
+    let name = asked.as_str();
     let Some(bench) = benches.iter().find(|bench| bench.name == name) else {
         let known: Vec<&str> = benches.iter().map(|bench| bench.name.as_str()).collect();
         bail!(
@@ -41,12 +44,15 @@ pub(crate) fn run(root: &Path, name: Option<&str>, args: &[String]) -> Result<Ex
         eprintln!("{missing}");
     }
     let program = if WITH_PROGRAM.contains(&name) { Some(build_program(root)?) } else { None };
-    let simpy = if WITH_SIMPY.contains(&name) { setup::install_simpy(&setup::cache_folder()?) } else { None };
+    let mut peer = None;
+    if let Some((_, package, variable)) = WITH_PEER.iter().find(|it| it.0 == name) {
+        peer = setup::install_peer(&setup::cache_folder()?, package).map(|python| (*variable, python));
+    }
     let status = Command::new(cargo())
         .args(["run", "--release", "--locked", "--package", &bench.package])
         .args(["--example", &format!("{PREFIX}{}", bench.name), "--"])
         .args(args)
-        .envs(simpy.map(|python| ("MAINSTAY_SIMPY_PYTHON", python)))
+        .envs(peer)
         .envs(program.map(|it| ("MAINSTAY_PROGRAM", it)))
         .current_dir(root)
         .status()

@@ -14,9 +14,6 @@ use crate::cargo;
 /// Pinned, because a newer one may find new faults in a tree that nobody changed.
 const CARGO_DENY: &str = "0.20.2";
 
-/// The peer of the simulator's bench.
-const SIMPY: &str = "4.1.2";
-
 /// The server of which tests start as many as they want.
 const POSTGRESQL: &str = "postgresql-15";
 
@@ -38,7 +35,7 @@ const PROGRAMS: [(&str, &str); 13] = [
 ];
 
 /// Peers and load of benches: the bench, a file that is there once it is installed, and the Debian package that brings it.
-const BENCH_PROGRAMS: [(&str, &str, &str); 14] = [
+const BENCH_PROGRAMS: [(&str, &str, &str); 20] = [
     ("dns", "dnsperf", "dnsperf"),
     ("dns", "knotd", "knot"),
     ("dns", "nsd", "nsd"),
@@ -46,6 +43,12 @@ const BENCH_PROGRAMS: [(&str, &str, &str); 14] = [
     ("failover", "keepalived", "keepalived"),
     ("failover", "ip", "iproute2"),
     ("failover", "curl", "curl"),
+    ("failover_postgres", "/usr/lib/postgresql/15/bin/initdb", POSTGRESQL),
+    ("failover_postgres", "etcd", "etcd-server"),
+    ("failover_postgres", "haproxy", "haproxy"),
+    ("failover_postgres", "ip", "iproute2"),
+    ("failover_postgres", "curl", "curl"),
+    ("failover_postgres", "setpriv", "util-linux"),
     ("probes", "haproxy", "haproxy"),
     ("probes", "prometheus-blackbox-exporter", "prometheus-blackbox-exporter"),
     ("probes", "taskset", "util-linux"),
@@ -137,28 +140,53 @@ pub(crate) fn install_cargo_deny(cache: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Installs SimPy into a folder of its own unless the pinned version is there, and returns the Python that finds it. Where it
-/// can't be installed, this says so and gives nothing: its bench goes on without it.
-pub(crate) fn install_simpy(cache: &Path) -> Option<PathBuf> {
-    let folder = cache.join("tools/simpy");
+/// A package of Python's that is a peer of a bench, in a folder of its own.
+pub(crate) struct Peer {
+    /// As it is called.
+    name: &'static str,
+    /// The folder, and what is imported.
+    module: &'static str,
+    version: &'static str,
+    /// What is installed, without the version of the first.
+    packages: &'static [&'static str],
+}
+
+/// The peer of the simulator's bench.
+pub(crate) const SIMPY: Peer = Peer { name: "SimPy", module: "simpy", version: "4.1.2", packages: &["simpy"] };
+
+/// The peer of the bench of PostgreSQL's failover.
+pub(crate) const PATRONI: Peer =
+    Peer { name: "Patroni", module: "patroni", version: "4.1.5", packages: &["patroni[etcd3]", "psycopg[binary]"] };
+
+/// Installs it if it is missing, and returns the Python that has it.
+pub(crate) fn install_peer(cache: &Path, peer: &Peer) -> Option<PathBuf> {
+    let Peer { name, module, version, packages } = peer;
+    let folder = cache.join("tools").join(module);
     let python = folder.join("bin/python");
-    let version = || {
-        let asked = Command::new(&python).args(["-c", "import simpy; print(simpy.__version__)"]).output().ok()?;
-        Some(String::from_utf8_lossy(&asked.stdout).trim().to_owned())
+    let is_there = || {
+        let asks = format!("from importlib.metadata import version; print(version('{module}'))");
+        let asked = Command::new(&python).args(["-c", &asks]).output();
+        asked.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).trim() == *version)
     };
-    if version().as_deref() != Some(SIMPY) {
-        println!("installing SimPy {SIMPY}");
+    if !is_there() {
+        println!("installing {name} {version}");
         let succeeds = |it: &mut Command| it.stdin(Stdio::null()).status().is_ok_and(|status| status.success());
-        let made = succeeds(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-        let package = format!("simpy=={SIMPY}");
-        if !made || !succeeds(Command::new(&python).args(["-m", "pip", "install", "--quiet", &package])) {
+        // The system's own where there is one: another may lie where only its owner can read.
+        let system = Path::new("/usr/bin/python3");
+        let python3 = if system.is_file() { system } else { Path::new("python3") };
+        let made = succeeds(Command::new(python3).args(["-m", "venv", "--clear"]).arg(&folder));
+        let pinned = packages.iter().enumerate().map(|(nth, it)| match nth {
+            0 => format!("{it}=={version}"),
+            _ => (*it).to_owned(),
+        });
+        if !made || !succeeds(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(pinned)) {
             println!(
-                "SimPy {SIMPY} could not be installed into {}: it needs python3 with venv and pip",
+                "{name} {version} could not be installed into {}: it needs python3 with venv and pip",
                 folder.display()
             );
         }
     }
-    (version().as_deref() == Some(SIMPY)).then_some(python)
+    is_there().then_some(python)
 }
 
 fn installed_version(program: &Path) -> Option<String> {
