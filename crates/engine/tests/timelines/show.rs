@@ -106,6 +106,7 @@ fn order(todo: &Todo) -> Option<String> {
                 Action::Command { argv, .. } => argv.join(" "),
                 Action::TriggerFile { path, .. } => format!("write {}", path.display()),
                 Action::Webhook { method, url, .. } => format!("{method} {url}"),
+                Action::Postgres(postgres) => postgres.op.word().to_owned(),
                 Action::EndLease { component } => format!("end the lease of {component}"),
             };
             let again =

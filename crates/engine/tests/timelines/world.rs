@@ -634,7 +634,7 @@ impl World {
         let runs = match &order.action {
             Action::Service { op: ServiceOp::Start | ServiceOp::Restart, .. } => true,
             Action::Service { op: ServiceOp::Stop | ServiceOp::Kill, .. } | Action::EndLease { .. } => false,
-            Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => {
+            Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } | Action::Postgres(_) => {
                 let builds_anew = matches!(
                     self.strategy_of(order),
                     Some(Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut)
