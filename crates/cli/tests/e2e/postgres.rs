@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mainstay_pgkit::{PASSWORD, Server};
+use mainstay_pgkit::{PASSWORD, REPLICATION_PASSWORD, Server};
 use tokio_postgres::NoTls;
 
 use super::site::{Net, Site, until};
@@ -308,4 +308,37 @@ fn a_planned_switch_loses_nothing_without_a_standby_that_is_waited_for() {
     let last = history.0.last().expect("writes").0;
     let has_last = || servers.primary.sql(&format!("SELECT count(*) FROM written WHERE n = {last}")) == "1";
     until("the old primary has it all", || has_last().then_some(()));
+}
+
+/// A standby whose `primary_conninfo` names the route follows whoever the primary is: nobody tells it.
+#[test]
+fn a_standby_that_follows_the_route_follows_the_new_primary() {
+    let mut servers = Servers::new();
+    let mut site = servers.site(CUT);
+    for (standby, name) in [(&servers.second, "orders-b"), (&servers.third, "orders-c")] {
+        let password = REPLICATION_PASSWORD.replace(':', "\\:");
+        let passfile = standby.write("route.pgpass", &format!("*:*:*:replicator:{password}\n"));
+        let (ip, port, passfile) = (site.net.proxy.ip(), site.net.proxy.port(), passfile.display());
+        let leader = format!("host={ip} port={port} user=replicator passfile={passfile} application_name={name}");
+        standby.sql(&format!("ALTER SYSTEM SET primary_conninfo = '{leader}'"));
+        standby.sql("ALTER SYSTEM SET primary_slot_name = ''");
+        standby.sql("SELECT pg_reload_conf()");
+    }
+    let followers = |of: &Server| of.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'");
+    until("both stream through the route", || (followers(&servers.primary) == "2").then_some(()));
+    let writer = Writer::start(site.net.proxy);
+    writer.until_more(50);
+    servers.primary.kill();
+    let bound = |it: &mainstay_api::Status| it.components.first().expect("the component").bound_to.clone();
+    let status = site.until_status("a standby takes over", |it| bound(it) != "orders");
+    let (new, other) = match bound(&status).as_str() {
+        "orders-b" => (&servers.second, &servers.third),
+        _ => (&servers.third, &servers.second),
+    };
+    writer.until_more(50);
+    let last = writer.end().0.last().expect("writes").0;
+    until("the other standby streams from the new primary", || (followers(new) == "1").then_some(()));
+    let has_last = || other.sql(&format!("SELECT count(*) FROM written WHERE n = {last}")) == "1";
+    until("and has what was written there", || has_last().then_some(()));
+    site.stop_agent();
 }
