@@ -325,3 +325,32 @@ components:
     assert_eq!(detects("", "500ms"), ms(3800));
     assert_eq!(detects("ask_from: host, ", "500ms"), ms(2000 + 2 * 800 + 800 + 300));
 }
+
+#[test]
+fn of_standbys_that_may_take_over_the_slowest_counts() {
+    let standby = "  db-c:
+    location: { region: eu, zone: d, host: db-3 }
+    probes:
+      - http: { url: \"http://10.0.4.1:8008/\", lag_header: x-lag }
+    activate:
+      - command: { run: [promote], idempotent: true, timeout: 20s }
+witnesses:";
+    let text = (PLAN.replace("witnesses:", standby))
+        .replace("      - restart_service: { timeout: 10s }\n", "")
+        .replace("{ standby: db-b }", "{ standbys: [db-b, db-c] }")
+        + "      - { standby: db-c, address: \"10.0.4.1:5432\" }\n";
+    let bound = |text: &str, zone: &str| {
+        let plan = plan(text);
+        let db = plan.component_named("db").unwrap();
+        let failure = FailureDomain::Zone;
+        let to = Proof::of(&plan).cell(db, failure, Condition::None).unwrap().verdict.as_ref().unwrap().to;
+        assert_eq!(plan.instance(to).location.zone.as_deref(), Some(zone));
+        Proof::of(&plan).bound(db, failure, Condition::None, None).unwrap().act
+    };
+    // The one that stands second is activated, which takes 20 s and a sync at most.
+    assert_eq!(bound(&text, "d"), ms(20_300));
+    assert_eq!(bound(&text.replace("[db-b, db-c]", "[db-c, db-b]"), "d"), ms(20_300));
+    // Tried in turn, the first is the answer.
+    let in_turn = "{ standby: db-b }\n      - failover_to_standby: { standby: db-c }";
+    assert_eq!(bound(&text.replace("{ standbys: [db-b, db-c] }", in_turn), "c"), ms(200));
+}

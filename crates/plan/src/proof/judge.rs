@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::losses::Loss;
 use super::reasons::{Because, Reason, StepAt};
-use super::{Change, Condition, NoRecovery, Verdict};
+use super::{Change, Condition, NoRecovery, Recovery, Verdict};
 use crate::action::Plane;
 use crate::component::{Component, Temperature, Witness};
 use crate::location::{FailureDomain, Location};
@@ -112,7 +112,7 @@ impl<'a> Judge<'a> {
             }
             if losses.is_empty() {
                 if common.is_empty() {
-                    return Ok(self.recovery(at, rung, &tried));
+                    return Ok(self.slowest_choice(at, rung, &tried));
                 }
                 lost.push((at, losses));
                 break;
@@ -121,6 +121,21 @@ impl<'a> Judge<'a> {
             lost.push((at, losses));
         }
         Err(self.nothing(&common, &lost, &tried))
+    }
+
+    /// The recovery by a rung that survives. Where the plan leaves a choice, which of its rungs is taken is known at the failure
+    /// alone: the slowest of those that survive counts.
+    fn slowest_choice(&self, at: usize, rung: &Rung, tried: &Tried) -> Recovery {
+        let survives = |nth: usize, other: &Rung| {
+            let mut losses = tried.bindings.iter().map(|it| self.rung_losses(nth, other, *it));
+            tried.blocked.is_empty() && losses.all(|it| it.is_empty())
+        };
+        let later = self.component.ladder.iter().enumerate().skip(at + 1);
+        let others = later.filter(|(nth, it)| it.choice.is_some() && it.choice == rung.choice && survives(*nth, it));
+        let first = self.recovery(at, rung, tried);
+        others
+            .map(|(nth, it)| self.recovery(nth, it, tried))
+            .fold(first, |slowest, it| if it.worst().total() > slowest.worst().total() { it } else { slowest })
     }
 
     /// What is needed before any rung is tried: an agent, witnesses that can answer, and probes that see the failure.
