@@ -233,9 +233,12 @@ impl Edited<'_> {
         let region = if domain == FailureDomain::Region { "far-away" } else { home.region.as_str() };
         let region = region.to_owned();
         let (zone, host) = (self.fresh("zone"), self.fresh("host"));
-        // Whoever holds a lease lives on a host of ours.
+        // Whoever holds a lease lives on a host of ours, and others may ask it whether they may stay.
         if self.plan.link.is_some() {
-            map(&mut self.tree["hosts"]).insert(host.clone(), json!({ "region": region, "zone": zone }));
+            self.count += 1;
+            let asked = format!("10.99.5.{}:7401", self.count);
+            let new = json!({ "region": region, "zone": zone, "peer_address": asked });
+            map(&mut self.tree["hosts"]).insert(host.clone(), new);
         }
         json!({ "region": region, "zone": zone, "host": host })
     }
