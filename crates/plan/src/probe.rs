@@ -322,6 +322,11 @@ impl ProbeKind {
         }
     }
 
+    /// Whether its answers say where the instance is in its history, in place of a lag.
+    pub const fn reports_place(&self) -> bool {
+        matches!(self, ProbeKind::Postgres(_))
+    }
+
     /// Whether it can still say the lag of an instance that is stopped: it asks somebody else.
     pub const fn reports_lag_when_stopped(&self) -> bool {
         match self {

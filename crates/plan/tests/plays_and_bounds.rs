@@ -354,3 +354,31 @@ witnesses:";
     let in_turn = "{ standby: db-b }\n      - failover_to_standby: { standby: db-c }";
     assert_eq!(bound(&text.replace("{ standbys: [db-b, db-c] }", in_turn), "c"), ms(200));
 }
+
+#[test]
+fn what_was_written_since_the_owner_said_its_place_is_no_standbys() {
+    let postgres = |ip: &str| {
+        format!(
+            "postgres: {{ address: \"{ip}:5432\" }}\n    probes:\n      - postgres: {{ interval: 1s, timeout: 500ms }}\n"
+        )
+    };
+    let with_rpo = |rpo: &str| {
+        PLAN.replace("rpo: 5s", &format!("rpo: {rpo}"))
+            .replace(
+                "probes:\n      - http: { url: \"http://10.0.1.1:8008/\", interval: 1s, timeout: 500ms }\n",
+                &postgres("10.0.1.1"),
+            )
+            .replace(
+                "probes:\n      - http: { url: \"http://10.0.2.1:8008/\", lag_header: x-lag }\n",
+                &postgres("10.0.2.1"),
+            )
+    };
+    let is_proved = |rpo: &str| {
+        let plan = plan(&with_rpo(rpo));
+        assert!(plan.probes.iter().filter(|it| it.kind.reports_place()).count() >= 2);
+        let db = plan.component_named("db").unwrap();
+        Proof::of(&plan).cell(db, FailureDomain::Zone, Condition::None).unwrap().verdict.is_ok()
+    };
+    assert!(is_proved("1s"));
+    assert!(!is_proved("999ms"));
+}

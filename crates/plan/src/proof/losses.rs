@@ -154,7 +154,17 @@ impl<'a> Judge<'a> {
     /// unless it was asked once more while the failure was in doubt. The guard adds this age to the lag.
     pub(super) fn age_of_lag(&self, standby: InstanceIx) -> Duration {
         let newest = self.lag_probes(standby).map(|it| it.timing.interval + self.plan.answers_within(it)).min();
-        newest.unwrap_or_default().saturating_sub(self.patience)
+        newest.unwrap_or_default().saturating_sub(self.patience) + self.age_of_place(standby)
+    }
+
+    /// How long before the failure the active instance may have said last where it is: what it acknowledged since then no place of a
+    /// standby shows.
+    fn age_of_place(&self, standby: InstanceIx) -> Duration {
+        let places = |of: InstanceIx| {
+            let probes = self.plan.instance(of).probes.iter().map(|it| self.plan.probe(*it));
+            probes.filter(|it| it.kind.reports_place()).map(|it| it.timing.interval).min()
+        };
+        places(standby).and_then(|_| places(self.home)).unwrap_or_default()
     }
 
     /// The probes that say how far a standby is behind, as it waits: one that is cold is stopped.
