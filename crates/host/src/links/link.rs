@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mainstay_wire::message::{
-    FromAgent, FromHost, Granted, Head, Held, Hello, Message, PROTOCOL, Renew, TrafficNews, Understood, Welcome,
+    FromAgent, FromHost, Granted, Head, Held, Hello, Message, PROTOCOL, Renew, TrafficNews, Understood,
 };
 use mainstay_wire::stream::{Incoming, Outgoing};
 use tokio::sync::{Notify, watch};
@@ -109,18 +109,7 @@ impl Links {
             host.lost = Some(why.clone());
             return Err(why);
         }
-        let settings = &inner.settings;
-        let welcome = Welcome {
-            protocol: PROTOCOL,
-            host: name.to_owned(),
-            agent: settings.agent.clone(),
-            site: settings.site.clone(),
-            version: settings.version.clone(),
-            epoch,
-            lease: settings.lease,
-            paths: true,
-        };
-        to_host.say(&FromAgent::Welcome(welcome)).map_err(|it| it.to_string())?;
+        to_host.say(&FromAgent::Welcome(inner.settings.welcome(name, epoch))).map_err(|it| it.to_string())?;
         for lack in registered.lacks(name, &hello) {
             tracing::warn!("{lack}");
         }

@@ -23,7 +23,9 @@ use mainstay_plan::probe::ProbeKind;
 use mainstay_plan::routing::RoutingTable;
 use mainstay_plan::{ProbeIx, Time};
 use mainstay_providers::{Asking, ProbeAnswer};
-use mainstay_wire::message::{Act, Answered, Ask, Ended, FromAgent, Head, Held, Hello, Promised, Sent, Stands};
+use mainstay_wire::message::{
+    Act, Answered, Ask, Ended, FromAgent, Head, Held, Hello, PROTOCOL, Promised, Sent, Stands, Welcome,
+};
 use mainstay_wire::stream::Outgoing;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -69,6 +71,22 @@ pub struct Settings {
     pub lease: LeaseTimes,
     /// How much later than a probe's timeout an answer may come.
     pub allowance: Duration,
+}
+
+impl Settings {
+    /// What a host is told first, on each of its connections.
+    fn welcome(&self, host: &str, epoch: u64) -> Welcome {
+        Welcome {
+            protocol: PROTOCOL,
+            host: host.to_owned(),
+            agent: self.agent.clone(),
+            site: self.site.clone(),
+            version: self.version.clone(),
+            epoch,
+            lease: self.lease,
+            paths: true,
+        }
+    }
 }
 
 /// The links to all hosts. Clones share them.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use mainstay_plan::Time;
-use mainstay_wire::message::{FromAgent, FromHost, Hello, Message, PROTOCOL, Understood, Welcome};
+use mainstay_wire::message::{FromAgent, FromHost, Hello, Message, PROTOCOL, Understood};
 use mainstay_wire::stream::{Incoming, Outgoing};
 use tokio::time::timeout;
 
@@ -87,18 +87,7 @@ impl Links {
         if over.len() > LONGEST || (host.paths.len() >= PATHS && !host.paths.contains_key(over)) {
             return Err(format!("it has more than {PATHS} paths, or one with a name that is too long"));
         }
-        let settings = &inner.settings;
-        let welcome = Welcome {
-            protocol: PROTOCOL,
-            host: name.to_owned(),
-            agent: settings.agent.clone(),
-            site: settings.site.clone(),
-            version: settings.version.clone(),
-            epoch,
-            lease: settings.lease,
-            paths: true,
-        };
-        to_host.say(&FromAgent::Welcome(welcome)).map_err(|it| it.to_string())?;
+        to_host.say(&FromAgent::Welcome(inner.settings.welcome(name, epoch))).map_err(|it| it.to_string())?;
         let nth = host.paths.get(over).map_or(1, |it| it.nth + 1);
         // The one before, if there is one, finds that it is none any more.
         host.paths.insert(over.to_owned(), Beside { nth, to_host: Some(to_host), since: now });
