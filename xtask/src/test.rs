@@ -104,7 +104,13 @@ impl Step {
         let status = Command::new(&self.program)
             .args(&self.args)
             .envs(self.env)
-            .envs(target.map(|folder| ("CARGO_TARGET_DIR", folder)))
+            // What is compiled anew from a fresh checkout is compiled whole; keeping its parts would only fill the disk.
+            .envs(
+                target
+                    .map(|folder| [("CARGO_TARGET_DIR", folder.as_os_str()), ("CARGO_INCREMENTAL", "0".as_ref())])
+                    .into_iter()
+                    .flatten(),
+            )
             .current_dir(root)
             .status()
             .with_context(|| format!("can't start the step {}: {self}", self.name))?;
