@@ -322,7 +322,8 @@ async fn without_its_agent_it_stays_as_long_as_the_other_agrees() {
     assert!(pair.site.log("db-a").contains("it stays what it is by the word of the other hosts"));
     // The agent is back, and grants it as it always did.
     let agent = pair.agent(0).await;
-    pair.until("it holds by the agent's word", || pair.lease(0).is_some_and(|it| it.get("by").is_none())).await;
+    let by_the_agent = || pair.lease(0).is_some_and(|it| it.get("by").is_none());
+    pair.until("it holds by the agent's word, and both know it", || by_the_agent() && pair.both_know()).await;
     agent.end().await;
     pair.stays(expires() * 2).await;
     // The other one says nothing any more.
