@@ -38,6 +38,22 @@ async fn what_belongs_to_a_host_is_asked_and_done_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_in_a_container_is_one_like_others() {
+    let site = Site::new();
+    let listener = listener(None).await;
+    site.join("db-a", listener.local_addr().expect("an address").port());
+    let mut agent = Agent::listen(&site, listener, &["db-a"]).await;
+    let Some(_host) = site.start_in_container("db-a") else {
+        println!("skipped: no permission to make a process namespace (unshare --user --pid)");
+        return;
+    };
+    agent.connected("db-a").await;
+    let ticket = agent.order("k", "db-a-app", site.act(&[]), LONG);
+    assert_eq!(agent.outcome(ticket).await, Outcome::Done);
+    assert_eq!(site.done(), ["k"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_stands_still_is_silent_and_nothing_else() {
     let site = Site::new();
     let listener = listener(None).await;

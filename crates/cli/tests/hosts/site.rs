@@ -16,6 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_mainstay");
+
 pub(crate) struct Site {
     dir: tempfile::TempDir,
     pub(crate) authority: Arc<Authority>,
@@ -170,16 +172,20 @@ impl Site {
 
     /// The same; it ends by SIGKILL at that moment.
     pub(crate) fn start_to_die(&self, name: &str, moment: &str) -> HostProcess {
+        self.spawn(name, Command::new(PROGRAM).env("MAINSTAY_HOST_CRASH", moment))
+    }
+
+    /// The same, in a container: it sees no process that was there before it. `None`: nobody may make one here.
+    pub(crate) fn start_in_container(&self, name: &str) -> Option<HostProcess> {
+        let apart = ["--user", "--map-root-user", "--pid", "--mount-proc", "--fork", "--kill-child"];
+        let may = Command::new("unshare").args(apart).arg("true").status().is_ok_and(|it| it.success());
+        may.then(|| self.spawn(name, Command::new("unshare").args(apart).arg(PROGRAM)))
+    }
+
+    fn spawn(&self, name: &str, program: &mut Command) -> HostProcess {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_of(name)).expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_mainstay"))
-            .arg("host")
-            .arg(self.file_of(name))
-            .env("MAINSTAY_HOST_CRASH", moment)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the program is there");
-        HostProcess(child)
+        let host = program.arg("host").arg(self.file_of(name)).stdin(Stdio::null()).stderr(log);
+        HostProcess(host.spawn().expect("the program is there"))
     }
 
     fn log_of(&self, name: &str) -> PathBuf {

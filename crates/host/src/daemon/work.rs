@@ -210,7 +210,8 @@ impl Work {
     pub(super) fn start(options: Options) -> Result<Work, HostError> {
         let state = &options.file.state;
         let (mut ledger, mut orders) = Ledger::open(state)?;
-        let session = rustix::process::getsid(None).ok().map(|it| it.as_raw_nonzero().get());
+        // In a container it may be 0: begun outside of it.
+        let session = nix::unistd::getsid(None).ok().map(nix::unistd::Pid::as_raw);
         let started = Entry::HostStarted { version: options.version.clone(), session };
         if ledger.append(&mut orders, &[started], Then::Nothing).is_err() {
             tracing::error!("the host's journal takes nothing");
