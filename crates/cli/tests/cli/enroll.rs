@@ -73,6 +73,14 @@ fn join(dir: &Path, address: &str, token: &str) -> Said {
 }
 
 #[test]
+fn a_token_is_made_where_the_plan_has_its_state() {
+    let (dir, state) = site();
+    let said = within(dir.path(), &["enroll", "token", "db-b", "--plan", "plan.yaml"]);
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    assert_eq!(on(&state, &["enroll", "list", "--json"]).json()["hosts"][0]["host"], "db-b");
+}
+
+#[test]
 fn a_machine_becomes_a_host_and_is_one_no_more() {
     let (dir, state) = site();
     let address = agent(&state);

@@ -45,7 +45,7 @@ struct Row {
 
 impl List {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
-        let authority = open(cx)?;
+        let authority = open(&cx.state)?;
         let hosts = rows(&authority)?;
         let (site, until) = (authority.site().to_owned(), authority.until().to_string());
         if self.json {

@@ -58,9 +58,9 @@ impl Enroll {
     }
 }
 
-fn open(cx: &Cx) -> Result<Authority, Failure> {
-    mine(&cx.state)?;
-    Authority::open(&cx.state, Terms::default(), &Wall::system()).map_err(|it| failure(&it))
+fn open(state: &Path) -> Result<Authority, Failure> {
+    mine(state)?;
+    Authority::open(state, Terms::default(), &Wall::system()).map_err(|it| failure(&it))
 }
 
 /// Files that another user owns would be of no use to the agent that runs as the owner of the state directory.

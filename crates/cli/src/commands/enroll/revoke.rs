@@ -38,7 +38,7 @@ struct Report {
 
 impl Revoke {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
-        let revoked = open(cx)?.revoke(&self.host).map_err(|it| failure(&it))?;
+        let revoked = open(&cx.state)?.revoke(&self.host).map_err(|it| failure(&it))?;
         let (certificates, tokens) = (revoked.certificates, revoked.tokens);
         if certificates + tokens == 0 {
             return Err(Failure::new(Code::No, format!("host `{}` has no certificate and no open token", self.host))

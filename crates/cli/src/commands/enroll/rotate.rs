@@ -41,7 +41,7 @@ struct Report {
 
 impl Rotate {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
-        let step = open(cx)?.rotate(self.leave_behind).map_err(|it| match it {
+        let step = open(&cx.state)?.rotate(self.leave_behind).map_err(|it| match it {
             RotateError::Waits { .. } => Failure::new(Code::Refused, it.to_string())
                 .help("wait until they have, revoke those that are gone, or leave them behind with `--leave-behind`"),
             RotateError::Authority(error) => failure(&error),

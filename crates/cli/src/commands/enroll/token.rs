@@ -31,7 +31,7 @@ Exit codes:
 pub(crate) struct Token {
     /// The host's name in the plan: what its components have as `location.host`
     host: String,
-    /// The plan: the host must be one of its `hosts`, and the hint says where the agent listens
+    /// The plan: the host must be one of its `hosts`, the authority is in its state directory, and the hint says where the agent listens
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
     /// For how long it may be used: `10m`, `1h`
@@ -58,13 +58,21 @@ struct Report {
     until: String,
 }
 
+/// What a plan says of its agent.
+struct Found {
+    state: PathBuf,
+    /// Where, if that says where it is.
+    listens: Option<String>,
+}
+
 impl Token {
     pub(crate) fn run(self, cx: &Cx) -> Result<Answer, Failure> {
         if self.valid.as_secs() == 0 || self.valid > LONGEST {
             return Err(Failure::usage("a token is valid for a second to seven days"));
         }
-        let listens = self.plan.as_deref().map(|it| self.find(it)).transpose()?;
-        let authority = open(cx)?;
+        let found = self.plan.as_deref().map(|it| self.find(it)).transpose()?;
+        let planned = found.as_ref().map(|it| &it.state);
+        let authority = open(cx.named_state.as_ref().or(planned).unwrap_or(&cx.state))?;
         let (token, invited) = authority.invite(&self.host, self.valid).map_err(|it| failure(&it))?;
         if self.json {
             let (token, until) = (token.to_string(), invited.until.to_string());
@@ -77,7 +85,7 @@ impl Token {
             "valid until {}, once, for host {}. There: `mainstay enroll join --agent {} --token TOKEN --state DIR`\n",
             invited.until,
             self.host,
-            listens.flatten().unwrap_or_else(|| "ADDRESS".to_owned()),
+            found.and_then(|it| it.listens).unwrap_or_else(|| "ADDRESS".to_owned()),
         ));
         if has_joined(&authority, &self.host)? {
             note(&format!(
@@ -89,8 +97,8 @@ impl Token {
         Ok(Answer::Yes)
     }
 
-    /// Sees that the plan has this host; where its agent listens, if that says where it is.
-    fn find(&self, file: &Path) -> Result<Option<String>, Failure> {
+    /// Sees that the plan has this host.
+    fn find(&self, file: &Path) -> Result<Found, Failure> {
         let checked = PlanFile::read(file)?.check();
         let Some(plan) = &checked.compiled.plan else {
             note(&checked.refusal(Look::of_stderr_colour()));
@@ -102,6 +110,7 @@ impl Token {
             return Err(Failure::usage(format!("{} has no host `{}`", file.display(), self.host))
                 .help(format!("its `hosts` has {has}")));
         }
-        Ok(plan.link.as_ref().filter(|it| !it.listen.ip().is_unspecified()).map(|it| it.listen.to_string()))
+        let link = plan.link.as_ref().filter(|it| !it.listen.ip().is_unspecified());
+        Ok(Found { state: plan.state_dir.clone(), listens: link.map(|it| it.listen.to_string()) })
     }
 }
