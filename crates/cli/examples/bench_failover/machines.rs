@@ -1,4 +1,4 @@
-//! Four machines on one switch, each a network namespace. The namespace that this program runs in is the switch.
+//! Five machines on one switch, each a network namespace. The namespace that this program runs in is the switch.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -14,18 +14,22 @@ pub(crate) enum Machine {
     First,
     /// Takes over.
     Second,
+    /// Could take over, too.
+    Third,
     /// Where a proxy runs.
     Before,
     Clients,
 }
 
 impl Machine {
-    const ALL: [Machine; 4] = [Machine::First, Machine::Second, Machine::Before, Machine::Clients];
+    pub(crate) const ALL: [Machine; 5] =
+        [Machine::First, Machine::Second, Machine::Third, Machine::Before, Machine::Clients];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Machine::First => "first",
             Machine::Second => "second",
+            Machine::Third => "third",
             Machine::Before => "before",
             Machine::Clients => "clients",
         }
@@ -35,6 +39,7 @@ impl Machine {
         let last = match self {
             Machine::First => 11,
             Machine::Second => 12,
+            Machine::Third => 13,
             Machine::Before => 3,
             Machine::Clients => 2,
         };
@@ -91,11 +96,34 @@ impl Machines {
         run("ip", &format!("link set {} down", machine.port()));
     }
 
+    /// From now on nothing that it says arrives; it hears everything.
+    #[expect(clippy::unused_self, reason = "there are machines only after they were made")]
+    pub(crate) fn silence(&self, machine: Machine) {
+        for ip in everybody_but(machine) {
+            run("ip", &format!("-n {} neighbour replace {ip} lladdr {NOBODY} dev eth0 nud permanent", machine.name()));
+        }
+    }
+
+    /// It is heard again.
+    #[expect(clippy::unused_self, reason = "there are machines only after they were made")]
+    pub(crate) fn unsilence(&self, machine: Machine) {
+        for ip in everybody_but(machine) {
+            run("ip", &format!("-n {} neighbour delete {ip} dev eth0", machine.name()));
+        }
+    }
+
     /// Puts it in again.
     #[expect(clippy::unused_self, reason = "there are machines only after they were made")]
     pub(crate) fn heal(&self, machine: Machine) {
         run("ip", &format!("link set {} up", machine.port()));
     }
+}
+
+/// A hardware address that no machine has.
+const NOBODY: &str = "02:00:00:00:00:99";
+
+fn everybody_but(machine: Machine) -> impl Iterator<Item = Ipv4Addr> {
+    Machine::ALL.into_iter().filter(move |it| *it != machine).map(Machine::ip).chain([GATEWAY])
 }
 
 fn run(program: &str, args: &str) {

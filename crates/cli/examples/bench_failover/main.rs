@@ -13,6 +13,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
 mod clients;
+#[expect(dead_code, reason = "two benches share it")]
 mod machines;
 mod peers;
 

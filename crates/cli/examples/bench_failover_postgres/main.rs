@@ -1,9 +1,9 @@
 //! From the failure of a PostgreSQL primary to the first write that a client has acknowledged again, and how many acknowledged writes are
-//! gone: Mainstay beside Patroni with etcd and HAProxy, each with a primary and an asynchronous standby.
+//! gone: Mainstay beside Patroni with etcd and HAProxy, each with a primary and one or two standbys.
 //!
-//! `cargo xtask bench failover_postgres [-- ROUNDS [FAILURE,FAILURE,… [Mainstay|Patroni]]]`
+//! `cargo xtask bench failover_postgres [-- ROUNDS [CASE,CASE,… [Mainstay|Patroni]]]`
 //!
-//! Each machine is a network namespace: two with a server, one that stands before them, and one with a client. Everything lives in
+//! Each machine is a network namespace: three that may have a server, one that stands before them, and one with a client. Everything lives in
 //! namespaces of this bench alone and is gone with it. It needs root, and Debian's packages postgresql-15, etcd-server, haproxy and
 //! iproute2; Patroni is installed beside the other tools of the benches.
 //!
@@ -25,7 +25,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use machines::{Machine, Machines};
-use rigs::Rig;
+use rigs::{Rig, Shape};
 use writer::{Told, Writer};
 
 /// Whatever takes longer is not ready, or does not fail over.
@@ -37,7 +37,16 @@ const WELL: Duration = Duration::from_secs(5);
 /// How long a client goes on after it was served again: an old primary that still takes writes would show.
 const AFTERWARDS: Duration = Duration::from_secs(3);
 
+/// Whoever has not failed over by then does not.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(45);
+
+/// How long a cable is out that is put in again.
+const LAGS: Duration = Duration::from_secs(2);
+
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// So many clients write at once, each on a connection of its own.
+const WRITERS: usize = 2;
 
 /// What happens to the primary.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,27 +57,56 @@ enum Failure {
     Stopped,
     /// Its machine's cable is pulled.
     Cut,
+    /// It hears everything, and nothing that it says arrives.
+    Silenced,
+    /// Its disk is full.
+    Full,
+    /// What keeps it on its machine is killed, and it goes on.
+    KeeperKilled,
     /// Everything on its machine gets SIGKILL, and the cable is pulled.
     Dead,
+    /// The same, when the second machine's cable has been out for two seconds; that is put in again.
+    DeadWhileOneLags,
     /// Its machine's cable is pulled for two seconds: nobody is to fail over.
     Blip,
 }
 
+const USUAL: Shape = Shape { standbys: 1, synchronous: false, has_small_disk: false };
+
+const CASES: [(&str, Failure, Shape); 12] = [
+    ("killed", Failure::Killed, USUAL),
+    ("stopped", Failure::Stopped, USUAL),
+    ("cut", Failure::Cut, USUAL),
+    ("one-way", Failure::Silenced, USUAL),
+    ("full", Failure::Full, Shape { has_small_disk: true, ..USUAL }),
+    ("keeper", Failure::KeeperKilled, USUAL),
+    ("dead", Failure::Dead, USUAL),
+    ("lagging", Failure::DeadWhileOneLags, USUAL),
+    ("two", Failure::DeadWhileOneLags, Shape { standbys: 2, ..USUAL }),
+    ("sync", Failure::Killed, Shape { standbys: 2, synchronous: true, ..USUAL }),
+    ("sync-dead", Failure::DeadWhileOneLags, Shape { standbys: 2, synchronous: true, ..USUAL }),
+    ("blip", Failure::Blip, USUAL),
+];
+
 impl Failure {
-    const ALL: [(Failure, &str); 5] = [
-        (Failure::Killed, "killed"),
-        (Failure::Stopped, "stopped"),
-        (Failure::Cut, "cut"),
-        (Failure::Dead, "dead"),
-        (Failure::Blip, "blip"),
-    ];
+    /// Who may serve afterwards.
+    fn successors(self) -> &'static [Machine] {
+        match self {
+            Failure::Blip => &[Machine::First],
+            Failure::KeeperKilled => &[Machine::First, Machine::Second, Machine::Third],
+            _ => &[Machine::Second, Machine::Third],
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
-        ["writer", at] => writer::write(at.parse().expect("an address")),
+        ["writer", at, number, step] => {
+            let parse = |it: &str| it.parse().expect("a number");
+            writer::write(at.parse().expect("an address"), parse(number), parse(step))
+        }
         ["witness", at] => {
             let listener = TcpListener::bind(at).expect("the address is ours");
             loop {
@@ -115,7 +153,7 @@ fn measure(args: &[&str]) {
         "{:<9} {:<9} {:>7} {:>7} {:>7} {:>10} {:>12}",
         "failure", "", "median", "least", "most", "lost most", "two writers"
     );
-    for (failure, name) in Failure::ALL {
+    for (name, failure, shape) in CASES {
         if !wanted.is_empty() && !wanted.contains(&name) {
             continue;
         }
@@ -125,37 +163,41 @@ fn measure(args: &[&str]) {
                 Rig::ALL.into_iter().zip(&mut all).filter(|it| wanted_rig.is_none_or(|w| it.0.name() == w))
             {
                 let phase = Duration::from_secs(1).mul_f64((f64::from(round) + 0.5) / f64::from(rounds));
-                taken.push(trial(&machines, rig, failure, phase));
+                taken.push(trial(&machines, rig, failure, shape, phase));
             }
         }
         for (rig, mut taken) in Rig::ALL.into_iter().zip(all).filter(|it| !it.1.is_empty()) {
             taken.sort_by(|a, b| a.outage.total_cmp(&b.outage));
+            let seconds = |it: &Met| match it.outage.is_finite() {
+                true => format!("{:.2}", it.outage),
+                false => "never".to_owned(),
+            };
             let (least, median, most) = (&taken[0], &taken[taken.len() / 2], &taken[taken.len() - 1]);
             let lost = taken.iter().map(|it| it.lost).max().unwrap_or(0);
             let two = taken.iter().filter(|it| it.two_writers).count();
             println!(
-                "{name:<9} {:<9} {:>7.2} {:>7.2} {:>7.2} {lost:>10} {two:>9} of {rounds}",
+                "{name:<9} {:<9} {:>7} {:>7} {:>7} {lost:>10} {two:>9} of {rounds}",
                 rig.name(),
-                median.outage,
-                least.outage,
-                most.outage
+                seconds(median),
+                seconds(least),
+                seconds(most)
             );
         }
     }
 }
 
-/// What a client met.
+/// What clients met.
 struct Met {
-    /// Seconds.
+    /// Seconds; infinite if no write was acknowledged any more.
     outage: f64,
     lost: usize,
-    /// Whether the old primary acknowledged a write after the new one had.
+    /// Whether one server acknowledged a write after another had.
     two_writers: bool,
 }
 
-fn trial(machines: &Machines, rig: Rig, failure: Failure, phase: Duration) -> Met {
-    let standing = rig.start(machines);
-    let writer = Writer::start(rig.address());
+fn trial(machines: &Machines, rig: Rig, failure: Failure, shape: Shape, phase: Duration) -> Met {
+    let standing = rig.start(machines, shape);
+    let writers: Vec<Writer> = (0..WRITERS).map(|it| Writer::start(rig.address(), it, WRITERS)).collect();
     let wait_until = |what: &str, is_so: &mut dyn FnMut() -> bool| {
         let begun = Instant::now();
         while !is_so() {
@@ -163,45 +205,76 @@ fn trial(machines: &Machines, rig: Rig, failure: Failure, phase: Duration) -> Me
             sleep(LOOK_AGAIN);
         }
     };
-    wait_until("to be ready", &mut || standing.is_ready() && writer.is_served_by(Machine::First));
+    let all_served = || writers.iter().all(|it| it.is_served_by(Machine::First));
+    wait_until("to be ready", &mut || standing.is_ready() && all_served());
     sleep(WELL + phase);
 
+    if failure == Failure::DeadWhileOneLags {
+        machines.cut(Machine::Second);
+        sleep(LAGS);
+    }
     let failed = writer::now_ns();
     match failure {
         Failure::Killed => standing.first().kill(),
         Failure::Stopped => standing.first().stop(),
         Failure::Cut => machines.cut(Machine::First),
-        Failure::Dead => {
+        Failure::Silenced => machines.silence(Machine::First),
+        Failure::Full => standing.first().fill_disk(),
+        Failure::KeeperKilled => standing.kill_first_keeper(),
+        Failure::Dead | Failure::DeadWhileOneLags => {
             machines.cut(Machine::First);
             standing.kill_first_machine();
+            machines.heal(Machine::Second);
         }
         Failure::Blip => {
             machines.cut(Machine::First);
-            sleep(Duration::from_secs(2));
+            sleep(LAGS);
             machines.heal(Machine::First);
         }
     }
-    let serves = if failure == Failure::Blip { Machine::First } else { Machine::Second };
-    wait_until("for the next write", &mut || writer.next_after(failed, serves).is_some());
-    if failure == Failure::Cut {
-        machines.heal(Machine::First);
+    if failure == Failure::KeeperKilled {
+        // Whoever takes that for a failure of the server does it within this.
+        sleep(GIVEN_UP_AFTER);
+    }
+    let begun = Instant::now();
+    let served = || writers.iter().all(|it| it.is_served_after(failed, failure.successors()));
+    while !served() && begun.elapsed() < GIVEN_UP_AFTER {
+        sleep(LOOK_AGAIN);
+    }
+    match failure {
+        Failure::Cut => machines.heal(Machine::First),
+        Failure::Silenced => machines.unsilence(Machine::First),
+        _ => {}
     }
     sleep(AFTERWARDS);
-    let told = writer.told();
-    let there = standing.written(serves);
-    drop((writer, standing));
+    let ended = writer::now_ns();
+    let told: Vec<Vec<Told>> = writers.iter().map(Writer::told).collect();
+    let last = told.iter().flatten().max_by_key(|it| it.at_ns).expect("somebody was served");
+    let there = standing.written(last.by);
+    drop((writers, standing));
     machines.heal(Machine::First);
-    met(&told, &there, failed, serves)
+    Met {
+        outage: told.iter().map(|it| longest_gap(it, failed, ended)).fold(0.0, f64::max),
+        lost: told.iter().flatten().filter(|it| there.binary_search(&it.number).is_err()).count(),
+        two_writers: overlap(&told),
+    }
 }
 
-fn met(told: &[Told], there: &[i64], failed: i64, serves: Machine) -> Met {
-    let last_before = told.iter().filter(|it| it.at_ns <= failed).map(|it| it.at_ns).max().unwrap_or(failed);
-    let first_after = told.iter().filter(|it| it.asked_ns > failed && it.by == serves).map(|it| it.at_ns).min();
-    let first_after = first_after.expect("it was waited for");
-    let by_the_old = |it: &&Told| it.by != serves && it.at_ns > first_after;
-    Met {
-        outage: (first_after - last_before) as f64 / 1e9,
-        lost: told.iter().filter(|it| there.binary_search(&it.number).is_err()).count(),
-        two_writers: told.iter().any(|it| by_the_old(&it)),
-    }
+/// Between two acknowledged writes of one client, the second one after the failure; infinite if there was none any more at the end.
+fn longest_gap(told: &[Told], failed: i64, ended: i64) -> f64 {
+    let gap = |from: i64, to: i64| (to - from) as f64 / 1e9;
+    let after = told.windows(2).filter(|it| it[1].at_ns > failed);
+    let longest = after.map(|it| gap(it[0].at_ns, it[1].at_ns)).fold(0.0, f64::max);
+    let last = told.last().map_or(failed, |it| it.at_ns);
+    if gap(last, ended) > AFTERWARDS.as_secs_f64() { f64::INFINITY } else { longest }
+}
+
+/// Whether a server acknowledged a write after another one that followed it had.
+fn overlap(told: &[Vec<Told>]) -> bool {
+    let mut all: Vec<&Told> = told.iter().flatten().collect();
+    all.sort_by_key(|it| it.at_ns);
+    let mut order: Vec<Machine> = all.iter().map(|it| it.by).collect();
+    order.dedup();
+    // Each serves once, in turn.
+    (1..order.len()).any(|nth| order[..nth].contains(&order[nth]))
 }

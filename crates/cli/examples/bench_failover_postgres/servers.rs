@@ -1,6 +1,7 @@
 //! PostgreSQL servers on their machines, run by the system's user `postgres`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -43,6 +44,7 @@ pub(crate) const SETTINGS: [(&str, &str); 9] = [
 
 /// What the bench needs, and what Mainstay is granted.
 pub(crate) const PREPARE: &str = concat!(
+    "SET synchronous_commit = local;",
     include_str!("../../../../docs/postgresql.sql"),
     ";ALTER ROLE mainstay PASSWORD 'bench';",
     "CREATE TABLE written (n bigint PRIMARY KEY);",
@@ -54,10 +56,18 @@ pub(crate) fn bin() -> PathBuf {
     mainstay_pgkit::bin().expect("PostgreSQL 15 or later is installed")
 }
 
+/// A name that any of three servers may have: one of the others has every write before its client is told.
+pub(crate) const SYNCHRONOUS: &str = "ANY 1 (\"first\", \"second\", \"third\")";
+
+/// What a small disk holds, in MiB: the server, and little more.
+const SMALL: u64 = 400;
+
 /// Its data directory on its machine.
 pub(crate) struct Server {
     pub(crate) on: Machine,
     pub(crate) data: PathBuf,
+    /// Nothing else is on its disk.
+    has_own_disk: bool,
 }
 
 /// A command on a machine, as the user that servers run as.
@@ -81,24 +91,35 @@ fn succeeds(output: &Output, what: &str) {
 }
 
 impl Server {
-    /// Makes a primary that is not started.
-    pub(crate) fn primary(on: Machine, home: &Path) -> Server {
-        let server = Server { on, data: home.join(format!("{}-data", on.name())) };
+    /// With an empty data directory, on a small disk of its own if it is to have one.
+    pub(crate) fn empty(on: Machine, home: &Path, has_own_disk: bool) -> Server {
+        let server = Server { on, data: home.join(format!("{}-data", on.name())), has_own_disk };
+        fs::create_dir_all(&server.data).expect("a temporary folder can be made");
+        if has_own_disk {
+            let size = format!("size={SMALL}m");
+            let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&server.data).status();
+            assert!(mounted.is_ok_and(|it| it.success()), "a disk in memory can be mounted");
+        }
         folder(&server.data);
+        server
+    }
+
+    /// Makes a primary that is not started.
+    pub(crate) fn primary(on: Machine, home: &Path, has_own_disk: bool, synchronous: bool) -> Server {
+        let server = Server::empty(on, home, has_own_disk);
         let output = as_user(on, &bin().join("initdb"))
             .args(["--no-sync", "--encoding=UTF8", "--no-locale", "--username=postgres", "--auth=trust", "-D"])
             .arg(&server.data)
             .output();
         succeeds(&output.expect("setpriv is there"), "initdb");
         fs::write(server.data.join("pg_hba.conf"), HBA).expect("it is ours");
-        server.settle();
+        server.settle(synchronous);
         server
     }
 
-    /// Makes a standby that follows `leader`, and is not started.
-    pub(crate) fn standby(on: Machine, home: &Path, leader: Machine) -> Server {
-        let server = Server { on, data: home.join(format!("{}-data", on.name())) };
-        folder(&server.data);
+    /// Makes a standby as a copy of `leader`, which is not started. It follows whoever is behind the route at `route`.
+    pub(crate) fn standby(on: Machine, home: &Path, leader: Machine, route: Machine, synchronous: bool) -> Server {
+        let server = Server::empty(on, home, false);
         let conninfo = format!("host={} port={PORT} user=postgres application_name={}", leader.ip(), on.name());
         let output = as_user(on, &bin().join("pg_basebackup"))
             .args([
@@ -113,13 +134,21 @@ impl Server {
             .arg(&server.data)
             .output();
         succeeds(&output.expect("setpriv is there"), "pg_basebackup");
-        server.settle();
+        let follows = format!(
+            "primary_conninfo = 'host={} port={PORT} user=postgres application_name={}'\n",
+            route.ip(),
+            on.name()
+        );
+        let settings = File::options().append(true).open(server.data.join("postgresql.auto.conf"));
+        settings.and_then(|mut it| it.write_all(follows.as_bytes())).expect("it is ours");
+        server.settle(synchronous);
         server
     }
 
-    fn settle(&self) {
+    fn settle(&self, synchronous: bool) {
         let own = [("listen_addresses", self.on.ip().to_string()), ("unix_socket_directories", String::new())];
-        let own = own.into_iter().map(|(name, value)| format!("{name} = '{value}'\n"));
+        let names = synchronous.then(|| ("synchronous_standby_names", SYNCHRONOUS.to_owned()));
+        let own = own.into_iter().chain(names).map(|(name, value)| format!("{name} = '{value}'\n"));
         let both = SETTINGS.iter().map(|(name, value)| format!("{name} = '{value}'\n"));
         let text: String = own.chain(both).collect();
         fs::write(self.data.join("postgresql.conf"), text).expect("it is ours");
@@ -127,8 +156,7 @@ impl Server {
 
     /// Starts it, and waits until it lets clients in.
     pub(crate) fn start(&self, log: &Path) -> Running {
-        let appended =
-            fs::File::options().create(true).append(true).open(log).expect("a temporary folder can be written");
+        let appended = File::options().create(true).append(true).open(log).expect("a temporary folder can be written");
         let mut command = as_user(self.on, &bin().join("postgres"));
         let child =
             command.arg("-D").arg(&self.data).stdout(Stdio::null()).stderr(appended).spawn().expect("setpriv is there");
@@ -153,9 +181,22 @@ impl Server {
         }
     }
 
-    /// Whether somebody streams from it.
-    pub(crate) fn is_followed(&self) -> bool {
-        self.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'").is_ok_and(|it| it == "1")
+    /// Whether so many stream from it.
+    pub(crate) fn is_followed_by(&self, standbys: usize) -> bool {
+        let streaming = self.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'");
+        streaming.is_ok_and(|it| it == standbys.to_string())
+    }
+
+    /// Fills its disk, which is its own.
+    pub(crate) fn fill_disk(&self) {
+        assert!(self.has_own_disk, "others live on that disk");
+        let mut file = File::create(self.data.join("other-data")).expect("it is ours");
+        let block = vec![1; 1 << 16];
+        let blocks = (SMALL << 20) / (1 << 16) + 1;
+        let written = (0..blocks).try_for_each(|_| file.write_all(&block)).and_then(|()| file.sync_all());
+        assert!(written.is_err(), "the disk is not full");
+        // What is left in pieces smaller than a block.
+        while file.write_all(&block[..512]).is_ok() {}
     }
 
     /// SIGKILL to all its processes.
@@ -193,6 +234,9 @@ impl Drop for Server {
         while !self.processes().is_empty() && begun.elapsed() < PATIENCE {
             self.kill();
             sleep(Duration::from_millis(20));
+        }
+        if self.has_own_disk {
+            let _unmounted = Command::new("umount").arg("--lazy").arg(&self.data).status();
         }
     }
 }

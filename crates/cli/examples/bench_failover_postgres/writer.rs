@@ -32,17 +32,17 @@ pub(crate) fn now_ns() -> i64 {
 }
 
 /// Prints a line for each acknowledged write: its number, when it was asked for, when it was acknowledged, and by whom.
-pub(crate) fn write(at: SocketAddr) -> ExitCode {
+/// Numbers are counted from `number` in steps of `step`.
+pub(crate) fn write(at: SocketAddr, mut number: i64, step: i64) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
     runtime.block_on(async {
-        let mut number: i64 = 0;
         loop {
             if let Ok(Some(client)) = timeout(GIVES_UP_AFTER, connect(at)).await {
                 let mut pace = interval(EVERY);
                 pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
                 loop {
                     pace.tick().await;
-                    number += 1;
+                    number += step;
                     let asked = now_ns();
                     let statement = format!("INSERT INTO {TABLE} VALUES ($1) RETURNING host(inet_server_addr())");
                     let Ok(Ok(row)) = timeout(GIVES_UP_AFTER, client.query_one(&statement, &[&number])).await else {
@@ -81,10 +81,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(at: SocketAddr) -> Writer {
+    /// The `nth` of so many, each with connections and numbers of its own.
+    pub(crate) fn start(at: SocketAddr, nth: usize, of: usize) -> Writer {
         let program = std::env::current_exe().expect("a program has a path");
         let mut command = Machine::Clients.command(&program.display().to_string());
-        let mut child = command.args(["writer", &at.to_string()]).stdout(Stdio::piped()).spawn().expect("ip starts");
+        let mut child = command
+            .args(["writer", &at.to_string(), &nth.to_string(), &of.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("ip starts");
         let lines = BufReader::new(child.stdout.take().expect("it is a pipe")).lines();
         let told = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&told);
@@ -104,10 +109,10 @@ impl Writer {
         told.len() >= WELL && told.iter().rev().take(WELL).all(|it| it.by == machine)
     }
 
-    /// The first write that was asked for after a moment, and that this server acknowledged.
-    pub(crate) fn next_after(&self, ns: i64, by: Machine) -> Option<Told> {
+    /// Whether a write was asked for after a moment, and acknowledged by one of these.
+    pub(crate) fn is_served_after(&self, ns: i64, by: &[Machine]) -> bool {
         let told = self.told.lock().expect("nobody panics");
-        told.iter().find(|it| it.asked_ns > ns && it.by == by).cloned()
+        told.iter().any(|it| it.asked_ns > ns && by.contains(&it.by))
     }
 
     pub(crate) fn told(&self) -> Vec<Told> {
@@ -119,6 +124,6 @@ fn read(line: &str) -> Option<Told> {
     let words: Vec<&str> = line.split(' ').collect();
     let [number, asked, at, by] = words[..] else { return None };
     let by: IpAddr = by.parse().ok()?;
-    let by = [Machine::First, Machine::Second].into_iter().find(|it| IpAddr::V4(it.ip()) == by)?;
+    let by = Machine::ALL.into_iter().find(|it| IpAddr::V4(it.ip()) == by)?;
     Some(Told { number: number.parse().ok()?, asked_ns: asked.parse().ok()?, at_ns: at.parse().ok()?, by })
 }
