@@ -1,7 +1,7 @@
-//! Real PostgreSQL servers for tests: a primary and as many standbys as are wanted, each in a temporary folder, on a free port of the loopback,
+//! Real PostgreSQL servers for tests and for the demo: a primary and as many standbys as are wanted, each in a temporary folder, on a free port of the loopback,
 //! run by an unprivileged user, and ended with its value.
 //!
-//! For tests alone; nothing that is shipped depends on it. Servers are fast to start and small, but their disks are synced: what was
+//! Servers are fast to start and small, but their disks are synced: what was
 //! acknowledged is there. What Mainstay may do is what `docs/postgresql.sql` grants; everything else that a test wants is done by
 //! the superuser over the socket in the server's folder.
 
@@ -58,18 +58,28 @@ impl Server {
     /// # Panics
     /// Where PostgreSQL is not installed, or does not start.
     pub fn primary(settings: &[(&str, &str)]) -> Server {
-        let mut server = Server::empty("primary");
-        server
-            .program("initdb", &["--no-sync", "--encoding=UTF8", "--no-locale", "--username=postgres", "--auth=trust"]);
+        Server::try_primary(settings).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// Where PostgreSQL is not installed, or does not start: which program said what.
+    pub fn try_primary(settings: &[(&str, &str)]) -> Result<Server, String> {
+        let mut server = Server::empty("primary")?;
+        server.program(
+            "initdb",
+            &["--no-sync", "--encoding=UTF8", "--no-locale", "--username=postgres", "--auth=trust"],
+        )?;
         server.write("data/pg_hba.conf", HBA);
         server.settle(settings);
-        server.start();
-        server.sql(GRANTS);
-        server.sql(&format!("ALTER ROLE mainstay PASSWORD '{PASSWORD}'"));
-        server.sql(&format!("CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{REPLICATION_PASSWORD}'"));
-        server.sql(REWIND_GRANTS);
+        server.try_start()?;
+        server.try_sql(GRANTS)?;
+        server.try_sql(&format!("ALTER ROLE mainstay PASSWORD '{PASSWORD}'"))?;
+        server.try_sql(&format!("CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{REPLICATION_PASSWORD}'"))?;
+        server.try_sql(REWIND_GRANTS)?;
         server.passfile();
-        server
+        Ok(server)
     }
 
     /// A new standby of this server, which streams from it when this returns. With a slot, which is named after it (with `_` for `-`), the leader keeps
@@ -78,32 +88,61 @@ impl Server {
     /// # Panics
     /// As [`Server::primary`].
     pub fn standby(&self, name: &str, with_slot: bool, settings: &[(&str, &str)]) -> Server {
-        let mut server = Server::empty(name);
-        server.passfile();
-        let leader = format!(
+        self.try_standby(name, with_slot, settings).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// As [`Server::try_primary`].
+    pub fn try_standby(&self, name: &str, with_slot: bool, settings: &[(&str, &str)]) -> Result<Server, String> {
+        let mut server = Server::empty(name)?;
+        server.copy(self, with_slot, settings)?;
+        Ok(server)
+    }
+
+    /// Throws away what it has, and makes it a standby of another server, at its own address, which streams when this returns.
+    ///
+    /// # Errors
+    /// As [`Server::try_primary`].
+    pub fn try_rebuild(&mut self, leader: &Server, settings: &[(&str, &str)]) -> Result<(), String> {
+        self.kill();
+        fs::remove_dir_all(self.data()).map_err(|it| format!("{}: {it}", self.data().display()))?;
+        self.copy(leader, false, settings)
+    }
+
+    fn copy(&mut self, leader: &Server, with_slot: bool, settings: &[(&str, &str)]) -> Result<(), String> {
+        self.passfile();
+        let name = self.name.clone();
+        let follows = format!(
             "host=127.0.0.1 port={} user=replicator passfile={} application_name={name}",
-            self.port,
-            server.path("pgpass").display()
+            leader.port,
+            self.path("pgpass").display()
         );
         let slot_name = name.replace('-', "_");
         let slot = ["--create-slot", "--slot", &slot_name];
-        let mut arguments =
-            vec!["--dbname", &leader, "--checkpoint=fast", "--wal-method=stream", "--no-sync", "--write-recovery-conf"];
+        let mut arguments = vec![
+            "--dbname",
+            &follows,
+            "--checkpoint=fast",
+            "--wal-method=stream",
+            "--no-sync",
+            "--write-recovery-conf",
+        ];
         arguments.extend(slot.iter().filter(|_| with_slot));
-        server.program("pg_basebackup", &arguments);
-        server.settle(settings);
-        server.start();
-        wait_until(&format!("{name} streams"), || {
-            self.sql(&format!("SELECT state FROM pg_stat_replication WHERE application_name = '{name}'")) == "streaming"
-        });
-        server
+        self.program("pg_basebackup", &arguments)?;
+        self.settle(settings);
+        self.try_start()?;
+        let streams = format!("SELECT state FROM pg_stat_replication WHERE application_name = '{name}'");
+        try_until(&format!("{name} streams"), || Ok(leader.try_sql(&streams)? == "streaming"))
     }
 
-    fn empty(name: &str) -> Server {
-        let owner = Owner::of_servers();
-        let folder = tempfile::Builder::new().prefix("pgkit-").tempdir().expect("a temporary folder");
+    fn empty(name: &str) -> Result<Server, String> {
+        let owner = Owner::of_servers()?;
+        let folder =
+            tempfile::Builder::new().prefix("pgkit-").tempdir().map_err(|it| format!("a temporary folder: {it}"))?;
         owner.take(folder.path());
-        Server { name: name.to_owned(), folder, port: free_port(), owner, child: None }
+        Ok(Server { name: name.to_owned(), folder, port: free_port(), owner, child: None })
     }
 
     fn settle(&self, settings: &[(&str, &str)]) {
@@ -125,16 +164,20 @@ impl Server {
     /// # Panics
     /// When it does not.
     pub fn start(&mut self) {
+        self.try_start().unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    fn try_start(&mut self) -> Result<(), String> {
         self.start_without_waiting();
         let what = format!("{} to let clients in", self.name);
-        wait_until(&what, || {
+        try_until(&what, || {
             if let Some(Ok(Some(status))) = self.child.as_mut().map(Child::try_wait) {
-                panic!("{} ended with {status}: {}", self.name, self.log());
+                return Err(format!("{} ended with {status}: {}", self.name, self.log()));
             }
             let own = self.child.as_ref().and_then(|it| i32::try_from(it.id()).ok());
             // The file of one that was killed is still there.
-            self.first() == own && self.status().is_some_and(|it| it == "ready" || it == "standby")
-        });
+            Ok(self.first() == own && self.status().is_some_and(|it| it == "ready" || it == "standby"))
+        })
     }
 
     /// Starts it, and does not look what becomes of it.
@@ -292,7 +335,7 @@ impl Server {
         self.folder.path().join(name)
     }
 
-    /// The system's user that it runs as; `None`: whoever runs the test.
+    /// The system's user that it runs as; `None`: whoever runs this program.
     pub fn run_as(&self) -> Option<&str> {
         self.owner.name()
     }
@@ -329,12 +372,16 @@ impl Server {
         self.write("pgpass", &format!("127.0.0.1:*:*:replicator:{password}\n"))
     }
 
-    fn program(&self, name: &str, arguments: &[&str]) {
+    fn program(&self, name: &str, arguments: &[&str]) -> Result<(), String> {
         let data = self.data().display().to_string();
         let all: Vec<&str> = ["-D", &data].into_iter().chain(arguments.iter().copied()).collect();
-        let ended =
-            self.owner.command(&program_path(name), &all).stdin(Stdio::null()).output().expect("it is installed");
-        assert!(ended.status.success(), "{name}: {}", String::from_utf8_lossy(&ended.stderr));
+        let program = bin().ok_or_else(|| NOT_INSTALLED.to_owned())?.join(name);
+        let ended = self.owner.command(&program, &all).stdin(Stdio::null()).output();
+        let ended = ended.map_err(|it| format!("{}: {it}", program.display()))?;
+        match ended.status.success() {
+            true => Ok(()),
+            false => Err(format!("{name}: {}", String::from_utf8_lossy(&ended.stderr).trim())),
+        }
     }
 }
 
@@ -379,8 +426,10 @@ const SETTINGS: &[(&str, &str)] = &[
     ("log_line_prefix", "%m [%p] "),
 ];
 
+const NOT_INSTALLED: &str = "PostgreSQL 15 or later is not installed: on Debian, `apt-get install postgresql`";
+
 fn program_path(name: &str) -> PathBuf {
-    bin().expect("PostgreSQL 15 or later is installed: `cargo xtask setup` does it on Debian").join(name)
+    bin().expect(NOT_INSTALLED).join(name)
 }
 
 fn free_port() -> u16 {
@@ -400,9 +449,16 @@ fn send(pid: i32, signal: Signal) {
 /// # Panics
 /// When it never is.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    try_until(what, || Ok(is_so())).unwrap_or_else(|why| panic!("{why}"));
+}
+
+fn try_until(what: &str, mut is_so: impl FnMut() -> Result<bool, String>) -> Result<(), String> {
     let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "waited too long for {what}");
+    while !is_so()? {
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("waited too long for {what}"));
+        }
         thread::sleep(LOOK_AGAIN);
     }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Who runs the servers: whoever runs the test, unless that is root, whom PostgreSQL refuses.
+//! Who runs the servers: whoever runs this program, unless that is root, whom PostgreSQL refuses.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -19,13 +19,17 @@ struct User {
 
 impl Owner {
     /// The packages' own user, if we are root.
-    pub(crate) fn of_servers() -> Owner {
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn of_servers() -> Result<Owner, String> {
         if !rustix::process::geteuid().is_root() {
-            return Owner(None);
+            return Ok(Owner(None));
         }
-        let users = fs::read_to_string("/etc/passwd").expect("the users of this machine");
+        let users = fs::read_to_string("/etc/passwd").map_err(|it| format!("/etc/passwd: {it}"))?;
         let of = |name: &str| users.lines().find_map(|it| user(it).filter(|it| it.name == name));
-        Owner(Some(of("postgres").or_else(|| of("nobody")).expect("an unprivileged user")))
+        let found = of("postgres").or_else(|| of("nobody"));
+        found.map(|it| Owner(Some(it))).ok_or_else(|| "no user `postgres` to run a server as".to_owned())
     }
 
     pub(crate) fn name(&self) -> Option<&str> {

@@ -17,8 +17,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("host", &["plan", "providers", "store", "api", "wire"]),
     ("sim", &["plan", "engine"]),
     ("agent", &["plan", "engine", "host", "store", "api", "web", "wire"]),
-    ("cli", &["plan", "engine", "providers", "traffic", "store", "api", "wire", "host", "sim", "agent"]),
-    // Tests alone use it: no row names it.
+    ("cli", &["plan", "engine", "providers", "traffic", "store", "api", "wire", "host", "sim", "agent", "pgkit"]),
     ("pgkit", &[]),
     ("xtask", &[]),
 ];

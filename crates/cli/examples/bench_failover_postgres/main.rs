@@ -94,7 +94,13 @@ impl Failure {
         match self {
             Failure::Blip => &[Machine::First],
             Failure::KeeperKilled => &[Machine::First, Machine::Second, Machine::Third],
-            _ => &[Machine::Second, Machine::Third],
+            Failure::Killed
+            | Failure::Stopped
+            | Failure::Cut
+            | Failure::Silenced
+            | Failure::Full
+            | Failure::Dead
+            | Failure::DeadWhileOneLags => &[Machine::Second, Machine::Third],
         }
     }
 }
@@ -241,10 +247,11 @@ fn trial(machines: &Machines, rig: Rig, failure: Failure, shape: Shape, phase: D
     while !served() && begun.elapsed() < GIVEN_UP_AFTER {
         sleep(LOOK_AGAIN);
     }
-    match failure {
-        Failure::Cut => machines.heal(Machine::First),
-        Failure::Silenced => machines.unsilence(Machine::First),
-        _ => {}
+    if failure == Failure::Cut {
+        machines.heal(Machine::First);
+    }
+    if failure == Failure::Silenced {
+        machines.unsilence(Machine::First);
     }
     sleep(AFTERWARDS);
     let ended = writer::now_ns();

@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     Closed,
     TimedOut,
     Status(StatusCode),
+    /// A database's refusal.
+    Refused(&'static str),
     /// An answer came that can't be read.
     Garbled,
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Failure {
             Failure::Closed => f.write_str("the connection was closed"),
             Failure::TimedOut => f.write_str("no answer in time"),
             Failure::Status(status) => write!(f, "{status}"),
+            Failure::Refused(why) => f.write_str(why),
             Failure::Garbled => f.write_str("an answer that can't be read"),
         }
     }

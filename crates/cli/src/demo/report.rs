@@ -60,6 +60,13 @@ pub(crate) struct Failure {
     /// As `check` computed it beforehand.
     pub(crate) bound_ms: f64,
     pub(crate) within_bound: bool,
+    /// Orders that a client was told were taken, and that went with the server.
+    pub(crate) lost_orders: usize,
+    /// From when the first of them was acknowledged to the failure.
+    pub(crate) lost_ms: f64,
+    /// How much of it the plan allows.
+    pub(crate) rpo_ms: f64,
+    pub(crate) within_rpo: bool,
     /// As the agent measured them.
     pub(crate) phases_ms: Phases,
     pub(crate) failed_requests: usize,
@@ -128,8 +135,11 @@ impl Report {
     pub(crate) fn text(&self, look: Look) -> String {
         let mut out =
             String::from("\nWhat each failure cost the clients, and the worst case that `check` had computed:\n\n");
-        let _ =
-            writeln!(out, "  {:<11} {:<6} {:>9}  {:<PICTURE$}  {:>10}", "failure", "path", "outage", "", "worst case");
+        let _ = writeln!(
+            out,
+            "  {:<11} {:<6} {:>9}  {:<PICTURE$}  {:>10}  {:>11}  {:>8}  {:>8}",
+            "failure", "path", "outage", "", "worst case", "lost orders", "of last", "rpo"
+        );
         for it in &self.failures {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -141,12 +151,14 @@ impl Report {
             let bar = format!("{}{}", "█".repeat(filled), "·".repeat(PICTURE - filled));
             let tone = if it.within_bound { Tone::Good } else { Tone::Bad };
             let (outage, bound) = (format!("{:.0} ms", it.outage_ms), format!("{:.0} ms", it.bound_ms));
+            let (lost, rpo) = (format!("{:.0} ms", it.lost_ms), format!("{:.0} ms", it.rpo_ms));
             let _ = writeln!(
                 out,
-                "  {:<11} {:<6} {outage:>9}  {}  {bound:>10}",
+                "  {:<11} {:<6} {outage:>9}  {}  {bound:>10}  {:>11}  {lost:>8}  {rpo:>8}",
                 it.fault.word(),
                 it.path,
-                look.paint(tone, &bar)
+                look.paint(tone, &bar),
+                it.lost_orders
             );
         }
         out.push_str("\nWhere the time went, as the agent measured it:\n\n");
@@ -165,8 +177,8 @@ impl Report {
         }
         let _ = writeln!(
             out,
-            "\n{} orders were sent; {} found no server during the failures. {} that were acknowledged went with the killed \
-             primaries\nbefore their standbys had copied them.\n",
+            "\n{} orders were sent; {} found no server during the failures. {} that were acknowledged went with a failed \
+             primary\nbefore its standby had copied them.\n",
             self.requests, self.failed_requests, self.lost_orders
         );
         for promise in &self.promises {

@@ -178,6 +178,70 @@ routes:
     )
 }
 
+/// A PostgreSQL server of the demo.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Database {
+    pub(crate) address: SocketAddr,
+}
+
+/// The plan's text for a pair of PostgreSQL servers. `dir` is where the file with their password is.
+pub(crate) fn plan_of_postgres(addresses: &Addresses, databases: &[Database; 2], dir: &Path) -> String {
+    let [a, b] = databases.map(|it| it.address);
+    let password = dir.join("password").display().to_string();
+    let server = |at: SocketAddr| {
+        format!(
+            "    postgres: {{ address: \"{at}\", password_file: {password:?} }}\n    probes:\n      - postgres: {{ interval: 300ms, \
+             fast_interval: 200ms, timeout: 200ms, fall: 5, rise: 2 }}\n    activate:\n      - promote: {{ timeout: 3s }}"
+        )
+    };
+    format!(
+        r#"# The demo's plan: a PostgreSQL primary, and a standby that streams from it.
+version: 2
+site: {{ name: demo, region: here, zone: desk, host: this-machine }}
+state: state
+allowances: {{ lateness: 150ms, journal_sync: 25ms, route_apply: 25ms, agent_restart: 600ms, forced_stop: 200ms }}
+
+components:
+  # Clients know one address, the proxy's: the old primary is fenced by cutting it off there.
+  orders:
+    type: database
+    location: {{ region: here, zone: rack-a }}
+    constraint: {{ reason: one writer at a time, kind: technical }}
+    criticality: critical
+    objectives: {{ rto: 15s, rpo: 2s, availability: 99.95 }}
+{primary}
+    rejoin: when_healthy
+    guards: {{ cool_down: 1s }}
+    recovery:
+      - failover_to_standby: {{ standby: orders-b, verify_within: 5s }}
+
+standbys:
+  orders-b:
+    location: {{ region: here, zone: rack-b }}
+{standby}
+
+# If the gateway does not answer either, it is our own path that is broken, and nothing is done.
+witnesses:
+  gateway:
+    location: {{ region: here, zone: desk }}
+    probe:
+      http: {{ url: "http://{gateway}/health", interval: 400ms, timeout: 150ms }}
+
+routes:
+  orders:
+    exclusive: {{ fence: traffic_cut }}
+    proxy: {{ listen: "{proxy}" }}
+    targets:
+      - {{ component: orders, address: "{a}" }}
+      - {{ standby: orders-b, address: "{b}" }}
+"#,
+        primary = server(a),
+        standby = server(b),
+        gateway = addresses.gateway,
+        proxy = addresses.proxy,
+    )
+}
+
 /// Compiles the plan that was written; a demo whose plan has errors is a defect.
 pub(crate) fn compile(text: &str, dir: &Path) -> anyhow::Result<Plan> {
     let compiled = mainstay_plan::compile("demo.yaml", text, dir);

@@ -12,6 +12,7 @@ use mainstay_api as api;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, wait};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::task::block_in_place;
 use tokio::time::{sleep, timeout};
 
 use super::http;
@@ -27,8 +28,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub(crate) struct Stage {
     program: PathBuf,
     dir: TempDir,
-    servers: BTreeMap<String, Child>,
+    servers: BTreeMap<String, Server>,
     agent: Option<Child>,
+}
+
+/// One that runs, however it is.
+enum Server {
+    /// This program, as `demo-app`.
+    App(Child),
+    Postgres(Box<mainstay_pgkit::Server>),
 }
 
 impl Stage {
@@ -70,17 +78,49 @@ impl Stage {
             command.args(["--standby-of", &source.to_string()]);
         }
         // It ends when this pipe is closed, so it can't outlive us.
-        let server = self.spawn(command, name, Stdio::piped())?;
-        self.servers.insert(name.to_owned(), server);
+        let mut server = self.spawn(command, name, Stdio::piped())?;
         let deadline = Instant::now() + SET_UP;
         while !answers(at).await {
-            let server = self.servers.get_mut(name).expect("it was just put there");
             if server.try_wait()?.is_some() || Instant::now() > deadline {
                 bail!("the server {name} does not answer at {at}: {}", self.log(name));
             }
             sleep(LOOK_AGAIN).await;
         }
+        self.servers.insert(name.to_owned(), Server::App(server));
         Ok(())
+    }
+
+    /// Starts a PostgreSQL primary with a table of orders, and a standby that streams from it.
+    pub(crate) fn start_postgres(&mut self, names: [&str; 2]) -> anyhow::Result<()> {
+        let pair = || {
+            let primary = mainstay_pgkit::Server::try_primary(&[])?;
+            primary.try_sql("CREATE TABLE orders (n bigint PRIMARY KEY)")?;
+            primary.try_sql("CREATE ROLE client LOGIN; GRANT SELECT, INSERT ON orders TO client")?;
+            let standby = primary.try_standby(names[1], false, &[])?;
+            Ok([primary, standby])
+        };
+        let pair: Result<_, String> = block_in_place(pair);
+        for (name, server) in names.into_iter().zip(pair.map_err(anyhow::Error::msg)?) {
+            self.servers.insert(name.to_owned(), Server::Postgres(Box::new(server)));
+        }
+        Ok(())
+    }
+
+    /// One of them.
+    pub(crate) fn postgres(&self, name: &str) -> anyhow::Result<&mainstay_pgkit::Server> {
+        match self.servers.get(name) {
+            Some(Server::Postgres(server)) => Ok(server),
+            Some(Server::App(_)) | None => bail!("{name} is no PostgreSQL server that runs"),
+        }
+    }
+
+    /// Makes one a standby of another, whatever became of it.
+    pub(crate) fn rebuild_postgres(&mut self, name: &str, leader: &str) -> anyhow::Result<()> {
+        let Some(Server::Postgres(mut server)) = self.servers.remove(name) else { bail!("{name} does not run") };
+        let leader = self.postgres(leader)?;
+        let rebuilt = block_in_place(|| server.try_rebuild(leader, &[]));
+        self.servers.insert(name.to_owned(), Server::Postgres(server));
+        rebuilt.map_err(anyhow::Error::msg)
     }
 
     /// Starts the agent on the plan.
@@ -106,17 +146,39 @@ impl Stage {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
-    /// Sends a signal to a server.
-    pub(crate) fn signal(&self, name: &str, signal: Signal) -> anyhow::Result<()> {
-        let pid =
-            self.servers.get(name).and_then(Child::id).and_then(pid).with_context(|| format!("{name} does not run"))?;
-        kill_process(pid, signal).with_context(|| format!("can't send {signal:?} to {name}"))
+    /// Kills a server, with all its processes.
+    pub(crate) fn kill(&mut self, name: &str) -> anyhow::Result<()> {
+        match self.servers.get_mut(name) {
+            Some(Server::App(child)) => signal(child, name, Signal::KILL),
+            Some(Server::Postgres(server)) => {
+                block_in_place(|| server.kill());
+                Ok(())
+            }
+            None => bail!("{name} does not run"),
+        }
+    }
+
+    /// Hangs a server, with all its processes.
+    pub(crate) fn hang(&self, name: &str) -> anyhow::Result<()> {
+        match self.servers.get(name) {
+            Some(Server::App(child)) => signal(child, name, Signal::STOP),
+            Some(Server::Postgres(server)) => {
+                server.freeze();
+                Ok(())
+            }
+            None => bail!("{name} does not run"),
+        }
     }
 
     /// Takes a server that is to be replaced away, whatever state it is in.
     pub(crate) async fn remove(&mut self, name: &str) {
-        if let Some(mut server) = self.servers.remove(name) {
-            let _ = server.kill().await;
+        match self.servers.remove(name) {
+            Some(Server::App(mut child)) => {
+                let _ = child.kill().await;
+            }
+            // It is ended with its value.
+            Some(Server::Postgres(server)) => block_in_place(|| drop(server)),
+            None => {}
         }
     }
 
@@ -173,6 +235,11 @@ impl Stage {
             }
         }
     }
+}
+
+fn signal(child: &Child, name: &str, signal: Signal) -> anyhow::Result<()> {
+    let pid = child.id().and_then(pid).with_context(|| format!("{name} does not run"))?;
+    kill_process(pid, signal).with_context(|| format!("can't send {signal:?} to {name}"))
 }
 
 /// Whether an HTTP server answers there.

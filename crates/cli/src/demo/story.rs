@@ -1,5 +1,6 @@
-//! The story: three failures on two paths at once, and what became of them.
+//! The story: three failures, and what became of them.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -11,14 +12,14 @@ use mainstay_plan::location::FailureDomain;
 use mainstay_plan::proof::Condition;
 use mainstay_plan::{Plan, Proof, Surroundings};
 use mainstay_store::Reader;
-use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::block_in_place;
 use tokio::time::sleep;
 
 use super::app;
-use super::client::{Client, Ids, Path as ClientPath, lost_orders, two_writers};
+use super::client::{Client, Ids, Path as ClientPath, Request, lost_orders, two_writers};
 use super::report::{Failure as Measured, Fault, Phases, Promise, Report};
-use super::scene::{self, Addresses, DNS_NAME};
+use super::scene::{self, Addresses, DNS_NAME, Database};
 use super::stage::Stage;
 use crate::commands::journal::{self, encoded};
 use crate::exit::{Failure, causes};
@@ -32,11 +33,21 @@ const ACT: Duration = Duration::from_secs(25);
 /// Good answers in a row that make clients content again.
 const STEADY: usize = 40;
 
+/// Who plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cast {
+    /// Two pairs of this program's own servers.
+    OrderStores,
+    /// A pair of PostgreSQL servers.
+    Postgres,
+}
+
 /// Tells the story; `None` when it was interrupted. Whatever happens, the stage is cleared.
 ///
 /// The journal is kept where somebody asks for it, also of a story that ended badly.
 pub(crate) async fn tell(
     program: PathBuf,
+    cast: Cast,
     quiet_stdout: bool,
     journal: Option<&Path>,
 ) -> Result<Option<Report>, Failure> {
@@ -46,7 +57,7 @@ pub(crate) async fn tell(
     let mut stage = Stage::new(program.clone()).map_err(set_up)?;
     let narrator = Narrator { began: Instant::now(), to_stderr: quiet_stdout };
     let told = tokio::select! {
-        told = play(&mut stage, &program, &narrator) => Some(told),
+        told = play(&mut stage, cast, &program, &narrator) => Some(told),
         _ = interrupt.recv() => None,
         _ = terminate.recv() => None,
     };
@@ -91,74 +102,148 @@ struct Side {
     component: &'static str,
     path: &'static str,
     names: [&'static str; 2],
-    at: [SocketAddr; 2],
+    kind: Kind,
     active: usize,
     owners: Vec<&'static str>,
     client: Client,
+    /// Orders that went with a server.
+    lost: HashSet<u64>,
+}
+
+/// What its servers are.
+enum Kind {
+    /// Of this program, at these addresses.
+    OrderStores([SocketAddr; 2]),
+    Postgres,
 }
 
 impl Side {
+    fn new(component: &'static str, path: &'static str, names: [&'static str; 2], kind: Kind, client: Client) -> Side {
+        Side { component, path, names, kind, active: 0, owners: vec![names[0]], client, lost: HashSet::new() }
+    }
+
     fn active_name(&self) -> &'static str {
         self.names[self.active]
     }
+
+    /// All orders that the active server has.
+    async fn kept(&self, stage: &Stage) -> anyhow::Result<Vec<u64>> {
+        match &self.kind {
+            Kind::OrderStores(at) => {
+                let kept = app::acknowledged(at[self.active], Duration::from_secs(5)).await;
+                kept.map_err(|error| anyhow::anyhow!("{}: {error}", self.active_name()))
+            }
+            Kind::Postgres => {
+                let server = stage.postgres(self.active_name())?;
+                let rows = block_in_place(|| server.try_sql("SELECT n FROM orders")).map_err(anyhow::Error::msg)?;
+                rows.lines().map(|it| it.parse().context("a number")).collect()
+            }
+        }
+    }
+
+    /// Those that clients were told are taken, and that went with the server which failed at `mark`: how many, and from the first
+    /// of them until then.
+    async fn newly_lost(&mut self, stage: &Stage, mark: Instant) -> anyhow::Result<(usize, Duration)> {
+        let history = self.client.history();
+        let all = lost_orders(&history, &self.kept(stage).await?);
+        let new: HashSet<u64> = all.into_iter().filter(|it| !self.lost.contains(it)).collect();
+        let told = |it: &&Request| new.contains(&it.id);
+        let first = history.iter().filter(told).map(|it| it.ended).min();
+        let since = first.map_or(Duration::ZERO, |it| mark.saturating_duration_since(it));
+        self.lost.extend(&new);
+        Ok((new.len(), since))
+    }
+
+    /// The server that failed comes back as a standby of the one that took over.
+    async fn rejoin(&self, stage: &mut Stage) -> anyhow::Result<()> {
+        let (new, old) = (self.active, 1 - self.active);
+        match &self.kind {
+            Kind::OrderStores(at) => {
+                stage.remove(self.names[old]).await;
+                stage.start_server(self.names[old], at[old], Some(at[new])).await
+            }
+            Kind::Postgres => stage.rebuild_postgres(self.names[old], self.names[new]),
+        }
+    }
 }
 
-async fn play(stage: &mut Stage, program: &Path, narrator: &Narrator) -> anyhow::Result<Report> {
+async fn play(stage: &mut Stage, cast: Cast, program: &Path, narrator: &Narrator) -> anyhow::Result<Report> {
     let addresses = Addresses::find()?;
-    let text = scene::plan_text(&addresses, stage.dir(), program);
+    let (text, databases) = match cast {
+        Cast::OrderStores => {
+            narrator.say("two pairs of servers start, and an agent that watches them");
+            (scene::plan_text(&addresses, stage.dir(), program), None)
+        }
+        Cast::Postgres => {
+            narrator.say("a PostgreSQL primary starts, a standby that streams from it, and an agent that watches them");
+            let names = ["orders", "orders-b"];
+            stage.start_postgres(names)?;
+            let database = |name| stage.postgres(name).map(|it| Database { address: it.address() });
+            let databases = [database(names[0])?, database(names[1])?];
+            std::fs::write(stage.dir().join("password"), mainstay_pgkit::PASSWORD).context("can't write a password")?;
+            (scene::plan_of_postgres(&addresses, &databases, stage.dir()), Some(databases))
+        }
+    };
     let plan = scene::compile(&text, stage.dir())?;
     let plan_file = stage.dir().join("demo.yaml");
     std::fs::write(&plan_file, &text).context("can't write the plan")?;
     let proof = Proof::of(&plan);
 
-    narrator.say("two pairs of servers start, and an agent that watches them");
     stage.start_server("gateway", addresses.gateway, None).await?;
-    for (names, at) in [(["orders", "orders-b"], addresses.orders), (["files", "files-b"], addresses.files)] {
-        stage.start_server(names[0], at[0], None).await?;
-        stage.start_server(names[1], at[1], Some(at[0])).await?;
+    if cast == Cast::OrderStores {
+        for (names, at) in [(["orders", "orders-b"], addresses.orders), (["files", "files-b"], addresses.files)] {
+            stage.start_server(names[0], at[0], None).await?;
+            stage.start_server(names[1], at[1], Some(at[0])).await?;
+        }
     }
     stage.start_agent(&plan_file)?;
     stage.wait_until("that all is well", whole).await?;
 
-    let ids = Ids::default();
-    let through_dns =
-        ClientPath::Dns { server: addresses.dns, name: DNS_NAME.to_owned(), port: addresses.files[0].port() };
-    let side = |component, path, names: [&'static str; 2], at, client| Side {
-        component,
-        path,
-        names,
-        at,
-        active: 0,
-        owners: vec![names[0]],
-        client,
-    };
-    let mut sides = [
-        side(
-            "orders",
-            "proxy",
-            ["orders", "orders-b"],
-            addresses.orders,
-            Client::start(ClientPath::Proxy(addresses.proxy), ids.clone())?,
-        ),
-        side("files", "dns", ["files", "files-b"], addresses.files, Client::start(through_dns, ids)?),
-    ];
+    let mut sides = sides(&addresses, databases)?;
     steady(&sides, "the clients were served").await?;
-    narrator.say("clients send 200 orders a second through the proxy, and 200 through DNS");
+    narrator.say(match cast {
+        Cast::OrderStores => "clients send 200 orders a second through the proxy, and 200 through DNS",
+        Cast::Postgres => "clients write 50 orders a second through the proxy, each over a connection of its own",
+    });
 
     let mut failures = Vec::new();
     for fault in Fault::ALL {
-        let bounds = bounds(&plan, &proof, fault)?;
-        failures.extend(act(stage, &plan_file, &mut sides, fault, bounds, narrator).await?);
+        let bounds = bounds(&plan, &proof, fault, &sides)?;
+        failures.extend(act(stage, &plan_file, &mut sides, fault, &bounds, narrator).await?);
         if fault != Fault::AgentKill {
-            rejoin(stage, &mut sides, narrator).await?;
+            rejoin(stage, &sides, narrator).await?;
         }
     }
     narrator.say("the story ends; what was promised is compared with what was measured");
     finish(stage, sides, failures, narrator.began.elapsed()).await
 }
 
-/// The worst case that `check` prints for each side.
-fn bounds(plan: &Plan, proof: &Proof<'_>, fault: Fault) -> anyhow::Result<[Duration; 2]> {
+fn sides(addresses: &Addresses, databases: Option<[Database; 2]>) -> anyhow::Result<Vec<Side>> {
+    let ids = Ids::default();
+    if let Some(databases) = databases {
+        let names = ["orders", "orders-b"];
+        let ports = [0, 1].map(|it: usize| (databases[it].address.port(), names[it]));
+        let client = Client::start(ClientPath::Postgres { proxy: addresses.proxy, names: ports }, ids)?;
+        return Ok(vec![Side::new("orders", "proxy", names, Kind::Postgres, client)]);
+    }
+    let through_dns =
+        ClientPath::Dns { server: addresses.dns, name: DNS_NAME.to_owned(), port: addresses.files[0].port() };
+    let through_proxy = Client::start(ClientPath::Proxy(addresses.proxy), ids.clone())?;
+    let through_dns = Client::start(through_dns, ids)?;
+    Ok(vec![
+        Side::new("orders", "proxy", ["orders", "orders-b"], Kind::OrderStores(addresses.orders), through_proxy),
+        Side::new("files", "dns", ["files", "files-b"], Kind::OrderStores(addresses.files), through_dns),
+    ])
+}
+
+/// What the plan promises of a component.
+struct Bound {
+    outage: Duration,
+    loss: Duration,
+}
+
+/// The worst case that `check` prints for each side, and its objective.
+fn bounds(plan: &Plan, proof: &Proof<'_>, fault: Fault, sides: &[Side]) -> anyhow::Result<Vec<Bound>> {
     let condition = match fault {
         Fault::Kill | Fault::Hang => Condition::None,
         Fault::AgentKill => Condition::AgentRestarts,
@@ -166,33 +251,34 @@ fn bounds(plan: &Plan, proof: &Proof<'_>, fault: Fault) -> anyhow::Result<[Durat
     let bound = |name: &str| {
         let component = plan.component_named(name)?;
         let route = plan.route_named(name)?;
-        proof.bound(component, FailureDomain::Instance, condition, Some(route)).map(|it| it.total())
+        let outage = proof.bound(component, FailureDomain::Instance, condition, Some(route))?.total();
+        Some(Bound { outage, loss: plan.component(component).objectives.rpo? })
     };
     let unproved = || format!("`check` proves no recovery for {}", fault.word());
-    Ok([bound("orders").with_context(unproved)?, bound("files").with_context(unproved)?])
+    sides.iter().map(|it| bound(it.component).with_context(unproved)).collect()
 }
 
 async fn act(
     stage: &mut Stage,
     plan_file: &Path,
-    sides: &mut [Side; 2],
+    sides: &mut [Side],
     fault: Fault,
-    bounds: [Duration; 2],
+    bounds: &[Bound],
     narrator: &Narrator,
 ) -> anyhow::Result<Vec<Measured>> {
     // Not always at the same moment between two probes: the worst case is when one has just been answered.
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     sleep(Duration::from_micros(u64::from(since.subsec_micros()) % 300_000)).await;
-    let signal = if fault == Fault::Hang { Signal::STOP } else { Signal::KILL };
-    let [one, two] = [sides[0].active_name(), sides[1].active_name()];
-    narrator.say(&format!("{} {one} and {two}", fault.verb()));
+    let active: Vec<&str> = sides.iter().map(Side::active_name).collect();
+    narrator.say(&format!("{} {}", fault.verb(), active.join(" and ")));
     let known = recovery_ids(stage).await?;
-    let marks = [sides[0].client.mark(), sides[1].client.mark()];
-    stage.signal(one, signal)?;
-    stage.signal(two, signal)?;
+    let mark = Instant::now();
+    for name in &active {
+        if fault == Fault::Hang { stage.hang(name) } else { stage.kill(name) }?;
+    }
     if fault == Fault::AgentKill {
-        while !both_in_progress(stage, &known).await? {
-            if marks[0].elapsed() > ACT {
+        while !all_in_progress(stage, &known, active.len()).await? {
+            if mark.elapsed() > ACT {
                 bail!("the agent did not begin to recover within {ACT:?}: {}", stage.log("agent"));
             }
         }
@@ -202,7 +288,7 @@ async fn act(
         stage.start_agent(plan_file)?;
     }
     let mut measured = Vec::new();
-    for ((side, mark), bound) in sides.iter_mut().zip(marks).zip(bounds) {
+    for (side, bound) in sides.iter_mut().zip(bounds) {
         let recovery = completed(stage, side.component, &known).await?;
         let served = side.client.wait_good_after(mark + Duration::from_millis(1), mark + ACT).await;
         if served.is_none() || !side.client.wait_steady(STEADY, mark + ACT).await {
@@ -211,12 +297,14 @@ async fn act(
         let outage = side.client.outage_since(mark).context("the failure cost the clients nothing, which can't be")?;
         side.active = 1 - side.active;
         side.owners.push(side.active_name());
+        let (lost, lost_of) = side.newly_lost(stage, mark).await?;
         narrator.say(&format!(
-            "         {} serves {} clients again after {} ms (worst case {} ms)",
+            "         {} serves {} clients again after {} ms (worst case {} ms){}",
             side.active_name(),
             side.path,
             outage.outage.as_millis(),
-            bound.as_millis()
+            bound.outage.as_millis(),
+            if lost == 0 { "; nothing is lost".to_owned() } else { format!("; {lost} orders are lost") }
         ));
         measured.push(Measured {
             fault,
@@ -224,8 +312,12 @@ async fn act(
             component: side.component,
             recovery: recovery.id.clone(),
             outage_ms: millis(outage.outage),
-            bound_ms: millis(bound),
-            within_bound: outage.outage <= bound,
+            bound_ms: millis(bound.outage),
+            within_bound: outage.outage <= bound.outage,
+            lost_orders: lost,
+            lost_ms: millis(lost_of),
+            rpo_ms: millis(bound.loss),
+            within_rpo: lost_of <= bound.loss,
             phases_ms: Phases::of(&recovery.phases),
             failed_requests: outage.failed,
         });
@@ -234,23 +326,27 @@ async fn act(
 }
 
 /// The servers that failed come back as standbys of those that took over.
-async fn rejoin(stage: &mut Stage, sides: &mut [Side; 2], narrator: &Narrator) -> anyhow::Result<()> {
-    for side in sides.iter() {
-        let old = 1 - side.active;
-        stage.remove(side.names[old]).await;
-        stage.start_server(side.names[old], side.at[old], Some(side.at[side.active])).await?;
+async fn rejoin(stage: &mut Stage, sides: &[Side], narrator: &Narrator) -> anyhow::Result<()> {
+    for side in sides {
+        side.rejoin(stage).await?;
     }
-    stage.wait_until("that both pairs are whole again", whole).await?;
+    stage.wait_until("that all pairs are whole again", whole).await?;
     // The cool-down between two recoveries of a component is a second in this plan.
     sleep(Duration::from_millis(1100)).await;
     steady(sides, "the clients were served").await?;
-    narrator.say("the old primaries are back, as standbys");
+    let old: Vec<&str> = sides.iter().map(|it| it.names[1 - it.active]).collect();
+    narrator.say(&format!(
+        "{} {} back, {}",
+        old.join(" and "),
+        if old.len() == 1 { "is" } else { "are" },
+        if old.len() == 1 { "as a standby" } else { "as standbys" }
+    ));
     Ok(())
 }
 
 async fn finish(
     stage: &mut Stage,
-    sides: [Side; 2],
+    sides: Vec<Side>,
     failures: Vec<Measured>,
     took: Duration,
 ) -> anyhow::Result<Report> {
@@ -259,6 +355,11 @@ async fn finish(
         failures.iter().all(|it| it.within_bound),
         "",
     )];
+    promises.push(Promise::new(
+        "no failure lost more than the last moments that the plan allows (`rpo`)",
+        failures.iter().all(|it| it.within_rpo),
+        "",
+    ));
     let (mut requests, mut failed, mut lost) = (0, 0, 0);
     let mut writers = Vec::new();
     for mut side in sides {
@@ -266,8 +367,7 @@ async fn finish(
         requests += summary.requests;
         failed += summary.failed;
         let history = side.client.history();
-        let kept = app::acknowledged(side.at[side.active], Duration::from_secs(5)).await;
-        lost += lost_orders(&history, &kept.map_err(|error| anyhow::anyhow!("{}: {error}", side.active_name()))?).len();
+        lost += lost_orders(&history, &side.kept(stage).await?).len();
         writers.extend(two_writers(&history, &side.owners).map(|it| format!("{}: {it}", side.component)));
     }
     let detail = writers.join("; ");
@@ -313,7 +413,7 @@ fn whole(status: &api::Status) -> bool {
     traffic && status.components.iter().all(ready)
 }
 
-async fn steady(sides: &[Side; 2], what: &str) -> anyhow::Result<()> {
+async fn steady(sides: &[Side], what: &str) -> anyhow::Result<()> {
     for side in sides {
         if !side.client.wait_steady(STEADY, Instant::now() + ACT).await {
             bail!("it did not happen within {ACT:?} that {what} through {}", side.path);
@@ -330,12 +430,12 @@ async fn recovery_ids(stage: &Stage) -> anyhow::Result<Vec<String>> {
     Ok(recoveries(stage).await?.into_iter().map(|it| it.id).collect())
 }
 
-/// Both components have a new recovery, and in at least one a server is being activated.
-async fn both_in_progress(stage: &Stage, known: &[String]) -> anyhow::Result<bool> {
+/// So many components have a new recovery, and in at least one a server is being activated.
+async fn all_in_progress(stage: &Stage, known: &[String], components: usize) -> anyhow::Result<bool> {
     let new: Vec<api::Recovery> = recoveries(stage).await?.into_iter().filter(|it| !known.contains(&it.id)).collect();
     let acting =
         |it: &api::Recovery| it.steps.iter().any(|it| it.name.starts_with("activate") && it.ended_ns.is_none());
-    Ok(new.len() >= 2 && new.iter().any(acting))
+    Ok(new.len() >= components && new.iter().any(acting))
 }
 
 /// The new recovery of a component, once it is completed.

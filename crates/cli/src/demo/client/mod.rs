@@ -1,10 +1,11 @@
 //! Clients that measure outages from their own side.
 //!
-//! The loop is open: a new request starts every 5 ms whatever became of those before, so that a server that hangs costs
+//! The loop is open: a new request starts every few milliseconds whatever became of those before, so that a server that hangs costs
 //! as many requests as one that refuses. Each request has a connection of its own, so that it shows where the route leads
 //! *now*.
 
 mod history;
+mod postgres;
 mod resolver;
 
 use std::collections::BTreeMap;
@@ -25,8 +26,11 @@ use resolver::Resolver;
 /// From the start of one request to the start of the next.
 const SPACING: Duration = Duration::from_millis(5);
 
-/// The shortest interval without a good answer that is an outage, and no jitter.
-const NOTICEABLE: Duration = SPACING.saturating_mul(4);
+/// The same with PostgreSQL, which makes a process for each connection.
+const SPACING_OF_POSTGRES: Duration = Duration::from_millis(20);
+
+/// So many in a row without a good answer are an outage, and no jitter.
+const NOTICEABLE: u32 = 4;
 
 /// How long one request may take, with resolving and connecting.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -44,6 +48,17 @@ pub(crate) enum Path {
     Proxy(SocketAddr),
     /// They ask `server` for the addresses of `name`.
     Dns { server: SocketAddr, name: String, port: u16 },
+    /// They know one address, behind which are PostgreSQL servers of these ports and names.
+    Postgres { proxy: SocketAddr, names: [(u16, &'static str); 2] },
+}
+
+impl Path {
+    fn spacing(&self) -> Duration {
+        match self {
+            Path::Proxy(_) | Path::Dns { .. } => SPACING,
+            Path::Postgres { .. } => SPACING_OF_POSTGRES,
+        }
+    }
 }
 
 /// Numbers for orders, unique among all clients that share them.
@@ -78,6 +93,7 @@ pub(crate) struct Summary {
 
 struct Shared {
     target: Target,
+    spacing: Duration,
     ids: Ids,
     /// In the order in which the requests ended.
     history: Mutex<Vec<Request>>,
@@ -89,6 +105,7 @@ struct Shared {
 enum Target {
     Fixed(SocketAddr),
     Named { resolver: Resolver, port: u16 },
+    Postgres { proxy: SocketAddr, names: [(u16, &'static str); 2] },
 }
 
 impl Client {
@@ -97,25 +114,22 @@ impl Client {
     /// # Errors
     /// When the path's name is no DNS name.
     pub(crate) fn start(path: Path, ids: Ids) -> anyhow::Result<Client> {
+        let spacing = path.spacing();
         let target = match path {
             Path::Proxy(address) => Target::Fixed(address),
             Path::Dns { server, name, port } => Target::Named { resolver: Resolver::new(server, &name)?, port },
+            Path::Postgres { proxy, names } => Target::Postgres { proxy, names },
         };
         let (history, ended) = (Mutex::default(), watch::Sender::new(0));
-        let shared = Arc::new(Shared { target, ids, history, ended, skipped: AtomicU64::new(0) });
+        let shared = Arc::new(Shared { target, spacing, ids, history, ended, skipped: AtomicU64::new(0) });
         let (stop, stopped) = watch::channel(false);
         let sending = tokio::spawn(send_all(Arc::clone(&shared), stopped));
         Ok(Client { shared, stop, sending })
     }
 
-    /// Now, as its history tells time.
-    pub(crate) fn mark(&self) -> Instant {
-        Instant::now()
-    }
-
-    /// The longest interval without a good answer that ended after `mark`, if it is longer than a jitter of 20 ms.
+    /// The longest interval without a good answer that ended after `mark`, if it is longer than a few requests.
     pub(crate) fn outage_since(&self, mark: Instant) -> Option<Outage> {
-        history::outage_since(&self.shared.history(), mark, NOTICEABLE)
+        history::outage_since(&self.shared.history(), mark, self.shared.spacing * NOTICEABLE)
     }
 
     /// All requests that have ended, in the order in which they did.
@@ -200,7 +214,7 @@ impl Drop for Client {
 /// Starts requests in their turns until it is stopped, then waits for those under way.
 async fn send_all(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut under_way = JoinSet::new();
-    let mut turns = time::interval(SPACING);
+    let mut turns = time::interval(shared.spacing);
     // A client that was held up itself would otherwise send all that it missed at once.
     turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -235,6 +249,7 @@ impl Shared {
         let address = match &self.target {
             Target::Fixed(address) => *address,
             Target::Named { resolver, port } => SocketAddr::new(resolver.resolve().await?, *port),
+            Target::Postgres { proxy, names } => return postgres::order(*proxy, names, id).await,
         };
         let reply = http::ask(address, Method::POST, "/orders", id.to_string()).await?;
         reply.good().map(Arc::from)
@@ -277,12 +292,12 @@ mod tests {
         let mut client = Client::start(Path::Proxy(primary), Ids::default()).expect("started");
         assert!(client.wait_steady(20, soon()).await);
         post(primary, "/follow", nobody.to_string()).await;
-        let broken = client.mark();
+        let broken = Instant::now();
         while client.history().iter().filter(|it| it.started > broken && it.result.is_err()).count() < 20 {
             time::sleep(SPACING).await;
         }
         assert!(!client.wait_steady(1, Instant::now()).await, "the deadline has come");
-        let repaired = client.mark();
+        let repaired = Instant::now();
         post(primary, "/activate", String::new()).await;
         let good = client.wait_good_after(repaired, soon()).await.expect("a good answer");
         assert!(client.wait_steady(20, soon()).await);
