@@ -1,7 +1,7 @@
 //! Real PostgreSQL servers: a primary that is killed, a standby that is promoted, and a client that writes through the proxy all the time
 //! and remembers what it was told.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,6 +9,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use mainstay_pgkit::{PASSWORD, REPLICATION_PASSWORD, Server};
+use mainstay_plan::Proof;
+use mainstay_plan::location::FailureDomain;
+use mainstay_plan::proof::Condition;
 use tokio_postgres::NoTls;
 
 use super::site::{Net, Site, until};
@@ -110,6 +113,43 @@ routes:
             self.second.address(),
             self.third.address()
         )
+    }
+}
+
+/// Servers that let clients connect and never say a word, or not even that; and components that are to be asked there.
+struct BlackHoles {
+    listeners: [TcpListener; 2],
+    /// They fill a listener's queue, so that the kernel drops whoever comes next.
+    _waiting: Vec<TcpStream>,
+}
+
+impl BlackHoles {
+    fn new() -> BlackHoles {
+        let listeners = [(); 2].map(|()| TcpListener::bind("0.0.0.0:0").expect("a free port"));
+        rustix::net::listen(&listeners[1], 0).expect("a short queue");
+        let full = (Ipv4Addr::LOCALHOST, listeners[1].local_addr().expect("an address").port()).into();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&full, Duration::from_millis(300)) {
+            waiting.push(stream);
+        }
+        BlackHoles { listeners, _waiting: waiting }
+    }
+
+    /// So many components, each at an address of its own, half of them with each.
+    fn components(&self, count: usize, password: &Path) -> String {
+        let component = |nth: usize| {
+            let port = self.listeners[nth % 2].local_addr().expect("an address").port();
+            let at = format!("127.77.{}.{}:{port}", nth / 200, nth % 200 + 1);
+            format!(
+                "  hole-{nth}:
+    type: database
+    location: {{ region: here, zone: hole }}
+    postgres: {{ address: \"{at}\", password_file: {password:?} }}
+    probes: [{{ postgres: {{ interval: 1s, timeout: 900ms }} }}]
+"
+            )
+        };
+        (0..count).map(component).collect()
     }
 }
 
@@ -308,6 +348,42 @@ fn a_planned_switch_loses_nothing_without_a_standby_that_is_waited_for() {
     let last = history.0.last().expect("writes").0;
     let has_last = || servers.primary.sql(&format!("SELECT count(*) FROM written WHERE n = {last}")) == "1";
     until("the old primary has it all", || has_last().then_some(()));
+}
+
+/// What never answers takes nothing from what does: neither its turn to be asked nor its recovery.
+#[test]
+fn five_hundred_black_holes_delay_no_recovery() {
+    let mut servers = Servers::new();
+    let holes = BlackHoles::new();
+    let mut plan = None;
+    let mut site = Site::new(|net, dir| {
+        let more = format!("components:\n{}", holes.components(500, &dir.join("password")));
+        let text = servers.plan(net, dir, CUT).replacen("components:\n", &more, 1);
+        plan = mainstay_plan::compile("plan.yaml", &text, dir).plan;
+        text
+    });
+    site.expect_errors();
+    let plan = plan.expect("it has no errors");
+    let (orders, route) = (plan.component_named("orders").expect("it is there"), plan.route_named("orders"));
+    let bound = Proof::of(&plan).bound(orders, FailureDomain::Instance, Condition::None, route);
+    let bound = bound.expect("it is proved").total();
+    site.start_servers(&["gateway"]);
+    site.start_agent();
+    let of = |it: &mainstay_api::Status, name: &str| it.components.iter().find(|it| it.name == name).cloned();
+    site.until_status("all black holes are down, and the orders are well", |it| {
+        let down = it.components.iter().filter(|it| it.name.starts_with("hole-") && it.health == "down").count();
+        let whole = |it: &mainstay_api::Instance| it.health == "healthy";
+        down == 500 && of(it, "orders").is_some_and(|it| it.instances.iter().all(whole))
+    });
+    let writer = Writer::start(site.net.proxy);
+    writer.until_more(100);
+    servers.primary.kill();
+    site.until_status("a standby takes over", |it| of(it, "orders").is_some_and(|it| it.bound_to != "orders"));
+    writer.until_more(100);
+    let history = writer.end();
+    told(&history, 0);
+    assert!(history.outage().1 <= bound, "{:?}, and {bound:?} was promised", history.outage().1);
+    site.stop_agent();
 }
 
 /// A standby whose `primary_conninfo` names the route follows whoever the primary is: nobody tells it.
