@@ -17,6 +17,7 @@ use mainstay_engine::state::{
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_engine::{Engine, WaitingOn};
 use mainstay_host::ResolvedName;
+use mainstay_plan::action::LostWrites;
 use mainstay_plan::control::ControlPlane;
 use mainstay_plan::notification::{NoticeLevel, NotificationChannel};
 use mainstay_plan::route::Route;
@@ -389,7 +390,20 @@ fn recovery(state: &State, recovery: &Recovery, now: Time) -> api::Recovery {
         tried: recovery.tried.clone(),
         steps: recovery.steps.iter().map(|it| step(state, recovery, it)).collect(),
         fences: recovery.fenced.iter().map(fence).collect(),
+        lost_at_most_ns: recovery.lost_at_most.map(nanos),
+        lost: recovery.lost.as_ref().map(lost),
         waiting: open.then(waits).flatten().map(|(on, since)| waiting(recovery.id, &on, since)),
+    }
+}
+
+fn lost(lost: &LostWrites) -> api::Lost {
+    let nanos = |seconds: u64| seconds.saturating_mul(1_000_000_000);
+    api::Lost {
+        bytes: lost.bytes,
+        transactions: lost.transactions,
+        first_ns: lost.committed.map(|it| nanos(it.0)),
+        last_ns: lost.committed.map(|it| nanos(it.1)),
+        kept_at: lost.kept_at.as_ref().map(|it| it.display().to_string()),
     }
 }
 
@@ -431,7 +445,7 @@ fn step(state: &State, recovery: &Recovery, log: &StepLog) -> api::Step {
         .or_else(|| rung.zip(failed).and_then(|(rung, from)| rung.plays.get(&from)?.steps.get(log.step.step)));
     let (outcome, why) = match &log.ended {
         None => (None, None),
-        Some((_, Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_))) => (Some("done"), None),
+        Some((_, Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_))) => (Some("done"), None),
         Some((_, Ended::Failed(why))) => (Some("failed"), Some(why.clone())),
         Some((_, Ended::Unknown(why))) => (Some("unknown"), Some(why.clone())),
     };

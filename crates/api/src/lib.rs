@@ -36,7 +36,7 @@ pub use evacuation::{Evacuation, Foreseen, Leaving, LeavingTarget, Staying};
 pub use hosts::{Host, Hosts};
 pub use notice::{Acknowledged, Channel, Notice, NoticeCount, Notices, ToldOver};
 pub use probes::{HostName, ProbePast, ProbeResult, Probes};
-pub use recovery::{Fence, Phases, Recoveries, Recovery, Step};
+pub use recovery::{Fence, Lost, Phases, Recoveries, Recovery, Step};
 pub use rule::{Cause, Rule, Term};
 pub use status::{
     Agent, Clients, Component, ControlPlane, Drain, Elsewhere, Halt, Impaired, Incident, Instance, Journal, Pause,

@@ -81,8 +81,29 @@ pub struct Recovery {
     /// The fences that hold, and what confirmed each.
     #[serde(default)]
     pub fences: Vec<Fence>,
+    /// How much the new owner lacks of what clients were told before, at most, where that was known when it took over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_at_most_ns: Option<u64>,
+    /// What it lacks, counted when the old owner became a standby again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
     /// What it waits for.
     pub waiting: Option<Waiting>,
+}
+
+/// Writes that the old owner had and the new one has not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// How much of its log, in bytes.
+    pub bytes: u64,
+    /// How many committed transactions.
+    pub transactions: u64,
+    /// When the first of them was committed, by the old owner's clock, to the second.
+    pub first_ns: Option<Nanos>,
+    /// When the last of them was.
+    pub last_ns: Option<Nanos>,
+    /// The folder that keeps them, on the old owner's machine; `None`: there is nothing to keep.
+    pub kept_at: Option<String>,
 }
 
 /// The five parts of the time to recover, in nanoseconds.

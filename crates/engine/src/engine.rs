@@ -464,6 +464,7 @@ fn ended(outcome: Outcome) -> Ended {
         Outcome::Done => Ended::Done,
         Outcome::DoneAt(address) => Ended::DoneAt(address),
         Outcome::LeaseOver(how) => Ended::LeaseOver(how),
+        Outcome::DoneLosing(lost) => Ended::DoneLosing(lost),
         Outcome::Failed(why) => Ended::Failed(why),
         Outcome::Unknown(why) => Ended::Unknown(why),
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use mainstay_plan::Time;
-use mainstay_plan::action::LeaseEnd;
+use mainstay_plan::action::{LeaseEnd, LostWrites};
 use mainstay_plan::routing::TargetState;
 
 use crate::breaker::Position;
@@ -69,6 +69,13 @@ impl Teller {
         (self.span)(Duration::from_nanos(ns))
     }
 
+    fn lost(&self, lost: &LostWrites) -> String {
+        let moment = |seconds: u64| self.moment(Time::from_millis(seconds.saturating_mul(1000)));
+        let times =
+            lost.committed.map(|(first, last)| format!(", committed from {} to {}", moment(first), moment(last)));
+        format!("{lost}{}", times.unwrap_or_default())
+    }
+
     fn fact(&self, body: &Body) -> Option<String> {
         Some(match body {
             Body::AgentStarted { engine, version, coordinated } => {
@@ -127,6 +134,7 @@ impl Teller {
                 Ended::Done => format!("{}: done", self.step(step)),
                 Ended::DoneAt(address) => format!("{}: done, at {address}", self.step(step)),
                 Ended::LeaseOver(how) => format!("{}: done, {}", self.step(step), lease_over(*how)),
+                Ended::DoneLosing(lost) => format!("{}: done; {}", self.step(step), self.lost(lost)),
                 Ended::Failed(why) => format!("{}: failed: {why}", self.step(step)),
                 Ended::Unknown(why) => format!("{}: unknown whether it was done: {why}", self.step(step)),
             },
@@ -168,7 +176,9 @@ impl Teller {
             Body::Told { channel, notice, nth, ended } => {
                 let message = format!("{notice}, message {nth}, over {channel}");
                 match ended {
-                    Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) => format!("{message}: arrived"),
+                    Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) => {
+                        format!("{message}: arrived")
+                    }
                     Ended::Failed(why) => format!("{message}: did not arrive: {why}"),
                     Ended::Unknown(why) => format!("{message}: unknown whether it arrived: {why}"),
                 }

@@ -347,7 +347,9 @@ fn check_retry(state: &State, id: RecoveryId) -> Result<(), Refusal> {
             StepAt::Ready
             | StepAt::Running { .. }
             | StepAt::PassedOver
-            | StepAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::Failed(_)) => false,
+            | StepAt::Ended(
+                Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Failed(_),
+            ) => false,
         });
         let fits = open.stuck_undo().is_some() || waits;
         return fits.then_some(()).ok_or_else(|| nothing_to(state, open, "retry"));

@@ -357,7 +357,7 @@ impl Hands {
             let order = Order { idempotency_key: key, timeout: NOTICE_TIMEOUT, address: None };
             let outcome = hands.providers.act(&action, &order).await;
             match &outcome {
-                Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) => {}
+                Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) | Outcome::DoneLosing(_) => {}
                 Outcome::Failed(why) | Outcome::Unknown(why) => {
                     tracing::warn!(channel = name, why, "a notification may not have arrived; it is tried again");
                 }

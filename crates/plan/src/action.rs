@@ -1,6 +1,7 @@
 //! Actions, and the plane that each of them runs on.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -293,10 +294,36 @@ pub enum Outcome {
     DoneAt(IpAddr),
     /// A lease is over.
     LeaseOver(LeaseEnd),
+    /// It was done, and the instance lost what it alone had.
+    DoneLosing(LostWrites),
     /// It was not done, or done and seen to have failed.
     Failed(String),
     /// It may or may not have been done: a timeout, a crash, an answer that never came.
     Unknown(String),
+}
+
+/// What an instance had and the new owner has not: it was taken back when the instance became a standby of that one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostWrites {
+    /// How much of its log, in bytes.
+    pub bytes: u64,
+    /// How many committed transactions, without those of our own questions.
+    pub transactions: u64,
+    /// When the first of them was committed and when the last, in seconds since 1970 by the instance's own clock; `None`: there is none.
+    pub committed: Option<(u64, u64)>,
+    /// The folder that keeps it, on the instance's machine; `None`: there is nothing to keep.
+    pub kept_at: Option<PathBuf>,
+}
+
+impl fmt::Display for LostWrites {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.transactions {
+            0 => write!(f, "no transaction lost")?,
+            1 => write!(f, "1 transaction lost ({} bytes of log)", self.bytes)?,
+            many => write!(f, "{many} transactions lost ({} bytes of log)", self.bytes)?,
+        }
+        self.kept_at.iter().try_for_each(|it| write!(f, ", kept in {}", it.display()))
+    }
 }
 
 /// How a lease ended.
@@ -329,7 +356,7 @@ impl Outcome {
     /// The word for it everywhere.
     pub const fn word(&self) -> &'static str {
         match self {
-            Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) => "done",
+            Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) | Outcome::DoneLosing(_) => "done",
             Outcome::Failed(_) => "failed",
             Outcome::Unknown(_) => "unknown",
         }

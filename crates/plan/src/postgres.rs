@@ -142,7 +142,70 @@ pub enum PostgresOp {
     Rejoin {
         /// Of whom.
         leader: Box<PostgresServer>,
+        /// How.
+        #[serde(default)]
+        how: RejoinHow,
     },
+}
+
+/// How a server becomes a standby of another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejoinHow {
+    /// When its data is replaced by a fresh copy of the other's.
+    pub copy: FreshCopy,
+    /// What becomes of the data that was replaced.
+    pub old_data: OldData,
+}
+
+/// When a server's data is replaced by a fresh copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FreshCopy {
+    /// It is rewound, or stays stopped.
+    #[default]
+    Never,
+    /// When it can't be rewound, or the other one does not keep what it missed any more.
+    WhenNeeded,
+    /// It is never rewound.
+    Always,
+}
+
+impl FreshCopy {
+    /// All of them.
+    pub const ALL: [FreshCopy; 3] = [FreshCopy::Never, FreshCopy::WhenNeeded, FreshCopy::Always];
+
+    /// The word for it in YAML.
+    pub const fn word(self) -> &'static str {
+        match self {
+            FreshCopy::Never => "never",
+            FreshCopy::WhenNeeded => "when_needed",
+            FreshCopy::Always => "always",
+        }
+    }
+}
+
+/// What becomes of data that was replaced by a fresh copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OldData {
+    /// It lies beside, under another name.
+    #[default]
+    Keep,
+    /// It is removed once the server is seen to stream.
+    Remove,
+}
+
+impl OldData {
+    /// All of them.
+    pub const ALL: [OldData; 2] = [OldData::Keep, OldData::Remove];
+
+    /// The word for it in YAML.
+    pub const fn word(self) -> &'static str {
+        match self {
+            OldData::Keep => "keep",
+            OldData::Remove => "remove",
+        }
+    }
 }
 
 impl PostgresOp {
@@ -169,7 +232,7 @@ impl PostgresAction {
     pub fn label(&self) -> String {
         match &self.op {
             PostgresOp::Promote => "promote".to_owned(),
-            PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader } => {
+            PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader, .. } => {
                 format!("{} {}", self.op.word(), leader.address)
             }
         }

@@ -1,6 +1,7 @@
 //! Running a command: in a process group of its own, with bounded output, ended as a group when it is given up.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -27,13 +28,15 @@ pub(crate) enum Leftovers {
 }
 
 /// What becomes of what the command prints.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Output {
+#[derive(Clone, Copy)]
+pub(crate) enum Output<'a> {
     /// The end of it is kept.
     Capture,
     /// It goes to `/dev/null`. For commands that leave a daemon behind: it inherits stdout and stderr, and a pipe that we
     /// close would end it at its next line.
     Discard,
+    /// What it prints goes into a file; the end of its complaints is kept.
+    Into(&'a File),
 }
 
 /// How a command ended.
@@ -58,6 +61,11 @@ impl Ended {
         String::from_utf8_lossy(&self.stdout.0).into_owned()
     }
 
+    /// What was printed to stderr, the end of it.
+    pub(crate) fn stderr_text(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.0).into_owned()
+    }
+
     /// `exited with 3: no such database`, with the last line that was printed, or `killed by signal 9`.
     pub(crate) fn describe(&self) -> String {
         let how = match (self.status.code(), self.status.signal()) {
@@ -80,7 +88,7 @@ pub(crate) async fn run(
     gates: &Gates,
     argv: &[String],
     env: &BTreeMap<String, String>,
-    output: Output,
+    output: Output<'_>,
     leftovers: Leftovers,
 ) -> io::Result<Ended> {
     let Some((program, arguments)) = argv.split_first() else {
@@ -92,6 +100,11 @@ pub(crate) async fn run(
         Output::Discard => {
             command.stdout(Stdio::null()).stderr(Stdio::null());
             (None, None)
+        }
+        Output::Into(file) => {
+            let (err_reader, err_writer) = io::pipe()?;
+            command.stdout(file.try_clone()?).stderr(err_writer);
+            (None, Some(receiver(err_reader)?))
         }
         Output::Capture => {
             let (out_reader, out_writer): (PipeReader, PipeWriter) = io::pipe()?;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use mainstay_plan::action::{Action, Service};
+use mainstay_plan::postgres::PostgresOp;
 use mainstay_plan::probe::{ProbeKind, Whom};
 
 use crate::action::{systemd, trigger_file, webhook};
@@ -49,6 +50,9 @@ pub enum PrepareError {
         #[source]
         source: io::Error,
     },
+    /// A PostgreSQL server can't become what it is to become.
+    #[error("it can't become a standby: {0}")]
+    Postgres(String),
     /// A systemd unit is to be controlled and systemd does not run here.
     #[error("{0}")]
     Systemd(String),
@@ -138,9 +142,14 @@ pub(crate) async fn action(inner: &Inner, action: &Action) -> Result<(), Prepare
         }
         Action::Postgres(action) => {
             postgres::prepare(inner, &action.server).await?;
-            match action.server.files.as_ref().filter(|_| action.op.is_of_one_machine()) {
-                Some(files) => command(inner, &postgres::rewinds(files)).await,
-                None => Ok(()),
+            match (&action.op, &action.server.files) {
+                (PostgresOp::Rejoin { leader, how }, Some(files)) => {
+                    for argv in postgres::programs_of_rejoin(files, *how) {
+                        command(inner, &argv).await?;
+                    }
+                    postgres::prepare_rejoin(inner, files, leader, *how).await.map_err(PrepareError::Postgres)
+                }
+                (PostgresOp::Promote | PostgresOp::Follow { .. } | PostgresOp::Rejoin { .. }, _) => Ok(()),
             }
         }
         Action::Command { argv, .. } => command(inner, argv).await,

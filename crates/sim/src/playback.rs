@@ -441,7 +441,7 @@ impl Stage {
                     let Some(order) = self.ordered.remove(step) else {
                         return no_way("it is the outcome of what was not ordered");
                     };
-                    if let Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) = ended {
+                    if let Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) = ended {
                         self.checkers.done(&order);
                     }
                     inputs.push(Input::Outcome { step: *step, outcome: outcome(ended) });
@@ -603,6 +603,7 @@ fn outcome(ended: &Ended) -> Outcome {
         Ended::Done => Outcome::Done,
         Ended::DoneAt(address) => Outcome::DoneAt(*address),
         Ended::LeaseOver(how) => Outcome::LeaseOver(*how),
+        Ended::DoneLosing(lost) => Outcome::DoneLosing(lost.clone()),
         Ended::Failed(why) => Outcome::Failed(why.clone()),
         Ended::Unknown(why) => Outcome::Unknown(why.clone()),
     }

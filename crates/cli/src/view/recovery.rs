@@ -1,7 +1,8 @@
 //! Recoveries as text: a list, and one as a timeline.
 
-use mainstay_api::{Phases, Recoveries, Recovery, Step};
+use mainstay_api::{Lost, Phases, Recoveries, Recovery, Step};
 
+use super::status::bytes;
 use crate::clock::{age, span, utc, utc_seconds};
 use crate::look::{Look, Table, Tone, labelled};
 
@@ -91,6 +92,12 @@ pub(crate) fn timeline(it: &Recovery, look: Look) -> String {
         let after = span(fence.confirmed_ns.saturating_sub(start));
         line("fenced", &format!("{} after {after}, confirmed by {}", fence.instance, fence.by));
     }
+    match (&it.lost, it.lost_at_most_ns) {
+        (Some(lost), _) => line("lost", &counted(lost)),
+        (None, Some(0)) => line("lost", "nothing that was acknowledged"),
+        (None, Some(most)) => line("lost", &format!("what was written within {} at most", span(most))),
+        (None, None) => {}
+    }
     for tried in &it.tried {
         line("tried", tried);
     }
@@ -108,6 +115,22 @@ pub(crate) fn timeline(it: &Recovery, look: Look) -> String {
         out.push_str(&steps(&it.steps, start, look));
     }
     out
+}
+
+/// What the old owner had alone, counted when it became a standby.
+fn counted(lost: &Lost) -> String {
+    let mut text = match lost.transactions {
+        0 => "no transaction".to_owned(),
+        1 => format!("1 transaction, {} of log", bytes(lost.bytes)),
+        many => format!("{many} transactions, {} of log", bytes(lost.bytes)),
+    };
+    if let (Some(first), Some(last)) = (lost.first_ns, lost.last_ns) {
+        text.push_str(&format!("; committed from {} to {}", utc_seconds(first), utc_seconds(last)));
+    }
+    if let Some(place) = &lost.kept_at {
+        text.push_str(&format!("; kept in {place} on its machine"));
+    }
+    text
 }
 
 /// How much of the objective is spent, and how much is left.

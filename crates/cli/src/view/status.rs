@@ -249,7 +249,7 @@ fn clients(it: &Clients, look: Look) -> String {
 }
 
 /// In a unit that leaves one to three digits before the point.
-fn bytes(number: u64) -> String {
+pub(super) fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     let (mut whole, mut rest, mut unit) = (number, 0, "B");
     for next in UNITS {

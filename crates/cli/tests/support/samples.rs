@@ -1,9 +1,9 @@
 //! An outage as the agent tells it: the primary is down, its recovery waits for a witness.
 
 use mainstay_api::{
-    Agent, Clients, Component, ControlPlane, Elsewhere, Fence, HostName, Instance, Journal, NoticeCount, Pause, Phases,
-    PlanInForce, Probe, ProbePast, ProbeResult, Probes, Probing, Recoverable, Recovery, Route, Status, Step, Target,
-    Traffic, Waiting,
+    Agent, Clients, Component, ControlPlane, Elsewhere, Fence, HostName, Instance, Journal, Lost, NoticeCount, Pause,
+    Phases, PlanInForce, Probe, ProbePast, ProbeResult, Probes, Probing, Recoverable, Recovery, Route, Status, Step,
+    Target, Traffic, Waiting,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -275,6 +275,14 @@ pub(crate) fn recovery() -> Recovery {
             },
             step("point orders at orders-db-b", Some("local"), 1, 4020, None, "", ""),
         ],
+        lost_at_most_ns: Some(1_300_000_000),
+        lost: Some(Lost {
+            bytes: 41_240,
+            transactions: 3,
+            first_ns: Some(start + SECOND),
+            last_ns: Some(start + 2 * SECOND),
+            kept_at: Some("/var/lib/postgresql/15/orders.lost/1-0-3000148".to_owned()),
+        }),
         waiting: None,
     }
 }

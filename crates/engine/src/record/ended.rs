@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use mainstay_plan::action::LeaseEnd;
+use mainstay_plan::action::{LeaseEnd, LostWrites};
 use mainstay_plan::strategy::Strategy;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ pub enum Ended {
     DoneAt(IpAddr),
     /// A lease is over.
     LeaseOver(#[serde(with = "lease_end_word")] LeaseEnd),
+    /// It was done, and its instance lost what it alone had.
+    DoneLosing(LostWrites),
     /// It was not done, or it was seen to fail.
     Failed(String),
     /// It may or may not have been done.

@@ -64,7 +64,8 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
             hold(recovery, WaitingOn::UndoFailed { step: at, name: name(), why: why.clone() })
         }
         // Neither is to be undone, so `to_undo` names none of them.
-        UndoAt::Nothing | UndoAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_)) => None,
+        UndoAt::Nothing
+        | UndoAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_)) => None,
     }
 }
 

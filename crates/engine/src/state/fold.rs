@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use mainstay_plan::action::LostWrites;
 use mainstay_plan::observation::Health;
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
@@ -484,6 +485,19 @@ impl State {
         self.instances[instance.index()].in_order = false;
         if let Some(recovery) = &mut self.components[component.index()].recovery {
             recovery.cut = false;
+            if before != instance && recovery.planned().is_none() {
+                recovery.lost_at_most = self.instances[instance.index()].frozen_loss.flatten();
+            }
+        }
+    }
+
+    /// What an instance had alone belongs to the newest recovery in which it was replaced.
+    pub(super) fn writes_lost(&mut self, instance: InstanceIx, lost: &LostWrites) {
+        let planned = self.plan.instance(instance);
+        let open = self.components[planned.component.index()].recovery.as_mut();
+        let newest = open.into_iter().chain(self.history.iter_mut().rev()).find(|it| it.failed == planned.name);
+        if let Some(recovery) = newest {
+            recovery.lost = Some(lost.clone());
         }
     }
 

@@ -458,7 +458,7 @@ impl Notices {
             return;
         }
         match ended {
-            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) => {
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) => {
                 tray.messages.pop_front();
                 (tray.failures, tray.trouble) = (0, None);
                 tray.takes(at, if tray.messages.is_empty() { TrayInput::TookLast } else { TrayInput::TookOne });

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mainstay_plan::action::LeaseEnd;
+use mainstay_plan::action::{LeaseEnd, LostWrites};
 use mainstay_plan::observation::Scenario;
 use mainstay_plan::strategy::{Phase, Play, Step};
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
@@ -124,6 +124,10 @@ pub struct Recovery {
     pub steps: Vec<StepLog>,
     /// The fences that hold, each with what confirms it.
     pub fenced: Vec<Fenced>,
+    /// How much the new owner lacks of what clients were told before, at most; `None`: it was not known, or nothing failed.
+    pub lost_at_most: Option<Duration>,
+    /// What it lacks, counted when the old owner became a standby again.
+    pub lost: Option<LostWrites>,
     /// When it ended.
     pub ended: Option<Time>,
     /// How it was completed.
@@ -299,7 +303,8 @@ impl Progress {
     /// The step to undo next: the last one that is not undone yet.
     pub fn to_undo(&self) -> Option<usize> {
         let open = |it: &StepProgress| match &it.undo {
-            UndoAt::Nothing | UndoAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_)) => false,
+            UndoAt::Nothing
+            | UndoAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_)) => false,
             UndoAt::Registered { .. }
             | UndoAt::Running { .. }
             | UndoAt::Ended(Ended::Failed(_) | Ended::Unknown(_)) => true,
@@ -321,7 +326,9 @@ impl StepAt {
             StepAt::Ready => StepState::Ready,
             StepAt::Running { .. } => StepState::Running,
             StepAt::Waiting { .. } => StepState::Waiting,
-            StepAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_)) => StepState::Done,
+            StepAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_)) => {
+                StepState::Done
+            }
             StepAt::Ended(Ended::Failed(_)) => StepState::Failed,
             StepAt::Ended(Ended::Unknown(_)) => StepState::Unknown,
             StepAt::PassedOver => StepState::PassedOver,
@@ -337,7 +344,9 @@ impl UndoAt {
             UndoAt::Registered { doubtful: false } => UndoState::Registered,
             UndoAt::Registered { doubtful: true } => UndoState::Doubtful,
             UndoAt::Running { .. } => UndoState::Running,
-            UndoAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_)) => UndoState::Done,
+            UndoAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_)) => {
+                UndoState::Done
+            }
             UndoAt::Ended(Ended::Failed(_)) => UndoState::Failed,
             UndoAt::Ended(Ended::Unknown(_)) => UndoState::Unknown,
         }
@@ -442,6 +451,8 @@ impl Recovery {
             steps: Vec::new(),
             fenced: Vec::new(),
             ended: None,
+            lost_at_most: None,
+            lost: None,
             completion: None,
         }
     }

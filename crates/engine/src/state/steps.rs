@@ -140,6 +140,10 @@ impl State {
                 self.with(step.recovery, |it| it.log_lease_end(step, how));
                 Ended::Done
             }
+            Ended::DoneLosing(lost) => {
+                touched.iter().for_each(|it| self.writes_lost(*it, &lost));
+                Ended::Done
+            }
             Ended::Done | Ended::Failed(_) | Ended::Unknown(_) => ended,
         };
         let Some(planned) = self.running(step) else { return };
@@ -157,7 +161,7 @@ impl State {
         recovery.log_end(step, at, ended.clone());
         recovery.held = None;
         let input = match &ended {
-            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) => StepInput::Done,
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) => StepInput::Done,
             Ended::Failed(_) => StepInput::Failed,
             Ended::Unknown(_) => StepInput::Unknown,
         };
@@ -166,7 +170,7 @@ impl State {
         let Some(stand) = stand.and_then(|it| it.step_mut(step.step)) else { return };
         stand.failures += u32::from(ended != Ended::Done);
         match ended {
-            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) => {
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) => {
                 for instance in touched {
                     self.acted_on.push(instance);
                     // It was stopped, so what its probes said before is not so any more.
@@ -243,7 +247,7 @@ impl State {
     pub(super) fn on_undo_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
         let touched = self.undoing(step).map(|it| touched(&it.kind)).unwrap_or_default();
         let (input, why) = match &ended {
-            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) => (UndoInput::Done, ""),
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) => (UndoInput::Done, ""),
             Ended::Failed(why) => (UndoInput::Failed, why.as_str()),
             Ended::Unknown(why) => (UndoInput::Unknown, why.as_str()),
         };

@@ -190,5 +190,7 @@ fn recovery(engine: &Engine, id: &str, now: Time) -> Result<Vec<String>, String>
     let whole: Duration = ended.since(found.last_good.unwrap_or(found.first_failed));
     let phases: Vec<String> = found.phases.iter().map(|it| format!("{} {}", it.0.word(), show::span(*it.1))).collect();
     lines.push(format!("    {} from the last good answer: {}", show::span(whole), phases.join(", ")));
+    lines.extend(found.lost_at_most.map(|it| format!("    loses what was written within {} at most", show::span(it))));
+    lines.extend(found.lost.as_ref().map(|it| format!("    {it}")));
     Ok(lines)
 }

@@ -107,7 +107,7 @@ pub(crate) enum Whom {
     Region(String),
 }
 
-/// How an action ends that does not end well.
+/// How an action ends, where it does not simply end well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ends {
     /// The host says so. What it was to do did not happen.
@@ -116,6 +116,8 @@ pub(crate) enum Ends {
     Never,
     /// Well, but it has changed nothing.
     WithoutEffect,
+    /// It is done, and so many transactions that the instance alone had are lost.
+    Losing(u64),
     /// The outcome is unknown, but it was done.
     UnknownButDone(String),
 }
@@ -323,6 +325,10 @@ fn ends(how: &str, fail: &str, are: &str) -> Result<Ends, String> {
     match how.split_once(' ') {
         Some(("never", _)) => Ok(Ends::Never),
         Some(("change" | "changes", "nothing")) => Ok(Ends::WithoutEffect),
+        Some(("lose" | "loses", many)) => match many.strip_suffix(" transactions").and_then(|it| it.parse().ok()) {
+            Some(many) => Ok(Ends::Losing(many)),
+            None => Err(format!("`lose 3 transactions`, not `{how}`")),
+        },
         _ => Err(format!(
             "actions `{fail}: TEXT`, `{are} unknown`, `{are} unknown but done`, `never end`, or `change nothing`; not `{how}`"
         )),

@@ -144,7 +144,7 @@ impl Player {
                     None => world.channels.remove(name),
                     Some(Ends::With(outcome)) => world.channels.insert(name.clone(), Some(outcome.clone())),
                     Some(Ends::Never) => world.channels.insert(name.clone(), None),
-                    Some(Ends::WithoutEffect | Ends::UnknownButDone(_)) => {
+                    Some(Ends::WithoutEffect | Ends::UnknownButDone(_) | Ends::Losing(_)) => {
                         return Err("it fails, or never answers".to_owned());
                     }
                 };

@@ -12,7 +12,7 @@ use mainstay_engine::effect::{Order, Telling};
 use mainstay_engine::record::{ReportedTarget, StepRef};
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Engine, Input, Record};
-use mainstay_plan::action::{Action, Outcome, ServiceOp, read_address};
+use mainstay_plan::action::{Action, LostWrites, Outcome, ServiceOp, read_address};
 use mainstay_plan::component::Temperature;
 use mainstay_plan::location::{FailureDomain, Location};
 use mainstay_plan::observation::{Answer, LogPosition, Observation};
@@ -594,6 +594,7 @@ impl World {
             Some(Ends::With(outcome)) => (Some(outcome), false),
             Some(Ends::Never) => (None, false),
             Some(Ends::WithoutEffect) => (Some(Outcome::Done), false),
+            Some(Ends::Losing(transactions)) => (Some(Outcome::DoneLosing(self.lost(transactions))), true),
             Some(Ends::UnknownButDone(why)) => (Some(Outcome::Unknown(why)), true),
         };
         let late = self.action_takes > order.timeout;
@@ -615,6 +616,13 @@ impl World {
         if let Some(outcome) = outcome {
             self.at(took, Event::Ended(order.step, outcome));
         }
+    }
+
+    /// What was written in the last second, a hundred bytes each.
+    fn lost(&self, transactions: u64) -> LostWrites {
+        let last = self.now.as_nanos() / 1_000_000_000;
+        let committed = Some((last.saturating_sub(1), last)).filter(|_| transactions > 0);
+        LostWrites { bytes: transactions * 100, transactions, committed, kept_at: Some("/srv/lost".into()) }
     }
 
     fn brought(&mut self) -> String {

@@ -12,6 +12,7 @@ use super::tree::{Entry, Node, Value};
 use super::values;
 use crate::action::{Action, Plane, Service, ServiceOp};
 use crate::finding::{Code, Finding, Span};
+use crate::postgres::{FreshCopy, OldData, RejoinHow};
 use crate::strategy::{BackOff, OnExpiry};
 
 /// A list of actions.
@@ -52,7 +53,7 @@ fn act<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<RawAct> {
     let plane = match &what {
         Some(ActKind::Other(action)) => Some(action.plane()),
         Some(
-            ActKind::OwnService(_) | ActKind::Promote | ActKind::Follow | ActKind::Rejoin | ActKind::Manual { .. },
+            ActKind::OwnService(_) | ActKind::Promote | ActKind::Follow | ActKind::Rejoin(_) | ActKind::Manual { .. },
         )
         | None => None,
     };
@@ -94,7 +95,7 @@ fn new_address(fields: &mut Fields<'_>, word: &str, what: Option<&mut ActKind>) 
             Action::Service { .. } | Action::TriggerFile { .. } | Action::Postgres(_) | Action::EndLease { .. },
         ))
         | Some(
-            ActKind::OwnService(_) | ActKind::Promote | ActKind::Follow | ActKind::Rejoin | ActKind::Manual { .. },
+            ActKind::OwnService(_) | ActKind::Promote | ActKind::Follow | ActKind::Rejoin(_) | ActKind::Manual { .. },
         )
         | None => {}
     }
@@ -129,7 +130,11 @@ fn deed(fields: &mut Fields<'_>, word: &str) -> Option<ActKind> {
         "command" => command(fields).map(ActKind::Other),
         "promote" => Some(ActKind::Promote),
         "follow" => Some(ActKind::Follow),
-        "rejoin" => Some(ActKind::Rejoin),
+        "rejoin" => {
+            let copy = fields.word("clone", &FreshCopy::ALL, FreshCopy::word).unwrap_or_default();
+            let old_data = fields.word("old_data", &OldData::ALL, OldData::word).unwrap_or_default();
+            Some(ActKind::Rejoin(RejoinHow { copy, old_data }))
+        }
         "trigger_file" => {
             let path = fields.read("path", values::path);
             let content = fields.read("content", values::content).unwrap_or_default();

@@ -516,14 +516,20 @@ impl Compiler<'_> {
             },
             ActKind::Other(action) => (action.clone(), action_word(action)),
             ActKind::Promote => (self.postgres(to, at, PostgresOp::Promote)?, "promote".to_owned()),
-            ActKind::Follow | ActKind::Rejoin => {
+            ActKind::Follow | ActKind::Rejoin(_) => {
                 let Some(leader) = leader else {
                     self.follows_nobody(to, at);
                     return None;
                 };
                 let of = Box::new(self.leader(leader, at)?);
-                let rejoins = matches!(what, ActKind::Rejoin);
-                let op = if rejoins { PostgresOp::Rejoin { leader: of } } else { PostgresOp::Follow { leader: of } };
+                let op = match what {
+                    ActKind::Rejoin(how) => PostgresOp::Rejoin { leader: of, how: *how },
+                    ActKind::OwnService(_)
+                    | ActKind::Other(_)
+                    | ActKind::Promote
+                    | ActKind::Follow
+                    | ActKind::Manual { .. } => PostgresOp::Follow { leader: of },
+                };
                 let word = format!("{} {}", op.word(), self.name(leader).value);
                 (self.postgres(to, at, op)?, word)
             }

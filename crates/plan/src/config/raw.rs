@@ -21,7 +21,7 @@ use crate::location::{Location, SharedPart};
 use crate::notification::{NoticeLevel, QuietTime};
 use crate::observation::Health;
 use crate::policy::{Allowances, Guards, Mode, OnJournalLoss, Person, Probing, Site, SiteGuards};
-use crate::postgres::PostgresServer;
+use crate::postgres::{PostgresServer, RejoinHow};
 use crate::prepared::Prepared;
 use crate::probe::{ProbeKind, ProbeTiming};
 use crate::route::{DnsFront, OnSilence, Poll, ProxyFront};
@@ -110,7 +110,7 @@ pub(crate) enum ActKind {
     /// The same server follows that of the new owner.
     Follow,
     /// The same server becomes a standby of the new owner's.
-    Rejoin,
+    Rejoin(RejoinHow),
     Manual {
         ask: String,
         role: Option<At<String>>,

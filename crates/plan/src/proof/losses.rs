@@ -316,7 +316,7 @@ fn by_name(address: &Address) -> bool {
 fn follows_by_name(op: &PostgresOp) -> bool {
     match op {
         PostgresOp::Promote => false,
-        PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader } => by_name(&leader.address),
+        PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader, .. } => by_name(&leader.address),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::action::{Action, Service, ServiceOp};
 use crate::component::Component;
 use crate::config::scalar::show_duration;
 use crate::plan::Plan;
-use crate::postgres::{PostgresAction, PostgresOp};
+use crate::postgres::{FreshCopy, OldData, PostgresAction, PostgresOp, PostgresServer, RejoinHow};
 use crate::prepared::PreparedKind;
 use crate::route::{Route, RouteTarget, Sharing};
 use crate::strategy::{OnExpiry, Play, Step, StepKind};
@@ -301,10 +301,7 @@ impl Telling<'_> {
                     format!("{name} is a primary and takes writes, and is seen to; it may be one already")
                 }
                 PostgresOp::Follow { leader } => format!("{name} is seen to stream from {}", leader.address),
-                PostgresOp::Rejoin { leader } => format!(
-                    "{name} is stopped in order, rewound where {} has gone on without it, and started as its standby",
-                    leader.address
-                ),
+                PostgresOp::Rejoin { leader, how } => rejoins(name, leader, *how),
             },
             Action::EndLease { component } => format!("{name} holds no lease of {component} any more"),
         };
@@ -439,12 +436,32 @@ fn of_postgres(postgres: &PostgresAction) -> Vec<Need> {
     needs.extend(server.password.iter().map(|it| need("file", format!("its password in {}", it.file().display()))));
     match &postgres.op {
         PostgresOp::Promote => {}
-        PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader } => {
+        PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader, .. } => {
             let user = leader.follow.as_ref().map_or("whoever follows", |it| it.user.as_str());
             needs.push(need("address", format!("PostgreSQL at {} lets {user} replicate", leader.address)));
         }
     }
     needs
+}
+
+fn rejoins(name: &str, leader: &PostgresServer, how: RejoinHow) -> String {
+    let leader = &leader.address;
+    let aside = match how.old_data {
+        OldData::Keep => "its old data is moved aside",
+        OldData::Remove => "its old data is removed once it streams",
+    };
+    let becomes = match how.copy {
+        FreshCopy::Never => format!("rewound where {leader} has gone on without it"),
+        FreshCopy::WhenNeeded => {
+            format!(
+                "rewound where {leader} has gone on without it, or given a fresh copy where that can't be done ({aside})"
+            )
+        }
+        FreshCopy::Always => format!("given a fresh copy of {leader} ({aside})"),
+    };
+    format!(
+        "{name} is stopped in order, what it alone has is counted and kept, it is {becomes}, and started as its standby"
+    )
 }
 
 fn in_order(service: &Service) -> String {

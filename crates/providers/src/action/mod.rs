@@ -60,7 +60,7 @@ impl Attempt<'_> {
         &self,
         argv: &[String],
         env: &BTreeMap<String, String>,
-        output: Output,
+        output: Output<'_>,
     ) -> io::Result<Ended> {
         child::run(&self.inner.gates, argv, &self.with_key(env), output, Leftovers::Keep).await
     }

@@ -24,7 +24,7 @@ pub(crate) async fn perform(attempt: &Attempt<'_>, action: &PostgresAction) -> O
     match &action.op {
         PostgresOp::Promote => promote(attempt, server).await,
         PostgresOp::Follow { leader } => follow(attempt, server, leader).await,
-        PostgresOp::Rejoin { leader } => rejoin(attempt, server, leader).await,
+        PostgresOp::Rejoin { leader, how } => rejoin(attempt, server, leader, *how).await,
     }
     .unwrap_or_else(|outcome| outcome)
 }
@@ -102,7 +102,7 @@ pub(super) async fn streams(
 }
 
 /// A follower that keeps its place in a slot needs it where it goes.
-async fn make_slot(attempt: &Attempt<'_>, leader: &PostgresServer, slot: &str) -> Result<(), Outcome> {
+pub(super) async fn make_slot(attempt: &Attempt<'_>, leader: &PostgresServer, slot: &str) -> Result<(), Outcome> {
     let session = open(attempt, leader).await.map_err(|outcome| prefixed("the slot", outcome))?;
     let statement = format!(
         "SELECT CASE WHEN EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {slot}) THEN NULL \
@@ -117,7 +117,7 @@ pub(super) fn prefixed(what: &str, outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Failed(why) => Outcome::Failed(trouble::clip(&format!("{what}: {why}"))),
         Outcome::Unknown(why) => Outcome::Unknown(trouble::clip(&format!("{what}: {why}"))),
-        other @ (Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_)) => other,
+        other @ (Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) | Outcome::DoneLosing(_)) => other,
     }
 }
 
@@ -149,7 +149,7 @@ async fn takes_writes(session: &Session) -> Result<bool, Error> {
     Ok(session.row(&row).await?.get("is_standby") == Some("f"))
 }
 
-async fn streams_from(session: &Session, leader: &PostgresServer) -> Result<bool, Error> {
+pub(super) async fn streams_from(session: &Session, leader: &PostgresServer) -> Result<bool, Error> {
     let host = leader.address.host();
     let names = [Some(host.as_str()), leader.tls.as_ref().map(|it| it.name.as_str())];
     let names: Vec<String> = names.into_iter().flatten().map(literal).collect();

@@ -4,8 +4,11 @@
 //! are used, and stand in no error.
 
 mod act;
+mod clone;
 mod connect;
 mod conninfo;
+mod lost;
+mod own;
 mod probe;
 mod rejoin;
 mod service;
@@ -13,5 +16,5 @@ mod service;
 pub(crate) use act::perform;
 pub(crate) use connect::prepare;
 pub(crate) use probe::ask;
-pub(crate) use rejoin::rewinds;
+pub(crate) use rejoin::{prepare_rejoin, programs_of_rejoin};
 pub(crate) use service::{look, operate, programs};

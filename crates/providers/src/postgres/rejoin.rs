@@ -1,119 +1,339 @@
 //! Making a standby of a server, whatever it is: on its own machine, with its own programs.
 //!
 //! One that was a primary until a moment ago is stopped in order and started as a standby. Where its leader has begun a line of its own
-//! meanwhile, `pg_rewind` first takes back what the leader does not have. What can't be rewound is left stopped: only a fresh copy
-//! helps, and throwing data away is for a person.
+//! meanwhile, what it alone has is counted and kept ([`lost`]), and `pg_rewind` takes it back. What can't be rewound gets a fresh copy of the
+//! leader, where the plan lets it ([`clone`](super::clone)), or is left stopped. Whoever is killed in the middle is followed by one who finds out how far it got.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mainstay_plan::action::{Outcome, ServiceOp};
-use mainstay_plan::postgres::{PostgresFiles, PostgresServer};
+use mainstay_plan::postgres::{FreshCopy, OldData, PostgresFiles, PostgresServer, RejoinHow};
+use rustix::process::{Pid, Signal};
 
-use super::act::{is_standby, nothing_done, open, prefixed, streams};
-use super::connect::answer;
+use super::act::{is_standby, make_slot, nothing_done, open, prefixed, streams, streams_from};
+use super::clone::{self, Beside, Size};
+use super::connect::{Session, answer};
 use super::conninfo::{following, literal, parse};
+use super::lost;
+use super::own::{self, Control, Kept, newest_segment, segment_number, setting, write};
 use super::service::operate;
 use crate::action::Attempt;
 use crate::child::Output;
-use crate::trouble;
+use crate::{Inner, trouble};
+
+/// How long a server may take to say that it is what it is to become already.
+const BRIEFLY: Duration = Duration::from_secs(2);
+
+/// How long to wait before looking again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What works on a data directory and may have outlived who started it.
+const PROGRAMS: [&str; 2] = ["pg_rewind", "pg_basebackup"];
 
 pub(super) async fn rejoin(
     attempt: &Attempt<'_>,
     server: &PostgresServer,
     leader: &PostgresServer,
+    how: RejoinHow,
 ) -> Result<Outcome, Outcome> {
     let Some(files) = &server.files else {
         return Err(Outcome::Failed("nothing was done: the plan does not say where its data is".to_owned()));
     };
-    // Asked before anything is done: whoever does not know the leader can't become its standby.
-    let session = open(attempt, leader).await.map_err(|outcome| prefixed("the one to follow", outcome))?;
-    let leads =
-        !is_standby(&session).await.map_err(|error| nothing_done(&answer("asking the one to follow", &error)))?;
-    if leads {
-        // Its control file names the timeline that it began only from its next checkpoint on, and `pg_rewind` looks there.
-        session
-            .run("CHECKPOINT")
-            .await
-            .map_err(|error| nothing_done(&answer("a checkpoint of the one to follow", &error)))?;
+    Rejoin { attempt, server, files, leader, how }.run().await
+}
+
+struct Rejoin<'a> {
+    attempt: &'a Attempt<'a>,
+    server: &'a PostgresServer,
+    files: &'a PostgresFiles,
+    leader: &'a PostgresServer,
+    how: RejoinHow,
+}
+
+/// The one to follow, as it was asked before anything was done.
+struct Leader {
+    /// Whether it is a primary; a standby that is to become one has gone no other way yet.
+    leads: bool,
+    system: String,
+    /// The name of the oldest file of its log that it keeps, without the timeline.
+    oldest: String,
+    size: Size,
+}
+
+impl Rejoin<'_> {
+    async fn run(&self) -> Result<Outcome, Outcome> {
+        if self.streams_already().await {
+            return self.done().await;
+        }
+        // Whoever does not know the leader can't become its standby.
+        let leader = self.ask_leader().await?;
+        self.end_leftovers().await?;
+        let data = self.files.data.clone();
+        self.blocking(move || clone::go_on(&data)).await.map_err(|why| stopped(&format!("a fresh copy: {why}")))?;
+        match operate(self.attempt, ServiceOp::Stop, self.files).await {
+            Outcome::Done => {}
+            outcome @ (Outcome::DoneAt(_)
+            | Outcome::LeaseOver(_)
+            | Outcome::DoneLosing(_)
+            | Outcome::Failed(_)
+            | Outcome::Unknown(_)) => {
+                return Err(prefixed("stopping it", outcome));
+            }
+        }
+        let slot =
+            setting(&self.attempt.inner.gates, self.files, "primary_slot_name").await.map_err(|it| stopped(&it))?;
+        if !slot.is_empty() {
+            make_slot(self.attempt, self.leader, &slot).await.map_err(|it| prefixed("it is stopped", it))?;
+        }
+        self.bring_in_line(&leader, &slot).await?;
+        let (data, whom) = (self.files.data.clone(), self.leader.clone());
+        let written = self.blocking(move || follow_from_start(&data, &whom)).await;
+        written.map_err(|why| stopped(&format!("writing whom it follows: {why}")))?;
+        match operate(self.attempt, ServiceOp::Start, self.files).await {
+            Outcome::Done => {}
+            outcome @ (Outcome::DoneAt(_)
+            | Outcome::LeaseOver(_)
+            | Outcome::DoneLosing(_)
+            | Outcome::Failed(_)
+            | Outcome::Unknown(_)) => {
+                return Err(prefixed("starting it as a standby", outcome));
+            }
+        }
+        streams(self.attempt, self.server, self.leader).await?;
+        self.done().await
     }
-    drop(session);
-    match operate(attempt, ServiceOp::Stop, files).await {
-        Outcome::Done => {}
-        outcome @ (Outcome::DoneAt(_) | Outcome::LeaseOver(_) | Outcome::Failed(_) | Outcome::Unknown(_)) => {
-            return Err(prefixed("stopping it", outcome));
+
+    /// One that streams from the leader is its standby; nothing is better for it than to be left alone.
+    async fn streams_already(&self) -> bool {
+        let look = async {
+            let session = open(self.attempt, self.server).await.ok()?;
+            streams_from(&session, self.leader).await.ok()
+        };
+        tokio::time::timeout(BRIEFLY, look).await.ok().flatten().unwrap_or(false)
+    }
+
+    async fn done(&self) -> Result<Outcome, Outcome> {
+        if self.how.old_data == OldData::Remove {
+            let data = self.files.data.clone();
+            let removed = self.blocking(move || clone::remove_unwanted(&data)).await;
+            removed
+                .map_err(|why| Outcome::Unknown(format!("it streams, and its old data could not be removed: {why}")))?;
+        }
+        Ok(lost::told(self.attempt, self.files).await)
+    }
+
+    async fn ask_leader(&self) -> Result<Leader, Outcome> {
+        let said = async {
+            let session = open(self.attempt, self.leader).await?;
+            let failed = |error| nothing_done(&answer("asking", &error));
+            let leads = !is_standby(&session).await.map_err(failed)?;
+            if leads {
+                // Its control file names the timeline that it began only from its next checkpoint on, and `pg_rewind` looks there.
+                session.run("CHECKPOINT").await.map_err(|error| nothing_done(&answer("a checkpoint", &error)))?;
+            }
+            let size = Size::ask(&session).await?;
+            let (system, oldest) = self.log_of(&session).await?;
+            Ok(Leader { leads, system, oldest, size })
+        };
+        said.await.map_err(|outcome| prefixed("the one to follow", outcome))
+    }
+
+    async fn log_of(&self, session: &Session) -> Result<(String, String), Outcome> {
+        let row = "SELECT (SELECT system_identifier FROM pg_control_system()) AS system, \
+                   (SELECT min(substr(name, 9)) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$') AS oldest";
+        let row = session.row(row).await.map_err(|error| nothing_done(&answer("asking for its log", &error)))?;
+        let text = |name| row.get(name).unwrap_or_default().to_owned();
+        Ok((text("system"), text("oldest")))
+    }
+
+    /// Its data becomes a part of the leader's past: by nothing, by `pg_rewind`, or by a fresh copy.
+    async fn bring_in_line(&self, leader: &Leader, slot: &str) -> Result<(), Outcome> {
+        if !leader.leads {
+            // It hands over in order: it has everything that its successor has.
+            return Ok(());
+        }
+        let gates = &self.attempt.inner.gates;
+        let (data, key) = (self.files.data.clone(), self.attempt.order.idempotency_key.clone());
+        let read = move || Ok((own::configuration(&data)?, clone::is_made_by(&data, &key)));
+        let read = self.blocking(read).await.map_err(|why| stopped(&format!("reading its configuration: {why}")))?;
+        let (configuration, is_fresh) = read;
+        let control = Control::read(gates, self.files).await;
+        if let Some(other) = control.as_ref().ok().filter(|it| it.system != leader.system) {
+            let text = format!(
+                "it is another database: its identifier is {}, that of the one to follow {}",
+                other.system, leader.system
+            );
+            return Err(stopped(&text));
+        }
+        let counted = self.count(&control).await;
+        // What could not be counted is not thrown away, whatever the plan says.
+        let old = if counted.is_err() { OldData::Keep } else { self.how.old_data };
+        let rewound = match (self.how.copy, counted) {
+            (FreshCopy::Always, _) if is_fresh => Ok(configuration),
+            (FreshCopy::Always, _) => Err(("it is never rewound".to_owned(), configuration)),
+            (_, Err(why)) => Err((format!("what it alone has could not be kept: {why}"), configuration)),
+            (_, Ok(())) => match self.rewind(&configuration).await {
+                Ok(()) => Ok(configuration),
+                Err(why) => Err((why, configuration)),
+            },
+        };
+        let (why, configuration) = match rewound {
+            Ok(configuration) => match self.misses(leader, &control).await {
+                Some(why) if self.how.copy == FreshCopy::WhenNeeded && !is_fresh => (why, configuration),
+                Some(_) | None => return Ok(()),
+            },
+            Err(why) => why,
+        };
+        match self.how.copy {
+            FreshCopy::Never => Err(stopped(&format!("{why}; only a fresh copy makes a standby of it"))),
+            FreshCopy::WhenNeeded | FreshCopy::Always => {
+                let copied =
+                    clone::copy(self.attempt, self.files, self.leader, &leader.size, slot, configuration, old).await;
+                copied.map_err(|outcome| match self.how.copy {
+                    FreshCopy::WhenNeeded => prefixed(&format!("{why}; a fresh copy"), outcome),
+                    FreshCopy::Never | FreshCopy::Always => outcome,
+                })
+            }
         }
     }
-    if leads {
-        let own = configuration(attempt, files).await.map_err(|why| stopped(&why))?;
-        rewind(attempt, files, leader).await?;
-        restore(attempt, files, own).await.map_err(|why| stopped(&why))?;
-    }
-    let (data, leader_too) = (files.data.clone(), leader.clone());
-    let key = format!("write in {}", files.data.display());
-    let written = attempt.inner.gates.run(key, move || follow_from_start(&data, &leader_too)).await;
-    written.map_err(|error| stopped(&format!("writing whom it follows: {}", trouble::describe(&error))))?;
-    match operate(attempt, ServiceOp::Start, files).await {
-        Outcome::Done => streams(attempt, server, leader).await,
-        outcome @ (Outcome::DoneAt(_) | Outcome::LeaseOver(_) | Outcome::Failed(_) | Outcome::Unknown(_)) => {
-            Err(prefixed("starting it as a standby", outcome))
+
+    /// Counts and keeps what it alone has, where the leader has gone another way.
+    async fn count(&self, control: &Result<Control, String>) -> Result<(), String> {
+        let control = control.as_ref().map_err(Clone::clone)?;
+        match lost::alone(self.attempt, self.files, self.leader, control).await? {
+            Some(alone) => lost::keep(self.attempt, self.files, &alone, control).await,
+            None => Ok(()),
         }
     }
+
+    /// Takes back what the leader does not have. Where nothing is, `pg_rewind` does nothing.
+    async fn rewind(&self, own: &[(PathBuf, Kept)]) -> Result<(), String> {
+        let source = format!("{} dbname=postgres", following("", self.leader));
+        let target = format!("--target-pgdata={}", self.files.data.display());
+        let source = format!("--source-server={source}");
+        let config = self.files.config_file.as_ref().map(|it| format!("--config-file={}", it.display()));
+        let mut arguments = vec![target.as_str(), source.as_str()];
+        arguments.extend(config.as_deref());
+        let archived = setting(&self.attempt.inner.gates, self.files, "restore_command").await.unwrap_or_default();
+        arguments.extend((!archived.is_empty()).then_some("--restore-target-wal"));
+        let argv = self.files.command("pg_rewind", &arguments);
+        self.attempt
+            .so_far
+            .set(stopped("pg_rewind did not end in time and was killed: its data can't be used as it is"));
+        let ended = self.attempt.run(&argv, &BTreeMap::new(), Output::Capture).await;
+        let ended = ended.map_err(|error| format!("pg_rewind: {}", trouble::describe(&error)))?;
+        if !ended.success() {
+            return Err(format!("pg_rewind {}", ended.describe()));
+        }
+        let (data, own) = (self.files.data.clone(), own.to_vec());
+        let restored = self.blocking(move || own.iter().try_for_each(|(name, it)| it.put(&data, name))).await;
+        restored.map_err(|why| format!("writing its configuration back: {why}"))
+    }
+
+    /// Why it would wait for ever for what the leader does not keep any more, as far as that is known.
+    async fn misses(&self, leader: &Leader, control: &Result<Control, String>) -> Option<String> {
+        let gates = &self.attempt.inner.gates;
+        let segment = control.as_ref().ok()?.segment;
+        let data = self.files.data.clone();
+        let newest = self.blocking(move || newest_segment(&data, segment)).await.ok()??;
+        let oldest = segment_number(&format!("00000000{}", leader.oldest), segment)?;
+        if newest + 1 >= oldest || setting(gates, self.files, "restore_command").await.is_ok_and(|it| !it.is_empty()) {
+            return None;
+        }
+        Some(format!("what it missed is not kept by {} any more", self.leader.address))
+    }
+
+    /// Ends what works on its data because whoever started it was killed.
+    async fn end_leftovers(&self) -> Result<(), Outcome> {
+        loop {
+            let data = self.files.data.clone();
+            match self.blocking(move || leftovers(&data)).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(why) => return Err(Outcome::Failed(format!("nothing was done: looking for what is left: {why}"))),
+            }
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, String> {
+        let key = format!("work in {}", self.files.data.display());
+        self.attempt.inner.gates.run(key, work).await.map_err(|error| trouble::describe(&error))
+    }
+}
+
+/// Kills programs that work on this data or on a copy for it, and says how many there were.
+fn leftovers(data: &Path) -> io::Result<usize> {
+    let targets =
+        [format!("--target-pgdata={}", data.display()), format!("--pgdata={}", Beside::of(data).half.display())];
+    let mut found = 0;
+    for entry in fs::read_dir("/proc")? {
+        let process = entry?.path();
+        let number = process.file_name().and_then(|it| it.to_str()).and_then(|it| it.parse().ok());
+        let Some(pid) = number.and_then(Pid::from_raw) else { continue };
+        let named = fs::read_to_string(process.join("comm")).is_ok_and(|it| PROGRAMS.contains(&it.trim_end()));
+        // It may have ended meanwhile.
+        let Ok(arguments) = fs::read(process.join("cmdline")) else { continue };
+        let is_on_it = arguments.split(|it| *it == 0).any(|it| targets.iter().any(|target| target.as_bytes() == it));
+        if named && is_on_it {
+            found += 1;
+            let _ended = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+    Ok(found)
 }
 
 /// What is run to see that it is there.
-pub(crate) fn rewinds(files: &PostgresFiles) -> Vec<String> {
-    PostgresFiles { run_as: None, ..files.clone() }.command("pg_rewind", &[])
+pub(crate) fn programs_of_rejoin(files: &PostgresFiles, how: RejoinHow) -> Vec<Vec<String>> {
+    let files = PostgresFiles { run_as: None, ..files.clone() };
+    let (rewind, copy) = (how.copy != FreshCopy::Always, how.copy != FreshCopy::Never);
+    let all = ["postgres", "psql", "pg_controldata", "pg_waldump"].into_iter();
+    let all = all.chain(rewind.then_some("pg_rewind")).chain(copy.then_some("pg_basebackup"));
+    all.map(|it| files.command(it, &[])).collect()
 }
 
-/// Files of a data directory that say how this server is, and not what is in it.
-const CONFIGURATION: [&str; 4] = ["postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf"];
-
-/// Its own configuration, as far as it is in its data directory: `pg_rewind` brings that of the leader.
-async fn configuration(attempt: &Attempt<'_>, files: &PostgresFiles) -> Result<Vec<(PathBuf, String)>, String> {
+/// Whether it could be done, as far as its own machine shows.
+pub(crate) async fn prepare_rejoin(
+    inner: &Inner,
+    files: &PostgresFiles,
+    leader: &PostgresServer,
+    how: RejoinHow,
+) -> Result<(), String> {
     let data = files.data.clone();
-    let read = move || {
-        let there = CONFIGURATION.iter().map(|it| data.join(it)).filter(|it| it.exists());
-        there.map(|it| Ok((it.clone(), fs::read_to_string(&it)?))).collect()
+    let passfile = leader.follow.as_ref().and_then(|it| it.passfile.clone());
+    let look = move || {
+        if let Some(missing) = passfile.filter(|it| !it.is_file()) {
+            return Err(io::Error::other(format!("{} is not there, which it follows with", missing.display())));
+        }
+        if how.copy != FreshCopy::Never {
+            clone::can_be_put_aside(&data)?;
+        }
+        Ok(())
     };
-    let read: io::Result<_> = attempt.inner.gates.run(format!("read in {}", files.data.display()), read).await;
-    read.map_err(|error| format!("reading its configuration: {}", trouble::describe(&error)))
-}
-
-async fn restore(attempt: &Attempt<'_>, files: &PostgresFiles, own: Vec<(PathBuf, String)>) -> Result<(), String> {
-    let data = files.data.clone();
-    let write = move || own.iter().try_for_each(|(path, text)| write(&data, path, text));
-    let written = attempt.inner.gates.run(format!("write in {}", files.data.display()), write).await;
-    written.map_err(|error| format!("writing its configuration back: {}", trouble::describe(&error)))
-}
-
-/// Takes back what the leader does not have. Where nothing is, `pg_rewind` does nothing.
-async fn rewind(attempt: &Attempt<'_>, files: &PostgresFiles, leader: &PostgresServer) -> Result<(), Outcome> {
-    let mut source = following("", leader);
-    source.push_str(" dbname=postgres");
-    let data = files.data.display().to_string();
-    let (target, source) = (format!("--target-pgdata={data}"), format!("--source-server={source}"));
-    let config = files.config_file.as_ref().map(|it| format!("--config-file={}", it.display()));
-    let mut arguments = vec![target.as_str(), source.as_str()];
-    arguments.extend(config.as_deref());
-    let argv = files.command("pg_rewind", &arguments);
-    attempt.so_far.set(stopped("pg_rewind did not end in time and was killed: its data can't be used as it is"));
-    match attempt.run(&argv, &BTreeMap::new(), Output::Capture).await {
-        Ok(ended) if ended.success() => Ok(()),
-        Ok(ended) => Err(stopped(&format!("pg_rewind {}; only a fresh copy makes a standby of it", ended.describe()))),
-        Err(error) => Err(stopped(&format!("pg_rewind: {}", trouble::describe(&error)))),
+    let looked = inner.gates.run(format!("work in {}", files.data.display()), look).await;
+    looked.map_err(|error| trouble::describe(&error))?;
+    let control = Control::read(&inner.gates, files).await?;
+    match how.copy {
+        FreshCopy::Never if !control.can_be_rewound => Err(format!(
+            "{} can't be rewound, without wal_log_hints and data checksums, and is never given a fresh copy",
+            files.data.display()
+        )),
+        FreshCopy::Never | FreshCopy::WhenNeeded | FreshCopy::Always => Ok(()),
     }
 }
 
-fn stopped(why: &str) -> Outcome {
+pub(super) fn stopped(why: &str) -> Outcome {
     Outcome::Failed(trouble::clip(&format!("it is stopped: {why}")))
 }
 
-/// Says in its own files that it is a standby, and whose. What `pg_rewind` brought from the leader is there by now.
-fn follow_from_start(data: &Path, leader: &PostgresServer) -> io::Result<()> {
+/// Says in its own files that it is a standby, and whose. What was brought from the leader is there by now.
+pub(super) fn follow_from_start(data: &Path, leader: &PostgresServer) -> io::Result<()> {
     let settings = data.join("postgresql.auto.conf");
     let before = fs::read_to_string(&settings)?;
     let is_whom = |line: &&str| line.split('=').next().is_some_and(|it| it.trim() == "primary_conninfo");
@@ -122,24 +342,12 @@ fn follow_from_start(data: &Path, leader: &PostgresServer) -> io::Result<()> {
     let kept = before.lines().filter(|it| !is_whom(it));
     let mut after: String = kept.flat_map(|it| [it, "\n"]).collect();
     after.push_str(&format!("primary_conninfo = {}\n", literal(&following(&old, leader))));
-    write(data, &settings, &after)?;
-    write(data, &data.join("standby.signal"), "")
+    write(data, &settings, after.as_bytes())?;
+    write(data, &data.join("standby.signal"), b"")
 }
 
 /// The value of a setting's line, which its server wrote itself.
 fn value(line: &str) -> Option<String> {
     let quoted = line.split_once('=')?.1.trim();
     Some(quoted.strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'"))
-}
-
-/// Beside it and renamed, synced, and its server's own.
-fn write(data: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let beside = path.with_extension("mainstay");
-    fs::write(&beside, text)?;
-    let owner = fs::metadata(data)?;
-    chown(&beside, Some(owner.uid()), Some(owner.gid()))?;
-    fs::set_permissions(&beside, fs::Permissions::from_mode(0o600))?;
-    fs::File::open(&beside)?.sync_all()?;
-    fs::rename(&beside, path)?;
-    fs::File::open(data)?.sync_all()
 }

@@ -2,6 +2,7 @@
 
 mod acts;
 mod probes;
+mod rejoins;
 mod secured;
 mod services;
 
@@ -13,7 +14,9 @@ use std::time::Duration;
 use mainstay_pgkit::{PASSWORD, Server};
 use mainstay_plan::action::{Action, Outcome};
 use mainstay_plan::observation::Answer;
-use mainstay_plan::postgres::{Password, PostgresAction, PostgresFollow, PostgresOp, PostgresProbe, PostgresServer};
+use mainstay_plan::postgres::{
+    Password, PostgresAction, PostgresFiles, PostgresFollow, PostgresOp, PostgresProbe, PostgresServer,
+};
 use mainstay_plan::probe::{Address, ProbeKind};
 use mainstay_providers::{Order, ProbeAnswer, Providers};
 
@@ -79,7 +82,11 @@ async fn follow(server: PostgresServer, leader: PostgresServer, timeout: Duratio
 }
 
 async fn act(action: PostgresAction, timeout: Duration) -> Outcome {
-    let order = Order { idempotency_key: "recovery-7/step-2".to_owned(), timeout, address: None };
+    ordered(action, timeout, "recovery-7/step-2").await
+}
+
+async fn ordered(action: PostgresAction, timeout: Duration, key: &str) -> Outcome {
+    let order = Order { idempotency_key: key.to_owned(), timeout, address: None };
     Providers::new().act(&Action::Postgres(Box::new(action)), &order).await
 }
 

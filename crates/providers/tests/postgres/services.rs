@@ -2,7 +2,6 @@
 
 use mainstay_pgkit::{Server, bin, wait_until};
 use mainstay_plan::action::{Service, ServiceOp};
-use mainstay_plan::postgres::PostgresFiles;
 
 use super::*;
 

@@ -54,7 +54,9 @@ impl Durable {
             if name.starts_with("end the lease of ") {
                 self.ends_lease.insert(*step);
             }
-        } else if let Body::StepEnded { step, ended: Ended::Done | Ended::LeaseOver(_) } = &record.body {
+        } else if let Body::StepEnded { step, ended: Ended::Done | Ended::LeaseOver(_) | Ended::DoneLosing(_) } =
+            &record.body
+        {
             if self.ends_lease.contains(step) {
                 self.over.insert(step.recovery);
             }

@@ -32,8 +32,10 @@ impl Undone {
             let left = self.left.get(&step.recovery).map_or(&[][..], Vec::as_slice);
             let later: Vec<&usize> = left.iter().filter(|it| **it > step.step).collect();
             assert!(later.is_empty(), "G3: step {} of {} is undone before {later:?}", step.step, step.recovery);
-        } else if let Body::StepEnded { step, ended: Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) } =
-            &record.body
+        } else if let Body::StepEnded {
+            step,
+            ended: Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_),
+        } = &record.body
         {
             let left = self.left.entry(step.recovery).or_default();
             if let Some(nth) = self.undoing.remove(step) {

@@ -2,6 +2,7 @@
 
 use super::{Choice, Field, Kind, Rule, Shape, field, variant, words};
 use crate::action::{Plane, ServiceOp};
+use crate::postgres::{FreshCopy, OldData};
 use crate::strategy::OnExpiry;
 
 pub(crate) static SERVICE: Shape = Shape {
@@ -167,9 +168,20 @@ static FOLLOW: Shape = Shape {
 static REJOIN: Shape = Shape {
     name: "rejoin",
     doc: "done when the instance's PostgreSQL server, a primary or not, is a standby that streams from the new owner; on its own machine, so its `postgres` has `data`",
-    fields: &[&POSTGRES_TRIES],
+    fields: &[&REJOIN_FIELDS, &POSTGRES_TRIES],
     rules: &[],
 };
+
+static REJOIN_FIELDS: [Field; 2] = [
+    field(
+        "clone",
+        Kind::Word(words!(FreshCopy)),
+        "when its data is replaced by a fresh copy of the new owner's, which takes as long as that is large: when it can't be rewound, or always",
+    )
+    .or("never"),
+    field("old_data", Kind::Word(words!(OldData)), "what becomes of the data that a fresh copy replaces: it lies beside, or is removed once the server streams")
+        .or("keep"),
+];
 
 /// What is done by SQL is done alone, and nothing takes it back.
 static POSTGRES_TRIES: [Field; 4] = [TIMEOUT, ATTEMPTS, RETRY_AFTER, NEEDS];
