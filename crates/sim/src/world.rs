@@ -8,6 +8,8 @@ mod channels;
 mod digest;
 mod disk;
 mod hosts;
+pub mod log;
+mod logs;
 mod orders;
 mod places;
 mod servers;
@@ -39,6 +41,7 @@ pub use agent::{Crash, CrashKind};
 pub use channels::Carrier;
 pub(crate) use hosts::KEEPER_IS_MISSED;
 pub use hosts::{HostFault, HostTrouble, Way};
+use log::Log;
 pub use servers::Server;
 pub use trouble::{Answers, Lie, Link, Trouble};
 
@@ -133,6 +136,8 @@ pub struct World {
     pub roles: BTreeMap<String, SeenRole>,
     /// By instance name.
     pub lag: BTreeMap<String, Duration>,
+    /// By name of the component whose servers say where they are: the log that they share.
+    pub logs: BTreeMap<String, Log>,
     /// Every action that was really done: its key, and what.
     pub done: Vec<(String, String)>,
     /// Everything that was written into the log for people.
@@ -205,6 +210,7 @@ impl World {
             brought: BTreeMap::new(),
             roles: plan.instances.iter().map(|it| (it.name.clone(), role_at_first(&plan, &it.name))).collect(),
             lag: plan.instances.iter().map(|it| (it.name.clone(), Duration::ZERO)).collect(),
+            logs: BTreeMap::new(),
             done: Vec::new(),
             told: Vec::new(),
             arrived: Vec::new(),
@@ -243,6 +249,7 @@ impl World {
             digest: None,
             plan,
         };
+        world.logs_begin();
         world.hosts_begin();
         world.at(Duration::ZERO, Event::StartAgent);
         world
@@ -292,8 +299,10 @@ impl World {
             return false;
         };
         self.now = at;
+        self.logs_pass();
         self.happen(event);
         self.one_acts();
+        self.logs_see();
         true
     }
 

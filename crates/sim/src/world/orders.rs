@@ -70,6 +70,7 @@ impl World {
         let becomes = self.becomes(&order);
         if becomes == Some(SeenRole::Active) && !order.key.contains("/undo/") {
             self.checkers.activates(&order, self.now);
+            self.loses_no_more_than_said(&order);
         }
         let scripted = self.checkers.begun_at(order.step).and_then(|it| self.scripted.remove(&it));
         let never_ends = || self.troubles.never_answers.take().map(|is_done| (None, is_done));

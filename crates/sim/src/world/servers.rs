@@ -6,7 +6,7 @@ use mainstay_plan::component::Temperature;
 use mainstay_plan::control::ControlPlane;
 use mainstay_plan::location::FailureDomain;
 use mainstay_plan::observation::{Answer, Observation, SeenRole};
-use mainstay_plan::probe::Watches;
+use mainstay_plan::probe::{ProbeKind, Watches};
 use mainstay_plan::{InstanceIx, Plan, ProbeIx};
 
 use super::{Event, Link, World};
@@ -67,16 +67,11 @@ impl World {
         let role = role.map(|it| it.word().to_owned());
         let answer = self.troubles.told(name, answer);
         let started = self.clock();
-        let observation = Observation {
-            probe: ix,
-            started,
-            ended: started + took,
-            answer,
-            lag,
-            role,
-            expiring: None,
-            position: None,
-        };
+        let says_where = answer == Answer::Good && matches!(probe.kind, ProbeKind::Postgres(_));
+        let position = probe.watches.instance().filter(|_| says_where).and_then(|it| self.position(it));
+        let lag = lag.filter(|_| !matches!(probe.kind, ProbeKind::Postgres(_)));
+        let observation =
+            Observation { probe: ix, started, ended: started + took, answer, lag, role, expiring: None, position };
         self.in_flight.insert(ix);
         let under_way = plan.asks(probe).filter(|_| !unaskable).map(|_| self.pace.by_host(&plan));
         let took = took + under_way.unwrap_or_default();
