@@ -76,6 +76,10 @@ faults! {
     UnknownIsFailure = "unknown-is-failure",
     /// One failure is enough, whatever `fall` says.
     FallNotAwaited = "fall-not-awaited",
+    /// A standby that says where it is counts as whole until it was asked.
+    PlaceTakenForWhole = "place-taken-for-whole",
+    /// Of several standbys the first takes over, whatever it loses.
+    LessSureTakesOver = "less-sure-takes-over",
     /// A standby whose position is not known may take over.
     UnknownPositionTakesOver = "unknown-position-takes-over",
     /// A standby may be further behind than the RPO.

@@ -13,6 +13,7 @@ use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, Time};
 
 use super::Soft;
+use crate::planted::{Fault, planted};
 use crate::record::{Body, Ended};
 use crate::state::{Recovery, State, StepAt};
 use crate::switch::NEARLY;
@@ -139,7 +140,9 @@ pub(super) fn take(
     let mut sample = lag.map(|lag| Sample { asked, lag, whole: None });
     if let Some(position) = position {
         let bound = state.components[state.plan.instance(instance).component.index()].bound;
-        if bound != instance {
+        if bound != instance && planted(Fault::PlaceTakenForWhole) {
+            sample = Some(Sample { asked, lag: Duration::ZERO, whole: Some(asked) });
+        } else if bound != instance {
             sample = sample.or_else(|| of[bound.index()].behind(asked, &position));
             // It is another's copy now, or has not followed a takeover: what it had of this one it need not have any more.
             if of[bound.index()].position().is_some_and(|it| !it.is_comparable(&position)) {

@@ -183,7 +183,7 @@ fn steadier(state: &State, recovery: &Recovery, rung: usize, now: Time) -> Optio
 fn surer(state: &State, recovery: &Recovery, rung: usize, now: Time) -> Option<String> {
     let bound = state.components[recovery.component.index()].bound;
     let ladder = &state.plan.component(recovery.component).ladder;
-    let choice = ladder[rung].choice?;
+    let choice = ladder[rung].choice.filter(|_| !planted(Fault::LessSureTakesOver))?;
     let to = |rung: &Rung| rung.plays.get(&bound).map(|it| it.to);
     let this = to(&ladder[rung])?;
     let may = |(at, other): &(usize, &Rung)| {
