@@ -534,6 +534,9 @@ impl Agent {
         if let Some(open) = self.driver.engine().state().open_recoveries().next() {
             return refuse(&format!("recovery {} is open; reload when it has ended, or abort it", open.id));
         }
+        if let Some((_, open)) = self.driver.engine().state().open_repairs().next() {
+            return refuse(&format!("repair {} is under way; reload when it has ended", open.id));
+        }
         if let Err(error) = self.driver.engine().check_plan(&plan) {
             return refuse(&error.to_string());
         }

@@ -7,6 +7,7 @@ use mainstay_engine::breaker::Hold;
 use mainstay_engine::command::{AdoptAs, Command, Drained, Override};
 use mainstay_engine::machine::IncidentState;
 use mainstay_engine::record::{Completion, Ended, Fence, RecoveryId, TermValue};
+use mainstay_engine::repair::{self, Standing, Unrepaired};
 use mainstay_engine::route::rules::RouteRule;
 use mainstay_engine::rules::evaluate::Truth;
 use mainstay_engine::rules::{Present, shown, shown_health};
@@ -44,7 +45,7 @@ fn component(engine: &Engine, ix: ComponentIx, can: Recoverable, now: Time) -> a
         health: health(engine, lasting.bound).to_owned(),
         since_ns: (bound.since > Time::ZERO).then(|| bound.since.as_nanos()),
         bound_to: state.plan.instance(lasting.bound).name.clone(),
-        instances: planned.instances.iter().map(|it| instance(engine, *it)).collect(),
+        instances: planned.instances.iter().map(|it| instance(engine, *it, now)).collect(),
         waiting,
         approved_in_advance: (lasting.advance.iter().filter(|(_, it)| it.until > now))
             .map(|(by, it)| api::Pause {
@@ -71,7 +72,7 @@ fn health(engine: &Engine, ix: InstanceIx) -> &'static str {
     shown_health(state, engine.soft(), ix).word()
 }
 
-fn instance(engine: &Engine, ix: InstanceIx) -> api::Instance {
+fn instance(engine: &Engine, ix: InstanceIx, now: Time) -> api::Instance {
     let state = engine.state();
     let planned = state.plan.instance(ix);
     api::Instance {
@@ -93,6 +94,31 @@ fn instance(engine: &Engine, ix: InstanceIx) -> api::Instance {
             since_ns: it.since.as_nanos(),
             why: it.why.clone(),
         }),
+        repair: repair::standing(state, ix, now).map(|it| shown_repair(state, ix, it)),
+    }
+}
+
+fn shown_repair(state: &State, ix: InstanceIx, standing: Standing) -> api::Repair {
+    let name = &state.plan.instance(ix).name;
+    let waits = |why: &Unrepaired| (why.code().to_owned(), why.until().map(|it| it.as_nanos()), why.way_out(name));
+    let failed = state.instances[ix.index()].mending.failed;
+    match standing {
+        Standing::UnderWay { repair, nth, since, doing, waits: why } => {
+            let says = why.as_ref().map_or_else(|| doing.clone(), |it| format!("{doing} waits: {it}"));
+            let (waits, until_ns, way_out) =
+                why.as_ref().map(waits).map_or((None, None, None), |it| (Some(it.0), it.1, Some(it.2)));
+            let (id, since_ns) = (Some(repair.to_string()), Some(since.as_nanos()));
+            api::Repair { id, nth, since_ns, says, waits, until_ns, way_out }
+        }
+        Standing::Waits(why) => {
+            let (code, until_ns, way_out) = waits(&why);
+            let (says, waits, way_out) = (why.to_string(), Some(code), Some(way_out));
+            api::Repair { id: None, nth: failed, since_ns: None, says, waits, until_ns, way_out }
+        }
+        Standing::Next => {
+            let says = "it begins".to_owned();
+            api::Repair { id: None, nth: failed, since_ns: None, says, waits: None, until_ns: None, way_out: None }
+        }
     }
 }
 
@@ -587,11 +613,17 @@ pub(crate) fn command(asked: api::Command, now: Time) -> Result<Command, api::Pr
             }
             Command::Adopt { instance, role, anyway, two_writers: !accept.is_empty(), address, reason }
         }
+        api::Command::Repair { instance, accept, reason } => {
+            if let Some(risk) = accept.iter().find(|it| *it != TWO_WRITERS) {
+                return Err(bad(format!("`{risk}` is no risk that can be accepted; there is {TWO_WRITERS}")));
+            }
+            Command::Repair { instance, two_writers: !accept.is_empty(), reason }
+        }
         api::Command::Acknowledge { what, reason } => Command::Acknowledge { what, reason },
     })
 }
 
-/// The one risk that an adoption can accept.
+/// The one risk that an adoption or a repair can accept.
 const TWO_WRITERS: &str = "two_writers";
 
 fn drained(target: Option<String>, zone: Option<String>) -> Result<Drained, String> {

@@ -201,6 +201,16 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Repair a displaced instance now, as the plan says.
+    Repair {
+        /// The instance.
+        instance: String,
+        /// Risks that are accepted by name: `two_writers`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        accept: Vec<String>,
+        /// Why.
+        reason: String,
+    },
     /// A person has seen it.
     Acknowledge {
         /// A notice (`n17`), a recovery (`r17`), or a component.

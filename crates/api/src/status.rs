@@ -334,6 +334,33 @@ pub struct Instance {
     /// Where it is, if not where the plan says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elsewhere: Option<Elsewhere>,
+    /// How it stands with its repair, where it was displaced and has not rejoined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Repair>,
+}
+
+/// How it stands with the repair of a displaced instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repair {
+    /// `r57`: the number of the record that began it, while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Which try in a row, from 1; 0 before the first.
+    pub nth: u32,
+    /// When it began, while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ns: Option<Nanos>,
+    /// What is being done, or what it waits for, as a clause.
+    pub says: String,
+    /// Why it waits: a stable code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
+    /// When the wait ends by itself, if time alone ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ns: Option<Nanos>,
+    /// The command that helps, where it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_out: Option<String>,
 }
 
 /// Where an instance is that is not where the plan says.

@@ -11,6 +11,7 @@ use crate::command::{AdoptAs, Refusal};
 use crate::decide::phases;
 use crate::lease::Role;
 use crate::record::{Body, Completion, OldOwner};
+use crate::repair;
 use crate::state::{Planned, Recovery, State};
 
 /// What is meant where nobody said it: whoever says that it is active is the component; whoever was displaced is a standby.
@@ -122,6 +123,11 @@ pub(crate) fn check(
     two_writers: bool,
 ) -> Result<(), Refusal> {
     let name = state.plan.instance(instance).name.clone();
+    if let Some(repair) = repair::under_way(state, instance) {
+        let component = state.plan.component(state.plan.instance(instance).component).name.clone();
+        let missing = format!("{repair} repairs it at the moment; `mainstay pause {component}` keeps it from going on");
+        return Err(Refusal::NotAdoptable { component, instance: name, missing });
+    }
     match meant(state, instance, said) {
         AdoptAs::Active => {
             let missing = missing(state, instance, anyway, two_writers);

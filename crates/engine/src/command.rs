@@ -204,6 +204,16 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Repair a displaced instance now, as the plan says.
+    Repair {
+        /// The instance.
+        instance: String,
+        /// Although nothing shows that it takes no writes.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        two_writers: bool,
+        /// Why.
+        reason: String,
+    },
     /// A person has seen it: it is neither repeated nor escalated any more.
     Acknowledge {
         /// A notice (`n17`), a recovery (`r17`), or a component.
@@ -534,6 +544,14 @@ pub enum Refusal {
         /// What is missing.
         missing: String,
     },
+    /// The instance can't be repaired now.
+    #[error("`{instance}` can't be repaired now: {why}")]
+    NotRepairable {
+        /// The instance.
+        instance: String,
+        /// Why, with what helps.
+        why: String,
+    },
     /// The instance is not displaced.
     #[error("`{instance}` is {state}, there is nothing to adopt")]
     NotDisplaced {
@@ -556,6 +574,7 @@ impl Refusal {
             Refusal::NotWhole { .. } => "not_whole",
             Refusal::NotPaused => "not_paused",
             Refusal::NotDisplaced { .. } => "not_displaced",
+            Refusal::NotRepairable { .. } => "not_repairable",
             Refusal::InUse { .. } => "in_use",
             Refusal::IsThere { .. } => "is_there",
             Refusal::NotAdoptable { .. } => "not_adoptable",
@@ -582,6 +601,7 @@ impl Refusal {
             | Refusal::NotDown { .. }
             | Refusal::NotPaused
             | Refusal::NotDisplaced { .. }
+            | Refusal::NotRepairable { .. }
             | Refusal::IsThere { .. }
             | Refusal::RouteRule { .. }
             | Refusal::NotDrainable { .. }

@@ -14,6 +14,7 @@ use crate::lease::Role;
 use crate::planted::{Fault, planted};
 use crate::record::{Body, Completion, PhaseName};
 use crate::recover::{self, Choice};
+use crate::repair;
 use crate::scenario;
 use crate::state::{Recovery, RecoveryStatus, State};
 use crate::switch;
@@ -65,7 +66,11 @@ pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
 
 /// The next decision that makes something of a component fit again. It waits for every decision that restores service, and
 /// uses up nothing of theirs.
-pub fn repair(state: &State, component: ComponentIx) -> Option<Body> {
+pub fn repair(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
+    repair::next(state, component, now).or_else(|| fit_again(state, component))
+}
+
+fn fit_again(state: &State, component: ComponentIx) -> Option<Body> {
     let untried = state.components[component.index()].recovery.as_ref().is_none_or(|it| it.steps.is_empty());
     if state.site.halted.is_some() || state.leadership.role == Role::Follower || !untried {
         return None;
@@ -88,7 +93,8 @@ const fn begins_something(decision: &Body) -> bool {
 pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Time> {
     let Some(recovery) = &state.components[component.index()].recovery else {
         let back = switch::goes_back_at(state, component).filter(|it| *it > now);
-        return back.into_iter().chain(elsewhere::next_time(state, component, now)).min();
+        let repair = repair::next_time(state, component, now);
+        return back.into_iter().chain(elsewhere::next_time(state, component, now)).chain(repair).min();
     };
     let held = recovery.held.as_ref().and_then(|(waiting, _)| {
         // Others may have begun since it was recorded.
@@ -103,7 +109,8 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
     let asked = recovery.paused.as_ref().and_then(|_| guard::question_ends(state, recovery));
     let advance = &state.components[component.index()].advance;
     let approvals_end = advance.values().map(|it| it.until);
-    let others = [held, due, seen, asked].into_iter().flatten();
+    let repair = repair::next_time(state, component, now);
+    let others = [held, due, seen, asked, repair].into_iter().flatten();
     others.chain(recover::deadlines(state, recovery)).chain(approvals_end).filter(|it| *it > now).min()
 }
 
@@ -112,7 +119,7 @@ fn rejoin(state: &State, component: ComponentIx) -> Option<Body> {
     let planned = state.plan.component(component);
     let back = planned.instances.iter().copied().find(|it| {
         let instance = &state.instances[it.index()];
-        let may = planned.rejoin == Rejoin::WhenHealthy || instance.in_order;
+        let may = (planned.rejoin == Rejoin::WhenHealthy || instance.in_order) && instance.mending.open.is_none();
         may && instance.displaced && (state.is_whole(*it) || planted(Fault::RejoinsUnwell))
     })?;
     Some(Body::Rejoined { instance: state.plan.instance(back).name.clone() })

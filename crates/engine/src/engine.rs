@@ -23,7 +23,7 @@ use crate::rules::{Present, Rules};
 use crate::scenario::{self, Question};
 use crate::state::State;
 use crate::state::concerned::Concerned;
-use crate::{ENGINE_VERSION, breaker, decide, elsewhere, evacuate, lease, outbox, route};
+use crate::{ENGINE_VERSION, breaker, decide, elsewhere, evacuate, lease, outbox, repair, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
 /// whatever needs more is a loop, and goes on at the next tick rather than never ending this one.
@@ -376,6 +376,7 @@ impl Engine {
             | Command::RouteOverride { .. }
             | Command::Halt { .. }
             | Command::Continue { .. }
+            | Command::Repair { .. }
             | Command::Adopt { .. } => return Ok(()),
         };
         let Some(to) = to.filter(|_| graceful) else { return Ok(()) };
@@ -556,11 +557,17 @@ impl Core {
                 self.ask_what_is_open_again(&settled);
             }
             Concerned::Domain(domain) => self.on_domain(domain, &record.body),
-            Concerned::Open => self.agenda.extend(self.state.open_recoveries().map(|it| it.component)),
+            Concerned::Open => {
+                self.agenda.extend(self.state.open_recoveries().map(|it| it.component));
+                self.agenda.extend(self.state.to_repair.iter().copied());
+            }
             Concerned::Nobody => {}
             Concerned::Outbox => return seq,
         }
         self.agenda.extend(self.state.next_in_turn());
+        if repair::may_let_go_on(&record.body) {
+            self.agenda.extend(self.state.to_repair.iter().copied());
+        }
         if std::mem::take(&mut self.state.room_freed) {
             self.agenda.extend(self.state.short_of_room.iter().copied());
         }
@@ -619,7 +626,7 @@ impl Core {
                 for _ in 0..DECISIONS_A_TICK {
                     let next = match look {
                         Look::Restore(component) => decide::next(&self.state, component, now),
-                        Look::Repair(component) => decide::repair(&self.state, component),
+                        Look::Repair(component) => decide::repair(&self.state, component, now),
                     };
                     let Some(body) = next else { break };
                     if let Look::Restore(component) = look
@@ -631,9 +638,12 @@ impl Core {
                     self.move_breakers(now, decided);
                 }
                 self.agenda.done(look);
-                if let Look::Restore(component) = look {
-                    self.set_timer(component, now);
-                    self.note_question(component, now);
+                match look {
+                    Look::Restore(component) => {
+                        self.set_timer(component, now);
+                        self.note_question(component, now);
+                    }
+                    Look::Repair(component) => self.set_timer(component, now),
                 }
             }
             // Nothing that is planned goes before what restores or repairs.

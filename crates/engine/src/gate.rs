@@ -88,6 +88,7 @@ impl Gate {
                     self.waiting.push_back((seq, Effect::Act(order)));
                 }
             }
+            Body::RepairFailed { running: Some(step), .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
             Body::TablePublished { .. } => self.send_table(state),
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
             Body::Commanded { command: Command::Halt { .. }, .. } => {
@@ -143,6 +144,10 @@ impl Gate {
                         for log in recovery.steps.iter().rev().take(8) {
                             self.waiting.push_back((seq, Effect::Cancel(log.step)));
                         }
+                    }
+                    for (_, repair) in state.open_repairs() {
+                        // It was begun before it was interrupted.
+                        self.waiting.push_back((seq, Effect::Cancel(repair.step_ref())));
                     }
                 }
                 // What is served may be another one's table: it is heard before anything is published.
@@ -200,6 +205,9 @@ impl Gate {
             | Body::BudgetExceeded { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
+            | Body::RepairStarted { .. }
+            | Body::RepairFailed { .. }
+            | Body::RepairCompleted { .. }
             | Body::AddressChanged { .. }
             | Body::RouteHeld { .. }
             | Body::RouteFreed { .. }
@@ -224,7 +232,8 @@ fn telling(state: &State, channel: &str, message: &Message) -> Telling {
 
 fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
     // A routing step that is converged when it begins ends in the same tick, and then does not run any more.
-    let (planned, undoes) = match state.running(step) {
+    let running = state.running(step).or_else(|| state.repairing(step).map(|it| it.1));
+    let (planned, undoes) = match running {
         Some(planned) => (planned, None),
         None => state.undoing(step).and_then(|it| Some((it, Some(it.undo.as_deref()?))))?,
     };

@@ -41,6 +41,7 @@ pub mod planted;
 pub mod reasons;
 pub mod record;
 pub mod recover;
+pub mod repair;
 pub mod replay;
 mod roles;
 pub mod route;

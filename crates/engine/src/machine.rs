@@ -14,6 +14,7 @@ mod incident;
 mod notice;
 mod probe;
 mod recovery;
+mod repair;
 mod step;
 mod traffic;
 mod undo;
@@ -24,6 +25,7 @@ pub use notice::{Channel, NoticeInput, NoticeLife, NoticeState, TrayInput, TrayS
 pub(crate) use probe::after;
 pub use probe::{ProbeHealth, Told};
 pub use recovery::{RecoveryInput, RecoveryLife};
+pub use repair::{RepairInput, RepairLife, RepairState};
 pub use step::{StepInput, StepLife, StepState};
 pub use traffic::{Standing, TrafficProcess, TrafficWord};
 pub use undo::{UndoInput, UndoLife, UndoState};
@@ -113,6 +115,7 @@ pub fn all() -> Vec<Table> {
         Table::of::<RecoveryLife>(),
         Table::of::<StepLife>(),
         Table::of::<UndoLife>(),
+        Table::of::<RepairLife>(),
         Table::of::<ProbeHealth>(),
         Table::of::<TrafficProcess>(),
         Table::of::<crate::lease::LeaseMachine>(),

@@ -94,6 +94,17 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             let back = state.incidents.get(incident).is_some_and(|it| it.status == IncidentState::Back);
             of(Topic::Incident(*incident), if back { Stage::Over } else { Stage::Stands })
         }
+        // Told once, and again when a person has to look; the log has the others.
+        Body::RepairFailed { repair, instance, again, .. } => {
+            let nth = state.open_repair(*repair)?.1.nth;
+            let is_news = nth == 1 || again.is_none();
+            is_news.then(|| of(Topic::Repair(instance.clone()), Stage::Stands)).flatten()
+        }
+        Body::RepairCompleted { instance, .. } => {
+            let topic = Topic::Repair(instance.clone());
+            let stage = if state.notices.stands(&topic) { Stage::Over } else { Stage::Once };
+            of(topic, stage)
+        }
         Body::JournalLost { .. } => of(Topic::Journal, Stage::Stands),
         Body::AgentStarted { .. } if state.journal_lost.is_some() => {
             let text = "an agent was started, with a journal that can be written".to_owned();
@@ -170,6 +181,7 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::RungFailed { .. }
         | Body::CutBySilence { .. }
         | Body::Bound { .. }
+        | Body::RepairStarted { .. }
         | Body::Rejoined { .. }
         | Body::AddressChanged { .. }
         | Body::TablePublished { .. }
@@ -353,6 +365,22 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
                 }
             },
         )),
+        Body::RepairStarted { instance, owner, nth, .. } => {
+            let again = if *nth > 1 { format!(", try {nth}") } else { String::new() };
+            Some((NoticeLevel::Info, format!("`{instance}` is being made a standby of `{owner}` again{again}")))
+        }
+        Body::RepairFailed { instance, why, again, .. } => {
+            let next = match again {
+                Some(_) => "it is tried again by itself".to_owned(),
+                None => {
+                    format!("it is not tried again by itself; when somebody has looked: mainstay repair {instance}")
+                }
+            };
+            Some((NoticeLevel::Warning, format!("`{instance}` was not repaired: {why}; {next}")))
+        }
+        Body::RepairCompleted { instance, .. } => {
+            Some((NoticeLevel::Info, format!("`{instance}` is repaired: a healthy standby that can take over again")))
+        }
         Body::RouteHeld { route, targets, objection } => {
             let text = format!(
                 "route {route} keeps {} on: {objection}; to overrule: {}",

@@ -134,6 +134,12 @@ faults! {
     VerifiedUnseen = "verified-unseen",
     /// A displaced instance rejoins before it is healthy.
     RejoinsUnwell = "rejoins-unwell",
+    /// Whoever is the component is repaired, too.
+    RepairsOwner = "repairs-owner",
+    /// An instance is repaired that may still take writes.
+    RepairsWriter = "repairs-writer",
+    /// An instance is repaired while its component is being recovered.
+    RepairsBesideRecovery = "repairs-beside-recovery",
     /// What is to be repaired comes before what is to be restored.
     RepairFirst = "repair-first",
     /// A breaker stays open although its canary answers.

@@ -8,6 +8,7 @@ use mainstay_plan::Time;
 use crate::command::{Override, Refusal};
 use crate::evacuate::Stays;
 use crate::record::{RecoveryId, StepRef};
+use crate::repair::Unrepaired;
 use crate::route::rules::Objection;
 use crate::waiting::{Unacknowledged, WaitingOn};
 
@@ -126,6 +127,40 @@ fn stay_after(it: &Stays) -> Option<Stays> {
     })
 }
 
+/// One of each [`Unrepaired`].
+pub fn unrepaired() -> Vec<Unrepaired> {
+    chain(Unrepaired::NotPlanned, unrepaired_after)
+}
+
+fn unrepaired_after(it: &Unrepaired) -> Option<Unrepaired> {
+    let recovery = RecoveryId(17);
+    let (at, why) = (Time::from_millis(60_000), "rejoin orders-db-b: the password was refused".to_owned());
+    Some(match it {
+        Unrepaired::NotPlanned => {
+            Unrepaired::Halted { by: "ada".to_owned(), reason: "it moves what we work on".to_owned() }
+        }
+        Unrepaired::Halted { .. } => Unrepaired::Lease,
+        Unrepaired::Lease => Unrepaired::JournalLost,
+        Unrepaired::JournalLost => Unrepaired::Paused {
+            component: Some("orders-db".to_owned()),
+            until: at,
+            by: "ada".to_owned(),
+            reason: "disks are being replaced".to_owned(),
+        },
+        Unrepaired::Paused { .. } => Unrepaired::Mode { mode: "recommend" },
+        Unrepaired::Mode { .. } => Unrepaired::Recovery { recovery },
+        Unrepaired::Recovery { .. } => Unrepaired::OthersFirst { recovery },
+        Unrepaired::OthersFirst { .. } => Unrepaired::Others { at_once: 4 },
+        Unrepaired::Others { .. } => Unrepaired::Owner { owner: "orders-db-b".to_owned() },
+        Unrepaired::Owner { .. } => Unrepaired::Unseen,
+        Unrepaired::Unseen => Unrepaired::Evacuated { place: "berlin/hall-1".to_owned() },
+        Unrepaired::Evacuated { .. } => Unrepaired::MayWrite,
+        Unrepaired::MayWrite => Unrepaired::Again { at, why },
+        Unrepaired::Again { .. } => Unrepaired::ByHand { why },
+        Unrepaired::ByHand { .. } => return None,
+    })
+}
+
 /// One of each [`Refusal`].
 pub fn refusals() -> Vec<Refusal> {
     let first = Refusal::Unknown { what: "component", name: "payments".to_owned(), known: "orders-db".to_owned() };
@@ -181,7 +216,10 @@ fn refusal_after(it: &Refusal) -> Option<Refusal> {
         Refusal::InUse { .. } => {
             Refusal::IsThere { instance: "orders-db".to_owned(), address: std::net::IpAddr::from([10, 0, 1, 99]) }
         }
-        Refusal::IsThere { .. } => return None,
+        Refusal::IsThere { .. } => {
+            Refusal::NotRepairable { instance: "orders-db".to_owned(), why: "r17 repairs it already".to_owned() }
+        }
+        Refusal::NotRepairable { .. } => return None,
     })
 }
 

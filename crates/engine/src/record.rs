@@ -627,6 +627,47 @@ pub enum Body {
         /// The instance.
         instance: String,
     },
+    /// A displaced instance is being made a standby of the owner again; this opens a repair, named after this record.
+    RepairStarted {
+        /// The component.
+        component: String,
+        /// The instance.
+        instance: String,
+        /// The owner.
+        owner: String,
+        /// Which try in a row, from 1.
+        nth: u32,
+        /// Why it takes no writes.
+        harmless: OldOwner,
+        /// Who ordered it, where a person did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// Why, where a person did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A repair ended without success.
+    RepairFailed {
+        /// The repair.
+        repair: RecoveryId,
+        /// The instance.
+        instance: String,
+        /// Why.
+        why: String,
+        /// When it may be tried again; `None`: a person has to order it.
+        #[serde(with = "crate::codec::optional_time_nanos", default)]
+        again: Option<Time>,
+        /// The action that was being done then, which is ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        running: Option<StepRef>,
+    },
+    /// The instance was seen as a healthy standby, and can take over again.
+    RepairCompleted {
+        /// The repair.
+        repair: RecoveryId,
+        /// The instance.
+        instance: String,
+    },
     /// Where an instance is changed: probes ask it there from here on, and routes lead there.
     AddressChanged {
         /// The instance.
@@ -793,6 +834,9 @@ impl Body {
             Body::RungFailed { .. } => "rung_failed",
             Body::Bound { .. } => "bound",
             Body::Rejoined { .. } => "rejoined",
+            Body::RepairStarted { .. } => "repair_started",
+            Body::RepairFailed { .. } => "repair_failed",
+            Body::RepairCompleted { .. } => "repair_completed",
             Body::AddressChanged { .. } => "address_changed",
             Body::RouteHeld { .. } => "route_held",
             Body::RouteFreed { .. } => "route_freed",
@@ -867,6 +911,9 @@ impl Body {
             | Body::RungFailed { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
+            | Body::RepairStarted { .. }
+            | Body::RepairFailed { .. }
+            | Body::RepairCompleted { .. }
             | Body::AddressChanged { .. }
             | Body::RouteHeld { .. }
             | Body::RouteFreed { .. }

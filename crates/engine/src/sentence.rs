@@ -213,6 +213,9 @@ impl Teller {
             | Body::CutBySilence { .. }
             | Body::Bound { .. }
             | Body::Rejoined { .. }
+            | Body::RepairStarted { .. }
+            | Body::RepairFailed { .. }
+            | Body::RepairCompleted { .. }
             | Body::AddressChanged { .. }
             | Body::RouteHeld { .. }
             | Body::RouteFreed { .. }
@@ -317,6 +320,22 @@ impl Teller {
                 format!("{component} is {instance} from here on ({recovery})")
             }
             Body::Rejoined { instance } => format!("{instance} can take over again"),
+            Body::RepairStarted { instance, owner, nth, harmless, by, reason, .. } => {
+                let again = if *nth > 1 { format!(", try {nth}") } else { String::new() };
+                let ordered = by.as_ref().map(|by| format!(", ordered by {by}: {}", reason.as_deref().unwrap_or("")));
+                format!(
+                    "{instance} is made a standby of {owner} again{again}, {harmless}{}",
+                    ordered.unwrap_or_default()
+                )
+            }
+            Body::RepairFailed { repair, instance, why, again, .. } => {
+                let next =
+                    again.map_or("by hand from here on".to_owned(), |it| format!("again at {}", (self.moment)(it)));
+                format!("{repair}: {instance} was not repaired: {why}; {next}")
+            }
+            Body::RepairCompleted { repair, instance } => {
+                format!("{repair}: {instance} is a healthy standby, and can take over again")
+            }
             Body::AddressChanged { instance, address: Some(address), why, .. } => {
                 format!("{instance} is at {address} from here on: {why}")
             }
@@ -454,6 +473,10 @@ impl Teller {
                 format!("approve in advance until {} a recovery of {component}: {reason}", (self.moment)(*until))
             }
             Command::Revoke { component } => format!("revoke approvals in advance of {component}"),
+            Command::Repair { instance, two_writers, reason } => {
+                let accepts = if *two_writers { ", whatever it may write" } else { "" };
+                format!("repair {instance}{accepts}: {reason}")
+            }
             Command::Adopt { instance, role, anyway, two_writers, address, reason } => {
                 let role = role.map(|it| format!(" as {}", it.word())).unwrap_or_default();
                 let place = address.map(|it| format!(" at {it}")).unwrap_or_default();

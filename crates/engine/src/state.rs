@@ -15,6 +15,7 @@ mod fold;
 mod held;
 pub mod notices;
 mod recovery;
+mod repair;
 mod served;
 mod site;
 mod steps;
@@ -47,6 +48,7 @@ pub use fired::FiredRule;
 pub(crate) use fired::component_of;
 use notices::Notices;
 pub use recovery::{Cause, Fenced, Planned, Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress, UndoAt};
+pub use repair::{Mending, Ordered, Repair};
 pub use site::{Halt, Site};
 
 /// How many closed recoveries are kept at hand; the journal has all of them.
@@ -121,6 +123,9 @@ pub struct State {
     /// Components that wait for room in a zone.
     pub(crate) short_of_room: BTreeSet<ComponentIx>,
     open: BTreeMap<RecoveryId, ComponentIx>,
+    repairs: BTreeMap<RecoveryId, InstanceIx>,
+    /// Components of which a displaced instance could be repaired.
+    pub(crate) to_repair: BTreeSet<ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
     names: Names,
@@ -171,6 +176,8 @@ pub struct InstanceState {
     pub arrival: Option<Arrival>,
     /// The step that brought it to another address last, and where it was before.
     pub came_from: Option<(StepRef, Option<IpAddr>)>,
+    /// What is known for its repair.
+    pub mending: Mending,
 }
 
 /// A record that came where it can't come.
@@ -205,6 +212,7 @@ impl InstanceState {
             elsewhere: None,
             arrival: None,
             came_from: None,
+            mending: Mending::default(),
         }
     }
 }
@@ -485,6 +493,8 @@ impl State {
             standings: vec![domains::Standing::default(); plan.instances.len()],
             topology,
             open: BTreeMap::new(),
+            repairs: BTreeMap::new(),
+            to_repair: BTreeSet::new(),
             unknown_owners: BTreeMap::new(),
             names,
             plan,
@@ -535,6 +545,7 @@ impl State {
             if let Some(ix) = next.instance(&old.name) {
                 next.instances[ix.index()].displaced = was.displaced;
                 next.instances[ix.index()].in_order = was.in_order;
+                next.instances[ix.index()].mending.stopped = was.mending.stopped;
                 next.instances[ix.index()].elsewhere.clone_from(&was.elsewhere);
                 next.instances[ix.index()].arrival.clone_from(&was.arrival);
             }

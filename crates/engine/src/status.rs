@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::guard;
 use crate::record::{Ended, RecoveryId};
 use crate::recover::{self, Choice};
+use crate::repair;
 use crate::route::rules;
 use crate::state::{Drain, FiredRule, Recovery, RecoveryStatus, State, StepAt};
 use crate::switch;
@@ -244,6 +245,15 @@ pub(crate) fn check_command(state: &State, command: &Command, by: &str) -> Resul
             let ix = component_named(state, component)?;
             let none = state.components[ix.index()].advance.is_empty();
             if none { Err(Refusal::NothingToRevoke { component: component.clone() }) } else { Ok(()) }
+        }
+        Command::Repair { instance, two_writers, .. } => {
+            let known = || state.plan.instances.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+            let ix = state.instance(instance).ok_or_else(|| Refusal::Unknown {
+                what: "instance",
+                name: instance.clone(),
+                known: known(),
+            })?;
+            repair::check(state, ix, *two_writers)
         }
         Command::Adopt { instance, role, anyway, two_writers, address, .. } => {
             let known = || state.plan.instances.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");

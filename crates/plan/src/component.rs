@@ -7,7 +7,7 @@ use crate::hosts::OnAgentLoss;
 use crate::location::{FailureDomain, Location, SharedPart};
 use crate::policy::Guards;
 use crate::postgres::PostgresServer;
-use crate::strategy::{Play, Rung, StepKind};
+use crate::strategy::{Play, Rung, Step, StepKind};
 use crate::{ComponentIx, InstanceIx, ProbeIx, RouteIx, WitnessIx};
 
 /// A logical part of the workload that is bound to one location.
@@ -46,6 +46,8 @@ pub struct Component {
     pub switches: Vec<Switch>,
     /// How each instance is taken over as the component after somebody else made it active.
     pub adoptions: Vec<Adoption>,
+    /// How each displaced instance is made a standby of each owner again, where the plan says how.
+    pub repairs: Vec<Repair>,
     /// Whether it goes back to its original by itself.
     pub failback: Failback,
 }
@@ -67,6 +69,11 @@ impl Component {
     /// The planned switchover from one instance to another.
     pub fn switch(&self, from: InstanceIx, to: InstanceIx) -> Option<&Switch> {
         self.switches.iter().find(|it| it.from == from && it.play.to == to)
+    }
+
+    /// What makes a displaced instance a standby of that owner again.
+    pub fn repair(&self, instance: InstanceIx, owner: InstanceIx) -> Option<&Repair> {
+        self.repairs.iter().find(|it| it.instance == instance && it.owner == owner)
     }
 
     /// What is done when another instance than `from` was made active by somebody else.
@@ -305,6 +312,33 @@ pub struct Switch {
     pub back: Play,
     /// Whether the old one is told that it hands over (by `demote`, or by an orderly stop), so that it can be a standby again.
     pub demotes: bool,
+}
+
+/// What makes a displaced instance a standby of the owner again, without a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// The instance that was displaced.
+    pub instance: InstanceIx,
+    /// The instance that is the component.
+    pub owner: InstanceIx,
+    /// Actions on the displaced instance, one after the other. Never empty.
+    pub steps: Vec<Step>,
+    /// Whether the cut of every exclusive route is a fence of its own: whoever is cut off can't take writes.
+    pub cut_fences: bool,
+}
+
+impl Repair {
+    /// How long a repaired instance has, beside what its probes take, to be seen as a healthy standby.
+    pub const SEEN_WITHIN: Duration = Duration::from_secs(60);
+    /// The wait after a try that failed; it doubles.
+    pub const FIRST_WAIT: Duration = Duration::from_secs(10);
+    /// The longest wait between two tries.
+    pub const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+    /// How long a try takes at most, once it has begun.
+    pub fn longest(&self) -> Duration {
+        self.steps.iter().map(|it| it.timeout).sum::<Duration>() + Repair::SEEN_WITHIN
+    }
 }
 
 /// What is done when somebody else has made another instance active, and an operator says that it shall be the component:

@@ -24,6 +24,7 @@
 //! | G4 | a breaker closes when its canary answers | `breaker.rs` |
 //! | G5 | the phases of a recovery add up to its time | `trial.rs` |
 //! | G6 | an evacuation goes as slowly as the plan says, and nobody goes into what is left | `evacuations.rs` |
+//! | G7 | a repair: of whom was displaced, never of the owner or beside a recovery, and only of whom something keeps from writes | `repairs.rs` |
 //!
 //! What is on the disk is folded once for all of them, in `facts.rs`.
 
@@ -38,6 +39,7 @@ mod guards;
 mod once;
 mod order;
 mod position;
+mod repairs;
 mod routes;
 mod seen;
 mod served;
@@ -113,6 +115,7 @@ pub struct Checkers {
     breakers: breaker::Breakers,
     evacuations: evacuations::Evacuations,
     strangers: strangers::Strangers,
+    repairs: repairs::Repairs,
 }
 
 impl Checkers {
@@ -136,6 +139,7 @@ impl Checkers {
             breakers: breaker::Breakers::default(),
             evacuations: evacuations::Evacuations::new(plan),
             strangers: strangers::Strangers::new(plan),
+            repairs: repairs::Repairs::default(),
         };
         checkers.fences.under(plan);
         checkers.seen.under(plan);
@@ -193,6 +197,7 @@ impl Checkers {
         self.site.forget_journal();
         self.routes.forget_journal();
         self.evacuations.forget_journal();
+        self.repairs = repairs::Repairs::default();
     }
 
     /// What the second file said is not read by the next agent: the journal ends where it could be written last.
@@ -207,6 +212,7 @@ impl Checkers {
             self.undone.recorded(record, &self.facts);
             self.served.recorded(record, &self.facts);
             self.breakers.recorded(record);
+            self.repairs.recorded(*seq, record, &self.facts);
             self.facts.fold(*seq, record);
         }
     }
@@ -238,6 +244,7 @@ impl Checkers {
         self.undone.recorded(record, facts);
         self.breakers.recorded(record);
         self.strangers.recorded(record);
+        self.repairs.recorded(seq, record, facts);
         self.facts.fold(seq, record);
     }
 

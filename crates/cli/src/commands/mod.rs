@@ -29,6 +29,7 @@ mod planes;
 mod probes;
 mod recover;
 mod recoveries;
+mod repair;
 mod resume;
 mod retry;
 mod route;
@@ -124,6 +125,7 @@ enum Command {
     Skip(skip::Skip),
     Retry(retry::Retry),
     Adopt(adopt::Adopt),
+    Repair(repair::Repair),
     Switch(switch::Switch),
     Takeover(takeover::Takeover),
     Failback(failback::Failback),
@@ -153,6 +155,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "retry",
             "acknowledge",
             "adopt",
+            "repair",
             "drain",
             "undrain",
             "evacuate",
@@ -209,6 +212,7 @@ impl Cli {
             Command::Skip(it) => it.run(&cx),
             Command::Retry(it) => it.run(&cx),
             Command::Adopt(it) => it.run(&cx),
+            Command::Repair(it) => it.run(&cx),
             Command::Switch(it) => it.run(&cx),
             Command::Takeover(it) => it.run(&cx),
             Command::Failback(it) => it.run(&cx),

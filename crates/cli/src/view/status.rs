@@ -182,6 +182,9 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
                 if let Some(at) = &instance.elsewhere {
                     fact.push_str(&format!("; {} is at {}", instance.name, at.address));
                 }
+                if let Some(repair) = &instance.repair {
+                    fact.push_str(&format!("; repair of {}: {}", instance.name, repair.says));
+                }
                 for impaired in &instance.impaired {
                     fact.push_str(&format!("; {} is impaired ({})", instance.name, impaired.how));
                 }
@@ -379,6 +382,14 @@ fn below(it: &Component, now: u64, look: Look) -> String {
         if let Some(at) = &instance.elsewhere {
             let (since, instead) = (age(now, at.since_ns), at.instead_of.join(", "));
             line("moved", &format!("{} is at {} for {since}, not at {instead}: {}", instance.name, at.address, at.why));
+        }
+        if let Some(repair) = &instance.repair {
+            let id = repair.id.as_ref().map(|it| format!(" ({it}, try {})", repair.nth)).unwrap_or_default();
+            line("repair", &format!("{}{id}: {}", instance.name, repair.says));
+            let by = repair.until_ns.map(|at| format!("by {}; ", utc_seconds(at))).unwrap_or_default();
+            if let Some(way_out) = &repair.way_out {
+                line("", &format!("{by}by hand: {way_out}"));
+            }
         }
         for impaired in &instance.impaired {
             let since = age(now, impaired.since_ns);

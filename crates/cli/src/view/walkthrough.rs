@@ -1,6 +1,6 @@
 //! What would be done, as text for whoever is on call.
 
-use mainstay_plan::walkthrough::{Binding, ComponentWalk, MoveWalk, RungWalk, StepWalk, Walkthrough};
+use mainstay_plan::walkthrough::{Binding, ComponentWalk, MoveWalk, RepairWalk, RungWalk, StepWalk, Walkthrough};
 
 use crate::look::{Look, Tone, clean, labelled, wrap};
 
@@ -92,6 +92,10 @@ fn binding(it: &Binding, look: Look) -> String {
         out.push('\n');
         out.push_str(&moved(one, look));
     }
+    for one in &it.repairs {
+        out.push('\n');
+        out.push_str(&repaired(one, look));
+    }
     out
 }
 
@@ -107,6 +111,19 @@ fn moved(it: &MoveWalk, look: Look) -> String {
         out.push_str(&line(one, look));
     }
     out.push_str(&several(look, 6, "if it fails", &it.if_it_fails));
+    out
+}
+
+/// A repair: its steps by name.
+fn repaired(it: &RepairWalk, look: Look) -> String {
+    let heading = strong(look, &format!("Repair of {}", it.instance));
+    let mut out = format!("    {heading}: by itself, or {}\n", clean(&it.command));
+    out.push_str(&several(look, 6, "only if", &it.only_if));
+    for one in &it.steps {
+        out.push_str(&line(one, look));
+    }
+    out.push_str(&labelled(look, 6, LABEL, "then", "it is asked anew; a healthy standby can take over again"));
+    out.push_str(&labelled(look, 6, LABEL, "if it fails", &it.if_it_fails));
     out
 }
 

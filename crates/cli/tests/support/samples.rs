@@ -137,6 +137,7 @@ fn database() -> Component {
         probes: vec![probe],
         impaired: Vec::new(),
         elsewhere: None,
+        repair: None,
     };
     Component {
         name: "orders-db".to_owned(),

@@ -30,7 +30,7 @@ pub(crate) use choose::{Judged, judged, wait_to_see};
 
 /// How long after a step's timeout the host may still say how it ended: it enforces the timeout itself, this only catches
 /// a host that says nothing at all.
-const HOST_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const HOST_GRACE: Duration = Duration::from_secs(2);
 
 /// The next decision about a recovery that was initiated.
 pub fn next(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {

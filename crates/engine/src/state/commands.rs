@@ -3,7 +3,7 @@
 use mainstay_plan::Time;
 use mainstay_plan::strategy::StepKind;
 
-use super::{Adopting, Advance, Drain, Pause, Recovery, State, StepAt};
+use super::{Adopting, Advance, Drain, Ordered, Pause, Recovery, State, StepAt};
 use crate::command::{Command, Override};
 use crate::machine::EvacuationInput;
 use crate::record::{Ended, RecoveryId, StepRef};
@@ -97,6 +97,10 @@ impl State {
                 if let Some(ix) = self.component(component) {
                     self.components[ix.index()].advance.clear();
                 }
+            }
+            Command::Repair { instance, two_writers, reason } => {
+                let (by, reason, two_writers) = (by.to_owned(), reason.clone(), *two_writers);
+                self.on_repair_ordered(instance, Ordered { by, reason, two_writers });
             }
             Command::Adopt { instance, role, anyway, two_writers, address, reason } => {
                 let Some(to) = self.instance(instance) else { return };

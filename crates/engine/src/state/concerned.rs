@@ -71,6 +71,9 @@ impl State {
             | Body::Impaired { instance: name, .. }
             | Body::ImpairmentEnded { instance: name, .. }
             | Body::AddressChanged { instance: name, .. }
+            | Body::RepairStarted { instance: name, .. }
+            | Body::RepairFailed { instance: name, .. }
+            | Body::RepairCompleted { instance: name, .. }
             | Body::Rejoined { instance: name } => instance(name),
             Body::RuleFired { rule, .. } | Body::RuleCleared { rule } => {
                 let component = |it: usize| component_of(&state.plan, &state.plan.rules[it]).map(Concerned::Component);
@@ -91,7 +94,10 @@ impl State {
             | Body::UndoStarted { step, .. }
             | Body::RetryScheduled { step, .. }
             | Body::FencePassedOver { step, .. }
-            | Body::StepTimedOut { step, .. } => recovery(step.recovery),
+            | Body::StepTimedOut { step, .. } => match state.open_repair(step.recovery) {
+                Some((ix, _)) => Concerned::Component(state.plan.instance(ix).component),
+                None => recovery(step.recovery),
+            },
             Body::Classified { recovery: id, .. }
             | Body::Held { recovery: id, .. }
             | Body::RecoveryInitiated { recovery: id, .. }

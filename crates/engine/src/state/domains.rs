@@ -130,6 +130,11 @@ impl State {
             }
         }
         self.count_touched(component);
+        if self.has_to_repair(component) {
+            self.to_repair.insert(component);
+        } else {
+            self.to_repair.remove(&component);
+        }
     }
 
     /// Notes whether a component is down, in recovery, or not whole again after one. What an incident or an evacuation explains is

@@ -20,7 +20,8 @@ use crate::machine::{
 };
 use crate::outbox;
 use crate::planted::{Fault, planted};
-use crate::record::{Body, Completion, IncidentId, Record, RecoveryId};
+use crate::record::{Body, Completion, Ended, Fence, IncidentId, Record, RecoveryId};
+use crate::repair;
 
 impl State {
     /// Folds a record in. Names that the plan does not know are passed over: they belong to a plan before.
@@ -108,8 +109,16 @@ impl State {
                     self.instances[ix.index()].frozen_place = place.clone();
                 }
             }
-            Body::StepEnded { step, ended } => self.on_step_ended(at, *step, ended.clone()),
-            Body::StepTimedOut { step, why } => self.on_step_timed_out(at, *step, why),
+            Body::StepEnded { step, ended } => {
+                if !self.on_repair_step_ended(at, *step, ended) {
+                    self.on_step_ended(at, *step, ended.clone());
+                }
+            }
+            Body::StepTimedOut { step, why } => {
+                if !self.on_repair_step_ended(at, *step, &Ended::Unknown(why.clone())) {
+                    self.on_step_timed_out(at, *step, why);
+                }
+            }
             Body::RouteApplied { process, epoch } => self.on_applied(at, process, *epoch),
             Body::RouteRefused { process, epoch, reason } => {
                 let newest = *epoch >= self.routing.epoch;
@@ -239,7 +248,16 @@ impl State {
                 });
             }
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
-            Body::StepStarted { step, name, .. } => self.on_step_started(at, *step, name),
+            Body::StepStarted { step, name, .. } => {
+                if !self.on_repair_step_started(at, *step) {
+                    self.on_step_started(at, *step, name);
+                }
+            }
+            Body::RepairStarted { instance, owner, harmless, .. } => {
+                self.on_repair_started(at, RecoveryId(seq), instance, owner, harmless);
+            }
+            Body::RepairFailed { repair, why, again, .. } => self.on_repair_failed(at, *repair, why, *again),
+            Body::RepairCompleted { repair, .. } => self.on_repair_completed(at, *repair),
             Body::RetryScheduled { step, at: until } => {
                 self.step_moved(*step, StepInput::RetryScheduled, StepAt::Waiting { until: *until });
                 self.with(step.recovery, |it| it.held = None);
@@ -262,6 +280,9 @@ impl State {
                 });
             }
             Body::FenceConfirmed { recovery, step, instance, fence, by } => {
+                if let (Fence::Stop {}, Some(ix)) = (fence, self.instance(instance)) {
+                    self.instances[ix.index()].mending.stopped = true;
+                }
                 let (step, instance, fence, by) = (*step, instance.clone(), *fence, by.clone());
                 self.with(*recovery, |it| it.fenced.push(Fenced { step, instance, fence, by, at }));
             }
@@ -441,6 +462,11 @@ impl State {
         if to == Health::Healthy && instance.health != Health::Healthy {
             instance.whole_since = at;
         }
+        if to == Health::Healthy {
+            // It runs again, so that what kept it from being repaired may be over.
+            instance.mending.stopped = false;
+            instance.mending.again = instance.mending.again.map(|it| it.min(at + repair::soonest()));
+        }
         instance.health = to;
         instance.since = since;
         if to == Health::Unknown {
@@ -483,6 +509,7 @@ impl State {
         }
         self.instances[instance.index()].displaced = false;
         self.instances[instance.index()].in_order = false;
+        self.instances[instance.index()].mending.heal();
         if let Some(recovery) = &mut self.components[component.index()].recovery {
             recovery.cut = false;
             if before != instance && recovery.planned().is_none() {
@@ -505,6 +532,7 @@ impl State {
         let instance = &mut self.instances[ix.index()];
         instance.displaced = false;
         instance.in_order = false;
+        instance.mending.heal();
         instance.whole_since = at;
     }
 

@@ -80,7 +80,7 @@ impl State {
                 self.doubt(at, *instance);
             }
         }
-        let given_up = given_up.into_iter().map(|it| it.1).collect();
+        let given_up = given_up.into_iter().map(|it| it.1).chain(self.halt_repairs(at)).collect();
         self.site.halted = Some(Halt { by: by.to_owned(), reason: reason.to_owned(), since: at, given_up });
     }
 

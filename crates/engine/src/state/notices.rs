@@ -65,6 +65,8 @@ pub enum Topic {
     Halt,
     /// An instance that is neither whole nor down.
     Instance(String),
+    /// The repair of an instance that was displaced.
+    Repair(String),
     /// A decision rule.
     Rule(String),
     /// Who is active of a component: somebody else has moved it.
@@ -84,6 +86,7 @@ impl fmt::Display for Topic {
             Topic::ControlPlane { service, region } => write!(f, "control plane {service} in {region}"),
             Topic::Halt => write!(f, "halt"),
             Topic::Instance(name) => write!(f, "instance {name}"),
+            Topic::Repair(name) => write!(f, "repair of {name}"),
             Topic::Rule(name) => write!(f, "rule {name}"),
             Topic::Owner(name) => write!(f, "owner of {name}"),
         }

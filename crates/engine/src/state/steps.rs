@@ -70,6 +70,7 @@ impl State {
             }
         }
         misfits.into_iter().for_each(|it| self.note(Some(it)));
+        self.interrupt_repairs(at, why);
     }
 
     pub(super) fn on_rung_started(&mut self, id: RecoveryId, rung: usize) {

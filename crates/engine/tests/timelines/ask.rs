@@ -5,6 +5,7 @@ use std::time::Duration;
 use mainstay_engine::elsewhere;
 use mainstay_engine::evacuate::{self, PartIs};
 use mainstay_engine::record::TermValue;
+use mainstay_engine::repair::{self, Standing};
 use mainstay_engine::rules::{Present, shown};
 use mainstay_engine::status::{self, Recoverable};
 use mainstay_engine::{Command, Engine};
@@ -141,6 +142,21 @@ fn component(engine: &Engine, ix: ComponentIx, now: Time) -> Vec<String> {
         let impaired = &state.instances[instance.index()].impaired;
         lines.extend(impaired.iter().map(|(how, (since, evidence))| {
             format!("    {name} is impaired ({}) since {}: {evidence}", how.word(), show::moment(*since))
+        }));
+    }
+    for instance in &planned.instances {
+        let name = &state.plan.instance(*instance).name;
+        lines.extend(repair::standing(state, *instance, now).map(|it| match it {
+            Standing::UnderWay { repair, nth, doing, waits, .. } => {
+                let waits = waits.map(|it| format!(" waits [{}]: {it}", it.code())).unwrap_or_default();
+                format!("    {name} is being repaired ({repair}, try {nth}): {doing}{waits}")
+            }
+            Standing::Waits(why) => {
+                let until = why.until().map(|it| format!(" until {}", show::moment(it))).unwrap_or_default();
+                let (code, help) = (why.code(), why.way_out(name));
+                format!("    {name} is not being repaired{until} [{code}]: {why}; by hand: {help}")
+            }
+            Standing::Next => format!("    {name} is repaired next"),
         }));
     }
     lines.extend(waiting(engine, ix).into_iter().filter(|it| !it.contains("waits for nothing")));

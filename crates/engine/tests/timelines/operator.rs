@@ -90,6 +90,10 @@ pub(crate) fn command(text: &str, names: &Names, now: Time) -> Result<Command, S
             let what = first()?;
             Command::Acknowledge { what: names.journals(&what).map_or(what, str::to_owned), reason }
         }
+        "repairs" => {
+            let two_writers = flag("--accept") == Some("two_writers");
+            Command::Repair { instance: first()?, two_writers, reason }
+        }
         "adopts" => {
             let address = flag("at").map(|it| it.parse().map_err(|_| format!("`{it}` is no address"))).transpose()?;
             let role = flag("--as").map(|word| {

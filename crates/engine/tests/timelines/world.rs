@@ -632,6 +632,12 @@ impl World {
 
     /// What an action does to its server.
     fn change(&mut self, order: &Order) {
+        let repairs = self.engine().is_some_and(|it| it.state().open_repair(order.step.recovery).is_some());
+        if repairs {
+            self.roles.insert(order.instance.clone(), "standby".to_owned());
+            self.answers.remove(&order.instance);
+            return;
+        }
         self.make_active(order);
         let name = &order.instance;
         if let Some(address) = self.arriving.remove(&order.step) {

@@ -130,6 +130,8 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
         None => Vec::new(),
     };
     let demote = fields.take("demote").map(|it| acts(cx, &it.node)).unwrap_or_default();
+    let repair_at = fields.key_place("repair");
+    let repair = fields.take("repair").map(|it| acts(cx, &it.node)).unwrap_or_default();
     let shares = fields.read("shares", items).map(|it| it.iter().filter_map(|it| shared(cx, it)).collect());
     let capacity = fields.number("capacity");
     RawInstance {
@@ -141,6 +143,8 @@ fn instance<'a>(fields: &mut Fields<'a>, entry: &'a Entry, temperature: Temperat
         down_when: down_when as usize,
         activate,
         demote,
+        repair,
+        repair_at,
         postgres: postgres.map(Box::new),
         shares: shares.unwrap_or_default(),
         capacity,

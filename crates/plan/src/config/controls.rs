@@ -153,7 +153,13 @@ pub(super) fn link(cx: &Cx<'_>, plan: &mut Plan, parts: &Parts, declared: Vec<Ra
 /// Every action of the plan that might need one: its plane, what it says, and the instance that it is done to.
 fn named(plan: &Plan, parts: &Parts, ladders: &[Vec<RawRung>]) -> Vec<(Plane, RawWhere, Span, InstanceIx)> {
     let mut found = Vec::new();
-    for (at, acts) in parts.activate.iter().enumerate().chain(parts.demote.iter().enumerate()) {
+    for (at, acts) in parts
+        .activate
+        .iter()
+        .enumerate()
+        .chain(parts.demote.iter().enumerate())
+        .chain(parts.repair.iter().map(|it| &it.0).enumerate())
+    {
         for act in acts {
             if let ActKind::Other(action) = &act.what {
                 found.push((action.plane(), act.whose.clone(), act.at, InstanceIx(index(at))));

@@ -14,6 +14,7 @@ use super::raw::{
     File, RawAct, RawComponent, RawFence, RawHow, RawInstance, RawProbe, RawRung, RawWitness, RawWitnessRule,
 };
 use super::references::{dependencies, standby_owners, witness_rules};
+use super::repairs;
 use super::routes::NOWHERE;
 use super::rules;
 use super::switches;
@@ -51,6 +52,8 @@ pub(super) struct Parts {
     pub(super) services: Vec<Option<Service>>,
     pub(super) activate: Vec<Vec<RawAct>>,
     pub(super) demote: Vec<Vec<RawAct>>,
+    /// What repairs an instance, and where it is said.
+    pub(super) repair: Vec<(Vec<RawAct>, Option<Span>)>,
     /// Where each probe says that the host of its instance asks it, by instance.
     pub(super) ask_from: Vec<Vec<Option<Span>>>,
     /// How long a switchover's catching up and verifying may take, by component.
@@ -147,6 +150,8 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
         plan.components[at].switches = switches;
         let adoptions = switches::adoptions(cx, &plan, &parts, component, &ladder, &rungs);
         plan.components[at].adoptions = adoptions;
+        let repairs = repairs::repairs(cx, &plan, &parts, component, &ladder);
+        plan.components[at].repairs = repairs;
         plan.components[at].ladder = rungs;
     }
     Linked { plan, places }
@@ -256,6 +261,7 @@ fn component(
         backups: raw.backups,
         switches: Vec::new(),
         adoptions: Vec::new(),
+        repairs: Vec::new(),
         failback: raw.failback,
     });
     parts.switch_times.push((raw.catch_up, raw.switch_verify));
@@ -293,6 +299,7 @@ fn instance(plan: &mut Plan, parts: &mut Parts, component: ComponentIx, raw: Raw
     parts.services.push(raw.service);
     parts.activate.push(raw.activate);
     parts.demote.push(raw.demote);
+    parts.repair.push((raw.repair, raw.repair_at));
     parts.names.push(raw.name);
     ix
 }

@@ -26,6 +26,7 @@ mod probes;
 mod raw;
 mod reference;
 mod references;
+mod repairs;
 mod routes;
 mod rules;
 pub(crate) mod scalar;

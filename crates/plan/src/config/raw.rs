@@ -81,6 +81,8 @@ pub(crate) struct RawInstance {
     pub(crate) down_when: usize,
     pub(crate) activate: Vec<RawAct>,
     pub(crate) demote: Vec<RawAct>,
+    pub(crate) repair: Vec<RawAct>,
+    pub(crate) repair_at: Option<Span>,
     pub(crate) postgres: Option<Box<PostgresServer>>,
     pub(crate) shares: Vec<SharedPart>,
     pub(crate) capacity: u32,

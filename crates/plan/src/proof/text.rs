@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::{Bound, Cell, Condition, DataLoss, NoRecovery, Proof, Recovery, RestsOn, Verdict};
-use crate::component::Component;
+use crate::component::{Component, Repair};
 use crate::config::scalar::show_duration;
 use crate::location::FailureDomain;
-use crate::{ComponentIx, Plan};
+use crate::{ComponentIx, InstanceIx, Plan};
 
 const WIDTH: usize = 100;
 
@@ -92,9 +92,36 @@ fn component(proof: &Proof<'_>, ix: ComponentIx, text: &mut String) {
             Err(none) => no_recovery(proof, at, cell, none, &numbered[..at], text),
         }
     }
-    if let Some(said) = without_agent(plan, ix) {
+    for said in without_agent(plan, ix).into_iter().chain(repaired(plan, ix)) {
         wrap(text, "  ", "  ", &said);
     }
+}
+
+/// For how long a component has one leg less after a takeover, where what was displaced is repaired without a person.
+fn repaired(plan: &Plan, ix: ComponentIx) -> Option<String> {
+    let component = plan.component(ix);
+    let longest = component.repairs.iter().map(Repair::longest).max()?;
+    let repaired = |it: &&InstanceIx| component.repairs.iter().any(|repair| repair.instance == **it);
+    let names = |all: &[&InstanceIx]| {
+        let all: Vec<&str> = all.iter().map(|it| plan.instance(**it).name.as_str()).collect();
+        match all.split_last() {
+            Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+            Some((only, _)) => (*only).to_owned(),
+            None => String::new(),
+        }
+    };
+    let (by_itself, by_hand): (Vec<&InstanceIx>, Vec<&InstanceIx>) = component.instances.iter().partition(repaired);
+    let is = if by_itself.len() == 1 { "is" } else { "are" };
+    let rest = match by_hand.as_slice() {
+        [] => String::new(),
+        _ => format!(" {} by hand (`mainstay adopt`).", names(&by_hand)),
+    };
+    Some(format!(
+        "After a takeover {} {is} repaired without a person: protected again within {} from when its machine is there, if the \
+         first try works.{rest}",
+        names(&by_itself),
+        show_duration(longest)
+    ))
 }
 
 /// What becomes of a component under a lease when the agent is gone for longer than that.

@@ -3,7 +3,7 @@
 use super::{Guard, asks, until};
 use crate::InstanceIx;
 use crate::agents::Alone;
-use crate::component::{Component, Failback, Switch};
+use crate::component::{Component, Failback, Repair, Switch};
 use crate::config::scalar::show_duration;
 use crate::plan::Plan;
 use crate::policy::{AfterFailure, Mode, OnJournalLoss};
@@ -163,7 +163,7 @@ pub(super) fn possible_when(
         return all;
     }
     let to = plan.instance(play.to);
-    all.push(format!("{} is not displaced; if it was, it is so {}", to.name, until(component, &to.name)));
+    all.push(format!("{} is not displaced; if it was, it is so {}", to.name, until(plan, component, &to.name)));
     all.push(format!("{} is healthy; if that is not known yet, it is waited for, for a while", to.name));
     if let Some(rpo) = component.objectives.rpo {
         let unmeasured =
@@ -215,6 +215,32 @@ pub(super) fn movable_when(plan: &Plan, component: &Component, switch: &Switch) 
     }
     let rules = component.routes.iter().flat_map(|it| route_rules(plan, plan.route(*it)));
     all.extend(rules.map(|it| format!("{it}; that is waited for")));
+    all
+}
+
+/// What must be so for a repair, or it waits.
+pub(super) fn repaired_when(plan: &Plan, component: &Component, repair: &Repair) -> Vec<String> {
+    let (name, owner) = (&plan.instance(repair.instance).name, &plan.instance(repair.owner).name);
+    let mut all = vec![
+        format!("{name} was displaced, and {owner} is healthy and active"),
+        "no recovery of it is open, none of another component is at work, nothing is paused or halted".to_owned(),
+    ];
+    if plan.mode != Mode::Act {
+        all.push(format!("somebody orders it: the mode is `{}`", plan.mode.word()));
+    }
+    let mut shown = vec!["it says that it is a standby"];
+    if repair.cut_fences {
+        shown.push("its clients are cut off");
+    }
+    if plan.is_leased(plan.instance(repair.instance).component) {
+        shown.push("its lease is over");
+    }
+    shown.push("a fence has stopped it, and it was not seen to run since");
+    let routes = &component.routes;
+    if !routes.is_empty() && routes.iter().all(|it| plan.route(*it).sharing == Sharing::Shared) {
+        shown.push("nothing exclusive changes hands");
+    }
+    all.push(format!("something keeps it from taking writes: {}", shown.join(", or ")));
     all
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub(crate) use self::asked::{asks, fronts};
-use crate::component::{Component, Rejoin, Switch};
+use crate::component::{Component, Rejoin, Repair, Switch};
 use crate::config::scalar::show_duration;
 use crate::plan::Plan;
 use crate::strategy::{Play, StepKind};
@@ -83,6 +83,9 @@ pub struct Binding {
     pub rungs: Vec<RungWalk>,
     /// Where it can be moved without a failure.
     pub moves: Vec<MoveWalk>,
+    /// What was displaced and is made its standby again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repairs: Vec<RepairWalk>,
 }
 
 /// When an instance is down.
@@ -146,6 +149,21 @@ pub struct MoveWalk {
     pub steps: Vec<StepWalk>,
     /// What is taken back, and what stays.
     pub if_it_fails: Vec<String>,
+}
+
+/// The repair of a displaced instance, for one owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RepairWalk {
+    /// The instance that is repaired.
+    pub instance: String,
+    /// What orders it by hand.
+    pub command: String,
+    /// What must be so, or it is waited for.
+    pub only_if: Vec<String>,
+    /// In this order.
+    pub steps: Vec<StepWalk>,
+    /// What is done then.
+    pub if_it_fails: String,
 }
 
 /// One step.
@@ -263,6 +281,26 @@ fn binding(plan: &Plan, component: &Component, bound: InstanceIx) -> Binding {
         down: Down { need: instance.down_when, of: instance.probes.iter().map(|it| asked::probe(plan, *it)).collect() },
         rungs: (0..component.ladder.len()).map(|nth| rung(plan, component, bound, nth)).collect(),
         moves: component.switches.iter().filter(|it| it.from == bound).map(|it| moved(plan, component, it)).collect(),
+        repairs: (component.repairs.iter().filter(|it| it.owner == bound))
+            .map(|it| repaired(plan, component, it))
+            .collect(),
+    }
+}
+
+fn repaired(plan: &Plan, component: &Component, repair: &Repair) -> RepairWalk {
+    let name = &plan.instance(repair.instance).name;
+    let play = Play { to: repair.instance, steps: repair.steps.clone(), accepts_two_writers: false };
+    let telling = step::Telling { plan, component, bound: repair.instance, play: &play, hands_over: false };
+    RepairWalk {
+        instance: name.clone(),
+        command: format!("mainstay repair {name}"),
+        only_if: before::repaired_when(plan, component, repair),
+        steps: (0..play.steps.len()).map(|at| telling.step(at)).collect(),
+        if_it_fails: format!(
+            "it is tried again from its first step: after {}, then twice as long each time, at most {}",
+            show_duration(Repair::FIRST_WAIT),
+            show_duration(Repair::LONGEST_WAIT)
+        ),
     }
 }
 
@@ -351,7 +389,8 @@ fn if_it_fails(plan: &Plan, component: &Component, bound: InstanceIx, nth: usize
     }
     if activates {
         let which = if undone { "an activation step without an undo" } else { "an activation step" };
-        before.push(format!("{to}, once {which} was done or may have been, is displaced {}", until(component, to)));
+        before
+            .push(format!("{to}, once {which} was done or may have been, is displaced {}", until(plan, component, to)));
     }
     if before.is_empty() {
         before.push("nothing was changed".to_owned());
@@ -372,7 +411,10 @@ fn has_way(component: &Component, nth: usize, bound: InstanceIx) -> bool {
 }
 
 /// How a displaced instance comes back.
-fn until(component: &Component, instance: &str) -> String {
+fn until(plan: &Plan, component: &Component, instance: &str) -> String {
+    if component.repairs.iter().any(|it| plan.instance(it.instance).name == instance) {
+        return format!("until it is repaired, by itself, or `mainstay adopt {instance}`");
+    }
     match component.rejoin {
         Rejoin::ByHand => format!("until `mainstay adopt {instance}`"),
         Rejoin::WhenHealthy => "until its own probes find it healthy".to_owned(),

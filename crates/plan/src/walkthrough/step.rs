@@ -231,7 +231,7 @@ impl Telling<'_> {
                         if self.hands_over {
                             format!("{old} is a standby once its own probes, asked anew, find it healthy")
                         } else {
-                            format!("{old} is displaced {}", until(self.component, old))
+                            format!("{old} is displaced {}", until(self.plan, self.component, old))
                         },
                     ]
                 };
@@ -368,7 +368,7 @@ impl Telling<'_> {
                 let name = self.name(*on);
                 let how = format!(
                     "not by itself: {name} stays as it is; unless the component is handed over to it, it is displaced {}",
-                    until(self.component, name)
+                    until(self.plan, self.component, name)
                 );
                 undo("person", how)
             }
@@ -382,7 +382,7 @@ impl Telling<'_> {
                 let how = if self.hands_over {
                     format!("not by itself: the component stays bound to {new}")
                 } else {
-                    let until = until(self.component, old);
+                    let until = until(self.plan, self.component, old);
                     format!("not by itself: the component stays bound to {new}; {old} is part of no recovery {until}")
                 };
                 undo("person", how)

@@ -129,7 +129,7 @@ impl Facts {
             if let Some(open) = self.open.get_mut(recovery) {
                 open.handed_over = true;
             }
-        } else if let Body::Rejoined { instance } = &record.body {
+        } else if let Body::Rejoined { instance } | Body::RepairCompleted { instance, .. } = &record.body {
             self.displaced.remove(instance);
         } else if let Body::TrafficAhead { targets, .. } = &record.body {
             self.displaced.clear();

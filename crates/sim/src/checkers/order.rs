@@ -21,7 +21,10 @@ impl Order {
         if record.at != self.at || record.body.is_fact() {
             *self = Order { at: record.at, ..Order::default() };
         }
-        if let Body::Rejoined { instance } = &record.body {
+        if let Body::Rejoined { instance }
+        | Body::RepairStarted { instance, .. }
+        | Body::RepairCompleted { instance, .. } = &record.body
+        {
             self.repaired = Some(instance.clone());
         } else if let Body::FailureDetected { component, .. } = &record.body {
             self.comes_too_late(component, facts);

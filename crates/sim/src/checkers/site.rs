@@ -99,7 +99,7 @@ impl Site {
             // What an evacuation moves it explains.
             self.explained.extend(self.moving.remove(component).map(|it| (component.clone(), it)));
             self.displaced.remove(instance);
-        } else if let Body::Rejoined { instance } = &record.body {
+        } else if let Body::Rejoined { instance } | Body::RepairCompleted { instance, .. } = &record.body {
             self.displaced.remove(instance);
         } else if let Body::TrafficAhead { .. } = &record.body {
             self.displaced.clear();
@@ -212,6 +212,8 @@ impl Site {
                 | Body::RungStarted { .. }
                 | Body::StepStarted { .. }
                 | Body::Bound { .. }
+                | Body::RepairStarted { .. }
+                | Body::RepairCompleted { .. }
                 | Body::Rejoined { .. }
                 | Body::TablePublished { .. }
         );

@@ -52,7 +52,7 @@ impl Undone {
             self.forget(*recovery);
         } else if let Body::Commanded { command: Command::Skip { recovery, .. }, .. } = &record.body {
             self.forget(*recovery);
-        } else if let Body::Rejoined { instance } = &record.body {
+        } else if let Body::Rejoined { instance } | Body::RepairCompleted { instance, .. } = &record.body {
             let health = facts.health.get(instance);
             assert_eq!(health, Some(&Health::Healthy), "G3: {instance} rejoins and is not healthy");
         } else if let Body::PlanAdopted { .. } | Body::AgentStarted { .. } = &record.body {

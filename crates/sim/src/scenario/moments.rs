@@ -230,6 +230,9 @@ impl Reader<'_> {
             | Body::PeerOrder { .. }
             | Body::HostRefused { .. }
             | Body::TrafficAhead { .. }
+            | Body::RepairStarted { .. }
+            | Body::RepairFailed { .. }
+            | Body::RepairCompleted { .. }
             | Body::InStepChanged { .. }
             | Body::RoleSeen { .. }
             | Body::ImpairmentEnded { .. }
@@ -262,6 +265,9 @@ impl Reader<'_> {
             | Body::InStepChanged { instance, .. }
             | Body::Impaired { instance, .. }
             | Body::ImpairmentEnded { instance, .. }
+            | Body::RepairStarted { instance, .. }
+            | Body::RepairFailed { instance, .. }
+            | Body::RepairCompleted { instance, .. }
             | Body::Rejoined { instance }
             | Body::AddressChanged { instance, .. } => self.instance(instance),
             Body::Classified { recovery, .. }

@@ -41,6 +41,9 @@ impl World {
         let needs = step.and_then(|it| it.control).map(|it| self.plane_of(self.plan.control(it)));
         let plane_down = needs.is_some_and(|it| it != Server::Up);
         let broken = cannot_start || plane_down || self.broken.breaks(&order.instance, &order.action, rung, step);
+        let repairs = self.repairs(&order);
+        // Where the machine is gone, nothing is done.
+        let machine_gone = repairs && self.servers.get(&order.instance) == Some(&Server::Hung);
         let what = match &order.action {
             Action::Service { op, .. } => format!("{} {}", op.word(), order.instance),
             Action::Command { argv, .. } => argv.join(" "),
@@ -58,6 +61,7 @@ impl World {
             Action::Postgres(postgres) if postgres.op.is_of_one_machine() => Some(Server::Up),
             // It speaks to a server that runs, and starts none.
             Action::Postgres(_) => None,
+            Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } if repairs => Some(Server::Up),
             Action::Command { .. } | Action::TriggerFile { .. } | Action::Webhook { .. } => match rung {
                 Some((_, _, Strategy::RestoreFromBackup | Strategy::ReplaceInstance | Strategy::ScaleOut)) => {
                     Some(Server::Up)
@@ -93,6 +97,7 @@ impl World {
             Link::Whole => self.troubles.link(&order.instance),
             cut @ (Link::NoAnswers | Link::NoOrders) => cut,
         };
+        let link = if machine_gone { Link::NoOrders } else { link };
         if link == Link::NoOrders {
             let unknown = Outcome::Unknown("no answer in time".to_owned());
             self.at(order.timeout, Event::ActionEnded(Box::new((order.step, unknown))));
@@ -136,6 +141,9 @@ impl World {
         if let Action::Service { .. } | Action::EndLease { .. } = order.action {
             return None;
         }
+        if self.repairs(order) {
+            return Some(SeenRole::Standby);
+        }
         let recovery = self.engine()?.state().open_recovery(order.step.recovery)?;
         let play = self.engine()?.state().play(recovery)?;
         let from = recovery.progress.as_ref()?.from;
@@ -157,6 +165,11 @@ impl World {
             | Action::EndLease { .. } => None,
         };
         program.is_some_and(|it| self.broken_commands.contains(it))
+    }
+
+    /// Whether an order belongs to the repair of a displaced instance.
+    pub(super) fn repairs(&self, order: &Order) -> bool {
+        self.engine().is_some_and(|it| it.state().open_repair(order.step.recovery).is_some())
     }
 
     /// The rung that an order belongs to.

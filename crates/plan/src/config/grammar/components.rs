@@ -21,7 +21,7 @@ pub(crate) static COMPONENT: Shape = Shape {
 static COMPONENT_WHAT: [Field; 1] = [field("type", Kind::Word(words!(ComponentKind)), "what it is").needed("database")];
 
 /// What a component's own instance and a standby have in common.
-static INSTANCE: [Field; 9] = [
+static INSTANCE: [Field; 10] = [
     field("location", Kind::Map(&LOCATION), "where it lives").needed("{ region: berlin, zone: hall-2, host: db-1 }"),
     field("probes", Kind::Many(&PROBE), "how it is watched; at least one")
         .needed("[{ tcp: { address: \"10.0.1.10:5432\" } }]"),
@@ -42,6 +42,12 @@ static INSTANCE: [Field; 9] = [
         "what makes this instance a standby when it hands over in a planned switchover",
     )
     .such_as("[{ command: { run: [/usr/local/bin/demote], idempotent: true } }]"),
+    field(
+        "repair",
+        Kind::Many(&ACTION),
+        "what makes this instance a standby of the owner again after it was displaced, by itself; without it, a person does and says so",
+    )
+    .such_as("[{ rejoin: {} }]"),
     field(
         "shares",
         Kind::Many(&SHARED),
