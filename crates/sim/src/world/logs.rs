@@ -44,10 +44,9 @@ impl World {
     /// Standbys follow whoever clients are led to; where there is no route, whoever is active.
     fn leader(&self, component: &Component) -> Option<String> {
         let active = |it: &&str| self.roles.get(*it) == Some(&SeenRole::Active);
-        let names = component.instances.iter().map(|it| self.plan.instance(*it).name.as_str());
-        let led_to = component.routes.iter().flat_map(|it| self.open_to_clients(*it));
-        let leader =
-            if component.routes.is_empty() { names.filter(active).next() } else { led_to.filter(active).next() };
+        let mut names = component.instances.iter().map(|it| self.plan.instance(*it).name.as_str());
+        let mut led_to = component.routes.iter().flat_map(|it| self.open_to_clients(*it));
+        let leader = if component.routes.is_empty() { names.find(active) } else { led_to.find(active) };
         leader.map(str::to_owned)
     }
 
