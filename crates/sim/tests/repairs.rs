@@ -1,21 +1,34 @@
 //! Repairs in virtual time: whoever was displaced becomes a healthy standby again, whenever the agent dies meanwhile.
 
-mod fixture;
-
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use mainstay_engine::Body;
 use mainstay_engine::command::Command;
+use mainstay_plan::Plan;
 use mainstay_plan::observation::SeenRole;
+use mainstay_plan::routing::TargetState;
 use mainstay_sim::checkers::replays;
 use mainstay_sim::world::Fault;
 use mainstay_sim::{Crash, CrashKind, Server, World};
 
-use fixture::{millis, plan, serving};
-
 const CUT: &str = include_str!("../../engine/tests/timelines/plans/repaired.yaml");
 const STOPPED: &str = include_str!("plans/repaired-stopped.yaml");
+
+fn plan(text: &str) -> Plan {
+    let compiled = mainstay_plan::config::compile("plan.yaml", text, Path::new("/"));
+    compiled.plan.unwrap_or_else(|| panic!("{:#?}", compiled.findings))
+}
+
+const fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn serving(world: &World) -> Option<String> {
+    let targets = &world.table.routes.first()?.targets;
+    targets.iter().find(|it| it.state == TargetState::Serving).map(|it| it.instance.clone())
+}
 
 fn failed(text: &str, crash: Option<Crash>, how: Server) -> World {
     let mut world = World::new(plan(text));
