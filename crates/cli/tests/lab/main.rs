@@ -11,6 +11,7 @@
 mod judge;
 mod network;
 mod schedule;
+mod servers;
 mod site;
 
 use std::ops::Range;
@@ -35,7 +36,7 @@ fn no_schedule_of_faults_gives_two_owners_or_none_for_long() {
     if site::faketime().is_none() {
         eprintln!("NOT PLAYED: clocks are not moved without libfaketime (package faketime)");
     }
-    let seeds = seeds();
+    let seeds = seeds_of("MAINSTAY_SEEDS", SEEDS);
     let labs = std::env::var("MAINSTAY_LABS").ok().and_then(|it| it.parse().ok()).unwrap_or(2);
     let next = AtomicU64::new(seeds.start);
     std::thread::scope(|scope| {
@@ -186,8 +187,8 @@ fn trial(seed: u64) -> String {
     }
 }
 
-fn seeds() -> Range<u64> {
-    let Ok(text) = std::env::var("MAINSTAY_SEEDS") else { return SEEDS };
-    let (from, to) = text.split_once("..").expect("MAINSTAY_SEEDS is FROM..TO");
+fn seeds_of(variable: &str, default: Range<u64>) -> Range<u64> {
+    let Ok(text) = std::env::var(variable) else { return default };
+    let (from, to) = text.split_once("..").expect("FROM..TO");
     from.parse().expect("a number")..to.parse().expect("a number")
 }

@@ -17,10 +17,15 @@ pub(crate) enum Machine {
     A,
     B,
     Client,
+    /// Only in a lab with three servers.
+    C,
 }
 
 impl Machine {
     pub(crate) const ALL: [Machine; 4] = [Machine::Agent, Machine::A, Machine::B, Machine::Client];
+
+    pub(crate) const WITH_THREE_SERVERS: [Machine; 5] =
+        [Machine::Agent, Machine::A, Machine::B, Machine::Client, Machine::C];
 
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -28,6 +33,7 @@ impl Machine {
             Machine::A => "a",
             Machine::B => "b",
             Machine::Client => "client",
+            Machine::C => "c",
         }
     }
 
@@ -50,9 +56,10 @@ pub(crate) enum Trouble {
     Delay,
 }
 
-/// Four machines and the switch between them. Everything in it is ended with it.
+/// Machines and the switch between them. Everything in it is ended with it.
 pub(crate) struct Network {
     name: String,
+    machines: Vec<Machine>,
     switch: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -71,12 +78,12 @@ impl Network {
         quiet(Command::new("ip").args(["netns", "del", &name]))
     }
 
-    pub(crate) fn build() -> Network {
+    pub(crate) fn build(machines: &[Machine]) -> Network {
         static LABS: AtomicU32 = AtomicU32::new(0);
         let name = format!("mainstay-lab-{}-{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
         let switch = format!("{name}-switch");
         run(&["ip", "netns", "add", &switch]);
-        for machine in Machine::ALL {
+        for machine in machines.iter().copied() {
             let (space, port) = (format!("{name}-{}", machine.word()), format!("p{}", machine.port()));
             run(&["ip", "netns", "add", &space]);
             run(&[
@@ -98,13 +105,14 @@ impl Network {
             run(&["ip", "-n", &switch, "link", "set", &port, "up"]);
             run(&["ip", "netns", "exec", &space, "python3", &script(), "--plain", "eth0"]);
             // Nobody is looked for when paths are broken.
-            for other in Machine::ALL.into_iter().filter(|it| *it != machine) {
+            for other in machines.iter().filter(|it| **it != machine) {
                 let (ip, address) = (other.ip().to_string(), format!("02:00:00:00:00:0{}", other.port()));
                 run(&["ip", "-n", &space, "neigh", "add", &ip, "lladdr", &address, "dev", "eth0", "nud", "permanent"]);
             }
         }
         let mut child = Command::new("ip")
-            .args(["netns", "exec", &switch, "python3", &script(), "p0", "p1", "p2", "p3"])
+            .args(["netns", "exec", &switch, "python3", &script()])
+            .args(machines.iter().map(|it| format!("p{}", it.port())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -112,7 +120,7 @@ impl Network {
         let orders = child.stdin.take().expect("it is piped");
         let mut answers = BufReader::new(child.stdout.take().expect("it is piped"));
         assert_eq!(line(&mut answers), "ready");
-        Network { name, switch: child, orders, answers }
+        Network { name, machines: machines.to_vec(), switch: child, orders, answers }
     }
 
     /// Breaks the path from one machine to another, in this direction.
@@ -157,7 +165,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        for machine in Machine::ALL {
+        for machine in self.machines.iter().copied() {
             for _ in 0..50 {
                 let left = self.pids(machine);
                 if left.is_empty() {
@@ -171,7 +179,7 @@ impl Drop for Network {
         }
         let _ = self.switch.kill();
         let _ = self.switch.wait();
-        let spaces = Machine::ALL.map(Machine::word).into_iter().chain(["switch"]);
+        let spaces = self.machines.iter().map(|it| it.word()).chain(["switch"]);
         for space in spaces {
             quiet(Command::new("ip").args(["netns", "del", &format!("{}-{space}", self.name)]));
         }

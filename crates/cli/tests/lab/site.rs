@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use crate::network::{Machine, Network, log};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_mainstay");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mainstay");
 
 /// How long whoever supervises a machine takes to start again what has died there.
-const SUPERVISED: Duration = Duration::from_millis(500);
+pub(crate) const SUPERVISED: Duration = Duration::from_millis(500);
 
 /// How long an instance that died stays away: nobody starts a database again at once.
 const AWAY: Duration = Duration::from_secs(6);
@@ -40,20 +40,20 @@ pub(crate) struct Site {
 }
 
 /// A process that is started again when it has died.
-struct Kept {
-    child: Option<Child>,
+pub(crate) struct Kept {
+    pub(crate) child: Option<Child>,
     died: Option<Instant>,
     /// While it is held back it is not started.
-    held_back: bool,
+    pub(crate) held_back: bool,
 }
 
 impl Kept {
-    const fn new() -> Kept {
+    pub(crate) const fn new() -> Kept {
         Kept { child: None, died: None, held_back: false }
     }
 
     /// Whether it is time to start it.
-    fn is_due(&mut self, after: Duration) -> bool {
+    pub(crate) fn is_due(&mut self, after: Duration) -> bool {
         if let Some(child) = &mut self.child {
             if child.try_wait().is_ok_and(|it| it.is_none()) {
                 return false;
@@ -112,7 +112,7 @@ impl Site {
     }
 
     fn begin(fenced: Fenced) -> Site {
-        let (network, dir) = (Network::build(), tempfile::tempdir().expect("a folder"));
+        let (network, dir) = (Network::build(&Machine::ALL), tempfile::tempdir().expect("a folder"));
         fs::write(dir.path().join("plan.yaml"), plan(fenced, Machine::Agent)).expect("it is written");
         for (host, machine) in HOSTS.into_iter().enumerate() {
             let folder = dir.path().join(machine.word());
@@ -262,7 +262,7 @@ impl Site {
         let kept = match machine {
             Machine::Agent | Machine::Client => &mut self.agent,
             Machine::A => &mut self.hosts[0],
-            Machine::B => &mut self.hosts[1],
+            Machine::B | Machine::C => &mut self.hosts[1],
         };
         if let Some(child) = &mut kept.child {
             child.kill().expect("it is ours");

@@ -65,6 +65,14 @@ pub(crate) async fn look(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresF
 }
 
 async fn by_pg_ctl(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresFiles) -> Outcome {
+    if op == ServiceOp::Start {
+        let data = files.data.clone();
+        let key = format!("processes in {}", files.data.display());
+        if let Err(error) = attempt.inner.gates.run(key, move || forget_corpse(&data)).await {
+            let why = format!("looking for what is left of it: {}", trouble::describe(&error));
+            return Outcome::Failed(trouble::clip(&why));
+        }
+    }
     let [start, stop] = programs(files);
     declared(attempt, files, [&start, &stop], &pid_file(files)).operate(op).await
 }
@@ -142,6 +150,27 @@ fn find(data: &Path, signal: Option<Signal>) -> io::Result<usize> {
         }
     }
     Ok(found)
+}
+
+/// Removes the lock files of a server that is dead and that nobody has buried: the next one would take its corpse for one that runs, for as long as
+/// it lies there. In a container without somebody who buries orphans that is for ever.
+fn forget_corpse(data: &Path) -> io::Result<()> {
+    let lock = data.join("postmaster.pid");
+    let Ok(text) = fs::read_to_string(&lock) else { return Ok(()) };
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let Some(first) = lines.first().and_then(|it| it.parse::<i32>().ok()) else { return Ok(()) };
+    let is_corpse = fs::read_to_string(format!("/proc/{first}/stat")).is_ok_and(|it| it.contains(") Z "));
+    if !is_corpse || find(data, None)? > 0 {
+        return Ok(());
+    }
+    if let [_, _, _, port, sockets, ..] = lines.as_slice() {
+        let of_socket = Path::new(sockets).join(format!(".s.PGSQL.{port}.lock"));
+        let is_its = fs::read_to_string(&of_socket).is_ok_and(|it| it.lines().next() == lines.first().copied());
+        if is_its {
+            fs::remove_file(of_socket)?;
+        }
+    }
+    fs::remove_file(lock)
 }
 
 /// Whether it is a process of some PostgreSQL server and no corpse, which has no directory.

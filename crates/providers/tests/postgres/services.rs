@@ -40,6 +40,18 @@ async fn a_server_is_stopped_started_and_restarted() {
     }
 }
 
+/// Nobody has buried the one that was killed: here its parent, who does not look; in a container that may stay so.
+#[tokio::test]
+async fn a_server_is_started_beside_the_corpse_of_the_one_before() {
+    let server = Server::primary(&[]);
+    let first = server.first().expect("it runs");
+    assert_eq!(operate(&server, ServiceOp::Kill).await, Outcome::Done);
+    let stat = std::fs::read_to_string(format!("/proc/{first}/stat")).expect("its corpse");
+    assert!(stat.contains(") Z "), "{stat}");
+    assert_eq!(operate(&server, ServiceOp::Start).await, Outcome::Done);
+    assert_eq!(server.sql("SELECT 1"), "1");
+}
+
 /// The first process alone is not all of it.
 #[tokio::test]
 async fn a_server_is_killed_with_all_its_processes_also_when_it_hangs() {
