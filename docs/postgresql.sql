@@ -14,6 +14,9 @@ GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO mainstay;
 GRANT ALTER SYSTEM ON PARAMETER primary_conninfo TO mainstay;
 GRANT EXECUTE ON FUNCTION pg_reload_conf() TO mainstay;
 
+-- To let a new primary wait for the standbys that the plan names (`synchronous`).
+GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO mainstay;
+
 -- Before an old primary is rewound to a new one, that one writes a checkpoint, by which it is known to have begun a timeline of its own.
 GRANT pg_checkpoint TO mainstay;
 

@@ -303,6 +303,8 @@ codes! {
 
     PostgresMissing "MS0411" Error "no PostgreSQL server to ask or to act on"
         "Mainstay asks, promotes and re-points only servers that it was told how to reach"
+    WaitsForNobody "MS0412" Error "standbys that are waited for in vain"
+        "a new primary would refuse the setting, or never acknowledge a write"
 
     OverRto "MS0501" Warning "the worst case is over the recovery time objective"
         "the objective would be missed although everything works as planned"
@@ -425,6 +427,8 @@ codes! {
         "quiet times hold the question back, and it expires in the meantime"
     RestartEndsLeases "MS0597" Warning "a restart of the agent that ends leases"
         "whoever holds a lease stops what it runs when the agent is away for longer"
+    WaitsForAll "MS0598" Warning "every standby is waited for"
+        "the first standby that is lost stops all writes, although the primary works"
 
     TokenInClear "MS0610" Warning "tokens that travel in the clear"
         "whoever listens on the way can say that a job works which does not"

@@ -26,6 +26,9 @@ pub struct PostgresServer {
     pub files: Option<PostgresFiles>,
     /// How other servers follow it.
     pub follow: Option<PostgresFollow>,
+    /// What `synchronous_standby_names` is to be while it is the primary; `None`: as its own configuration has it.
+    #[serde(default)]
+    pub synchronous: Option<String>,
 }
 
 impl PostgresServer {

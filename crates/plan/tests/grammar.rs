@@ -395,7 +395,7 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 38] = [
+const IN_NO_EXAMPLE: [&str; 39] = [
     // What stands under `demote` is done to a primary, which can only `rejoin`.
     "action.follow",
     // Written as `bearer` is.
@@ -424,6 +424,8 @@ const IN_NO_EXAMPLE: [&str; 38] = [
     "plan.mode: recommend",
     // The number in quotes, which is read as well.
     "plan.version: 2",
+    // Said alike on all servers, or in their own configuration, as there.
+    "postgres.synchronous",
     // The same, said as text.
     "proxy.proxy_protocol_to: v1",
     // Who is left in peace when something is broken?

@@ -29,6 +29,7 @@ pub(super) fn postgres<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<P
     let tls = fields.take("tls").map(|it| tls(cx, it, address.as_ref()));
     let files = files(&mut fields);
     let follow = fields.take("follow").map(|it| follow(cx, it));
+    let synchronous = fields.read("synchronous", synchronous);
     fields.finish();
     Some(PostgresServer {
         address: address?,
@@ -38,7 +39,75 @@ pub(super) fn postgres<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<P
         tls,
         files,
         follow: follow.flatten(),
+        synchronous,
     })
+}
+
+/// Whom a primary waits for, in PostgreSQL's own words: how many of which.
+struct Waits {
+    many: usize,
+    names: Vec<String>,
+}
+
+impl Waits {
+    /// `a, b`, `2 (a, b)`, `FIRST 2 (a, b)` or `ANY 2 (a, b)`.
+    fn parse(text: &str) -> Option<Waits> {
+        let text = text.trim();
+        let Some((before, list)) = text.strip_suffix(')').and_then(|it| it.split_once('(')) else {
+            return Some(Waits { many: 1, names: standbys(text)? });
+        };
+        let mut words = before.split_whitespace().rev();
+        let many = words.next()?.parse().ok().filter(|it| *it > 0)?;
+        let is_known = words.next().is_none_or(|it| it.eq_ignore_ascii_case("any") || it.eq_ignore_ascii_case("first"));
+        (is_known && words.next().is_none()).then_some(Waits { many, names: standbys(list)? })
+    }
+
+    fn is_anybody(&self) -> bool {
+        self.names.iter().any(|it| it == "*")
+    }
+}
+
+/// Names apart by commas, in quotes where they are no plain words.
+fn standbys(list: &str) -> Option<Vec<String>> {
+    let name = |it: &str| {
+        let it = it.trim();
+        let plain = |it: &str| {
+            it.starts_with(|it: char| it.is_alphabetic() || it == '_')
+                && it.chars().all(|it| it.is_alphanumeric() || "_$".contains(it))
+        };
+        match it.strip_prefix('"').and_then(|it| it.strip_suffix('"')) {
+            Some(quoted) => Some(quoted).filter(|it| !it.is_empty() && !it.contains('"')),
+            None => Some(it).filter(|it| *it == "*" || plain(it)),
+        }
+        .map(str::to_owned)
+    };
+    list.split(',').map(name).collect()
+}
+
+/// Whom it waits for as a primary.
+fn synchronous(cx: &Cx<'_>, node: &Node) -> Option<String> {
+    let text = values::at_text(cx, node)?;
+    let report = |what: &str, label: &str, help: &str| {
+        cx.report(Finding::new(Code::WaitsForNobody, text.span, what).label(label).help(help));
+    };
+    match Waits::parse(&text.value) {
+        None => {
+            let help = "write for example `ANY 1 (orders_a, orders_b, orders_c)`; a name with a hyphen stands in quotes: `\"orders-b\"`";
+            report("this is not what `synchronous_standby_names` may be", "PostgreSQL would refuse it", help);
+            return None;
+        }
+        Some(waits) if waits.many > waits.names.len() && !waits.is_anybody() => {
+            let what = format!("{} standbys are waited for, and {} are named", waits.many, waits.names.len());
+            report(&what, "no write would ever be acknowledged", "name more of them, or wait for fewer");
+        }
+        Some(waits) if waits.many == waits.names.len() && !waits.is_anybody() => cx.report(
+            Finding::new(Code::WaitsForAll, text.span, "each standby that is named is waited for")
+                .label("one that is lost stops all writes")
+                .help("name one more than are waited for: `ANY 1 (orders_a, orders_b, orders_c)`, the same on all servers"),
+        ),
+        Some(_) => {}
+    }
+    Some(text.value)
 }
 
 fn password(fields: &mut Fields<'_>) -> Option<Password> {
@@ -110,6 +179,7 @@ pub(super) fn unread() -> PostgresServer {
         tls: None,
         files: None,
         follow: None,
+        synchronous: None,
     }
 }
 
@@ -126,5 +196,25 @@ pub(super) fn promotion(at: Span) -> RawAct {
         needs: Vec::new(),
         whose: super::controls::RawWhere::default(),
         new_address: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_a_primary_waits_for_is_read_as_postgresql_reads_it() {
+        let read = |text: &str| Waits::parse(text).map(|it| (it.many, it.names.join("+")));
+        let are = |many: usize, names: &str| Some((many, names.to_owned()));
+        assert_eq!(read("ANY 1 (a, \"orders-b\", c)"), are(1, "a+orders-b+c"));
+        assert_eq!(read("first 2(a,b , c)"), are(2, "a+b+c"));
+        assert_eq!(read("2 (a, b)"), are(2, "a+b"));
+        assert_eq!(read("a, b"), are(1, "a+b"));
+        assert_eq!(read("ANY 1 (*)"), are(1, "*"));
+        for wrong in ["", "ANY (a)", "ANY 0 (a)", "SOME 1 (a)", "ANY 1 (orders-b)", "ANY 1 (a", "a,, b", "x ANY 1 (a)"]
+        {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 }

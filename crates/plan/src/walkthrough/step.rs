@@ -298,7 +298,9 @@ impl Telling<'_> {
             }
             Action::Postgres(postgres) => match &postgres.op {
                 PostgresOp::Promote => {
-                    format!("{name} is a primary and takes writes, and is seen to; it may be one already")
+                    let waits = postgres.server.synchronous.as_ref().map(|it| format!("; it waits for {it}"));
+                    let waits = waits.unwrap_or_default();
+                    format!("{name} is a primary and takes writes, and is seen to; it may be one already{waits}")
                 }
                 PostgresOp::Follow { leader } => format!("{name} is seen to stream from {}", leader.address),
                 PostgresOp::Rejoin { leader, how } => rejoins(name, leader, *how),

@@ -32,6 +32,10 @@ pub(crate) async fn perform(attempt: &Attempt<'_>, action: &PostgresAction) -> O
 /// Done when it is seen to be a primary that has written to its own disk.
 async fn promote(attempt: &Attempt<'_>, server: &PostgresServer) -> Result<Outcome, Outcome> {
     let mut session = open(attempt, server).await?;
+    if let Some(whom) = &server.synchronous {
+        // Before it takes a write: the first one is to be as safe as all others.
+        wait_for(attempt, &session, whom).await?;
+    }
     if is_standby(&session).await.map_err(|it| nothing_done(&answer("asking", &it)))? {
         attempt.so_far.set(Outcome::Unknown("told to become a primary, and not seen to be one in time".to_owned()));
         match session.row("SELECT pg_promote(false) AS promoted").await {
@@ -54,6 +58,31 @@ async fn promote(attempt: &Attempt<'_>, server: &PostgresServer) -> Result<Outco
     }
 }
 
+/// Lets a primary, or one that is about to be, wait for those standbys.
+async fn wait_for(attempt: &Attempt<'_>, session: &Session, whom: &str) -> Result<(), Outcome> {
+    const NAMES: &str = "synchronous_standby_names";
+    let row = format!("SELECT current_setting('{NAMES}') AS names");
+    let failed = |doing: &'static str| move |error: Error| nothing_done(&answer(doing, &error));
+    let mut is_told = false;
+    loop {
+        let found = session.row(&row).await.map_err(failed("asking whom it waits for"))?;
+        let found = found.get("names").unwrap_or_default();
+        if found == whom {
+            return Ok(());
+        }
+        if !is_told {
+            let why =
+                format!("nothing was done: {NAMES} stays `{found}`, which is said where ALTER SYSTEM does not reach");
+            attempt.so_far.set(Outcome::Failed(trouble::clip(&why)));
+            let statement = format!("ALTER SYSTEM SET {NAMES} = {}", literal(whom));
+            session.run(&statement).await.map_err(|error| refused(NAMES, &error))?;
+            session.row("SELECT pg_reload_conf()").await.map_err(failed("letting it read its settings"))?;
+            is_told = true;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
 /// Done when its receiver is seen to stream from the leader.
 async fn follow(attempt: &Attempt<'_>, server: &PostgresServer, leader: &PostgresServer) -> Result<Outcome, Outcome> {
     let session = open(attempt, server).await?;
@@ -72,7 +101,7 @@ async fn follow(attempt: &Attempt<'_>, server: &PostgresServer, leader: &Postgre
     if after != before {
         attempt.so_far.set(Outcome::Unknown("told whom to follow, and not told to read it in time".to_owned()));
         let statement = format!("ALTER SYSTEM SET primary_conninfo = {}", literal(&after));
-        session.run(&statement).await.map_err(|error| refused(&error))?;
+        session.run(&statement).await.map_err(|error| refused("primary_conninfo", &error))?;
     }
     // Also where it stands there already: it may never have been read.
     session.row("SELECT pg_reload_conf()").await.map_err(failed("letting it read its settings"))?;
@@ -168,11 +197,11 @@ pub(super) fn nothing_done(answer: &Answer) -> Outcome {
 }
 
 /// What it says of a setting may quote the setting, and with it a password.
-fn refused(error: &Error) -> Outcome {
+fn refused(setting: &str, error: &Error) -> Outcome {
     let why = match error.code() {
-        Some(code) if code.code() == "42501" => "it may not set primary_conninfo: run postgresql.sql there".to_owned(),
-        Some(code) => format!("it can't set primary_conninfo (SQLSTATE {})", code.code()),
-        None => return Outcome::Unknown("the connection ended while primary_conninfo was set".to_owned()),
+        Some(code) if code.code() == "42501" => format!("it may not set {setting}: run postgresql.sql there"),
+        Some(code) => format!("it can't set {setting} (SQLSTATE {})", code.code()),
+        None => return Outcome::Unknown(format!("the connection ended while {setting} was set")),
     };
     Outcome::Failed(format!("nothing was done: {why}"))
 }

@@ -328,6 +328,7 @@ mod tests {
             tls: None,
             files: None,
             follow: None,
+            synchronous: None,
         }
     }
 

@@ -111,6 +111,7 @@ mod tests {
             tls,
             files: None,
             follow: Some(PostgresFollow { user: "replicator".to_owned(), passfile: passfile.map(Into::into) }),
+            synchronous: None,
         }
     }
 

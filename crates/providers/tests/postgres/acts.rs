@@ -22,6 +22,36 @@ async fn a_standby_is_promoted_once_however_often_it_is_asked() {
     assert_eq!(ask(secrets.of(&standby)).await.role.as_deref(), Some("primary"));
 }
 
+/// Its own configuration is that of the old primary, or nobody's; what the plan says holds from its first write on.
+#[tokio::test]
+async fn a_new_primary_waits_for_whom_the_plan_says() {
+    let secrets = Secrets::right();
+    let mut primary = Server::primary(&[]);
+    let second = primary.standby("b", false, &[]);
+    let whom = r#"ANY 1 (primary, b, "orders-c")"#;
+    let server = || PostgresServer { synchronous: Some(whom.to_owned()), ..secrets.of(&second) };
+    primary.sql("REVOKE ALTER SYSTEM ON PARAMETER synchronous_standby_names FROM mainstay");
+    let may = "SELECT has_parameter_privilege('mainstay', 'synchronous_standby_names', 'ALTER SYSTEM')";
+    wait_until("the standby to know", || second.sql(may) == "f");
+    let Outcome::Failed(why) = promote(server(), LONG).await else { panic!("it may not") };
+    assert!(why.contains("may not set synchronous_standby_names"), "{why}");
+    assert_eq!(second.sql("SELECT pg_is_in_recovery()"), "t", "it does not go on without");
+    primary.sql("GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO mainstay");
+    wait_until("the standby to know", || second.sql(may) == "t");
+    primary.stop();
+    for _ in 0..2 {
+        assert_eq!(promote(server(), LONG).await, Outcome::Done);
+        assert_eq!(second.sql("SHOW synchronous_standby_names"), whom);
+    }
+    // Nobody follows, so nobody is told that it is saved.
+    let mut waits = client(second.address().port(), "CREATE TABLE t (n int)");
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    wait_until("a write that waits", || second.sql(waiting) == "1");
+    assert_eq!(ask(secrets.of(&second)).await.answer, Answer::Good, "its probe waits for no standby");
+    waits.kill().expect("it is ours");
+    waits.wait().expect("it is ours");
+}
+
 #[tokio::test]
 async fn what_was_not_seen_is_not_called_done() {
     let secrets = Secrets::right();

@@ -53,6 +53,7 @@ impl Secrets {
             tls: None,
             files: None,
             follow: Some(PostgresFollow { user: "replicator".to_owned(), passfile: None }),
+            synchronous: None,
         }
     }
 

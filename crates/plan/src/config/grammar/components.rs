@@ -101,7 +101,7 @@ pub(crate) static POSTGRES: Shape = Shape {
     ],
 };
 
-static POSTGRES_FIELDS: [Field; 12] = [
+static POSTGRES_FIELDS: [Field; 13] = [
     field("address", Kind::HostPort, "where it listens").needed("\"10.0.1.10:5432\""),
     field("user", Kind::Text, "the role that Mainstay logs in as").or("mainstay"),
     field("database", Kind::Text, "the database that it logs in to").or("postgres"),
@@ -121,6 +121,12 @@ static POSTGRES_FIELDS: [Field; 12] = [
     field("stop_grace", Kind::Duration, "how long a fast shutdown may take before force; a fence uses force at once")
         .derived("10s"),
     field("follow", Kind::Map(&POSTGRES_FOLLOW), "how other servers follow it").such_as("{ user: replicator }"),
+    field(
+        "synchronous",
+        Kind::Text,
+        "what `synchronous_standby_names` is to be while it is the primary, which `promote` sees to; as its own configuration has it, if it is not said",
+    )
+    .such_as("ANY 1 (orders_a, orders_b, orders_c)"),
 ];
 
 pub(crate) static POSTGRES_TLS: Shape = Shape {
