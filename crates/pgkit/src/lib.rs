@@ -340,6 +340,17 @@ impl Server {
         self.owner.name()
     }
 
+    /// A folder in its folder that belongs to it.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(&path).expect("the folder is made");
+        self.owner.take(&path);
+        path
+    }
+
     /// What it logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()

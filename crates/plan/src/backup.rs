@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::location::Location;
+use crate::postgres::PostgresBackup;
 
 /// A series of backups of one component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Backup {
     pub copies: Vec<BackupCopy>,
     /// How often one is restored to see that it can be; `None`: never.
     pub restore_test: Option<Duration>,
+    /// How Mainstay takes and restores it; `None`: somebody else does.
+    pub postgres: Option<Box<PostgresBackup>>,
 }
 
 /// A further copy of a series of backups.

@@ -110,6 +110,39 @@ pub struct PostgresFollow {
     pub passfile: Option<PathBuf>,
 }
 
+/// How a series of backups of a PostgreSQL server is taken and restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresBackup {
+    /// The folder of the series, on the machine where it is kept.
+    pub folder: PathBuf,
+    /// Where PostgreSQL's programs are there; `None`: on the path of whoever runs them.
+    pub bin: Option<PathBuf>,
+    /// The system's user that they run as, to whom the folder belongs; `None`: who runs Mainstay there.
+    pub run_as: Option<String>,
+    /// A folder on that machine where backups are restored for a look.
+    pub scratch: PathBuf,
+    /// A statement that gives `true` where a restored server holds what it should.
+    pub check: Option<String>,
+    /// The database in which that is asked.
+    pub database: String,
+}
+
+impl PostgresBackup {
+    /// A server's data directory that works with this series' programs.
+    pub fn files(&self, data: PathBuf) -> PostgresFiles {
+        PostgresFiles {
+            data,
+            bin: self.bin.clone(),
+            config_file: None,
+            run_as: self.run_as.clone(),
+            stop_grace: STOP_OF_COPIES,
+        }
+    }
+}
+
+/// How long a restored server that was only looked at may take to stop before force is used.
+const STOP_OF_COPIES: Duration = Duration::from_secs(10);
+
 /// What is asked of a PostgreSQL server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostgresProbe {

@@ -113,6 +113,7 @@ fn backup(every: Duration, archive_lag: Option<Duration>) -> Backup {
         location: place("east", "a"),
         copies: vec![BackupCopy { location: place("west", "c"), lag: 5 * MIN }],
         restore_test: None,
+        postgres: None,
     }
 }
 

@@ -48,6 +48,7 @@ use crate::tls::TlsConfigs;
 pub use crate::action::{
     ADDRESS_VARIABLE, IDEMPOTENCY_KEY_HEADER, IDEMPOTENCY_KEY_PLACEHOLDER, IDEMPOTENCY_KEY_VARIABLE, Order,
 };
+pub use crate::postgres::{RestoreBackup, RestoreTarget, RestoredServer, TakeBackup, TakenBackup};
 pub use crate::prepare::PrepareError;
 
 /// What one run of one probe got.
@@ -193,6 +194,31 @@ impl Providers {
     /// Does it once, within `order.timeout`.
     pub async fn act(&self, action: &Action, order: &Order) -> Outcome {
         action::run(&self.inner, action, order).await
+    }
+
+    /// Takes a base backup of a PostgreSQL server, within `timeout`. When it ends early, nothing is kept that looks like one.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn take_backup(&self, order: &TakeBackup<'_>, timeout: Duration) -> Result<TakenBackup, Outcome> {
+        action::within(&self.inner, "backup", timeout, async |attempt| postgres::take(attempt, order).await).await
+    }
+
+    /// Restores a PostgreSQL server beside whatever runs, within `timeout`, and leaves it running when it has passed its check. When it fails
+    /// nothing is left; when it ends early, the next one removes what is.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn restore(&self, order: &RestoreBackup<'_>, timeout: Duration) -> Result<RestoredServer, Outcome> {
+        action::within(&self.inner, "restore", timeout, async |attempt| postgres::restore(attempt, order).await).await
+    }
+
+    /// The same, only to see that it works: what was restored is removed, and how long it took is kept with the backup.
+    ///
+    /// # Errors
+    /// Why it does not work.
+    pub async fn test_restore(&self, order: &RestoreBackup<'_>, timeout: Duration) -> Result<RestoredServer, Outcome> {
+        action::within(&self.inner, "restore-test", timeout, async |attempt| postgres::test(attempt, order).await).await
     }
 
     /// What became of an action that was begun, and whose end nobody saw: done, failed (it was not done, and nothing of it is

@@ -257,6 +257,7 @@ fn with_what_yaml_lacks(chance: &mut Chance, mut plan: Plan) -> Plan {
             location: place(chance),
             copies: (0..chance.below(2)).map(|_| BackupCopy { location: place(chance), lag: seconds(5) }).collect(),
             restore_test: None,
+            postgres: None,
         }];
         for rung in &mut component.ladder {
             if rung.strategy == Strategy::RestoreFromBackup && !chance.once_in(3) {

@@ -18,7 +18,10 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("host", &["plan", "providers", "store", "api", "wire"]),
     ("sim", &["plan", "engine"]),
     ("agent", &["plan", "engine", "host", "store", "api", "web", "wire"]),
-    ("cli", &["plan", "engine", "providers", "traffic", "store", "backups", "api", "wire", "host", "sim", "agent", "pgkit"]),
+    (
+        "cli",
+        &["plan", "engine", "providers", "traffic", "store", "backups", "api", "wire", "host", "sim", "agent", "pgkit"],
+    ),
     ("pgkit", &[]),
     ("xtask", &[]),
 ];

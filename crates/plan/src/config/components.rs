@@ -7,7 +7,7 @@ use super::grammar::{
     PRECONDITIONS, SHARED, STANDBY, STRATEGY, SWITCH, WITNESS, WITNESS_RULE,
 };
 use super::hosts::of_no_instance;
-use super::postgres::{postgres, promotion, unread};
+use super::postgres::{backup as postgres_backup, postgres, promotion, unread};
 use super::probes::{probe, probes};
 use super::raw::{RawComponent, RawFence, RawHow, RawInstance, RawRun, RawRung, RawWitness, RawWitnessRule};
 use super::routes::fence_word;
@@ -25,6 +25,7 @@ use crate::hosts::OnAgentLoss;
 use crate::location::{Location, SharedKind, SharedPart};
 use crate::observation::Health;
 use crate::policy::{AfterFailure, Approval, Flapping, Guards};
+use crate::postgres::PostgresServer;
 use crate::strategy::{OnExpiry, Strategy};
 
 /// One component: `NAME: {…}`.
@@ -46,7 +47,7 @@ pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
     let (catch_up, switch_verify) = switch(cx, fields.take("switch"), entry.key_span);
     let failback = fields.read("failback", failback).unwrap_or_default();
     let backups = fields.take("backups").map(|it| named(cx, &it.node, "backup")).unwrap_or_default();
-    let backups = backups.iter().map(|it| backup(cx, it)).collect();
+    let backups = backups.iter().map(|it| backup(cx, it, instance.postgres.as_deref())).collect();
     let (guards, approval_role) = guards(cx, fields.take("guards"), entry.key_span);
     let ladder = fields
         .read("recovery", items)
@@ -222,7 +223,7 @@ pub(super) fn place(cx: &Cx<'_>, node: &Node) -> Option<String> {
 }
 
 /// One series of backups: `NAME: {…}`.
-fn backup<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Backup {
+fn backup<'a>(cx: &'a Cx<'a>, entry: &'a Entry, server: Option<&PostgresServer>) -> Backup {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("backup `{}`", entry.key), &BACKUP);
     let backup = Backup {
         name: entry.key.to_string(),
@@ -234,6 +235,7 @@ fn backup<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Backup {
         location: must_location(&mut fields),
         copies: fields.read("copies", items).map(|it| it.iter().map(|it| copy(cx, it)).collect()).unwrap_or_default(),
         restore_test: fields.maybe_duration("restore_test"),
+        postgres: fields.take("postgres").and_then(|it| postgres_backup(cx, it, server)).map(Box::new),
     };
     fields.finish();
     backup

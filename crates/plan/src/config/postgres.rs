@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fields::{Cx, Fields};
-use super::grammar::{POSTGRES, POSTGRES_FOLLOW, POSTGRES_TLS};
+use super::grammar::{POSTGRES, POSTGRES_BACKUP, POSTGRES_FOLLOW, POSTGRES_TLS};
 use super::raw::{ActKind, RawAct};
 use super::routes::NOWHERE;
 use super::scalar;
 use super::tree::{Entry, Node};
 use super::values;
 use crate::finding::{Code, Finding, Span};
-use crate::postgres::{Password, PostgresFiles, PostgresFollow, PostgresServer, PostgresTls};
+use crate::postgres::{Password, PostgresBackup, PostgresFiles, PostgresFollow, PostgresServer, PostgresTls};
 use crate::probe::Address;
 
 /// How long a fast shutdown may take, where the plan does not say.
@@ -167,6 +167,47 @@ fn follow<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> Option<PostgresFollow> {
     let passfile = fields.read("passfile", values::path);
     fields.finish();
     Some(PostgresFollow { user: user?, passfile })
+}
+
+/// How a series of backups of `server` is taken and restored.
+pub(super) fn backup<'a>(cx: &'a Cx<'a>, entry: &'a Entry, server: Option<&PostgresServer>) -> Option<PostgresBackup> {
+    let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, "this series", &POSTGRES_BACKUP);
+    let folder = fields.read("to", values::path);
+    let check = fields.text("check");
+    let database = fields.text("database");
+    let scratch = fields.read("scratch", values::path);
+    let (bin, run_as) = (fields.read("bin", values::path), fields.text("run_as"));
+    fields.finish();
+    let Some(server) = server.filter(|it| it.follow.is_some()) else {
+        cx.report(
+            Finding::new(Code::PostgresMissing, entry.key_span, "nothing says how a backup is taken from the server")
+                .label("copied as whom?")
+                .reason("a base backup is copied over the protocol that standbys use, by a role that may replicate")
+                .help("add `postgres: { …, follow: { user: replicator } }` to the component"),
+        );
+        return None;
+    };
+    let folder = folder?;
+    let files = server.files.as_ref();
+    let of_server = |name: &'static str, said: bool, value: Option<String>| {
+        if let (false, Some(value)) = (said, value) {
+            cx.derive(entry.key_span, name, || value);
+        }
+    };
+    let server_bin = files.and_then(|it| it.bin.clone());
+    let server_user = files.and_then(|it| it.run_as.clone());
+    of_server("bin", bin.is_some(), server_bin.as_ref().map(|it| it.display().to_string()));
+    of_server("run_as", run_as.is_some(), server_user.clone());
+    of_server("database", database.is_some(), Some(server.database.clone()));
+    of_server("scratch", scratch.is_some(), Some(folder.join("restored").display().to_string()));
+    Some(PostgresBackup {
+        scratch: scratch.unwrap_or_else(|| folder.join("restored")),
+        folder,
+        bin: bin.or(server_bin),
+        run_as: run_as.or(server_user),
+        check,
+        database: database.unwrap_or_else(|| server.database.clone()),
+    })
 }
 
 /// Stands in for a server that could not be read.

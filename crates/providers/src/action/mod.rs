@@ -89,6 +89,23 @@ pub(crate) async fn run(inner: &Inner, action: &Action, order: &Order) -> Outcom
     }
 }
 
+/// Does what is no order of a step.
+pub(crate) async fn within<T>(
+    inner: &Inner,
+    name: &str,
+    timeout: Duration,
+    what: impl AsyncFnOnce(&Attempt<'_>) -> Result<T, Outcome>,
+) -> Result<T, Outcome> {
+    let order = Order { idempotency_key: name.to_owned(), timeout, address: None };
+    let so_far = SoFar::new(Outcome::Failed(format!("nothing was done within {timeout:?}")));
+    let deadline = Instant::now() + timeout;
+    let attempt = Attempt { inner, order: &order, deadline, so_far: &so_far };
+    match tokio::time::timeout_at(deadline, Box::pin(what(&attempt))).await {
+        Ok(done) => done,
+        Err(_elapsed) => Err(so_far.into_inner()),
+    }
+}
+
 async fn perform(attempt: &Attempt<'_>, action: &Action) -> Outcome {
     match action {
         Action::Service { op, service: Service::Systemd { unit } } => systemd::operate(attempt, *op, unit).await,

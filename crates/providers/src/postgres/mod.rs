@@ -4,6 +4,7 @@
 //! are used, and stand in no error.
 
 mod act;
+mod backup;
 mod clone;
 mod connect;
 mod conninfo;
@@ -11,10 +12,15 @@ mod lost;
 mod own;
 mod probe;
 mod rejoin;
+mod restore;
 mod service;
 
 pub(crate) use act::perform;
+pub(crate) use backup::take;
+pub use backup::{TakeBackup, TakenBackup};
 pub(crate) use connect::prepare;
 pub(crate) use probe::ask;
 pub(crate) use rejoin::{prepare_rejoin, programs_of_rejoin};
+pub use restore::{RestoreBackup, RestoreTarget, RestoredServer};
+pub(crate) use restore::{restore, test};
 pub(crate) use service::{look, operate, programs};

@@ -317,7 +317,7 @@ pub(crate) static APPROVAL: Shape = Shape {
 pub(crate) static BACKUP: Shape =
     Shape { name: "backup", doc: "a series of backups of one component", fields: &[&BACKUP_FIELDS], rules: &[] };
 
-static BACKUP_FIELDS: [Field; 8] = [
+static BACKUP_FIELDS: [Field; 9] = [
     field("every", Kind::Positive, "from the start of one backup to the start of the next").needed("1d"),
     field("takes", Kind::Duration, "the longest that one takes").needed("20m"),
     field("copy_lag", Kind::Duration, "from its end to its being complete where it is kept").or("0s"),
@@ -331,7 +331,33 @@ static BACKUP_FIELDS: [Field; 8] = [
     field("location", Kind::Map(&LOCATION), "where they are kept").needed("{ region: potsdam }"),
     field("copies", Kind::List(&BACKUP_COPY), "further copies").such_as("[{ location: { region: bonn }, lag: 1h }]"),
     field("restore_test", Kind::Positive, "how often one is restored to see that it can be").such_as("30d"),
+    field(
+        "postgres",
+        Kind::Map(&POSTGRES_BACKUP),
+        "Mainstay takes and restores it; the component has `postgres` with `follow`",
+    )
+    .such_as("{ to: /srv/backups/orders }"),
 ];
+
+pub(crate) static POSTGRES_BACKUP: Shape = Shape {
+    name: "postgres backup",
+    doc: "a series of backups of a PostgreSQL server that Mainstay takes and restores, on the machine of its `location`",
+    fields: &[&[
+        field("to", Kind::Path, "the folder for base backups and the archive of the log, which must be there")
+            .needed("/srv/backups/orders"),
+        field("check", Kind::Text, "a statement that gives true where a restored server holds what it should")
+            .such_as("select count(*) > 0 from orders"),
+        field("database", Kind::Text, "the database in which it is asked")
+            .derived("that of the component's `postgres`"),
+        field("scratch", Kind::Path, "a folder on that machine where one is restored for a look")
+            .derived("`restored` in `to`"),
+        field("bin", Kind::Path, "where PostgreSQL's programs are on that machine")
+            .derived("that of the component's `postgres`"),
+        field("run_as", Kind::Text, "the user that they run as, to whom `to` belongs")
+            .derived("that of the component's `postgres`"),
+    ]],
+    rules: &[],
+};
 
 pub(crate) static BACKUP_COPY: Shape = Shape {
     name: "backup copy",
