@@ -5,6 +5,8 @@ mod acknowledge;
 mod adopt;
 mod approve;
 mod assess;
+mod backup;
+mod backups;
 mod breaker;
 mod check;
 mod completions;
@@ -26,15 +28,18 @@ mod notices;
 mod pause;
 mod plan;
 mod planes;
+mod postgres;
 mod probes;
 mod recover;
 mod recoveries;
 mod repair;
+mod restore;
 mod resume;
 mod retry;
 mod route;
 pub(crate) mod run;
 mod schema;
+mod series;
 mod simulate;
 mod skip;
 mod status;
@@ -101,6 +106,7 @@ enum Command {
     Leash(leash::Leash),
     Enroll(enroll::Enroll),
     Heartbeat(heartbeat::Heartbeat),
+    Postgres(postgres::Postgres),
     Demo(demo::Demo),
     #[command(hide = true)]
     DemoApp(demo::app::Options),
@@ -109,8 +115,11 @@ enum Command {
     Recoveries(recoveries::Recoveries),
     Notices(notices::Notices),
     Probes(probes::Probes),
+    Backups(backups::Backups),
     Hosts(hosts::Hosts),
     Recover(recover::Recover),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Approve(approve::Approve),
     Abort(abort::Abort),
     Pause(pause::Pause),
@@ -138,8 +147,8 @@ enum Command {
 /// The order in which a newcomer meets the commands. A name that is no command (yet) is passed over.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Prepare", &["init", "check", "plan", "assess", "simulate", "explain", "planes", "schema", "upgrade"]),
-    ("Run", &["run", "enroll", "host", "traffic", "leash", "heartbeat", "demo"]),
-    ("Look", &["status", "watch", "recoveries", "notices", "probes", "hosts"]),
+    ("Run", &["run", "enroll", "host", "traffic", "leash", "heartbeat", "postgres", "demo"]),
+    ("Look", &["status", "watch", "recoveries", "notices", "probes", "hosts", "backups"]),
     (
         "Act",
         &[
@@ -163,6 +172,8 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "halt",
             "continue",
             "breaker",
+            "backup",
+            "restore",
         ],
     ),
     ("Prove", &["journal"]),
@@ -195,12 +206,16 @@ impl Cli {
             Command::Notices(it) => it.run(&cx),
             Command::Probes(it) => it.run(&cx),
             Command::Hosts(it) => it.run(&cx),
+            Command::Backups(it) => it.run(&cx),
+            Command::Backup(it) => it.run(&cx),
+            Command::Restore(it) => it.run(&cx),
             Command::Recover(it) => it.run(&cx),
             Command::Approve(it) => it.run(&cx),
             Command::Abort(it) => it.run(&cx),
             Command::Pause(it) => it.run(&cx),
             Command::Enroll(it) => it.run(&cx),
             Command::Heartbeat(it) => it.run(&cx),
+            Command::Postgres(it) => it.run(),
             Command::Resume(it) => it.run(&cx),
             Command::Acknowledge(it) => it.run(&cx),
             Command::Drain(it) => it.run(&cx),

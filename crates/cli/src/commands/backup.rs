@@ -1,0 +1,183 @@
+//! `mainstay backup`: one base backup, now.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mainstay_backups::{Backup as Taken, Removed};
+use mainstay_plan::Plan;
+use mainstay_plan::component::Instance;
+use mainstay_plan::observation::LogPosition;
+use mainstay_plan::postgres::{PostgresProbe, PostgresServer};
+use mainstay_plan::probe::ProbeKind;
+use mainstay_providers::{Providers, TakeBackup};
+use serde::Serialize;
+
+use super::Cx;
+use super::series::{self, Series};
+use crate::clock;
+use crate::exit::{Answer, Code, Failure, causes};
+use crate::look::{say, say_json};
+
+/// How long a server may take to say what it is.
+const ASK: Duration = Duration::from_secs(3);
+
+/// A standby that is that far behind is left out: what it has may be old.
+const BEHIND: u64 = 64 << 20;
+
+/// Take a base backup of a PostgreSQL server now
+///
+/// From a standby that keeps up, if there is one, else from the primary. It is there when it is whole and verified; whatever ends this before leaves nothing that
+/// looks like one. Then backups that nobody needs any more are removed, and so is the log that only they needed. Run it where the
+/// series is kept. No agent is needed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay backup mainstay.yaml orders-db
+  mainstay backup mainstay.yaml orders-db nightly --from orders-db-b
+  mainstay backup mainstay.yaml orders-db --if-due
+  mainstay backup mainstay.yaml orders-db --within 2h --json | jq .backup.name
+
+Exit codes:
+  0  it is taken and verified, or none is due
+  1  it is not
+  2  the plan has no such series
+  3  the folder can't be reached from here")]
+pub(crate) struct Backup {
+    /// The plan
+    file: PathBuf,
+    /// Of which component
+    component: String,
+    /// For which series, where it has several
+    series: Option<String>,
+    /// From which instance
+    #[arg(long, value_name = "INSTANCE")]
+    from: Option<String>,
+    /// Only if the series' `every` is over since the newest began: for a timer of the system
+    #[arg(long)]
+    if_due: bool,
+    /// How long it may take, as in 2h
+    #[arg(long, value_name = "DURATION", value_parser = clock::parse)]
+    within: Option<Duration>,
+    /// Answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    backup: &'a Taken,
+    removed: Vec<String>,
+    removed_of_the_log: u64,
+    trouble: Option<String>,
+}
+
+impl Backup {
+    pub(crate) fn run(self, _cx: &Cx) -> Result<Answer, Failure> {
+        let plan = series::plan(&self.file)?;
+        let found = series::find(&plan, &self.component, self.series.as_deref())?;
+        let folder = found.folder()?;
+        let there = folder.backups().map_err(|it| Failure::unreachable(causes(&it)))?.backups;
+        if self.if_due && !found.is_due(&there, Timestamp::now()) {
+            say(if self.json { "{}\n" } else { "none is due\n" })?;
+            return Ok(Answer::Yes);
+        }
+        let providers = Providers::new();
+        let taken = series::run(async {
+            let server = self.server(&plan, found, &providers).await?;
+            let order = TakeBackup { server, series: found.postgres, keep: found.backup.keep };
+            let within = self.within.unwrap_or(Cx::PATIENCE);
+            providers.take_backup(&order, within).await.map_err(series::failure)
+        })?;
+        let (removed, trouble) = match taken.removed {
+            Ok(it) => (it, None),
+            Err(why) => (Removed::default(), Some(why)),
+        };
+        if self.json {
+            let report = Report {
+                backup: &taken.backup,
+                removed: removed.backups,
+                removed_of_the_log: removed.archived,
+                trouble,
+            };
+            say_json(&report)?;
+        } else {
+            say(&told(&taken.backup, &removed, trouble.as_deref()))?;
+        }
+        Ok(Answer::Yes)
+    }
+
+    async fn server<'p>(
+        &self,
+        plan: &'p Plan,
+        series: Series<'p>,
+        providers: &Providers,
+    ) -> Result<&'p PostgresServer, Failure> {
+        let instances = series.component.instances.iter().map(|it| plan.instance(*it));
+        let with_server: Vec<(&Instance, &PostgresServer)> =
+            instances.filter_map(|it| Some((it, it.postgres.as_deref().filter(|it| it.follow.is_some())?))).collect();
+        if let Some(name) = &self.from {
+            let found = with_server.iter().find(|it| it.0.name == *name);
+            return found.map(|it| it.1).ok_or_else(|| {
+                let names: Vec<&str> = with_server.iter().map(|it| it.0.name.as_str()).collect();
+                Failure::usage(format!("`{name}` is none of its instances that say how they are followed"))
+                    .help(format!("there is {}", names.join(", ")))
+            });
+        }
+        let (mut primary, mut standbys, mut silent) = (None, Vec::new(), Vec::new());
+        for (instance, server) in with_server {
+            let probe = PostgresProbe { server: server.clone(), writes: false, only_primary: false };
+            let answer = providers.probe(&ProbeKind::Postgres(Box::new(probe)), ASK).await;
+            match answer.role.as_deref() {
+                Some("primary") => primary = Some((server, answer.position)),
+                Some(_) => standbys.push((server, answer.position)),
+                None => {
+                    let why = answer.answer.detail().unwrap_or("it does not answer").to_owned();
+                    silent.push(format!("{}: {why}", instance.name));
+                }
+            }
+        }
+        let keeps_up = |at: &Option<LogPosition>| match (&primary, at) {
+            // With nobody to compare it with, it is the best that there is.
+            (None, _) => true,
+            (Some((_, Some(ahead))), Some(at)) => ahead.is_comparable(at) && at.at + BEHIND >= ahead.at,
+            (Some(_), _) => false,
+        };
+        let standby = standbys.iter().find(|it| keeps_up(&it.1)).map(|it| it.0);
+        standby
+            .or(primary.as_ref().map(|it| it.0))
+            .ok_or_else(|| Failure::new(Code::No, format!("no server can be asked: {}", silent.join("; "))))
+    }
+}
+
+fn told(taken: &Taken, removed: &Removed, trouble: Option<&str>) -> String {
+    let mut text = format!(
+        "taken and verified: {} from the {} {}, {} in {}\nit is consistent from {} on, timeline {}\n",
+        taken.name,
+        taken.role,
+        taken.from,
+        bytes(taken.bytes),
+        clock::span(taken.took_ms * 1_000_000),
+        taken.stop,
+        taken.timeline
+    );
+    for name in &removed.backups {
+        text.push_str(&format!("removed: {name}, which is older than it has to be kept\n"));
+    }
+    if removed.archived > 0 {
+        text.push_str(&format!("removed: {} files of the archive that no backup needs\n", removed.archived));
+    }
+    if let Some(why) = trouble {
+        text.push_str(&format!("nothing old was removed: {why}\n"));
+    }
+    text
+}
+
+/// An amount of data in about three digits.
+pub(super) fn bytes(count: u64) -> String {
+    match count {
+        0..1_000_000 => format!("{} kB", count.div_ceil(1000)),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
+        _ => format!("{:.1} GB", count as f64 / 1e9),
+    }
+}

@@ -1,0 +1,66 @@
+//! `mainstay postgres fetch`: what a server's `restore_command` runs.
+
+use std::path::PathBuf;
+
+use mainstay_backups::{ArchiveError, Fetched, Folder};
+
+use super::archive::failure;
+use crate::exit::{Answer, Failure};
+
+/// A server that recovers gives up when its `restore_command` ends with more than 125, and takes all else for the end of the log.
+const GIVE_UP: u8 = 200;
+
+/// Fetch a file of a server's log from the archive
+///
+/// A server that recovers takes every failure for the end of the log. With --strict it gives up instead, if the archive can't be read, if the
+/// file is damaged, or if it is missing while later ones are there: so a restore never ends early without a word. Leave --strict out for a
+/// standby, which asks again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay postgres fetch 000000010000000000000003 pg_wal/RECOVERYXLOG --from /srv/backups/orders
+  restore_command = '/usr/bin/mainstay postgres fetch %f \"%p\" --from /srv/backups/orders'
+  restore_command = '/usr/bin/mainstay postgres fetch --strict %f \"%p\" --from /srv/backups/orders'
+
+Exit codes:
+  0    it is there
+  1    it is not archived
+  2    the name is none that a server archives
+  3    the folder or the file can't be used
+  4    the file is damaged, or the folder is another server's
+  200  with --strict, in place of 2, 3 and 4, and for a gap")]
+pub(crate) struct Fetch {
+    /// What it is called in the archive: `%f`
+    name: String,
+    /// Where it is to be: `%p`
+    path: PathBuf,
+    /// The folder of the series; the archive is `wal` in it
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Let a server that recovers give up rather than take what is there for everything
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Fetch {
+    pub(crate) fn run(self) -> Result<Answer, Failure> {
+        match self.fetch() {
+            Ok(Fetched::Done) => Ok(Answer::Yes),
+            Ok(Fetched::NotThere) => Ok(Answer::No),
+            Err(error) if self.strict => {
+                failure(&error).report();
+                Ok(Answer::Of(GIVE_UP))
+            }
+            Err(error) => Err(failure(&error)),
+        }
+    }
+
+    fn fetch(&self) -> Result<Fetched, ArchiveError> {
+        let folder = Folder::open(&self.from)?;
+        let fetched = folder.fetch(&self.name, &self.path)?;
+        if self.strict && fetched == Fetched::NotThere {
+            folder.is_end(&self.name)?;
+        }
+        Ok(fetched)
+    }
+}
