@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use mainstay_pgkit::{bin, wait_until};
 
@@ -130,6 +130,47 @@ fn a_killed_restore_is_made_anew() {
 }
 
 #[test]
+fn a_killed_archiver_leaves_a_whole_file_or_none() {
+    let site = Site::new();
+    site.archive_all();
+    let wal = site.folder().join("wal");
+    let name = names(&wal).into_iter().find(|it| it.len() == 24).expect("a segment");
+    let source = site.primary.folder("segment").join(&name);
+    fs::rename(wal.join(&name), &source).expect("it is archived anew");
+    let kept = fs::read(&source).expect("it is there");
+    let before = names(&wal).len();
+    let archive = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mainstay"));
+        command.args(["postgres", "archive"]).arg(&source).arg(&name).arg("--to").arg(site.folder());
+        command
+    };
+    let mut killed = 0;
+    for _ in 0..100 {
+        let mut running = archive().stderr(Stdio::null()).spawn().expect("it starts");
+        wait_until("a copy, or the end of it", || {
+            let is_under_way = names(&wal).len() > before + killed;
+            is_under_way || running.try_wait().is_ok_and(|it| it.is_some())
+        });
+        kill(running.id());
+        let was_in_time = !running.wait().expect("it is gone").success();
+        if let Ok(found) = fs::read(wal.join(&name)) {
+            assert!(found == kept, "it is whole");
+            fs::remove_file(wal.join(&name)).expect("it is archived anew");
+        }
+        killed += usize::from(was_in_time);
+        if killed == 3 {
+            break;
+        }
+    }
+    assert!(killed > 0, "none was killed in time");
+    for _ in 0..2 {
+        let output = ended(&mut archive());
+        assert!(output.status.success(), "{}", text(&output));
+    }
+    assert!(fs::read(wal.join(&name)).expect("it is there") == kept);
+}
+
+#[test]
 fn on_a_full_disk_nothing_is_kept_and_nothing_is_touched() {
     let site = Site::new();
     let small = |folder: &Path, size: &str, args: &[&str]| {
@@ -149,6 +190,14 @@ fn on_a_full_disk_nothing_is_kept_and_nothing_is_touched() {
         eprintln!("skipped: no permission for a mount namespace (unshare -m)");
         return;
     }
+    let segment = site.primary.data().join("pg_wal").join(site.primary.sql("SELECT pg_walfile_name('0/1000028')"));
+    let name = segment.file_name().expect("a name").to_str().expect("text").to_owned();
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs -o size=8m tmpfs \"$2\" && \"$0\" postgres archive \"$1\" \"$3\" --to \"$2\"; code=$?; ls -A \"$2/wal\"; exit $code";
+    command.args(["-m", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_mainstay")]);
+    let output = ended(command.arg(&segment).arg(site.folder()).arg(&name).current_dir("/"));
+    assert!(output.status.code() == Some(3) && output.stdout.is_empty(), "nothing is left: {}", text(&output));
+    assert!(text(&output).contains("No space left on device"), "{}", text(&output));
     let (code, told, _) = small(&site.folder(), "8m", &["backup"]);
     assert!(code == Some(1) && told.contains("has room for"), "{told}");
     let (code, told, left) = small(&site.folder(), "36m", &["backup"]);
