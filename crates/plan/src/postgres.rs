@@ -182,6 +182,12 @@ pub enum PostgresOp {
         #[serde(default)]
         how: RejoinHow,
     },
+    /// Put what a series of backups holds up to the end of its archive in the place of its data, which is kept beside; done when
+    /// it was started there.
+    Restore {
+        /// From which series.
+        series: Box<PostgresBackup>,
+    },
 }
 
 /// How a server becomes a standby of another one.
@@ -248,7 +254,7 @@ impl PostgresOp {
     /// Whether it works on files, so that it is done on the server's own machine.
     pub const fn is_of_one_machine(&self) -> bool {
         match self {
-            PostgresOp::Rejoin { .. } => true,
+            PostgresOp::Rejoin { .. } | PostgresOp::Restore { .. } => true,
             PostgresOp::Promote | PostgresOp::Follow { .. } => false,
         }
     }
@@ -259,6 +265,7 @@ impl PostgresOp {
             PostgresOp::Promote => "promote",
             PostgresOp::Follow { .. } => "follow",
             PostgresOp::Rejoin { .. } => "rejoin",
+            PostgresOp::Restore { .. } => "restore",
         }
     }
 }
@@ -271,6 +278,7 @@ impl PostgresAction {
             PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader, .. } => {
                 format!("{} {}", self.op.word(), leader.address)
             }
+            PostgresOp::Restore { series } => format!("{} from {}", self.op.word(), series.folder.display()),
         }
     }
 }

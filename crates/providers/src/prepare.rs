@@ -149,7 +149,19 @@ pub(crate) async fn action(inner: &Inner, action: &Action) -> Result<(), Prepare
                     }
                     postgres::prepare_rejoin(inner, files, leader, *how).await.map_err(PrepareError::Postgres)
                 }
-                (PostgresOp::Promote | PostgresOp::Follow { .. } | PostgresOp::Rejoin { .. }, _) => Ok(()),
+                (PostgresOp::Restore { series }, Some(files)) => {
+                    for argv in postgres::programs_of_restore(files) {
+                        command(inner, &argv).await?;
+                    }
+                    postgres::prepare_restore(inner, series).await.map_err(PrepareError::Postgres)
+                }
+                (
+                    PostgresOp::Promote
+                    | PostgresOp::Follow { .. }
+                    | PostgresOp::Rejoin { .. }
+                    | PostgresOp::Restore { .. },
+                    _,
+                ) => Ok(()),
             }
         }
         Action::Command { argv, .. } => command(inner, argv).await,

@@ -13,6 +13,7 @@ mod mistakes;
 mod operators;
 mod plans;
 mod postgres;
+mod postgres_restored;
 mod reload;
 mod restored;
 mod ruled;

@@ -390,7 +390,24 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<(RawRung, Vec<At<String>>)
         }
         Strategy::RestoreFromBackup => {
             let backup = fields.read("backup", values::at_text);
-            RawHow::Run { strategy, backup, run: Box::new(run(&mut fields, true)) }
+            let to = fields.key_place("to");
+            let _the_only_word = fields.read("to", |cx, node| values::word(cx, node, &["latest"], |it| it));
+            let by = fields.key_place("run");
+            let run = run(&mut fields, true);
+            match (by, to) {
+                (Some(by), Some(to)) => cx.report(
+                    Finding::new(Code::Contradiction, by, "either a command restores it, or Mainstay does")
+                        .label("a command")
+                        .other(to, "Mainstay")
+                        .help("remove one of them"),
+                ),
+                (None, None) => fields.miss_one_of(&["run", "to"]),
+                (Some(_), None) | (None, Some(_)) => {}
+            }
+            match to {
+                Some(at) => RawHow::Restore { backup, at, timeout: run.timeout },
+                None => RawHow::Run { strategy, backup, run: Box::new(run) },
+            }
         }
         // More capacity leaves the instance where it is.
         Strategy::ReplaceInstance | Strategy::ScaleOut => {

@@ -163,7 +163,7 @@ fn lease_fence(plan: &Plan, parts: &Parts, component: ComponentIx, ladder: &[Raw
     let routes = plan.component(component).routes.iter().filter_map(|it| parts.fences[it.index()]);
     let own = ladder.iter().filter_map(|it| match &it.how {
         RawHow::Failover { fence, .. } => *fence,
-        RawHow::Restart { .. } | RawHow::Run { .. } => None,
+        RawHow::Restart { .. } | RawHow::Restore { .. } | RawHow::Run { .. } => None,
     });
     routes.chain(own).find(is_lease).map(|it| it.1)
 }

@@ -56,6 +56,7 @@ pub(super) fn rung(
             let standby = standby.as_ref().and_then(|it| instances.get(&it.value)).copied();
             compiler.failover(standby, *fence, accept.is_some())
         }
+        RawHow::Restore { backup, at, timeout } => compiler.restore(backup.as_ref(), *at, *timeout),
         RawHow::Run { strategy, backup, run } => compiler.run(*strategy, backup.as_ref(), run),
     };
     Rung { only_if, choice: rung.choice, ..compiled }
@@ -155,6 +156,40 @@ impl Compiler<'_> {
             only_if: Vec::new(),
             choice: None,
         }
+    }
+
+    /// Restored by Mainstay, where the instance itself works.
+    fn restore(&self, backup: Option<&At<String>>, at: Span, timeout: Duration) -> Rung {
+        let backup = backup.and_then(|it| self.backup(it));
+        let component = self.plan.component(self.component);
+        let series = backup.map(|it| &component.backups[it]).and_then(|it| it.postgres.clone());
+        let mut plays = BTreeMap::new();
+        match series {
+            None => self.cx.report(
+                Finding::new(Code::PostgresMissing, at, "nothing says which backup of which server is restored")
+                    .label("Mainstay takes none")
+                    .help(
+                        "name a series with `postgres: { to: DIR }`: `backup: nightly`; or say what restores it: \
+                         `run: [/usr/local/bin/restore]`",
+                    ),
+            ),
+            Some(series) => {
+                for ix in self.instances() {
+                    let Some(action) = self.postgres(*ix, at, PostgresOp::Restore { series: series.clone() }) else {
+                        continue;
+                    };
+                    let step = Step {
+                        name: format!("restore {}", self.name(*ix).value),
+                        timeout,
+                        host: self.plan.host_of(*ix),
+                        ..StepKind::Act { on: *ix, action: Box::new(action) }.into_step(timeout)
+                    };
+                    let steps = in_turn(vec![step, self.verify(*ix)]);
+                    plays.insert(*ix, Play { to: *ix, steps, accepts_two_writers: false });
+                }
+            }
+        }
+        Rung { strategy: Strategy::RestoreFromBackup, plays, backup, only_if: Vec::new(), choice: None }
     }
 
     /// The place of a backup in the component's list.

@@ -167,6 +167,7 @@ pub(crate) struct RawRung {
 pub(crate) enum RawHow {
     Restart { timeout: Duration, attempts: u32, retry: Option<BackOff> },
     Failover { standby: Option<At<String>>, fence: Option<(RawFence, Span)>, accept: Option<Span> },
+    Restore { backup: Option<At<String>>, at: Span, timeout: Duration },
     Run { strategy: Strategy, backup: Option<At<String>>, run: Box<RawRun> },
 }
 

@@ -315,7 +315,7 @@ fn by_name(address: &Address) -> bool {
 
 fn follows_by_name(op: &PostgresOp) -> bool {
     match op {
-        PostgresOp::Promote => false,
+        PostgresOp::Promote | PostgresOp::Restore { .. } => false,
         PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader, .. } => by_name(&leader.address),
     }
 }

@@ -304,6 +304,11 @@ impl Telling<'_> {
                 }
                 PostgresOp::Follow { leader } => format!("{name} is seen to stream from {}", leader.address),
                 PostgresOp::Rejoin { leader, how } => rejoins(name, leader, *how),
+                PostgresOp::Restore { series } => format!(
+                    "{name} is stopped; the newest backup in {} and the archive up to its end are restored, checked and started in the place of \
+                     its data, which is kept beside",
+                    series.folder.display()
+                ),
             },
             Action::EndLease { component } => format!("{name} holds no lease of {component} any more"),
         };
@@ -434,10 +439,17 @@ fn cut(route: &Route, from: &str) -> String {
 /// What an action over PostgreSQL's own protocol needs.
 fn of_postgres(postgres: &PostgresAction) -> Vec<Need> {
     let server = &postgres.server;
+    if let PostgresOp::Restore { series } = &postgres.op {
+        let folder = series.folder.display();
+        return vec![
+            need("file", format!("{folder} can be read on its machine, and holds a whole backup")),
+            need("file", "beside its data there is room for as much again".to_owned()),
+        ];
+    }
     let mut needs = vec![need("address", format!("PostgreSQL at {} lets {} in", server.address, server.user))];
     needs.extend(server.password.iter().map(|it| need("file", format!("its password in {}", it.file().display()))));
     match &postgres.op {
-        PostgresOp::Promote => {}
+        PostgresOp::Promote | PostgresOp::Restore { .. } => {}
         PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader, .. } => {
             let user = leader.follow.as_ref().map_or("whoever follows", |it| it.user.as_str());
             needs.push(need("address", format!("PostgreSQL at {} lets {user} replicate", leader.address)));

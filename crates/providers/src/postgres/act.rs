@@ -9,6 +9,7 @@ use tokio_postgres::Error;
 
 use super::connect::{Session, answer};
 use super::conninfo::{following, literal};
+use super::place::in_place;
 use super::probe::WRITE;
 use super::rejoin::rejoin;
 use crate::action::Attempt;
@@ -25,6 +26,7 @@ pub(crate) async fn perform(attempt: &Attempt<'_>, action: &PostgresAction) -> O
         PostgresOp::Promote => promote(attempt, server).await,
         PostgresOp::Follow { leader } => follow(attempt, server, leader).await,
         PostgresOp::Rejoin { leader, how } => rejoin(attempt, server, leader, *how).await,
+        PostgresOp::Restore { series } => in_place(attempt, server, series).await,
     }
     .unwrap_or_else(|outcome| outcome)
 }

@@ -118,12 +118,12 @@ pub(super) async fn verify(attempt: &Attempt<'_>, series: &PostgresBackup, data:
     }
 }
 
-/// What one of PostgreSQL's programs says: those that clean up say last what they removed.
+/// What one of PostgreSQL's programs says first: the rest follows from it.
 pub(super) fn why(ended: &Ended) -> String {
     let text = ended.stderr_text();
     let after =
         |line: &str| ["error: ", "fatal: "].iter().find_map(|it| Some(line.split_once(it)?.1.trim().to_owned()));
-    text.lines().rev().find_map(after).unwrap_or_else(|| ended.describe())
+    text.lines().find_map(after).unwrap_or_else(|| ended.describe())
 }
 
 async fn moment(session: &Session) -> Timestamp {

@@ -1,7 +1,8 @@
 //! Restoring: a server of its own beside the old one, brought to a moment of the past, looked at, and left running or removed.
 //!
 //! What is restored runs with a configuration made for it: it archives nothing, follows nobody and listens where nobody takes it for the
-//! old one. A folder that an earlier attempt left when it was killed is known by its mark, and made anew.
+//! old one. A folder that an earlier attempt left when it was killed is known by its mark, and made anew. What copies is another process, which may go on when
+//! we are killed: so each attempt copies into a folder of its own, which gets its name when the copy is settled.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,10 +34,14 @@ const PORT_OF_SOCKET: u16 = 5432;
 const CONFIGURATION: &str = "mainstay-restore.conf";
 const CLIENTS: &str = "mainstay-restore.hba";
 const LOG: &str = "mainstay-restore.log";
+
+/// What is of no use where a restored server takes the place of another one.
+pub(super) const OF_THE_RESTORE: [&str; 3] = [CONFIGURATION, CLIENTS, LOG];
+
 const MARK: &str = "restoring";
 
 /// Where the settings are kept that somebody made with `ALTER SYSTEM` on the old server.
-const KEPT_SETTINGS: &str = "postgresql.auto.conf.before-restore";
+pub(super) const KEPT_SETTINGS: &str = "postgresql.auto.conf.before-restore";
 
 /// Up to where the log is replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,13 +217,16 @@ async fn from(
     held: Held,
 ) -> Result<RestoredServer, Trouble> {
     let files = order.series.files(order.beside.to_owned());
-    clear(attempt, order, folder, backup, &files).await?;
+    let copied = order.series.files(clear(attempt, order, folder, backup, &files).await?);
     let run = async {
         let source = folder.data_of(backup);
         verify(attempt, order.series, &source).await?;
-        copy(attempt, order, &source, &files).await?;
+        copy(attempt, &source, &copied).await?;
         drop(held);
-        settle(attempt, order, folder, &files).await?;
+        settle(attempt, order, folder, &copied).await?;
+        let (from, to) = (copied.data.clone(), order.beside.to_owned());
+        let named = blocking(attempt, order.beside, move || fs::rename(from, to)).await;
+        named.map_err(|why| failed("nothing was restored", &why))?;
         let restored = recover(attempt, order, folder, backup, &files).await?;
         Ok(restored)
     };
@@ -237,7 +245,7 @@ async fn from(
 }
 
 /// Stands beside the folder while it is being made.
-fn mark(beside: &Path) -> PathBuf {
+pub(super) fn mark(beside: &Path) -> PathBuf {
     let name = beside.file_name().unwrap_or_default().to_string_lossy();
     beside.with_file_name(format!(".{name}.{MARK}"))
 }
@@ -249,7 +257,7 @@ async fn clear(
     folder: &Folder,
     backup: &Backup,
     files: &PostgresFiles,
-) -> Result<(), Outcome> {
+) -> Result<PathBuf, Outcome> {
     let nothing = |why: String| failed("nothing was restored", &why);
     let (beside, marked) = (order.beside.to_owned(), mark(order.beside));
     let look = move || Ok((beside.try_exists()?, marked.try_exists()?));
@@ -258,7 +266,7 @@ async fn clear(
         let why = format!("{} is there already, and no restore that was killed left it", order.beside.display());
         return Err(nothing(why));
     }
-    if is_there {
+    if is_marked {
         remove(attempt, files).await?;
     }
     let (beside, marked, folder, bytes) = (order.beside.to_owned(), mark(order.beside), folder.clone(), backup.bytes);
@@ -269,20 +277,22 @@ async fn clear(
         folder
             .write_beside(&marked, "being restored by mainstay; a restore that was killed is made anew\n")
             .map_err(io_error)?;
-        folder.make_beside(&beside).map_err(io_error)?;
-        fs::set_permissions(&beside, fs::Permissions::from_mode(0o700))
+        let copy = beside.with_file_name(format!("{}{}", copies(&beside), Timestamp::now().as_nanosecond()));
+        folder.make_beside(&copy).map_err(io_error)?;
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o700))?;
+        Ok(copy)
     };
     blocking(attempt, order.beside, make).await.map_err(nothing)
 }
 
-async fn copy(
-    attempt: &Attempt<'_>,
-    order: &RestoreBackup<'_>,
-    source: &Path,
-    files: &PostgresFiles,
-) -> Result<(), Outcome> {
+/// What the names of copies that are being made begin with.
+fn copies(beside: &Path) -> String {
+    format!(".{}.copy-", beside.file_name().unwrap_or_default().to_string_lossy())
+}
+
+async fn copy(attempt: &Attempt<'_>, source: &Path, files: &PostgresFiles) -> Result<(), Outcome> {
     let source = source.join(".").display().to_string();
-    let to = order.beside.display().to_string();
+    let to = files.data.display().to_string();
     let programs = PostgresFiles { bin: None, ..files.clone() };
     let argv = programs.command("cp", &["-a", "--reflink=auto", &source, &to]);
     attempt.so_far.set(Outcome::Failed("copying the backup did not end in time".to_owned()));
@@ -302,7 +312,7 @@ async fn settle(
 ) -> Result<(), Outcome> {
     let needed = settings_of_the_log(attempt, files).await?;
     let configuration = configuration(order, folder, &needed);
-    let (data, folder) = (order.beside.to_owned(), folder.clone());
+    let (data, folder) = (files.data.clone(), folder.clone());
     let write = move || {
         // The backup may be of a standby, and of a server that somebody has set to follow, to wait for or to archive.
         remove_if_there(&data.join("standby.signal"))?;
@@ -322,7 +332,7 @@ async fn settle(
     blocking(attempt, order.beside, write).await.map_err(|why| failed("nothing was restored", &why))
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -542,6 +552,12 @@ async fn remove(attempt: &Attempt<'_>, files: &PostgresFiles) -> Result<(), Outc
     }
     let data = files.data.clone();
     let removed = move || {
+        for copy in fs::read_dir(data.parent().unwrap_or(Path::new("/")))?.flatten() {
+            if copy.file_name().to_string_lossy().starts_with(&copies(&data)) {
+                // Somebody may still copy into it: the next one removes it.
+                let _next_time = fs::remove_dir_all(copy.path());
+            }
+        }
         match fs::remove_dir_all(&data) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -446,30 +446,40 @@ static FAILOVER_FIELDS: [Field; 4] = [
 
 static RESTORE: Shape = Shape {
     name: "restore_from_backup",
-    doc: "runs your command, which restores a backup, then verifies the same instance",
+    doc: "restores a backup of a PostgreSQL server that Mainstay takes, or runs your command, which restores one; then verifies the same instance",
     fields: &[&RESTORE_FIELDS, &RUN_FIELDS, &NEW_ADDRESS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
-    rules: &[],
+    rules: &[Rule::OneOf(&["to", "run"])],
 };
 
-static RESTORE_FIELDS: [Field; 1] =
-    [field("backup", Kind::Ref("backup"), "which of the component's `backups` it restores").such_as("nightly")];
+static RESTORE_FIELDS: [Field; 3] = [
+    field("backup", Kind::Ref("backup"), "which of the component's `backups` it restores").such_as("nightly"),
+    field(
+        "to",
+        Kind::Word(|| vec!["latest"]),
+        "up to where Mainstay restores it, a series with `postgres`; what stands here about a command has no effect then",
+    )
+    .such_as("latest"),
+    field("run", Kind::Argv, "the program and its arguments; no shell").such_as("[/usr/local/bin/restore, --latest]"),
+];
 
 static REPLACE: Shape = Shape {
     name: "replace_instance",
     doc: "runs your command, which makes a new instance, then verifies it: at the same address, unless `address` says more",
-    fields: &[&RUN_FIELDS, &NEW_ADDRESS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
+    fields: &[&RUN, &RUN_FIELDS, &NEW_ADDRESS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
     rules: &[],
 };
 
 static SCALE_OUT: Shape = Shape {
     name: "scale_out",
     doc: "runs your command, which adds capacity, then verifies the same instance",
-    fields: &[&RUN_FIELDS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
+    fields: &[&RUN, &RUN_FIELDS, &CONTROL_OF, &ONLY_IF, &VERIFY_LATER],
     rules: &[],
 };
 
-static RUN_FIELDS: [Field; 6] = [
-    field("run", Kind::Argv, "the program and its arguments; no shell").needed("[/usr/local/bin/restore, --latest]"),
+static RUN: [Field; 1] =
+    [field("run", Kind::Argv, "the program and its arguments; no shell").needed("[/usr/local/bin/restore, --latest]")];
+
+static RUN_FIELDS: [Field; 5] = [
     field("timeout", Kind::Positive, "for the command").or("30m"),
     field("plane", Kind::Word(words!(Plane)), "what the command needs to work").or("regional_control"),
     field("idempotent", Kind::Flag, "whether running it twice does no more than once").or("false"),
