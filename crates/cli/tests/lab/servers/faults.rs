@@ -129,7 +129,10 @@ fn begin(fault: &Fault, trio: &mut Trio) {
         Fault::MachineStopped(nth) => trio.network.signal(SERVERS[nth], Signal::STOP),
         Fault::MachineKilled(nth) => {
             trio.hold_back(nth, true);
-            trio.network.signal(SERVERS[nth], Signal::KILL);
+            // Until nothing is left: who is begun by somebody that is being killed dies with the machine, too.
+            while !trio.network.pids(SERVERS[nth]).is_empty() {
+                trio.network.signal(SERVERS[nth], Signal::KILL);
+            }
         }
         Fault::AgentKilled => trio.kill_agent(),
         Fault::AgentAway => {
