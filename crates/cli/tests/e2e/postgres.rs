@@ -23,23 +23,32 @@ const EVERY: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A primary, two standbys, and a table to write to.
-struct Servers {
-    primary: Server,
-    second: Server,
-    third: Server,
+pub(super) struct Servers {
+    pub(super) primary: Server,
+    pub(super) second: Server,
+    pub(super) third: Server,
 }
 
 impl Servers {
-    fn new() -> Servers {
+    pub(super) fn new() -> Servers {
+        Servers::of(true)
+    }
+
+    /// Whose standbys have no slots: any of them can follow any other one.
+    pub(super) fn without_slots() -> Servers {
+        Servers::of(false)
+    }
+
+    fn of(slots: bool) -> Servers {
         let primary = Server::primary(&[]);
-        let (second, third) = (primary.standby("orders-b", true, &[]), primary.standby("orders-c", true, &[]));
+        let (second, third) = (primary.standby("orders-b", slots, &[]), primary.standby("orders-c", slots, &[]));
         primary.sql("CREATE TABLE written (n bigint PRIMARY KEY)");
         primary.sql("CREATE ROLE client LOGIN; GRANT SELECT, INSERT ON written TO client");
         Servers { primary, second, third }
     }
 
     /// From now on a write is acknowledged when one of the standbys has it.
-    fn wait_for_one_standby(&self) {
+    pub(super) fn wait_for_one_standby(&self) {
         self.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (\"orders-b\", \"orders-c\")'");
         self.primary.sql("SELECT pg_reload_conf()");
         let waited_for = || self.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'");
@@ -47,7 +56,7 @@ impl Servers {
     }
 
     /// The site that looks after them, where the old owner is fenced so: by what stands behind `exclusive`.
-    fn site(&self, fence: &str) -> Site {
+    pub(super) fn site(&self, fence: &str) -> Site {
         let mut site = Site::new(|net, dir| self.plan(net, dir, fence));
         site.start_servers(&["gateway"]);
         site.start_agent();
@@ -55,7 +64,13 @@ impl Servers {
         site
     }
 
-    fn plan(&self, net: &Net, dir: &Path, fence: &str) -> String {
+    /// The same plan, which makes a standby again of whoever was displaced.
+    pub(super) fn repairing(&self, net: &Net, dir: &Path, fence: &str) -> String {
+        let repair = "    repair: [{ rejoin: { timeout: 20s } }]\n    demote: [";
+        self.plan(net, dir, fence).replace("    demote: [", repair)
+    }
+
+    pub(super) fn plan(&self, net: &Net, dir: &Path, fence: &str) -> String {
         let password = dir.join("password");
         std::fs::write(&password, PASSWORD).expect("it is written");
         let instance = |server: &Server| {
@@ -153,23 +168,23 @@ impl BlackHoles {
     }
 }
 
-const CUT: &str = "fence: traffic_cut";
+pub(super) const CUT: &str = "fence: traffic_cut";
 
-const STOP: &str = "fence: stop, otherwise: traffic_cut";
+pub(super) const STOP: &str = "fence: stop, otherwise: traffic_cut";
 
 /// What a client was told: the number of each write that was acknowledged, and when.
 #[derive(Default)]
-struct History(Vec<(i64, Instant)>);
+pub(super) struct History(pub(super) Vec<(i64, Instant)>);
 
 impl History {
     /// The longest time without an acknowledged write: when it began, and how long it was.
-    fn outage(&self) -> (Instant, Duration) {
+    pub(super) fn outage(&self) -> (Instant, Duration) {
         let gaps = self.0.windows(2).map(|it| (it[0].1, it[1].1 - it[0].1));
         gaps.max_by_key(|it| it.1).expect("two writes")
     }
 
     /// Those that a server does not have.
-    fn missing_on(&self, server: &Server) -> Vec<(i64, Instant)> {
+    pub(super) fn missing_on(&self, server: &Server) -> Vec<(i64, Instant)> {
         let there = server.sql("SELECT n FROM written ORDER BY n");
         let there: Vec<i64> = there.lines().map(|it| it.parse().expect("a number")).collect();
         self.0.iter().filter(|it| there.binary_search(&it.0).is_err()).copied().collect()
@@ -177,7 +192,7 @@ impl History {
 }
 
 /// A client that writes a new number every few milliseconds, on a new connection after each failure.
-struct Writer {
+pub(super) struct Writer {
     ends: Arc<AtomicBool>,
     acknowledged: Arc<AtomicUsize>,
     history: Arc<Mutex<History>>,
@@ -185,7 +200,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(proxy: SocketAddr) -> Writer {
+    pub(super) fn start(proxy: SocketAddr) -> Writer {
         let (ends, acknowledged, history) = (Arc::default(), Arc::default(), Arc::default());
         let client = Client {
             proxy,
@@ -200,12 +215,12 @@ impl Writer {
         Writer { ends, acknowledged, history, thread }
     }
 
-    fn until_more(&self, more: usize) {
+    pub(super) fn until_more(&self, more: usize) {
         let wanted = self.acknowledged.load(Ordering::Relaxed) + more;
         until("writes are acknowledged", || (self.acknowledged.load(Ordering::Relaxed) >= wanted).then_some(()));
     }
 
-    fn end(self) -> History {
+    pub(super) fn end(self) -> History {
         self.ends.store(true, Ordering::Relaxed);
         self.thread.join().expect("it ends");
         std::mem::take(&mut *self.history.lock().expect("nobody else"))
