@@ -1,6 +1,7 @@
 //! Probes and actions against real PostgreSQL servers, logged in as the role that `docs/postgresql.sql` makes.
 
 mod acts;
+mod conformance;
 mod probes;
 mod rejoins;
 mod secured;

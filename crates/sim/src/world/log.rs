@@ -51,6 +51,12 @@ impl Member {
         from + u64::try_from(at.since(since).as_micros()).unwrap_or(u64::MAX) * RATE
     }
 
+    /// The same; `None` before it began to write.
+    fn wrote_by(&self, at: Time) -> Option<u64> {
+        let (since, ..) = self.wrote?;
+        (at >= since).then(|| self.place(at))
+    }
+
     fn writes(&self) -> bool {
         self.stand.up && self.stand.role == SeenRole::Active
     }
@@ -88,7 +94,9 @@ impl Log {
                 && leader.leads(member)
             {
                 let lag = u64::try_from(member.stand.lag.as_nanos()).unwrap_or(u64::MAX);
-                let came = leader.place(Time::from_nanos(now.as_nanos().saturating_sub(lag)));
+                let Some(came) = leader.wrote_by(Time::from_nanos(now.as_nanos().saturating_sub(lag))) else {
+                    continue;
+                };
                 if came > member.at || leader.timeline == member.timeline {
                     (member.timeline, member.left) = (leader.timeline, leader.left.clone());
                     member.at = member.at.max(came);
