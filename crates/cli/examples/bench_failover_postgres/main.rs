@@ -7,7 +7,7 @@
 //! namespaces of this bench alone and is gone with it. It needs root, and Debian's packages postgresql-15, etcd-server, haproxy and
 //! iproute2; Patroni is installed beside the other tools of the benches.
 //!
-//! At equal tolerance: neither fails over on a blip of two seconds, of the server or of the network. That is six questions in a row for
+//! At equal tolerance: neither fails over when the network, the server or whoever decides is away for two seconds. That is six questions in a row for
 //! Mainstay, one each half second, and for Patroni the least that it lets itself be told: a `ttl` of 20 s with a loop each second.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use machines::{Machine, Machines};
 use rigs::{Rig, Shape};
+use rustix::process::Signal;
 use writer::{Told, Writer};
 
 /// Whatever takes longer is not ready, or does not fail over.
@@ -40,7 +41,7 @@ const AFTERWARDS: Duration = Duration::from_secs(3);
 /// Whoever has not failed over by then does not.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(45);
 
-/// How long a cable is out that is put in again.
+/// How long what is taken back lasts.
 const LAGS: Duration = Duration::from_secs(2);
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -69,11 +70,15 @@ enum Failure {
     DeadWhileOneLags,
     /// Its machine's cable is pulled for two seconds: nobody is to fail over.
     Blip,
+    /// All processes of the server are stopped for two seconds, as by a disk that stalls in a checkpoint: nobody is to fail over.
+    Stall,
+    /// Whoever decides is stopped for two seconds: nobody is to fail over.
+    Paused,
 }
 
 const USUAL: Shape = Shape { standbys: 1, synchronous: false, has_small_disk: false };
 
-const CASES: [(&str, Failure, Shape); 12] = [
+const CASES: [(&str, Failure, Shape); 14] = [
     ("killed", Failure::Killed, USUAL),
     ("stopped", Failure::Stopped, USUAL),
     ("cut", Failure::Cut, USUAL),
@@ -86,13 +91,15 @@ const CASES: [(&str, Failure, Shape); 12] = [
     ("sync", Failure::Killed, Shape { standbys: 2, synchronous: true, ..USUAL }),
     ("sync-dead", Failure::DeadWhileOneLags, Shape { standbys: 2, synchronous: true, ..USUAL }),
     ("blip", Failure::Blip, USUAL),
+    ("stall", Failure::Stall, USUAL),
+    ("paused", Failure::Paused, USUAL),
 ];
 
 impl Failure {
     /// Who may serve afterwards.
     fn successors(self) -> &'static [Machine] {
         match self {
-            Failure::Blip => &[Machine::First],
+            Failure::Blip | Failure::Stall | Failure::Paused => &[Machine::First],
             Failure::KeeperKilled => &[Machine::First, Machine::Second, Machine::Third],
             Failure::Killed
             | Failure::Stopped
@@ -236,6 +243,16 @@ fn trial(machines: &Machines, rig: Rig, failure: Failure, shape: Shape, phase: D
             machines.cut(Machine::First);
             sleep(LAGS);
             machines.heal(Machine::First);
+        }
+        Failure::Stall => {
+            standing.first().stop();
+            sleep(LAGS);
+            standing.first().go_on();
+        }
+        Failure::Paused => {
+            standing.signal_decider(Signal::STOP);
+            sleep(LAGS);
+            standing.signal_decider(Signal::CONT);
         }
     }
     if failure == Failure::KeeperKilled {

@@ -51,6 +51,8 @@ pub(crate) struct Standing {
     processes: Vec<(Machine, Running)>,
     /// Who keeps the first server on its own machine.
     keeper: Running,
+    /// Who decides, where that is not the keeper.
+    agent: Option<Running>,
     servers: Vec<Server>,
     dir: TempDir,
 }
@@ -139,6 +141,11 @@ impl Standing {
         }
     }
 
+    /// Stops whoever decides, or lets it go on.
+    pub(crate) fn signal_decider(&self, signal: Signal) {
+        self.agent.as_ref().unwrap_or(&self.keeper).signal(signal);
+    }
+
     /// The numbers that are written there, in order.
     pub(crate) fn written(&self, on: Machine) -> Vec<i64> {
         let server = self.servers.iter().find(|it| it.on == on).expect("it is there");
@@ -151,6 +158,7 @@ impl Drop for Standing {
     fn drop(&mut self) {
         // Before the servers: somebody could start them again.
         let _gone = self.keeper.0.kill();
+        self.agent = None;
         self.processes.clear();
         match self.rig {
             Rig::Patroni => {
@@ -205,11 +213,11 @@ fn mainstay(dir: TempDir, shape: Shape) -> Standing {
     succeeds(Machine::Before.command(&program()).args(["enroll", "init"]).arg(&plan));
     let mut agent = Machine::Before.command(&program());
     agent.arg("run").arg(&plan);
-    processes.push((Machine::Before, spawn(at, agent)));
+    let agent = Some(spawn(at, agent));
     let mut hosts = servers.iter().map(|it| spawn(at, host(at, &plan, it.on)));
     let keeper = hosts.next().expect("there is a first server");
     processes.extend(shape.standbys().iter().copied().zip(hosts));
-    Standing { rig: Rig::Mainstay, shape, processes, keeper, servers, dir }
+    Standing { rig: Rig::Mainstay, shape, processes, keeper, agent, servers, dir }
 }
 
 /// Joins, and would then run.
@@ -343,7 +351,7 @@ fn patroni(dir: TempDir, shape: Shape) -> Standing {
     }
     let nth = processes.iter().position(|it| it.0 == Machine::First).expect("it was started");
     let (_, keeper) = processes.remove(nth);
-    Standing { rig: Rig::Patroni, shape, processes, keeper, servers, dir }
+    Standing { rig: Rig::Patroni, shape, processes, keeper, agent: None, servers, dir }
 }
 
 /// Patroni's Python, where the user that servers run as can read it: its own place may be below somebody's home.

@@ -209,6 +209,11 @@ impl Server {
         self.signal(Signal::STOP);
     }
 
+    /// Takes [`Server::stop`] back.
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
     fn signal(&self, signal: Signal) {
         for _ in 0..3 {
             self.processes().into_iter().filter_map(Pid::from_raw).for_each(|it| {
