@@ -347,7 +347,10 @@ impl Soft {
             let open = &state.components[component.index()];
             if let Some(since) = state.failing_since(*component) {
                 facts.extend(self.witnesses_answered(state, *component, since));
-                facts.extend(self.positions(state, *component, since, now));
+                let bound = &state.instances[open.bound.index()];
+                // What was not seen to answer since then has acknowledged nothing since then, whatever was tried with it.
+                let failed = bound.out_since.filter(|_| bound.health == Health::Down).unwrap_or(since);
+                facts.extend(self.positions(state, *component, failed, now));
             }
             let bound = &state.instances[open.bound.index()];
             if bound.health == Health::Down {

@@ -148,6 +148,8 @@ pub struct InstanceState {
     pub unseen_since: Time,
     /// The end of the last good observation before a `Down`.
     pub last_good: Option<Time>,
+    /// Of one that is down: since when it has not been seen to answer, also where something was done to it meanwhile.
+    pub out_since: Option<Time>,
     /// Whether some probe of it still answered when it went down.
     pub partly_answering: bool,
     /// Whether it was displaced by a takeover and has not rejoined.
@@ -198,6 +200,7 @@ impl InstanceState {
             answered: Time::ZERO,
             unseen_since: Time::ZERO,
             last_good: None,
+            out_since: None,
             partly_answering: false,
             displaced: false,
             in_order: false,

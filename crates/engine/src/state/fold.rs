@@ -394,6 +394,7 @@ impl State {
     fn forget_what_must_be_seen_anew(&mut self, at: Time) {
         for instance in &mut self.instances {
             instance.health = Health::Unknown;
+            instance.out_since = None;
             instance.unseen_since = at;
             instance.frozen_loss = None;
             instance.impaired.clear();
@@ -469,10 +470,15 @@ impl State {
         }
         instance.health = to;
         instance.since = since;
+        if to == Health::Healthy {
+            instance.out_since = None;
+        }
         if to == Health::Unknown {
             instance.unseen_since = at;
         }
         if to == Health::Down {
+            let goes_on = instance.out_since.filter(|out| last_good.is_some_and(|good| good < *out));
+            instance.out_since = goes_on.or(Some(since));
             instance.last_good = last_good;
             instance.partly_answering = partly;
             instance.down_at = at;

@@ -103,7 +103,8 @@ impl World {
         let Some(said) = new.frozen_loss.flatten().filter(|_| old.health == Health::Down) else { return };
         let names = (&self.plan.instance(from).name, &self.plan.instance(to).name);
         let log = self.logs.get(&self.plan.component(self.plan.instance(from).component).name);
-        let Some(lost) = log.and_then(|it| it.ahead(names.0, names.1, old.since)) else { return };
+        let failed = old.out_since.unwrap_or(old.since);
+        let Some(lost) = log.and_then(|it| it.ahead(names.0, names.1, failed)) else { return };
         let said = said + Duration::from_micros(1);
         assert!(lost <= said, "S5: {} takes over {lost:?} behind, and {said:?} was said", order.instance);
     }

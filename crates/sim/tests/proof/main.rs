@@ -145,7 +145,7 @@ impl Tally {
             self.worlds += usize::from(world.is_some());
             match played.completed {
                 Some((rung, after))
-                    if (rung == recovery.rung || (self.earlier_may_do && rung < recovery.rung))
+                    if (stage.is_proved(rung, recovery.rung) || (self.earlier_may_do && rung < recovery.rung))
                         && after <= bound
                         && played.served =>
                 {

@@ -34,6 +34,12 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// Whether a rung is the one that was proved, or another of its choice: which of them loses least is seen in the failure alone.
+    pub(crate) fn is_proved(&self, rung: usize, proved: usize) -> bool {
+        let ladder = &self.plan.component(self.cell.component).ladder;
+        rung == proved || ladder[rung].choice.is_some() && ladder[rung].choice == ladder[proved].choice
+    }
+
     fn loss(&self) -> Loss<'_> {
         Loss::around(self.plan, self.cell.component, self.cell.failure, self.cell.condition)
     }
