@@ -57,8 +57,8 @@ pub(crate) struct Failure {
     pub(crate) recovery: String,
     /// As the clients measured it: from the last good answer to the first good one after.
     pub(crate) outage_ms: f64,
-    /// As `check` computed it beforehand.
-    pub(crate) bound_ms: f64,
+    /// As `check` computed it beforehand; `None`: it promises nothing of this.
+    pub(crate) bound_ms: Option<f64>,
     pub(crate) within_bound: bool,
     /// Orders that a client was told were taken, and that went with the server.
     pub(crate) lost_orders: usize,
@@ -147,10 +147,12 @@ impl Report {
                 clippy::cast_precision_loss,
                 reason = "a picture"
             )]
-            let filled = ((it.outage_ms / it.bound_ms * PICTURE as f64).round() as usize).min(PICTURE);
+            let filled =
+                it.bound_ms.map_or(0, |bound| (it.outage_ms / bound * PICTURE as f64).round() as usize).min(PICTURE);
             let bar = format!("{}{}", "█".repeat(filled), "·".repeat(PICTURE - filled));
             let tone = if it.within_bound { Tone::Good } else { Tone::Bad };
-            let (outage, bound) = (format!("{:.0} ms", it.outage_ms), format!("{:.0} ms", it.bound_ms));
+            let bound = it.bound_ms.map_or("none".to_owned(), |bound| format!("{bound:.0} ms"));
+            let outage = format!("{:.0} ms", it.outage_ms);
             let (lost, rpo) = (format!("{:.0} ms", it.lost_ms), format!("{:.0} ms", it.rpo_ms));
             let _ = writeln!(
                 out,

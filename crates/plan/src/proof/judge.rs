@@ -433,6 +433,7 @@ fn ends_before_takeover(losses: &[Loss]) -> bool {
         | Reason::StandbyCold(_)
         | Reason::StandbyUnseen(..)
         | Reason::LagTooSeldom(..)
+        | Reason::PlaceForgotten(_)
         | Reason::NotIdempotent(_)
         | Reason::Waits(_)
         | Reason::Unmet(..)

@@ -139,6 +139,8 @@ impl<'a> Judge<'a> {
         } else if self.age_of_lag(to) > rpo {
             let most = rpo + self.patience;
             losses.push(Loss::new(Reason::LagTooSeldom(to, self.age_of_lag(to)), Change::AskLagMoreOften(to, most)));
+        } else if self.condition == Condition::AgentRestarts && self.lag_probes(to).all(|it| it.kind.reports_place()) {
+            losses.push(Loss::new(Reason::PlaceForgotten(to), Change::ReportLag(to)));
         }
     }
 

@@ -103,6 +103,8 @@ pub enum Reason {
     LagStopped(InstanceIx),
     /// The standby says so too seldom.
     LagTooSeldom(InstanceIx, Duration),
+    /// An agent that restarts has forgotten where the active instance was, and the standby says no more than where it is itself.
+    PlaceForgotten(InstanceIx),
     /// The step's control plane is gone.
     ControlGone(StepAt, Plane),
     /// The step may be half done when the agent dies.
@@ -239,6 +241,11 @@ impl fmt::Display for Said<'_, Because> {
                 "what standby `{}` reported of its lag may be {} old when the failure is seen, more than the rpo",
                 instance(ix).name,
                 show_duration(age)
+            ),
+            Reason::PlaceForgotten(ix) => write!(
+                f,
+                "an agent that restarts before it has recorded how far standby `{}` was does not know any more where the active one was",
+                instance(ix).name
             ),
             Reason::ControlGone(at, plane) => write!(f, "`{}` needs {}", step(at), plane_words(plane)),
             Reason::NotIdempotent(at) => {
