@@ -178,12 +178,17 @@ fn the_schema_and_the_parser_agree_on_every_small_mistake() {
         let structural = found.filter(|it| !in_an_expression(&mutant, it)).any(|it| is_structural(it.code));
         if !refused.is_empty() && codes.is_empty() {
             wrong.push(format!("{}: the schema alone refuses it: {refused:#?}", mutant.what));
-        } else if refused.is_empty() && structural {
+        } else if refused.is_empty() && structural && !is_emptied(&mutant) {
             wrong.push(format!("{}: the schema takes it: {:#?}", mutant.what, compiled.findings));
         }
     }
     assert!(wrong.is_empty(), "{} of {tried} disagree:\n{}", wrong.len(), wrong.join("\n"));
     assert!(tried > 2000, "{tried} tried");
+}
+
+/// Whether it is a list that has nothing any more: how many a list must have the schema does not say.
+fn is_emptied(mutant: &Mutant) -> bool {
+    mutant.what.ends_with("becomes []")
 }
 
 /// Whether it is about something of which a schema sees the text only.
