@@ -66,7 +66,8 @@ impl Servers {
 
     /// The same plan, which makes a standby again of whoever was displaced.
     pub(super) fn repairing(&self, net: &Net, dir: &Path, fence: &str) -> String {
-        let repair = "    repair: [{ rejoin: { timeout: 20s } }]\n    demote: [";
+        // Whoever was killed while it was rewound can't be rewound any more.
+        let repair = "    repair: [{ rejoin: { timeout: 20s, clone: when_needed } }]\n    demote: [";
         self.plan(net, dir, fence).replace("    demote: [", repair)
     }
 
