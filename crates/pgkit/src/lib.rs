@@ -351,6 +351,20 @@ impl Server {
         path
     }
 
+    /// A program where the user that it runs as can run it, too: its own place may be below somebody's home.
+    ///
+    /// # Panics
+    /// When it can't be put there.
+    pub fn lend(&self, program: &Path) -> PathBuf {
+        let lent = self.path(&program.file_name().expect("a program has a name").to_string_lossy());
+        if !lent.exists() && fs::hard_link(program, &lent).is_err() {
+            // By another process: one that is started meanwhile would inherit our open file, and a file that is open can't be run.
+            let copied = Command::new("cp").arg(program).arg(&lent).status();
+            assert!(copied.is_ok_and(|it| it.success()), "{} can't be copied", program.display());
+        }
+        lent
+    }
+
     /// What it logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()

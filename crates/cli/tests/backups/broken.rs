@@ -140,7 +140,7 @@ fn a_killed_archiver_leaves_a_whole_file_or_none() {
     let kept = fs::read(&source).expect("it is there");
     let before = names(&wal).len();
     let archive = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mainstay"));
+        let mut command = Command::new(site.program());
         command.args(["postgres", "archive"]).arg(&source).arg(&name).arg("--to").arg(site.folder());
         command
     };
@@ -194,7 +194,7 @@ fn on_a_full_disk_nothing_is_kept_and_nothing_is_touched() {
     let name = segment.file_name().expect("a name").to_str().expect("text").to_owned();
     let mut command = Command::new("unshare");
     let script = "mount -t tmpfs -o size=8m tmpfs \"$2\" && \"$0\" postgres archive \"$1\" \"$3\" --to \"$2\"; code=$?; ls -A \"$2/wal\"; exit $code";
-    command.args(["-m", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_mainstay")]);
+    command.args(["-m", "--propagation", "private", "sh", "-c", script]).arg(site.program());
     let output = ended(command.arg(&segment).arg(site.folder()).arg(&name).current_dir("/"));
     assert!(output.status.code() == Some(3) && output.stdout.is_empty(), "nothing is left: {}", text(&output));
     assert!(text(&output).contains("No space left on device"), "{}", text(&output));

@@ -28,7 +28,8 @@ impl Site {
     pub(crate) fn new() -> Site {
         let primary = Server::primary(&[("archive_mode", "on"), ("archive_command", "exit 1")]);
         let folder = primary.folder("backups");
-        let command = format!("{MAINSTAY} postgres archive \"%p\" %f --to {}", folder.display());
+        let program = primary.lend(Path::new(MAINSTAY));
+        let command = format!("{} postgres archive \"%p\" %f --to {}", program.display(), folder.display());
         primary.sql(&format!("ALTER SYSTEM SET archive_command = '{command}'"));
         primary.sql("SELECT pg_reload_conf()");
         primary.sql("CREATE TABLE entries (n bigint PRIMARY KEY, said text NOT NULL)");
@@ -120,8 +121,13 @@ components:
         self.primary.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
     }
 
+    /// The program under test, where the server's user can run it.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.primary.lend(Path::new(MAINSTAY))
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(MAINSTAY);
+        let mut command = Command::new(self.program());
         command.arg(args[0]).arg(self.plan()).arg("orders").args(&args[1..]);
         command.current_dir("/").stdin(Stdio::null());
         command

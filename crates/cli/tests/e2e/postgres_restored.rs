@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use mainstay_engine::Body;
 use mainstay_pgkit::{PASSWORD, Server, bin};
 
-use super::site::{Net, Site, mainstay, until};
+use super::site::{Net, PROGRAM, Site, mainstay, until};
 
 /// A server that archives, with a backup and rows that came after it. The agent ends first: it would see the server go.
 struct Destroyed {
@@ -21,12 +21,13 @@ impl Destroyed {
     fn new() -> Destroyed {
         let server = Server::primary(&[("archive_mode", "on"), ("archive_command", "exit 1")]);
         let archive = server.folder("backups");
-        let program = env!("CARGO_BIN_EXE_mainstay");
-        let command = format!("{program} postgres archive \"%p\" %f --to {}", archive.display());
+        let program = server.lend(Path::new(PROGRAM));
+        let command = format!("{} postgres archive \"%p\" %f --to {}", program.display(), archive.display());
         server.sql(&format!("ALTER SYSTEM SET archive_command = '{command}'"));
         server.sql("SELECT pg_reload_conf()");
         server.sql("CREATE TABLE entries AS SELECT n FROM generate_series(1, 100) n");
         let mut site = Site::new(|net, dir| plan(&server, net, dir));
+        site.agents_program = program;
         let taken = mainstay(site.path(), &["backup", "plan.yaml", "orders"]);
         assert_eq!(taken.code, Some(0), "{taken:?}");
         server.sql("INSERT INTO entries SELECT generate_series(101, 5000)");

@@ -90,6 +90,8 @@ pub(crate) struct Site {
     pub(crate) net: Net,
     servers: BTreeMap<&'static str, Child>,
     agent: Option<Child>,
+    /// Where the agent is started from.
+    pub(crate) agents_program: PathBuf,
     errors_expected: bool,
     mounted: bool,
 }
@@ -104,7 +106,8 @@ impl Site {
     pub(crate) fn within(dir: TempDir, plan: impl FnOnce(&Net, &Path) -> String) -> Site {
         let net = Net::find();
         let text = plan(&net, dir.path());
-        let site = Site { dir, net, servers: BTreeMap::new(), agent: None, errors_expected: false, mounted: false };
+        let (servers, agents_program) = (BTreeMap::new(), PROGRAM.into());
+        let site = Site { dir, net, servers, agent: None, agents_program, errors_expected: false, mounted: false };
         fs::write(site.plan(), text).expect("the plan is written");
         site
     }
@@ -193,7 +196,7 @@ impl Site {
     /// Starts the agent, with a crash point if there is one.
     pub(crate) fn start_agent_with(&mut self, crash: Option<&str>) {
         assert!(self.agent.is_none(), "an agent runs already");
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(&self.agents_program);
         command.args(["run", "--log-format", "json"]).arg(self.plan());
         command.env_remove("MAINSTAY_STATE").env_remove("MAINSTAY_LOG").env_remove("MAINSTAY_CRASH");
         command.envs(crash.map(|it| ("MAINSTAY_CRASH", it)));
