@@ -531,7 +531,9 @@ impl Restored<'_> {
         if runs {
             return None;
         }
+        // What it tells those who come too early or too late is not why it ended.
         let fatal = |it: &str| it.split_once("FATAL:  ").map(|(_, it)| it.trim().to_owned());
+        let fatal = |it: &str| fatal(it).filter(|it| !it.starts_with("the database system is "));
         let why = log.lines().rev().find_map(fatal).unwrap_or_else(|| "it ended without a word".to_owned());
         let said = |it: &str| it.split_once("LOG:  ").map(|(_, it)| it.trim().to_owned());
         let why = if why.contains("contains errors") { log.lines().rev().find_map(said).unwrap_or(why) } else { why };
