@@ -63,7 +63,13 @@ mod tests {
 
     #[test]
     fn the_session_of_a_process_is_known() {
-        let own = nix::unistd::getsid(None).expect("our own").as_raw();
-        assert_eq!(session_of(std::process::id()), Some(own));
+        let mut child = Command::new("setsid").arg("/bin/cat").stdin(Stdio::piped()).spawn().expect("it starts");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        let begun = std::time::Instant::now();
+        while session_of(child.id()) != Some(pid) {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "it has no session of its own");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        child.kill().and_then(|()| child.wait().map(drop)).expect("it ends");
     }
 }
