@@ -2,7 +2,7 @@
 //!
 //! One that was a primary until a moment ago is stopped in order and started as a standby. Where its leader has begun a line of its own
 //! meanwhile, what it alone has is counted and kept ([`lost`]), and `pg_rewind` takes it back. What can't be rewound gets a fresh copy of the
-//! leader, where the plan lets it ([`clone`](super::clone)), or is left stopped. Whoever is killed in the middle is followed by one who finds out how far it got.
+//! leader, where the plan lets it ([`super::clone`]), or is left stopped. Whoever is killed in the middle is followed by one who finds out how far it got.
 
 use std::collections::BTreeMap;
 use std::fs;
