@@ -96,7 +96,8 @@ impl Edited<'_> {
             Change::DropPrecondition(ix, rung, nth) => {
                 let precondition = self.plan.component(*ix).ladder[*rung as usize].only_if[*nth as usize];
                 let name = precondition.of.name(self.plan).to_owned();
-                let ladder = &mut self.component(*ix)["recovery"][*rung as usize];
+                let place = self.place(*ix, *rung as usize);
+                let ladder = &mut self.component(*ix)["recovery"][place];
                 let inner = map(ladder).values_mut().next().unwrap();
                 for list in ["healthy", "down"].into_iter() {
                     if let Some(list) = inner["only_if"].get_mut(list).and_then(Value::as_array_mut) {
@@ -106,7 +107,8 @@ impl Edited<'_> {
             }
             Change::WithoutControl(at) => self.step(at)["plane"] = json!("data"),
             Change::VerifyLonger(at, needs) => {
-                let ladder = &mut self.component(at.component)["recovery"][at.rung as usize];
+                let place = self.place(at.component, at.rung as usize);
+                let ladder = &mut self.component(at.component)["recovery"][place];
                 let inner = map(ladder).values_mut().next().unwrap();
                 inner["verify_within"] = json!(format!("{}ms", needs.as_millis() + 1));
             }
@@ -169,7 +171,8 @@ impl Edited<'_> {
             "copies": [{ "location": { "region": places[1] } }],
         });
         map(&mut self.component(ix)["backups"]).insert(name.clone(), backup);
-        map(&mut self.component(ix)["recovery"][rung]).values_mut().next().unwrap()["backup"] = json!(name);
+        let place = self.place(ix, rung);
+        map(&mut self.component(ix)["recovery"][place]).values_mut().next().unwrap()["backup"] = json!(name);
     }
 
     /// Where the probe stands in the file: with its instance, its witness, or among a route's `verify`.
@@ -272,11 +275,21 @@ impl Edited<'_> {
             let act = &mut self.instance(play.to)["activate"][nth];
             return map(act).values_mut().next().unwrap();
         }
-        map(&mut self.component(at.component)["recovery"][at.rung as usize]).values_mut().next().unwrap()
+        let place = self.place(at.component, at.rung as usize);
+        map(&mut self.component(at.component)["recovery"][place]).values_mut().next().unwrap()
+    }
+
+    /// Where a rung of the plan stands in the text: those of one choice are said once.
+    fn place(&self, ix: ComponentIx, rung: usize) -> usize {
+        let ladder = &self.plan.component(ix).ladder;
+        let goes_on =
+            |nth: usize| nth > 0 && ladder[nth].choice.is_some() && ladder[nth].choice == ladder[nth - 1].choice;
+        (0..=rung).filter(|it| *it < ladder.len() && !goes_on(*it)).count() - usize::from(rung < ladder.len())
     }
 
     fn add_standby(&mut self, ix: ComponentIx, domain: FailureDomain, at: usize) {
         let component = self.plan.component(ix);
+        let at = self.place(ix, at);
         let name = self.fresh("standby");
         let location = self.elsewhere(ix, domain);
         let host = format!("10.99.2.{}", self.count);
@@ -284,8 +297,12 @@ impl Edited<'_> {
         if component.objectives.rpo.is_some() {
             http["lag_header"] = json!("x-lag");
         }
-        map(&mut self.tree["standbys"])
-            .insert(name.clone(), json!({ "location": location, "probes": [{ "http": http }] }));
+        let mut standby = json!({ "location": location, "probes": [{ "http": http }] });
+        if let Some(postgres) = self.component(ix).get("postgres").cloned() {
+            standby["postgres"] = postgres;
+            standby["postgres"]["address"] = json!(format!("{host}:5432"));
+        }
+        map(&mut self.tree["standbys"]).insert(name.clone(), standby);
         let rung = json!({ "failover_to_standby": { "standby": name } });
         let ladder = &mut self.component(ix)["recovery"];
         if ladder.is_null() {
