@@ -7,6 +7,7 @@ use mainstay_engine::record::{Fence, OldOwner};
 use mainstay_engine::{Body, Record, RecoveryId};
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
+use mainstay_plan::strategy::StepKind;
 
 use super::facts::Facts;
 
@@ -17,6 +18,8 @@ pub(super) struct Repairs {
     open: BTreeMap<RecoveryId, (String, String)>,
     /// Instances that a fence has stopped, and that were not seen to run since.
     stopped: BTreeSet<String>,
+    /// Instances that a rung has begun to activate: one that did not take over may write all the same.
+    activated: BTreeSet<String>,
     /// Route and instance that the newest table keeps clients from.
     fenced: BTreeSet<(String, String)>,
 }
@@ -27,13 +30,23 @@ impl Repairs {
             let other = self.open.values().find(|it| it.1 == *instance);
             assert!(other.is_none(), "G7: record {seq} repairs {instance}, which is being repaired");
             self.may_touch(seq, component, instance, facts);
-            assert!(facts.displaced.contains(instance), "G7: record {seq} repairs {instance}, which was not displaced");
+            let is_displaced = facts.displaced.contains(instance) || self.activated.contains(instance);
+            assert!(is_displaced, "G7: record {seq} repairs {instance}, which was not displaced");
             self.is_harmless(seq, component, instance, harmless, facts);
             self.open.insert(RecoveryId(seq), (component.clone(), instance.clone()));
         } else if let Body::StepStarted { step, .. } = &record.body {
             if let Some((component, instance)) = self.open.get(&step.recovery) {
                 self.may_touch(seq, component, instance, facts);
             }
+            if let Some((play, open)) = facts.play(step.recovery).zip(facts.open.get(&step.recovery))
+                && let Some(StepKind::Act { on, .. }) = play.steps.get(step.step).map(|it| &it.kind)
+                && *on == play.to
+                && facts.plan.instance(*on).name != facts.bound(&open.component)
+            {
+                self.activated.insert(facts.plan.instance(*on).name.clone());
+            }
+        } else if let Body::Rejoined { instance, .. } = &record.body {
+            self.activated.remove(instance);
         } else if let Body::RepairFailed { repair, .. } | Body::RepairCompleted { repair, .. } = &record.body {
             self.open.remove(repair);
         } else if let Body::FenceConfirmed { instance, fence: Fence::Stop {}, .. } = &record.body {
