@@ -45,7 +45,7 @@ impl Repairs {
             {
                 self.activated.insert(facts.plan.instance(*on).name.clone());
             }
-        } else if let Body::Rejoined { instance, .. } = &record.body {
+        } else if let Body::Rejoined { instance, .. } | Body::Bound { instance, .. } = &record.body {
             self.activated.remove(instance);
         } else if let Body::RepairFailed { repair, .. } | Body::RepairCompleted { repair, .. } = &record.body {
             self.open.remove(repair);
