@@ -78,17 +78,10 @@ impl Compiler<'_> {
             let action = Action::Service { op: ServiceOp::Restart, service: service.clone() };
             let step = Step {
                 name: format!("restart {}", self.name(*ix).value),
-                plane: action.plane(),
-                idempotent: action.is_idempotent(),
-                kind: StepKind::Act { on: *ix, action: Box::new(action) },
-                timeout,
                 attempts,
-                control: None,
                 back_off,
-                undo: None,
-                needs: Vec::new(),
-                stage: 0,
                 host: self.plan.host_of(*ix),
+                ..StepKind::Act { on: *ix, action: Box::new(action) }.into_step(timeout)
             };
             let steps = in_turn(vec![step, self.verify(*ix)]);
             plays.insert(*ix, Play { to: *ix, steps, accepts_two_writers: false });
@@ -180,7 +173,6 @@ impl Compiler<'_> {
                     };
                     let step = Step {
                         name: format!("restore {}", self.name(*ix).value),
-                        timeout,
                         host: self.plan.host_of(*ix),
                         ..StepKind::Act { on: *ix, action: Box::new(action) }.into_step(timeout)
                     };
@@ -700,16 +692,19 @@ impl Compiler<'_> {
 }
 
 impl StepKind {
+    /// A step of this kind, tried once. One that acts is on the plane of its action.
     pub(super) fn into_step(self, timeout: Duration) -> Step {
+        let acts = self.action().map(|it| (it.1.plane(), it.1.is_idempotent()));
+        let (plane, idempotent) = acts.unwrap_or((Plane::Data, true));
         Step {
             name: "verify".to_owned(),
             kind: self,
-            plane: Plane::Data,
+            plane,
             timeout,
             attempts: 1,
             back_off: None,
             undo: None,
-            idempotent: true,
+            idempotent,
             control: None,
             needs: Vec::new(),
             stage: 0,

@@ -7,7 +7,7 @@ use super::fields::Cx;
 use super::link::Parts;
 use super::plays::{Compiler, in_turn};
 use super::raw::{RawFence, RawRung};
-use crate::action::{Action, Plane, Service, ServiceOp};
+use crate::action::{Action, Service, ServiceOp};
 use crate::component::{Adoption, Switch};
 use crate::postgres::PostgresOp;
 use crate::route::Sharing;
@@ -176,11 +176,9 @@ impl Compiler<'_> {
         };
         Step {
             name: format!("{} {}", op.word(), self.name(on).value),
-            plane: Plane::Local,
-            timeout: SERVICE + grace,
             host: self.plan.host_of(on),
             ..StepKind::Act { on, action: Box::new(Action::Service { op, service: service.clone() }) }
-                .into_step(SERVICE)
+                .into_step(SERVICE + grace)
         }
     }
 }
