@@ -34,9 +34,7 @@ impl Series<'_> {
                 .help(format!("`{name}` is kept at {}: run this there", self.backup.location))
         })
     }
-}
 
-impl Series<'_> {
     /// Whether it is time to take the next backup.
     pub(super) fn is_due(&self, backups: &[Taken], now: Timestamp) -> bool {
         backups.last().is_none_or(|it| age(now, it.began) >= self.backup.every)
