@@ -247,21 +247,11 @@ pub(crate) fn check_command(state: &State, command: &Command, by: &str) -> Resul
             if none { Err(Refusal::NothingToRevoke { component: component.clone() }) } else { Ok(()) }
         }
         Command::Repair { instance, two_writers, .. } => {
-            let known = || state.plan.instances.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
-            let ix = state.instance(instance).ok_or_else(|| Refusal::Unknown {
-                what: "instance",
-                name: instance.clone(),
-                known: known(),
-            })?;
+            let ix = instance_named(state, instance)?;
             repair::check(state, ix, *two_writers)
         }
         Command::Adopt { instance, role, anyway, two_writers, address, .. } => {
-            let known = || state.plan.instances.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
-            let ix = state.instance(instance).ok_or_else(|| Refusal::Unknown {
-                what: "instance",
-                name: instance.clone(),
-                known: known(),
-            })?;
+            let ix = instance_named(state, instance)?;
             if let Some(address) = address {
                 may_be_said_to_be_at(state, ix, *address)?;
             }
@@ -376,6 +366,14 @@ fn check_retry(state: &State, id: RecoveryId) -> Result<(), Refusal> {
         Some(open) => Err(nothing_to(state, open, "retry")),
         None => Err(Refusal::NotDown { component: failed.component_name.clone(), health: "not being recovered" }),
     }
+}
+
+fn instance_named(state: &State, name: &str) -> Result<InstanceIx, Refusal> {
+    state.instance(name).ok_or_else(|| Refusal::Unknown {
+        what: "instance",
+        name: name.to_owned(),
+        known: state.plan.instances.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", "),
+    })
 }
 
 fn component_named(state: &State, name: &str) -> Result<ComponentIx, Refusal> {

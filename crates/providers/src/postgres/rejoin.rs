@@ -74,16 +74,7 @@ impl Rejoin<'_> {
         self.end_leftovers().await?;
         let data = self.files.data.clone();
         self.blocking(move || clone::go_on(&data)).await.map_err(|why| stopped(&format!("a fresh copy: {why}")))?;
-        match operate(self.attempt, ServiceOp::Stop, self.files).await {
-            Outcome::Done => {}
-            outcome @ (Outcome::DoneAt(_)
-            | Outcome::LeaseOver(_)
-            | Outcome::DoneLosing(_)
-            | Outcome::Failed(_)
-            | Outcome::Unknown(_)) => {
-                return Err(prefixed("stopping it", outcome));
-            }
-        }
+        self.operated(ServiceOp::Stop, "stopping it").await?;
         let slot =
             setting(&self.attempt.inner.gates, self.files, "primary_slot_name").await.map_err(|it| stopped(&it))?;
         if !slot.is_empty() {
@@ -93,18 +84,14 @@ impl Rejoin<'_> {
         let (data, whom) = (self.files.data.clone(), self.leader.clone());
         let written = self.blocking(move || follow_from_start(&data, &whom)).await;
         written.map_err(|why| stopped(&format!("writing whom it follows: {why}")))?;
-        match operate(self.attempt, ServiceOp::Start, self.files).await {
-            Outcome::Done => {}
-            outcome @ (Outcome::DoneAt(_)
-            | Outcome::LeaseOver(_)
-            | Outcome::DoneLosing(_)
-            | Outcome::Failed(_)
-            | Outcome::Unknown(_)) => {
-                return Err(prefixed("starting it as a standby", outcome));
-            }
-        }
+        self.operated(ServiceOp::Start, "starting it as a standby").await?;
         streams(self.attempt, self.server, self.leader).await?;
         self.done().await
+    }
+
+    async fn operated(&self, op: ServiceOp, doing: &str) -> Result<(), Outcome> {
+        let outcome = operate(self.attempt, op, self.files).await;
+        if outcome == Outcome::Done { Ok(()) } else { Err(prefixed(doing, outcome)) }
     }
 
     /// One that streams from the leader is its standby; nothing is better for it than to be left alone.
