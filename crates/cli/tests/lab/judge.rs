@@ -1,4 +1,8 @@
-//! What must never be, read from what clients were told.
+//! What must never be, read from what clients were told and from what the agent says.
+
+use std::time::Duration;
+
+use mainstay_api as api;
 
 /// One acknowledgement: the server, when it was asked, and when it was heard, in nanoseconds of one clock.
 pub(crate) type Acknowledged = (String, u64, u64);
@@ -27,6 +31,20 @@ pub(crate) fn one_at_a_time(acknowledged: &[Acknowledged], moves: usize) -> Resu
         true => Ok(changes.len()),
         false => Err(format!("{} changes of who acknowledges, and {moves} moves: {changes:#?}", changes.len())),
     }
+}
+
+/// What is down for long without a recovery that is at work or says what it waits for.
+pub(crate) fn unexplained(status: &api::Status) -> Vec<String> {
+    const LONG: Duration = Duration::from_secs(3);
+    let silent = |it: &&api::Component| match &it.waiting {
+        Some(wait) => [&wait.code, &wait.reason, &wait.ends_when, &wait.way_out].iter().any(|it| it.is_empty()),
+        None => {
+            let since = it.since_ns.map_or(0, |since| status.now_ns.saturating_sub(since));
+            let long = u128::from(since) > LONG.as_nanos();
+            it.health == "down" && long && !it.instances.iter().any(|it| it.state == "recovering")
+        }
+    };
+    status.components.iter().filter(silent).map(|it| format!("{it:#?}")).collect()
 }
 
 #[cfg(test)]

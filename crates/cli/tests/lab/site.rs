@@ -10,6 +10,7 @@ use mainstay_api as api;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::judge;
 use crate::network::{Machine, Network, log};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mainstay");
@@ -211,19 +212,9 @@ impl Site {
         })
     }
 
-    /// What is down for long without a recovery that is at work or says what it waits for.
+    /// See [`judge::unexplained`].
     pub(crate) fn unexplained(&self) -> Vec<String> {
-        const LONG: Duration = Duration::from_secs(3);
-        let Some(status) = self.status() else { return Vec::new() };
-        let silent = |it: &&api::Component| match &it.waiting {
-            Some(wait) => [&wait.code, &wait.reason, &wait.ends_when, &wait.way_out].iter().any(|it| it.is_empty()),
-            None => {
-                let since = it.since_ns.map_or(0, |since| status.now_ns.saturating_sub(since));
-                let long = u128::from(since) > LONG.as_nanos();
-                it.health == "down" && long && !it.instances.iter().any(|it| it.state == "recovering")
-            }
-        };
-        status.components.iter().filter(silent).map(|it| format!("{it:#?}")).collect()
+        self.status().map_or_else(Vec::new, |it| judge::unexplained(&it))
     }
 
     /// The agent's machine is lost, and another agent begins on the machine of the second host, with the copy that is there.

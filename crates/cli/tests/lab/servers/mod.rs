@@ -25,7 +25,7 @@ use mainstay_pgkit::{PASSWORD, REPLICATION_PASSWORD, Server};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::judge::one_at_a_time;
+use crate::judge::{self, one_at_a_time};
 use crate::network::{Machine, Network, Trouble, log};
 use crate::schedule::Dice;
 use crate::site::{Kept, PROGRAM, SUPERVISED};
@@ -361,19 +361,9 @@ impl Trio {
         self.status().is_some_and(|it| it.components.iter().all(component))
     }
 
-    /// What is down for long without a recovery that is at work or says what it waits for.
+    /// See [`judge::unexplained`].
     fn unexplained(&self) -> Vec<String> {
-        const LONG: Duration = Duration::from_secs(3);
-        let Some(status) = self.status() else { return Vec::new() };
-        let silent = |it: &&api::Component| match &it.waiting {
-            Some(wait) => [&wait.code, &wait.reason, &wait.ends_when, &wait.way_out].iter().any(|it| it.is_empty()),
-            None => {
-                let since = it.since_ns.map_or(0, |since| status.now_ns.saturating_sub(since));
-                let long = u128::from(since) > LONG.as_nanos();
-                it.health == "down" && long && !it.instances.iter().any(|it| it.state == "recovering")
-            }
-        };
-        status.components.iter().filter(silent).map(|it| format!("{it:#?}")).collect()
+        self.status().map_or_else(Vec::new, |it| judge::unexplained(&it))
     }
 
     fn signal_host(&self, nth: usize, signal: Signal) {
