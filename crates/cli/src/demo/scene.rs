@@ -141,13 +141,7 @@ standbys:
     activate:
 {files_b_activate}
 
-# If the gateway does not answer either, it is our own path that is broken, and nothing is done.
-witnesses:
-  gateway:
-    location: {{ region: here, zone: desk }}
-    probe:
-      http: {{ url: "http://{gateway}/health", interval: 400ms, timeout: 150ms }}
-
+{witnesses}
 routes:
   orders:
     exclusive: {{ fence: traffic_cut }}
@@ -164,7 +158,7 @@ routes:
 "#,
         dns = addresses.dns,
         proxy = addresses.proxy,
-        gateway = addresses.gateway,
+        witnesses = witnesses(addresses.gateway),
         orders_a_health = health(orders_a),
         orders_b_health = health(orders_b),
         files_a_health = health(files_a),
@@ -175,6 +169,18 @@ routes:
         files_b_activate = activate(files_b),
         files_a_service = service("files", files_a),
         files_b_service = service("files-b", files_b),
+    )
+}
+
+fn witnesses(gateway: SocketAddr) -> String {
+    format!(
+        r#"# If the gateway does not answer either, it is our own path that is broken, and nothing is done.
+witnesses:
+  gateway:
+    location: {{ region: here, zone: desk }}
+    probe:
+      http: {{ url: "http://{gateway}/health", interval: 400ms, timeout: 150ms }}
+"#
     )
 }
 
@@ -220,13 +226,7 @@ standbys:
     location: {{ region: here, zone: rack-b }}
 {standby}
 
-# If the gateway does not answer either, it is our own path that is broken, and nothing is done.
-witnesses:
-  gateway:
-    location: {{ region: here, zone: desk }}
-    probe:
-      http: {{ url: "http://{gateway}/health", interval: 400ms, timeout: 150ms }}
-
+{witnesses}
 routes:
   orders:
     exclusive: {{ fence: traffic_cut }}
@@ -237,7 +237,7 @@ routes:
 "#,
         primary = server(a),
         standby = server(b),
-        gateway = addresses.gateway,
+        witnesses = witnesses(addresses.gateway),
         proxy = addresses.proxy,
     )
 }
