@@ -309,7 +309,11 @@ async fn act(
             bound
                 .outage
                 .map_or("no worst case is promised".to_owned(), |it| format!("worst case {} ms", it.as_millis())),
-            if lost == 0 { "; nothing is lost".to_owned() } else { format!("; {lost} orders are lost") }
+            match lost {
+                0 => "; nothing is lost".to_owned(),
+                1 => "; 1 order is lost".to_owned(),
+                several => format!("; {several} orders are lost"),
+            }
         ));
         measured.push(Measured {
             fault,
