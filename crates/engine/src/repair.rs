@@ -315,8 +315,8 @@ pub(crate) fn check(state: &State, instance: InstanceIx, two_writers: bool) -> R
     let (by, reason) = (String::new(), String::new());
     trial.instances[instance.index()].mending.ordered = Some(crate::state::Ordered { by, reason, two_writers });
     match objection(&trial, component, instance, Time::ZERO) {
-        // It is done as soon as that is over.
-        Ok(_) | Err(Unrepaired::OthersFirst { .. } | Unrepaired::Others { .. }) => Ok(()),
+        // It is done as soon as that is over. A pause may be over already: when, only the next decision is told.
+        Ok(_) | Err(Unrepaired::OthersFirst { .. } | Unrepaired::Others { .. } | Unrepaired::Paused { .. }) => Ok(()),
         Err(why) => refuse(format!("{why} ({})", why.way_out(&name))),
     }
 }
