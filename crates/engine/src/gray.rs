@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mainstay_plan::observation::Health;
+use mainstay_plan::observation::{Concerns, Health};
 use mainstay_plan::{InstanceIx, ProbeIx};
 use serde::{Deserialize, Serialize};
 
@@ -32,12 +32,20 @@ pub enum Impairment {
     Replication,
     /// It shows a certificate that expires sooner than the plan wants.
     Expiring,
+    /// It works, and what has to be done beside its work is not: its log is not archived, or kept for somebody who does not fetch it.
+    Upkeep,
 }
 
 impl Impairment {
     /// All of them.
-    pub const ALL: [Impairment; 5] =
-        [Impairment::Slow, Impairment::Flapping, Impairment::OneSided, Impairment::Replication, Impairment::Expiring];
+    pub const ALL: [Impairment; 6] = [
+        Impairment::Slow,
+        Impairment::Flapping,
+        Impairment::OneSided,
+        Impairment::Replication,
+        Impairment::Expiring,
+        Impairment::Upkeep,
+    ];
 
     /// The word for it everywhere.
     pub const fn word(self) -> &'static str {
@@ -47,6 +55,7 @@ impl Impairment {
             Impairment::OneSided => "one_sided",
             Impairment::Replication => "replication",
             Impairment::Expiring => "expiring",
+            Impairment::Upkeep => "upkeep",
         }
     }
 }
@@ -242,9 +251,11 @@ fn present(state: &State, soft: &Soft, ix: InstanceIx) -> BTreeMap<Impairment, S
         if watch.pulse.flaps {
             found.insert(Impairment::Flapping, watch.pulse.told_flapping(&probe.name));
         }
-        if let Some(text) = &watch.expiring {
-            found.insert(Impairment::Expiring, format!("{}: {text}", probe.name));
-        }
+        let concerns = watch.concerns.as_deref().unwrap_or(&Concerns::NONE);
+        let said = [(Impairment::Expiring, &concerns.expiring), (Impairment::Upkeep, &concerns.upkeep)];
+        found.extend(
+            said.into_iter().filter_map(|(how, text)| Some((how, format!("{}: {}", probe.name, text.as_ref()?)))),
+        );
     }
     let of = |health| planned.probes.iter().find(|it| soft.watch(**it).health == health);
     if let (Some(down), Some(good)) = (of(Health::Down), of(Health::Healthy)) {

@@ -11,7 +11,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mainstay_plan::observation::{Answer, Health, OWN_LATENESS, Observation};
+use mainstay_plan::observation::{Answer, Concerns, Health, OWN_LATENESS, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{ComponentIx, ControlIx, InstanceIx, Plan, ProbeIx, Time};
@@ -164,9 +164,9 @@ impl Soft {
             Answer::CouldNotAsk(_) => false,
         };
         let mut changed = changed || before != watch.health;
-        if answer == Answer::Good && watch.expiring.as_deref() != observation.expiring.as_deref() {
+        if answer == Answer::Good && watch.concerns.as_deref().unwrap_or(&Concerns::NONE) != &observation.concerns {
             changed = true;
-            watch.expiring = observation.expiring.map(String::into_boxed_str);
+            watch.concerns = (observation.concerns != Concerns::NONE).then(|| Box::new(observation.concerns));
         }
         let lag = match probe.watches {
             Watches::Instance(instance) if !outdated => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mainstay_engine::driver::{Driver, Todo};
 use mainstay_engine::{Engine, Input};
-use mainstay_plan::observation::{Answer, Observation};
+use mainstay_plan::observation::{Answer, Concerns, Observation};
 use mainstay_plan::{Plan, ProbeIx, Time};
 
 const MANY: u32 = 500;
@@ -54,8 +54,8 @@ impl Agent {
                 (ready.into_iter().flat_map(|(ended, all)| all.into_iter().map(move |it| (ended, it))))
                     .map(|(ended, probe)| {
                         let started = *self.asked[&probe].last().expect("it was asked");
-                        let (answer, lag, role, expiring, position) = (Answer::Good, None, None, None, None);
-                        Input::Observation(Observation { probe, started, ended, answer, lag, role, expiring, position })
+                        let (answer, lag, role, concerns, position) = (Answer::Good, None, None, Concerns::NONE, None);
+                        Input::Observation(Observation { probe, started, ended, answer, lag, role, concerns, position })
                     })
                     .collect();
             for todo in self.driver.turn(self.now, inputs).todo {

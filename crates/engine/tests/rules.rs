@@ -11,7 +11,7 @@ use std::time::Duration;
 use mainstay_engine::rules::evaluate::Truth;
 use mainstay_engine::rules::shown_health;
 use mainstay_engine::{Effect, Engine, Input};
-use mainstay_plan::observation::{Answer, Health, Observation};
+use mainstay_plan::observation::{Answer, Concerns, Health, Observation};
 use mainstay_plan::rule::{Condition, Expr, Fraction, Measure, Scope, Since, Subject, Term, Value};
 use mainstay_plan::{InstanceIx, Plan, ProbeIx, Time};
 
@@ -186,7 +186,16 @@ impl World {
         let ended = Time::from_nanos((now + took).since(Time::ZERO + behind).as_nanos().try_into().unwrap());
         self.answers.push((
             ended,
-            Observation { probe, started: now, ended, answer, lag, role: None, expiring: None, position: None },
+            Observation {
+                probe,
+                started: now,
+                ended,
+                answer,
+                lag,
+                role: None,
+                concerns: Concerns::NONE,
+                position: None,
+            },
         ));
     }
 

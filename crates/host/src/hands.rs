@@ -259,8 +259,8 @@ impl Hands {
                 Err(why) => Answer::CouldNotAsk(why).into(),
             };
             let ended = hands.clock.now();
-            let ProbeAnswer { answer, lag, role, expiring, position } = got;
-            let observation = Observation { probe: ix, started, ended, answer, lag, role, expiring, position };
+            let ProbeAnswer { answer, lag, role, concerns, position } = got;
+            let observation = Observation { probe: ix, started, ended, answer, lag, role, concerns, position };
             if rounds.are_many() && observation.answer == Answer::Good {
                 hands.gather(observation);
             } else {

@@ -23,10 +23,29 @@ pub struct Observation {
     pub lag: Option<Duration>,
     /// What the instance says that it is, in its own word, where the probe reports it; [`SeenRole::read`] reads it.
     pub role: Option<String>,
-    /// What is to be said about a certificate that was good and expires soon; the same words as long as it is the same one.
-    pub expiring: Option<String>,
+    /// What a good answer says that is wrong beside the work.
+    pub concerns: Concerns,
     /// How far the instance's data goes, where the probe reports it.
     pub position: Option<LogPosition>,
+}
+
+/// What works, and yet wants a person before it stops: each in the same words as long as it is the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Concerns {
+    /// A certificate that was good and expires soon.
+    pub expiring: Option<String>,
+    /// What is to be done beside the work and is not: log that is not archived, that nobody fetches.
+    pub upkeep: Option<String>,
+}
+
+impl Concerns {
+    /// Nothing is wrong.
+    pub const NONE: Concerns = Concerns { expiring: None, upkeep: None };
+
+    /// What each of two says; the first one goes before.
+    pub fn or(self, other: Concerns) -> Concerns {
+        Concerns { expiring: self.expiring.or(other.expiring), upkeep: self.upkeep.or(other.upkeep) }
+    }
 }
 
 /// How far the data of an instance goes, in a history that its copies share: what one of them has at a place, all of them have

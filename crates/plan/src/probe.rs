@@ -422,6 +422,26 @@ impl ProbeKind {
             | ProbeKind::Heartbeat { .. } => false,
         }
     }
+
+    /// Whether its good answers say what is to be done beside the work and is not.
+    pub fn reports_upkeep(&self) -> bool {
+        match self {
+            ProbeKind::Postgres(_) => true,
+            ProbeKind::Composite(composite) => composite.of.iter().any(ProbeKind::reports_upkeep),
+            ProbeKind::Tls(_)
+            | ProbeKind::Http(_)
+            | ProbeKind::Grpc(_)
+            | ProbeKind::Tcp { .. }
+            | ProbeKind::Dns { .. }
+            | ProbeKind::Udp(_)
+            | ProbeKind::Icmp { .. }
+            | ProbeKind::Command { .. }
+            | ProbeKind::Process { .. }
+            | ProbeKind::FileFreshness { .. }
+            | ProbeKind::Disk(_)
+            | ProbeKind::Heartbeat { .. } => false,
+        }
+    }
 }
 
 /// Whom a question goes to.

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_plan::action::{Action, Outcome};
-use mainstay_plan::observation::{Answer, LogPosition};
+use mainstay_plan::observation::{Answer, Concerns, LogPosition};
 use mainstay_plan::probe::ProbeKind;
 
 use crate::gates::Gates;
@@ -60,8 +60,8 @@ pub struct ProbeAnswer {
     pub lag: Option<Duration>,
     /// What the instance says that it is, in its own word, where the probe reports it.
     pub role: Option<String>,
-    /// What is to be said about a certificate that was good and expires soon.
-    pub expiring: Option<String>,
+    /// What a good answer says that is wrong beside the work.
+    pub concerns: Concerns,
     /// How far the instance's data goes, where the probe reports it and it could be read.
     pub position: Option<LogPosition>,
 }

@@ -14,7 +14,7 @@ use mainstay_engine::driver::{Driver, Todo};
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Engine, Input};
 use mainstay_plan::action::Outcome;
-use mainstay_plan::observation::{Answer, Observation};
+use mainstay_plan::observation::{Answer, Concerns, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::{Plan, ProbeIx, Time};
 
@@ -165,7 +165,7 @@ fn answers(due: &[ProbeIx], now: Time, refuses: Option<ProbeIx>) -> Vec<Input> {
             answer,
             lag: None,
             role: None,
-            expiring: None,
+            concerns: Concerns::NONE,
             position: None,
         })
     };
@@ -182,7 +182,7 @@ fn answers_where(due: &[ProbeIx], now: Time, fails: impl Fn(&ProbeIx) -> bool) -
             answer,
             lag: None,
             role: None,
-            expiring: None,
+            concerns: Concerns::NONE,
             position: None,
         })
     };

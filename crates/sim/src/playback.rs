@@ -23,7 +23,7 @@ use mainstay_engine::observe::Watch;
 use mainstay_engine::record::{Ended, Evidence, ReportedTarget, StepRef};
 use mainstay_engine::{Body, Engine, Input, Record};
 use mainstay_plan::action::Outcome;
-use mainstay_plan::observation::{Answer, Health, Observation};
+use mainstay_plan::observation::{Answer, Concerns, Health, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::routing::RoutingTable;
 use mainstay_plan::strategy::StepKind;
@@ -577,7 +577,16 @@ impl Stage {
 const UNASKED: &str = "nobody was asked";
 
 fn observed(probe: ProbeIx, started: Time, ended: Time, answer: Answer, lag: Option<Duration>) -> Input {
-    Input::Observation(Observation { probe, started, ended, answer, lag, role: None, expiring: None, position: None })
+    Input::Observation(Observation {
+        probe,
+        started,
+        ended,
+        answer,
+        lag,
+        role: None,
+        concerns: Concerns::NONE,
+        position: None,
+    })
 }
 
 /// When a probe was asked that answers with this input.

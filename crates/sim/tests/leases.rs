@@ -14,7 +14,7 @@ use mainstay_engine::replay::replay;
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Body, Engine, Input, Record};
 use mainstay_plan::action::Outcome;
-use mainstay_plan::observation::{Answer, Health, Observation};
+use mainstay_plan::observation::{Answer, Concerns, Health, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::routing::RoutingTable;
 use mainstay_plan::{Plan, Time};
@@ -206,7 +206,7 @@ impl Two {
                         answer,
                         lag,
                         role: None,
-                        expiring: None,
+                        concerns: Concerns::NONE,
                         position: None,
                     }),
                 );

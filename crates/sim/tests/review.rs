@@ -12,7 +12,7 @@ use mainstay_engine::record::{Completion, ReportedTarget};
 use mainstay_engine::state::{LOCAL_PROCESS, RecoveryStatus};
 use mainstay_engine::{Body, Engine, Input, Record, WaitingOn, status};
 use mainstay_plan::action::Outcome;
-use mainstay_plan::observation::{Answer, Health, Observation};
+use mainstay_plan::observation::{Answer, Concerns, Health, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::routing::{RoutingTable, TargetState};
 use mainstay_plan::strategy::Phase;
@@ -500,7 +500,7 @@ impl Desk {
             answer: self.says(probe),
             lag,
             role: None,
-            expiring: None,
+            concerns: Concerns::NONE,
             position: None,
         })
     }

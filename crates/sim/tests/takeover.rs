@@ -17,7 +17,7 @@ use mainstay_engine::record::ReportedTarget;
 use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Body, Engine, Input, Record};
 use mainstay_plan::action::Outcome;
-use mainstay_plan::observation::{Answer, Observation};
+use mainstay_plan::observation::{Answer, Concerns, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::routing::{RoutingTable, TargetState};
 use mainstay_plan::{Plan, Time};
@@ -288,7 +288,7 @@ impl Two {
                     answer,
                     lag,
                     role: None,
-                    expiring: None,
+                    concerns: Concerns::NONE,
                     position: None,
                 }));
             }

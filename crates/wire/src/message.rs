@@ -367,6 +367,9 @@ pub struct Answered {
     /// What is to be said about a certificate that expires soon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiring: Option<String>,
+    /// What is to be done beside the work and is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upkeep: Option<String>,
     /// How far the instance's data goes, where the probe reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<LogPosition>,

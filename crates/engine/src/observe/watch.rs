@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mainstay_plan::Time;
-use mainstay_plan::observation::{Answer, Health};
+use mainstay_plan::observation::{Answer, Concerns, Health};
 use mainstay_plan::probe::ProbeTiming;
 
 use super::LOST_AFTER;
@@ -47,8 +47,8 @@ pub struct Watch {
     pub(super) anew: Time,
     /// Whether it is neither good nor failed.
     pub(crate) pulse: Pulse,
-    /// What the last good answer said about a certificate that expires soon.
-    pub(crate) expiring: Option<Box<str>>,
+    /// What the last good answer said that is wrong beside the work; `None`: nothing.
+    pub(crate) concerns: Option<Box<Concerns>>,
     /// What it was told of its instance's role, and whether that is news.
     pub(super) tally: Option<Tally>,
     pub(super) role_in_doubt: bool,
@@ -74,7 +74,7 @@ impl Watch {
             ask_again: false,
             anew: Time::ZERO,
             pulse: Pulse::default(),
-            expiring: None,
+            concerns: None,
             tally: None,
             role_in_doubt: false,
         }

@@ -23,6 +23,8 @@ pub(crate) enum Line {
     /// What an instance says from now on that it is; empty: nothing.
     Says(String, String),
     Expires(String, bool),
+    /// Whether an instance's log is archived.
+    Archives(String, bool),
     /// The path from the agent to everything outside its host breaks, or is whole again.
     OwnPath {
         works: bool,
@@ -356,6 +358,8 @@ fn about(text: &str) -> Option<Result<Line, String>> {
         " reaches ",
         " says that it is ",
         " says nothing of its role",
+        " does not archive its log",
+        " archives its log again",
         " shows a certificate that expires soon",
         " shows a new certificate",
     ];
@@ -386,6 +390,8 @@ fn about(text: &str) -> Option<Result<Line, String>> {
         "says nothing of its role" => one().map(|it| Line::Says(it, String::new())),
         "shows a certificate that expires soon" => one().map(|it| Line::Expires(it, true)),
         "shows a new certificate" => one().map(|it| Line::Expires(it, false)),
+        "does not archive its log" => one().map(|it| Line::Archives(it, false)),
+        "archives its log again" => one().map(|it| Line::Archives(it, true)),
         verb => Err(format!("`{verb}` has no meaning yet")),
     })
 }

@@ -109,6 +109,13 @@ impl Player {
                     false => world.expiring.remove(name),
                 };
             }
+            Line::Archives(name, well) => {
+                world.plan.instance_named(name).ok_or_else(|| format!("there is no instance `{name}`"))?;
+                match well {
+                    true => world.unarchived.remove(name),
+                    false => world.unarchived.insert(name.clone()),
+                };
+            }
             Line::OwnPath { works } => world.own_path_broken = !works,
             Line::Actions(of, None) => {
                 world.actions.remove(of);

@@ -15,7 +15,7 @@ use mainstay_engine::{Engine, Input, Record};
 use mainstay_plan::action::{Action, LostWrites, Outcome, ServiceOp, read_address};
 use mainstay_plan::component::Temperature;
 use mainstay_plan::location::{FailureDomain, Location};
-use mainstay_plan::observation::{Answer, LogPosition, Observation};
+use mainstay_plan::observation::{Answer, Concerns, LogPosition, Observation};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::routing::{RoutingTable, TargetEntry, TargetState};
 use mainstay_plan::strategy::Strategy;
@@ -75,6 +75,8 @@ pub(crate) struct World {
     pub(crate) roles: BTreeMap<String, String>,
     /// Instances whose certificate expires soon.
     pub(crate) expiring: BTreeSet<String>,
+    /// Instances whose log is not archived.
+    pub(crate) unarchived: BTreeSet<String>,
     pub(crate) own_path_broken: bool,
     pub(crate) next_action: Option<Ends>,
     pub(crate) actions: BTreeMap<Option<String>, Ends>,
@@ -127,6 +129,7 @@ impl World {
             reaches: BTreeMap::new(),
             roles: roles_at_first(&plan),
             expiring: BTreeSet::new(),
+            unarchived: BTreeSet::new(),
             own_path_broken: false,
             next_action: None,
             actions: BTreeMap::new(),
@@ -511,8 +514,15 @@ impl World {
             }
             Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
         };
-        let ended = self.now + took;
-        let observation = Observation { probe: ix, started: self.now, ended, answer, lag, role, expiring, position };
+        let upkeep = match probe.watches {
+            Watches::Instance(it) if answer == Answer::Good && probe.kind.reports_upkeep() => {
+                let fails = self.unarchived.contains(&plan.instance(it).name);
+                fails.then(|| "its log is not archived since 0000000100000000000000A7".to_owned())
+            }
+            Watches::Instance(_) | Watches::Witness(_) | Watches::Control(_) | Watches::Route(_) => None,
+        };
+        let (ended, concerns) = (self.now + took, Concerns { expiring, upkeep });
+        let observation = Observation { probe: ix, started: self.now, ended, answer, lag, role, concerns, position };
         self.at(took, Event::Answer(observation));
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use mainstay_plan::Time;
 use mainstay_plan::action::Outcome;
-use mainstay_plan::observation::Answer;
+use mainstay_plan::observation::{Answer, Concerns};
 use mainstay_plan::routing::{RoutingTable, TrafficReport};
 use mainstay_providers::{Asking, ProbeAnswer};
 use mainstay_store::Event;
@@ -575,10 +575,11 @@ impl Work {
         if self.session.as_ref().is_none_or(|it| it.nth != session) {
             return;
         }
-        let ProbeAnswer { answer, lag, role, expiring, position } = got;
+        let ProbeAnswer { answer, lag, role, concerns, position } = got;
+        let Concerns { expiring, upkeep } = concerns;
         let is_good = answer == Answer::Good;
         let lag_ns = lag.map(|it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX));
-        self.answers.push((arrived, Answered { id, answer, lag_ns, role, expiring, position, took_ns: 0 }));
+        self.answers.push((arrived, Answered { id, answer, lag_ns, role, expiring, upkeep, position, took_ns: 0 }));
         if is_good {
             self.flush.get_or_insert(Instant::now() + GATHER);
         } else {

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use mainstay_plan::action::{Action, LeaseEnd, Outcome};
-use mainstay_plan::observation::Answer;
+use mainstay_plan::observation::{Answer, Concerns};
 use mainstay_plan::probe::ProbeKind;
 use mainstay_plan::routing::RoutingTable;
 use mainstay_plan::{ProbeIx, Time};
@@ -695,8 +695,9 @@ fn silence(name: &str, seen: bool, since: Time, now: Time) -> String {
 }
 
 fn of(answered: Answered) -> ProbeAnswer {
-    let Answered { answer, lag_ns, role, expiring, position, .. } = answered;
-    ProbeAnswer { answer, lag: lag_ns.map(Duration::from_nanos), role, expiring, position }
+    let Answered { answer, lag_ns, role, expiring, upkeep, position, .. } = answered;
+    let concerns = Concerns { expiring, upkeep };
+    ProbeAnswer { answer, lag: lag_ns.map(Duration::from_nanos), role, concerns, position }
 }
 
 /// Says why a host can't be asked.

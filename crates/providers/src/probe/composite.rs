@@ -4,7 +4,7 @@ use std::future::Future;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use mainstay_plan::observation::Answer;
+use mainstay_plan::observation::{Answer, Concerns};
 
 use crate::{ProbeAnswer, trouble};
 
@@ -12,14 +12,21 @@ use crate::{ProbeAnswer, trouble};
 pub(super) async fn run(needed: usize, parts: impl Iterator<Item = impl Future<Output = ProbeAnswer>>) -> ProbeAnswer {
     let numbered = parts.enumerate().map(|(nth, part)| async move { (nth, part.await) });
     let mut asked: FuturesUnordered<_> = numbered.collect();
-    let mut seen = Seen { needed, of: asked.len(), good: 0, bad: Vec::new(), not_asked: Vec::new(), expiring: None };
+    let mut seen = Seen {
+        needed,
+        of: asked.len(),
+        good: 0,
+        bad: Vec::new(),
+        not_asked: Vec::new(),
+        concerns: Concerns::default(),
+    };
     while let Some((nth, answer)) = asked.next().await {
         seen.take(nth, answer);
         if seen.is_decided() {
             break;
         }
     }
-    ProbeAnswer { answer: seen.answer(), lag: None, role: None, expiring: seen.expiring, position: None }
+    ProbeAnswer { answer: seen.answer(), lag: None, role: None, concerns: seen.concerns, position: None }
 }
 
 struct Seen {
@@ -29,12 +36,12 @@ struct Seen {
     /// Which part failed, and how.
     bad: Vec<(usize, Answer)>,
     not_asked: Vec<(usize, Answer)>,
-    expiring: Option<String>,
+    concerns: Concerns,
 }
 
 impl Seen {
-    fn take(&mut self, nth: usize, ProbeAnswer { answer, lag: _, role: _, expiring, position: _ }: ProbeAnswer) {
-        self.expiring = self.expiring.take().or(expiring);
+    fn take(&mut self, nth: usize, ProbeAnswer { answer, lag: _, role: _, concerns, position: _ }: ProbeAnswer) {
+        self.concerns = std::mem::take(&mut self.concerns).or(concerns);
         match answer {
             Answer::Good => self.good += 1,
             Answer::Refused(_) | Answer::TimedOut | Answer::Wrong(_) => self.bad.push((nth, answer)),
@@ -110,8 +117,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_certificate_of_a_part_is_told_of() {
-        let expiring = ProbeAnswer { expiring: Some("soon".to_owned()), ..Answer::Good.into() };
+        let concerns = Concerns { expiring: Some("soon".to_owned()), ..Concerns::default() };
+        let expiring = ProbeAnswer { concerns, ..Answer::Good.into() };
         let answer = run(2, [expiring, Answer::Good.into()].into_iter().map(ready)).await;
-        assert_eq!((answer.answer, answer.expiring.as_deref()), (Answer::Good, Some("soon")));
+        assert_eq!((answer.answer, answer.concerns.expiring.as_deref()), (Answer::Good, Some("soon")));
     }
 }

@@ -4,7 +4,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode, header};
-use mainstay_plan::observation::Answer;
+use mainstay_plan::observation::{Answer, Concerns};
 use mainstay_plan::probe::GrpcProbe;
 use tokio::time::Instant;
 
@@ -39,7 +39,7 @@ pub(super) async fn ask(
         (Connection::Tls(_) | Connection::Plain(_), _, _) => None,
     };
     let answer = http::ask_h2(connection, request, judge).await?;
-    Ok(ProbeAnswer { expiring, ..answer.into() })
+    Ok(ProbeAnswer { concerns: Concerns { expiring, ..Concerns::default() }, ..answer.into() })
 }
 
 /// Why the question can't be asked.

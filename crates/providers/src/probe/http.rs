@@ -5,7 +5,7 @@ use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::HeaderMap;
 use hyper::{Method, Request, StatusCode, header};
-use mainstay_plan::observation::Answer;
+use mainstay_plan::observation::{Answer, Concerns};
 use mainstay_plan::probe::{HttpMethod, HttpProbe};
 use tokio::time::Instant;
 
@@ -61,7 +61,8 @@ fn judge(probe: &HttpProbe, reply: &Reply, expiring: Option<String>) -> ProbeAns
     };
     let lag = text_of(&reply.headers, probe.lag_header.as_deref()).and_then(lag::parse);
     let role = text_of(&reply.headers, probe.role_header.as_deref()).map(word);
-    ProbeAnswer { answer, lag, role, expiring, position: None }
+    let concerns = Concerns { expiring, ..Concerns::default() };
+    ProbeAnswer { answer, lag, role, concerns, position: None }
 }
 
 /// Asks, and asks on where the answer says so, as often as the plan lets it.

@@ -14,7 +14,7 @@ mod udp;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mainstay_plan::observation::{Answer, OWN_LATENESS};
+use mainstay_plan::observation::{Answer, Concerns, OWN_LATENESS};
 use mainstay_plan::probe::{Address, ProbeKind};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -56,7 +56,7 @@ async fn one(inner: &Inner, kind: &ProbeKind, at: Option<IpAddr>, timeout: Durat
 
 impl From<Answer> for ProbeAnswer {
     fn from(answer: Answer) -> ProbeAnswer {
-        ProbeAnswer { answer, lag: None, role: None, expiring: None, position: None }
+        ProbeAnswer { answer, lag: None, role: None, concerns: Concerns::default(), position: None }
     }
 }
 

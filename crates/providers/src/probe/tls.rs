@@ -1,6 +1,6 @@
 //! A TLS handshake, and how long the certificate is valid.
 
-use mainstay_plan::observation::Answer;
+use mainstay_plan::observation::{Answer, Concerns};
 use mainstay_plan::probe::TlsProbe;
 use tokio::time::Instant;
 
@@ -21,5 +21,5 @@ pub(super) async fn ask(
     let stream = dial::connect(&inner.names, &probe.address, deadline, so_far).await?;
     let stream = tls::handshake(trust.config.clone(), name.clone(), stream).await?;
     let expiring = probe.expires_after.and_then(|it| trust.expiring(&stream, &name, it));
-    Ok(ProbeAnswer { expiring, ..Answer::Good.into() })
+    Ok(ProbeAnswer { concerns: Concerns { expiring, ..Concerns::default() }, ..Answer::Good.into() })
 }

@@ -191,3 +191,37 @@ async fn a_server_that_starts_says_so() {
         answer = ask(secrets.of(&standby)).await.answer;
     }
 }
+
+#[tokio::test]
+async fn what_is_to_be_done_beside_the_work_is_said_and_is_no_failure() {
+    let settings = [("archive_mode", "on"), ("archive_command", "/bin/false"), ("max_wal_size", "32MB")];
+    let server = Server::primary(&settings);
+    let secrets = Secrets::right();
+    let said = async || {
+        let got = ask(secrets.of(&server)).await;
+        assert_eq!(got.answer, Answer::Good);
+        got.concerns.upkeep
+    };
+    assert_eq!(said().await, None);
+
+    server.sql("SELECT pg_switch_wal()");
+    wait_until("the archive fails", || server.sql("SELECT failed_count > 0 FROM pg_stat_archiver") == "t");
+    let first = said().await;
+    assert!(first.as_deref().is_some_and(|it| it.starts_with("its log is not archived since 0000000100")), "{first:?}");
+
+    server.sql("ALTER SYSTEM SET archive_command = '/bin/true'");
+    server.sql("SELECT pg_reload_conf()");
+    server.sql("CREATE TABLE rows (it int); SELECT pg_switch_wal()");
+    let archived = "SELECT last_archived_time > last_failed_time FROM pg_stat_archiver";
+    wait_until("the archive works", || server.sql(archived) == "t");
+    assert_eq!(said().await, None);
+
+    server.sql("SELECT pg_create_physical_replication_slot('gone', true)");
+    for it in 0..4 {
+        server.sql(&format!("INSERT INTO rows VALUES ({it}); SELECT pg_switch_wal()"));
+    }
+    let kept = said().await;
+    assert_eq!(kept.as_deref(), Some("slot gone is used by nobody and keeps more than max_wal_size of the log"));
+    server.sql("SELECT pg_drop_replication_slot('gone')");
+    assert_eq!(said().await, None);
+}

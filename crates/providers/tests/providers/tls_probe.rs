@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use mainstay_plan::observation::Answer;
+use mainstay_plan::observation::{Answer, Concerns};
 use mainstay_plan::probe::{Address, ProbeKind, TlsProbe};
 use mainstay_providers::{PrepareError, Providers};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -142,10 +142,10 @@ async fn a_certificate_that_expires_soon_is_good_and_told() {
     };
     let soon = probe(&within(14 * DAY)).await;
     assert_eq!(soon.answer, Answer::Good);
-    assert_says(soon.expiring.as_deref(), "its certificate is valid until ");
-    assert_eq!(probe(&within(14 * DAY)).await.expiring, soon.expiring, "the same words as long as it is the same");
+    assert_says(soon.concerns.expiring.as_deref(), "its certificate is valid until ");
+    assert_eq!(probe(&within(14 * DAY)).await.concerns, soon.concerns, "the same words as long as it is the same");
     let later = probe(&within(9 * DAY)).await;
-    assert_eq!((later.answer, later.expiring), (Answer::Good, None));
+    assert_eq!((later.answer, later.concerns), (Answer::Good, Concerns::default()));
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn an_expired_certificate_is_a_failure_and_so_is_one_of_tomorrow() {
         ProbeKind::Tls(TlsProbe { expires_after: Some(DAY), ..tls(expired.address, "old.example", &authority.file()) });
     let got = probe(&kind).await;
     assert_wrong(&got.answer, "expired");
-    assert_eq!(got.expiring, None);
+    assert_eq!(got.concerns, Concerns::default());
     let early = OpenSsl::start(&authority.certificate("new.example", now + DAY, now + 30 * DAY), &[]);
     assert_wrong(
         &probe(&ProbeKind::Tls(tls(early.address, "new.example", &authority.file()))).await.answer,

@@ -13,7 +13,7 @@ use mainstay_engine::state::LOCAL_PROCESS;
 use mainstay_engine::{Command, Engine, Input, Record};
 use mainstay_plan::action::{Action, Outcome, ServiceOp};
 use mainstay_plan::component::Temperature;
-use mainstay_plan::observation::{Answer, Health, Observation, SeenRole};
+use mainstay_plan::observation::{Answer, Concerns, Health, Observation, SeenRole};
 use mainstay_plan::probe::Watches;
 use mainstay_plan::routing::{RoutingTable, TargetState};
 use mainstay_plan::strategy::Strategy;
@@ -258,7 +258,7 @@ impl Site {
                 let role = self.told_role(probe).filter(|_| answer == Answer::Good);
                 let ended = self.clock(nth);
                 let observation =
-                    Observation { probe, started, ended, answer, lag, role, expiring: None, position: None };
+                    Observation { probe, started, ended, answer, lag, role, concerns: Concerns::NONE, position: None };
                 self.hears(nth, life, Input::Observation(observation));
             }
             Event::Table(nth, connection, table) => self.table_arrives(nth, connection, table),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use mainstay_plan::component::Temperature;
 use mainstay_plan::control::ControlPlane;
 use mainstay_plan::location::FailureDomain;
-use mainstay_plan::observation::{Answer, Observation, SeenRole};
+use mainstay_plan::observation::{Answer, Concerns, Observation, SeenRole};
 use mainstay_plan::probe::{ProbeKind, Watches};
 use mainstay_plan::{InstanceIx, Plan, ProbeIx};
 
@@ -70,8 +70,16 @@ impl World {
         let says_where = answer == Answer::Good && matches!(probe.kind, ProbeKind::Postgres(_));
         let position = probe.watches.instance().filter(|_| says_where).and_then(|it| self.position(it));
         let lag = lag.filter(|_| !matches!(probe.kind, ProbeKind::Postgres(_)));
-        let observation =
-            Observation { probe: ix, started, ended: started + took, answer, lag, role, expiring: None, position };
+        let observation = Observation {
+            probe: ix,
+            started,
+            ended: started + took,
+            answer,
+            lag,
+            role,
+            concerns: Concerns::NONE,
+            position,
+        };
         self.in_flight.insert(ix);
         let under_way = plan.asks(probe).filter(|_| !unaskable).map(|_| self.pace.by_host(&plan));
         let took = took + under_way.unwrap_or_default();

@@ -134,6 +134,7 @@ pub(super) fn from_host() -> Vec<(FromHost, Value)> {
         lag_ns: Some(5),
         role: None,
         expiring: None,
+        upkeep: None,
         position: None,
         took_ns: 90,
     };
