@@ -4,7 +4,7 @@
 //! about to commit commits and says so to its client. So a stop counts when no process works in the data directory any more.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,7 +28,7 @@ const PROCESS: &str = "postgres";
 /// What is run to start and to stop it. Nothing is asked of `pg_ctl status`: it takes a corpse for a server that runs.
 pub(crate) fn programs(files: &PostgresFiles) -> [Vec<String>; 2] {
     let data = files.data.display().to_string();
-    let log = files.data.join("mainstay-start.log").display().to_string();
+    let log = log(files).display().to_string();
     let mut start = vec!["-D", &data, "-s", "-w", "-l", &log];
     let config = files.config_file.as_ref().map(|it| format!("-c config_file={}", it.display()));
     if let Some(config) = &config {
@@ -74,7 +74,32 @@ async fn by_pg_ctl(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresFiles) 
         }
     }
     let [start, stop] = programs(files);
-    declared(attempt, files, [&start, &stop], &pid_file(files)).operate(op).await
+    let outcome = declared(attempt, files, [&start, &stop], &pid_file(files)).operate(op).await;
+    let (ServiceOp::Start, Outcome::Failed(why)) = (op, &outcome) else { return outcome };
+    let file = log(files);
+    let key = format!("log of {}", files.data.display());
+    let said = attempt.inner.gates.run(key, move || last_word(&file)).await.ok().flatten();
+    said.map_or(outcome.clone(), |it| Outcome::Failed(trouble::clip(&format!("{why}: {it}"))))
+}
+
+/// What a server says while it starts.
+fn log(files: &PostgresFiles) -> PathBuf {
+    files.data.join("mainstay-start.log")
+}
+
+/// How much of the end of a log is read, in bytes.
+const END_OF_LOG: u64 = 16 << 10;
+
+/// Why a server did not start, as its log says last; `None`: it says nothing of it.
+fn last_word(log: &Path) -> io::Result<Option<String>> {
+    let mut file = fs::File::open(log)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(END_OF_LOG)))?;
+    let mut end = Vec::new();
+    file.take(END_OF_LOG).read_to_end(&mut end)?;
+    let text = String::from_utf8_lossy(&end);
+    let why = |line: &str| ["FATAL:", "PANIC:"].iter().find_map(|it| Some(line.split_once(it)?.1.trim().to_owned()));
+    Ok(text.lines().rev().find_map(why))
 }
 
 fn pid_file(files: &PostgresFiles) -> PathBuf {

@@ -78,3 +78,12 @@ async fn a_server_is_killed_with_all_its_processes_also_when_it_hangs() {
     assert_eq!(operate(&server, ServiceOp::Kill).await, Outcome::Done);
     assert_eq!(other.sql("SELECT 1"), "1");
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_start_says_why() {
+    let mut server = Server::primary(&[]);
+    server.stop();
+    server.append("data/postgresql.conf", "shared_preload_libraries = 'of_nobody'\n");
+    let Outcome::Failed(why) = operate(&server, ServiceOp::Start).await else { panic!("it does not start") };
+    assert!(why.contains("could not access file \"of_nobody\""), "{why}");
+}
