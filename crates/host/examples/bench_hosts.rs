@@ -270,7 +270,7 @@ async fn host(dial: Dial, at: String) {
                 heard = timeout(Duration::from_millis(LEASE.expires_ms), from_agent.hear()) => match heard {
                     Ok(Ok(Some(Understood::Message(FromAgent::Ask(ask))))) => {
                         let answer = Answer::Good;
-                        let answered = Answered { id: ask.id, answer, lag_ns: None, role: None, expiring: None, position: None, took_ns: 0 };
+                        let answered = Answered { id: ask.id, answer, lag_ns: None, role: None, expiring: None, upkeep: None, position: None, took_ns: 0 };
                         to_agent.say(&FromHost::Answers(vec![answered]))
                     }
                     Ok(Ok(Some(_))) => Ok(()),

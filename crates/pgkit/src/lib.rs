@@ -211,7 +211,8 @@ impl Server {
             let left = self.processes();
             left.iter().for_each(|it| send(*it, Signal::KILL));
             self.reap();
-            left.is_empty()
+            // The first one is a corpse only a moment after it has left its directory.
+            left.is_empty() && self.child.is_none()
         });
     }
 

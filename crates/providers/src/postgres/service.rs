@@ -65,13 +65,10 @@ pub(crate) async fn look(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresF
 }
 
 async fn by_pg_ctl(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresFiles) -> Outcome {
-    if op == ServiceOp::Start {
-        let data = files.data.clone();
-        let key = format!("processes in {}", files.data.display());
-        if let Err(error) = attempt.inner.gates.run(key, move || forget_corpse(&data)).await {
-            let why = format!("looking for what is left of it: {}", trouble::describe(&error));
-            return Outcome::Failed(trouble::clip(&why));
-        }
+    if op == ServiceOp::Start
+        && let Err(why) = bury(attempt, files).await
+    {
+        return Outcome::Failed(why);
     }
     let [start, stop] = programs(files);
     let outcome = declared(attempt, files, [&start, &stop], &pid_file(files)).operate(op).await;
@@ -123,7 +120,8 @@ async fn stop(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresFiles) -> Ou
     }
     loop {
         match in_directory(attempt, files, Some(Signal::KILL)).await {
-            Ok(0) => return Outcome::Done,
+            // Now: whoever works on its data next removes what tells of the corpse.
+            Ok(0) => return bury(attempt, files).await.map_or_else(Outcome::Unknown, |()| Outcome::Done),
             Ok(left) => {
                 let text = format!("{left} of its processes are left, and were sent SIGKILL");
                 attempt.so_far.set(Outcome::Unknown(text));
@@ -175,6 +173,17 @@ fn find(data: &Path, signal: Option<Signal>) -> io::Result<usize> {
         }
     }
     Ok(found)
+}
+
+/// See [`forget_corpse`].
+///
+/// # Errors
+/// What could not be read or removed, for people.
+async fn bury(attempt: &Attempt<'_>, files: &PostgresFiles) -> Result<(), String> {
+    let data = files.data.clone();
+    let key = format!("processes in {}", files.data.display());
+    let buried = attempt.inner.gates.run(key, move || forget_corpse(&data)).await;
+    buried.map_err(|error| trouble::clip(&format!("looking for what is left of it: {}", trouble::describe(&error))))
 }
 
 /// Removes the lock files of a server that is dead and that nobody has buried: the next one would take its corpse for one that runs, for as long as

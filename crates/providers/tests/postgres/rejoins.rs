@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use mainstay_pgkit::{Server, wait_until};
-use mainstay_plan::action::LostWrites;
+use mainstay_plan::action::{LostWrites, ServiceOp};
 use mainstay_plan::postgres::{FreshCopy, OldData, RejoinHow};
 
 use super::*;
@@ -90,6 +90,21 @@ async fn an_old_primary_is_rewound_and_what_it_had_alone_is_told() {
     assert_eq!(lost(act(parted.rejoin(REWOUND), LONG).await), counted);
     assert_eq!(ordered(parted.rejoin(REWOUND), LONG, "recovery-9/step-1").await, Outcome::Done);
     assert_eq!(ask(parted.secrets.of(&parted.old)).await.role.as_deref(), Some("standby"));
+}
+
+/// Nobody has buried the one that was killed, and `pg_rewind` takes away the file that tells of it.
+#[tokio::test]
+async fn a_corpse_is_rewound_and_started() {
+    let secrets = Secrets::right();
+    let old = Server::primary(&[]);
+    let new = old.standby("b", false, &[]);
+    let first = old.first().expect("it runs");
+    assert_eq!(services::operate(&old, ServiceOp::Kill).await, Outcome::Done);
+    let stat = fs::read_to_string(format!("/proc/{first}/stat")).expect("its corpse");
+    assert!(stat.contains(") Z "), "{stat}");
+    assert_eq!(promote(secrets.of(&new), LONG).await, Outcome::Done);
+    lost(act(rejoin(&secrets, &old, &new, REWOUND), LONG).await);
+    assert_eq!(old.sql("SELECT pg_is_in_recovery()"), "t");
 }
 
 /// Who had nothing alone is told to have lost nothing, and nothing is kept.

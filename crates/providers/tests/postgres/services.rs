@@ -15,7 +15,7 @@ pub(crate) fn files(server: &Server) -> PostgresFiles {
     }
 }
 
-async fn operate(server: &Server, op: ServiceOp) -> Outcome {
+pub(crate) async fn operate(server: &Server, op: ServiceOp) -> Outcome {
     let service = Service::Postgres(Box::new(files(server)));
     let order = Order { idempotency_key: "recovery-7/step-2".to_owned(), timeout: LONG, address: None };
     Providers::new().act(&Action::Service { op, service }, &order).await
