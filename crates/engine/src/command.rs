@@ -315,11 +315,13 @@ pub enum Override {
     Observers,
     /// Act although somebody else has made another instance active.
     SomeoneElse,
+    /// Restart although it was restarted too often.
+    CrashLoop,
 }
 
 impl Override {
     /// All of them.
-    pub const ALL: [Override; 16] = [
+    pub const ALL: [Override; 17] = [
         Override::Witnesses,
         Override::Correlation,
         Override::Turn,
@@ -336,6 +338,7 @@ impl Override {
         Override::Lease,
         Override::Observers,
         Override::SomeoneElse,
+        Override::CrashLoop,
     ];
 
     /// The word for it on the command line.
@@ -357,6 +360,7 @@ impl Override {
             Override::Lease => "lease",
             Override::Observers => "observers",
             Override::SomeoneElse => "someone-else",
+            Override::CrashLoop => "crash-loop",
         }
     }
 }

@@ -19,6 +19,7 @@ mod agenda;
 pub mod breaker;
 pub mod codec;
 pub mod command;
+mod crash_loop;
 pub mod decide;
 pub mod driver;
 pub mod effect;

@@ -94,6 +94,8 @@ faults! {
     HaltIgnored = "halt-ignored",
     /// A pause holds nothing back.
     PauseIgnored = "pause-ignored",
+    /// What dies again and again is restarted each time.
+    CrashLoopIgnored = "crash-loop-ignored",
     /// The cool-down holds nothing back.
     CoolDownIgnored = "cool-down-ignored",
     /// A component is recovered before what it depends on.

@@ -85,7 +85,14 @@ fn wait_after(it: &WaitingOn) -> Option<WaitingOn> {
             why: "regional control of ec2 in us-east-1 is known to be down: its canary timed out".to_owned(),
             until: Some(until),
         },
-        WaitingOn::ControlPlane { .. } => {
+        WaitingOn::ControlPlane { .. } => WaitingOn::CrashLoop {
+            instance: "orders-db".to_owned(),
+            restarts: 3,
+            within_ns: 3_600_000_000_000,
+            others: vec!["failover_to_standby: `orders-db-b` is down".to_owned()],
+            until,
+        },
+        WaitingOn::CrashLoop { .. } => {
             WaitingOn::Halted { by: "ada".to_owned(), reason: "it moves what we work on".to_owned() }
         }
         WaitingOn::Halted { .. } => WaitingOn::Signals { need: 2 },

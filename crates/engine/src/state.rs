@@ -180,6 +180,8 @@ pub struct InstanceState {
     pub came_from: Option<(StepRef, Option<IpAddr>)>,
     /// What is known for its repair.
     pub mending: Mending,
+    /// When it was restarted by a rung of its ladder, the newest last, since somebody has looked.
+    pub restarts: VecDeque<Time>,
 }
 
 /// A record that came where it can't come.
@@ -216,6 +218,7 @@ impl InstanceState {
             arrival: None,
             came_from: None,
             mending: Mending::default(),
+            restarts: VecDeque::new(),
         }
     }
 }
@@ -549,6 +552,7 @@ impl State {
                 next.instances[ix.index()].displaced = was.displaced;
                 next.instances[ix.index()].in_order = was.in_order;
                 next.instances[ix.index()].mending.stopped = was.mending.stopped;
+                next.instances[ix.index()].restarts.clone_from(&was.restarts);
                 next.instances[ix.index()].elsewhere.clone_from(&was.elsewhere);
                 next.instances[ix.index()].arrival.clone_from(&was.arrival);
             }

@@ -204,6 +204,21 @@ pub enum WaitingOn {
         #[serde(with = "crate::codec::optional_time_nanos")]
         until: Option<Time>,
     },
+    /// Nothing is left but a restart of an instance that was restarted too often of late.
+    CrashLoop {
+        /// The instance.
+        instance: String,
+        /// How often it was restarted.
+        restarts: u32,
+        /// Within which time.
+        within_ns: u64,
+        /// For each other rung, why not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<String>,
+        /// When it may be restarted again.
+        #[serde(with = "time_nanos")]
+        until: Time,
+    },
     /// An instance has to be observed before anything that can't be taken back.
     Observation {
         /// The instance.
@@ -320,6 +335,7 @@ impl WaitingOn {
             WaitingOn::JournalLost {} => "journal_lost",
             WaitingOn::NoRungPossible { .. } => "no_rung_possible",
             WaitingOn::ControlPlane { .. } => "control_plane",
+            WaitingOn::CrashLoop { .. } => "crash_loop",
             WaitingOn::Observation { .. } => "observation",
             WaitingOn::OutcomeUnknown { .. } => "outcome_unknown",
             WaitingOn::Observers { .. } => "observers",
@@ -340,6 +356,7 @@ impl WaitingOn {
             | WaitingOn::Correlation { until, .. }
             | WaitingOn::CoolDown { until }
             | WaitingOn::StormBrake { until, .. }
+            | WaitingOn::CrashLoop { until, .. }
             | WaitingOn::Manual { until, .. }
             | WaitingOn::Retry { until, .. }
             | WaitingOn::Acknowledgements { until, .. }
@@ -428,6 +445,10 @@ impl WaitingOn {
             WaitingOn::NoRungPossible { .. } => "a rung becomes possible, or the component is healthy again".to_owned(),
             WaitingOn::ControlPlane { until: Some(_), .. } => "it works again, or is tried again".to_owned(),
             WaitingOn::ControlPlane { until: None, .. } => "someone lets it be tried".to_owned(),
+            WaitingOn::CrashLoop { .. } => {
+                "it may be restarted again, somebody has looked and says so, or another rung becomes possible"
+                    .to_owned()
+            }
             WaitingOn::Observation { instance, .. } => format!("`{instance}` has been observed"),
             WaitingOn::OutcomeUnknown { .. } => "someone says whether the step was done".to_owned(),
             WaitingOn::Observers { need, .. } => format!("{need} agents see it down, and none healthy"),
@@ -448,6 +469,7 @@ impl WaitingOn {
             | WaitingOn::ObserveMode {}
             | WaitingOn::Approval { .. }
             | WaitingOn::NoRungPossible { .. }
+            | WaitingOn::CrashLoop { .. }
             | WaitingOn::OutcomeUnknown { .. }
             | WaitingOn::RecoveryPaused { .. }
             | WaitingOn::Manual { .. }
@@ -507,6 +529,7 @@ impl WaitingOn {
             WaitingOn::ControlPlane { service, region, .. } => {
                 format!("mainstay breaker {service} closed --region {region}")
             }
+            WaitingOn::CrashLoop { .. } => format!("mainstay approve {recovery} --override crash-loop"),
             WaitingOn::RecoveryPaused { .. } => format!("mainstay resume {recovery}"),
             WaitingOn::Manual { .. } => format!("mainstay approve {recovery}"),
             WaitingOn::Retry { .. } => format!("mainstay retry {recovery}"),
@@ -607,6 +630,15 @@ impl fmt::Display for WaitingOn {
             }
             WaitingOn::NoRungPossible { reasons, .. } => write!(f, "no rung is possible now ({})", reasons.join("; ")),
             WaitingOn::ControlPlane { why, .. } => write!(f, "every rung that is left needs a control plane: {why}"),
+            WaitingOn::CrashLoop { instance, restarts, within_ns, others, .. } => {
+                let within = plainly(Duration::from_nanos(*within_ns));
+                let times = if *restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
+                write!(f, "`{instance}` is in a crash loop: it was restarted {times} within {within}")?;
+                match others.as_slice() {
+                    [] => write!(f, ", and there is nothing else to try"),
+                    others => write!(f, ", and nothing else is possible now ({})", others.join("; ")),
+                }
+            }
             WaitingOn::Observation { instance, .. } => write!(f, "`{instance}` must be observed before the next step"),
             WaitingOn::OutcomeUnknown { name, .. } => {
                 write!(f, "it is not known whether `{name}` was done, and it may be done only once")

@@ -60,6 +60,23 @@ pub struct Rung {
     /// Rungs of one ladder with the same number are alternatives: of those that are possible, the one that loses least is taken,
     /// and the others stay for when it fails.
     pub choice: Option<usize>,
+    /// How often it restarts one instance at most; `None` where it restarts none.
+    pub restarts: Option<RestartLimit>,
+}
+
+/// `at_most` restarts of one instance within `within`: whoever has to be restarted more often is in a crash loop, and another
+/// restart would not help it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartLimit {
+    /// How many, from 1 to [`RestartLimit::MOST`]. A rung with several attempts counts once.
+    pub at_most: u32,
+    /// In which time.
+    pub within: Duration,
+}
+
+impl RestartLimit {
+    /// No plan lets more.
+    pub const MOST: u32 = 100;
 }
 
 /// What must hold before a rung is tried.

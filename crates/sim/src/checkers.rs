@@ -25,6 +25,7 @@
 //! | G5 | the phases of a recovery add up to its time | `trial.rs` |
 //! | G6 | an evacuation goes as slowly as the plan says, and nobody goes into what is left | `evacuations.rs` |
 //! | G7 | a repair: of whom was displaced, never of the owner or beside a recovery, and only of whom something keeps from writes | `repairs.rs` |
+//! | G8 | nothing is restarted more often than its rung lets, and nothing is taken for a crash loop that was not | `loops.rs` |
 //!
 //! What is on the disk is folded once for all of them, in `facts.rs`.
 
@@ -36,6 +37,7 @@ mod evacuations;
 mod facts;
 mod fence;
 mod guards;
+mod loops;
 mod once;
 mod order;
 mod position;
@@ -116,6 +118,7 @@ pub struct Checkers {
     evacuations: evacuations::Evacuations,
     strangers: strangers::Strangers,
     repairs: repairs::Repairs,
+    loops: loops::Loops,
 }
 
 impl Checkers {
@@ -140,6 +143,7 @@ impl Checkers {
             evacuations: evacuations::Evacuations::new(plan),
             strangers: strangers::Strangers::new(plan),
             repairs: repairs::Repairs::default(),
+            loops: loops::Loops::default(),
         };
         checkers.fences.under(plan);
         checkers.seen.under(plan);
@@ -198,6 +202,7 @@ impl Checkers {
         self.routes.forget_journal();
         self.evacuations.forget_journal();
         self.repairs = repairs::Repairs::default();
+        self.loops = loops::Loops::default();
     }
 
     /// What the second file said is not read by the next agent: the journal ends where it could be written last.
@@ -213,6 +218,7 @@ impl Checkers {
             self.served.recorded(record, &self.facts);
             self.breakers.recorded(record);
             self.repairs.recorded(*seq, record, &self.facts);
+            self.loops.recorded(record, &self.facts);
             self.facts.fold(*seq, record);
         }
     }
@@ -245,6 +251,7 @@ impl Checkers {
         self.breakers.recorded(record);
         self.strangers.recorded(record);
         self.repairs.recorded(seq, record, facts);
+        self.loops.recorded(record, facts);
         self.facts.fold(seq, record);
     }
 

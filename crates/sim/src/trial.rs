@@ -124,6 +124,7 @@ impl Trial {
         let mut trial = Trial::on(seed, found.expect("it was just found"), &mut dice);
         trial.goes_wrong_later(&mut Dice::named(seed, "kinds that came later"));
         trial.begins_rarely(&mut Dice::named(seed, "what is rare"));
+        trial.crash_loops(&mut Dice::named(seed, "crash loops"));
         trial
     }
 
@@ -133,7 +134,7 @@ impl Trial {
             return;
         }
         let share = 1 + dice.below(4);
-        let later = FaultKind::ALL.iter().copied().filter(|it| it.came_later());
+        let later = FaultKind::ALL.iter().copied().filter(|it| it.came_later() && *it != FaultKind::CrashLoop);
         let on: Vec<FaultKind> = later.filter(|_| dice.once_in(share)).collect();
         for _ in 0..=dice.below(4) {
             let Some(kind) = dice.pick(&on) else { return };

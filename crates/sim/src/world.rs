@@ -53,6 +53,8 @@ enum Event {
     Answer(Box<Observation>),
     Synced,
     SecondFile(u64),
+    /// An instance that crash-loops dies.
+    Dies(String),
     /// What an action does to its server, whoever hears of it.
     Effect(String, Server),
     /// An action brings an instance to another address.
@@ -348,6 +350,7 @@ impl World {
                         | Event::StartAgent
                         | Event::Synced
                         | Event::Effect(..)
+                        | Event::Dies(_)
                         | Event::Moved(..)
                         | Event::Becomes(..)
                         | Event::Arrives(_)
@@ -363,7 +366,7 @@ impl World {
                 }
             }
         }
-        if let Event::Effect(..) | Event::Moved(..) | Event::Applied(_) | Event::Fault(_) = &event {
+        if let Event::Effect(..) | Event::Dies(_) | Event::Moved(..) | Event::Applied(_) | Event::Fault(_) = &event {
             self.shifts += 1;
         }
         match event {
@@ -374,8 +377,12 @@ impl World {
             Event::Synced => self.synced(),
             Event::SecondFile(last) => self.turn(vec![Input::Recorded(last)]),
             Event::Effect(name, server) => {
+                if let Some(after) = self.troubles.lives_for(&name).filter(|_| server == Server::Up) {
+                    self.at(after, Event::Dies(name.clone()));
+                }
                 self.servers.insert(name, server);
             }
+            Event::Dies(name) => self.dies(name),
             Event::Moved(name, address) => {
                 self.moved(name, address);
             }

@@ -39,6 +39,7 @@ const fn expected(fault: Fault) -> Option<Expected> {
         Fault::RadiusJudgedBefore | Fault::BrakeOff | Fault::HaltIgnored => ("S6", &["shop"], ALL),
         Fault::PauseIgnored => ("G1", ANY, &[K::People]),
         Fault::CoolDownIgnored => ("G1", ANY, ALL),
+        Fault::CrashLoopIgnored => ("G8", &["files", "files, rejoining", "five"], &[K::CrashLoop]),
         Fault::DependencyIgnored => ("G1", &["shop", "hall"], ALL),
         Fault::ObserveModeActs => ("G1", &["database, observed"], ALL),
         Fault::ApprovalOutlivesExpiry => ("G1", &["database, approved"], &[K::People, K::Killed]),

@@ -35,7 +35,8 @@ Guards:
   signals       act although too few signals say that it is down
   blast-radius  act although too much of the site would be down or moved
   storm-brake   act although many recoveries have just begun
-  route-rules   move a route although its `gates` or its `wait` forbid it")]
+  route-rules   move a route although its `gates` or its `wait` forbid it
+  crash-loop    restart although it was restarted too often")]
 pub(crate) struct Approve {
     /// The recovery: r1, r2, …; or a component, with `--in-advance` or `--revoke`
     #[arg(value_name = "ID")]

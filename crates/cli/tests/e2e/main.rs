@@ -3,6 +3,7 @@
 mod adopted;
 mod agent_away;
 mod clients;
+mod crash_loop;
 mod crashes;
 mod demo;
 mod evacuations;

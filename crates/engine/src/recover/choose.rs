@@ -11,6 +11,7 @@ use mainstay_plan::{InstanceIx, Time};
 
 use crate::breaker::{self, Blocked};
 use crate::command::Override;
+use crate::crash_loop::{self, Looping};
 use crate::gray::Impairment;
 use crate::planted::{Fault, planted};
 use crate::route::rules;
@@ -49,7 +50,7 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
     let untried = recovery.steps.is_empty();
     let mut first_passed = None;
     let (mut reasons, mut overrules) = (Vec::new(), BTreeSet::new());
-    let (mut blocked, mut put_off) = (Vec::new(), None);
+    let (mut blocked, mut looping, mut put_off) = (Vec::new(), Vec::new(), None);
     for (rung, planned) in ladder.iter().enumerate() {
         let comes = untried || rung >= recovery.rung;
         if !(comes || recovery.for_later.contains(&rung)) || recovery.failed_rungs.contains(&rung) {
@@ -57,7 +58,8 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
         }
         let given_up = recovery.given_up.contains(&rung);
         let found = possible(state, recovery, planned, now);
-        let is_blocked = matches!(found, Possible::Blocked(_));
+        let is_looping = matches!(found, Possible::Looping(_));
+        let comes_again = is_looping || matches!(found, Possible::Blocked(_));
         let mut is_left = false;
         let why = match found {
             _ if given_up => "given up by hand".to_owned(),
@@ -69,6 +71,11 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
             Possible::Blocked(by) => {
                 let why = by.why(state);
                 blocked.push((rung, by));
+                why
+            }
+            Possible::Looping(it) => {
+                let why = it.why(state, now);
+                looping.push(it);
                 why
             }
             Possible::Yes if comes => match elsewhere(state, recovery, rung, now) {
@@ -105,12 +112,15 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
                 Err(why) => why,
             },
         };
-        reasons.push(format!("{}: {why}", planned.strategy.word()));
+        // What is left is said by the wait itself, with the moment.
+        if !is_looping {
+            reasons.push(format!("{}: {why}", planned.strategy.word()));
+        }
         if rung >= recovery.rung && first_passed.is_none() {
-            first_passed = Some(Passed { rung, strategy: planned.strategy, why, for_later: is_blocked || is_left });
+            first_passed = Some(Passed { rung, strategy: planned.strategy, why, for_later: comes_again || is_left });
         }
     }
-    if let Some(last) = put_off.map(Ok).or_else(|| last_resort(state, &blocked)) {
+    if let Some(last) = put_off.map(Ok).or_else(|| last_resort(state, &blocked, &looping, &reasons)) {
         return match (last, first_passed.filter(|_| !untried)) {
             (_, Some(passed)) => Choice::Rung(Err(passed)),
             (Ok(rung), None) => Choice::Rung(Ok(rung)),
@@ -123,14 +133,27 @@ pub fn choose(state: &State, recovery: &Recovery, now: Time) -> Choice {
     first_passed.map_or(Choice::Exhausted, |it| Choice::Rung(Err(it)))
 }
 
-/// What is left when nothing is possible but for control planes that are known to be down: a rung whose plane only failures
-/// speak against, or a wait.
-fn last_resort(state: &State, blocked: &[(usize, Blocked)]) -> Option<Result<usize, WaitingOn>> {
+/// What is left when nothing is possible but for control planes that are known to be down, and for crash loops: a rung whose plane
+/// only failures speak against, or a wait.
+fn last_resort(
+    state: &State,
+    blocked: &[(usize, Blocked)],
+    looping: &[Looping],
+    reasons: &[String],
+) -> Option<Result<usize, WaitingOn>> {
     if let Some((rung, _)) = blocked.iter().find(|(_, it)| it.is_guess) {
         return Some(Ok(*rung));
     }
-    let soonest = blocked.iter().min_by_key(|(_, it)| (it.until.is_none(), it.until))?;
-    Some(Err(soonest.1.waiting(state)))
+    let tried = blocked.iter().map(|it| &it.1).min_by_key(|it| (it.until.is_none(), it.until));
+    let restarted = looping.iter().min_by_key(|it| it.until);
+    match (tried, restarted) {
+        (Some(tried), Some(restarted)) if tried.until.is_some_and(|it| it <= restarted.until) => {
+            Some(Err(tried.waiting(state)))
+        }
+        (_, Some(restarted)) => Some(Err(restarted.waiting(state, reasons))),
+        (Some(tried), None) => Some(Err(tried.waiting(state))),
+        (None, None) => None,
+    }
 }
 
 /// Why a takeover that is possible is passed over for now: it leads into what is being evacuated, and another rung may not.
@@ -152,7 +175,7 @@ fn elsewhere(state: &State, recovery: &Recovery, rung: usize, now: Time) -> Opti
             && match possible(state, recovery, other, now) {
                 Possible::Yes | Possible::Held(_) => true,
                 Possible::Unseen(to) => wait_to_see(state, to, now).is_ok(),
-                Possible::No(_) | Possible::Guarded(..) | Possible::Blocked(_) => false,
+                Possible::No(_) | Possible::Guarded(..) | Possible::Blocked(_) | Possible::Looping(_) => false,
             }
     };
     ladder.iter().enumerate().any(may).then_some(why)
@@ -236,6 +259,7 @@ pub(crate) fn judged(state: &State, recovery: &Recovery, now: Time) -> Vec<Judge
         why: match possible(state, recovery, planned, now) {
             Possible::Yes => None,
             Possible::Blocked(by) => Some(by.why(state)),
+            Possible::Looping(it) => Some(it.why(state, now)),
             Possible::No(why) | Possible::Guarded(_, why) => Some(why),
             Possible::Held(waiting) => Some(waiting.to_string()),
             Possible::Unseen(to) => Some(match wait_to_see(state, to, now) {
@@ -274,6 +298,8 @@ enum Possible {
     Held(WaitingOn),
     /// A control plane that it needs is known to be down.
     Blocked(Blocked),
+    /// What it would restart was restarted too often of late.
+    Looping(Looping),
 }
 
 fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possible {
@@ -304,6 +330,9 @@ fn possible(state: &State, recovery: &Recovery, rung: &Rung, now: Time) -> Possi
         if fence_of(play).is_some() && without_journal(state, recovery) {
             let why = "the journal can't be written, and a takeover without it is refused".to_owned();
             return Possible::Guarded(Override::JournalLost, why);
+        }
+        if let Some(looping) = crash_loop::found(state, recovery, rung, now) {
+            return Possible::Looping(looping);
         }
         return blocked.map_or(Possible::Yes, Possible::Blocked);
     }

@@ -54,6 +54,9 @@ impl State {
         component.last_ended = None;
         component.unacknowledged = None;
         component.begun.clear();
+        for instance in &self.plan.component(ix).instances {
+            self.instances[instance.index()].restarts.clear();
+        }
     }
 
     /// Steps that may be done again are given up where they stand, and begun anew afterwards; what may be done only once is

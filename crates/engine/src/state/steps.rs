@@ -5,6 +5,7 @@ use mainstay_plan::strategy::{OnExpiry, Phase, Step, StepKind};
 use mainstay_plan::{InstanceIx, Time};
 
 use super::{ComponentState, Progress, State, StepAt, StepLog, UndoAt};
+use crate::crash_loop;
 use crate::machine::{RecoveryInput, StepInput, UndoInput};
 use crate::planted::{Fault, planted};
 use crate::record::{Ended, RecoveryId, StepRef};
@@ -93,6 +94,7 @@ impl State {
         let component = found.component;
         let planned = self.play(found).and_then(|it| it.steps.get(step.step));
         let has_undo = planned.is_some_and(|it| it.undo.is_some());
+        let restarts = planned.and_then(|it| crash_loop::restarts(self, found, step, it));
         let planned = planned.map(|it| &it.kind);
         let phase = planned.map_or(Phase::Act, StepKind::phase);
         let irreversible = planned.is_none_or(StepKind::is_irreversible);
@@ -110,6 +112,9 @@ impl State {
         }
         if has_undo {
             self.undo_moved(step, UndoInput::StepStarted, at, "");
+        }
+        if let Some(instance) = restarts {
+            crash_loop::note(&mut self.instances[instance.index()].restarts, at);
         }
         // A cold standby was down because it was stopped, which says nothing about it since its activation.
         if let Some(to) = takes_over.filter(|it| self.instances[it.index()].health == Health::Down) {

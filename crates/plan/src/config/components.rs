@@ -26,7 +26,7 @@ use crate::location::{Location, SharedKind, SharedPart};
 use crate::observation::Health;
 use crate::policy::{AfterFailure, Approval, Flapping, Guards};
 use crate::postgres::PostgresServer;
-use crate::strategy::{OnExpiry, Strategy};
+use crate::strategy::{OnExpiry, RestartLimit, Strategy};
 
 /// One component: `NAME: {…}`.
 pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
@@ -365,7 +365,9 @@ fn rung<'a>(cx: &'a Cx<'a>, node: &'a Node) -> Option<(RawRung, Vec<At<String>>)
     let how = match strategy {
         Strategy::RestartService => {
             let (timeout, attempts) = (fields.duration("timeout"), fields.number("attempts"));
-            RawHow::Restart { timeout, attempts, retry: retry(&mut fields, attempts) }
+            let retry = retry(&mut fields, attempts);
+            let limit = RestartLimit { at_most: fields.number("at_most"), within: fields.duration("within") };
+            RawHow::Restart { timeout, attempts, retry, limit }
         }
         Strategy::FailoverToStandby => {
             let (one, several) = (fields.take("standby"), fields.take("standbys"));

@@ -51,7 +51,9 @@ pub(super) fn rung(
     let compiler = Compiler { cx, plan, parts, component, rung };
     let only_if = compiler.only_if(instances);
     let compiled = match &rung.how {
-        RawHow::Restart { timeout, attempts, retry } => compiler.restart(*timeout, *attempts, *retry),
+        RawHow::Restart { timeout, attempts, retry, limit } => {
+            Rung { restarts: Some(*limit), ..compiler.restart(*timeout, *attempts, *retry) }
+        }
         RawHow::Failover { standby, fence, accept } => {
             let standby = standby.as_ref().and_then(|it| instances.get(&it.value)).copied();
             compiler.failover(standby, *fence, accept.is_some())
@@ -90,7 +92,14 @@ impl Compiler<'_> {
             let name = &self.plan.component(self.component).name;
             self.service_missing(self.rung.at, name, "restart");
         }
-        Rung { strategy: Strategy::RestartService, plays, backup: None, only_if: Vec::new(), choice: None }
+        Rung {
+            strategy: Strategy::RestartService,
+            plays,
+            backup: None,
+            only_if: Vec::new(),
+            choice: None,
+            restarts: None,
+        }
     }
 
     fn service_missing(&self, span: Span, instance: &str, verb: &str) {
@@ -148,6 +157,7 @@ impl Compiler<'_> {
             backup: backup.and_then(|it| self.backup(it)),
             only_if: Vec::new(),
             choice: None,
+            restarts: None,
         }
     }
 
@@ -181,7 +191,7 @@ impl Compiler<'_> {
                 }
             }
         }
-        Rung { strategy: Strategy::RestoreFromBackup, plays, backup, only_if: Vec::new(), choice: None }
+        Rung { strategy: Strategy::RestoreFromBackup, plays, backup, only_if: Vec::new(), choice: None, restarts: None }
     }
 
     /// The place of a backup in the component's list.
@@ -201,6 +211,7 @@ impl Compiler<'_> {
             backup: None,
             only_if: Vec::new(),
             choice: None,
+            restarts: None,
         };
         let component = self.plan.component(self.component);
         let Some(standby) = standby.filter(|it| component.instances.contains(it)) else { return rung };

@@ -25,7 +25,7 @@ use crate::postgres::{PostgresServer, RejoinHow};
 use crate::prepared::Prepared;
 use crate::probe::{ProbeKind, ProbeTiming};
 use crate::route::{DnsFront, OnSilence, Poll, ProxyFront};
-use crate::strategy::{BackOff, OnExpiry, Strategy};
+use crate::strategy::{BackOff, OnExpiry, RestartLimit, Strategy};
 
 pub(crate) struct File {
     pub(crate) site: Site,
@@ -165,7 +165,7 @@ pub(crate) struct RawRung {
 }
 
 pub(crate) enum RawHow {
-    Restart { timeout: Duration, attempts: u32, retry: Option<BackOff> },
+    Restart { timeout: Duration, attempts: u32, retry: Option<BackOff>, limit: RestartLimit },
     Failover { standby: Option<At<String>>, fence: Option<(RawFence, Span)>, accept: Option<Span> },
     Restore { backup: Option<At<String>>, at: Span, timeout: Duration },
     Run { strategy: Strategy, backup: Option<At<String>>, run: Box<RawRun> },

@@ -159,6 +159,14 @@ pub(super) fn possible_when(
         )
     };
     let mut all: Vec<String> = rung.only_if.iter().map(asked).collect();
+    if let Some(limit) = rung.restarts {
+        all.push(format!(
+            "{} was restarted fewer than {} times within {} (overruled by `mainstay approve rN --override crash-loop`)",
+            plan.instance(bound).name,
+            limit.at_most,
+            show_duration(limit.within)
+        ));
+    }
     if play.to == bound {
         return all;
     }

@@ -100,6 +100,8 @@ kinds! {
     Outsider = "outsider",
     /// The clock is set back.
     ClockBack = "clock-back",
+    /// A server dies, and again soon after each start.
+    CrashLoop = "crash-loop",
 }
 
 impl FaultKind {
@@ -112,6 +114,7 @@ impl FaultKind {
                 | FaultKind::TrafficLink
                 | FaultKind::Outsider
                 | FaultKind::ClockBack
+                | FaultKind::CrashLoop
         )
     }
 }
@@ -269,6 +272,11 @@ pub(super) fn draw(kind: FaultKind, dice: &mut Dice, plan: &Plan) -> Option<What
             fault(Fault::Role(which(dice, &instances)?, role))
         }
         FaultKind::ClockBack => trouble(Trouble::ClockIsSetBack(dice.millis(600_000))),
+        FaultKind::CrashLoop => {
+            let primaries: Vec<&str> = plan.components.iter().map(|it| it.name.as_str()).collect();
+            let after = dice.millis(6000);
+            trouble(Trouble::CrashLoops(which(dice, &primaries)?, (!dice.once_in(5)).then_some(after)))
+        }
         FaultKind::People => Some(What::Say(dice.any())),
         FaultKind::Reload => Some(What::Reload(dice.once_in(2))),
     }

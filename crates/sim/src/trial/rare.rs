@@ -7,6 +7,7 @@ use mainstay_engine::breaker::Position;
 use mainstay_engine::machine::{StepState, UndoState};
 use mainstay_plan::Plan;
 use mainstay_plan::action::{Action, Outcome, Plane};
+use mainstay_plan::component::Component;
 use mainstay_plan::strategy::Step;
 
 use super::moments::Moment;
@@ -55,7 +56,34 @@ impl Trial {
         self.kinds.extend(begins.iter().map(|it| it.kind));
         self.script.splice(0..0, begins);
     }
+
+    /// In some of the trials on a plan that restarts something it dies again and again, for as long as it takes until it is restarted no
+    /// more, and a bit.
+    pub(super) fn crash_loops(&mut self, dice: &mut Dice) {
+        let restarts = |it: &&Component| it.ladder.iter().any(|it| it.restarts.is_some());
+        let all: Vec<&Component> = self.stage.plan.components.iter().filter(restarts).collect();
+        let Some(component) = dice.pick(&all).filter(|_| dice.once_in(12)) else { return };
+        let limit = component.ladder.iter().find_map(|it| it.restarts).map_or(0, |it| it.at_most);
+        let lives = dice.millis(8000);
+        let each = component.guards.cool_down + LOOP + lives;
+        let long = (each * (limit + 1)).min(LONGEST_LOOP) + dice.millis(20_000);
+        let of = |after, how| Item {
+            moment: None,
+            after,
+            kind: FaultKind::CrashLoop,
+            what: What::Fault(Fault::Trouble(Trouble::CrashLoops(component.name.clone(), how))),
+        };
+        let items = [of(Duration::ZERO, Some(lives)), of(long, None)];
+        self.kinds.insert(FaultKind::CrashLoop);
+        self.script.splice(0..0, items);
+    }
 }
+
+/// How long it takes to see a failure and to restart what failed, roughly.
+const LOOP: Duration = Duration::from_secs(8);
+
+/// So long a crash loop is watched at most.
+const LONGEST_LOOP: Duration = Duration::from_secs(400);
 
 /// A component fails, and what its rung does can't be done to the end.
 fn undone(dice: &mut Dice, plan: &Plan) -> Vec<Item> {

@@ -129,6 +129,7 @@ impl World {
                     | Event::Say(_)
                     | Event::Applied(_)
                     | Event::Effect(..)
+                    | Event::Dies(_)
                     | Event::Moved(..)
                     | Event::Becomes(..)
                     | Event::Arrives(_)

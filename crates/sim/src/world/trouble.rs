@@ -53,6 +53,8 @@ pub enum Trouble {
     StartsSlowly(String, Duration),
     /// An instance that is told to start does not, and whoever told it hears that it did; or it starts again.
     DoesNotStart(String, bool),
+    /// An instance dies, and again so long after each start; or no more.
+    CrashLoops(String, Option<Duration>),
     /// A command with this program fails, or works again.
     CommandFails(String, bool),
     /// A sync takes so long from now on; `None`: as long as ever.
@@ -86,6 +88,7 @@ pub(super) struct Troubles {
     lies: BTreeMap<String, Lie>,
     slow: BTreeMap<String, Duration>,
     stuck: BTreeMap<String, bool>,
+    loops: BTreeMap<String, Duration>,
     pub(super) sync_takes: Option<Duration>,
     /// What the wall clock is ahead, in nanoseconds; negative: behind.
     wall: i64,
@@ -107,6 +110,11 @@ impl Troubles {
     pub(super) fn start_takes(&self, name: &str) -> Option<Duration> {
         let stuck = self.stuck.get(name).copied().unwrap_or(false);
         (!stuck).then(|| self.slow.get(name).copied().unwrap_or_default())
+    }
+
+    /// How long an instance lives that was started, if it dies by itself.
+    pub(super) fn lives_for(&self, name: &str) -> Option<Duration> {
+        self.loops.get(name).copied()
     }
 
     /// How much later an answer comes; `None`: never.
@@ -137,6 +145,11 @@ impl World {
             Trouble::Lies(name, None) => drop(it.lies.remove(&name)),
             Trouble::StartsSlowly(name, by) => drop(it.slow.insert(name, by)),
             Trouble::DoesNotStart(name, stuck) => drop(it.stuck.insert(name, stuck)),
+            Trouble::CrashLoops(name, Some(after)) => {
+                it.loops.insert(name.clone(), after);
+                self.dies(name);
+            }
+            Trouble::CrashLoops(name, None) => drop(it.loops.remove(&name)),
             Trouble::CommandFails(program, true) => drop(self.broken_commands.insert(program)),
             Trouble::CommandFails(program, false) => drop(self.broken_commands.remove(&program)),
             Trouble::SlowDisk(takes) => it.sync_takes = takes,
@@ -151,6 +164,14 @@ impl World {
             }
             Trouble::NeverAnswers(is_done) => it.never_answers = Some(is_done),
             Trouble::Answers(name, how) => drop(it.answers.insert(name, how)),
+        }
+    }
+
+    /// An instance that crash-loops dies, if it lives.
+    pub(super) fn dies(&mut self, name: String) {
+        let loops = self.troubles.loops.contains_key(&name);
+        if loops && self.servers.get(&name) == Some(&Server::Up) {
+            self.suffer(super::Fault::Server(name, Server::Dead));
         }
     }
 

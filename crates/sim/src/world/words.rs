@@ -94,6 +94,8 @@ impl Trouble {
             Trouble::StartsSlowly(name, by) => format!("{name} starts {by:?} late"),
             Trouble::DoesNotStart(name, true) => format!("{name} does not start, and is said to"),
             Trouble::DoesNotStart(name, false) => format!("{name} starts when it is told to"),
+            Trouble::CrashLoops(name, Some(after)) => format!("{name} dies, and {after:?} after each start"),
+            Trouble::CrashLoops(name, None) => format!("{name} stays up once it is started"),
             Trouble::CommandFails(program, true) => format!("`{program}` fails"),
             Trouble::CommandFails(program, false) => format!("`{program}` works"),
             Trouble::SlowDisk(Some(takes)) => format!("a sync takes {takes:?}"),

@@ -412,11 +412,18 @@ static RESTART: Shape = Shape {
     rules: &[],
 };
 
-static RESTART_FIELDS: [Field; 3] = [
+static RESTART_FIELDS: [Field; 5] = [
     field("timeout", Kind::Positive, "for one attempt").or("30s"),
     field("attempts", Kind::Number(1, 100), "how often it is tried").or("1"),
     field("retry", Kind::Map(&RETRY), "how long it waits between attempts; without it, it does not wait")
         .such_as("{ first: 1s, at_most: 10s }"),
+    field(
+        "at_most",
+        Kind::Number(1, 100),
+        "so often one instance is restarted `within` a time; then it is in a crash loop, and the rung is passed over",
+    )
+    .or("3"),
+    field("within", Kind::Positive, "in which time they are counted").or("1h"),
 ];
 
 static FAILOVER: Shape = Shape {
