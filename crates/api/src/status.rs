@@ -379,7 +379,7 @@ pub struct Elsewhere {
 /// How an instance is neither whole nor down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Impaired {
-    /// `slow`, `flapping`, `one_sided`, `replication`, `expiring` or `upkeep`.
+    /// `slow`, `flapping`, `one_sided`, `replication`, `astray`, `expiring` or `upkeep`.
     pub how: String,
     /// Since when.
     pub since_ns: Nanos,

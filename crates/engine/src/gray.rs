@@ -30,6 +30,8 @@ pub enum Impairment {
     OneSided,
     /// It answers, and so does the active one, but its replication is not known, behind the objective, or falling behind.
     Replication,
+    /// It answers, and so does the active one, whose history it does not follow.
+    Astray,
     /// It shows a certificate that expires sooner than the plan wants.
     Expiring,
     /// It works, and what has to be done beside its work is not: its log is not archived, or kept for somebody who does not fetch it.
@@ -38,11 +40,12 @@ pub enum Impairment {
 
 impl Impairment {
     /// All of them.
-    pub const ALL: [Impairment; 6] = [
+    pub const ALL: [Impairment; 7] = [
         Impairment::Slow,
         Impairment::Flapping,
         Impairment::OneSided,
         Impairment::Replication,
+        Impairment::Astray,
         Impairment::Expiring,
         Impairment::Upkeep,
     ];
@@ -54,6 +57,7 @@ impl Impairment {
             Impairment::Flapping => "flapping",
             Impairment::OneSided => "one_sided",
             Impairment::Replication => "replication",
+            Impairment::Astray => "astray",
             Impairment::Expiring => "expiring",
             Impairment::Upkeep => "upkeep",
         }
@@ -181,10 +185,25 @@ pub(crate) struct Replica {
     unsaid: u8,
     over: u8,
     whole: u8,
+    parted: u8,
     pub(crate) lagging: Option<Lagging>,
 }
 
 impl Replica {
+    /// Takes in whether the place that a good answer said is on another line than that of the active one; `None`: that can't be told.
+    pub(crate) fn parted(&mut self, parted: Option<bool>) {
+        match parted {
+            Some(true) => self.parted = self.parted.saturating_add(1).min(IN_A_ROW),
+            Some(false) => self.parted = 0,
+            None => {}
+        }
+    }
+
+    /// Whether it follows another history than that of the active one.
+    pub(crate) fn is_astray(&self) -> bool {
+        self.parted == IN_A_ROW
+    }
+
     /// Takes in a good answer of a probe that reports a lag. `samples` are the newest, the newest last.
     pub(crate) fn take<'a>(
         &mut self,
@@ -265,7 +284,10 @@ fn present(state: &State, soft: &Soft, ix: InstanceIx) -> BTreeMap<Impairment, S
     let component = state.plan.component(planned.component);
     let bound = state.components[planned.component.index()].bound;
     let both_answer = bound != ix && state.instances[bound.index()].health == Health::Healthy;
-    if let Some(lagging) = soft.replica(ix).lagging.filter(|_| both_answer) {
+    let replica = soft.replica(ix);
+    if both_answer && replica.is_astray() {
+        found.insert(Impairment::Astray, soft.told_astray(state, ix, bound));
+    } else if let Some(lagging) = replica.lagging.filter(|_| both_answer) {
         found.insert(Impairment::Replication, lagging.told(component.objectives.rpo));
     }
     found

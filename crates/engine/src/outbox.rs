@@ -12,6 +12,7 @@ use crate::breaker::Position;
 use crate::command::Command;
 use crate::elsewhere;
 use crate::evacuate::{Stays, told_at};
+use crate::gray::Impairment;
 use crate::machine::IncidentState;
 use crate::record::{Body, Completion, IncidentId, RecoveryId, TermValue};
 use crate::scenario;
@@ -245,7 +246,11 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
             Some((NoticeLevel::Info, format!("`{instance}` is {place} from now on: {why}")))
         }
         Body::Impaired { instance, how, evidence } => {
-            let text = format!("`{instance}` is impaired ({}): {evidence}; nothing is done about it", how.word());
+            let then = match state.instance(instance).filter(|_| *how == Impairment::Astray) {
+                Some(ix) if state.is_repaired(ix) => "it is brought back soon unless it follows by itself",
+                Some(_) | None => "nothing is done about it",
+            };
+            let text = format!("`{instance}` is impaired ({}): {evidence}; {then}", how.word());
             Some((NoticeLevel::Warning, text))
         }
         Body::ImpairmentEnded { instance, how } => {

@@ -1,4 +1,5 @@
-//! Repair: a displaced instance is made a standby of the owner again, where the plan says how, without a person.
+//! Repair: a displaced instance, or a standby that follows another history than the owner's, is made a standby of the owner
+//! again, where the plan says how, without a person.
 //!
 //! Intuition: the wounded are treated when the fight is over. Nothing of a repair begins while its component is being
 //! recovered, while others are; and nobody operates on whoever leads, or on somebody who may still be fighting.
@@ -29,7 +30,7 @@ use crate::state::{Repair, State};
 /// How many instances of a site are repaired at the same time.
 const AT_ONCE: usize = 4;
 
-/// Why a displaced instance is not being repaired at the moment: a closed list.
+/// Why an instance that needs it is not being repaired at the moment: a closed list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unrepaired {
     /// The plan does not say how.
@@ -83,6 +84,11 @@ pub enum Unrepaired {
     },
     /// It may be healthy already, or something else: it is asked first.
     Unseen,
+    /// It may follow the owner by itself: a standby needs a moment after each takeover.
+    MayFollow {
+        /// Until when.
+        until: Time,
+    },
     /// It lives in what is being evacuated.
     Evacuated {
         /// Which zone or region.
@@ -119,6 +125,7 @@ impl Unrepaired {
             Unrepaired::Others { .. } => "others",
             Unrepaired::Owner { .. } => "owner",
             Unrepaired::Unseen => "unseen",
+            Unrepaired::MayFollow { .. } => "may_follow",
             Unrepaired::Evacuated { .. } => "evacuated",
             Unrepaired::MayWrite => "may_write",
             Unrepaired::Again { .. } => "again",
@@ -131,6 +138,7 @@ impl Unrepaired {
         match self {
             Unrepaired::Paused { until, .. } => Some(*until),
             Unrepaired::Again { at, .. } => Some(*at),
+            Unrepaired::MayFollow { until } => Some(*until),
             Unrepaired::NotPlanned
             | Unrepaired::Halted { .. }
             | Unrepaired::Lease
@@ -164,6 +172,7 @@ impl Unrepaired {
             Unrepaired::Mode { .. }
             | Unrepaired::Evacuated { .. }
             | Unrepaired::Again { .. }
+            | Unrepaired::MayFollow { .. }
             | Unrepaired::ByHand { .. } => {
                 format!("mainstay repair {instance} --reason now")
             }
@@ -191,6 +200,7 @@ impl fmt::Display for Unrepaired {
             Unrepaired::Others { at_once } => write!(f, "{at_once} others are being repaired"),
             Unrepaired::Owner { owner } => write!(f, "`{owner}`, the owner, is not known to be healthy and active"),
             Unrepaired::Unseen => write!(f, "it has to be seen first"),
+            Unrepaired::MayFollow { .. } => write!(f, "it may follow the owner by itself yet"),
             Unrepaired::Evacuated { place } => write!(f, "{place} is being evacuated"),
             Unrepaired::MayWrite => write!(f, "nothing shows that it takes no writes"),
             Unrepaired::Again { why, .. } => write!(f, "the last try failed, the next one waits: {why}"),
@@ -223,7 +233,13 @@ pub enum Standing {
     Next,
 }
 
-/// How it stands with the repair of an instance that was displaced and has not rejoined; `None` where its plan repairs nobody.
+/// Whether an instance is to be repaired: it was displaced, or is a standby that follows another history than the owner's.
+fn needs_repair(state: &State, instance: InstanceIx) -> bool {
+    let it = &state.instances[instance.index()];
+    it.displaced || it.astray_since().is_some()
+}
+
+/// How it stands with the repair of an instance that needs one; `None` where its plan repairs nobody.
 pub fn standing(state: &State, instance: InstanceIx, now: Time) -> Option<Standing> {
     let it = &state.instances[instance.index()];
     let component = state.plan.instance(instance).component;
@@ -237,7 +253,7 @@ pub fn standing(state: &State, instance: InstanceIx, now: Time) -> Option<Standi
         return Some(Standing::UnderWay { repair: open.id, nth: open.nth, since: open.since, doing, waits });
     }
     let is_planned = !state.plan.component(component).repairs.is_empty();
-    if !it.displaced || !is_planned || state.components[component.index()].bound == instance {
+    if !needs_repair(state, instance) || !is_planned || state.components[component.index()].bound == instance {
         return None;
     }
     Some(match objection(state, component, instance, now) {
@@ -292,7 +308,10 @@ pub(crate) fn next_time(state: &State, component: ComponentIx, now: Time) -> Opt
                 RepairState::Asked => Some(seen_until(state, *ix, open)),
                 RepairState::Idle | RepairState::Ready | RepairState::Broken => pauses,
             },
-            None if it.displaced => it.mending.again.filter(|it| *it > now).into_iter().chain(pauses).min(),
+            None if needs_repair(state, *ix) => {
+                let waits = [it.mending.again, it.astray_since().map(|it| it + Planned::FOLLOWS_WITHIN)];
+                waits.into_iter().flatten().filter(|it| *it > now).chain(pauses).min()
+            }
             None => None,
         }
     };
@@ -308,7 +327,7 @@ pub(crate) fn check(state: &State, instance: InstanceIx, two_writers: bool) -> R
     if let Some(open) = &it.mending.open {
         return refuse(format!("{} repairs it already", open.id));
     }
-    if !it.displaced {
+    if !needs_repair(state, instance) {
         return refuse(format!("it is {}, there is nothing to repair", state.standby_state(instance).word()));
     }
     let mut trial = state.clone();
@@ -329,7 +348,7 @@ pub(crate) fn under_way(state: &State, instance: InstanceIx) -> Option<RecoveryI
 fn begin(state: &State, component: ComponentIx, ix: InstanceIx, now: Time) -> Option<Body> {
     let bound = state.components[component.index()].bound;
     let it = &state.instances[ix.index()];
-    if !it.displaced || (ix == bound && !planted(Fault::RepairsOwner)) {
+    if !needs_repair(state, ix) || (ix == bound && !planted(Fault::RepairsOwner)) {
         return None;
     }
     let harmless = objection(state, component, ix, now).ok()?;
@@ -470,7 +489,7 @@ fn holds(state: &State, component: ComponentIx, now: Time) -> Option<Unrepaired>
     restores.map(|it| Unrepaired::OthersFirst { recovery: it.id })
 }
 
-/// What keeps the repair of a displaced instance from beginning; or why it takes no writes.
+/// What keeps the repair of an instance from beginning; or why it takes no writes.
 fn objection(state: &State, component: ComponentIx, ix: InstanceIx, now: Time) -> Result<OldOwner, Unrepaired> {
     let bound = state.components[component.index()].bound;
     let mending = &state.instances[ix.index()].mending;
@@ -493,6 +512,13 @@ fn objection(state: &State, component: ComponentIx, ix: InstanceIx, now: Time) -
         }
         if let Some(it) = state.evacuated(ix) {
             return Err(Unrepaired::Evacuated { place: it.place.clone() });
+        }
+        let it = &state.instances[ix.index()];
+        let follows_by = it.astray_since().map(|it| it + Planned::FOLLOWS_WITHIN);
+        if let Some(until) = follows_by.filter(|it| *it > now)
+            && !it.displaced
+        {
+            return Err(Unrepaired::MayFollow { until });
         }
         // It may be on its way to being seen as what it should be.
         if matches!(state.instances[ix.index()].health, Health::Unknown | Health::Suspect) {

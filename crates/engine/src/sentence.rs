@@ -10,7 +10,7 @@ use mainstay_plan::routing::TargetState;
 
 use crate::breaker::Position;
 use crate::elsewhere;
-use crate::record::{Completion, Ended, Evidence, ReportedTarget, StepRef, TermValue};
+use crate::record::{Completion, Ended, Evidence, OldOwner, ReportedTarget, StepRef, TermValue};
 use crate::{Body, Command, Override};
 
 /// Tells records one after the other, and remembers what later ones speak of. How moments and durations look is the
@@ -324,7 +324,8 @@ impl Teller {
                 let again = if *nth > 1 { format!(", try {nth}") } else { String::new() };
                 let ordered = by.as_ref().map(|by| format!(", ordered by {by}: {}", reason.as_deref().unwrap_or("")));
                 format!(
-                    "{instance} is made a standby of {owner} again{again}, {harmless}{}",
+                    "{instance} is made a standby of {owner} again{again}, {}{}",
+                    of_repaired(harmless),
                     ordered.unwrap_or_default()
                 )
             }
@@ -492,6 +493,18 @@ impl Teller {
 /// Enough of a hash to tell two apart.
 pub fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
+}
+
+/// Why an instance that is repaired takes no writes. One that went astray never was an owner.
+fn of_repaired(why: &OldOwner) -> String {
+    match why {
+        OldOwner::SeenStandby {} => "it says that it is a standby".to_owned(),
+        OldOwner::CutOff {}
+        | OldOwner::Stopped {}
+        | OldOwner::LeaseEnds {}
+        | OldOwner::NotExclusive {}
+        | OldOwner::TwoWriters { .. } => why.to_string(),
+    }
 }
 
 fn shown_evidence(evidence: &[Evidence]) -> String {

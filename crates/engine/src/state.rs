@@ -124,7 +124,7 @@ pub struct State {
     pub(crate) short_of_room: BTreeSet<ComponentIx>,
     open: BTreeMap<RecoveryId, ComponentIx>,
     repairs: BTreeMap<RecoveryId, InstanceIx>,
-    /// Components of which a displaced instance could be repaired.
+    /// Components of which an instance could be repaired.
     pub(crate) to_repair: BTreeSet<ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
     unknown_owners: BTreeMap<ComponentIx, String>,
@@ -194,6 +194,11 @@ pub struct Misfit {
 }
 
 impl InstanceState {
+    /// Since when it is a standby that follows another history than the owner's; `None`: that is not known of it.
+    pub(crate) fn astray_since(&self) -> Option<Time> {
+        self.impaired.get(&Impairment::Astray).map(|it| it.0)
+    }
+
     fn unseen() -> InstanceState {
         InstanceState {
             health: Health::Unknown,

@@ -330,6 +330,9 @@ pub struct Repair {
 impl Repair {
     /// How long a repaired instance has, beside what its probes take, to be seen as a healthy standby.
     pub const SEEN_WITHIN: Duration = Duration::from_secs(60);
+    /// How long a standby may follow another history than the owner's before it is repaired. After a takeover it follows by itself where
+    /// its connection leads to the new owner: PostgreSQL tries again every `wal_retrieve_retry_interval`, 5 s unless it was changed.
+    pub const FOLLOWS_WITHIN: Duration = Duration::from_secs(30);
     /// The wait after a try that failed; it doubles.
     pub const FIRST_WAIT: Duration = Duration::from_secs(10);
     /// The longest wait between two tries.

@@ -24,7 +24,7 @@
 //! | G4 | a breaker closes when its canary answers | `breaker.rs` |
 //! | G5 | the phases of a recovery add up to its time | `trial.rs` |
 //! | G6 | an evacuation goes as slowly as the plan says, and nobody goes into what is left | `evacuations.rs` |
-//! | G7 | a repair: of whom was displaced, never of the owner or beside a recovery, and only of whom something keeps from writes | `repairs.rs` |
+//! | G7 | a repair: of whom was displaced or is astray, never of the owner or beside a recovery, and only of whom something keeps from writes | `repairs.rs` |
 //! | G8 | nothing is restarted more often than its rung lets, and nothing is taken for a crash loop that was not | `loops.rs` |
 //!
 //! What is on the disk is folded once for all of them, in `facts.rs`.

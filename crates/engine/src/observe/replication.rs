@@ -158,13 +158,32 @@ pub(super) fn take(
 impl Soft {
     /// Once something is wrong, each answer is looked at: what is wrong depends on the active instance, too.
     pub(super) fn judge_replication(&mut self, state: &State, instance: InstanceIx, lag: Option<Duration>) {
-        let rpo = state.plan.component(state.plan.instance(instance).component).objectives.rpo;
+        let component = state.plan.instance(instance).component;
+        let rpo = state.plan.component(component).objectives.rpo;
+        let parted = self.is_parted(instance, state.components[component.index()].bound);
         let replica = &mut self.replicas[instance.index()];
-        let was = replica.lagging.is_some();
+        let was = (replica.lagging.is_some(), replica.is_astray());
         replica.take(lag, rpo, self.replication[instance.index()].samples());
-        if was || replica.lagging.is_some() {
+        replica.parted(parted);
+        if was != (false, false) || replica.lagging.is_some() || replica.is_astray() {
             self.gray.insert(instance);
         }
+    }
+
+    /// Whether an instance is on another line of history than the active one; `None`: one of them has not said where it is.
+    fn is_parted(&self, instance: InstanceIx, bound: InstanceIx) -> Option<bool> {
+        if instance == bound {
+            return Some(false);
+        }
+        let (own, other) = (&self.replication[instance.index()], &self.replication[bound.index()]);
+        Some(!own.position()?.is_comparable(other.position()?))
+    }
+
+    /// Why an instance is called astray.
+    pub(crate) fn told_astray(&self, state: &State, instance: InstanceIx, bound: InstanceIx) -> String {
+        let at = |ix: InstanceIx| self.replication[ix.index()].position().map_or_else(String::new, ToString::to_string);
+        let active = &state.plan.instance(bound).name;
+        format!("it does not follow `{active}`: it is at {}, and `{active}` at {}", at(instance), at(bound))
     }
 
     /// How far an instance was behind, by the newest answer that said so.

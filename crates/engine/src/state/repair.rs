@@ -83,6 +83,12 @@ impl State {
         self.plan.component(self.plan.instance(instance).component).repair(instance, owner)
     }
 
+    /// Whether the plan says how an instance is made a standby of its component's owner again.
+    pub(crate) fn is_repaired(&self, instance: InstanceIx) -> bool {
+        let owner = self.components[self.plan.instance(instance).component.index()].bound;
+        self.planned_repair(instance, owner).is_some()
+    }
+
     /// The repair of that name, and whose it is.
     pub fn open_repair(&self, id: RecoveryId) -> Option<(InstanceIx, &Repair)> {
         let ix = *self.repairs.get(&id)?;
@@ -101,7 +107,7 @@ impl State {
         self.planned_repair(ix, open.owner)?.steps.get(step.step).filter(|_| runs).map(|it| (ix, it))
     }
 
-    /// Whether a displaced instance of a component could be repaired.
+    /// Whether an instance of a component could be repaired.
     pub(super) fn has_to_repair(&self, component: mainstay_plan::ComponentIx) -> bool {
         let planned = self.plan.component(component);
         !planned.repairs.is_empty()
@@ -109,7 +115,7 @@ impl State {
                 .instances
                 .iter()
                 .map(|it| &self.instances[it.index()])
-                .any(|it| it.displaced || it.mending.open.is_some())
+                .any(|it| it.displaced || it.astray_since().is_some() || it.mending.open.is_some())
     }
 
     pub(super) fn on_repair_started(&mut self, at: Time, id: RecoveryId, instance: &str, owner: &str, why: &OldOwner) {
@@ -119,11 +125,13 @@ impl State {
         match RepairLife::step(before, RepairInput::Started) {
             Ok(to) => {
                 mending.ordered = None;
+                // A standby that went astray is none until it is brought back.
                 let (nth, step, attempt) = (mending.failed + 1, 0, 0);
                 let harmless = why.clone();
                 mending.open =
                     Some(Repair { id, owner, harmless, nth, since: at, at: to, step, attempt, moved: at, ended: None });
                 self.repairs.insert(id, ix);
+                self.instances[ix.index()].displaced = true;
             }
             Err(illegal) => self.note(Some(illegal)),
         }

@@ -129,6 +129,8 @@ impl Facts {
             if let Some(open) = self.open.get_mut(recovery) {
                 open.handed_over = true;
             }
+        } else if let Body::RepairStarted { instance, .. } = &record.body {
+            self.displaced.insert(instance.clone());
         } else if let Body::Rejoined { instance } | Body::RepairCompleted { instance, .. } = &record.body {
             self.displaced.remove(instance);
         } else if let Body::TrafficAhead { targets, .. } = &record.body {

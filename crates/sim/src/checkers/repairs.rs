@@ -1,10 +1,13 @@
-//! G7: an instance is repaired only while it is displaced, never while it is the component or its component is being recovered,
+//! G7: an instance is repaired only while it is displaced, or when it has followed another history long enough, never while it is the component or its component is being recovered,
 //! and only where the journal shows what keeps it from taking writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mainstay_engine::gray::Impairment;
 use mainstay_engine::record::{Fence, OldOwner};
 use mainstay_engine::{Body, Record, RecoveryId};
+use mainstay_plan::Time;
+use mainstay_plan::component::Repair;
 use mainstay_plan::observation::Health;
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::StepKind;
@@ -20,18 +23,22 @@ pub(super) struct Repairs {
     stopped: BTreeSet<String>,
     /// Instances that a rung has begun to activate: one that did not take over may write all the same.
     activated: BTreeSet<String>,
+    /// Standbys that follow another history, and since when.
+    astray: BTreeMap<String, Time>,
     /// Route and instance that the newest table keeps clients from.
     fenced: BTreeSet<(String, String)>,
 }
 
 impl Repairs {
     pub(super) fn recorded(&mut self, seq: u64, record: &Record, facts: &Facts) {
-        if let Body::RepairStarted { component, instance, harmless, .. } = &record.body {
+        if let Body::RepairStarted { component, instance, harmless, by, .. } = &record.body {
             let other = self.open.values().find(|it| it.1 == *instance);
             assert!(other.is_none(), "G7: record {seq} repairs {instance}, which is being repaired");
             self.may_touch(seq, component, instance, facts);
             let is_displaced = facts.displaced.contains(instance) || self.activated.contains(instance);
-            assert!(is_displaced, "G7: record {seq} repairs {instance}, which was not displaced");
+            let is_astray = |since: &Time| by.is_some() || record.at.since(*since) >= Repair::FOLLOWS_WITHIN;
+            let needs_it = is_displaced || self.astray.get(instance).is_some_and(is_astray);
+            assert!(needs_it, "G7: record {seq} repairs {instance}, which was not displaced, nor astray for long");
             self.is_harmless(seq, component, instance, harmless, facts);
             self.open.insert(RecoveryId(seq), (component.clone(), instance.clone()));
         } else if let Body::StepStarted { step, .. } = &record.body {
@@ -45,6 +52,12 @@ impl Repairs {
             {
                 self.activated.insert(facts.plan.instance(*on).name.clone());
             }
+        } else if let Body::Impaired { instance, how: Impairment::Astray, .. } = &record.body {
+            self.astray.insert(instance.clone(), record.at);
+        } else if let Body::ImpairmentEnded { instance, how: Impairment::Astray } = &record.body {
+            self.astray.remove(instance);
+        } else if let Body::AgentStarted { .. } = &record.body {
+            self.astray.clear();
         } else if let Body::Rejoined { instance, .. } | Body::Bound { instance, .. } = &record.body {
             self.activated.remove(instance);
         } else if let Body::RepairFailed { repair, .. } | Body::RepairCompleted { repair, .. } = &record.body {
