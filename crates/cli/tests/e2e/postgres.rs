@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use mainstay_engine::Body;
 use mainstay_pgkit::{PASSWORD, REPLICATION_PASSWORD, Server};
 use mainstay_plan::Proof;
+use mainstay_plan::component::Repair;
 use mainstay_plan::location::FailureDomain;
 use mainstay_plan::proof::Condition;
 use tokio_postgres::NoTls;
@@ -433,4 +435,39 @@ fn a_standby_that_follows_the_route_follows_the_new_primary() {
     let has_last = || other.sql(&format!("SELECT count(*) FROM written WHERE n = {last}")) == "1";
     until("and has what was written there", || has_last().then_some(()));
     site.stop_agent();
+}
+
+/// A standby that follows a server and not the route is told by nobody that this server is gone; its `repair` tells it.
+#[test]
+fn a_standby_that_follows_a_server_is_brought_to_the_new_primary() {
+    let mut servers = Servers::without_slots();
+    // The old primary stays away: as a standby of the new one it would lead its own standbys on.
+    let mut site = Site::new(|net, dir| {
+        let plan = servers.repairing(net, dir, STOP);
+        let (before, repaired) = plan.split_once("    repair: ").expect("it is repaired");
+        format!("{before}{}", repaired.split_once('\n').expect("a line").1)
+    });
+    site.start_servers(&["gateway"]);
+    site.start_agent();
+    site.until_whole();
+    servers.primary.kill();
+    let bound = |it: &mainstay_api::Status| it.components.first().expect("the component").bound_to.clone();
+    let owner = bound(&site.until_status("a standby takes over", |it| bound(it) != "orders"));
+    let (new, other, name) = match owner.as_str() {
+        "orders-b" => (&servers.second, &servers.third, "orders-c"),
+        _ => (&servers.third, &servers.second, "orders-b"),
+    };
+    let followers = || new.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'");
+    site.until_status("the other standby follows it", |_| followers() == "1");
+    new.sql("INSERT INTO written VALUES (-1)");
+    let has_it = || other.sql("SELECT count(*) FROM written WHERE n = -1") == "1";
+    until("and it has what is written there", || has_it().then_some(()));
+
+    let journal = site.journal();
+    let when = |is: &dyn Fn(&Body) -> bool| journal.iter().find(|it| is(&it.1.body)).map(|it| it.1.at).expect("it was");
+    let taken_over = when(&|it| matches!(it, Body::Bound { .. }));
+    let repaired = when(&|it| matches!(it, Body::RepairStarted { instance, .. } if instance == name));
+    assert!(repaired.since(taken_over) >= Repair::FOLLOWS_WITHIN, "it had time to follow by itself");
+    site.stop_agent();
+    site.check_journal();
 }
