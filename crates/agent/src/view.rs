@@ -81,6 +81,12 @@ fn instance(engine: &Engine, ix: InstanceIx, now: Time) -> api::Instance {
         health: health(engine, ix).to_owned(),
         location: planned.location.to_string(),
         probes: planned.probes.iter().map(|it| probe(engine, *it)).collect(),
+        replication: engine.soft().stand(state, ix).map(|it| api::Replication {
+            place: it.place.map(|it| it.to_string()),
+            lag_ns: it.behind.map(|it| nanos(it.0)),
+            asked_ns: it.behind.map(|it| it.1.as_nanos()),
+            lacks_bytes: it.lacks,
+        }),
         impaired: (state.instances[ix.index()].impaired.iter())
             .map(|(how, (since, evidence))| api::Impaired {
                 how: how.word().to_owned(),

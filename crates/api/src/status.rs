@@ -328,6 +328,9 @@ pub struct Instance {
     pub location: String,
     /// Its probes.
     pub probes: Vec<Probe>,
+    /// Where it is in its history, where its probes say that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<Replication>,
     /// How it is neither whole nor down.
     #[serde(default)]
     pub impaired: Vec<Impaired>,
@@ -337,6 +340,19 @@ pub struct Instance {
     /// How it stands with its repair, where it was displaced and has not rejoined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repair: Option<Repair>,
+}
+
+/// Where an instance is in the history that its component's data has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replication {
+    /// Its place when it last said so: `0/3E8 on timeline 1`.
+    pub place: Option<String>,
+    /// How far a standby was behind the active one, by the newest answer that said so.
+    pub lag_ns: Option<Nanos>,
+    /// When that was asked.
+    pub asked_ns: Option<Nanos>,
+    /// How many bytes of the history it lacks, as far as is known.
+    pub lacks_bytes: Option<u64>,
 }
 
 /// How it stands with the repair of a displaced instance.

@@ -28,6 +28,7 @@ use crate::state::{Observed, Recovery, State, StepAt};
 use crate::verification::Verifications;
 use replication::Replication;
 pub(crate) use replication::Sample;
+pub use replication::Stand;
 pub use watch::Watch;
 
 /// What another agent saw longer ago than that says nothing about now.

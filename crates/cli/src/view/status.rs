@@ -161,7 +161,7 @@ pub(crate) fn component(status: &Status, it: &Component, look: Look) -> String {
                 (tone(&instance.health), instance.health.clone()),
                 (Tone::Plain, instance.location.clone()),
             ],
-            probes(instance, now, look),
+            format!("{}{}", probes(instance, now, look), replication(instance, now, look)),
         );
     }
     out.push_str(&table.render(look, 2));
@@ -412,6 +412,18 @@ fn shown_pause(pause: &Pause, now: u64) -> String {
     }
     text.push_str(&format!(": {}", pause.reason));
     text
+}
+
+/// How far a standby is behind, and where it is; empty where that is not known.
+fn replication(instance: &Instance, now: u64, look: Look) -> String {
+    let Some(it) = &instance.replication else { return String::new() };
+    let lag = it.lag_ns.zip(it.asked_ns).map(|(lag, asked)| {
+        let lacks = it.lacks_bytes.map(|it| format!(", {it} bytes")).unwrap_or_default();
+        format!("{} behind{lacks} ({} ago)", span(lag), span(now.saturating_sub(asked)))
+    });
+    let place = it.place.as_ref().map(|it| format!("at {it}"));
+    let text = [lag, place].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    labelled(look, 4, 14, "replication", &text)
 }
 
 fn probes(instance: &Instance, now: u64, look: Look) -> String {

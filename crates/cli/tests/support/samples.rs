@@ -2,8 +2,8 @@
 
 use mainstay_api::{
     Agent, Clients, Component, ControlPlane, Elsewhere, Fence, HostName, Instance, Journal, Lost, NoticeCount, Pause,
-    Phases, PlanInForce, Probe, ProbePast, ProbeResult, Probes, Probing, Recoverable, Recovery, Route, Status, Step,
-    Target, Traffic, Waiting,
+    Phases, PlanInForce, Probe, ProbePast, ProbeResult, Probes, Probing, Recoverable, Recovery, Replication, Route,
+    Status, Step, Target, Traffic, Waiting,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -135,6 +135,12 @@ fn database() -> Component {
         health: probe.health.clone(),
         location: format!("us-east-1/{zone}"),
         probes: vec![probe],
+        replication: (state == "standby").then(|| Replication {
+            place: Some("0/4024C60 on timeline 1".to_owned()),
+            lag_ns: Some(250_000_000),
+            asked_ns: Some(NOW - SECOND / 2),
+            lacks_bytes: Some(1304),
+        }),
         impaired: Vec::new(),
         elsewhere: None,
         repair: None,

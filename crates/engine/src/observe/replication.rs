@@ -155,7 +155,29 @@ pub(super) fn take(
     sample.map(|it| it.lag)
 }
 
+/// Where an instance is in its history, and how far it is behind, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// Where it was when it last said so.
+    pub place: Option<LogPosition>,
+    /// How far a standby was behind by the newest answer that said so, and when that was asked; a *known zero* is no promise about what came after.
+    pub behind: Option<(Duration, Time)>,
+    /// How many bytes of the history it lacked then, at least.
+    pub lacks: Option<u64>,
+}
+
 impl Soft {
+    /// Where an instance is in its history; `None`: nothing is known.
+    pub fn stand(&self, state: &State, instance: InstanceIx) -> Option<Stand> {
+        let own = &self.replication[instance.index()];
+        let bound = state.components[state.plan.instance(instance).component.index()].bound;
+        let place = own.position().cloned();
+        let behind = own.newest().filter(|_| instance != bound).map(|it| (it.lag, it.asked));
+        let leader = &self.replication[bound.index()];
+        let lacks = place.as_ref().filter(|_| instance != bound).and_then(|it| leader.lacking(it));
+        (place.is_some() || behind.is_some()).then_some(Stand { place, behind, lacks })
+    }
+
     /// Once something is wrong, each answer is looked at: what is wrong depends on the active instance, too.
     pub(super) fn judge_replication(&mut self, state: &State, instance: InstanceIx, lag: Option<Duration>) {
         let component = state.plan.instance(instance).component;
