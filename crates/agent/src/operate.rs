@@ -253,6 +253,7 @@ impl Agent {
             epoch: order.epoch,
             instance: order.instance.clone(),
             component: instance.map(|it| self.plan.component(it.component).name.clone()).unwrap_or_default(),
+            keeper: order.host.clone(),
             needs_lease: order.needs_lease,
         }
     }

@@ -26,6 +26,8 @@ use mainstay_plan::routing::{RouteCounters, TargetState, TrafficReport};
 use mainstay_plan::strategy::{Phase, StepKind};
 use mainstay_plan::{ComponentIx, InstanceIx, ProbeIx, RouteIx, Time};
 
+use crate::series;
+
 /// Components, each with whether it could be recovered at this moment.
 pub(crate) fn components(engine: &Engine, now: Time) -> Vec<api::Component> {
     let recoverable = status::recoverable_now(engine, now);
@@ -57,6 +59,7 @@ fn component(engine: &Engine, ix: ComponentIx, can: Recoverable, now: Time) -> a
             })
             .collect(),
         paused: lasting.paused.as_ref().filter(|it| it.until > now).map(pause),
+        backups: series::all(state, ix, now),
         recoverable: match can {
             Recoverable::By { strategy, to, .. } => api::Recoverable::By { strategy: strategy.word().to_owned(), to },
             Recoverable::No { why } => api::Recoverable::No { why },
@@ -477,7 +480,9 @@ fn step(state: &State, recovery: &Recovery, log: &StepLog) -> api::Step {
         .or_else(|| rung.zip(failed).and_then(|(rung, from)| rung.plays.get(&from)?.steps.get(log.step.step)));
     let (outcome, why) = match &log.ended {
         None => (None, None),
-        Some((_, Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_))) => (Some("done"), None),
+        Some((_, Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_))) => {
+            (Some("done"), None)
+        }
         Some((_, Ended::Failed(why))) => (Some("failed"), Some(why.clone())),
         Some((_, Ended::Unknown(why))) => (Some("unknown"), Some(why.clone())),
     };

@@ -40,7 +40,8 @@ pub use recovery::{Fence, Lost, Phases, Recoveries, Recovery, Step};
 pub use rule::{Cause, Rule, Term};
 pub use status::{
     Agent, Clients, Component, ControlPlane, Drain, Elsewhere, Halt, Impaired, Incident, Instance, Journal, Pause,
-    PlanInForce, Probe, Probing, Recoverable, Repair, Replication, Route, RouteHeld, Status, Target, Traffic, Waiting,
+    PlanInForce, Probe, Probing, Recoverable, Repair, Replication, Route, RouteHeld, Series, SeriesBackup, SeriesJob,
+    SeriesTest, Status, Target, Traffic, Waiting,
 };
 
 /// The socket's file name in the state directory.

@@ -307,12 +307,89 @@ pub struct Component {
     /// Who approved its next recovery in advance, until when, and why.
     #[serde(default)]
     pub approved_in_advance: Vec<Pause>,
+    /// Its series of backups that Mainstay takes and restores.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<Series>,
     /// Whether it could be recovered at this moment.
     pub recoverable: Recoverable,
     /// What is promised.
     pub rto_ns: Option<u64>,
     /// What is promised.
     pub rpo_ns: Option<u64>,
+}
+
+/// A series of backups that Mainstay takes and restores.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Series {
+    /// Its name.
+    pub name: String,
+    /// Who keeps it: `the agent`, `host NAME`, or nobody of ours: `timers`.
+    pub kept_by: String,
+    /// The newest backup, as its machine said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<SeriesBackup>,
+    /// The last good restore test, as its machine said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested: Option<SeriesTest>,
+    /// How it stands with the next backup, and with the next restore test where the plan asks for them.
+    pub jobs: Vec<SeriesJob>,
+    /// What is wrong, as sentences; empty when nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trouble: Vec<String>,
+}
+
+/// A base backup that is whole and was verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesBackup {
+    /// Its name.
+    pub name: String,
+    /// When it was begun.
+    pub began_ns: Nanos,
+    /// How long taking and verifying it took.
+    pub took_ns: u64,
+    /// How much it holds.
+    pub bytes: u64,
+    /// The server that it was taken from.
+    pub from: String,
+    /// Whether that was a `primary` or a `standby`.
+    pub role: String,
+}
+
+/// A restore whose only purpose was to see that it works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesTest {
+    /// What was restored.
+    pub backup: String,
+    /// When it ended.
+    pub at_ns: Nanos,
+    /// How long it took.
+    pub took_ns: u64,
+    /// The longest that it took for any of the backups that are there.
+    pub longest_ns: u64,
+}
+
+/// How it stands with a backup or a restore test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesJob {
+    /// `backup` or `restore_test`.
+    pub job: String,
+    /// `r57`: the number of the record that began it, while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What is being done, or what it waits for, as a clause.
+    pub says: String,
+    /// Why it waits: a stable code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
+    /// When the wait ends by itself, if time alone ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ns: Option<Nanos>,
+    /// How many failed in a row.
+    #[serde(default)]
+    pub failed: u32,
+    /// Whether the last good one is older than twice what the plan says.
+    #[serde(default)]
+    pub overdue: bool,
 }
 
 /// An instance.

@@ -74,7 +74,7 @@ pub struct Taking {
     folder: Folder,
     path: PathBuf,
     began: Timestamp,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// The backups of a series.
@@ -90,15 +90,14 @@ impl Folder {
     /// Begins a backup: nobody else takes or removes until it ends. What others left that were killed is removed.
     ///
     /// # Errors
-    /// Somebody else takes one, or the disk.
-    pub fn begin(&self) -> Result<Taking, FolderError> {
-        let lock = self.lock()?;
+    /// The disk.
+    pub fn begin(&self, lock: Lock) -> Result<Taking, FolderError> {
         self.sweep(&lock);
         let base = self.base();
         disk::folder(self.path(), &base).map_err(io_error("making", &base))?;
         let path = disk::beside(&base.join("taking"));
         disk::folder(self.path(), &path).map_err(io_error("making", &path))?;
-        Ok(Taking { folder: self.clone(), path, began: Timestamp::now(), _lock: lock })
+        Ok(Taking { folder: self.clone(), path, began: Timestamp::now(), lock })
     }
 
     /// What there is.
@@ -197,11 +196,16 @@ impl Taking {
         self.began
     }
 
+    /// What keeps others out until it ends.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
     /// Makes a backup of what is there, after it was verified. `ended` is when the last of it was copied, `from` the server and `role` what that was.
     ///
     /// # Errors
     /// It is of another server, or the disk.
-    pub fn finish(self, ended: Timestamp, from: &str, role: &str) -> Result<Backup, FolderError> {
+    pub fn finish(&self, ended: Timestamp, from: &str, role: &str) -> Result<Backup, FolderError> {
         let data = self.data();
         let system = system_of(&data)?;
         self.folder.claim(system)?;
@@ -320,8 +324,8 @@ pub(crate) mod tests {
     fn one_is_there_when_it_is_whole() {
         let dir = tempfile::tempdir().expect("a folder");
         let folder = Folder::open(dir.path()).expect("it is there");
-        let taking = folder.begin().expect("nobody takes one");
-        assert!(matches!(folder.begin(), Err(FolderError::Locked { .. })));
+        let taking = folder.begin(folder.lock().expect("nobody takes one")).expect("it begins");
+        assert!(matches!(folder.lock(), Err(FolderError::Locked { .. })));
         fill(&taking, 7, 1, Lsn(0x200_0028));
         assert_eq!(folder.backups().expect("read").backups, []);
         let backup = taking.finish(Timestamp::now(), "10.0.1.10:5432", "standby").expect("it is whole");
@@ -339,7 +343,7 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let folder = Folder::open(dir.path()).expect("it is there");
         let take = || {
-            let mut taking = folder.begin().expect("nobody takes one");
+            let mut taking = folder.begin(folder.lock().expect("nobody takes one")).expect("it begins");
             taking.began = Timestamp::UNIX_EPOCH;
             fill(&taking, 7, 1, Lsn(0x200_0028));
             taking.finish(Timestamp::now(), "x", "primary").expect("it is whole").name
@@ -351,13 +355,13 @@ pub(crate) mod tests {
     fn what_was_given_up_or_killed_leaves_nothing() {
         let dir = tempfile::tempdir().expect("a folder");
         let folder = Folder::open(dir.path()).expect("it is there");
-        let taking = folder.begin().expect("nobody takes one");
+        let taking = folder.begin(folder.lock().expect("nobody takes one")).expect("it begins");
         fill(&taking, 7, 1, Lsn(0));
         drop(taking);
         assert_eq!(fs::read_dir(folder.base()).expect("there").count(), 0);
         fs::create_dir(folder.base().join(".taking.killed")).expect("made");
         assert_eq!(folder.backups().expect("read").backups, []);
-        drop(folder.begin().expect("nobody takes one"));
+        drop(folder.begin(folder.lock().expect("nobody takes one")).expect("it begins"));
         assert_eq!(fs::read_dir(folder.base()).expect("there").count(), 0, "the next one removes it");
     }
 
@@ -365,10 +369,11 @@ pub(crate) mod tests {
     fn one_of_another_server_is_none() {
         let dir = tempfile::tempdir().expect("a folder");
         let folder = Folder::open(dir.path()).expect("it is there");
-        let taking = folder.begin().expect("nobody takes one");
+        let taking = folder.begin(folder.lock().expect("nobody takes one")).expect("it begins");
         fill(&taking, 7, 1, Lsn(0));
         taking.finish(Timestamp::now(), "x", "primary").expect("the first");
-        let taking = folder.begin().expect("nobody takes one");
+        drop(taking);
+        let taking = folder.begin(folder.lock().expect("nobody takes one")).expect("it begins");
         fill(&taking, 8, 1, Lsn(0));
         assert!(matches!(taking.finish(Timestamp::now(), "x", "primary"), Err(FolderError::OtherSystem { .. })));
         assert_eq!(folder.backups().expect("read").backups.len(), 1);

@@ -124,7 +124,7 @@ mod tests {
 
         /// A backup that ended that many hours after the epoch and begins in the nth segment.
         fn backup(&self, hours: i64, nth: u64) -> Backup {
-            let taking = self.folder.begin().expect("nobody takes one");
+            let taking = self.folder.begin(self.folder.lock().expect("nobody takes one")).expect("it begins");
             fill(&taking, 7, 1, Lsn(nth * SIZE + 0x28));
             taking.finish(at(hours), "x", "primary").expect("it is whole")
         }

@@ -10,6 +10,7 @@ use crate::adoption;
 use crate::elsewhere;
 use crate::fence;
 use crate::guard;
+use crate::keeping;
 use crate::lease::Role;
 use crate::planted::{Fault, planted};
 use crate::record::{Body, Completion, PhaseName};
@@ -22,6 +23,9 @@ use crate::waiting::WaitingOn;
 
 /// The next decision that restores a component's service, or `None` when there is nothing to decide now.
 pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
+    if let Some(gives_way) = keeping::gives_way(state, component) {
+        return Some(gives_way);
+    }
     let first = address::next(state, component)
         .or_else(|| elsewhere::next(state, component, now))
         .or_else(|| adoption::begin(state, component, now));
@@ -67,7 +71,8 @@ pub fn next(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
 /// The next decision that makes something of a component fit again. It waits for every decision that restores service, and
 /// uses up nothing of theirs.
 pub fn repair(state: &State, component: ComponentIx, now: Time) -> Option<Body> {
-    repair::next(state, component, now).or_else(|| fit_again(state, component))
+    let fit = repair::next(state, component, now).or_else(|| fit_again(state, component));
+    fit.or_else(|| keeping::next(state, component, now))
 }
 
 fn fit_again(state: &State, component: ComponentIx) -> Option<Body> {
@@ -94,7 +99,8 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
     let Some(recovery) = &state.components[component.index()].recovery else {
         let back = switch::goes_back_at(state, component).filter(|it| *it > now);
         let repair = repair::next_time(state, component, now);
-        return back.into_iter().chain(elsewhere::next_time(state, component, now)).chain(repair).min();
+        let keeping = keeping::next_time(state, component, now);
+        return back.into_iter().chain(elsewhere::next_time(state, component, now)).chain(repair).chain(keeping).min();
     };
     let held = recovery.held.as_ref().and_then(|(waiting, _)| {
         // Others may have begun since it was recorded.
@@ -110,7 +116,8 @@ pub fn next_time(state: &State, component: ComponentIx, now: Time) -> Option<Tim
     let advance = &state.components[component.index()].advance;
     let approvals_end = advance.values().map(|it| it.until);
     let repair = repair::next_time(state, component, now);
-    let others = [held, due, seen, asked, repair].into_iter().flatten();
+    let keeping = keeping::next_time(state, component, now);
+    let others = [held, due, seen, asked, repair, keeping].into_iter().flatten();
     others.chain(recover::deadlines(state, recovery)).chain(approvals_end).filter(|it| *it > now).min()
 }
 

@@ -23,7 +23,7 @@ use crate::rules::{Present, Rules};
 use crate::scenario::{self, Question};
 use crate::state::State;
 use crate::state::concerned::Concerned;
-use crate::{ENGINE_VERSION, breaker, decide, elsewhere, evacuate, lease, outbox, repair, route};
+use crate::{ENGINE_VERSION, breaker, decide, elsewhere, evacuate, keeping, lease, outbox, repair, route};
 
 /// How many decisions one component may take in one tick. A ladder of a hundred rungs passes over all of them within it;
 /// whatever needs more is a loop, and goes on at the next tick rather than never ending this one.
@@ -398,12 +398,15 @@ impl Engine {
 
     fn adopt(&mut self, now: Time, plan: Arc<Plan>, base_dir: String, effects: &mut Vec<Effect>) {
         let fact = Body::PlanAdopted { hash: plan.hash.clone(), source: plan.source.to_string(), base_dir };
+        let mut given_up = Vec::new();
         if self.core.state.plan.hash != plan.hash {
+            given_up.extend(self.core.state.open_keepings().map(|it| it.2.step_ref()));
             self.core.replace_plan(plan.clone(), now);
             self.soft = Soft::new(&plan, now);
             self.rules = Rules::new(&plan, now);
         }
         self.record(now, fact, effects);
+        self.gate.call_back(self.core.state.seq, given_up);
     }
 
     fn notice_lateness(&mut self, now: Time) {
@@ -466,6 +469,7 @@ fn ended(outcome: Outcome) -> Ended {
         Outcome::DoneAt(address) => Ended::DoneAt(address),
         Outcome::LeaseOver(how) => Ended::LeaseOver(how),
         Outcome::DoneLosing(lost) => Ended::DoneLosing(lost),
+        Outcome::Kept(seen) => Ended::Kept(seen),
         Outcome::Failed(why) => Ended::Failed(why),
         Outcome::Unknown(why) => Ended::Unknown(why),
     }
@@ -567,6 +571,9 @@ impl Core {
         self.agenda.extend(self.state.next_in_turn());
         if repair::may_let_go_on(&record.body) {
             self.agenda.extend(self.state.to_repair.iter().copied());
+        }
+        if keeping::may_let_go_on(&record.body) {
+            self.agenda.extend(self.state.kept.iter().copied());
         }
         if std::mem::take(&mut self.state.room_freed) {
             self.agenda.extend(self.state.short_of_room.iter().copied());

@@ -79,6 +79,11 @@ impl Gate {
         }
     }
 
+    /// Calls back what was being done under a plan that is not in force any more.
+    pub(crate) fn call_back(&mut self, seq: u64, steps: Vec<StepRef>) {
+        self.waiting.extend(steps.into_iter().map(|it| (seq, Effect::Cancel(it))));
+    }
+
     /// Derives what a record justifies. `state` has folded it already.
     pub(crate) fn justify(&mut self, seq: u64, body: &Body, state: &State) {
         self.grant(seq, body, state);
@@ -88,7 +93,9 @@ impl Gate {
                     self.waiting.push_back((seq, Effect::Act(order)));
                 }
             }
-            Body::RepairFailed { running: Some(step), .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
+            Body::RepairFailed { running: Some(step), .. } | Body::KeepingGaveWay { running: Some(step), .. } => {
+                self.waiting.push_back((seq, Effect::Cancel(*step)))
+            }
             Body::TablePublished { .. } => self.send_table(state),
             Body::StepTimedOut { step, .. } => self.waiting.push_back((seq, Effect::Cancel(*step))),
             Body::Commanded { command: Command::Halt { .. }, .. } => {
@@ -149,6 +156,9 @@ impl Gate {
                         // It was begun before it was interrupted.
                         self.waiting.push_back((seq, Effect::Cancel(repair.step_ref())));
                     }
+                    for (.., keeping) in state.open_keepings() {
+                        self.waiting.push_back((seq, Effect::Cancel(keeping.step_ref())));
+                    }
                 }
                 // What is served may be another one's table: it is heard before anything is published.
                 if state.leadership.may(&state.plan) != May::Nothing {
@@ -208,6 +218,11 @@ impl Gate {
             | Body::RepairStarted { .. }
             | Body::RepairFailed { .. }
             | Body::RepairCompleted { .. }
+            | Body::KeepingStarted { .. }
+            | Body::KeepingCompleted { .. }
+            | Body::KeepingFailed { .. }
+            | Body::KeepingGaveWay { .. }
+            | Body::KeepingOverdue { .. }
             | Body::AddressChanged { .. }
             | Body::RouteHeld { .. }
             | Body::RouteFreed { .. }
@@ -231,6 +246,11 @@ fn telling(state: &State, channel: &str, message: &Message) -> Telling {
 }
 
 fn order(state: &State, step: StepRef, key: &str) -> Option<Order> {
+    if let Some((component, action, host, timeout)) = state.keeping(step) {
+        let instance = state.plan.instance(state.plan.component(component).original()).name.clone();
+        let (key, epoch) = (key.to_owned(), state.leadership.epoch);
+        return Some(Order { step, instance, host, address: None, needs_lease: false, action, key, timeout, epoch });
+    }
     // A routing step that is converged when it begins ends in the same tick, and then does not run any more.
     let running = state.running(step).or_else(|| state.repairing(step).map(|it| it.1));
     let (planned, undoes) = match running {

@@ -34,6 +34,7 @@ mod grants;
 pub mod gray;
 pub mod guard;
 pub mod input;
+pub mod keeping;
 pub mod lease;
 pub mod machine;
 pub mod observe;

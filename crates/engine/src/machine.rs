@@ -11,6 +11,7 @@ use crate::watched;
 
 mod evacuation;
 mod incident;
+mod keeping;
 mod notice;
 mod probe;
 mod recovery;
@@ -21,6 +22,7 @@ mod undo;
 
 pub use evacuation::{EvacuationInput, EvacuationLife, EvacuationState};
 pub use incident::{IncidentInput, IncidentLife, IncidentState};
+pub use keeping::{KeepingInput, KeepingLife, KeepingState};
 pub use notice::{Channel, NoticeInput, NoticeLife, NoticeState, TrayInput, TrayState};
 pub(crate) use probe::after;
 pub use probe::{ProbeHealth, Told};
@@ -116,6 +118,7 @@ pub fn all() -> Vec<Table> {
         Table::of::<StepLife>(),
         Table::of::<UndoLife>(),
         Table::of::<RepairLife>(),
+        Table::of::<KeepingLife>(),
         Table::of::<ProbeHealth>(),
         Table::of::<TrafficProcess>(),
         Table::of::<crate::lease::LeaseMachine>(),

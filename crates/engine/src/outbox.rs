@@ -5,6 +5,7 @@
 //! else from the state and the time alone, and is recorded before anybody is told.
 
 use mainstay_plan::Time;
+use mainstay_plan::backup::KeepingJob;
 use mainstay_plan::notification::NoticeLevel;
 use mainstay_plan::observation::{Health, Scenario};
 
@@ -106,6 +107,16 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             let stage = if state.notices.stands(&topic) { Stage::Over } else { Stage::Once };
             of(topic, stage)
         }
+        // Told once, and again when it is overdue. What goes well is told only where something was wrong.
+        Body::KeepingFailed { keeping, component, series, job, .. } => {
+            let is_news = state.open_keeping(*keeping)?.2.nth == 1;
+            is_news.then(|| of(keeping_of(component, series, *job), Stage::Stands)).flatten()
+        }
+        Body::KeepingOverdue { component, series, job, .. } => of(keeping_of(component, series, *job), Stage::Stands),
+        Body::KeepingCompleted { component, series, job, .. } => {
+            let topic = keeping_of(component, series, *job);
+            state.notices.stands(&topic).then(|| of(topic, Stage::Over)).flatten()
+        }
         Body::JournalLost { .. } => of(Topic::Journal, Stage::Stands),
         Body::AgentStarted { .. } if state.journal_lost.is_some() => {
             let text = "an agent was started, with a journal that can be written".to_owned();
@@ -183,6 +194,8 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::CutBySilence { .. }
         | Body::Bound { .. }
         | Body::RepairStarted { .. }
+        | Body::KeepingStarted { .. }
+        | Body::KeepingGaveWay { .. }
         | Body::Rejoined { .. }
         | Body::AddressChanged { .. }
         | Body::TablePublished { .. }
@@ -199,6 +212,10 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
 
 fn evacuation(state: &State, place: &str) -> Option<Topic> {
     state.place_named(place).map(|it| Topic::Evacuation(state.topology.domain(it).name()))
+}
+
+fn keeping_of(component: &str, series: &str, job: KeepingJob) -> Topic {
+    Topic::Keeping { component: component.to_owned(), series: series.to_owned(), job }
 }
 
 /// What is lost with its zone is told of with the zone, as long as that stands.
@@ -386,6 +403,29 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         Body::RepairCompleted { instance, .. } => {
             Some((NoticeLevel::Info, format!("`{instance}` is repaired: a healthy standby that can take over again")))
         }
+        Body::KeepingFailed { component, series, job, why, .. } => {
+            let text = format!("the {job} of {component} `{series}` failed: {why}; it is tried again by itself");
+            Some((NoticeLevel::Warning, text))
+        }
+        Body::KeepingOverdue { component, series, job, last } => {
+            let text = match last {
+                Some(_) => format!("the {job} of {component} `{series}` is overdue: the last good one is too old"),
+                None => format!("the {job} of {component} `{series}` is overdue: there is no good one"),
+            };
+            Some((NoticeLevel::Warning, text))
+        }
+        Body::KeepingGaveWay { component, series, job, why, .. } => {
+            let text = format!("the {job} of {component} `{series}` is given up for now: {why}");
+            Some((NoticeLevel::Info, text))
+        }
+        Body::KeepingCompleted { component, series, job, seen, .. } => {
+            let what = match (job, &seen.newest, &seen.tested) {
+                (KeepingJob::Backup, Some(it), _) => format!("{} is there", it.name),
+                (KeepingJob::RestoreTest, _, Some(it)) => format!("{} was restored, and it works", it.backup),
+                (KeepingJob::Backup, None, _) | (KeepingJob::RestoreTest, _, None) => "there is none".to_owned(),
+            };
+            Some((NoticeLevel::Info, format!("the {job} of {component} `{series}`: {what}")))
+        }
         Body::RouteHeld { route, targets, objection } => {
             let text = format!(
                 "route {route} keeps {} on: {objection}; to overrule: {}",
@@ -465,6 +505,7 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         | Body::CutBySilence { .. }
         | Body::RungFailed { .. }
         | Body::Bound { .. }
+        | Body::KeepingStarted { .. }
         | Body::Rejoined { .. }
         | Body::RouteFreed { .. }
         | Body::TablePublished { .. }

@@ -7,6 +7,7 @@ use mainstay_plan::Time;
 
 use crate::command::{Override, Refusal};
 use crate::evacuate::Stays;
+use crate::keeping::Unkept;
 use crate::record::{RecoveryId, StepRef};
 use crate::repair::Unrepaired;
 use crate::route::rules::Objection;
@@ -131,6 +132,36 @@ fn stay_after(it: &Stays) -> Option<Stays> {
         Stays::NoRoom { .. } => Stays::NotPossible { reasons: reasons(), hurried: true },
         Stays::NotPossible { .. } => Stays::Tried { recovery: RecoveryId(17), why: "r17 failed: aborted".to_owned() },
         Stays::Tried { .. } => return None,
+    })
+}
+
+/// One of each [`Unkept`].
+pub fn unkept() -> Vec<Unkept> {
+    chain(Unkept::Timer, unkept_after)
+}
+
+fn unkept_after(it: &Unkept) -> Option<Unkept> {
+    let at = Time::from_millis(60_000);
+    Some(match it {
+        Unkept::Timer => Unkept::NoHands { machine: "vault-1".to_owned() },
+        Unkept::NoHands { .. } => Unkept::NoBackup,
+        Unkept::NoBackup => Unkept::NotDue { at },
+        Unkept::NotDue { .. } => Unkept::Halted { by: "ada".to_owned(), reason: "it moves what we work on".to_owned() },
+        Unkept::Halted { .. } => Unkept::Lease,
+        Unkept::Lease => Unkept::JournalLost,
+        Unkept::JournalLost => Unkept::Paused {
+            component: Some("orders-db".to_owned()),
+            until: at,
+            by: "ada".to_owned(),
+            reason: "disks are being replaced".to_owned(),
+        },
+        Unkept::Paused { .. } => Unkept::Mode { mode: "recommend" },
+        Unkept::Mode { .. } => Unkept::Recovery { recovery: RecoveryId(17) },
+        Unkept::Recovery { .. } => Unkept::Repair { repair: RecoveryId(17) },
+        Unkept::Repair { .. } => Unkept::Others { keeping: RecoveryId(17) },
+        Unkept::Others { .. } => Unkept::Owner { owner: "orders-db-b".to_owned() },
+        Unkept::Owner { .. } => Unkept::Again { at, why: "no server can be asked".to_owned() },
+        Unkept::Again { .. } => return None,
     })
 }
 

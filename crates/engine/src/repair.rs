@@ -416,9 +416,11 @@ fn go_on(state: &State, component: ComponentIx, ix: InstanceIx, open: &Repair, n
             match &open.ended {
                 Some((Ended::Unknown(why), false)) => failed(format!("{name}: {why}"), None),
                 Some((Ended::Failed(why) | Ended::Unknown(why), _)) => failed(format!("{name}: {why}"), Some(wait)),
-                Some((Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_), _)) | None => {
-                    failed(name.to_owned(), Some(wait))
-                }
+                Some((
+                    Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_),
+                    _,
+                ))
+                | None => failed(name.to_owned(), Some(wait)),
             }
         }
         RepairState::Asked => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mainstay_plan::Time;
 use mainstay_plan::action::{LeaseEnd, LostWrites};
+use mainstay_plan::backup::{KeepingJob, SeriesSeen};
 use mainstay_plan::routing::TargetState;
 
 use crate::breaker::Position;
@@ -76,6 +77,32 @@ impl Teller {
         format!("{lost}{}", times.unwrap_or_default())
     }
 
+    fn kept(&self, job: KeepingJob, seen: &SeriesSeen) -> String {
+        let span = |ms: u64| (self.span)(Duration::from_millis(ms));
+        match (job, seen.done, &seen.newest, &seen.tested) {
+            (KeepingJob::Backup, true, Some(it), _) => format!(
+                "{} is taken from the {} {} and verified, {} bytes in {}",
+                it.name,
+                it.role,
+                it.from,
+                it.bytes,
+                span(it.took_ms)
+            ),
+            (KeepingJob::Backup, false, Some(it), _) => {
+                format!("none is due, {} was begun {} ago", it.name, span(it.age_ms))
+            }
+            (KeepingJob::RestoreTest, true, _, Some(it)) => {
+                format!("{} was restored in {} and removed again", it.backup, span(it.took_ms))
+            }
+            (KeepingJob::RestoreTest, false, _, Some(it)) => {
+                format!("none is due, {} was restored {} ago", it.backup, span(it.age_ms))
+            }
+            (KeepingJob::Backup, _, None, _) | (KeepingJob::RestoreTest, _, _, None) => {
+                "its folder holds none".to_owned()
+            }
+        }
+    }
+
     fn fact(&self, body: &Body) -> Option<String> {
         Some(match body {
             Body::AgentStarted { engine, version, coordinated } => {
@@ -135,6 +162,7 @@ impl Teller {
                 Ended::DoneAt(address) => format!("{}: done, at {address}", self.step(step)),
                 Ended::LeaseOver(how) => format!("{}: done, {}", self.step(step), lease_over(*how)),
                 Ended::DoneLosing(lost) => format!("{}: done; {}", self.step(step), self.lost(lost)),
+                Ended::Kept(_) => format!("{}: done", self.step(step)),
                 Ended::Failed(why) => format!("{}: failed: {why}", self.step(step)),
                 Ended::Unknown(why) => format!("{}: unknown whether it was done: {why}", self.step(step)),
             },
@@ -176,7 +204,7 @@ impl Teller {
             Body::Told { channel, notice, nth, ended } => {
                 let message = format!("{notice}, message {nth}, over {channel}");
                 match ended {
-                    Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) => {
+                    Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_) => {
                         format!("{message}: arrived")
                     }
                     Ended::Failed(why) => format!("{message}: did not arrive: {why}"),
@@ -216,6 +244,11 @@ impl Teller {
             | Body::RepairStarted { .. }
             | Body::RepairFailed { .. }
             | Body::RepairCompleted { .. }
+            | Body::KeepingStarted { .. }
+            | Body::KeepingCompleted { .. }
+            | Body::KeepingFailed { .. }
+            | Body::KeepingGaveWay { .. }
+            | Body::KeepingOverdue { .. }
             | Body::AddressChanged { .. }
             | Body::RouteHeld { .. }
             | Body::RouteFreed { .. }
@@ -337,6 +370,25 @@ impl Teller {
             Body::RepairCompleted { repair, instance } => {
                 format!("{repair}: {instance} is a healthy standby, and can take over again")
             }
+            Body::KeepingStarted { component, series, job, nth } => {
+                let again = if *nth > 1 { format!(", try {nth}") } else { String::new() };
+                format!("{job} of {component} {series}: one is due{again}")
+            }
+            Body::KeepingCompleted { keeping, component, series, job, seen } => {
+                format!("{keeping}: {job} of {component} {series}: {}", self.kept(*job, seen))
+            }
+            Body::KeepingFailed { keeping, component, series, job, why, again } => {
+                format!("{keeping}: {job} of {component} {series} failed: {why}; again at {}", self.moment(*again))
+            }
+            Body::KeepingGaveWay { keeping, component, series, job, why, .. } => {
+                format!("{keeping}: {job} of {component} {series} is given up for now: {why}")
+            }
+            Body::KeepingOverdue { component, series, job, last } => match last {
+                Some(last) => {
+                    format!("{job} of {component} {series} is overdue: the last good one is of {}", self.moment(*last))
+                }
+                None => format!("{job} of {component} {series} is overdue: there is none"),
+            },
             Body::AddressChanged { instance, address: Some(address), why, .. } => {
                 format!("{instance} is at {address} from here on: {why}")
             }

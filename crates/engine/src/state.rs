@@ -13,6 +13,7 @@ mod evacuate;
 mod fired;
 mod fold;
 mod held;
+pub(crate) mod keeping;
 pub mod notices;
 mod recovery;
 mod repair;
@@ -26,7 +27,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_plan::component::{StandbyState, Temperature};
+use mainstay_plan::component::{Component, StandbyState, Temperature};
 use mainstay_plan::observation::{Health, LogPosition, Scenario, SeenRole};
 use mainstay_plan::routing::TargetState;
 use mainstay_plan::strategy::{Play, Step};
@@ -46,6 +47,7 @@ pub use elsewhere::{Adopting, Adopts, Elsewhere};
 pub use evacuate::{Evacuating, Tried};
 pub use fired::FiredRule;
 pub(crate) use fired::component_of;
+pub use keeping::{Job, Keeping, KnownBackup, KnownTest, Series};
 use notices::Notices;
 pub use recovery::{Cause, Fenced, Planned, Progress, Recovery, RecoveryStatus, StepAt, StepLog, StepProgress, UndoAt};
 pub use repair::{Mending, Ordered, Repair};
@@ -124,6 +126,10 @@ pub struct State {
     pub(crate) short_of_room: BTreeSet<ComponentIx>,
     open: BTreeMap<RecoveryId, ComponentIx>,
     repairs: BTreeMap<RecoveryId, InstanceIx>,
+    /// What is being done for series of backups: of which component, and which of its series.
+    keepings: BTreeMap<RecoveryId, (ComponentIx, usize)>,
+    /// Components with a series that the agent keeps.
+    pub(crate) kept: Vec<ComponentIx>,
     /// Components of which an instance could be repaired.
     pub(crate) to_repair: BTreeSet<ComponentIx>,
     /// Components whose journal names an owner that the plan does not have.
@@ -274,12 +280,15 @@ pub struct ComponentState {
     pub adopting: Option<Adopting>,
     /// Whether a table of this journal led clients to its own instance.
     pub served: bool,
+    /// What is known of its series of backups, as the plan lists them.
+    pub series: Vec<Series>,
 }
 
 impl ComponentState {
-    fn at_first(bound: InstanceIx) -> ComponentState {
+    fn at_first(planned: &Component) -> ComponentState {
         ComponentState {
-            bound,
+            bound: planned.original(),
+            series: planned.backups.iter().map(|_| Series::default()).collect(),
             recovery: None,
             last_ended: None,
             witnessed: None,
@@ -470,7 +479,7 @@ impl State {
             leased,
             adopted: None,
             instances: plan.instances.iter().map(|_| InstanceState::unseen()).collect(),
-            components: plan.components.iter().map(|it| ComponentState::at_first(it.original())).collect(),
+            components: plan.components.iter().map(ComponentState::at_first).collect(),
             controls: plan.controls.iter().map(|_| Control::unseen()).collect(),
             paused: None,
             site: Site::default(),
@@ -505,6 +514,8 @@ impl State {
             topology,
             open: BTreeMap::new(),
             repairs: BTreeMap::new(),
+            keepings: BTreeMap::new(),
+            kept: keeping::kept(&plan),
             to_repair: BTreeSet::new(),
             unknown_owners: BTreeMap::new(),
             names,
@@ -577,6 +588,12 @@ impl State {
             component.explained = was.explained;
             component.advance = was.advance;
             component.served = was.served;
+            for (planned, known) in old.backups.iter().zip(was.series) {
+                let now = next.plan.component(ix).backups.iter().position(|it| it.name == planned.name);
+                if let Some(it) = now.and_then(|it| next.components[ix.index()].series.get_mut(it)) {
+                    *it = known.under_another_plan();
+                }
+            }
             elsewheres.extend(was.elsewhere.map(|it| (ix, it)));
         }
         for (ix, it) in elsewheres {
@@ -599,6 +616,7 @@ impl State {
                 next.set_target(&route.name, &self.plan.instance(target.instance).name, *state, *address);
             }
         }
+        next.know_series(now);
         next.recount_all();
         next
     }

@@ -348,7 +348,12 @@ fn check_retry(state: &State, id: RecoveryId) -> Result<(), Refusal> {
             | StepAt::Running { .. }
             | StepAt::PassedOver
             | StepAt::Ended(
-                Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Failed(_),
+                Ended::Done
+                | Ended::DoneAt(_)
+                | Ended::LeaseOver(_)
+                | Ended::DoneLosing(_)
+                | Ended::Kept(_)
+                | Ended::Failed(_),
             ) => false,
         });
         let fits = open.stuck_undo().is_some() || waits;

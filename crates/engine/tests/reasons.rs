@@ -16,6 +16,8 @@ const COMMAND: &str = include_str!("../src/command.rs");
 const STAYS: &str = include_str!("../src/evacuate/stays.rs");
 const REPAIR: &str = include_str!("../src/repair.rs");
 const EVACUATIONS: &str = include_str!("../../../docs/evacuations.md");
+const KEEPING: &str = include_str!("../src/keeping.rs");
+const POSTGRESQL: &str = include_str!("../../../docs/postgresql.md");
 const PAGE: &str = include_str!("../../../docs/recoveries.md");
 
 /// The words that a function `code` gives, as its source has them: so a kind that is missing in the chain is missed here.
@@ -81,6 +83,22 @@ fn every_reason_not_to_repair_has_a_code_a_way_out_and_a_row() {
     let words: BTreeSet<&str> =
         code.expect("it has one").split("=> \"").skip(1).filter_map(|it| it.split('"').next()).collect();
     assert_eq!(seen, words, "`reasons::unrepaired` has not one of each");
+}
+
+#[test]
+fn every_reason_not_to_keep_a_series_has_a_code_a_way_out_and_a_row() {
+    let mut seen = BTreeSet::new();
+    for why in reasons::unkept() {
+        let code = why.code();
+        assert!(is_a_word(code) && seen.insert(code), "`{code}` is no code of its own");
+        assert!(is_a_sentence(&why.to_string()), "{code}: {why}");
+        assert!(why.way_out("orders-db").starts_with("mainstay "), "{code}: {}", why.way_out("orders-db"));
+        assert!(POSTGRESQL.contains(&format!("| `{code}` |")), "docs/postgresql.md has no row for `{code}`");
+    }
+    let code = KEEPING.split("fn code(&self)").nth(1).and_then(|it| it.split("fn until").next());
+    let words: BTreeSet<&str> =
+        code.expect("it has one").split("=> \"").skip(1).filter_map(|it| it.split('"').next()).collect();
+    assert_eq!(seen, words, "`reasons::unkept` has not one of each");
 }
 
 /// Whatever holds a recovery back stands in its state since the moment of the record, and comes back from the journal.

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mainstay_plan::action::{Action, Outcome};
+use mainstay_plan::backup::{Keeper, KeepingJob};
 use mainstay_plan::notification::NotificationChannel;
 use mainstay_plan::observation::{Answer, OWN_LATENESS, Observation};
 use mainstay_plan::probe::ProbeKind;
 use mainstay_plan::routing::TrafficReport;
-use mainstay_plan::{Plan, ProbeIx, Time};
+use mainstay_plan::{ComponentIx, Plan, ProbeIx, Time};
 use mainstay_providers::{Asking, Order, ProbeAnswer, Providers, ResolvedName};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -143,6 +144,8 @@ pub struct JobOf {
     pub instance: String,
     /// The component that this can be.
     pub component: String,
+    /// The host that does what a series of backups needs; `None`: the agent's own machine.
+    pub keeper: Option<String>,
     /// Whether it may be done only while the host holds the lease of that component for that instance.
     pub needs_lease: bool,
 }
@@ -226,6 +229,14 @@ impl Hands {
                     hands.report(Report::Unprepared { what: format!("probe {}: {error}", probe.name) }).await;
                 }
             }
+            for (component, keeper, action) in keepings(&plan) {
+                if keeper.is_some() {
+                    continue;
+                }
+                if let Err(error) = hands.providers.prepare_action(&action).await {
+                    hands.report(Report::Unprepared { what: format!("backups of {component}: {error}") }).await;
+                }
+            }
             for (component, on, action) in actions(&plan) {
                 if hands.links.as_ref().is_some_and(|it| it.does(on, action).is_some()) {
                     continue;
@@ -305,9 +316,7 @@ impl Hands {
             let ended = links.end_lease(component, &job.of.instance);
             return self.run(job.ticket, ended);
         }
-        if let Some((links, host)) =
-            self.links.as_ref().and_then(|it| Some((it, it.does(&job.of.instance, &job.action)?)))
-        {
+        if let Some((links, host)) = self.links.as_ref().and_then(|it| Some((it, it.performs(&job)?))) {
             return links.act(host, job);
         }
         let providers = self.providers.clone();
@@ -357,7 +366,11 @@ impl Hands {
             let order = Order { idempotency_key: key, timeout: NOTICE_TIMEOUT, address: None };
             let outcome = hands.providers.act(&action, &order).await;
             match &outcome {
-                Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) | Outcome::DoneLosing(_) => {}
+                Outcome::Done
+                | Outcome::DoneAt(_)
+                | Outcome::LeaseOver(_)
+                | Outcome::DoneLosing(_)
+                | Outcome::Kept(_) => {}
                 Outcome::Failed(why) | Outcome::Unknown(why) => {
                     tracing::warn!(channel = name, why, "a notification may not have arrived; it is tried again");
                 }
@@ -378,6 +391,22 @@ fn believed(got: ProbeAnswer, late: Duration, timeout: Duration, allowed: Durati
         return Answer::CouldNotAsk(format!("{OWN_LATENESS}, by {} ms", late.as_millis())).into();
     }
     got
+}
+
+/// What the plan's series of backups need: of which component, and the host that does it; `None`: the agent's own machine.
+pub(crate) fn keepings(plan: &Plan) -> impl Iterator<Item = (&str, Option<&str>, Action)> {
+    (0u32..).map(ComponentIx).zip(&plan.components).flat_map(move |(ix, component)| {
+        let kept = component.backups.iter().filter(|it| it.kept_by_agent().is_some());
+        kept.flat_map(move |backup| {
+            let keeper = match plan.keeper(backup) {
+                Keeper::Agent => Some(None),
+                Keeper::Host(host) => Some(Some(host.name.as_str())),
+                Keeper::Nobody(_) => None,
+            };
+            let each = move |job| Some((component.name.as_str(), keeper?, plan.keeping(ix, backup, job, |_| None)?));
+            KeepingJob::ALL.into_iter().filter_map(each)
+        })
+    })
 }
 
 /// What the plan's steps do, and what would undo it: of which component, to which instance.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backup::SeriesSeen;
 use crate::postgres::{PostgresAction, PostgresFiles};
 
 /// Which part of the world an operation needs to work. A recovery path is only as good as the worst plane on it.
@@ -296,6 +297,8 @@ pub enum Outcome {
     LeaseOver(LeaseEnd),
     /// It was done, and the instance lost what it alone had.
     DoneLosing(LostWrites),
+    /// A series of backups is as it should be, and this is what its folder holds.
+    Kept(Box<SeriesSeen>),
     /// It was not done, or done and seen to have failed.
     Failed(String),
     /// It may or may not have been done: a timeout, a crash, an answer that never came.
@@ -356,7 +359,9 @@ impl Outcome {
     /// The word for it everywhere.
     pub const fn word(&self) -> &'static str {
         match self {
-            Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) | Outcome::DoneLosing(_) => "done",
+            Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) | Outcome::DoneLosing(_) | Outcome::Kept(_) => {
+                "done"
+            }
             Outcome::Failed(_) => "failed",
             Outcome::Unknown(_) => "unknown",
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backup::{KeepingJob, TakenBy};
 use crate::probe::Address;
 
 /// A PostgreSQL server.
@@ -125,6 +126,9 @@ pub struct PostgresBackup {
     pub check: Option<String>,
     /// The database in which that is asked.
     pub database: String,
+    /// Who begins it.
+    #[serde(default, skip_serializing_if = "TakenBy::is_agent")]
+    pub taken_by: TakenBy,
 }
 
 impl PostgresBackup {
@@ -188,6 +192,25 @@ pub enum PostgresOp {
         /// From which series.
         series: Box<PostgresBackup>,
     },
+    /// Do what a series of its backups needs, where that is due by what is in its folder; done on the machine of the folder, and ends
+    /// as [`Outcome::Kept`](crate::action::Outcome::Kept).
+    Keep(Box<Keeping>),
+}
+
+/// What a series of backups needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keeping {
+    /// What.
+    pub job: KeepingJob,
+    /// Of which series.
+    pub series: PostgresBackup,
+    /// It is due so long after the last one.
+    pub every: Duration,
+    /// How long backups are kept.
+    pub keep: Duration,
+    /// Whom a backup may be copied from: of these one is chosen when it is taken.
+    #[serde(default)]
+    pub servers: Vec<PostgresServer>,
 }
 
 /// How a server becomes a standby of another one.
@@ -254,7 +277,7 @@ impl PostgresOp {
     /// Whether it works on files, so that it is done on the server's own machine.
     pub const fn is_of_one_machine(&self) -> bool {
         match self {
-            PostgresOp::Rejoin { .. } | PostgresOp::Restore { .. } => true,
+            PostgresOp::Rejoin { .. } | PostgresOp::Restore { .. } | PostgresOp::Keep(_) => true,
             PostgresOp::Promote | PostgresOp::Follow { .. } => false,
         }
     }
@@ -266,6 +289,7 @@ impl PostgresOp {
             PostgresOp::Follow { .. } => "follow",
             PostgresOp::Rejoin { .. } => "rejoin",
             PostgresOp::Restore { .. } => "restore",
+            PostgresOp::Keep(keeping) => keeping.job.word(),
         }
     }
 }
@@ -279,6 +303,7 @@ impl PostgresAction {
                 format!("{} {}", self.op.word(), leader.address)
             }
             PostgresOp::Restore { series } => format!("{} from {}", self.op.word(), series.folder.display()),
+            PostgresOp::Keep(keeping) => format!("{} in {}", keeping.job, keeping.series.folder.display()),
         }
     }
 }

@@ -400,7 +400,7 @@ fn the_examples_use_the_whole_grammar() {
 }
 
 /// What the grammar has and no example says.
-const IN_NO_EXAMPLE: [&str; 34] = [
+const IN_NO_EXAMPLE: [&str; 35] = [
     // What stands under `demote` is done to a primary, which can only `rejoin`.
     "action.follow",
     // Written as `bearer` is.
@@ -427,6 +427,8 @@ const IN_NO_EXAMPLE: [&str; 34] = [
     "plan.mode: recommend",
     // The number in quotes, which is read as well.
     "plan.version: 2",
+    // The example has the agent do it.
+    "postgres backup.taken_by: timer",
     // Said alike on all servers, or in their own configuration, as there.
     "postgres.synchronous",
     // The same, said as text.

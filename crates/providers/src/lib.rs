@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use mainstay_plan::action::{Action, Outcome};
 use mainstay_plan::observation::{Answer, Concerns, LogPosition};
+use mainstay_plan::postgres::PostgresServer;
 use mainstay_plan::probe::ProbeKind;
 
 use crate::gates::Gates;
@@ -194,6 +195,14 @@ impl Providers {
     /// Does it once, within `order.timeout`.
     pub async fn act(&self, action: &Action, order: &Order) -> Outcome {
         action::run(&self.inner, action, order).await
+    }
+
+    /// Whom a backup is copied from: a standby that keeps up, if there is one, else the primary.
+    ///
+    /// # Errors
+    /// None of them says what it is, and why.
+    pub async fn choose_server<'s>(&self, servers: &'s [PostgresServer]) -> Result<&'s PostgresServer, String> {
+        postgres::choose(&self.inner, servers).await
     }
 
     /// Takes a base backup of a PostgreSQL server, within `timeout`. When it ends early, nothing is kept that looks like one.

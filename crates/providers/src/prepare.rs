@@ -155,6 +155,15 @@ pub(crate) async fn action(inner: &Inner, action: &Action) -> Result<(), Prepare
                     }
                     postgres::prepare_restore(inner, series).await.map_err(PrepareError::Postgres)
                 }
+                (PostgresOp::Keep(keeping), _) => {
+                    for argv in postgres::programs_of_keeping(keeping) {
+                        command(inner, &argv).await?;
+                    }
+                    for server in &keeping.servers {
+                        postgres::prepare(inner, server).await?;
+                    }
+                    postgres::prepare_keeping(inner, keeping).await.map_err(PrepareError::Postgres)
+                }
                 (
                     PostgresOp::Promote
                     | PostgresOp::Follow { .. }

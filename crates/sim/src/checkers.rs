@@ -26,6 +26,7 @@
 //! | G6 | an evacuation goes as slowly as the plan says, and nobody goes into what is left | `evacuations.rs` |
 //! | G7 | a repair: of whom was displaced or is astray, never of the owner or beside a recovery, and only of whom something keeps from writes | `repairs.rs` |
 //! | G8 | nothing is restarted more often than its rung lets, and nothing is taken for a crash loop that was not | `loops.rs` |
+//! | G9 | series of backups: one at a time works in a folder and for a series, nobody beside a recovery of the component, and what is overdue is told | `keeping.rs` |
 //!
 //! What is on the disk is folded once for all of them, in `facts.rs`.
 
@@ -37,6 +38,7 @@ mod evacuations;
 mod facts;
 mod fence;
 mod guards;
+mod keeping;
 mod loops;
 mod once;
 mod order;
@@ -55,6 +57,7 @@ pub use among::Among;
 pub(crate) use durable::Durable;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use mainstay_engine::codec::{Encoded, decode, encode};
@@ -62,6 +65,7 @@ use mainstay_engine::effect::{Order, Telling};
 use mainstay_engine::record::StepRef;
 use mainstay_engine::replay::{Replayed, replay};
 use mainstay_engine::{Body, Engine, Record, RecoveryId};
+use mainstay_plan::backup::KeepingJob;
 use mainstay_plan::observation::{Observation, SeenRole};
 use mainstay_plan::routing::RoutingTable;
 use mainstay_plan::{Plan, Time};
@@ -119,6 +123,7 @@ pub struct Checkers {
     strangers: strangers::Strangers,
     repairs: repairs::Repairs,
     loops: loops::Loops,
+    keeping: keeping::Keepings,
 }
 
 impl Checkers {
@@ -144,6 +149,7 @@ impl Checkers {
             strangers: strangers::Strangers::new(plan),
             repairs: repairs::Repairs::default(),
             loops: loops::Loops::default(),
+            keeping: keeping::Keepings::default(),
         };
         checkers.fences.under(plan);
         checkers.seen.under(plan);
@@ -203,6 +209,7 @@ impl Checkers {
         self.evacuations.forget_journal();
         self.repairs = repairs::Repairs::default();
         self.loops = loops::Loops::default();
+        self.keeping.forget_journal();
     }
 
     /// What the second file said is not read by the next agent: the journal ends where it could be written last.
@@ -219,6 +226,7 @@ impl Checkers {
             self.breakers.recorded(record);
             self.repairs.recorded(*seq, record, &self.facts);
             self.loops.recorded(record, &self.facts);
+            self.keeping.recorded(*seq, record, &self.facts);
             self.facts.fold(*seq, record);
         }
     }
@@ -252,6 +260,7 @@ impl Checkers {
         self.strangers.recorded(record);
         self.repairs.recorded(seq, record, facts);
         self.loops.recorded(record, facts);
+        self.keeping.recorded(seq, record, facts);
         self.facts.fold(seq, record);
     }
 
@@ -271,6 +280,16 @@ impl Checkers {
     /// An action really has its effect.
     pub fn done(&mut self, order: &Order) {
         self.fences.done(order);
+    }
+
+    /// Somebody begins to work in the folder of a series.
+    pub fn works_in(&mut self, folder: &Path, job: KeepingJob, step: StepRef, now: Time) {
+        self.keeping.works_in(folder, job, step, now, &self.facts);
+    }
+
+    /// Nobody works there any more.
+    pub fn works_no_more(&mut self, folder: &Path) {
+        self.keeping.works_no_more(folder);
     }
 
     /// An instance that lives by a lease really acts no more, or may again.

@@ -441,7 +441,12 @@ impl Stage {
                     let Some(order) = self.ordered.remove(step) else {
                         return no_way("it is the outcome of what was not ordered");
                     };
-                    if let Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) = ended {
+                    if let Ended::Done
+                    | Ended::DoneAt(_)
+                    | Ended::LeaseOver(_)
+                    | Ended::DoneLosing(_)
+                    | Ended::Kept(_) = ended
+                    {
                         self.checkers.done(&order);
                     }
                     inputs.push(Input::Outcome { step: *step, outcome: outcome(ended) });
@@ -613,6 +618,7 @@ fn outcome(ended: &Ended) -> Outcome {
         Ended::DoneAt(address) => Outcome::DoneAt(*address),
         Ended::LeaseOver(how) => Outcome::LeaseOver(*how),
         Ended::DoneLosing(lost) => Outcome::DoneLosing(lost.clone()),
+        Ended::Kept(seen) => Outcome::Kept(seen.clone()),
         Ended::Failed(why) => Outcome::Failed(why.clone()),
         Ended::Unknown(why) => Outcome::Unknown(why.clone()),
     }

@@ -16,10 +16,12 @@ mod servers;
 mod staying;
 mod traffic;
 mod trouble;
+mod vaults;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +47,8 @@ use log::Log;
 pub use servers::Server;
 pub use trouble::{Answers, Lie, Link, Trouble};
 
+pub use vaults::{Vault, VaultTrouble};
+
 use servers::{at_first, role_at_first};
 
 #[derive(Clone, Debug)]
@@ -62,6 +66,8 @@ enum Event {
     /// What an action makes of an instance.
     Becomes(String, SeenRole),
     ActionEnded(Box<(StepRef, Outcome)>),
+    /// What is done for a series of backups has ended, or who waits for its folder looks again.
+    Vault(Box<(vaults::Asked, bool)>),
     Applied(Box<RoutingTable>),
     /// The traffic process says what it serves.
     Greeted,
@@ -119,6 +125,8 @@ pub enum Fault {
     Role(String, SeenRole),
     /// Something happens to a host.
     Host(String, HostTrouble),
+    /// Something is wrong where a series of backups is kept, from now on.
+    Vault(PathBuf, VaultTrouble),
 }
 
 /// The world.
@@ -186,6 +194,7 @@ pub struct World {
     grays: Grays,
     troubles: trouble::Troubles,
     hosts: hosts::Hosts,
+    vaults: vaults::Vaults,
     shifts: u64,
     digest: Option<Box<digest::Digest>>,
 }
@@ -247,6 +256,7 @@ impl World {
             grays: Grays::default(),
             troubles: trouble::Troubles::default(),
             hosts: hosts::Hosts::default(),
+            vaults: vaults::Vaults::new(),
             shifts: 0,
             digest: None,
             plan,
@@ -395,6 +405,10 @@ impl World {
                 }
                 self.turn(vec![Input::Outcome { step, outcome }]);
             }
+            Event::Vault(it) => {
+                let (asked, is_done) = *it;
+                self.vault_event(asked, is_done);
+            }
             Event::Applied(table) => self.apply(*table),
             Event::Arrives(telling) => self.arrived.push(*telling),
             Event::Told(input) => self.turn(vec![*input]),
@@ -493,6 +507,7 @@ impl World {
                 self.roles.insert(name, role);
             }
             Fault::Host(host, trouble) => self.host_suffers(&host, trouble),
+            Fault::Vault(folder, trouble) => self.vault(&folder).trouble = trouble,
             Fault::AgentsMachineGone => {
                 self.agents_machine_gone = true;
                 self.traffic_up = false;

@@ -2,10 +2,11 @@
 //!
 //! Both ends read it. The host refuses what is not in it; the agent sees beforehand that an order would be refused.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use mainstay_plan::action::{Action, Service};
-use mainstay_plan::postgres::PostgresServer;
+use mainstay_plan::backup::KeepingJob;
+use mainstay_plan::postgres::{Keeping, PostgresOp, PostgresServer};
 use mainstay_plan::probe::ProbeKind;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,9 @@ pub struct May {
     pub files: Vec<PathBuf>,
     /// Variables that a command may be given.
     pub variables: Vec<String>,
+    /// Folders where series of backups are kept, and where they are restored for a look; what is below them, too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<PathBuf>,
     /// Whether it may ask over the network on behalf of the agent.
     pub network: bool,
 }
@@ -58,12 +62,18 @@ impl May {
             Action::TriggerFile { path, .. } => self.file(path),
             Action::Webhook { .. } if self.network => Ok(()),
             Action::Webhook { .. } => Err(no_network()),
-            Action::Postgres(postgres) => {
-                if let Some(files) = postgres.server.files.as_ref().filter(|_| postgres.op.is_of_one_machine()) {
-                    self.service(&Service::Postgres(Box::new(files.clone())))?;
+            Action::Postgres(postgres) => match &postgres.op {
+                PostgresOp::Keep(keeping) => self.keep(keeping),
+                PostgresOp::Promote
+                | PostgresOp::Follow { .. }
+                | PostgresOp::Rejoin { .. }
+                | PostgresOp::Restore { .. } => {
+                    if let Some(files) = postgres.server.files.as_ref().filter(|_| postgres.op.is_of_one_machine()) {
+                        self.service(&Service::Postgres(Box::new(files.clone())))?;
+                    }
+                    self.postgres(&postgres.server)
                 }
-                self.postgres(&postgres.server)
-            }
+            },
             Action::EndLease { .. } => Err("the agent ends leases, and no host".to_owned()),
         }
     }
@@ -101,8 +111,9 @@ impl May {
         });
         let commands = self.commands.iter().map(|it| format!("command {}", it.join(" ")));
         let files = self.files.iter().map(|it| format!("file {}", it.display()));
+        let backups = self.backups.iter().map(|it| format!("backups in {}", it.display()));
         let network = self.network.then(|| "ask over the network".to_owned());
-        services.chain(commands).chain(files).chain(network).collect()
+        services.chain(commands).chain(files).chain(backups).chain(network).collect()
     }
 
     fn service(&self, service: &Service) -> Result<(), String> {
@@ -148,6 +159,23 @@ impl May {
         if has { Ok(()) } else { Err(missing("file", &path.display().to_string(), "may.files")) }
     }
 
+    fn keep(&self, keeping: &Keeping) -> Result<(), String> {
+        self.backups(&keeping.series.folder)?;
+        match keeping.job {
+            KeepingJob::Backup => keeping.servers.iter().try_for_each(|it| self.postgres(it)),
+            KeepingJob::RestoreTest => self.backups(&keeping.series.scratch),
+        }
+    }
+
+    fn backups(&self, path: &Path) -> Result<(), String> {
+        // Each part as it is written: `..` leads elsewhere.
+        let is_plain = path.components().all(|it| !matches!(it, Component::ParentDir));
+        if is_plain && self.backups.iter().any(|it| path.starts_with(it)) {
+            return Ok(());
+        }
+        Err(missing("folder", &path.display().to_string(), "may.backups"))
+    }
+
     fn over_network(&self) -> Result<(), String> {
         if self.network { Ok(()) } else { Err(no_network()) }
     }
@@ -167,6 +195,8 @@ mod tests {
     use std::time::Duration;
 
     use mainstay_plan::action::{Plane, ServiceOp};
+    use mainstay_plan::backup::TakenBy;
+    use mainstay_plan::postgres::{Password, PostgresAction, PostgresBackup};
     use mainstay_plan::probe::{Address, HttpAuth, HttpProbe};
 
     use super::*;
@@ -181,6 +211,7 @@ mod tests {
             commands: vec![words("/bin/promote db"), words("/bin/check *"), words("*"), Vec::new()],
             files: vec!["/var/promote".into()],
             variables: vec!["PGHOST".to_owned()],
+            backups: Vec::new(),
             network: false,
         }
     }
@@ -219,6 +250,66 @@ mod tests {
         ] {
             assert_eq!(may().act(&action), Ok(()), "{action:?}");
         }
+    }
+
+    fn keep(job: KeepingJob, folder: &str, scratch: &str) -> Action {
+        let address = Address::Socket(([127, 0, 0, 1], 5432).into());
+        let server = PostgresServer {
+            address,
+            user: "mainstay".to_owned(),
+            database: "orders".to_owned(),
+            password: Some(Password::File("/etc/mainstay/password".into())),
+            tls: None,
+            files: None,
+            follow: None,
+            synchronous: None,
+        };
+        let series = PostgresBackup {
+            folder: folder.into(),
+            bin: None,
+            run_as: None,
+            scratch: scratch.into(),
+            check: None,
+            database: "orders".to_owned(),
+            taken_by: TakenBy::Agent,
+        };
+        let day = Duration::from_secs(86400);
+        let keeping = Keeping { job, series, every: day, keep: day, servers: vec![server.clone()] };
+        Action::Postgres(Box::new(PostgresAction { server, op: PostgresOp::Keep(Box::new(keeping)) }))
+    }
+
+    #[test]
+    fn a_series_is_kept_where_its_folders_are_listed() {
+        let listed = May {
+            backups: vec!["/srv/backups/orders".into(), "/srv/scratch".into()],
+            files: vec!["/etc/mainstay/password".into()],
+            network: true,
+            ..May::default()
+        };
+        let (backup, test) = (KeepingJob::Backup, KeepingJob::RestoreTest);
+        for (job, folder, scratch) in [
+            (backup, "/srv/backups/orders", "/anywhere"),
+            (backup, "/srv/backups/orders/nightly", "/anywhere"),
+            (test, "/srv/backups/orders", "/srv/backups/orders/restored"),
+            (test, "/srv/backups/orders", "/srv/scratch/orders"),
+        ] {
+            assert_eq!(listed.act(&keep(job, folder, scratch)), Ok(()), "{job} {folder} {scratch}");
+        }
+        for (job, folder, scratch) in [
+            (backup, "/srv/backups/orders-b", "/srv/scratch"),
+            (backup, "/srv/backups/orders/../other", "/srv/scratch"),
+            (test, "/srv/backups/orders", "/var/lib/postgresql"),
+            (test, "/srv/backups/orders", "/srv/scratch/../../etc"),
+        ] {
+            let why = listed.act(&keep(job, folder, scratch));
+            assert!(why.is_err_and(|it| it.contains("may.backups")), "{job} {folder} {scratch}");
+        }
+        let silent = May { network: false, ..listed.clone() };
+        let at = "/srv/backups/orders";
+        assert!(silent.act(&keep(backup, at, at)).is_err_and(|it| it.contains("may.network")));
+        assert_eq!(silent.act(&keep(test, at, at)), Ok(()), "what is restored asks nobody");
+        let poor = May { files: Vec::new(), ..listed };
+        assert!(poor.act(&keep(backup, at, at)).is_err_and(|it| it.contains("may.files")));
     }
 
     #[test]

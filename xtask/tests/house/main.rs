@@ -113,7 +113,7 @@ fn pages_list_what_the_code_has() {
     let mut complaints = Vec::new();
     for (source, function, page, heading) in [
         ("crates/engine/src/waiting.rs", "code", "docs/recoveries.md", "code"),
-        ("crates/engine/src/record.rs", "kind", "docs/journal.md", "kind"),
+        ("crates/engine/src/record/kind.rs", "kind", "docs/journal.md", "kind"),
         ("crates/wire/src/trust/refusal.rs", "code", "docs/hosts.md", "word"),
     ] {
         let source = read(&root().join(source));

@@ -7,9 +7,7 @@ use jiff::Timestamp;
 use mainstay_backups::{Backup as Taken, Removed};
 use mainstay_plan::Plan;
 use mainstay_plan::component::Instance;
-use mainstay_plan::observation::LogPosition;
-use mainstay_plan::postgres::{PostgresProbe, PostgresServer};
-use mainstay_plan::probe::ProbeKind;
+use mainstay_plan::postgres::PostgresServer;
 use mainstay_providers::{Providers, TakeBackup};
 use serde::Serialize;
 
@@ -17,13 +15,7 @@ use super::Cx;
 use super::series::{self, Series};
 use crate::clock;
 use crate::exit::{Answer, Code, Failure, causes};
-use crate::look::{say, say_json};
-
-/// How long a server may take to say what it is.
-const ASK: Duration = Duration::from_secs(3);
-
-/// A standby that is that far behind is left out: what it has may be old.
-const BEHIND: u64 = 64 << 20;
+use crate::look::{bytes, say, say_json};
 
 /// Take a base backup of a PostgreSQL server now
 ///
@@ -124,29 +116,10 @@ impl Backup {
                     .help(format!("there is {}", names.join(", ")))
             });
         }
-        let (mut primary, mut standbys, mut silent) = (None, Vec::new(), Vec::new());
-        for (instance, server) in with_server {
-            let probe = PostgresProbe { server: server.clone(), writes: false, only_primary: false };
-            let answer = providers.probe(&ProbeKind::Postgres(Box::new(probe)), ASK).await;
-            match answer.role.as_deref() {
-                Some("primary") => primary = Some((server, answer.position)),
-                Some(_) => standbys.push((server, answer.position)),
-                None => {
-                    let why = answer.answer.detail().unwrap_or("it does not answer").to_owned();
-                    silent.push(format!("{}: {why}", instance.name));
-                }
-            }
-        }
-        let keeps_up = |at: &Option<LogPosition>| match (&primary, at) {
-            // With nobody to compare it with, it is the best that there is.
-            (None, _) => true,
-            (Some((_, Some(ahead))), Some(at)) => ahead.is_comparable(at) && at.at + BEHIND >= ahead.at,
-            (Some(_), _) => false,
-        };
-        let standby = standbys.iter().find(|it| keeps_up(&it.1)).map(|it| it.0);
-        standby
-            .or(primary.as_ref().map(|it| it.0))
-            .ok_or_else(|| Failure::new(Code::No, format!("no server can be asked: {}", silent.join("; "))))
+        let servers: Vec<PostgresServer> = with_server.iter().map(|it| it.1.clone()).collect();
+        let chosen = providers.choose_server(&servers).await.map_err(|why| Failure::new(Code::No, why))?;
+        let at = servers.iter().position(|it| it == chosen).unwrap_or_default();
+        Ok(with_server[at].1)
     }
 }
 
@@ -171,13 +144,4 @@ fn told(taken: &Taken, removed: &Removed, trouble: Option<&str>) -> String {
         text.push_str(&format!("nothing old was removed: {why}\n"));
     }
     text
-}
-
-/// An amount of data in about three digits.
-pub(super) fn bytes(count: u64) -> String {
-    match count {
-        0..1_000_000 => format!("{} kB", count.div_ceil(1000)),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
-        _ => format!("{:.1} GB", count as f64 / 1e9),
-    }
 }

@@ -7,11 +7,10 @@ use mainstay_backups::{Backup, Listed, Lsn};
 use serde::Serialize;
 
 use super::Cx;
-use super::backup::bytes;
 use super::series::{self, Series};
 use crate::clock;
 use crate::exit::{Answer, Failure, causes};
-use crate::look::{Look, Table, Tone, labelled, say, say_json};
+use crate::look::{Look, Table, Tone, bytes, labelled, say, say_json};
 
 /// Show base backups of PostgreSQL servers, and how far each archive reaches
 ///

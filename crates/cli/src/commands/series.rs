@@ -128,7 +128,7 @@ pub(super) fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T
 pub(super) fn failure(outcome: Outcome) -> Failure {
     let why = match outcome {
         Outcome::Failed(why) | Outcome::Unknown(why) => why,
-        Outcome::Done | Outcome::DoneAt(_) | Outcome::DoneLosing(_) | Outcome::LeaseOver(_) => {
+        Outcome::Done | Outcome::DoneAt(_) | Outcome::DoneLosing(_) | Outcome::Kept(_) | Outcome::LeaseOver(_) => {
             "it ended in a way that it can't".to_owned()
         }
     };

@@ -1,7 +1,8 @@
 //! The status as text.
 
 use mainstay_api::{
-    Clients, Component, Instance, NoticeCount, Pause, Probing, Recoverable, Route, RouteHeld, Rule, Status, Waiting,
+    Clients, Component, Instance, NoticeCount, Pause, Probing, Recoverable, Route, RouteHeld, Rule, Series, Status,
+    Waiting,
 };
 use mainstay_engine::sentence::short;
 
@@ -177,6 +178,11 @@ pub(crate) fn facts(status: &Status) -> Vec<(String, String)> {
             let mut fact = format!("{}, is {}", it.health, it.bound_to);
             if let Some(waiting) = &it.waiting {
                 fact.push_str(&format!("; {} waits: {}", waiting.recovery, waiting.reason));
+            }
+            for series in &it.backups {
+                for trouble in &series.trouble {
+                    fact.push_str(&format!("; backups {}: {trouble}", series.name));
+                }
             }
             for instance in &it.instances {
                 if let Some(at) = &instance.elsewhere {
@@ -396,10 +402,42 @@ fn below(it: &Component, now: u64, look: Look) -> String {
             line("impaired", &format!("{}: {} for {since}: {}", instance.name, impaired.how, impaired.evidence));
         }
     }
+    for series in &it.backups {
+        line("backups", &backups(series, now));
+        for job in series.jobs.iter().filter(|it| it.id.is_some() || !IN_ORDER.contains(&it.waits.as_deref())) {
+            let until = job.until_ns.map(|at| format!(", until {}", utc_seconds(at))).unwrap_or_default();
+            line("", &format!("{}: {}{until}", job.job.replace('_', " "), job.says));
+        }
+        for trouble in &series.trouble {
+            line("trouble", &format!("{}: {trouble}", series.name));
+        }
+    }
     if let Some(pause) = &it.paused {
         line("paused", &format!("{}; `mainstay resume {}` ends it", shown_pause(pause, now), it.name));
     }
     out
+}
+
+/// What a job waits for when all is as it should be.
+const IN_ORDER: [Option<&str>; 4] = [None, Some("not_due"), Some("timer"), Some("no_backup")];
+
+fn backups(series: &Series, now: u64) -> String {
+    let newest = match &series.newest {
+        Some(it) => format!(
+            "{} is {} old, {} from the {} in {}",
+            it.name,
+            age(now, it.began_ns),
+            bytes(it.bytes),
+            it.role,
+            span(it.took_ns)
+        ),
+        None => "none is known".to_owned(),
+    };
+    let tested = match &series.tested {
+        Some(it) => format!("restored {} ago in {}", age(now, it.at_ns), span(it.took_ns)),
+        None => "never restored".to_owned(),
+    };
+    format!("{}, kept by {}: {newest}; {tested}", series.name, series.kept_by)
 }
 
 fn shown_pause(pause: &Pause, now: u64) -> String {

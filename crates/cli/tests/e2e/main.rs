@@ -15,6 +15,7 @@ mod operators;
 mod plans;
 mod postgres;
 mod postgres_crashes;
+mod postgres_kept;
 mod postgres_restored;
 mod reload;
 mod repaired;

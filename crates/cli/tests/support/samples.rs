@@ -3,7 +3,7 @@
 use mainstay_api::{
     Agent, Clients, Component, ControlPlane, Elsewhere, Fence, HostName, Instance, Journal, Lost, NoticeCount, Pause,
     Phases, PlanInForce, Probe, ProbePast, ProbeResult, Probes, Probing, Recoverable, Recovery, Replication, Route,
-    Status, Step, Target, Traffic, Waiting,
+    Series, SeriesBackup, SeriesJob, SeriesTest, Status, Step, Target, Traffic, Waiting,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -172,9 +172,52 @@ fn database() -> Component {
         waiting: Some(waiting()),
         approved_in_advance: Vec::new(),
         paused: None,
+        backups: vec![series()],
         recoverable: Recoverable::By { strategy: "failover_to_standby".to_owned(), to: "orders-db-b".to_owned() },
         rto_ns: Some(30 * SECOND),
         rpo_ns: Some(5 * SECOND),
+    }
+}
+
+fn series() -> Series {
+    let job = |job: &str, says: &str, waits: &str, until_ns: u64, failed: u32| SeriesJob {
+        job: job.to_owned(),
+        id: None,
+        says: says.to_owned(),
+        waits: Some(waits.to_owned()),
+        until_ns: Some(until_ns),
+        failed,
+        overdue: false,
+    };
+    let why = "it is not whole: checksum mismatch for file \"base/5/2619\"";
+    Series {
+        name: "nightly".to_owned(),
+        kept_by: "host vault-1".to_owned(),
+        newest: Some(SeriesBackup {
+            name: "20261129T020000Z".to_owned(),
+            began_ns: NOW - 40_000 * SECOND,
+            took_ns: 754 * SECOND,
+            bytes: 48_300_000_000,
+            from: "10.0.2.10:5432".to_owned(),
+            role: "standby".to_owned(),
+        }),
+        tested: Some(SeriesTest {
+            backup: "20261122T020000Z".to_owned(),
+            at_ns: NOW - 620_000 * SECOND,
+            took_ns: 1221 * SECOND,
+            longest_ns: 1340 * SECOND,
+        }),
+        jobs: vec![
+            job("backup", "it is not due", "not_due", NOW + 46_400 * SECOND, 0),
+            job(
+                "restore_test",
+                &format!("the last try failed, the next one waits: {why}"),
+                "again",
+                NOW + 90 * SECOND,
+                2,
+            ),
+        ],
+        trouble: vec![format!("the last restore test failed: {why}")],
     }
 }
 
@@ -209,6 +252,7 @@ fn cache() -> Component {
             since_ns: NOW - 600 * SECOND,
             owner: Some("platform team".to_owned()),
         }),
+        backups: Vec::new(),
         recoverable: Recoverable::No { why: "`session-cache-b` is not healthy (unknown for 3h)".to_owned() },
         rto_ns: None,
         rpo_ns: None,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use mainstay_plan::action::{LeaseEnd, LostWrites};
+use mainstay_plan::backup::SeriesSeen;
 use mainstay_plan::strategy::Strategy;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ pub enum Ended {
     LeaseOver(#[serde(with = "lease_end_word")] LeaseEnd),
     /// It was done, and its instance lost what it alone had.
     DoneLosing(LostWrites),
+    /// A series of backups is as it should be, and this is what its folder holds.
+    Kept(Box<SeriesSeen>),
     /// It was not done, or it was seen to fail.
     Failed(String),
     /// It may or may not have been done.

@@ -244,7 +244,7 @@ impl Stand<'_> {
     /// the end of the rung.
     fn after(&self, at: StepRef, step: &Step, stand: &StepProgress, ended: &Ended) -> Move {
         let (unknown, why) = match ended {
-            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) => {
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_) => {
                 unreachable!("a step that is done is not open")
             }
             Ended::Failed(why) => (false, why),

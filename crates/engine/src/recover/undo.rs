@@ -65,7 +65,9 @@ pub(super) fn next(state: &State, recovery: &Recovery, progress: &Progress, play
         }
         // Neither is to be undone, so `to_undo` names none of them.
         UndoAt::Nothing
-        | UndoAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_)) => None,
+        | UndoAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_)) => {
+            None
+        }
     }
 }
 

@@ -88,6 +88,11 @@ impl State {
             | Body::SeenElsewhere { component: name, .. }
             | Body::ElsewhereOver { component: name, .. }
             | Body::AdoptionStarted { component: name, .. }
+            | Body::KeepingStarted { component: name, .. }
+            | Body::KeepingCompleted { component: name, .. }
+            | Body::KeepingFailed { component: name, .. }
+            | Body::KeepingGaveWay { component: name, .. }
+            | Body::KeepingOverdue { component: name, .. }
             | Body::Bound { component: name, .. } => component(name),
             Body::StepEnded { step, .. }
             | Body::StepStarted { step, .. }
@@ -96,7 +101,10 @@ impl State {
             | Body::FencePassedOver { step, .. }
             | Body::StepTimedOut { step, .. } => match state.open_repair(step.recovery) {
                 Some((ix, _)) => Concerned::Component(state.plan.instance(ix).component),
-                None => recovery(step.recovery),
+                None => match state.open_keeping(step.recovery) {
+                    Some((component, ..)) => Concerned::Component(component),
+                    None => recovery(step.recovery),
+                },
             },
             Body::Classified { recovery: id, .. }
             | Body::Held { recovery: id, .. }

@@ -19,7 +19,7 @@ impl State {
         let Some(ix) = self.control_of(step) else { return };
         let control = &mut self.controls[ix.index()];
         match ended {
-            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) => {
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_) => {
                 control.worked = Some(at);
                 control.failed.clear();
             }

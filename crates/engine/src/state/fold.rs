@@ -110,12 +110,13 @@ impl State {
                 }
             }
             Body::StepEnded { step, ended } => {
-                if !self.on_repair_step_ended(at, *step, ended) {
+                if !self.on_repair_step_ended(at, *step, ended) && !self.on_keeping_step_ended(at, *step, ended) {
                     self.on_step_ended(at, *step, ended.clone());
                 }
             }
             Body::StepTimedOut { step, why } => {
-                if !self.on_repair_step_ended(at, *step, &Ended::Unknown(why.clone())) {
+                let unknown = Ended::Unknown(why.clone());
+                if !self.on_repair_step_ended(at, *step, &unknown) && !self.on_keeping_step_ended(at, *step, &unknown) {
                     self.on_step_timed_out(at, *step, why);
                 }
             }
@@ -249,7 +250,7 @@ impl State {
             }
             Body::RungStarted { recovery, rung, .. } => self.on_rung_started(*recovery, *rung),
             Body::StepStarted { step, name, .. } => {
-                if !self.on_repair_step_started(at, *step) {
+                if !self.on_repair_step_started(at, *step) && !self.on_keeping_step_started(at, *step) {
                     self.on_step_started(at, *step, name);
                 }
             }
@@ -258,6 +259,13 @@ impl State {
             }
             Body::RepairFailed { repair, why, again, .. } => self.on_repair_failed(at, *repair, why, *again),
             Body::RepairCompleted { repair, .. } => self.on_repair_completed(at, *repair),
+            Body::KeepingStarted { component, series, job, nth } => {
+                self.on_keeping_started(at, RecoveryId(seq), (component, series), *job, *nth);
+            }
+            Body::KeepingCompleted { keeping, .. } => self.on_keeping_completed(at, *keeping),
+            Body::KeepingFailed { keeping, why, again, .. } => self.on_keeping_failed(at, *keeping, why, *again),
+            Body::KeepingGaveWay { keeping, .. } => self.on_keeping_gave_way(at, *keeping),
+            Body::KeepingOverdue { component, series, job, .. } => self.on_keeping_overdue(component, series, *job),
             Body::RetryScheduled { step, at: until } => {
                 self.step_moved(*step, StepInput::RetryScheduled, StepAt::Waiting { until: *until });
                 self.with(step.recovery, |it| it.held = None);
@@ -411,6 +419,7 @@ impl State {
             self.hear(&process, TrafficWord::AgentStarted);
         }
         self.journal_lost = None;
+        self.know_series(at);
         self.forget_canaries();
         self.interrupt_steps(at, "the agent ended before the outcome was known");
     }

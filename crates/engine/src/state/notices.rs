@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
+use mainstay_plan::backup::KeepingJob;
 use mainstay_plan::notification::{NoticeLevel, heard_from};
 use mainstay_plan::{Plan, Time};
 
+use super::keeping::keeps;
 use crate::machine::{Channel, Machine, NoticeInput, NoticeLife, NoticeState, TrayInput, TrayState};
 use crate::planted::{Fault, planted};
 use crate::record::{Ended, IncidentId, NoticeId, RecoveryId};
@@ -67,6 +69,15 @@ pub enum Topic {
     Instance(String),
     /// The repair of an instance that was displaced.
     Repair(String),
+    /// What keeps a series of backups as the plan says.
+    Keeping {
+        /// The component.
+        component: String,
+        /// The series.
+        series: String,
+        /// What of it.
+        job: KeepingJob,
+    },
     /// A decision rule.
     Rule(String),
     /// Who is active of a component: somebody else has moved it.
@@ -87,6 +98,7 @@ impl fmt::Display for Topic {
             Topic::Halt => write!(f, "halt"),
             Topic::Instance(name) => write!(f, "instance {name}"),
             Topic::Repair(name) => write!(f, "repair of {name}"),
+            Topic::Keeping { component, series, job } => write!(f, "{job} of {component} {series}"),
             Topic::Rule(name) => write!(f, "rule {name}"),
             Topic::Owner(name) => write!(f, "owner of {name}"),
         }
@@ -461,7 +473,7 @@ impl Notices {
             return;
         }
         match ended {
-            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) => {
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_) => {
                 tray.messages.pop_front();
                 (tray.failures, tray.trouble) = (0, None);
                 tray.takes(at, if tray.messages.is_empty() { TrayInput::TookLast } else { TrayInput::TookOne });
@@ -505,7 +517,25 @@ impl Notices {
                 }
             }
         }
-        let gone = |it: &&Notice| matches!(&it.topic, Topic::Component(name) | Topic::Owner(name) if plan.component_named(name).is_none());
+        let has = |component: &str, series: &str| {
+            let planned = plan.component_named(component).map(|it| plan.component(it));
+            planned.is_some_and(|it| it.backups.iter().any(|it| it.name == series && keeps(plan, it)))
+        };
+        let gone = |it: &&Notice| match &it.topic {
+            Topic::Component(name) | Topic::Owner(name) => plan.component_named(name).is_none(),
+            Topic::Keeping { component, series, .. } => !has(component, series),
+            Topic::Incident(_)
+            | Topic::Evacuation(_)
+            | Topic::Lease
+            | Topic::Journal
+            | Topic::Traffic(_)
+            | Topic::Route(_)
+            | Topic::ControlPlane { .. }
+            | Topic::Halt
+            | Topic::Instance(_)
+            | Topic::Repair(_)
+            | Topic::Rule(_) => false,
+        };
         let gone: Vec<NoticeId> = self.standing().filter(gone).map(|it| it.id).collect();
         for id in gone {
             self.close(id, at);

@@ -304,7 +304,9 @@ impl Progress {
     pub fn to_undo(&self) -> Option<usize> {
         let open = |it: &StepProgress| match &it.undo {
             UndoAt::Nothing
-            | UndoAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_)) => false,
+            | UndoAt::Ended(
+                Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_),
+            ) => false,
             UndoAt::Registered { .. }
             | UndoAt::Running { .. }
             | UndoAt::Ended(Ended::Failed(_) | Ended::Unknown(_)) => true,
@@ -326,9 +328,9 @@ impl StepAt {
             StepAt::Ready => StepState::Ready,
             StepAt::Running { .. } => StepState::Running,
             StepAt::Waiting { .. } => StepState::Waiting,
-            StepAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_)) => {
-                StepState::Done
-            }
+            StepAt::Ended(
+                Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_),
+            ) => StepState::Done,
             StepAt::Ended(Ended::Failed(_)) => StepState::Failed,
             StepAt::Ended(Ended::Unknown(_)) => StepState::Unknown,
             StepAt::PassedOver => StepState::PassedOver,
@@ -344,9 +346,9 @@ impl UndoAt {
             UndoAt::Registered { doubtful: false } => UndoState::Registered,
             UndoAt::Registered { doubtful: true } => UndoState::Doubtful,
             UndoAt::Running { .. } => UndoState::Running,
-            UndoAt::Ended(Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_)) => {
-                UndoState::Done
-            }
+            UndoAt::Ended(
+                Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_),
+            ) => UndoState::Done,
             UndoAt::Ended(Ended::Failed(_)) => UndoState::Failed,
             UndoAt::Ended(Ended::Unknown(_)) => UndoState::Unknown,
         }

@@ -153,7 +153,10 @@ impl State {
         let idempotent = planned.idempotent;
         let owner = self.instances[ix.index()].mending.open.as_ref().map(|it| it.owner);
         let last = owner.and_then(|it| self.planned_repair(ix, it)).is_none_or(|it| step.step + 1 >= it.steps.len());
-        let is_done = matches!(ended, Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_));
+        let is_done = matches!(
+            ended,
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_)
+        );
         let lost = if let Ended::DoneLosing(lost) = ended { Some(lost.clone()) } else { None };
         let input = match (is_done, last) {
             (true, false) => RepairInput::StepDone,

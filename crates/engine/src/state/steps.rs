@@ -72,6 +72,7 @@ impl State {
         }
         misfits.into_iter().for_each(|it| self.note(Some(it)));
         self.interrupt_repairs(at, why);
+        self.interrupt_keepings(at);
     }
 
     pub(super) fn on_rung_started(&mut self, id: RecoveryId, rung: usize) {
@@ -150,6 +151,7 @@ impl State {
                 touched.iter().for_each(|it| self.writes_lost(*it, &lost));
                 Ended::Done
             }
+            Ended::Kept(_) => Ended::Done,
             Ended::Done | Ended::Failed(_) | Ended::Unknown(_) => ended,
         };
         let Some(planned) = self.running(step) else { return };
@@ -167,7 +169,9 @@ impl State {
         recovery.log_end(step, at, ended.clone());
         recovery.held = None;
         let input = match &ended {
-            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) => StepInput::Done,
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_) => {
+                StepInput::Done
+            }
             Ended::Failed(_) => StepInput::Failed,
             Ended::Unknown(_) => StepInput::Unknown,
         };
@@ -176,7 +180,7 @@ impl State {
         let Some(stand) = stand.and_then(|it| it.step_mut(step.step)) else { return };
         stand.failures += u32::from(ended != Ended::Done);
         match ended {
-            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) => {
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_) => {
                 for instance in touched {
                     self.acted_on.push(instance);
                     // It was stopped, so what its probes said before is not so any more.
@@ -253,7 +257,9 @@ impl State {
     pub(super) fn on_undo_ended(&mut self, at: Time, step: StepRef, ended: Ended) {
         let touched = self.undoing(step).map(|it| touched(&it.kind)).unwrap_or_default();
         let (input, why) = match &ended {
-            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) => (UndoInput::Done, ""),
+            Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_) => {
+                (UndoInput::Done, "")
+            }
             Ended::Failed(why) => (UndoInput::Failed, why.as_str()),
             Ended::Unknown(why) => (UndoInput::Unknown, why.as_str()),
         };

@@ -84,6 +84,7 @@ struct MayText {
     commands: Vec<Vec<String>>,
     files: Vec<PathBuf>,
     variables: Vec<String>,
+    backups: Vec<PathBuf>,
     network: bool,
 }
 
@@ -195,6 +196,7 @@ impl MayText {
             commands: self.commands,
             files: self.files.into_iter().map(|it| absolute("may.files", it)).collect::<Result<_, _>>()?,
             variables: self.variables,
+            backups: self.backups.into_iter().map(|it| absolute("may.backups", it)).collect::<Result<_, _>>()?,
             network: self.network,
         })
     }
@@ -299,6 +301,7 @@ may:
   commands: [[/usr/local/bin/promote-orders], [/usr/bin/pg_ctl, \"*\"]]
   files: [/var/lib/orders/promote]
   variables: [PGHOST]
+  backups: [/srv/backups/orders]
   network: true
 guards:
   orders-db-b: { component: orders-db, demote: [/usr/local/bin/demote], stop: { unit: postgresql.service } }
@@ -315,6 +318,7 @@ watchdog: /dev/watchdog
         let file = HostFile::parse(WHOLE, Path::new("/etc/mainstay")).unwrap();
         assert_eq!(file.state, Path::new("/etc/mainstay/state"));
         assert_eq!(file.may.services[1], MayService::PidFile("/run/app.pid".into()));
+        assert_eq!(file.may.backups, [PathBuf::from("/srv/backups/orders")]);
         assert_eq!(file.agents, ["10.0.0.5:7400", "10.9.0.5:7400", "agent.shop.internal:7400"]);
         assert_eq!(file.paths_beside("10.9.0.5:7400"), ["10.0.0.5:7400", "10.9.0.5:7400"]);
         assert_eq!(file.paths_beside("agent.shop.internal:7400"), [""; 0]);
@@ -355,7 +359,7 @@ watchdog: /dev/watchdog
             ("{ pid_file: /run/queue.pid }", "{ command: [/bin/stop] }", "together with the `status`"),
             ("10.9.0.5:7400", "10.0.0.5:7400", "`10.0.0.5:7400` stands there twice"),
             ("10.0.0.6:7401", "db-a:7401", "`listen: db-a:7401` is not an address of this machine with a port"),
-            ("network: true", "network: yes", "line 12"),
+            ("network: true", "network: yes", "line 13"),
         ] {
             let text = WHOLE.replacen(from, to, 1);
             assert_ne!(text, WHOLE, "{from}");

@@ -225,7 +225,13 @@ impl Orders {
                 None => return Verdict::Wait,
                 Some(Outcome::Failed(_)) => act.attempt > order.attempt,
                 Some(Outcome::Unknown(_)) => act.attempt > order.attempt && order.idempotent,
-                Some(Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) | Outcome::DoneLosing(_)) => false,
+                Some(
+                    Outcome::Done
+                    | Outcome::DoneAt(_)
+                    | Outcome::LeaseOver(_)
+                    | Outcome::DoneLosing(_)
+                    | Outcome::Kept(_),
+                ) => false,
             };
             if let (Some(outcome), false) = (&order.outcome, again) {
                 let (session, otherwise) = (order.session, answer(outcome));

@@ -158,7 +158,13 @@ async fn end(guard: Option<Guard>, lease: Lease, demote: Duration) -> String {
             let key = format!("lease-{}-{nth}", lease.instance);
             let order = Order { idempotency_key: key, timeout: each, address: None };
             match timeout(each, providers.act(action, &order)).await {
-                Ok(Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) | Outcome::DoneLosing(_)) => {
+                Ok(
+                    Outcome::Done
+                    | Outcome::DoneAt(_)
+                    | Outcome::LeaseOver(_)
+                    | Outcome::DoneLosing(_)
+                    | Outcome::Kept(_),
+                ) => {
                     return lease.instance;
                 }
                 Ok(Outcome::Failed(why) | Outcome::Unknown(why)) => {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use mainstay_plan::action::{Action, LeaseEnd, Outcome};
 use mainstay_plan::observation::{Answer, Concerns};
+use mainstay_plan::postgres::PostgresOp;
 use mainstay_plan::probe::ProbeKind;
 use mainstay_plan::routing::RoutingTable;
 use mainstay_plan::{ProbeIx, Time};
@@ -344,6 +345,19 @@ impl Links {
     /// The host that does this to an instance.
     pub fn does(&self, instance: &str, action: &Action) -> Option<String> {
         self.inner.state().registered.does(instance, action).map(str::to_owned)
+    }
+
+    /// The host that performs a job.
+    pub(crate) fn performs(&self, job: &Job) -> Option<String> {
+        match &job.action {
+            Action::Postgres(postgres) if matches!(postgres.op, PostgresOp::Keep(_)) => job.of.keeper.clone(),
+            Action::Service { .. }
+            | Action::Command { .. }
+            | Action::TriggerFile { .. }
+            | Action::Webhook { .. }
+            | Action::Postgres(_)
+            | Action::EndLease { .. } => self.does(&job.of.instance, &job.action),
+        }
     }
 
     /// All hosts, by name.

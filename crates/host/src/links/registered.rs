@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::hands::actions;
+use crate::hands::{actions, keepings};
 use crate::lease::book::Homes;
 use mainstay_plan::action::Action;
 use mainstay_plan::probe::ProbeKind;
@@ -91,6 +91,11 @@ impl Registered {
                 if !host.needs.contains(&need) {
                     host.needs.push(need);
                 }
+            }
+        }
+        for (component, keeper, action) in keepings(plan) {
+            if let Some(host) = keeper.and_then(|it| registered.hosts.get_mut(it)) {
+                host.needs.push((format!("backups of {component}"), Need::Act(action)));
             }
         }
         registered

@@ -10,6 +10,7 @@ use super::routes::NOWHERE;
 use super::scalar;
 use super::tree::{Entry, Node};
 use super::values;
+use crate::backup::TakenBy;
 use crate::finding::{Code, Finding, Span};
 use crate::postgres::{Password, PostgresBackup, PostgresFiles, PostgresFollow, PostgresServer, PostgresTls};
 use crate::probe::Address;
@@ -177,6 +178,7 @@ pub(super) fn backup<'a>(cx: &'a Cx<'a>, entry: &'a Entry, server: Option<&Postg
     let database = fields.text("database");
     let scratch = fields.read("scratch", values::path);
     let (bin, run_as) = (fields.read("bin", values::path), fields.text("run_as"));
+    let taken_by = fields.word("taken_by", &TakenBy::ALL, TakenBy::word).unwrap_or_default();
     fields.finish();
     let Some(server) = server.filter(|it| it.follow.is_some()) else {
         cx.report(
@@ -207,6 +209,7 @@ pub(super) fn backup<'a>(cx: &'a Cx<'a>, entry: &'a Entry, server: Option<&Postg
         run_as: run_as.or(server_user),
         check,
         database: database.unwrap_or_else(|| server.database.clone()),
+        taken_by,
     })
 }
 

@@ -318,6 +318,7 @@ fn by_name(address: &Address) -> bool {
 fn follows_by_name(op: &PostgresOp) -> bool {
     match op {
         PostgresOp::Promote | PostgresOp::Restore { .. } => false,
+        PostgresOp::Keep(keeping) => keeping.servers.iter().any(|it| by_name(&it.address)),
         PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader, .. } => by_name(&leader.address),
     }
 }

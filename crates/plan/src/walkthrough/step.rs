@@ -309,6 +309,7 @@ impl Telling<'_> {
                      its data, which is kept beside",
                     series.folder.display()
                 ),
+                PostgresOp::Keep(keeping) => format!("a {} is made where one is due", keeping.job),
             },
             Action::EndLease { component } => format!("{name} holds no lease of {component} any more"),
         };
@@ -449,7 +450,7 @@ fn of_postgres(postgres: &PostgresAction) -> Vec<Need> {
     let mut needs = vec![need("address", format!("PostgreSQL at {} lets {} in", server.address, server.user))];
     needs.extend(server.password.iter().map(|it| need("file", format!("its password in {}", it.file().display()))));
     match &postgres.op {
-        PostgresOp::Promote | PostgresOp::Restore { .. } => {}
+        PostgresOp::Promote | PostgresOp::Restore { .. } | PostgresOp::Keep(_) => {}
         PostgresOp::Follow { leader } | PostgresOp::Rejoin { leader, .. } => {
             let user = leader.follow.as_ref().map_or("whoever follows", |it| it.user.as_str());
             needs.push(need("address", format!("PostgreSQL at {} lets {user} replicate", leader.address)));

@@ -9,6 +9,7 @@ use tokio_postgres::Error;
 
 use super::connect::{Session, answer};
 use super::conninfo::{following, literal};
+use super::keeping::keep;
 use super::place::in_place;
 use super::probe::WRITE;
 use super::rejoin::rejoin;
@@ -27,6 +28,7 @@ pub(crate) async fn perform(attempt: &Attempt<'_>, action: &PostgresAction) -> O
         PostgresOp::Follow { leader } => follow(attempt, server, leader).await,
         PostgresOp::Rejoin { leader, how } => rejoin(attempt, server, leader, *how).await,
         PostgresOp::Restore { series } => in_place(attempt, server, series).await,
+        PostgresOp::Keep(keeping) => keep(attempt, server, keeping).await,
     }
     .unwrap_or_else(|outcome| outcome)
 }
@@ -148,7 +150,11 @@ pub(super) fn prefixed(what: &str, outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Failed(why) => Outcome::Failed(trouble::clip(&format!("{what}: {why}"))),
         Outcome::Unknown(why) => Outcome::Unknown(trouble::clip(&format!("{what}: {why}"))),
-        other @ (Outcome::Done | Outcome::DoneAt(_) | Outcome::LeaseOver(_) | Outcome::DoneLosing(_)) => other,
+        other @ (Outcome::Done
+        | Outcome::DoneAt(_)
+        | Outcome::LeaseOver(_)
+        | Outcome::DoneLosing(_)
+        | Outcome::Kept(_)) => other,
     }
 }
 

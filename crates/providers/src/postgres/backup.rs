@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mainstay_backups::{Backup, Folder, Removed, Taking};
+use mainstay_backups::{Backup, Folder, Lock, Removed, Taking};
 use mainstay_plan::action::Outcome;
 use mainstay_plan::postgres::{PostgresBackup, PostgresServer};
 
@@ -47,6 +47,21 @@ const ASK: &str = "SELECT pg_is_in_recovery() AS is_standby, \
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now";
 
 pub(crate) async fn take(attempt: &Attempt<'_>, order: &TakeBackup<'_>) -> Result<TakenBackup, Outcome> {
+    take_alone(attempt, order, lock(attempt, order.series).await?).await
+}
+
+/// Makes sure that nobody else takes, tests or removes.
+pub(super) async fn lock(attempt: &Attempt<'_>, series: &PostgresBackup) -> Result<Lock, Outcome> {
+    let path = series.folder.clone();
+    let lock = move || Folder::open(path).and_then(|it| it.lock()).map_err(io_error);
+    blocking(attempt, &series.folder, lock).await.map_err(|why| failed("nothing was done", &why))
+}
+
+pub(super) async fn take_alone(
+    attempt: &Attempt<'_>,
+    order: &TakeBackup<'_>,
+    lock: Lock,
+) -> Result<TakenBackup, Outcome> {
     let TakeBackup { server, series, keep } = *order;
     let session = open(attempt, server).await?;
     let row = session.row(ASK).await.map_err(|error| nothing_done(&answer("asking", &error)))?;
@@ -60,7 +75,7 @@ pub(crate) async fn take(attempt: &Attempt<'_>, order: &TakeBackup<'_>) -> Resul
     let begin = move || {
         let folder = Folder::open(path).map_err(io_error)?;
         has_room(folder.path(), needed)?;
-        folder.begin().map_err(io_error)
+        folder.begin(lock).map_err(io_error)
     };
     let taking = blocking(attempt, &series.folder, begin).await.map_err(|why| failed("nothing was done", &why))?;
     copy(attempt, server, series, &taking).await?;
@@ -70,8 +85,7 @@ pub(crate) async fn take(attempt: &Attempt<'_>, order: &TakeBackup<'_>) -> Resul
     let finish = move || {
         let backup = taking.finish(ended, &from, role).map_err(io_error)?;
         let folder = Folder::open(path).map_err(io_error)?;
-        let removed = folder.lock().map_err(io_error);
-        let removed = removed.and_then(|it| folder.remove_old(&it, keep, Timestamp::now()).map_err(io_error));
+        let removed = folder.remove_old(taking.lock(), keep, Timestamp::now()).map_err(io_error);
         Ok(TakenBackup { backup, removed: removed.map_err(|it| it.to_string()) })
     };
     attempt.so_far.set(Outcome::Unknown("it was copied and verified, and not seen to be kept in time".to_owned()));

@@ -13,11 +13,11 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mainstay_backups::{Backup, Folder, Held, Lsn, Test};
+use mainstay_backups::{Backup, Folder, Held, Lock, Lsn, Test};
 use mainstay_plan::action::{Outcome, ServiceOp};
 use mainstay_plan::postgres::{PostgresBackup, PostgresFiles};
 
-use super::backup::{blocking, failed, has_room, io_error, verify};
+use super::backup::{blocking, failed, has_room, io_error, lock, verify};
 use super::conninfo::literal;
 use super::service::operate;
 use crate::action::Attempt;
@@ -144,6 +144,15 @@ pub(crate) async fn restore(attempt: &Attempt<'_>, order: &RestoreBackup<'_>) ->
 
 /// Restores, looks, and removes it again.
 pub(crate) async fn test(attempt: &Attempt<'_>, order: &RestoreBackup<'_>) -> Result<RestoredServer, Outcome> {
+    test_alone(attempt, order, lock(attempt, order.series).await?).await
+}
+
+/// The same, while nobody else takes, tests or removes: two tests would restore into one folder.
+pub(super) async fn test_alone(
+    attempt: &Attempt<'_>,
+    order: &RestoreBackup<'_>,
+    lock: Lock,
+) -> Result<RestoredServer, Outcome> {
     let restored = restore(attempt, order).await?;
     let files = order.series.files(order.beside.to_owned());
     remove(attempt, &files).await?;
@@ -153,6 +162,7 @@ pub(crate) async fn test(attempt: &Attempt<'_>, order: &RestoreBackup<'_>) -> Re
     let written = move || Folder::open(path).and_then(|it| it.tested(&backup, &result)).map_err(io_error);
     let written = blocking(attempt, &order.series.folder, written).await;
     written.map_err(|why| failed("restored, and not written down", &why))?;
+    drop(lock);
     Ok(restored)
 }
 

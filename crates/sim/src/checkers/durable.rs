@@ -54,8 +54,10 @@ impl Durable {
             if name.starts_with("end the lease of ") {
                 self.ends_lease.insert(*step);
             }
-        } else if let Body::StepEnded { step, ended: Ended::Done | Ended::LeaseOver(_) | Ended::DoneLosing(_) } =
-            &record.body
+        } else if let Body::StepEnded {
+            step,
+            ended: Ended::Done | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_),
+        } = &record.body
         {
             if self.ends_lease.contains(step) {
                 self.over.insert(step.recovery);

@@ -34,7 +34,7 @@ impl Undone {
             assert!(later.is_empty(), "G3: step {} of {} is undone before {later:?}", step.step, step.recovery);
         } else if let Body::StepEnded {
             step,
-            ended: Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_),
+            ended: Ended::Done | Ended::DoneAt(_) | Ended::LeaseOver(_) | Ended::DoneLosing(_) | Ended::Kept(_),
         } = &record.body
         {
             let left = self.left.entry(step.recovery).or_default();

@@ -233,6 +233,11 @@ impl Reader<'_> {
             | Body::RepairStarted { .. }
             | Body::RepairFailed { .. }
             | Body::RepairCompleted { .. }
+            | Body::KeepingStarted { .. }
+            | Body::KeepingCompleted { .. }
+            | Body::KeepingFailed { .. }
+            | Body::KeepingGaveWay { .. }
+            | Body::KeepingOverdue { .. }
             | Body::InStepChanged { .. }
             | Body::RoleSeen { .. }
             | Body::ImpairmentEnded { .. }
@@ -257,6 +262,11 @@ impl Reader<'_> {
             | Body::SignalsSeen { component, .. }
             | Body::ObserversAnswered { component, .. }
             | Body::EvacuationHeld { component, .. }
+            | Body::KeepingStarted { component, .. }
+            | Body::KeepingCompleted { component, .. }
+            | Body::KeepingFailed { component, .. }
+            | Body::KeepingGaveWay { component, .. }
+            | Body::KeepingOverdue { component, .. }
             | Body::Bound { component, .. } => Some(component.clone()),
             Body::HealthChanged { instance, .. }
             | Body::PositionFrozen { instance, .. }

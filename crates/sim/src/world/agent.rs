@@ -121,6 +121,7 @@ impl World {
         self.in_flight.clear();
         self.frozen_until = None;
         self.late.clear();
+        self.vaults_lose_agent();
         // What the dead agent had asked for may still happen to the world, but nobody hears of it.
         self.queue.retain(|_, event| {
             matches!(
@@ -133,6 +134,7 @@ impl World {
                     | Event::Moved(..)
                     | Event::Becomes(..)
                     | Event::Arrives(_)
+                    | Event::Vault(_)
             ) || matches!(event, Event::Host(it) if !it.is_the_agents())
         });
         self.at(down_for, Event::StartAgent);
@@ -202,6 +204,7 @@ impl World {
             Todo::Act(order) => self.act(order),
             Todo::Cancel(step) => {
                 self.queue.retain(|_, it| !matches!(it, Event::ActionEnded(it) if it.0 == step));
+                self.vault_gives_up(step);
             }
             Todo::Route(table) => {
                 self.checkers.ordered(&table);

@@ -29,7 +29,7 @@ impl World {
 
     pub(super) fn act(&mut self, order: Order) {
         self.checkers.acted(&order);
-        if self.ends_lease(&order) || self.waits_for_lease(&order) {
+        if self.keeps(&order) || self.ends_lease(&order) || self.waits_for_lease(&order) {
             return;
         }
         let rung = self.rung_of(&order);

@@ -1,6 +1,6 @@
 //! What happens to the world, in a few words.
 
-use super::{Answers, Carrier, Fault, HostTrouble, Lie, Link, Server, Trouble, Way};
+use super::{Answers, Carrier, Fault, HostTrouble, Lie, Link, Server, Trouble, VaultTrouble, Way};
 use crate::gray::Gray;
 
 impl Fault {
@@ -34,6 +34,11 @@ impl Fault {
             Fault::Role(name, role) => format!("somebody makes {name} {}", role.word()),
             Fault::Trouble(trouble) => trouble.told(),
             Fault::Host(host, trouble) => trouble.told(host),
+            Fault::Vault(folder, trouble) => match trouble {
+                VaultTrouble::None => format!("all is well in {} again", folder.display()),
+                VaultTrouble::Full => format!("the disk of {} is full", folder.display()),
+                VaultTrouble::Damaged => format!("what is in {} can't be restored", folder.display()),
+            },
         }
     }
 }

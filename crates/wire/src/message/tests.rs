@@ -113,6 +113,7 @@ pub(super) fn from_host() -> Vec<(FromHost, Value)> {
         commands: vec![vec!["promote".to_owned()]],
         files: Vec::new(),
         variables: Vec::new(),
+        backups: Vec::new(),
         network: false,
     };
     let hello = Hello {

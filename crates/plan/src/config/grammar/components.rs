@@ -6,6 +6,7 @@ use super::{
     words,
 };
 use crate::action::Plane;
+use crate::backup::TakenBy;
 use crate::component::{ComponentKind, ConstraintKind, Criticality, Rejoin, Temperature};
 use crate::hosts::OnAgentLoss;
 use crate::policy::AfterFailure;
@@ -355,6 +356,8 @@ pub(crate) static POSTGRES_BACKUP: Shape = Shape {
             .derived("that of the component's `postgres`"),
         field("run_as", Kind::Text, "the user that they run as, to whom `to` belongs")
             .derived("that of the component's `postgres`"),
+        field("taken_by", Kind::Word(words!(TakenBy)), "who begins backups and restore tests when they are due")
+            .or("agent"),
     ]],
     rules: &[],
 };

@@ -1,0 +1,180 @@
+//! Keeping a series as its plan says: what is due by what is in its folder is done, and what the folder holds is said.
+//!
+//! Whoever else takes or tests goes first, and what they did counts: the folder's lock is waited for, and only then is it looked at.
+//! So doing it twice does it once.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mainstay_backups::{Backup, Folder, FolderError, Listed, Lock};
+use mainstay_plan::action::Outcome;
+use mainstay_plan::backup::{BackupSeen, KeepingJob, SeriesSeen, TestSeen};
+use mainstay_plan::observation::LogPosition;
+use mainstay_plan::postgres::{Keeping, PostgresBackup, PostgresFiles, PostgresProbe, PostgresServer};
+use mainstay_plan::probe::ProbeKind;
+
+use super::backup::{TakeBackup, blocking, failed, io_error, take_alone};
+use super::restore::{RestoreBackup, RestoreTarget, test_alone};
+use crate::Inner;
+use crate::action::Attempt;
+
+/// How long a server may take to say what it is.
+const ASK: Duration = Duration::from_secs(3);
+
+/// A standby that is that far behind is left out: what it has may be old.
+const BEHIND: u64 = 64 << 20;
+
+/// How long to wait before looking again whether somebody else has done.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Where a restore is tested.
+const TEST: &str = "test";
+
+pub(super) async fn keep(
+    attempt: &Attempt<'_>,
+    server: &PostgresServer,
+    keeping: &Keeping,
+) -> Result<Outcome, Outcome> {
+    let series = &keeping.series;
+    let lock = alone(attempt, series).await?;
+    let before = list(attempt, series).await?;
+    if !is_due(&before.backups, keeping, Timestamp::now()) {
+        return Ok(Outcome::Kept(Box::new(seen(&before, false, None))));
+    }
+    let trouble = match keeping.job {
+        KeepingJob::Backup => {
+            let server = choose(attempt.inner, &keeping.servers).await;
+            let server = server.map_err(|why| failed("nothing was done", &why))?;
+            let order = TakeBackup { server, series, keep: keeping.keep };
+            let taken = Box::pin(take_alone(attempt, &order, lock)).await?;
+            taken.removed.err().map(|why| format!("nothing old was removed: {why}"))
+        }
+        KeepingJob::RestoreTest => {
+            let program = std::env::current_exe().map_err(|error| failed("our own program", &error.to_string()))?;
+            let order = RestoreBackup {
+                series,
+                to: &RestoreTarget::Latest,
+                backup: None,
+                beside: &series.scratch.join(TEST),
+                port: None,
+                user: &server.user,
+                program: &program,
+            };
+            Box::pin(test_alone(attempt, &order, lock)).await?;
+            None
+        }
+    };
+    Ok(Outcome::Kept(Box::new(seen(&list(attempt, series).await?, true, trouble))))
+}
+
+/// What is run.
+pub(crate) fn programs_of_keeping(keeping: &Keeping) -> Vec<Vec<String>> {
+    let files = PostgresFiles { run_as: None, ..keeping.series.files(keeping.series.scratch.join(TEST)) };
+    let programs: &[&str] = match keeping.job {
+        KeepingJob::Backup => &["pg_basebackup", "pg_verifybackup"],
+        KeepingJob::RestoreTest => &["pg_verifybackup", "pg_controldata", "pg_ctl", "psql"],
+    };
+    programs.iter().map(|it| files.command(it, &[])).collect()
+}
+
+/// Whether its folder is there.
+pub(crate) async fn prepare_keeping(inner: &Inner, keeping: &Keeping) -> Result<(), String> {
+    let path = keeping.series.folder.clone();
+    let look = move || Folder::open(&path).map(|_| ()).map_err(io_error);
+    let looked = inner.gates.run(format!("backups in {}", keeping.series.folder.display()), look).await;
+    looked.map_err(|it| it.to_string())
+}
+
+/// Waits until nobody else takes, tests or removes.
+async fn alone(attempt: &Attempt<'_>, series: &PostgresBackup) -> Result<Lock, Outcome> {
+    loop {
+        let path = series.folder.clone();
+        let lock = move || match Folder::open(path).and_then(|it| it.lock()) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(FolderError::Locked { .. }) => Ok(None),
+            Err(error) => Err(io_error(error)),
+        };
+        let lock = blocking(attempt, &series.folder, lock).await.map_err(|why| failed("nothing was done", &why))?;
+        if let Some(lock) = lock {
+            return Ok(lock);
+        }
+        let why = "nothing was done: somebody else has used the folder all the time".to_owned();
+        attempt.so_far.set(Outcome::Failed(why));
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn list(attempt: &Attempt<'_>, series: &PostgresBackup) -> Result<Listed, Outcome> {
+    let path = series.folder.clone();
+    let list = move || Folder::open(path).and_then(|it| it.backups()).map_err(io_error);
+    blocking(attempt, &series.folder, list).await.map_err(|why| failed("the folder can't be read", &why))
+}
+
+fn is_due(backups: &[Backup], keeping: &Keeping, now: Timestamp) -> bool {
+    let last = match keeping.job {
+        KeepingJob::Backup => backups.last().map(|it| it.began),
+        KeepingJob::RestoreTest => backups.iter().filter_map(|it| it.test.as_ref()).map(|it| it.at).max(),
+    };
+    last.is_none_or(|it| age(now, it) >= keeping.every)
+}
+
+fn age(now: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(at)).unwrap_or_default()
+}
+
+fn ms(it: Duration) -> u64 {
+    u64::try_from(it.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn seen(listed: &Listed, done: bool, trouble: Option<String>) -> SeriesSeen {
+    let now = Timestamp::now();
+    let newest = listed.backups.last().map(|it| BackupSeen {
+        name: it.name.clone(),
+        age_ms: ms(age(now, it.began)),
+        took_ms: it.took_ms,
+        bytes: it.bytes,
+        from: it.from.clone(),
+        role: it.role.clone(),
+    });
+    let tests = || listed.backups.iter().filter_map(|it| Some((it, it.test.as_ref()?)));
+    let longest_ms = tests().map(|it| it.1.took_ms).max().unwrap_or_default();
+    let tested = tests().max_by_key(|it| it.1.at).map(|(backup, test)| TestSeen {
+        backup: backup.name.clone(),
+        age_ms: ms(age(now, test.at)),
+        took_ms: test.took_ms,
+        longest_ms,
+    });
+    let damaged = listed.damaged.iter().map(|it| io_error(it).to_string());
+    let trouble: Vec<String> = trouble.into_iter().chain(damaged).collect();
+    let trouble = (!trouble.is_empty()).then(|| crate::trouble::clip(&trouble.join("; ")));
+    SeriesSeen { done, newest, tested, trouble }
+}
+
+/// Whom a backup is copied from: a standby that keeps up, if there is one, else the primary.
+///
+/// # Errors
+/// None of them says what it is, and why.
+pub(crate) async fn choose<'s>(inner: &Inner, servers: &'s [PostgresServer]) -> Result<&'s PostgresServer, String> {
+    let (mut primary, mut standbys, mut silent) = (None, Vec::new(), Vec::new());
+    for server in servers {
+        let probe = PostgresProbe { server: server.clone(), writes: false, only_primary: false };
+        let answer = crate::probe::run(inner, &ProbeKind::Postgres(Box::new(probe)), None, ASK).await;
+        match answer.role.as_deref() {
+            Some("primary") => primary = Some((server, answer.position)),
+            Some(_) => standbys.push((server, answer.position)),
+            None => {
+                let why = answer.answer.detail().unwrap_or("it does not answer").to_owned();
+                silent.push(format!("{}: {why}", server.address));
+            }
+        }
+    }
+    let keeps_up = |at: &Option<LogPosition>| match (&primary, at) {
+        // With nobody to compare it with, it is the best that there is.
+        (None, _) => true,
+        (Some((_, Some(ahead))), Some(at)) => ahead.is_comparable(at) && at.at + BEHIND >= ahead.at,
+        (Some(_), _) => false,
+    };
+    let standby = standbys.iter().find(|it| keeps_up(&it.1)).map(|it| it.0);
+    let chosen = standby.or(primary.as_ref().map(|it| it.0));
+    chosen.ok_or_else(|| format!("no server can be asked: {}", silent.join("; ")))
+}
