@@ -13,6 +13,7 @@ mod operate;
 mod pace;
 mod past;
 mod people;
+mod places;
 mod series;
 mod server;
 mod start;

@@ -28,6 +28,7 @@ use crate::hosts;
 use crate::ledger::{Ledger, Told};
 use crate::pace::{Change, Pace};
 use crate::past::Past;
+use crate::places::Places;
 use crate::server::{Ask, Server};
 use crate::start::PlanFile;
 use crate::view;
@@ -73,6 +74,7 @@ pub struct Agent {
     times_late: u64,
     pace: Pace,
     past: Past,
+    places: Places,
     tickets: BTreeMap<u64, StepRef>,
     /// Messages on their way: over which channel, of which notice, and which of its messages.
     tellings: BTreeMap<u64, (String, NoticeId, u32)>,
@@ -87,6 +89,7 @@ pub struct Agent {
 
 /// What an agent is made of.
 pub(crate) struct Parts {
+    pub(crate) places: Places,
     pub(crate) driver: Driver,
     pub(crate) plan: Arc<Plan>,
     pub(crate) file: PlanFile,
@@ -120,6 +123,7 @@ impl Agent {
             started: parts.clock.now(),
             pace: Pace::new(parts.clock.now()),
             past: Past::new(&parts.plan, parts.clock.now()),
+            places: parts.places,
             driver: parts.driver,
             plan: parts.plan,
             file: parts.file,
@@ -196,6 +200,7 @@ impl Agent {
     fn turn(&mut self, inputs: Vec<Input>) {
         let Turn { first_seq, append, todo } = self.driver.turn(self.clock.now(), inputs);
         self.times_late += append.iter().filter(|it| matches!(it.body, Body::OwnLateness { .. })).count() as u64;
+        self.places.keep(self.driver.engine(), self.clock.now());
         let told = self.ledger.append(first_seq, append.iter().map(encode).collect());
         for todo in todo {
             self.perform(todo);
@@ -558,6 +563,7 @@ impl Agent {
         }
         let base_dir = file.base();
         self.past.carry_over(&self.plan, &plan);
+        self.places.under(&plan);
         self.plan = plan.clone();
         self.file = file;
         self.turn(vec![Input::NewPlan { plan, base_dir }]);

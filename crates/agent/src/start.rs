@@ -19,6 +19,7 @@ use crate::heartbeats::Ear;
 use crate::hosts;
 use crate::ledger::{Ledger, LedgerError};
 use crate::operate::Agent;
+use crate::places::{self, Places};
 use crate::server::{self, ServerError};
 use crate::surroundings;
 
@@ -136,6 +137,7 @@ impl Agent {
         let durable = watch::Sender::new(records.last().map_or(0, |it| it.0));
         let folded = records.iter().map(|(seq, record)| (*seq, record));
         let engine = Engine::new(plan.clone(), &file.base(), &options.version, folded, clock.now());
+        let engine = engine.remembering(places::read(state_dir.path(), &plan.site.name, &clock));
         engine.check_plan(&plan).map_err(StartError::Owner)?;
         // Only now that it is known under which epoch: a host that comes sooner would be told a lower one.
         if let (Some(links), Some(link)) = (hands.links(), &plan.link) {
@@ -173,6 +175,7 @@ impl Agent {
             "the agent starts"
         );
         Agent::assemble(crate::operate::Parts {
+            places: Places::keeping(state_dir.path(), &plan),
             driver: Driver::new(engine),
             plan,
             file,

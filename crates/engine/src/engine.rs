@@ -17,7 +17,7 @@ use crate::lease::{May, Role, Tenure};
 use crate::machine::Standing;
 use crate::observe::Soft;
 use crate::planted::{Fault, planted};
-use crate::record::{Body, Ended, Record, ReportedTarget};
+use crate::record::{Body, Ended, LastPlaces, Record, ReportedTarget};
 use crate::route::rules as route_rules;
 use crate::rules::{Present, Rules};
 use crate::scenario::{self, Question};
@@ -103,7 +103,7 @@ impl Engine {
         let adopt = (core.state.adopted.as_deref() != Some(plan.hash.as_str()))
             .then(|| Pending::NewPlan(plan.clone(), base_dir.to_owned()));
         let (engine, version) = (ENGINE_VERSION, version.to_owned());
-        let started = Pending::Fact(Body::AgentStarted { engine, version, coordinated: false });
+        let started = Pending::Fact(Body::AgentStarted { engine, version, coordinated: false, places: Vec::new() });
         Engine {
             tenure: Tenure::new(core.state.leadership.clone(), now),
             gate: Gate::new(core.state.seq),
@@ -128,6 +128,23 @@ impl Engine {
         }
         self.tenure.start(coordinates);
         self
+    }
+
+    /// What was kept of where active instances were, in the words of [`Engine::places`], with moments on the timeline of this agent: none
+    /// later than it was. Without a call of this nothing is known. Call it before the first tick.
+    #[must_use]
+    pub fn remembering(mut self, last: Vec<LastPlaces>) -> Engine {
+        for pending in &mut self.inbox {
+            if let Pending::Fact(Body::AgentStarted { places, .. }) = pending {
+                places.clone_from(&last);
+            }
+        }
+        self
+    }
+
+    /// Where the active instances that say so were, for an agent after this one: the newest places, and some older ones.
+    pub fn places(&self) -> Vec<LastPlaces> {
+        self.soft.places(&self.core.state)
     }
 
     /// Takes in a fact; never decides.
@@ -392,6 +409,9 @@ impl Engine {
     fn record(&mut self, now: Time, fact: Body, effects: &mut Vec<Effect>) {
         let record = Record { at: now, body: fact };
         let seq = self.core.take(&record);
+        if let Body::AgentStarted { places, .. } = &record.body {
+            self.soft.remember(&self.core.state, places, now);
+        }
         self.gate.justify(seq, &record.body, &self.core.state);
         effects.push(Effect::Record(record));
     }

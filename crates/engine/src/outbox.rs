@@ -15,10 +15,10 @@ use crate::elsewhere;
 use crate::evacuate::{Stays, told_at};
 use crate::gray::Impairment;
 use crate::machine::IncidentState;
-use crate::record::{Body, Completion, IncidentId, RecoveryId, TermValue};
+use crate::record::{Body, Completion, Ended, IncidentId, RecoveryId, StepRef, TermValue};
 use crate::scenario;
-use crate::state::State;
 use crate::state::notices::{About, Draft, Fate, Stage, Topic};
+use crate::state::{Recovery, State};
 use crate::waiting::{WaitingOn, plainly};
 
 /// The next message that is due, or the next channel that is tried again.
@@ -117,6 +117,11 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
             let topic = keeping_of(component, series, *job);
             state.notices.stands(&topic).then(|| of(topic, Stage::Over)).flatten()
         }
+        Body::StepEnded { step, ended: Ended::DoneLosing(lost) } if lost.transactions > 0 => {
+            let topic = Topic::Repair(lost_by(state, *step)?);
+            let stage = if state.notices.stands(&topic) { Stage::Stands } else { Stage::Once };
+            of(topic, stage)
+        }
         Body::JournalLost { .. } => of(Topic::Journal, Stage::Stands),
         Body::AgentStarted { .. } if state.journal_lost.is_some() => {
             let text = "an agent was started, with a journal that can be written".to_owned();
@@ -208,6 +213,16 @@ pub(crate) fn about(state: &State, body: &Body) -> Option<About> {
         | Body::HostRefused { .. }
         | Body::Told { .. } => None,
     }
+}
+
+/// The instance that a step has made a standby, while that is known.
+fn lost_by(state: &State, step: StepRef) -> Option<String> {
+    let repaired = state.open_repair(step.recovery).map(|it| it.0);
+    let moved = || {
+        let play = state.play(state.open_recovery(step.recovery)?)?;
+        Some(play.steps.get(step.step)?.kind.action()?.0)
+    };
+    repaired.or_else(moved).map(|it| state.plan.instance(it).name.clone())
 }
 
 fn evacuation(state: &State, place: &str) -> Option<Topic> {
@@ -399,6 +414,14 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
                 }
             };
             Some((NoticeLevel::Warning, format!("`{instance}` was not repaired: {why}; {next}")))
+        }
+        // That nothing was lost is told by the end of the repair alone.
+        Body::StepEnded { step, ended: Ended::DoneLosing(lost) } if lost.transactions > 0 => {
+            let instance = lost_by(state, *step)?;
+            let of = |it: &&Recovery| it.failed == instance && it.lost.as_ref() == Some(lost);
+            let of = state.open_recoveries().find(of).or_else(|| state.history.iter().rev().find(of));
+            let of = of.map(|it| format!("{}: ", it.id)).unwrap_or_default();
+            Some((NoticeLevel::Warning, format!("{of}`{instance}` alone had what the new owner has not: {lost}")))
         }
         Body::RepairCompleted { instance, .. } => {
             Some((NoticeLevel::Info, format!("`{instance}` is repaired: a healthy standby that can take over again")))

@@ -78,6 +78,8 @@ faults! {
     FallNotAwaited = "fall-not-awaited",
     /// A standby that says where it is counts as whole until it was asked.
     PlaceTakenForWhole = "place-taken-for-whole",
+    /// Where the active one was before the agent started counts as where it is now.
+    PlaceOfBeforeTakenForNow = "place-of-before-taken-for-now",
     /// Of several standbys the first takes over, whatever it loses.
     LessSureTakesOver = "less-sure-takes-over",
     /// A standby whose position is not known may take over.

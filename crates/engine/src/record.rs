@@ -25,7 +25,9 @@ use crate::lease::Role;
 use crate::route::rules::Objection;
 use crate::waiting::WaitingOn;
 pub use ended::{Completion, Ended, Fence, OldOwner};
-pub use nouns::{Evidence, IncidentId, NoticeId, RecoveryId, ReportedTarget, StepRef, TermValue};
+pub use nouns::{
+    AskedPlace, Evidence, IncidentId, LastPlaces, NoticeId, RecoveryId, ReportedTarget, StepRef, TermValue,
+};
 
 /// One record: what, and when on the agent's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,9 @@ pub enum Body {
         /// Whether it asks a store for the lease, because other agents may decide, too.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         coordinated: bool,
+        /// Where active instances were when the agent before this one asked them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        places: Vec<LastPlaces>,
     },
     /// What this agent is among the others changed.
     LeaseChanged {

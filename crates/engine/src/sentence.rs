@@ -11,7 +11,7 @@ use mainstay_plan::routing::TargetState;
 
 use crate::breaker::Position;
 use crate::elsewhere;
-use crate::record::{Completion, Ended, Evidence, OldOwner, ReportedTarget, StepRef, TermValue};
+use crate::record::{Completion, Ended, Evidence, LastPlaces, OldOwner, ReportedTarget, StepRef, TermValue};
 use crate::{Body, Command, Override};
 
 /// Tells records one after the other, and remembers what later ones speak of. How moments and durations look is the
@@ -105,9 +105,14 @@ impl Teller {
 
     fn fact(&self, body: &Body) -> Option<String> {
         Some(match body {
-            Body::AgentStarted { engine, version, coordinated } => {
+            Body::AgentStarted { engine, version, coordinated, places } => {
                 let among = if *coordinated { ", one of several" } else { "" };
-                format!("agent {version} started (engine {engine}){among}")
+                let place = |it: &LastPlaces| {
+                    let newest = it.places.last()?;
+                    Some(format!("; {} was at {} at {}", it.instance, newest.place, self.moment(newest.asked)))
+                };
+                let places: String = places.iter().filter_map(place).collect();
+                format!("agent {version} started (engine {engine}){among}{places}")
             }
             Body::LeaseChanged { role, epoch, why, .. } => {
                 format!("{} from here on, epoch {epoch}: {why}", role.word())

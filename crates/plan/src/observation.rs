@@ -48,6 +48,9 @@ impl Concerns {
     }
 }
 
+/// Of so many of the newest places of an active instance each is kept for an agent that starts after this one.
+pub const PLACES_KEPT: usize = 32;
+
 /// How far the data of an instance goes, in a history that its copies share: what one of them has at a place, all of them have
 /// there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ mod channels;
 mod digest;
 mod disk;
 mod hosts;
+mod kept;
 pub mod log;
 mod logs;
 mod orders;
@@ -19,7 +20,7 @@ mod trouble;
 mod vaults;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -148,6 +149,9 @@ pub struct World {
     pub lag: BTreeMap<String, Duration>,
     /// By name of the component whose servers say where they are: the log that they share.
     pub logs: BTreeMap<String, Log>,
+    /// By name of an instance: where it said that it was.
+    said: BTreeMap<String, VecDeque<kept::Said>>,
+    kept: kept::Kept,
     /// Every action that was really done: its key, and what.
     pub done: Vec<(String, String)>,
     /// Everything that was written into the log for people.
@@ -222,6 +226,8 @@ impl World {
             roles: plan.instances.iter().map(|it| (it.name.clone(), role_at_first(&plan, &it.name))).collect(),
             lag: plan.instances.iter().map(|it| (it.name.clone(), Duration::ZERO)).collect(),
             logs: BTreeMap::new(),
+            said: BTreeMap::new(),
+            kept: kept::Kept::default(),
             done: Vec::new(),
             told: Vec::new(),
             arrived: Vec::new(),
@@ -435,6 +441,13 @@ impl World {
             }
         }
         let now = self.clock();
+        let ahead = now.as_nanos().wrapping_sub(self.now.as_nanos());
+        for heard in &all {
+            let name = self.plan.probe(heard.probe).watches.instance().map(|it| self.plan.instance(it).name.clone());
+            if let (Some(name), Some(place)) = (name, heard.position.clone()) {
+                self.said_where(&name, Time::from_nanos(heard.started.as_nanos().wrapping_sub(ahead)), place);
+            }
+        }
         all.retain(|it| self.in_flight.remove(&it.probe));
         for heard in &mut all {
             heard.ended = now;

@@ -35,6 +35,7 @@ const fn expected(fault: Fault) -> Option<Expected> {
         // What was heard once is remembered until the agent starts anew.
         Fault::UnknownPositionTakesOver => ("S5", ANY, &[K::Lag, K::Killed]),
         Fault::LagOverRpoTakesOver => ("S5", ANY, &[K::Lag]),
+        Fault::PlaceOfBeforeTakenForNow => ("S5", &["ledger"], &[K::Killed, K::Crash]),
         Fault::PlaceTakenForWhole | Fault::LessSureTakesOver => ("S5", &["ledger"], &[K::Lag]),
         Fault::RadiusJudgedBefore | Fault::BrakeOff | Fault::HaltIgnored => ("S6", &["shop"], ALL),
         Fault::PauseIgnored => ("G1", ANY, &[K::People]),

@@ -214,7 +214,7 @@ components:
     location: {{ region: here, zone: rack-a }}
     constraint: {{ reason: one writer at a time, kind: technical }}
     criticality: critical
-    objectives: {{ rto: 15s, rpo: 2s, availability: 99.95 }}
+    objectives: {{ rto: 15s, rpo: 4s, availability: 99.95 }}
 {primary}
     rejoin: when_healthy
     guards: {{ cool_down: 1s }}

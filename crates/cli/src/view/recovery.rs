@@ -93,7 +93,12 @@ pub(crate) fn timeline(it: &Recovery, look: Look) -> String {
         line("fenced", &format!("{} after {after}, confirmed by {}", fence.instance, fence.by));
     }
     match (&it.lost, it.lost_at_most_ns) {
-        (Some(lost), _) => line("lost", &counted(lost)),
+        (Some(lost), most) => {
+            line("lost", &counted(lost));
+            if let Some(most) = most {
+                line("said before", &format!("what was written within {} at most", span(most)));
+            }
+        }
         (None, Some(0)) => line("lost", "nothing that was acknowledged"),
         (None, Some(most)) => line("lost", &format!("what was written within {} at most", span(most))),
         (None, None) => {}

@@ -16,6 +16,7 @@ mod plans;
 mod postgres;
 mod postgres_crashes;
 mod postgres_kept;
+mod postgres_places;
 mod postgres_restored;
 mod reload;
 mod repaired;

@@ -8,14 +8,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use mainstay_plan::component::Failback;
-use mainstay_plan::observation::{Health, LogPosition};
+use mainstay_plan::observation::{Health, LogPosition, PLACES_KEPT};
 use mainstay_plan::strategy::StepKind;
 use mainstay_plan::{ComponentIx, InstanceIx, Plan, Time};
 
 use super::Soft;
 use crate::planted::{Fault, planted};
-use crate::record::{Body, Ended};
-use crate::state::{Recovery, State, StepAt};
+use crate::record::{AskedPlace, Body, Ended, LastPlaces};
+use crate::state::{ComponentState, Recovery, State, StepAt};
 use crate::switch::NEARLY;
 
 /// How many samples of the lag of an instance are kept.
@@ -57,7 +57,14 @@ pub(crate) struct Replication {
     samples: VecDeque<Sample>,
     /// When asked, and where it was: each place once, with the last moment at which it was there.
     positions: VecDeque<(Time, LogPosition)>,
+    /// When the newest place was asked for that an agent before this one was told.
+    told_before: Option<Time>,
+    /// Places from before its condition came into doubt, for an agent after this one: they are as true as ever.
+    from_before: Vec<AskedPlace>,
 }
+
+/// Which places are kept for an agent after this one beside the newest [`PLACES_KEPT`], counted from the newest.
+const OLDER_KEPT: [usize; 5] = [40, 53, 71, 94, POSITIONS - 1];
 
 impl Replication {
     /// The samples, the oldest first.
@@ -70,14 +77,32 @@ impl Replication {
         self.samples.back()
     }
 
+    /// Whether it has said nothing of its place since this agent started.
+    fn is_told_before(&self) -> bool {
+        self.told_before.is_some() && self.told_before == self.positions.back().map(|it| it.0)
+    }
+
     /// Where it was when it last said so.
     pub(crate) fn position(&self) -> Option<&LogPosition> {
         self.positions.back().map(|it| &it.1)
     }
 
     pub(crate) fn clear(&mut self) {
+        self.from_before = self.kept();
         self.samples.clear();
         self.positions.clear();
+        self.told_before = None;
+    }
+
+    /// What an agent after this one should know of it, the oldest first.
+    fn kept(&self) -> Vec<AskedPlace> {
+        if self.positions.is_empty() {
+            return self.from_before.clone();
+        }
+        let back = |nth: usize| self.positions.len() - 1 - nth;
+        let is_kept = |nth: &usize| back(*nth) < PLACES_KEPT || OLDER_KEPT.contains(&back(*nth));
+        let place = |nth: usize| AskedPlace { asked: self.positions[nth].0, place: self.positions[nth].1.clone() };
+        (0..self.positions.len()).filter(is_kept).map(place).collect()
     }
 
     pub(crate) fn push(&mut self, sample: Sample) {
@@ -118,7 +143,9 @@ impl Replication {
         let (whole, _) = (self.positions.iter().rev())
             .take_while(|it| it.1.is_comparable(position))
             .find(|it| it.1.at <= position.at)?;
-        let lag = if newest.0 == *whole { Duration::ZERO } else { asked.since(*whole) };
+        // What an agent before this one was told may be long ago.
+        let is_newest = newest.0 == *whole && !self.is_told_before();
+        let lag = if is_newest { Duration::ZERO } else { asked.since(*whole) };
         Some(Sample { asked, lag, whole: Some(*whole) })
     }
 
@@ -178,6 +205,32 @@ impl Soft {
         (place.is_some() || behind.is_some()).then_some(Stand { place, behind, lacks })
     }
 
+    /// Takes in what an agent before this one was told of active instances. Of one that is active no more it says nothing.
+    pub(crate) fn remember(&mut self, state: &State, last: &[LastPlaces], now: Time) {
+        for of in last {
+            let Some(instance) = state.instance(&of.instance) else { continue };
+            if state.components[state.plan.instance(instance).component.index()].bound != instance {
+                continue;
+            }
+            let replication = &mut self.replication[instance.index()];
+            for it in of.places.iter().filter(|it| it.asked <= now) {
+                let asked = if planted(Fault::PlaceOfBeforeTakenForNow) { now } else { it.asked };
+                replication.at(asked, it.place.clone());
+                replication.told_before = Some(asked);
+            }
+        }
+    }
+
+    /// See [`Engine::places`](crate::Engine::places).
+    pub(crate) fn places(&self, state: &State) -> Vec<LastPlaces> {
+        let of = |it: &ComponentState| {
+            let places = self.replication[it.bound.index()].kept();
+            let instance = state.plan.instance(it.bound).name.clone();
+            (!places.is_empty()).then_some(LastPlaces { instance, places })
+        };
+        state.components.iter().filter_map(of).collect()
+    }
+
     /// Once something is wrong, each answer is looked at: what is wrong depends on the active instance, too.
     pub(super) fn judge_replication(&mut self, state: &State, instance: InstanceIx, lag: Option<Duration>) {
         let component = state.plan.instance(instance).component;
@@ -198,6 +251,10 @@ impl Soft {
             return Some(false);
         }
         let (own, other) = (&self.replication[instance.index()], &self.replication[bound.index()]);
+        // What was told to an agent before this one, the active one may have left behind since.
+        if other.is_told_before() {
+            return None;
+        }
         Some(!own.position()?.is_comparable(other.position()?))
     }
 
@@ -372,6 +429,24 @@ mod tests {
             let whole = whole(wanted * 10).expect("it is known");
             assert!(whole <= at(wanted) && (at(wanted).since(whole)) * 3 < at(20_000).since(whole), "{whole:?}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_says_the_same_to_the_agent_after_and_is_never_taken_for_new() {
+        let mut before = active();
+        before.clear();
+        let kept = before.kept();
+        assert_eq!(kept, active().kept(), "doubt takes nothing from what is kept");
+        let mut after = Replication::default();
+        kept.iter().for_each(|it| after.at(it.asked, it.place.clone()));
+        after.told_before = kept.last().map(|it| it.asked);
+        for bytes in [1000, 1500, 2000] {
+            let (was, is) = (active().behind(at(20), &place(bytes)), after.behind(at(20), &place(bytes)));
+            assert_eq!(was.and_then(|it| it.whole), is.and_then(|it| it.whole), "{bytes}");
+        }
+        assert_eq!(after.behind(at(20), &place(2000)).map(|it| it.lag), Some(Duration::from_secs(7)));
+        after.at(at(21), place(2000));
+        assert_eq!(after.behind(at(22), &place(2000)).map(|it| it.lag), Some(Duration::ZERO), "it has said so again");
     }
 
     #[test]

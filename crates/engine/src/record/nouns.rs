@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use mainstay_plan::Time;
+use mainstay_plan::observation::LogPosition;
 use mainstay_plan::routing::{RouteEntry, RoutingTable, TargetEntry, TargetState};
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +90,25 @@ pub struct Evidence {
     /// When the first of them was asked.
     #[serde(with = "time_nanos")]
     pub since: Time,
+}
+
+/// Where an active instance was in its history, as an agent before this one was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastPlaces {
+    /// The instance's name.
+    pub instance: String,
+    /// Where, the oldest first.
+    pub places: Vec<AskedPlace>,
+}
+
+/// A place in a history, and when it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedPlace {
+    /// When, on the timeline of whoever reads it.
+    #[serde(with = "time_nanos")]
+    pub asked: Time,
+    /// Where.
+    pub place: LogPosition,
 }
 
 /// A term of a rule, and its value when the rule fired.

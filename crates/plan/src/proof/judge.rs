@@ -108,7 +108,7 @@ impl<'a> Judge<'a> {
         for (at, rung) in self.component.ladder.iter().enumerate() {
             let mut losses = tried.blocked.clone();
             for bound in &tried.bindings {
-                losses.extend(self.rung_losses(at, rung, *bound));
+                losses.extend(self.rung_losses(at, rung, *bound, tried.time));
             }
             if losses.is_empty() {
                 if common.is_empty() {
@@ -127,7 +127,7 @@ impl<'a> Judge<'a> {
     /// alone: the slowest of those that survive counts.
     fn slowest_choice(&self, at: usize, rung: &Rung, tried: &Tried) -> Recovery {
         let survives = |nth: usize, other: &Rung| {
-            let mut losses = tried.bindings.iter().map(|it| self.rung_losses(nth, other, *it));
+            let mut losses = tried.bindings.iter().map(|it| self.rung_losses(nth, other, *it, tried.time));
             tried.blocked.is_empty() && losses.all(|it| it.is_empty())
         };
         let later = self.component.ladder.iter().enumerate().skip(at + 1);
@@ -433,7 +433,7 @@ fn ends_before_takeover(losses: &[Loss]) -> bool {
         | Reason::StandbyCold(_)
         | Reason::StandbyUnseen(..)
         | Reason::LagTooSeldom(..)
-        | Reason::PlaceForgotten(_)
+        | Reason::PlaceTooOld(..)
         | Reason::NotIdempotent(_)
         | Reason::Waits(_)
         | Reason::Unmet(..)

@@ -10,6 +10,7 @@ use crate::component::Temperature;
 use crate::config::scalar;
 use crate::location::{FailureDomain, Location};
 use crate::observation::Health;
+use crate::observation::PLACES_KEPT;
 use crate::postgres::PostgresOp;
 use crate::probe::{Address, Probe};
 use crate::route::Sharing;
@@ -34,8 +35,8 @@ impl Loss {
 }
 
 impl<'a> Judge<'a> {
-    /// Everything that a rung lacks when the component is bound to `bound`.
-    pub(super) fn rung_losses(&self, at: usize, rung: &Rung, bound: InstanceIx) -> Vec<Loss> {
+    /// Everything that a rung lacks when the component is bound to `bound`, and earlier rungs took so long.
+    pub(super) fn rung_losses(&self, at: usize, rung: &Rung, bound: InstanceIx, spent: Duration) -> Vec<Loss> {
         let Some(play) = rung.plays.get(&bound) else {
             return vec![match rung.strategy {
                 Strategy::RestartService if self.machine_is_lost(bound) => {
@@ -58,7 +59,7 @@ impl<'a> Judge<'a> {
             losses.push(Loss::new(Reason::AgentsPathGone, Change::NotInThisVersion(self.condition)));
         }
         if play.to != bound {
-            self.standby_losses(play, rung.strategy, &mut losses);
+            self.standby_losses(play, rung.strategy, spent, &mut losses);
         }
         self.precondition_losses(at, rung, &mut losses);
         if rung.strategy == Strategy::RestoreFromBackup {
@@ -107,7 +108,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn standby_losses(&self, play: &Play, strategy: Strategy, losses: &mut Vec<Loss>) {
+    fn standby_losses(&self, play: &Play, strategy: Strategy, spent: Duration, losses: &mut Vec<Loss>) {
         let to = play.to;
         let standby = self.plan.instance(to);
         let is_cold = standby.temperature == Temperature::Cold;
@@ -139,8 +140,8 @@ impl<'a> Judge<'a> {
         } else if self.age_of_lag(to) > rpo {
             let most = rpo + self.patience;
             losses.push(Loss::new(Reason::LagTooSeldom(to, self.age_of_lag(to)), Change::AskLagMoreOften(to, most)));
-        } else if self.condition == Condition::AgentRestarts && self.lag_probes(to).all(|it| it.kind.reports_place()) {
-            losses.push(Loss::new(Reason::PlaceForgotten(to), Change::ReportLag(to)));
+        } else if let Some(age) = self.age_when_restarted(to, spent).filter(|it| *it > rpo) {
+            losses.push(Loss::new(Reason::PlaceTooOld(to, age), Change::AllowLoss(self.ix, age)));
         }
     }
 
@@ -157,6 +158,29 @@ impl<'a> Judge<'a> {
     pub(super) fn age_of_lag(&self, standby: InstanceIx) -> Duration {
         let newest = self.lag_probes(standby).map(|it| it.timing.interval + self.plan.answers_within(it)).min();
         newest.unwrap_or_default().saturating_sub(self.patience) + self.age_of_place(standby)
+    }
+
+    /// How old what is known of the active instance may be when an agent that was killed on the way sees it down; `None`: no agent is,
+    /// or the standby says by itself how far it lags. What the next agent finds was kept an interval ago, and the active one was asked an
+    /// interval before that; then the failure was seen, earlier rungs were tried, and nobody looked while no agent was there.
+    pub(super) fn age_when_restarted(&self, standby: InstanceIx, spent: Duration) -> Option<Duration> {
+        let says_where = self.lag_probes(standby).all(|it| it.kind.reports_place());
+        (self.condition == Condition::AgentRestarts && says_where).then(|| {
+            let allowed = &self.plan.allowances;
+            let seen = self.detect(self.home) + self.decide() + self.brake() + spent;
+            self.age_of_place(standby) * 2 + seen + allowed.agent_restart + allowed.lateness * 2
+        })
+    }
+
+    /// How far a standby may lag so that the agent that is killed on the way leaves it fit to take over, where that counts: up to
+    /// there each place of the active one is kept.
+    pub(super) fn kept_lag(&self, standby: InstanceIx, spent: Duration) -> Option<Duration> {
+        let age = self.age_when_restarted(standby, spent)?;
+        let probes = self.plan.instance(self.home).probes.iter().map(|it| self.plan.probe(*it));
+        let tellers = probes.filter(|it| it.kind.reports_place()).count().max(1);
+        let each = self.age_of_place(standby) / u32::try_from(tellers).unwrap_or(u32::MAX);
+        let kept = each * u32::try_from(PLACES_KEPT - 2).unwrap_or(u32::MAX);
+        Some(self.component.objectives.rpo?.saturating_sub(age).min(kept))
     }
 
     /// How long before the failure the active instance may have said last where it is: what it acknowledged since then no place of a

@@ -29,6 +29,8 @@ pub enum Change {
     ReportLag(InstanceIx),
     /// Ask this standby for its lag so often that what it said is never older than this.
     AskLagMoreOften(InstanceIx, Duration),
+    /// Allow this component to lose so much.
+    AllowLoss(ComponentIx, Duration),
     /// Fence by `traffic_cut` on this route, with a proxy.
     FenceByCut(RouteIx),
     /// Give the component a route with a proxy and `traffic_cut`.
@@ -83,6 +85,7 @@ impl Change {
             Change::KeepWarm(_) => "keep_warm",
             Change::ReportLag(_) => "report_lag",
             Change::AskLagMoreOften(..) => "ask_lag_more_often",
+            Change::AllowLoss(..) => "allow_loss",
             Change::FenceByCut(_) => "fence_by_cut",
             Change::AddRoute(_) => "add_route",
             Change::PutProxy(_) => "put_proxy",
@@ -123,6 +126,7 @@ impl Change {
             }
             (Change::FenceByCut(a), Change::PutProxy(b)) => a == b,
             (Change::AllowTouched(a), Change::AllowTouched(b)) => a >= b,
+            (Change::AllowLoss(a, most), Change::AllowLoss(b, other)) => a == b && most >= other,
             (_, _) => self == other,
         }
     }
@@ -195,6 +199,9 @@ impl fmt::Display for Said<'_, Change> {
                 named(*ix),
                 show_duration(*most)
             ),
+            Change::AllowLoss(ix, most) => {
+                write!(f, "allow `{}` to lose {}: `rpo: {}`", of(*ix), show_duration(*most), show_duration(*most))
+            }
             Change::FenceByCut(route) => write!(
                 f,
                 "fence route `{}` by its proxy: `exclusive: {{ fence: traffic_cut }}`, `proxy: {{ listen: \"IP:PORT\" }}`",

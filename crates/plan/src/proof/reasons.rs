@@ -104,7 +104,7 @@ pub enum Reason {
     /// The standby says so too seldom.
     LagTooSeldom(InstanceIx, Duration),
     /// An agent that restarts has forgotten where the active instance was, and the standby says no more than where it is itself.
-    PlaceForgotten(InstanceIx),
+    PlaceTooOld(InstanceIx, Duration),
     /// The step's control plane is gone.
     ControlGone(StepAt, Plane),
     /// The step may be half done when the agent dies.
@@ -242,10 +242,12 @@ impl fmt::Display for Said<'_, Because> {
                 instance(ix).name,
                 show_duration(age)
             ),
-            Reason::PlaceForgotten(ix) => write!(
+            Reason::PlaceTooOld(ix, age) => write!(
                 f,
-                "an agent that restarts before it has recorded how far standby `{}` was does not know any more where the active one was",
-                instance(ix).name
+                "what an agent that restarts on the way knows of where the active one was, beside standby `{}`, may be {} old, more than \
+                 the rpo",
+                instance(ix).name,
+                show_duration(age)
             ),
             Reason::ControlGone(at, plane) => write!(f, "`{}` needs {}", step(at), plane_words(plane)),
             Reason::NotIdempotent(at) => {

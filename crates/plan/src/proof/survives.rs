@@ -34,7 +34,7 @@ impl Judge<'_> {
             bounds: routes.into_iter().map(with_route).collect(),
             completed: bound.total(),
             data_loss: self.data_loss(rung),
-            rests_on: self.rests_on(at, rung, play),
+            rests_on: self.rests_on(at, rung, play, tried),
         }
     }
 
@@ -51,14 +51,18 @@ impl Judge<'_> {
         }
     }
 
-    fn rests_on(&self, at: usize, rung: &Rung, play: &Play) -> Vec<RestsOn> {
+    fn rests_on(&self, at: usize, rung: &Rung, play: &Play, tried: &Tried) -> Vec<RestsOn> {
         let mut list = vec![RestsOn::Agent];
         let moves = play.to != self.home;
         let arrives = play.brings_address();
         if moves {
             list.push(RestsOn::Standby(play.to));
             let rpo = self.component.objectives.rpo.filter(|_| rung.strategy == Strategy::FailoverToStandby);
-            list.extend(rpo.map(|it| RestsOn::StandbyLag(play.to, it.saturating_sub(self.age_of_lag(play.to)))));
+            let most = |rpo: Duration| {
+                let seen = rpo.saturating_sub(self.age_of_lag(play.to));
+                self.kept_lag(play.to, tried.time).map_or(seen, |it| it.min(seen))
+            };
+            list.extend(rpo.map(|it| RestsOn::StandbyLag(play.to, most(it))));
         }
         let rule = &self.component.witnesses;
         list.extend(rung.only_if.iter().map(|it| RestsOn::Precondition(*it)));

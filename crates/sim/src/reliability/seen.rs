@@ -171,7 +171,7 @@ mod tests {
     }
 
     fn started() -> Body {
-        Body::AgentStarted { engine: 1, version: "test".to_owned(), coordinated: false }
+        Body::AgentStarted { engine: 1, version: "test".to_owned(), coordinated: false, places: Vec::new() }
     }
 
     fn of(records: Vec<Record>) -> OfInstance {

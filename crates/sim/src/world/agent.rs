@@ -98,7 +98,7 @@ impl World {
         let records = self.journal();
         let folded = records.iter().map(|(seq, record)| (*seq, record));
         let now = self.clock();
-        let engine = Engine::new(self.plan.clone(), ".", "sim", folded, now);
+        let engine = Engine::new(self.plan.clone(), ".", "sim", folded, now).remembering(self.places_kept());
         self.driver = Some(Driver::new(engine));
         self.checkers.agent_started(self.now);
         self.agent_opens_book();
@@ -187,6 +187,7 @@ impl World {
             let wrong = driver.engine().state().miscounted();
             assert!(wrong.is_empty(), "counted otherwise while folding than from scratch: {wrong:?}");
         }
+        self.keep_places();
         self.wake_at(wake.map(|it| it.0));
     }
 

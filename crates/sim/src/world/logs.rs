@@ -104,6 +104,14 @@ impl World {
         let names = (&self.plan.instance(from).name, &self.plan.instance(to).name);
         let log = self.logs.get(&self.plan.component(self.plan.instance(from).component).name);
         let failed = old.out_since.unwrap_or(old.since);
+        // Whoever was asked says nothing about what came after.
+        let at_least = new.frozen_place.as_ref().and_then(|place| self.no_further_than(names.0, place, failed));
+        let at_least = at_least.map(|it| failed.since(it));
+        assert!(
+            at_least.is_none_or(|it| said >= it),
+            "S5: {} is said to lose {said:?}, and what the old owner said last shows {at_least:?}",
+            order.instance
+        );
         let Some(lost) = log.and_then(|it| it.ahead(names.0, names.1, failed)) else { return };
         let said = said + Duration::from_micros(1);
         assert!(lost <= said, "S5: {} takes over {lost:?} behind, and {said:?} was said", order.instance);

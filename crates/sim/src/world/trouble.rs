@@ -176,6 +176,7 @@ impl World {
     }
 
     fn cut_power(&mut self, keeps: usize, down_for: Duration) {
+        self.places_forgotten();
         if !self.journal_lost {
             let kept = keeps.min(self.unsynced.len());
             let first = self.durable.len() as u64 + 1;

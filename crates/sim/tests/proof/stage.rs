@@ -179,7 +179,7 @@ pub(crate) fn may_be_lucky(none: &NoRecovery) -> bool {
                 | Reason::Waits(_)
                 | Reason::UndoWaits(_)
                 | Reason::LagTooSeldom(..)
-                | Reason::PlaceForgotten(_)
+                | Reason::PlaceTooOld(..)
                 // Those that are seen down before there are too many are recovered.
                 | Reason::BlastRadius { .. }
                 | Reason::OutOfReach(_)
