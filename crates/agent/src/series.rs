@@ -3,7 +3,7 @@
 use mainstay_api as api;
 use mainstay_engine::keeping::{self, Standing};
 use mainstay_engine::state::{Series, State};
-use mainstay_plan::backup::{Backup, Keeper, KeepingJob, TakenBy};
+use mainstay_plan::backup::{Backup, Keeper, KeepingJob, MEASURED_MARGIN, TakenBy};
 use mainstay_plan::postgres::PostgresBackup;
 use mainstay_plan::{ComponentIx, Time};
 
@@ -46,6 +46,7 @@ fn one(state: &State, component: ComponentIx, nth: usize, now: Time) -> Option<a
             at_ns: it.at.as_nanos(),
             took_ns: nanos(it.took),
             longest_ns: nanos(it.longest),
+            counts_ns: nanos(it.longest * MEASURED_MARGIN),
         }),
         jobs: KeepingJob::ALL.into_iter().filter_map(job).collect(),
         trouble: trouble(planned, known, now),

@@ -366,6 +366,9 @@ pub struct SeriesTest {
     pub took_ns: u64,
     /// The longest that it took for any of the backups that are there.
     pub longest_ns: u64,
+    /// How long a restore takes at most, as the proof counts it: the longest with a margin.
+    #[serde(default)]
+    pub counts_ns: u64,
 }
 
 /// How it stands with a backup or a restore test.

@@ -7,6 +7,7 @@ mod demo;
 mod exit;
 mod logging;
 mod look;
+mod measured;
 mod plan_file;
 mod view;
 

@@ -36,6 +36,21 @@ pub struct Backup {
     pub restore_test: Option<Duration>,
     /// How Mainstay takes and restores it; `None`: somebody else does.
     pub postgres: Option<Box<PostgresBackup>>,
+    /// What was measured of it, where somebody knows: no text of a plan says it, see [`Plan::measured`].
+    pub measured: Option<Measured>,
+}
+
+/// A restore takes at most so many times as long as the longest restore test of the backups that are there: the log since the last backup may be
+/// longer by then, and disks busier.
+pub const MEASURED_MARGIN: u32 = 2;
+
+/// What restore tests of a series have shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// The longest that one took of the backups that are there, and how long ago the last one was; `None`: none was made.
+    pub good: Option<(Duration, Duration)>,
+    /// Whether the last one failed.
+    pub failed: bool,
 }
 
 /// Who begins what keeps a series of backups as the plan says.
@@ -157,6 +172,17 @@ pub enum Keeper<'p> {
 }
 
 impl Plan {
+    /// The same plan with what was measured of its series: `of` is told the component and the series.
+    #[must_use]
+    pub fn measured(mut self, of: impl Fn(&str, &Backup) -> Option<Measured>) -> Plan {
+        for component in &mut self.components {
+            for backup in &mut component.backups {
+                backup.measured = of(&component.name, backup);
+            }
+        }
+        self
+    }
+
     /// On whose machine a series is kept. A location that names no machine means the agent's own.
     pub fn keeper<'p>(&'p self, backup: &'p Backup) -> Keeper<'p> {
         let Some(there) = backup.location.host.as_deref() else { return Keeper::Agent };
@@ -239,6 +265,11 @@ impl Backup {
     /// So old the last one is overdue: one is due when half of that is over.
     pub fn overdue_after(&self, job: KeepingJob) -> Option<Duration> {
         self.every(job).map(|it| it * 2)
+    }
+
+    /// How long a restore takes at most, where that was measured: [`MEASURED_MARGIN`] times the longest.
+    pub fn restores_within(&self) -> Option<Duration> {
+        Some(self.measured?.good?.0 * MEASURED_MARGIN)
     }
 
     /// The most that a restore from the first place loses: what the archive lags behind, or interval + duration + copy lag

@@ -114,6 +114,7 @@ fn backup(every: Duration, archive_lag: Option<Duration>) -> Backup {
         copies: vec![BackupCopy { location: place("west", "c"), lag: 5 * MIN }],
         restore_test: None,
         postgres: None,
+        measured: None,
     }
 }
 

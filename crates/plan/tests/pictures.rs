@@ -68,6 +68,7 @@ fn everything() -> Plan {
         copies: vec![BackupCopy { location: location("r2", "z0", Some("vault")), lag: Duration::from_secs(60) }],
         restore_test: None,
         postgres: None,
+        measured: None,
     }];
     plan.agents = vec![
         Agent { name: "second".to_owned(), location: location("r2", "z0", Some("ops-2")), role: AgentRole::Successor },

@@ -277,6 +277,7 @@ fn a_backup_counts_at_the_first_place_that_is_left() {
         copies: Vec::new(),
         restore_test: None,
         postgres: None,
+        measured: None,
     }];
     let loss = |plan: &Plan, condition| {
         let proof = Proof::of(plan);

@@ -258,6 +258,7 @@ fn with_what_yaml_lacks(chance: &mut Chance, mut plan: Plan) -> Plan {
             copies: (0..chance.below(2)).map(|_| BackupCopy { location: place(chance), lag: seconds(5) }).collect(),
             restore_test: None,
             postgres: None,
+            measured: None,
         }];
         for rung in &mut component.ladder {
             if rung.strategy == Strategy::RestoreFromBackup && !chance.once_in(3) {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Cx;
 use crate::exit::{Answer, Failure};
 use crate::look::{say, say_each, say_json};
+use crate::measured::measured;
 use crate::plan_file::{PlanFile, count};
 
 /// Check a plan, and prove what it would survive
@@ -71,7 +72,10 @@ impl Check {
         if self.print_effective {
             return print_effective(&file, cx);
         }
-        let checked = file.check();
+        let mut checked = file.check();
+        if !self.no_proof {
+            checked.compiled.plan = checked.compiled.plan.take().map(measured);
+        }
         let compiled = &checked.compiled;
         if self.sarif {
             say_json(&sarif(&relative(compiled), &compiled.findings))?;

@@ -434,7 +434,10 @@ fn backups(series: &Series, now: u64) -> String {
         None => "none is known".to_owned(),
     };
     let tested = match &series.tested {
-        Some(it) => format!("restored {} ago in {}", age(now, it.at_ns), span(it.took_ns)),
+        Some(it) => {
+            let (ago, took, counts) = (age(now, it.at_ns), span(it.took_ns), span(it.counts_ns));
+            format!("restored {ago} ago in {took}, so that a restore takes {counts} at most")
+        }
         None => "never restored".to_owned(),
     };
     format!("{}, kept by {}: {newest}; {tested}", series.name, series.kept_by)

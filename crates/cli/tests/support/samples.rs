@@ -206,6 +206,7 @@ fn series() -> Series {
             at_ns: NOW - 620_000 * SECOND,
             took_ns: 1221 * SECOND,
             longest_ns: 1340 * SECOND,
+            counts_ns: 2680 * SECOND,
         }),
         jobs: vec![
             job("backup", "it is not due", "not_due", NOW + 46_400 * SECOND, 0),

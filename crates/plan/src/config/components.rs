@@ -236,6 +236,7 @@ fn backup<'a>(cx: &'a Cx<'a>, entry: &'a Entry, server: Option<&PostgresServer>)
         copies: fields.read("copies", items).map(|it| it.iter().map(|it| copy(cx, it)).collect()).unwrap_or_default(),
         restore_test: fields.maybe_duration("restore_test"),
         postgres: fields.take("postgres").and_then(|it| postgres_backup(cx, it, server)).map(Box::new),
+        measured: None,
     };
     fields.finish();
     backup

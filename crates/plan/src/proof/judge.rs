@@ -443,6 +443,8 @@ fn ends_before_takeover(losses: &[Loss]) -> bool {
         | Reason::VerifiesTooBriefly(..)
         | Reason::RouteStuck(_)
         | Reason::BackupLost(..)
+        | Reason::RestoreTestFailed(..)
+        | Reason::RestoreTooSlow(..)
         | Reason::BackupUnplaced => false,
     })
 }

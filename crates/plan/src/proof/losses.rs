@@ -81,6 +81,7 @@ impl<'a> Judge<'a> {
             losses.extend(goes_on.map(|it| Loss::new(Reason::ServedOn(*it), Change::CutOnSilence(*it))));
         }
         for (nth, step) in play.steps.iter().enumerate() {
+            losses.extend(self.restore_loss(self.at(at, bound, nth), step));
             self.step_losses(self.at(at, bound, nth), step, &mut losses);
         }
         if self.condition == Condition::DnsGone && (play.to != bound || play.brings_address()) {
@@ -311,6 +312,17 @@ impl<'a> Judge<'a> {
             }
             Some(_) => None,
         }
+    }
+
+    /// What restore tests say against a restore.
+    fn restore_loss(&self, at: StepAt, step: &Step) -> Option<Loss> {
+        let (nth, backup) = self.restored(step)?;
+        let of = u32::try_from(nth).unwrap_or(u32::MAX);
+        if backup.measured.is_some_and(|it| it.failed) {
+            return Some(Loss::for_good(Reason::RestoreTestFailed(self.ix, of)));
+        }
+        let is_slow = backup.restores_within().is_some_and(|it| it > step.timeout);
+        is_slow.then(|| Loss::for_good(Reason::RestoreTooSlow(self.ix, of, at)))
     }
 
     /// The first place of a backup that is there, and the loss from there.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Said;
 use crate::action::Plane;
+use crate::backup::MEASURED_MARGIN;
 use crate::config::scalar::show_duration;
 use crate::location::FailureDomain;
 use crate::strategy::Step;
@@ -129,6 +130,10 @@ pub enum Reason {
     BackupLost(ComponentIx, u32),
     /// The plan does not say where the backup is.
     BackupUnplaced,
+    /// The last restore test of the backup (by place in the component's list) failed.
+    RestoreTestFailed(ComponentIx, u32),
+    /// What was measured of the backup, with its margin, is longer than the step may take.
+    RestoreTooSlow(ComponentIx, u32, StepAt),
     /// A precondition (by place in the rung's list) does not hold then.
     Unmet(ComponentIx, u32, u32),
     /// An earlier rung's step is undone first, and it is not known that this works.
@@ -286,6 +291,21 @@ impl fmt::Display for Said<'_, Because> {
             ),
             Reason::BackupLost(of, at) => {
                 write!(f, "no place of backup `{}` survives", plan.component(of).backups[at as usize].name)
+            }
+            Reason::RestoreTestFailed(of, at) => {
+                write!(f, "the last restore test of backup `{}` failed", plan.component(of).backups[at as usize].name)
+            }
+            Reason::RestoreTooSlow(of, at, step) => {
+                let backup = &plan.component(of).backups[at as usize];
+                let longest = backup.measured.and_then(|it| it.good).unwrap_or_default().0;
+                write!(
+                    f,
+                    "restoring backup `{}` was measured to take {}, and {} times that is longer than the {} that it may take",
+                    backup.name,
+                    show_duration(longest),
+                    MEASURED_MARGIN,
+                    show_duration(step.of(plan).timeout)
+                )
             }
             Reason::BackupUnplaced => f.write_str("the plan does not say where its backup is"),
             Reason::Unmet(of, rung, nth) => {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Said, StepAt};
+use crate::backup::{KeepingJob, MEASURED_MARGIN};
 use crate::config::scalar::show_duration;
 use crate::location::Location;
 use crate::prepared::PreparedKind;
@@ -41,6 +42,8 @@ pub enum RestsOn {
     Backup(ComponentIx, u32, u32),
     /// A backup that the plan says nothing about.
     UnnamedBackup(StepAt),
+    /// How long a restore of a series that Mainstay takes needs at most: what its tests have shown, or what the plan allows it.
+    RestoreTime(StepAt, u32),
     /// A route's proxy.
     Proxy(RouteIx),
     /// Clients that ask again for a route's name.
@@ -83,6 +86,7 @@ impl RestsOn {
                 PreparedKind::CacheEntry { .. } => "cache_entry",
             },
             RestsOn::Backup(..) | RestsOn::UnnamedBackup(_) => "backup",
+            RestsOn::RestoreTime(..) => "restore_time",
             RestsOn::Proxy(_) => "proxy",
             RestsOn::DnsName(_) => "dns_name",
             RestsOn::Poller(_) | RestsOn::UnknownPoller(_) => "poller",
@@ -108,6 +112,10 @@ impl RestsOn {
             | RestsOn::CommandWithoutDns(at) => Some(&at.of(plan).name),
             RestsOn::Precondition(it) => Some(it.of.name(plan)),
             RestsOn::Prepared(at) => Some(&plan.prepared[*at as usize].name),
+            RestsOn::RestoreTime(step, at) => {
+                let of = step.component;
+                Some(&plan.component(of).backups[*at as usize].name)
+            }
             RestsOn::Backup(of, at, _) => Some(&plan.component(*of).backups[*at as usize].name),
             RestsOn::Proxy(route)
             | RestsOn::DnsName(route)
@@ -152,6 +160,7 @@ impl RestsOn {
             RestsOn::Dependency(on) => Some(&plan.instance(plan.component(*on).original()).location),
             // A host that is lost does nothing any more: the time alone is waited for.
             RestsOn::LeaseEnds(_)
+            | RestsOn::RestoreTime(..)
             | RestsOn::ModeAct
             | RestsOn::Approval
             | RestsOn::Person(_)
@@ -169,6 +178,10 @@ impl RestsOn {
     pub fn said<'a>(&'a self, plan: &'a Plan) -> Said<'a, RestsOn> {
         Said { plan, it: self }
     }
+}
+
+fn whole_seconds(it: Duration) -> Duration {
+    Duration::from_secs(it.as_secs())
 }
 
 impl fmt::Display for Said<'_, RestsOn> {
@@ -241,6 +254,31 @@ impl fmt::Display for Said<'_, RestsOn> {
                         write!(f, "backup {} in {location}, up to {} old", backup.name, show_duration(loss))
                     }
                     None => write!(f, "backup {}", backup.name),
+                }
+            }
+            RestsOn::RestoreTime(step, at) => {
+                let backup = &plan.component(step.component).backups[*at as usize];
+                match backup.measured.and_then(|it| it.good) {
+                    None => {
+                        let allowed = show_duration(step.of(plan).timeout);
+                        write!(
+                            f,
+                            "restoring {} within {allowed}, which is assumed: no restore test says it",
+                            backup.name
+                        )
+                    }
+                    Some((longest, age)) => {
+                        let (longest, within) = (show_duration(longest), show_duration(longest * MEASURED_MARGIN));
+                        write!(
+                            f,
+                            "restoring {} within {within}, {MEASURED_MARGIN} times the {longest} that were measured",
+                            backup.name
+                        )?;
+                        match backup.overdue_after(KeepingJob::RestoreTest).filter(|it| age > *it) {
+                            Some(_) => write!(f, ", and that is {} old", show_duration(whole_seconds(age))),
+                            None => Ok(()),
+                        }
+                    }
                 }
             }
             RestsOn::UnnamedBackup(at) => {

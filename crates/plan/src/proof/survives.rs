@@ -122,6 +122,9 @@ impl Judge<'_> {
             StepKind::Stop { or_cut: true, .. } => {}
             StepKind::Act { on, .. } => {
                 once(RestsOn::Action(at));
+                if let Some((nth, _)) = self.restored(step) {
+                    once(RestsOn::RestoreTime(at, u32::try_from(nth).unwrap_or(u32::MAX)));
+                }
                 if step.brings_address() {
                     once(RestsOn::ComesBackThere(*on));
                 }

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::judge::{Asked, Judge, Tried};
 use super::{Bound, Condition};
+use crate::action::Action;
+use crate::backup::Backup;
 use crate::component::Instance;
 use crate::location::FailureDomain;
+use crate::postgres::PostgresOp;
 use crate::probe::{Probe, Watches};
 use crate::route::{SECONDARY_REFRESH, Sharing};
 use crate::strategy::{Phase, Play, Rung, Step, StepKind, Whom};
@@ -227,6 +230,9 @@ impl Judge<'_> {
         match &step.kind {
             // It may fail, and that it does is one more record.
             StepKind::Stop { or_cut: true, .. } => self.failing_time(step) + self.plan.allowances.journal_sync,
+            StepKind::Act { .. } if let Some(within) = self.restores_within(step) => {
+                self.plan.allowances.journal_sync + within
+            }
             StepKind::Stop { .. } | StepKind::Act { .. } => {
                 self.one_attempt(step) * step.attempts + waits(step) + self.arrival(step)
             }
@@ -237,6 +243,21 @@ impl Judge<'_> {
             | StepKind::TakeOver { .. }
             | StepKind::Verify { .. } => self.one_attempt(step),
         }
+    }
+
+    /// How long a restore of a series that Mainstay takes needs at most where it works, if that was measured.
+    fn restores_within(&self, step: &Step) -> Option<Duration> {
+        let within = self.restored(step)?.1.restores_within()?;
+        Some(within.min(step.timeout))
+    }
+
+    /// The series that a step restores by itself, with its place in the component's list.
+    pub(super) fn restored(&self, step: &Step) -> Option<(usize, &Backup)> {
+        let StepKind::Act { action, .. } = &step.kind else { return None };
+        let Action::Postgres(postgres) = action.as_ref() else { return None };
+        let PostgresOp::Restore { series } = &postgres.op else { return None };
+        let mut all = self.component.backups.iter().enumerate();
+        all.find(|it| it.1.postgres.as_ref() == Some(series))
     }
 
     /// Whoever is brought to another address is seen there before anything else is done, and routes lead there.

@@ -573,6 +573,7 @@ mod tests {
             copies: Vec::new(),
             restore_test: None,
             postgres: None,
+            measured: None,
         };
         assert_eq!(age(&backup), Distribution::Uniform { from: 3600.0, to: 25.0 * 3600.0 });
         assert!((age(&backup).quantile(1.0 - 1e-12) - backup.loss().as_secs_f64()).abs() < 1e-3, "as the proof has it");
