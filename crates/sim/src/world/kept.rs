@@ -64,10 +64,11 @@ impl World {
         said.push_back((asked, place));
     }
 
-    /// The last moment, before `until`, at which an instance is known to have been no further than `place`.
-    pub(super) fn no_further_than(&self, name: &str, place: &LogPosition, until: Time) -> Option<Time> {
+    /// The last moment at which an instance is known to have been no further than `place`, also one after a failure: whoever answers once
+    /// more, and is still no further, was not before.
+    pub(super) fn no_further_than(&self, name: &str, place: &LogPosition) -> Option<Time> {
         let said = self.said.get(name)?.iter();
-        let known = said.filter(|it| it.0 <= until && it.1.is_comparable(place) && it.1.at <= place.at);
+        let known = said.filter(|it| it.1.is_comparable(place) && it.1.at <= place.at);
         known.map(|it| it.0).max()
     }
 }

@@ -105,7 +105,7 @@ impl World {
         let log = self.logs.get(&self.plan.component(self.plan.instance(from).component).name);
         let failed = old.out_since.unwrap_or(old.since);
         // Whoever was asked says nothing about what came after.
-        let at_least = new.frozen_place.as_ref().and_then(|place| self.no_further_than(names.0, place, failed));
+        let at_least = new.frozen_place.as_ref().and_then(|place| self.no_further_than(names.0, place));
         let at_least = at_least.map(|it| failed.since(it));
         assert!(
             at_least.is_none_or(|it| said >= it),
