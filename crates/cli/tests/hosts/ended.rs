@@ -215,3 +215,28 @@ async fn a_lease_that_was_taken_back_is_over_whenever_the_host_is_killed() {
         assert!(site.serving().is_none(), "{moment}");
     }
 }
+
+/// The lease was there when the order was begun, and runs out while that is being done.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_outlives_its_lease_is_given_up_and_ended_again() {
+    let site = Site::new();
+    let listener = listener(None).await;
+    site.join("db-a", listener.local_addr().expect("an address").port());
+    site.let_it_guard("db-a");
+    let _host = site.start("db-a");
+    let mut agent = Scripted::of_epoch(&site, &listener, 3).await;
+    let held = Held { component: "db-a-app".to_owned(), instance: "db-a-app".to_owned() };
+    let asks = |it| if let FromHost::Renew(it) = it { it.asks.first().map(|_| it.seq) } else { None };
+    let seq = agent.hear(asks).await.expect("it asks for its lease");
+    agent.say(FromAgent::Granted(Granted { seq, holds: vec![held.clone()], ttl_ms: 1500, stance: 0 }));
+    let begun = Instant::now();
+    let mut start = order("k", Action::Service { op: ServiceOp::Start, service: site.service("4", LONG, false) });
+    (start.instance, start.component, start.needs_lease) = (held.instance.clone(), held.component.clone(), true);
+    let (outcome, _) = agent.outcome(&start).await;
+    assert!(matches!(&outcome, Outcome::Unknown(why) if why.contains("its lease was over")), "{outcome:?}");
+    assert!(begun.elapsed() < Duration::from_secs(4), "it was given up");
+    let released = |it| if let FromHost::Released(it) = it { Some(it) } else { None };
+    assert_eq!(agent.hear(released).await, Some(held), "it is ended, and that is said");
+    tokio::time::sleep(Duration::from_secs(5).saturating_sub(begun.elapsed())).await;
+    assert!(site.serving().is_none(), "nothing was started afterwards");
+}

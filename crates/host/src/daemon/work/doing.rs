@@ -178,8 +178,29 @@ impl Work {
         self.end(key.to_owned(), outcome);
     }
 
+    /// Whether what was begun under a lease goes on without it.
+    fn lost_its_lease(&self, doing: &Doing) -> bool {
+        let (component, instance) = (&doing.act.component, &doing.act.instance);
+        doing.act.needs_lease
+            && self.leases.guards_this(component, instance)
+            && self.leases.holds(component, instance).is_err()
+    }
+
+    /// Gives up what may not go on: its lease, or its time, is over.
     pub(super) fn give_up_what_is_overdue(&mut self, now: Instant) {
         let now_ns = boot_ns();
+        let lost: Vec<String> = self
+            .doing
+            .iter()
+            .filter(|it| it.1.ticket.is_some() && self.lost_its_lease(it.1))
+            .map(|it| it.0.clone())
+            .collect();
+        for key in lost {
+            if let Some(ticket) = self.doing.get(&key).and_then(|it| it.ticket) {
+                self.give_up(ticket);
+            }
+            self.end(key, Outcome::Unknown("its lease was over before it had ended".to_owned()));
+        }
         let mut overdue = Vec::new();
         let mut progress = Vec::new();
         for (key, doing) in &mut self.doing {
@@ -202,7 +223,18 @@ impl Work {
 
     /// An order ended. It is answered once that is durable.
     pub(super) fn end(&mut self, key: String, outcome: Outcome) {
-        let (attempt, done_before) = self.doing.remove(&key).map_or((0, false), |it| (it.act.attempt, it.looked_at));
+        let doing = self.doing.remove(&key);
+        if let Some(doing) = doing.as_ref().filter(|it| it.ticket.is_some() && self.lost_its_lease(it)) {
+            // It may act again after the keeper has ended it: it is ended once more.
+            let held = Held { component: doing.act.component.clone(), instance: doing.act.instance.clone() };
+            tracing::warn!(
+                key,
+                instance = held.instance,
+                "its lease was over before an order for it had ended: it is ended again"
+            );
+            self.leases.revoked(&held);
+        }
+        let (attempt, done_before) = doing.map_or((0, false), |it| (it.act.attempt, it.looked_at));
         tracing::info!(key, outcome = outcome.word(), "an order ended");
         crash::point(|it| it == Moment::BeforeEnded);
         let entry = Entry::OrderEnded { key: key.clone(), outcome: outcome.clone() };
