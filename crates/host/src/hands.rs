@@ -13,7 +13,7 @@ use mainstay_plan::observation::{Answer, OWN_LATENESS, Observation};
 use mainstay_plan::probe::ProbeKind;
 use mainstay_plan::routing::TrafficReport;
 use mainstay_plan::{ComponentIx, Plan, ProbeIx, Time};
-use mainstay_providers::{Asking, Order, ProbeAnswer, Providers, ResolvedName};
+use mainstay_providers::{Asking, Beginner, Order, ProbeAnswer, Providers, ResolvedName};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -326,13 +326,12 @@ impl Hands {
         });
     }
 
-    /// Looks what became of a job that another process had begun, in a session of that number, and does nothing; that is reported
-    /// as its end.
-    pub fn look(&self, job: Job, session: Option<i32>) {
+    /// Looks what became of a job that another process had begun, and does nothing; that is reported as its end.
+    pub fn look(&self, job: Job, begun_by: Option<Beginner>) {
         let providers = self.providers.clone();
         self.run(job.ticket, async move {
             let order = Order { idempotency_key: job.key, timeout: job.timeout, address: job.address };
-            providers.look(&job.action, &order, session).await
+            providers.look(&job.action, &order, begun_by).await
         });
     }
 

@@ -49,6 +49,7 @@ use crate::tls::TlsConfigs;
 pub use crate::action::{
     ADDRESS_VARIABLE, IDEMPOTENCY_KEY_HEADER, IDEMPOTENCY_KEY_PLACEHOLDER, IDEMPOTENCY_KEY_VARIABLE, Order,
 };
+pub use crate::leftover::Beginner;
 pub use crate::postgres::{RestoreBackup, RestoreTarget, RestoredServer, TakeBackup, TakenBackup};
 pub use crate::prepare::PrepareError;
 
@@ -232,9 +233,9 @@ impl Providers {
 
     /// What became of an action that was begun, and whose end nobody saw: done, failed (it was not done, and nothing of it is
     /// under way any more), or unknown. It is looked at until that is known, for `order.timeout` at most, and nothing is done.
-    /// `session` is the session of the process that had begun it: what it left behind is looked for there, too, if it runs as
-    /// somebody whose processes can't be looked into.
-    pub async fn look(&self, action: &Action, order: &Order, session: Option<i32>) -> Outcome {
-        action::look(&self.inner, action, order, session).await
+    /// `begun_by` is the process that had begun it: what it left behind is looked for, too, if it runs as somebody whose processes
+    /// can't be looked into.
+    pub async fn look(&self, action: &Action, order: &Order, begun_by: Option<Beginner>) -> Outcome {
+        action::look(&self.inner, action, order, begun_by).await
     }
 }

@@ -1,5 +1,6 @@
 //! An agent as the product has it: hands with links, in this process.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -141,8 +142,29 @@ impl Agent {
                 }
             }
         };
-        timeout(PATIENCE, next).await.expect("it is reported")
+        timeout(PATIENCE, next).await.unwrap_or_else(|_| {
+            let orders = processes_of_orders();
+            panic!("it is not reported: {:?}\nprocesses that may be of orders:\n{orders}", self.links.view())
+        })
     }
+}
+
+/// What a host may be waiting for.
+fn processes_of_orders() -> String {
+    let of = |file: &str, pid: &str| fs::read(format!("/proc/{pid}/{file}"));
+    let pids = fs::read_dir("/proc").expect("the processes").filter_map(|it| it.ok()?.file_name().into_string().ok());
+    let seen = pids.filter(|it| it.parse::<u32>().is_ok()).filter_map(|pid| {
+        let environ = of("environ", &pid);
+        let carried = environ.as_ref().map(|it| {
+            let of_order = |it: &&[u8]| it.starts_with(b"MAINSTAY_IDEMPOTENCY_KEY=");
+            it.split(|byte| *byte == 0).find(of_order).map(|it| String::from_utf8_lossy(it).into_owned())
+        });
+        if matches!(carried, Ok(None)) {
+            return None;
+        }
+        Some(format!("{}: {carried:?}", String::from_utf8_lossy(&of("stat", &pid).unwrap_or_default()).trim()))
+    });
+    seen.collect::<Vec<_>>().join("\n")
 }
 
 /// A port of our own, free again and again.

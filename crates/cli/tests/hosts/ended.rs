@@ -22,7 +22,7 @@ async fn killed_at(moment: &str) -> (Outcome, usize, Vec<Entry>) {
     let mut agent = Agent::listen(&site, listener, &["db-a"]).await;
     let mut host = site.start_to_die("db-a", moment);
     agent.connected("db-a").await;
-    let ticket = agent.order("k", "db-a-app", site.act(&[]), LONG);
+    let ticket = agent.order(&site.key(), "db-a-app", site.act(&[]), LONG);
     host.ended();
     let _host = site.start("db-a");
     let outcome = agent.outcome(ticket).await;
@@ -67,7 +67,7 @@ async fn killed_while_it_acted_it_does_not_know() {
     let mut agent = Agent::listen(&site, listener, &["db-a"]).await;
     let mut host = site.start("db-a");
     agent.connected("db-a").await;
-    let ticket = agent.order("k", "db-a-app", site.act(&["sleep", "5"]), LONG);
+    let ticket = agent.order(&site.key(), "db-a-app", site.act(&["sleep", "5"]), LONG);
     agent.until(|_| site.done().len() == 1).await;
     host.kill();
     let _host = site.start("db-a");
@@ -111,18 +111,18 @@ async fn what_became_of_a_service_is_looked_at() {
             [("before-begun", true), ("after-begun", false), ("before-ended", true), ("after-ended", true)]
         {
             let (site, mut agent, mut host, action) = operating(op, "0", false, moment).await;
-            let ticket = agent.order("k", "db-a-app", action.clone(), LONG);
+            let ticket = agent.order(&site.key(), "db-a-app", action.clone(), LONG);
             host.ended();
             let _host = site.start("db-a");
             let outcome = agent.outcome(ticket).await;
             let word = if done { "done" } else { "failed" };
             assert_eq!((outcome.word(), is_so(&site, op)), (word, done), "{op:?} {moment}: {outcome:?}");
             if !done {
-                let ticket = agent.order_again("k", 2, "db-a-app", action, LONG);
+                let ticket = agent.order_again(&site.key(), 2, "db-a-app", action, LONG);
                 assert_eq!(agent.outcome(ticket).await, Outcome::Done, "{op:?} {moment}");
                 assert!(is_so(&site, op), "{op:?} {moment}");
             }
-            let ends: Vec<Entry> = site.journal("db-a").into_iter().filter(|it| is_end_of(it, "k")).collect();
+            let ends: Vec<Entry> = site.journal("db-a").into_iter().filter(|it| is_end_of(it, &site.key())).collect();
             let last = ends.last().expect("its end is journaled");
             assert!(matches!(last, Entry::OrderEnded { outcome: Outcome::Done, .. }), "{op:?} {moment}: {ends:?}");
         }
@@ -136,7 +136,7 @@ fn is_end_of(entry: &Entry, of: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_on_after_the_host_was_killed_is_waited_for() {
     let (site, mut agent, mut host, action) = operating(ServiceOp::Start, "2", false, "never").await;
-    let ticket = agent.order("k", "db-a-app", action, LONG);
+    let ticket = agent.order(&site.key(), "db-a-app", action, LONG);
     agent.until(|_| site.done().len() == 1).await;
     host.kill();
     assert!(!is_so(&site, ServiceOp::Start), "it takes two seconds");
@@ -149,7 +149,7 @@ async fn what_goes_on_after_the_host_was_killed_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_was_told_to_stop_and_does_not_is_not_stopped() {
     let (site, mut agent, mut host, action) = operating(ServiceOp::Stop, "0", true, "never").await;
-    let ticket = agent.order("k", "db-a-app", action, LONG);
+    let ticket = agent.order(&site.key(), "db-a-app", action, LONG);
     agent.until(|it| it.view("db-a").doing.values().any(|it| it == "it was begun")).await;
     host.kill();
     let since = Instant::now();
@@ -164,23 +164,24 @@ async fn a_service_that_was_told_to_stop_and_does_not_is_not_stopped() {
 async fn what_became_of_a_file_is_looked_at() {
     // A file that is not there may have been taken away by whoever waited for it.
     for (moment, before, word, holds) in [
-        ("before-begun", None, "done", Some("now k")),
+        ("before-begun", None, "done", Some("now {key}")),
         ("after-begun", None, "unknown", None),
         ("after-begun", Some("now j"), "failed", Some("now j")),
-        ("before-ended", None, "done", Some("now k")),
-        ("after-ended", Some("now j"), "done", Some("now k")),
+        ("before-ended", None, "done", Some("now {key}")),
+        ("after-ended", Some("now j"), "done", Some("now {key}")),
     ] {
         let (site, mut agent, mut host, _) = operating(ServiceOp::Start, "0", false, moment).await;
         if let Some(before) = before {
             fs::write(site.trigger(), before).expect("it is written");
         }
         let action = Action::TriggerFile { path: site.trigger(), content: "now {idempotency_key}".to_owned() };
-        let ticket = agent.order("k", "db-a-app", action, LONG);
+        let ticket = agent.order(&site.key(), "db-a-app", action, LONG);
         host.ended();
         let _host = site.start("db-a");
         let outcome = agent.outcome(ticket).await;
         assert_eq!(outcome.word(), word, "{moment}: {outcome:?}");
-        assert_eq!(fs::read_to_string(site.trigger()).ok().as_deref(), holds, "{moment}");
+        let holds = holds.map(|it| it.replace("{key}", &site.key()));
+        assert_eq!(fs::read_to_string(site.trigger()).ok(), holds, "{moment}");
     }
 }
 
@@ -198,7 +199,8 @@ async fn a_lease_that_was_taken_back_is_over_whenever_the_host_is_killed() {
         let seq = agent.hear(asks).await.expect("it asks for its lease");
         // It does not run out by itself.
         agent.say(FromAgent::Granted(Granted { seq, holds: vec![held.clone()], ttl_ms: 120_000, stance: 0 }));
-        let mut start = order("k", Action::Service { op: ServiceOp::Start, service: site.service("0", LONG, false) });
+        let mut start =
+            order(&site.key(), Action::Service { op: ServiceOp::Start, service: site.service("0", LONG, false) });
         (start.instance, start.component, start.needs_lease) = (held.instance.clone(), held.component.clone(), true);
         assert_eq!(agent.outcome(&start).await, (Outcome::Done, false), "{moment}");
         agent.say(FromAgent::Revoke(held.clone()));
@@ -230,7 +232,8 @@ async fn what_outlives_its_lease_is_given_up_and_ended_again() {
     let seq = agent.hear(asks).await.expect("it asks for its lease");
     agent.say(FromAgent::Granted(Granted { seq, holds: vec![held.clone()], ttl_ms: 1500, stance: 0 }));
     let begun = Instant::now();
-    let mut start = order("k", Action::Service { op: ServiceOp::Start, service: site.service("4", LONG, false) });
+    let mut start =
+        order(&site.key(), Action::Service { op: ServiceOp::Start, service: site.service("4", LONG, false) });
     (start.instance, start.component, start.needs_lease) = (held.instance.clone(), held.component.clone(), true);
     let (outcome, _) = agent.outcome(&start).await;
     assert!(matches!(&outcome, Outcome::Unknown(why) if why.contains("its lease was over")), "{outcome:?}");

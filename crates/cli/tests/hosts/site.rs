@@ -115,6 +115,11 @@ impl Site {
         Action::Command { argv, env, plane: Plane::Local, idempotent: false, reports_address: false }
     }
 
+    /// Of an order: no other test's, as what an order leaves running is looked for by its key, on the whole machine.
+    pub(crate) fn key(&self) -> String {
+        self.path().file_name().expect("it has a name").to_string_lossy().into_owned()
+    }
+
     pub(crate) fn state_of(&self, host: &str) -> PathBuf {
         self.path().join(host)
     }

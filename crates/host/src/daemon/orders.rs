@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mainstay_plan::action::Outcome;
+use mainstay_providers::Beginner;
 use mainstay_wire::message::{Act, Ended};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -34,9 +35,9 @@ pub enum Entry {
     HostStarted {
         /// The version of the program.
         version: String,
-        /// Its session, as the kernel counts them: what it leaves running may be found there.
+        /// By which it can be seen what it leaves running.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        session: Option<i32>,
+        process: Option<Beginner>,
     },
     /// An agent decides under a higher epoch than any before it: orders of a lower one are refused from here on.
     EpochSeen {
@@ -115,8 +116,8 @@ pub(crate) enum Verdict {
     /// The host process that did it has ended meanwhile: look what became of it, and answer that. If it can't be looked at, this
     /// is the answer.
     Look {
-        /// The session of that process.
-        session: Option<i32>,
+        /// That process.
+        begun_by: Option<Beginner>,
         /// The answer, if there is no better one.
         otherwise: Ended,
     },
@@ -131,8 +132,8 @@ struct Order {
     attempt: u32,
     idempotent: bool,
     outcome: Option<Outcome>,
-    /// The session of the host process that began it.
-    session: Option<i32>,
+    /// The host process that began it.
+    begun_by: Option<Beginner>,
     /// Whether that process ended while it was doing this.
     interrupted: bool,
     recovery: u64,
@@ -145,8 +146,8 @@ struct Order {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Orders {
     epoch: u64,
-    /// The session of the host process that is running.
-    session: Option<i32>,
+    /// The host process that is running.
+    process: Option<Beginner>,
     orders: BTreeMap<String, Order>,
     /// By instance: the latest recovery that did something to it.
     latest: BTreeMap<String, u64>,
@@ -160,8 +161,8 @@ impl Orders {
     /// Takes in what is, or is going to be, in the journal; the wall clock beside it, in nanoseconds since the Unix epoch.
     pub(crate) fn fold(&mut self, entry: &Entry, wall_ns: i64) {
         match entry {
-            Entry::HostStarted { session, .. } => {
-                self.session = *session;
+            Entry::HostStarted { process, .. } => {
+                self.process = *process;
                 for order in self.orders.values_mut().filter(|it| it.outcome.is_none()) {
                     let why = "the host process ended while it was doing this".to_owned();
                     (order.outcome, order.interrupted) = (Some(Outcome::Unknown(why)), true);
@@ -176,7 +177,7 @@ impl Orders {
                     attempt: *attempt,
                     idempotent: *idempotent,
                     outcome: None,
-                    session: self.session,
+                    begun_by: self.process,
                     interrupted: false,
                     recovery: *recovery,
                     instance: instance.clone(),
@@ -234,9 +235,9 @@ impl Orders {
                 ) => false,
             };
             if let (Some(outcome), false) = (&order.outcome, again) {
-                let (session, otherwise) = (order.session, answer(outcome));
+                let (begun_by, otherwise) = (order.begun_by, answer(outcome));
                 return match order.interrupted && act.action.can_be_seen() {
-                    true => Verdict::Look { session, otherwise },
+                    true => Verdict::Look { begun_by, otherwise },
                     false => Verdict::Answer(otherwise),
                 };
             }
@@ -340,7 +341,7 @@ mod tests {
     }
 
     fn started(session: Option<i32>) -> Entry {
-        Entry::HostStarted { version: String::new(), session }
+        Entry::HostStarted { version: String::new(), process: session.map(|session| Beginner { session, since: 0 }) }
     }
 
     fn failed(why: &str) -> Outcome {
@@ -397,8 +398,11 @@ mod tests {
         take(&mut orders, &act);
         orders.fold(&started(Some(8)), 0);
         for _ in 0..2 {
-            let Verdict::Look { session, otherwise } = take(&mut orders, &act) else { panic!("it can be seen") };
-            assert_eq!((session, otherwise.outcome.word(), otherwise.done_before), (Some(7), "unknown", true));
+            let Verdict::Look { begun_by, otherwise } = take(&mut orders, &act) else { panic!("it can be seen") };
+            assert_eq!(
+                (begun_by.map(|it| it.session), otherwise.outcome.word(), otherwise.done_before),
+                (Some(7), "unknown", true)
+            );
         }
         let mut again = orders.clone();
         assert!(matches!(take(&mut again, &Act { attempt: 2, ..act.clone() }), Verdict::Begin(_)));

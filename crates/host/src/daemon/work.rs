@@ -13,7 +13,7 @@ use mainstay_plan::Time;
 use mainstay_plan::action::Outcome;
 use mainstay_plan::observation::{Answer, Concerns};
 use mainstay_plan::routing::{RoutingTable, TrafficReport};
-use mainstay_providers::{Asking, ProbeAnswer};
+use mainstay_providers::{Asking, Beginner, ProbeAnswer};
 use mainstay_store::Event;
 use mainstay_wire::message::{
     Act, Answered, Ask, Ended, FromAgent, FromHost, Head, Held, Hello, Message, PROTOCOL, Renew, Sent, TrafficNews,
@@ -212,9 +212,7 @@ impl Work {
     pub(super) fn start(options: Options) -> Result<Work, HostError> {
         let state = &options.file.state;
         let (mut ledger, mut orders) = Ledger::open(state)?;
-        // In a container it may be 0: begun outside of it.
-        let session = nix::unistd::getsid(None).ok().map(nix::unistd::Pid::as_raw);
-        let started = Entry::HostStarted { version: options.version.clone(), session };
+        let started = Entry::HostStarted { version: options.version.clone(), process: Beginner::this() };
         if ledger.append(&mut orders, &[started], Then::Nothing).is_err() {
             tracing::error!("the host's journal takes nothing");
         }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::Inner;
 use crate::action::{Attempt, Order, declared, systemd, trigger_file};
-use crate::leftover;
+use crate::leftover::{self, Beginner};
 use crate::postgres;
 use crate::so_far::SoFar;
 
@@ -30,21 +30,21 @@ pub(crate) enum Seen {
     Never(String),
 }
 
-pub(crate) async fn look(inner: &Inner, action: &Action, order: &Order, session: Option<i32>) -> Outcome {
+pub(crate) async fn look(inner: &Inner, action: &Action, order: &Order, begun_by: Option<Beginner>) -> Outcome {
     let so_far = SoFar::new(Outcome::Unknown("nothing told in time what became of it".to_owned()));
     let deadline = Instant::now() + order.timeout;
     let attempt = Attempt { inner, order, deadline, so_far: &so_far };
-    match timeout_at(deadline, until_known(&attempt, action, session)).await {
+    match timeout_at(deadline, until_known(&attempt, action, begun_by)).await {
         Ok(outcome) => outcome,
         Err(_elapsed) => so_far.into_inner(),
     }
 }
 
-async fn until_known(attempt: &Attempt<'_>, action: &Action, session: Option<i32>) -> Outcome {
+async fn until_known(attempt: &Attempt<'_>, action: &Action, begun_by: Option<Beginner>) -> Outcome {
     let settled = Instant::now() + settles(action);
     loop {
         // First: what ends after this has left what it did behind for the look that follows.
-        let left = left_running(attempt, session).await;
+        let left = left_running(attempt, begun_by).await;
         let why = match (seen(attempt, action).await, left) {
             (Seen::Done, _) => return Outcome::Done,
             (Seen::Never(why), _) => return Outcome::Unknown(why),
@@ -79,9 +79,9 @@ fn settles(action: &Action) -> Duration {
     }
 }
 
-async fn left_running(attempt: &Attempt<'_>, session: Option<i32>) -> Result<Option<String>, String> {
+async fn left_running(attempt: &Attempt<'_>, begun_by: Option<Beginner>) -> Result<Option<String>, String> {
     let key = attempt.order.idempotency_key.clone();
-    let looked = attempt.inner.gates.run("look for processes".to_owned(), move || leftover::of(&key, session)).await;
+    let looked = attempt.inner.gates.run("look for processes".to_owned(), move || leftover::of(&key, begun_by)).await;
     looked.map_err(|error| crate::trouble::describe(&error))
 }
 

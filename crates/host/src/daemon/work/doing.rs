@@ -77,8 +77,8 @@ impl Work {
             Verdict::Look { .. } if self.doing.contains_key(&act.key) => {
                 self.say(&FromHost::Progress { key: act.key, text: LOOKED_AT.to_owned() });
             }
-            Verdict::Look { session, otherwise } => match until_ns.filter(|it| *it > boot_ns()) {
-                Some(until_ns) if self.options.file.may.act(&act.action).is_ok() => self.look(act, until_ns, session),
+            Verdict::Look { begun_by, otherwise } => match until_ns.filter(|it| *it > boot_ns()) {
+                Some(until_ns) if self.options.file.may.act(&act.action).is_ok() => self.look(act, until_ns, begun_by),
                 Some(_) | None => self.say(&FromHost::Ended(otherwise)),
             },
             Verdict::Refuse(_, ended) if !self.refusals.pass(now.into_std()) => self.say(&FromHost::Ended(ended)),
@@ -146,12 +146,12 @@ impl Work {
     }
 
     /// Looks what became of an order that an earlier host process had begun.
-    fn look(&mut self, act: Box<Act>, until_ns: u64, session: Option<i32>) {
+    fn look(&mut self, act: Box<Act>, until_ns: u64, begun_by: Option<Beginner>) {
         let (key, now) = (act.key.clone(), Instant::now());
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         tracing::info!(key, instance = act.instance, step = act.step, "looking what became of it");
-        self.hands.look(job(ticket, &act, until_ns), session);
+        self.hands.look(job(ticket, &act, until_ns), begun_by);
         self.tickets.insert(ticket, key.clone());
         let progress = now + PROGRESS_EVERY;
         let doing = Doing { act, until_ns, ticket: Some(ticket), looked_at: true, progress, since: now };
