@@ -234,10 +234,8 @@ pub(crate) fn leaves(state: &State, it: &Evacuating, component: ComponentIx, now
     if let Some(tried) = it.tried.get(&component) {
         return Leaves::Not(Stays::Tried { recovery: tried.recovery, why: tried.to_string() });
     }
-    let pauses = [(None, &state.paused), (Some(&planned.name), &lasting.paused)];
-    let paused = pauses.into_iter().find_map(|(of, it)| Some((of, it.as_ref().filter(|it| it.until > now)?)));
-    if let Some((of, Pause { until, by, reason, .. })) = paused {
-        let (component, by, reason) = (of.cloned(), by.clone(), reason.clone());
+    if let Some((paused, Pause { until, by, reason, .. })) = state.pause_of(component, now) {
+        let (component, by, reason) = (paused, by.clone(), reason.clone());
         return Leaves::Not(Stays::Paused { component, until: *until, by, reason });
     }
     let is_missing = |on: &&ComponentIx| {

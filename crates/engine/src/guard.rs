@@ -133,14 +133,12 @@ fn traffic(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {
 }
 
 fn pause(state: &State, recovery: &Recovery, now: Time) -> Option<WaitingOn> {
-    let name = &state.plan.component(recovery.component).name;
     if planted(Fault::PauseIgnored) {
         return None;
     }
-    let pauses = [(None, &state.paused), (Some(name), &state.components[recovery.component.index()].paused)];
-    let (of, pause) = pauses.into_iter().find_map(|(of, it)| Some((of, it.as_ref().filter(|it| it.until > now)?)))?;
+    let (component, pause) = state.pause_of(recovery.component, now)?;
     let Pause { by, reason, owner, until, since: _ } = pause.clone();
-    Some(WaitingOn::Paused { component: of.cloned(), until, by, reason, owner })
+    Some(WaitingOn::Paused { component, until, by, reason, owner })
 }
 
 fn dependency(state: &State, recovery: &Recovery, _: Time) -> Option<WaitingOn> {

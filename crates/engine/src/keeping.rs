@@ -406,11 +406,8 @@ fn objection(state: &State, component: ComponentIx, planned: &Backup, now: Time)
     if state.journal_lost.is_some() {
         return Err(Unkept::JournalLost);
     }
-    let pauses = [(None, &state.paused), (Some(&state.plan.component(component).name), &lasting.paused)];
-    let paused = pauses.into_iter().find_map(|(of, it)| Some((of, it.as_ref().filter(|it| it.until > now)?)));
-    if let Some((of, it)) = paused {
-        let (component, by, reason) = (of.cloned(), it.by.clone(), it.reason.clone());
-        return Err(Unkept::Paused { component, until: it.until, by, reason });
+    if let Some((component, it)) = state.pause_of(component, now) {
+        return Err(Unkept::Paused { component, until: it.until, by: it.by.clone(), reason: it.reason.clone() });
     }
     if state.plan.mode != Mode::Act {
         return Err(Unkept::Mode { mode: state.plan.mode.word() });

@@ -472,11 +472,8 @@ fn holds(state: &State, component: ComponentIx, now: Time) -> Option<Unrepaired>
     if state.journal_lost.is_some() {
         return Some(Unrepaired::JournalLost);
     }
-    let pauses = [(None, &state.paused), (Some(&state.plan.component(component).name), &lasting.paused)];
-    let paused = pauses.into_iter().find_map(|(of, it)| Some((of, it.as_ref().filter(|it| it.until > now)?)));
-    if let Some((of, it)) = paused.filter(|_| !planted(Fault::PauseIgnored)) {
-        let (component, by, reason) = (of.cloned(), it.by.clone(), it.reason.clone());
-        return Some(Unrepaired::Paused { component, until: it.until, by, reason });
+    if let Some((component, it)) = state.pause_of(component, now).filter(|_| !planted(Fault::PauseIgnored)) {
+        return Some(Unrepaired::Paused { component, until: it.until, by: it.by.clone(), reason: it.reason.clone() });
     }
     if let Some(open) = lasting.recovery.as_ref().filter(|_| !planted(Fault::RepairsBesideRecovery)) {
         return Some(Unrepaired::Recovery { recovery: open.id });

@@ -4,7 +4,7 @@
 use mainstay_plan::{ComponentIx, InstanceIx, Time};
 
 use super::steps::touched;
-use super::{Halt, RecoveryStatus, RouteHold, State, StepAt, UndoAt};
+use super::{Halt, Pause, RecoveryStatus, RouteHold, State, StepAt, UndoAt};
 use crate::machine::{RecoveryInput, StepInput};
 use crate::record::{Ended, RecoveryId, StepRef};
 use crate::route::rules::{Kept, Objection};
@@ -14,6 +14,16 @@ use crate::waiting::WaitingOn;
 const REMEMBERED: usize = 1000;
 
 impl State {
+    /// The pause that holds a component at that moment: of the component that is named; `None`: of everything.
+    pub(crate) fn pause_of(&self, component: ComponentIx, now: Time) -> Option<(Option<String>, &Pause)> {
+        let holds = |it: &&Pause| it.until > now;
+        let all = self.paused.as_ref().filter(holds).map(|it| (None, it));
+        all.or_else(|| {
+            let alone = self.components[component.index()].paused.as_ref().filter(holds)?;
+            Some((Some(self.plan.component(component).name.clone()), alone))
+        })
+    }
+
     pub(super) fn on_held(&mut self, at: Time, id: RecoveryId, waiting: &WaitingOn) {
         self.moved(id, RecoveryInput::Held, |it| it.held = Some((waiting.clone(), at)));
         let Some(recovery) = self.open_recovery(id) else { return };
