@@ -17,6 +17,7 @@ use mainstay_plan::{ComponentIx, Time};
 
 use crate::lease::May;
 use crate::machine::KeepingState;
+use crate::planted::{Fault, planted};
 use crate::record::{Body, Ended, RecoveryId, StepRef};
 use crate::recover::HOST_GRACE;
 use crate::state::keeping::keeps;
@@ -234,8 +235,12 @@ pub(crate) fn next(state: &State, component: ComponentIx, now: Time) -> Option<B
 
 /// What is being done for the series of a component gives way: asked before anything else is decided about its recovery.
 pub(crate) fn gives_way(state: &State, component: ComponentIx) -> Option<Body> {
-    let recovery = state.components[component.index()].recovery.as_ref()?;
-    kept(state, component).find_map(|it| it.give_way(format!("{} goes first", recovery.id)))
+    let recovery = state.components[component.index()].recovery.as_ref().filter(|_| !planted(Fault::KeepingGoesOn))?;
+    // Who begins beside a recovery, and gives way to it at once, would do nothing else for ever.
+    let gives = |it: &Kept<'_>| {
+        !planted(Fault::KeptBesideRecovery) || it.known.open.as_ref().is_some_and(|it| it.id < recovery.id)
+    };
+    kept(state, component).filter(gives).find_map(|it| it.give_way(format!("{} goes first", recovery.id)))
 }
 
 /// Whether series of other components may go on after such a record.
@@ -276,7 +281,7 @@ fn kept(state: &State, component: ComponentIx) -> impl Iterator<Item = Kept<'_>>
 impl Kept<'_> {
     fn begin(&self, state: &State, now: Time) -> Option<Body> {
         // One at a time, so that they do not wait for each other in the folder.
-        if self.known.open.is_some() {
+        if self.known.open.is_some() || planted(Fault::DueNeverKept) {
             return None;
         }
         let may = |job: &KeepingJob| {
@@ -352,7 +357,8 @@ impl Kept<'_> {
         let after = self.planned.overdue_after(job)?;
         let is_possible = job == KeepingJob::Backup || self.known.newest.is_some();
         let since = self.known.last(job).max(self.known.known_since).filter(|_| is_possible)?;
-        (!self.known.job(job).overdue).then(|| since + after)
+        let is_told = self.known.job(job).overdue || planted(Fault::OverdueUntold);
+        (!is_told).then(|| since + after)
     }
 
     fn deadline(&self, state: &State, open: &Keeping) -> Time {
@@ -406,13 +412,13 @@ fn objection(state: &State, component: ComponentIx, planned: &Backup, now: Time)
     if state.journal_lost.is_some() {
         return Err(Unkept::JournalLost);
     }
-    if let Some((component, it)) = state.pause_of(component, now) {
+    if let Some((component, it)) = state.pause_of(component, now).filter(|_| !planted(Fault::KeptInPause)) {
         return Err(Unkept::Paused { component, until: it.until, by: it.by.clone(), reason: it.reason.clone() });
     }
     if state.plan.mode != Mode::Act {
         return Err(Unkept::Mode { mode: state.plan.mode.word() });
     }
-    if let Some(open) = &lasting.recovery {
+    if let Some(open) = lasting.recovery.as_ref().filter(|_| !planted(Fault::KeptBesideRecovery)) {
         return Err(Unkept::Recovery { recovery: open.id });
     }
     let mut repairs = state.open_repairs();
@@ -426,7 +432,8 @@ fn objection(state: &State, component: ComponentIx, planned: &Backup, now: Time)
         at == component && state.series(at, nth).is_some_and(|(it, _)| it.name == planned.name)
     };
     let mut others = state.open_keepings().filter(|it| !is_this(it.0, it.1));
-    if let Some((.., open)) = others.find(|it| is_there(it.0, it.1)) {
+    let other = others.find(|it| is_there(it.0, it.1)).filter(|_| !planted(Fault::KeptBesideOthers));
+    if let Some((.., open)) = other {
         return Err(Unkept::Others { keeping: open.id });
     }
     if state.instances[lasting.bound.index()].health != Health::Healthy {

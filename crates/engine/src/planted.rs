@@ -146,6 +146,18 @@ faults! {
     RepairsBesideRecovery = "repairs-beside-recovery",
     /// What is to be repaired comes before what is to be restored.
     RepairFirst = "repair-first",
+    /// A backup is begun while its component is being recovered.
+    KeptBesideRecovery = "kept-beside-recovery",
+    /// A backup goes on while its component is being recovered.
+    KeepingGoesOn = "keeping-goes-on",
+    /// Two series are taken at once on one machine.
+    KeptBesideOthers = "kept-beside-others",
+    /// A backup is begun although its component is paused.
+    KeptInPause = "kept-in-pause",
+    /// A backup that is due is never begun.
+    DueNeverKept = "due-never-kept",
+    /// Nobody is told of a backup that is overdue.
+    OverdueUntold = "overdue-untold",
     /// A breaker stays open although its canary answers.
     BreakerNeverCloses = "breaker-never-closes",
     /// A message that did not arrive is not sent again.

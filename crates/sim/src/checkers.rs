@@ -26,7 +26,7 @@
 //! | G6 | an evacuation goes as slowly as the plan says, and nobody goes into what is left | `evacuations.rs` |
 //! | G7 | a repair: of whom was displaced or is astray, never of the owner or beside a recovery, and only of whom something keeps from writes | `repairs.rs` |
 //! | G8 | nothing is restarted more often than its rung lets, and nothing is taken for a crash loop that was not | `loops.rs` |
-//! | G9 | series of backups: one at a time works in a folder and for a series, nobody beside a recovery of the component, and what is overdue is told | `keeping.rs` |
+//! | G9 | series of backups: one at a time works in a folder and on a machine, nobody beside a recovery of the component or in a pause; what is due and may be done is begun, and what is overdue is told | `keeping.rs` |
 //!
 //! What is on the disk is folded once for all of them, in `facts.rs`.
 

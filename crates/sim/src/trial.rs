@@ -134,7 +134,7 @@ impl Trial {
             return;
         }
         let share = 1 + dice.below(4);
-        let later = FaultKind::ALL.iter().copied().filter(|it| it.came_later() && *it != FaultKind::CrashLoop);
+        let later = FaultKind::ALL.iter().copied().filter(|it| it.came_later() && !it.is_apart());
         let on: Vec<FaultKind> = later.filter(|_| dice.once_in(share)).collect();
         for _ in 0..=dice.below(4) {
             let Some(kind) = dice.pick(&on) else { return };

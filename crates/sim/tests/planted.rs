@@ -63,6 +63,12 @@ const fn expected(fault: Fault) -> Option<Expected> {
         Fault::RepairsBesideRecovery => ("G7", &["repaired", "repaired-stopped"], ALL),
         Fault::RepairsWriter => ("G7", &["repaired-stopped"], ALL),
         Fault::RepairFirst => ("L3", &["shop, without a radius"], &[K::Zone, K::Back]),
+        Fault::KeptBesideRecovery
+        | Fault::KeepingGoesOn
+        | Fault::KeptBesideOthers
+        | Fault::KeptInPause
+        | Fault::DueNeverKept => ("G9", &["kept-often"], ALL),
+        Fault::OverdueUntold => ("G9", &["kept-often"], &[K::Vault]),
         Fault::BreakerNeverCloses => ("G4", &["control"], ALL),
         Fault::JitterOfChance => ("S10", &["saga", "watchful"], ALL),
         // With hosts.
@@ -245,7 +251,17 @@ fn every_planted_fault_is_caught_by_its_checker() {
 
 #[test]
 fn without_a_fault_none_of_these_plans_complains() {
-    for name in ["database, repeated", "files, rejoining", "shop", "watchful", "people", "saga", "control", "hall"] {
+    for name in [
+        "database, repeated",
+        "files, rejoining",
+        "shop",
+        "watchful",
+        "people",
+        "saga",
+        "control",
+        "hall",
+        "kept-often",
+    ] {
         let on = stage(named(name).expect("it is there")).expect("it is sound");
         for seed in 0..12 {
             let violation = Trial::on(seed, on.clone(), &mut Dice::new(seed)).run().violation;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use mainstay_plan::Plan;
 use mainstay_plan::action::{Action, Outcome, Plane, Service};
+use mainstay_plan::backup::{Backup, Keeper};
 use mainstay_plan::observation::SeenRole;
 use mainstay_plan::strategy::Step;
 
 use crate::broken::Broken;
 use crate::dice::Dice;
 use crate::gray::Gray;
-use crate::world::{Answers, Carrier, CrashKind, Fault, Lie, Link, Server, Trouble};
+use crate::world::{Answers, Carrier, CrashKind, Fault, HostTrouble, Lie, Link, Server, Trouble, VaultTrouble};
 
 macro_rules! kinds {
     ($($(#[doc = $about:literal])+ $name:ident = $word:literal,)+) => {
@@ -102,6 +103,8 @@ kinds! {
     ClockBack = "clock-back",
     /// A server dies, and again soon after each start.
     CrashLoop = "crash-loop",
+    /// Where backups are kept the disk is full, or damages them, or the host is gone.
+    Vault = "backups",
 }
 
 impl FaultKind {
@@ -115,7 +118,13 @@ impl FaultKind {
                 | FaultKind::Outsider
                 | FaultKind::ClockBack
                 | FaultKind::CrashLoop
+                | FaultKind::Vault
         )
+    }
+
+    /// Whether it strikes a few plans alone, and is drawn for those by itself.
+    pub(super) const fn is_apart(self) -> bool {
+        matches!(self, FaultKind::CrashLoop | FaultKind::Vault)
     }
 }
 
@@ -166,6 +175,7 @@ pub(super) fn apt(plan: &Plan) -> Vec<FaultKind> {
         (FaultKind::Zone, zones.len() > 1 && plan.components.len() > 1),
         (FaultKind::Back, zones.len() > 1 && plan.components.len() > 1),
         (FaultKind::Outsider, tells_roles),
+        (FaultKind::Vault, kept(plan).next().is_some()),
     ];
     all.into_iter().filter(|it| it.1).map(|it| it.0).collect()
 }
@@ -277,9 +287,27 @@ pub(super) fn draw(kind: FaultKind, dice: &mut Dice, plan: &Plan) -> Option<What
             let after = dice.millis(6000);
             trouble(Trouble::CrashLoops(which(dice, &primaries)?, (!dice.once_in(5)).then_some(after)))
         }
+        FaultKind::Vault => {
+            let all: Vec<&Backup> = kept(plan).collect();
+            let series = dice.pick(&all)?;
+            let folder = series.postgres.as_deref()?.folder.clone();
+            if let Keeper::Host(host) = plan.keeper(series)
+                && dice.once_in(3)
+            {
+                return fault(Fault::Host(host.name.clone(), HostTrouble::Killed(dice.millis(60_000))));
+            }
+            let how =
+                dice.pick(&[VaultTrouble::Full, VaultTrouble::Full, VaultTrouble::Damaged, VaultTrouble::None])?;
+            fault(Fault::Vault(folder, how))
+        }
         FaultKind::People => Some(What::Say(dice.any())),
         FaultKind::Reload => Some(What::Reload(dice.once_in(2))),
     }
+}
+
+/// The series that the agent keeps.
+fn kept(plan: &Plan) -> impl Iterator<Item = &Backup> {
+    plan.components.iter().flat_map(|it| &it.backups).filter(|it| it.kept_by_agent().is_some())
 }
 
 /// What the plan's commands run.

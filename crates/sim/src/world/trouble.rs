@@ -240,6 +240,7 @@ impl World {
         self.scripted.clear();
         self.traffic_up = true;
         self.hosts_heal();
+        self.vaults_heal();
         // A table that was refused is sent again when the process says what it serves. An agent that is stopped hears it later.
         if self.frozen_until.is_some() {
             self.at(Duration::ZERO, Event::Greeted);

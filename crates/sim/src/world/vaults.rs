@@ -13,9 +13,12 @@ use mainstay_plan::postgres::{Keeping, PostgresOp};
 
 use super::{Event, Link, World};
 
-/// How long taking a backup takes, and restoring one.
+/// How long taking a backup takes, and restoring one, where that is not often due.
 const TAKES: Duration = Duration::from_secs(20);
 const RESTORES: Duration = Duration::from_secs(40);
+
+/// What is due so often takes no more than this part of the time.
+const SHARE: u32 = 5;
 
 /// How long its machine takes to see that it can do nothing.
 const LOOKS: Duration = Duration::from_millis(20);
@@ -102,6 +105,7 @@ impl World {
                     KeepingJob::Backup => TAKES,
                     KeepingJob::RestoreTest => RESTORES,
                 };
+                let took = took.min(asked.keeping.every / SHARE);
                 let asked = Asked { began: now, ..asked };
                 vault.busy = Some(Busy { key: asked.key.clone(), until: now + took });
                 self.checkers.works_in(&asked.keeping.series.folder, asked.keeping.job, asked.step, now);
@@ -146,6 +150,11 @@ impl World {
         if self.driver.is_some() && link == Link::Whole {
             self.at(LOOKS, Event::ActionEnded(Box::new((asked.step, outcome))));
         }
+    }
+
+    /// Wherever series are kept, all is well again.
+    pub(super) fn vaults_heal(&mut self) {
+        self.vaults.values_mut().for_each(|it| it.trouble = VaultTrouble::None);
     }
 
     /// What is being done for a step ends at once, and leaves nothing.
