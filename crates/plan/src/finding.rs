@@ -375,6 +375,8 @@ codes! {
         "it is found out when the zone is lost"
     RungOrder "MS0534" Note "a rung in the wrong place"
         "a ladder is climbed from the first rung to the last, so the order decides what is tried at all"
+    NobodyTakes "MS0535" Warning "backups on a machine where Mainstay has no hands"
+        "neither is a backup taken nor one restored for a test, and it is missing when it is needed"
 
     NeverRetried "MS0540" Warning "a wait between attempts that does nothing"
         "whoever reads it believes that it is tried more gently than it is"

@@ -1,7 +1,7 @@
 //! Backups: whether there is one when it is needed, where it is needed, and as new as was promised.
 
 use super::reading::{Reading, smallest_shared};
-use crate::backup::Backup;
+use crate::backup::{Backup, Keeper};
 use crate::component::Component;
 use crate::config::scalar::show_duration;
 use crate::finding::{Code, Finding, Severity, Span};
@@ -17,6 +17,7 @@ pub(super) fn lint(reading: &Reading<'_>, findings: &mut Vec<Finding>) {
             schedule(reading, component, backup, findings);
             untested(reading, component, backup, findings);
             archive(reading, component, backup, findings);
+            hands(reading, component, backup, findings);
         }
     }
 }
@@ -172,6 +173,24 @@ fn archive(reading: &Reading<'_>, component: &Component, backup: &Backup, findin
             .label("no better than the backups")
             .other(at(reading, component, backup, "every"), "a backup is there sooner")
             .help("leave `archive_lag` out, or say how far behind it really is, for example `archive_lag: 1m`"),
+    );
+}
+
+fn hands(reading: &Reading<'_>, component: &Component, backup: &Backup, findings: &mut Vec<Finding>) {
+    let Keeper::Nobody(machine) = reading.plan.keeper(backup) else { return };
+    if backup.kept_by_agent().is_none() {
+        return;
+    }
+    let message =
+        format!("`{}` of `{}` is kept on `{machine}`, where Mainstay has no hands", backup.name, component.name);
+    let host = reading.at(component, &["backups", &backup.name, "location", "host"]);
+    findings.push(
+        Finding::new(Code::NobodyTakes, host, message)
+            .label("neither one of `hosts`, nor the agent's own machine")
+            .help(
+                "run `mainstay host` there, and add it to `hosts`; or leave it to a timer on that machine, and say so: \
+                 `taken_by: timer`",
+            ),
     );
 }
 
