@@ -50,6 +50,10 @@ const REVOKES_EVERY: Duration = Duration::from_secs(1);
 /// How long after its silence a host is waited for with an order, beyond the time in which it would have been missed.
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);
 
+/// How long a silent host is waited for that is at work for a series of backups. Whoever asks again under another key finds in the folder what it
+/// did, and who waits for longer keeps the machine's other series waiting.
+const KEEPS_IN_SILENCE: Duration = Duration::from_secs(300);
+
 /// How long after a stance was sent it is sent again to a host that does not say that it goes by it.
 const STANCE_AGAIN: Duration = Duration::from_secs(10);
 
@@ -349,15 +353,7 @@ impl Links {
 
     /// The host that performs a job.
     pub(crate) fn performs(&self, job: &Job) -> Option<String> {
-        match &job.action {
-            Action::Postgres(postgres) if matches!(postgres.op, PostgresOp::Keep(_)) => job.of.keeper.clone(),
-            Action::Service { .. }
-            | Action::Command { .. }
-            | Action::TriggerFile { .. }
-            | Action::Webhook { .. }
-            | Action::Postgres(_)
-            | Action::EndLease { .. } => self.does(&job.of.instance, &job.action),
-        }
+        if is_keeping(&job.action) { job.of.keeper.clone() } else { self.does(&job.of.instance, &job.action) }
     }
 
     /// All hosts, by name.
@@ -629,10 +625,13 @@ impl Inner {
         let pending = state.acts.get(&ticket)?;
         let last = pending.until + self.settings.allowance;
         let silent = state.hosts.get(&pending.host).filter(|it| it.live.is_none());
-        let back_until = silent
-            .map(|it| it.since.max(it.heard.unwrap_or(Time::ZERO)) + self.patience() + COMES_BACK_WITHIN)
-            .filter(|_| !pending.said);
-        let until = back_until.map_or(last, |it| it.min(last));
+        let awaited_for = match (pending.said, is_keeping(&pending.job.action)) {
+            (false, _) => Some(self.patience() + COMES_BACK_WITHIN),
+            (true, true) => Some(KEEPS_IN_SILENCE),
+            (true, false) => None,
+        };
+        let silent_since = silent.map(|it| it.since.max(it.heard.unwrap_or(Time::ZERO)));
+        let until = silent_since.zip(awaited_for).map_or(last, |(since, awaited_for)| last.min(since + awaited_for));
         if now < until {
             return Some(Still::Wait(until.since(now).clamp(Duration::from_millis(1), Duration::from_secs(1))));
         }
@@ -712,6 +711,18 @@ fn of(answered: Answered) -> ProbeAnswer {
     let Answered { answer, lag_ns, role, expiring, upkeep, position, .. } = answered;
     let concerns = Concerns { expiring, upkeep };
     ProbeAnswer { answer, lag: lag_ns.map(Duration::from_nanos), role, concerns, position }
+}
+
+/// Whether it is done for a series of backups.
+fn is_keeping(action: &Action) -> bool {
+    match action {
+        Action::Postgres(postgres) => matches!(postgres.op, PostgresOp::Keep(_)),
+        Action::Service { .. }
+        | Action::Command { .. }
+        | Action::TriggerFile { .. }
+        | Action::Webhook { .. }
+        | Action::EndLease { .. } => false,
+    }
 }
 
 /// Says why a host can't be asked.

@@ -176,3 +176,59 @@ async fn two_machines_under_one_name_are_noticed() {
     assert!(view(&links, "db-a").has_twin);
     assert!(links.trouble().iter().any(|it| it.starts_with("two machines come as host db-a")));
 }
+
+/// What a host is asked for when a restore test is due.
+fn restore_test() -> Action {
+    let text = "version: 2
+site: { name: s, region: r }
+components:
+  db:
+    type: database
+    location: { region: r }
+    postgres: { address: \"10.0.0.1:5432\", follow: { user: replicator } }
+    probes: [{ postgres: {} }]
+    backups:
+      nightly:
+        every: 1d
+        takes: 1h
+        keep: 14d
+        location: { region: s, host: db-a }
+        restore_test: 7d
+        postgres: { to: /srv/backups/db }
+";
+    let compiled = mainstay_plan::compile("plan.yaml", text, Path::new("/"));
+    let plan = compiled.plan.unwrap_or_else(|| panic!("{:?}", compiled.findings));
+    let component = mainstay_plan::ComponentIx(0);
+    let series = &plan.component(component).backups[0];
+    plan.keeping(component, series, mainstay_plan::backup::KeepingJob::RestoreTest, |_| None).unwrap()
+}
+
+/// A restore test may take a day, and its host may never come back.
+#[tokio::test]
+async fn a_host_that_stays_silent_is_not_waited_for_with_a_restore_test() {
+    let dir = tempfile::tempdir().unwrap();
+    let (links, mut reports) = links(dir.path());
+    let mut host = connected(&links, "db-a", "1").await;
+    let writes = Action::TriggerFile { path: "/x".into(), content: String::new() };
+    for (ticket, action) in [(1, restore_test()), (2, writes)] {
+        let (key, timeout) = (ticket.to_string(), Duration::from_secs(24 * 3600));
+        links.act("db-a".to_owned(), Job { ticket, action, key, timeout, address: None, of: Default::default() });
+        assert!(matches!(host.next().await, FromAgent::Act(_)));
+    }
+    drop(host);
+    assert!(matches!(reports.recv().await, Some(Report::TrafficSilent { .. })));
+    let silent_for = |so_long: Duration| {
+        let now = links.inner.clock.now().as_nanos();
+        let since = Time::from_nanos(now - u64::try_from(so_long.as_nanos()).unwrap());
+        let mut state = links.inner.state();
+        let host = state.hosts.get_mut("db-a").unwrap();
+        (host.since, host.heard) = (since, Some(since));
+    };
+    silent_for(KEEPS_IN_SILENCE - Duration::from_secs(60));
+    assert!(matches!(links.inner.still(1), Some(Still::Wait(_))), "it may come back");
+    silent_for(KEEPS_IN_SILENCE);
+    let ended = timeout(Duration::from_secs(30), reports.recv()).await.expect("it is not waited for any more");
+    let Some(Report::Ended { ticket: 1, outcome: Outcome::Unknown(why) }) = ended else { panic!("{ended:?}") };
+    assert!(why.starts_with("host db-a is silent for 30"), "{why}");
+    assert!(matches!(links.inner.still(2), Some(Still::Wait(_))), "where that was written nobody looks by itself");
+}
