@@ -1,4 +1,4 @@
-//! What the tests and benches use beside Rust: a few system programs, and cargo-deny and SimPy in the cache folder.
+//! What the tests and benches use beside Rust: a few system programs, and cargo-deny, moto and SimPy in the cache folder.
 //!
 //! System packages are a convenience: where they can't be installed, this says what is missing and goes on, and the
 //! tests that need a program say so themselves. cargo-deny is a step of its own, so it has to be there.
@@ -18,7 +18,7 @@ const CARGO_DENY: &str = "0.20.2";
 const POSTGRESQL: &str = "postgresql-15";
 
 /// A program that end-to-end tests run, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("haproxy", "haproxy"),
     ("dig", "bind9-dnsutils"),
     ("delv", "bind9-dnsutils"),
@@ -31,6 +31,7 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("tmux", "tmux"),
     ("python3", "python3"),
     ("faketime", "faketime"),
+    ("/usr/lib/python3.11/ensurepip/__init__.py", "python3.11-venv"),
     ("/usr/lib/postgresql/15/bin/initdb", POSTGRESQL),
 ];
 
@@ -154,6 +155,9 @@ pub(crate) struct Peer {
 /// The peer of the simulator's bench.
 pub(crate) const SIMPY: Peer = Peer { name: "SimPy", module: "simpy", version: "4.1.2", packages: &["simpy"] };
 
+/// Plays S3 in tests.
+pub(crate) const MOTO: Peer = Peer { name: "moto", module: "moto", version: "5.2.5", packages: &["moto[s3,server]"] };
+
 /// The peer of the bench of PostgreSQL's failover.
 pub(crate) const PATRONI: Peer =
     Peer { name: "Patroni", module: "patroni", version: "4.1.5", packages: &["patroni[etcd3]", "psycopg[binary]"] };
@@ -173,8 +177,8 @@ pub(crate) fn install_peer(cache: &Path, peer: &Peer) -> Option<PathBuf> {
         let succeeds = |it: &mut Command| it.stdin(Stdio::null()).status().is_ok_and(|status| status.success());
         // The system's own where there is one: another may lie where only its owner can read.
         let system = Path::new("/usr/bin/python3");
-        let python3 = if system.is_file() { system } else { Path::new("python3") };
-        let made = succeeds(Command::new(python3).args(["-m", "venv", "--clear"]).arg(&folder));
+        let venv = |python3: &Path| succeeds(Command::new(python3).args(["-m", "venv", "--clear"]).arg(&folder));
+        let made = (system.is_file() && venv(system)) || venv(Path::new("python3"));
         let pinned = packages.iter().enumerate().map(|(nth, it)| match nth {
             0 => format!("{it}=={version}"),
             _ => (*it).to_owned(),

@@ -42,7 +42,10 @@ pub(crate) fn run(root: &Path, quick: bool) -> Result<ExitCode> {
 fn set_up(cache: &Path) -> Result<Vec<String>> {
     println!("== set-up");
     let start = Instant::now();
-    let missing = setup::install_programs();
+    let mut missing = setup::install_programs();
+    if setup::install_peer(cache, &setup::MOTO).is_none() {
+        missing.push("tests of buckets need moto".to_owned());
+    }
     for line in &missing {
         println!("{line}");
     }

@@ -1,6 +1,6 @@
 //! The archive: what a server gives to `archive_command`, and what `restore_command` asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -159,6 +159,24 @@ impl Folder {
     /// The archive can't be read.
     pub fn segment_bytes(&self) -> Result<u64, ArchiveError> {
         self.segments()?.first().map_or(Ok(16 << 20), |it| self.segment_size(*it))
+    }
+
+    /// What is archived, by name, and how many bytes each has.
+    ///
+    /// # Errors
+    /// The archive can't be read.
+    pub fn log(&self) -> Result<BTreeMap<String, u64>, ArchiveError> {
+        let mut log = BTreeMap::new();
+        for entry in self.archived()? {
+            let length = entry.metadata().map_err(io_error("reading", &entry.path()))?.len();
+            log.extend(entry.file_name().into_string().ok().map(|it| (it, length)));
+        }
+        Ok(log)
+    }
+
+    /// Where a file of the archive is.
+    pub fn path_of_log(&self, name: &str) -> PathBuf {
+        self.wal().join(name)
     }
 
     /// When the last file was archived; `None`: none was.

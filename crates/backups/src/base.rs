@@ -1,6 +1,6 @@
 //! Base backups: taken beside, renamed when they are whole, and described by a file of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -86,6 +86,15 @@ pub struct Listed {
     pub damaged: Vec<FolderError>,
 }
 
+/// What a backup holds, below its data directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// Its files, and how many bytes each has.
+    pub files: BTreeMap<PathBuf, u64>,
+    /// Its folders in which nothing is.
+    pub empty: BTreeSet<PathBuf>,
+}
+
 impl Folder {
     /// Begins a backup: nobody else takes or removes until it ends. What others left that were killed is removed.
     ///
@@ -145,6 +154,36 @@ impl Folder {
     /// Where the data directory of a backup is.
     pub fn data_of(&self, backup: &Backup) -> PathBuf {
         self.base().join(&backup.name).join(NAME_OF_DATA)
+    }
+
+    /// What a backup holds.
+    ///
+    /// # Errors
+    /// It can't be read, or holds what is neither a file nor a folder.
+    pub fn holding(&self, backup: &Backup) -> Result<Holding, FolderError> {
+        let data = self.data_of(backup);
+        let mut holding = Holding::default();
+        let mut left = vec![PathBuf::new()];
+        while let Some(below) = left.pop() {
+            let at = data.join(&below);
+            let entries = fs::read_dir(&at).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+            let entries = entries.map_err(io_error("reading", &at))?;
+            if entries.is_empty() {
+                holding.empty.insert(below.clone());
+            }
+            for entry in entries {
+                let (path, below) = (entry.path(), below.join(entry.file_name()));
+                let looked = entry.metadata().map_err(io_error("reading", &path))?;
+                if looked.is_dir() {
+                    left.push(below);
+                } else if looked.is_file() {
+                    holding.files.insert(below, looked.len());
+                } else {
+                    return Err(FolderError::Damaged { path, why: "it is neither a file nor a folder".to_owned() });
+                }
+            }
+        }
+        Ok(holding)
     }
 
     /// Keeps a backup from being removed, for as long as what is given lives.
@@ -229,20 +268,54 @@ impl Taking {
             role: role.to_owned(),
             test: None,
         };
-        let base = self.folder.base();
         let time = self.began.strftime("%Y%m%dT%H%M%SZ").to_string();
         for nth in 1.. {
             backup.name = if nth == 1 { time.clone() } else { format!("{time}-{nth}") };
-            let description = self.path.join(DESCRIPTION);
-            write(self.folder.path(), &description, &backup).map_err(io_error("writing", &description))?;
-            disk::sync(&self.path).map_err(io_error("syncing", &self.path))?;
-            let to = base.join(&backup.name);
-            if disk::rename_new(&self.path, &to).map_err(io_error("renaming", &to))? {
+            if self.describe(&backup)? {
                 break;
             }
         }
-        disk::sync(&base).map_err(io_error("syncing", &base))?;
         Ok(backup)
+    }
+
+    /// Makes that backup of what is there: a copy of it was brought back. What belongs to it is given to the owner of the folder, and its modes
+    /// are those that a server wants.
+    ///
+    /// # Errors
+    /// It is of another server, one of its name is there, or the disk.
+    pub fn bring_back(&self, backup: &Backup) -> Result<(), FolderError> {
+        let data = self.data();
+        let damaged = |why: String| FolderError::Damaged { path: data.clone(), why };
+        let system = system_of(&data)?;
+        if system != backup.system {
+            return Err(damaged(format!("it is of the server with the system identifier {system}")));
+        }
+        self.folder.claim(system)?;
+        disk::own_all(self.folder.path(), &data).map_err(io_error("giving away", &data))?;
+        let (files, bytes) = disk::sync_all(&data).map_err(io_error("syncing", &data))?;
+        if (files, bytes) != (backup.files, backup.bytes) {
+            return Err(damaged(format!(
+                "it has {files} files of {bytes} bytes, and the backup {} of {}",
+                backup.files, backup.bytes
+            )));
+        }
+        match self.describe(backup)? {
+            true => Ok(()),
+            false => Err(damaged(format!("`{}` is there already", backup.name))),
+        }
+    }
+
+    /// Gives it its name. `false`: something of that name is there.
+    fn describe(&self, backup: &Backup) -> Result<bool, FolderError> {
+        let (base, description) = (self.folder.base(), self.path.join(DESCRIPTION));
+        write(self.folder.path(), &description, backup).map_err(io_error("writing", &description))?;
+        disk::sync(&self.path).map_err(io_error("syncing", &self.path))?;
+        let to = base.join(&backup.name);
+        if !disk::rename_new(&self.path, &to).map_err(io_error("renaming", &to))? {
+            return Ok(false);
+        }
+        disk::sync(&base).map_err(io_error("syncing", &base))?;
+        Ok(true)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,6 +34,22 @@ pub(crate) fn give(folder: &Path, path: &Path) -> io::Result<()> {
         return Ok(());
     }
     chown(path, Some(owner.uid()), Some(owner.gid()))
+}
+
+/// Gives everything below `path`, and that, to the owner of `folder`, and to nobody else.
+pub(crate) fn own_all(folder: &Path, path: &Path) -> io::Result<()> {
+    let mut left = vec![path.to_owned()];
+    while let Some(at) = left.pop() {
+        let is_dir = fs::symlink_metadata(&at)?.is_dir();
+        give(folder, &at)?;
+        fs::set_permissions(&at, fs::Permissions::from_mode(if is_dir { 0o700 } else { 0o600 }))?;
+        if is_dir {
+            for entry in fs::read_dir(&at)? {
+                left.push(entry?.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Makes a folder below `folder`, if it is not there.

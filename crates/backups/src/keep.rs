@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-use crate::{ArchiveError, Backup, Folder, Lock, Segment, WalName, disk};
+use crate::{ArchiveError, Backup, Folder, Lock, Lsn, WalName, disk};
 
 /// How long something that was under way when its process was killed is left alone.
 const LEFT_ALONE: Duration = Duration::from_secs(24 * 3600);
@@ -29,9 +29,8 @@ impl Folder {
     pub fn remove_old(&self, lock: &Lock, keep: Duration, now: Timestamp) -> Result<Removed, ArchiveError> {
         self.sweep(lock);
         let mut removed = Removed::default();
-        let since = now - keep;
         let backups = self.backups()?.backups;
-        let first = backups.iter().rposition(|it| it.ended <= since).unwrap_or(0);
+        let first = first_kept(&backups, keep, now);
         let (held, old): (Vec<_>, Vec<_>) = backups[..first].iter().partition(|it| self.is_held(it));
         for old in old {
             let (path, gone) = (self.base().join(&old.name), self.base().join(format!(".gone.{}", old.name)));
@@ -55,15 +54,10 @@ impl Folder {
             return Ok(0);
         };
         let size = self.segment_size(any)?;
-        let needed = |it: Segment| it.start(size).0 + size > start.0;
         let mut removed = 0;
         for entry in self.archived()? {
             let name = entry.file_name();
-            let old = match name.to_str().and_then(WalName::read) {
-                Some(WalName::Segment(it) | WalName::Partial(it) | WalName::Label(it)) => !needed(it),
-                Some(WalName::History(_)) | None => false,
-            };
-            if old {
+            if name.to_str().and_then(WalName::read).is_some_and(|it| !it.is_needed(start, size)) {
                 self.remove(&entry)?;
                 removed += 1;
             }
@@ -94,10 +88,26 @@ impl Folder {
     }
 }
 
+/// Which of the backups, the oldest first, is the first that somebody may need to restore a moment of the last `keep`.
+pub fn first_kept(backups: &[Backup], keep: Duration, now: Timestamp) -> usize {
+    let since = now - keep;
+    backups.iter().rposition(|it| it.ended <= since).unwrap_or(0)
+}
+
+impl WalName {
+    /// Whether a backup that needs the log from `start` on needs this file, where a segment has `size` bytes.
+    pub fn is_needed(&self, start: Lsn, size: u64) -> bool {
+        match self {
+            WalName::Segment(it) | WalName::Partial(it) | WalName::Label(it) => it.start(size).0 + size > start.0,
+            WalName::History(_) => true,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Lsn;
+    use crate::Segment;
     use crate::base::tests::fill;
     use crate::wal::tests::segment;
 

@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 pub use archive::{ArchiveError, Fetched};
-pub use base::{Backup, Held, Listed, NAME_OF_DATA, Taking, Test};
-pub use keep::Removed;
+pub use base::{Backup, Held, Holding, Listed, NAME_OF_DATA, Taking, Test};
+pub use keep::{Removed, first_kept};
 pub use wal::{Lsn, LsnError, Segment, WalName};
 
 /// The folder of a series.
@@ -124,7 +124,10 @@ impl Folder {
     }
 
     /// Makes sure that the folder is that server's: the first one gets it.
-    fn claim(&self, system: u64) -> Result<(), FolderError> {
+    ///
+    /// # Errors
+    /// It is another one's, or the disk.
+    pub fn claim(&self, system: u64) -> Result<(), FolderError> {
         let has = match self.system()? {
             Some(has) => has,
             None => {

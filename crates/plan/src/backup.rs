@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -232,6 +233,8 @@ pub struct BackupCopy {
     pub location: Location,
     /// How long after `location` of the backup it is complete here.
     pub lag: Duration,
+    /// The file, on the machine of the backup's `location`, of the bucket that Mainstay copies it to; `None`: somebody else copies it.
+    pub bucket: Option<PathBuf>,
 }
 
 /// However long a backup is said to take, so much more is waited before it is given up.
@@ -254,10 +257,12 @@ impl Backup {
         }
     }
 
-    /// How long a job may take until it is given up: a backup twice as long as the plan says, and a minute; a restore test a day.
+    /// How long a job may take until it is given up: a backup twice as long as the plan says until its last copy in a bucket is complete, and a
+    /// minute; a restore test a day.
     pub fn gives_up(&self, job: KeepingJob) -> Duration {
+        let buckets = self.copies.iter().filter(|it| it.bucket.is_some());
         match job {
-            KeepingJob::Backup => self.takes * 2 + SLACK,
+            KeepingJob::Backup => (self.takes + buckets.map(|it| it.lag).max().unwrap_or_default()) * 2 + SLACK,
             KeepingJob::RestoreTest => LONGEST_TEST,
         }
     }

@@ -129,6 +129,9 @@ pub struct PostgresBackup {
     /// Who begins it.
     #[serde(default, skip_serializing_if = "TakenBy::is_agent")]
     pub taken_by: TakenBy,
+    /// The files, on that machine, of the buckets that it is copied to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<PathBuf>,
 }
 
 impl PostgresBackup {

@@ -111,7 +111,7 @@ fn backup(every: Duration, archive_lag: Option<Duration>) -> Backup {
         archive_lag,
         keep: 14 * DAY,
         location: place("east", "a"),
-        copies: vec![BackupCopy { location: place("west", "c"), lag: 5 * MIN }],
+        copies: vec![BackupCopy { location: place("west", "c"), lag: 5 * MIN, bucket: None }],
         restore_test: None,
         postgres: None,
         measured: None,

@@ -65,7 +65,11 @@ fn everything() -> Plan {
         archive_lag: None,
         keep: Duration::from_secs(864_000),
         location: location("r1", "z9", None),
-        copies: vec![BackupCopy { location: location("r2", "z0", Some("vault")), lag: Duration::from_secs(60) }],
+        copies: vec![BackupCopy {
+            location: location("r2", "z0", Some("vault")),
+            lag: Duration::from_secs(60),
+            bucket: None,
+        }],
         restore_test: None,
         postgres: None,
         measured: None,

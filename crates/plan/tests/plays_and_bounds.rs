@@ -291,7 +291,8 @@ fn a_backup_counts_at_the_first_place_that_is_left() {
     plan.components[db.index()].ladder[0].backup = Some(0);
     assert_eq!(loss(&plan, Condition::None), (0, DataLoss::AtMost(ms(3_661_000))));
     assert_eq!(loss(&plan, Condition::BackupsLocationGone).0, 1);
-    plan.components[db.index()].backups[0].copies = vec![BackupCopy { location: place("e"), lag: ms(500) }];
+    plan.components[db.index()].backups[0].copies =
+        vec![BackupCopy { location: place("e"), lag: ms(500), bucket: None }];
     assert_eq!(loss(&plan, Condition::BackupsLocationGone), (0, DataLoss::AtMost(ms(3_661_500))));
 }
 

@@ -8,6 +8,7 @@
 //! [`Providers::prepare_action`] read certificate authorities ahead, keep them, and say early what could not work.
 
 mod action;
+mod bucket;
 mod child;
 mod dial;
 mod dns;
@@ -30,10 +31,11 @@ mod trouble;
 
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_backups::{Folder, Lock};
 use mainstay_plan::action::{Action, Outcome};
 use mainstay_plan::observation::{Answer, Concerns, LogPosition};
 use mainstay_plan::postgres::PostgresServer;
@@ -49,6 +51,7 @@ use crate::tls::TlsConfigs;
 pub use crate::action::{
     ADDRESS_VARIABLE, IDEMPOTENCY_KEY_HEADER, IDEMPOTENCY_KEY_PLACEHOLDER, IDEMPOTENCY_KEY_VARIABLE, Order,
 };
+pub use crate::bucket::{BroughtBack, Copied, Lacking};
 pub use crate::leftover::Beginner;
 pub use crate::postgres::{RestoreBackup, RestoreTarget, RestoredServer, TakeBackup, TakenBackup};
 pub use crate::prepare::PrepareError;
@@ -212,6 +215,53 @@ impl Providers {
     /// Why there is none.
     pub async fn take_backup(&self, order: &TakeBackup<'_>, timeout: Duration) -> Result<TakenBackup, Outcome> {
         action::within(&self.inner, "backup", timeout, async |attempt| postgres::take(attempt, order).await).await
+    }
+
+    /// Copies to a bucket what it lacks of a series' folder, of which the caller has the lock; with `keep`, removes from it what nobody needs to
+    /// restore a moment of that time. `bucket` is the file that says where it is.
+    ///
+    /// # Errors
+    /// Why not all of it is there. What was copied is, and is not copied again.
+    pub async fn copy_series(
+        &self,
+        folder: &Folder,
+        lock: &Lock,
+        bucket: &Path,
+        keep: Option<Duration>,
+    ) -> Result<Copied, String> {
+        bucket::copy(&self.inner, folder, lock, bucket, keep).await
+    }
+
+    /// Copies one archived file of a series' folder to a bucket.
+    ///
+    /// # Errors
+    /// Why it is not there, or that another one of its name is.
+    pub async fn copy_of_log(&self, folder: &Folder, bucket: &Path, name: &str) -> Result<(), String> {
+        bucket::copy_one(&self.inner, folder, bucket, name).await
+    }
+
+    /// What a bucket lacks of a series' folder.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn lacking(&self, folder: &Folder, bucket: &Path) -> Result<Lacking, String> {
+        bucket::lacking(&self.inner, folder, bucket).await
+    }
+
+    /// Brings back into a series' folder what a bucket holds and it lacks; with `newest`, only the newest backup and the log from there on.
+    ///
+    /// # Errors
+    /// Why not all of it is there. What was brought back is whole, and is not brought again.
+    pub async fn bring_back(&self, folder: &Folder, bucket: &Path, newest: bool) -> Result<BroughtBack, String> {
+        bucket::bring_back(&self.inner, folder, bucket, newest).await
+    }
+
+    /// Brings back one file of the log; `false`: the bucket has none of that name.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub async fn bring_back_of_log(&self, folder: &Folder, bucket: &Path, name: &str) -> Result<bool, String> {
+        bucket::bring_back_one(&self.inner, folder, bucket, name).await
     }
 
     /// Restores a PostgreSQL server beside whatever runs, within `timeout`, and leaves it running when it has passed its check. When it fails

@@ -255,7 +255,9 @@ fn with_what_yaml_lacks(chance: &mut Chance, mut plan: Plan) -> Plan {
             archive_lag: None,
             keep: seconds(86_400),
             location: place(chance),
-            copies: (0..chance.below(2)).map(|_| BackupCopy { location: place(chance), lag: seconds(5) }).collect(),
+            copies: (0..chance.below(2))
+                .map(|_| BackupCopy { location: place(chance), lag: seconds(5), bucket: None })
+                .collect(),
             restore_test: None,
             postgres: None,
             measured: None,

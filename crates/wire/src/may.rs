@@ -162,7 +162,10 @@ impl May {
     fn keep(&self, keeping: &Keeping) -> Result<(), String> {
         self.backups(&keeping.series.folder)?;
         match keeping.job {
-            KeepingJob::Backup => keeping.servers.iter().try_for_each(|it| self.postgres(it)),
+            KeepingJob::Backup => {
+                keeping.servers.iter().try_for_each(|it| self.postgres(it))?;
+                keeping.series.buckets.iter().try_for_each(|it| self.file(it))
+            }
             KeepingJob::RestoreTest => self.backups(&keeping.series.scratch),
         }
     }
@@ -272,6 +275,7 @@ mod tests {
             check: None,
             database: "orders".to_owned(),
             taken_by: TakenBy::Agent,
+            buckets: Vec::new(),
         };
         let day = Duration::from_secs(86400);
         let keeping = Keeping { job, series, every: day, keep: day, servers: vec![server.clone()] };
@@ -308,8 +312,15 @@ mod tests {
         let at = "/srv/backups/orders";
         assert!(silent.act(&keep(backup, at, at)).is_err_and(|it| it.contains("may.network")));
         assert_eq!(silent.act(&keep(test, at, at)), Ok(()), "what is restored asks nobody");
-        let poor = May { files: Vec::new(), ..listed };
+        let poor = May { files: Vec::new(), ..listed.clone() };
         assert!(poor.act(&keep(backup, at, at)).is_err_and(|it| it.contains("may.files")));
+        let mut copied = keep(backup, at, at);
+        if let Action::Postgres(postgres) = &mut copied
+            && let PostgresOp::Keep(keeping) = &mut postgres.op
+        {
+            keeping.series.buckets = vec!["/etc/mainstay/bucket".into()];
+        }
+        assert!(listed.act(&copied).is_err_and(|it| it.contains("/etc/mainstay/bucket") && it.contains("may.files")));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mainstay_backups::{Backup as Taken, Removed};
+use mainstay_backups::{Backup as Taken, Folder, Removed};
 use mainstay_plan::Plan;
 use mainstay_plan::component::Instance;
 use mainstay_plan::postgres::PostgresServer;
@@ -31,7 +31,7 @@ Examples:
   mainstay backup mainstay.yaml orders-db --within 2h --json | jq .backup.name
 
 Exit codes:
-  0  it is taken and verified, or none is due
+  0  it is taken, verified and copied to the series' buckets, or none is due
   1  it is not
   2  the plan has no such series
   3  the folder can't be reached from here")]
@@ -62,6 +62,7 @@ struct Report<'a> {
     removed: Vec<String>,
     removed_of_the_log: u64,
     trouble: Option<String>,
+    copied_to: Vec<String>,
 }
 
 impl Backup {
@@ -71,6 +72,8 @@ impl Backup {
         let folder = found.folder()?;
         let there = folder.backups().map_err(|it| Failure::unreachable(causes(&it)))?.backups;
         if self.if_due && !found.is_due(&there, Timestamp::now()) {
+            // The last one may have been ended before it was copied.
+            series::run(copy(&Providers::new(), found, &folder))?;
             say(if self.json { "{}\n" } else { "none is due\n" })?;
             return Ok(Answer::Yes);
         }
@@ -81,6 +84,7 @@ impl Backup {
             let within = self.within.unwrap_or(Cx::PATIENCE);
             providers.take_backup(&order, within).await.map_err(series::failure)
         })?;
+        let copied_to = series::run(copy(&providers, found, &folder))?;
         let (removed, trouble) = match taken.removed {
             Ok(it) => (it, None),
             Err(why) => (Removed::default(), Some(why)),
@@ -91,10 +95,14 @@ impl Backup {
                 removed: removed.backups,
                 removed_of_the_log: removed.archived,
                 trouble,
+                copied_to,
             };
             say_json(&report)?;
         } else {
             say(&told(&taken.backup, &removed, trouble.as_deref()))?;
+            for to in copied_to {
+                say(&format!("copied to {to}\n"))?;
+            }
         }
         Ok(Answer::Yes)
     }
@@ -121,6 +129,18 @@ impl Backup {
         let at = servers.iter().position(|it| it == chosen).unwrap_or_default();
         Ok(with_server[at].1)
     }
+}
+
+/// Copies the series to its buckets; the names of those.
+async fn copy(providers: &Providers, series: Series<'_>, folder: &Folder) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for bucket in &series.postgres.buckets {
+        let lock = folder.lock().map_err(|error| Failure::unreachable(causes(&error)))?;
+        let copied = providers.copy_series(folder, &lock, bucket, Some(series.backup.keep)).await;
+        let why = |why| Failure::new(Code::No, format!("it is taken, and not copied: {why}"));
+        names.push(copied.map_err(why)?.to);
+    }
+    Ok(names)
 }
 
 fn told(taken: &Taken, removed: &Removed, trouble: Option<&str>) -> String {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use mainstay_backups::{Backup, Listed, Lsn};
+use mainstay_providers::{Lacking, Providers};
 use serde::Serialize;
 
 use super::Cx;
@@ -24,7 +25,8 @@ Examples:
   mainstay backups mainstay.yaml --json | jq '.series[].backups[-1].ended'
 
 Exit codes:
-  0  each series has a backup that is not older than twice its interval, an archive without a gap, and a restore test that is not overdue
+  0  each series has a backup that is not older than twice its interval, an archive without a gap, a restore test that is not overdue, and
+     all of it in its buckets
   1  one has not
   2  the plan has no such component
   3  a folder can't be reached from here")]
@@ -52,6 +54,8 @@ struct OfSeries {
     /// Up to where the log can be replayed from the newest backup on.
     reach: Option<Reach>,
     last_archived: Option<Timestamp>,
+    /// The buckets that have a copy of all of it.
+    copied_to: Vec<String>,
     trouble: Vec<String>,
 }
 
@@ -76,8 +80,12 @@ impl Backups {
         }
         let wanted = |it: &Series<'_>| self.component.as_ref().is_none_or(|name| it.component.name == *name);
         let now = Timestamp::now();
-        let all: Result<Vec<_>, Failure> = series::all(&plan).filter(wanted).map(|it| look_at(it, now)).collect();
-        let report = Report { series: all? };
+        let mut report = Report { series: Vec::new() };
+        for series in series::all(&plan).filter(wanted) {
+            let mut looked = look_at(series, now)?;
+            copies(series, &mut looked)?;
+            report.series.push(looked);
+        }
         if self.json {
             say_json(&report)?;
         } else {
@@ -119,9 +127,28 @@ fn look_at(series: Series<'_>, now: Timestamp) -> Result<OfSeries, Failure> {
         folder: series.postgres.folder.clone(),
         backups,
         reach,
+        copied_to: Vec::new(),
         last_archived: folder.last_archived().map_err(|it| unreachable(&it))?,
         trouble,
     })
+}
+
+/// Looks whether the series' buckets have all of it.
+fn copies(series: Series<'_>, looked: &mut OfSeries) -> Result<(), Failure> {
+    let (folder, providers) = (series.folder()?, Providers::new());
+    for bucket in &series.postgres.buckets {
+        match series::run(async { Ok(providers.lacking(&folder, bucket).await) })? {
+            Ok(Lacking { of, backups, log: 0 }) if backups.is_empty() => looked.copied_to.push(of),
+            Ok(Lacking { of, backups, log }) => {
+                let backups = backups.into_iter().map(|it| format!("the backup {it}"));
+                let log = (log > 0).then(|| format!("{log} files of the log"));
+                let lacks: Vec<String> = backups.chain(log).collect();
+                looked.trouble.push(format!("{of} lacks {}", lacks.join(", ")));
+            }
+            Err(why) => looked.trouble.push(why),
+        }
+    }
+    Ok(())
 }
 
 /// What is missing where the archive ends, if something comes after it.
@@ -172,6 +199,9 @@ fn one(of: &OfSeries, now: Timestamp, look: Look) -> String {
         (_, None) => "nothing: only whole backups can be restored".to_owned(),
     };
     text.push_str(&labelled(look, 2, 7, "archive", &archive));
+    for bucket in &of.copied_to {
+        text.push_str(&labelled(look, 2, 7, "copy", &format!("all of it is in {bucket}")));
+    }
     for trouble in &of.trouble {
         text.push_str(&labelled(look, 2, 7, "trouble", trouble));
     }

@@ -2,5 +2,6 @@
 //! process is killed. The command line does it all; no agent runs.
 
 mod broken;
+mod bucket;
 mod restored;
 mod site;

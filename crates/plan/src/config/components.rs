@@ -225,6 +225,12 @@ pub(super) fn place(cx: &Cx<'_>, node: &Node) -> Option<String> {
 /// One series of backups: `NAME: {…}`.
 fn backup<'a>(cx: &'a Cx<'a>, entry: &'a Entry, server: Option<&PostgresServer>) -> Backup {
     let mut fields = Fields::open(cx, Some(&entry.node), entry.key_span, format!("backup `{}`", entry.key), &BACKUP);
+    let mut postgres = fields.take("postgres").and_then(|it| postgres_backup(cx, it, server)).map(Box::new);
+    let copies = fields.read("copies", items).unwrap_or_default();
+    let copies: Vec<BackupCopy> = copies.iter().map(|it| copy(cx, it, postgres.is_some())).collect();
+    if let Some(postgres) = &mut postgres {
+        postgres.buckets = copies.iter().filter_map(|it| it.bucket.clone()).collect();
+    }
     let backup = Backup {
         name: entry.key.to_string(),
         every: fields.duration("every"),
@@ -233,20 +239,30 @@ fn backup<'a>(cx: &'a Cx<'a>, entry: &'a Entry, server: Option<&PostgresServer>)
         archive_lag: fields.maybe_duration("archive_lag"),
         keep: fields.duration("keep"),
         location: must_location(&mut fields),
-        copies: fields.read("copies", items).map(|it| it.iter().map(|it| copy(cx, it)).collect()).unwrap_or_default(),
+        copies,
         restore_test: fields.maybe_duration("restore_test"),
-        postgres: fields.take("postgres").and_then(|it| postgres_backup(cx, it, server)).map(Box::new),
+        postgres,
         measured: None,
     };
     fields.finish();
     backup
 }
 
-fn copy<'a>(cx: &'a Cx<'a>, node: &'a Node) -> BackupCopy {
+fn copy<'a>(cx: &'a Cx<'a>, node: &'a Node, is_ours: bool) -> BackupCopy {
     let mut fields = Fields::open(cx, Some(node), node.spot(), "this copy", &BACKUP_COPY);
-    let copy = BackupCopy { location: must_location(&mut fields), lag: fields.duration("lag") };
+    let (location, lag) = (must_location(&mut fields), fields.duration("lag"));
+    let bucket = fields.take("bucket");
+    if let Some(bucket) = bucket.filter(|_| !is_ours) {
+        let copied = "Mainstay copies to a bucket only what it takes itself";
+        cx.report(
+            Finding::new(Code::PostgresMissing, bucket.key_span, copied).label("who takes these backups?").help(
+                "add `postgres: { to: DIR }` to the series; where somebody else copies them, say only `location`",
+            ),
+        );
+    }
+    let bucket = bucket.and_then(|it| values::path(cx, &it.node)).filter(|_| is_ours);
     fields.finish();
-    copy
+    BackupCopy { location, lag, bucket }
 }
 
 fn constraint<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> Option<Constraint> {

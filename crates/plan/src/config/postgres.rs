@@ -210,6 +210,7 @@ pub(super) fn backup<'a>(cx: &'a Cx<'a>, entry: &'a Entry, server: Option<&Postg
         check,
         database: database.unwrap_or_else(|| server.database.clone()),
         taken_by,
+        buckets: Vec::new(),
     })
 }
 

@@ -177,7 +177,7 @@ pub(super) fn failed(what: &str, why: &str) -> Outcome {
 }
 
 /// An error with all that caused it.
-pub(super) fn io_error(error: impl Error) -> io::Error {
+pub(crate) fn io_error(error: impl Error) -> io::Error {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use mainstay_backups::{Backup, Folder, FolderError, Listed, Lock};
 use mainstay_plan::action::Outcome;
@@ -17,6 +18,7 @@ use super::backup::{TakeBackup, blocking, failed, io_error, take_alone};
 use super::restore::{RestoreBackup, RestoreTarget, test_alone};
 use crate::Inner;
 use crate::action::Attempt;
+use crate::bucket;
 
 /// How long a server may take to say what it is.
 const ASK: Duration = Duration::from_secs(3);
@@ -39,7 +41,9 @@ pub(super) async fn keep(
     let lock = alone(attempt, series).await?;
     let before = list(attempt, series).await?;
     if !is_due(&before.backups, keeping, Timestamp::now()) {
-        return Ok(Outcome::Kept(Box::new(seen(&before, false, None))));
+        // It may have been taken, and not copied.
+        let done = keeping.job == KeepingJob::Backup && copy(attempt, keeping, &lock).await?;
+        return Ok(Outcome::Kept(Box::new(seen(&before, done, None))));
     }
     let trouble = match keeping.job {
         KeepingJob::Backup => {
@@ -47,6 +51,7 @@ pub(super) async fn keep(
             let server = server.map_err(|why| failed("nothing was done", &why))?;
             let order = TakeBackup { server, series, keep: keeping.keep };
             let taken = Box::pin(take_alone(attempt, &order, lock)).await?;
+            copy(attempt, keeping, &alone(attempt, series).await?).await?;
             taken.removed.err().map(|why| format!("nothing old was removed: {why}"))
         }
         KeepingJob::RestoreTest => {
@@ -67,6 +72,22 @@ pub(super) async fn keep(
     Ok(Outcome::Kept(Box::new(seen(&list(attempt, series).await?, true, trouble))))
 }
 
+/// Copies the series to its buckets; whether one of them lacked something.
+async fn copy(attempt: &Attempt<'_>, keeping: &Keeping, lock: &Lock) -> Result<bool, Outcome> {
+    let folder =
+        Folder::open(&keeping.series.folder).map_err(|error| failed("not copied", &io_error(error).to_string()))?;
+    let mut done = false;
+    for path in &keeping.series.buckets {
+        attempt
+            .so_far
+            .set(Outcome::Failed("what was taken is there, and was not copied to its bucket in time".to_owned()));
+        let copied = bucket::copy(attempt.inner, &folder, lock, path, Some(keeping.keep)).boxed();
+        let copied = copied.await.map_err(|why| failed("what was taken is there, and not copied", &why))?;
+        done |= !copied.backups.is_empty();
+    }
+    Ok(done)
+}
+
 /// What is run.
 pub(crate) fn programs_of_keeping(keeping: &Keeping) -> Vec<Vec<String>> {
     let files = PostgresFiles { run_as: None, ..keeping.series.files(keeping.series.scratch.join(TEST)) };
@@ -82,7 +103,11 @@ pub(crate) async fn prepare_keeping(inner: &Inner, keeping: &Keeping) -> Result<
     let path = keeping.series.folder.clone();
     let look = move || Folder::open(&path).map(|_| ()).map_err(io_error);
     let looked = inner.gates.run(format!("backups in {}", keeping.series.folder.display()), look).await;
-    looked.map_err(|it| it.to_string())
+    looked.map_err(|it| it.to_string())?;
+    for path in keeping.series.buckets.iter().filter(|_| keeping.job == KeepingJob::Backup) {
+        bucket::prepare(inner, path).await?;
+    }
+    Ok(())
 }
 
 /// Waits until nobody else takes, tests or removes.

@@ -18,8 +18,8 @@ mod restore;
 mod service;
 
 pub(crate) use act::perform;
-pub(crate) use backup::take;
 pub use backup::{TakeBackup, TakenBackup};
+pub(crate) use backup::{io_error, take};
 pub(crate) use connect::prepare;
 pub(crate) use keeping::{choose, prepare_keeping, programs_of_keeping};
 pub(crate) use place::{prepare_restore, programs_of_restore};

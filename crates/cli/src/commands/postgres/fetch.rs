@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use mainstay_backups::{ArchiveError, Fetched, Folder};
+use mainstay_backups::{Fetched, Folder};
+use mainstay_providers::Providers;
 
 use super::archive::failure;
+use crate::commands::series;
 use crate::exit::{Answer, Failure};
 
 /// A server that recovers gives up when its `restore_command` ends with more than 125, and takes all else for the end of the log.
@@ -26,7 +28,7 @@ Exit codes:
   0    it is there
   1    it is not archived
   2    the name is none that a server archives
-  3    the folder or the file can't be used
+  3    the folder, the bucket or the file can't be used
   4    the file is damaged, or the folder is another server's
   200  with --strict, in place of 2, 3 and 4, and for a gap")]
 pub(crate) struct Fetch {
@@ -37,6 +39,9 @@ pub(crate) struct Fetch {
     /// The folder of the series; the archive is `wal` in it
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
+    /// The file of a bucket that has a copy: what the folder lacks is brought back from there
+    #[arg(long, value_name = "FILE")]
+    bucket: Option<PathBuf>,
     /// Let a server that recovers give up rather than take what is there for everything
     #[arg(long)]
     strict: bool,
@@ -48,18 +53,27 @@ impl Fetch {
             Ok(Fetched::Done) => Ok(Answer::Yes),
             Ok(Fetched::NotThere) => Ok(Answer::No),
             Err(error) if self.strict => {
-                failure(&error).report();
+                error.report();
                 Ok(Answer::Of(GIVE_UP))
             }
-            Err(error) => Err(failure(&error)),
+            Err(error) => Err(error),
         }
     }
 
-    fn fetch(&self) -> Result<Fetched, ArchiveError> {
-        let folder = Folder::open(&self.from)?;
-        let fetched = folder.fetch(&self.name, &self.path)?;
+    fn fetch(&self) -> Result<Fetched, Failure> {
+        let folder = Folder::open(&self.from).map_err(|it| failure(&it.into()))?;
+        let fetch = || folder.fetch(&self.name, &self.path).map_err(|it| failure(&it));
+        let fetched = match (fetch()?, &self.bucket) {
+            (Fetched::NotThere, Some(bucket)) => {
+                let back = async {
+                    Providers::new().bring_back_of_log(&folder, bucket, &self.name).await.map_err(Failure::unreachable)
+                };
+                if series::run(back)? { fetch()? } else { Fetched::NotThere }
+            }
+            (fetched, _) => fetched,
+        };
         if self.strict && fetched == Fetched::NotThere {
-            folder.is_end(&self.name)?;
+            folder.is_end(&self.name).map_err(|it| failure(&it))?;
         }
         Ok(fetched)
     }

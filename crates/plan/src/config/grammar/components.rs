@@ -369,9 +369,15 @@ pub(crate) static BACKUP_COPY: Shape = Shape {
     rules: &[],
 };
 
-static BACKUP_COPY_FIELDS: [Field; 2] = [
+static BACKUP_COPY_FIELDS: [Field; 3] = [
     field("location", Kind::Map(&LOCATION), "where it is kept").needed("{ region: bonn }"),
     field("lag", Kind::Duration, "how long after the first place it is complete here").or("0s"),
+    field(
+        "bucket",
+        Kind::Path,
+        "the file that says which bucket of an object store Mainstay copies it to; for a series with `postgres`",
+    )
+    .such_as("/etc/mainstay/orders.bucket.yaml"),
 ];
 
 /// The rungs of a ladder.

@@ -1,0 +1,300 @@
+//! A copy of a series in a bucket: it is there when the server is told so, whatever is killed, and brings the series back when its folder is lost.
+//!
+//! S3 is played by `moto_server`. What it does not do: it believes every key, whatever signed the request, and forgets everything when it is stopped.
+
+use std::env;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::site::{ENTRIES, Site, ended, kill, names, text};
+use mainstay_pgkit::wait_until;
+
+/// Where `cargo xtask test` has installed it.
+fn moto_server() -> PathBuf {
+    let set = |name: &str| env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+    let cache = set("MAINSTAY_CACHE").or_else(|| Some(set("XDG_CACHE_HOME")?.join("mainstay")));
+    let cache = cache.or_else(|| Some(set("HOME")?.join(".cache/mainstay"))).expect("a cache folder");
+    let program = cache.join("tools/moto/bin/moto_server");
+    assert!(program.is_file(), "{} is not there: `cargo xtask test` installs it", program.display());
+    program
+}
+
+/// S3, as far as it is played.
+struct Bucket {
+    moto: Child,
+    port: u16,
+}
+
+impl Bucket {
+    fn new() -> Bucket {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+        let mut command = Command::new(moto_server());
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let bucket = Bucket { moto: command.spawn().expect("it starts"), port };
+        wait_until("the bucket to be there", || bucket.curl(&["-X", "PUT"], "").is_some());
+        bucket
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Puts what is not ours.
+    fn put(&self, content: &str, key: &str) {
+        self.curl(&["-X", "PUT", "-H", "Content-Type: text/plain", "--data", content], key).expect("put");
+    }
+
+    /// Asks without us; `None`: it says no.
+    fn curl(&self, args: &[&str], key: &str) -> Option<String> {
+        let url = format!("{}/vault/{key}", self.endpoint());
+        let output = Command::new("curl").args(["-sf", "--max-time", "20"]).args(args).arg(url).output();
+        let output = output.expect("curl is installed");
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The keys in it that begin so.
+    fn keys(&self, below: &str) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        loop {
+            let after = keys.last().map(|it| format!("&start-after={it}")).unwrap_or_default();
+            let listed = self.curl(&[], &format!("?list-type=2&prefix=prod/{below}{after}")).expect("a list");
+            let before = keys.len();
+            keys.extend(listed.split("<Key>").skip(1).filter_map(|it| Some(it.split_once("</Key>")?.0.to_owned())));
+            if keys.len() == before {
+                return keys;
+            }
+        }
+    }
+
+    /// The names of the backups that are whole.
+    fn whole(&self) -> Vec<String> {
+        let of = |key: &String| Some(key.strip_prefix("prod/base/")?.strip_suffix("/backup.json")?.to_owned());
+        self.keys("base/").iter().filter_map(of).collect()
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        let _ended = self.moto.kill();
+        let _ended = self.moto.wait();
+    }
+}
+
+/// A site whose series has a copy there, and the file that says where.
+fn copied_to(bucket: &Bucket) -> (Site, PathBuf) {
+    let site = Site::new();
+    let keys = "access_key: AKIAIOSFODNN7EXAMPLE\nsecret_key: not-a-secret\n";
+    let file = format!("bucket: vault\nprefix: prod\nendpoint: {}\n{keys}", bucket.endpoint());
+    let file = site.primary.write("bucket.yaml", &file);
+    private(&file);
+    let plan = fs::read_to_string(site.plan()).expect("the plan");
+    let copies = format!("        copies: [{{ location: {{ region: far }}, bucket: {file:?} }}]\n");
+    let kept = "        keep: 14d\n";
+    fs::write(site.plan(), plan.replace(kept, &format!("{kept}{copies}"))).expect("written");
+    (site, file)
+}
+
+fn private(file: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("set");
+}
+
+impl Site {
+    fn postgres(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.program());
+        command.arg("postgres").args(args).current_dir("/");
+        command
+    }
+
+    fn archive_to(&self, file: &Path) {
+        let (program, folder) = (self.program(), self.folder());
+        let to = format!("--to {} --bucket {}", folder.display(), file.display());
+        self.primary.sql(&format!(
+            "ALTER SYSTEM SET archive_command = '{} postgres archive \"%p\" %f {to}'",
+            program.display()
+        ));
+        self.primary.sql("SELECT pg_reload_conf()");
+    }
+}
+
+#[test]
+fn a_series_whose_folder_is_lost_is_brought_back_and_restored() {
+    let bucket = Bucket::new();
+    let (site, file) = copied_to(&bucket);
+    // What was archived before is copied with the first backup.
+    site.archive_all();
+    site.archive_to(&file);
+    let first = site.json(&["backup"]);
+    assert_eq!(first["copied_to"][0], "s3://vault/prod/");
+    site.insert(101..201);
+    let second = site.json(&["backup"]);
+    site.insert(201..301);
+    let (moment, entries) = (site.moment(), site.primary.sql(ENTRIES));
+    site.primary.sql("DELETE FROM entries");
+    site.archive_all();
+    let listed = || site.listed();
+    wait_until("the bucket to have all of it", || listed()["copied_to"][0] == "s3://vault/prod/");
+    let in_bucket: Vec<&str> =
+        [&first, &second].iter().map(|it| it["backup"]["name"].as_str().expect("a name")).collect();
+    assert_eq!(bucket.whole(), in_bucket);
+
+    let (wal, base) = (names(&site.folder().join("wal")), names(&site.folder().join("base")));
+    site.primary.sql("ALTER SYSTEM SET archive_command = '/bin/false'");
+    site.primary.sql("SELECT pg_reload_conf()");
+    for entry in fs::read_dir(site.folder()).expect("the folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.expect("it is lost");
+    }
+    let folder = site.folder().display().to_string();
+    let bring = |more: &[&str]| {
+        let file = file.display().to_string();
+        let args = ["bring-back", "--bucket", &file, "--to", &folder];
+        let output = ended(&mut site.postgres(&[&args, more].concat()));
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    };
+    bring(&["--newest"]);
+    assert_eq!(names(&site.folder().join("base")), [in_bucket[1]]);
+    assert!(names(&site.folder().join("wal")).len() < wal.len(), "what only the first one needs does not come");
+    let beside = site.beside("newest");
+    site.json(&["restore", "--to", &moment, "--beside", beside.path()]);
+    assert_eq!(beside.entries(), entries);
+    bring(&[]);
+    assert_eq!((names(&site.folder().join("wal")), names(&site.folder().join("base"))), (wal, base));
+    let beside = site.beside("all");
+    site.json(&["restore", "--to", &moment, "--beside", beside.path()]);
+    assert_eq!(beside.entries(), entries);
+}
+
+#[test]
+fn what_the_bucket_does_not_have_is_not_archived() {
+    let bucket = Bucket::new();
+    let (site, file) = copied_to(&bucket);
+    let at = |prefix: &str| {
+        let elsewhere = fs::read_to_string(&file).expect("it is there").replace("prefix: prod", prefix);
+        let elsewhere = site.primary.write("elsewhere.yaml", &elsewhere);
+        private(&elsewhere);
+        elsewhere
+    };
+    site.archive_all();
+    let name = names(&site.folder().join("wal")).into_iter().next_back().expect("a segment");
+    let (from, folder) = (site.folder().join("wal").join(&name), site.folder());
+    let archive = |file: &Path| {
+        let [from, to, file] = [&from, &folder, file].map(|it| it.display().to_string());
+        ended(&mut site.postgres(&["archive", &from, &name, "--to", &to, "--bucket", &file]))
+    };
+    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+    let away = format!("bucket: vault\nendpoint: http://127.0.0.1:{nobody}\naccess_key: A\nsecret_key: S3CR3T\n");
+    let away = site.primary.write("away.yaml", &away);
+    private(&away);
+    let begun = Instant::now();
+    let refused = archive(&away);
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
+    assert!(text(&refused).contains("s3://vault/") && !text(&refused).contains("S3CR3T"), "{}", text(&refused));
+    assert!(begun.elapsed() > Duration::from_secs(1), "it is tried again");
+    for _ in 0..2 {
+        assert_eq!(archive(&file).status.code(), Some(0), "the same again is no mistake");
+    }
+    assert_eq!(bucket.keys("wal/"), [format!("prod/wal/{name}")]);
+
+    // Another file of that name stays.
+    let key = format!("shared/wal/{name}");
+    bucket.put("something else", &key);
+    let refused = archive(&at("prefix: shared"));
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
+    assert!(text(&refused).contains("two folders are copied to one place"), "{}", text(&refused));
+    assert_eq!(archive(&at("prefix: shared")).status.code(), Some(3), "it stays");
+
+    // Another server's place is not written to.
+    bucket.put("4711", "theirs/system");
+    let refused = archive(&at("prefix: theirs"));
+    assert!(text(&refused).contains("system identifier 4711"), "{}", text(&refused));
+    let trouble = site.listed()["trouble"].to_string();
+    assert!(trouble.contains("there is no backup"), "{trouble}");
+}
+
+#[test]
+fn a_copy_that_is_killed_is_none_and_the_next_one_goes_on() {
+    let bucket = Bucket::new();
+    let (site, file) = copied_to(&bucket);
+    site.archive_all();
+    let mut killed_in_the_middle = 0;
+    let plan = fs::read_to_string(site.plan()).expect("the plan");
+    let without: String = plan.lines().filter(|it| !it.contains("copies:")).map(|it| format!("{it}\n")).collect();
+    fs::write(site.plan(), without).expect("written");
+    let name = site.json(&["backup"])["backup"]["name"].as_str().expect("a name").to_owned();
+    fs::write(site.plan(), plan).expect("written");
+    let copy = || {
+        let (from, file) = (site.folder().display().to_string(), file.display().to_string());
+        site.postgres(&["copy", "--from", &from, "--bucket", &file])
+    };
+    for millis in [150, 300, 500] {
+        let mut child = copy().stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        thread::sleep(Duration::from_millis(millis));
+        kill(child.id());
+        let status = child.wait().expect("it ends");
+        killed_in_the_middle += usize::from(!status.success() && !bucket.keys("base/").is_empty());
+        if status.success() {
+            break;
+        }
+        assert_eq!(bucket.whole(), Vec::<String>::new(), "after {millis} ms");
+    }
+    assert!(killed_in_the_middle > 0, "none was killed while it copied");
+    let output = ended(&mut copy());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(bucket.whole(), [name]);
+    let listed = site.listed();
+    assert_eq!(listed["copied_to"][0], "s3://vault/prod/", "{listed}");
+}
+
+#[test]
+fn what_nobody_needs_any_more_is_removed_from_the_bucket_too() {
+    let bucket = Bucket::new();
+    let (site, file) = copied_to(&bucket);
+    site.archive_to(&file);
+    site.archive_all();
+    let first = site.json(&["backup"])["backup"]["name"].as_str().expect("a name").to_owned();
+    site.archive_all();
+    // Lost here, it stays there.
+    fs::remove_dir_all(site.folder().join("base").join(&first)).expect("removed");
+    let second = site.json(&["backup"])["backup"]["name"].as_str().expect("a name").to_owned();
+    assert_eq!(bucket.whole(), [first.clone(), second.clone()]);
+    let plan = fs::read_to_string(site.plan()).expect("the plan");
+    fs::write(site.plan(), plan.replace("keep: 14d", "keep: 1s")).expect("written");
+    thread::sleep(Duration::from_millis(1500));
+    let third = site.json(&["backup"])["backup"]["name"].as_str().expect("a name").to_owned();
+    // The second is needed for moments before the third.
+    assert_eq!(bucket.whole(), [second, third]);
+    assert!(bucket.keys(&format!("base/{first}/")).is_empty(), "nothing of the first is left");
+    let here: Vec<String> = names(&site.folder().join("wal")).into_iter().map(|it| format!("prod/wal/{it}")).collect();
+    assert_eq!(bucket.keys("wal/"), here, "nor of the log that only it needed");
+}
+
+/// The keys come from the metadata service of the machine, where nothing else says any.
+#[test]
+fn a_machine_uses_the_keys_of_its_role() {
+    let bucket = Bucket::new();
+    let (site, _) = copied_to(&bucket);
+    site.archive_all();
+    let file = format!("bucket: vault\nprefix: prod\nendpoint: {}\n", bucket.endpoint());
+    let file = site.primary.write("role.yaml", &file).display().to_string();
+    let from = site.folder().display().to_string();
+    let copy = |metadata: &str| {
+        let mut command = site.postgres(&["copy", "--from", &from, "--bucket", &file]);
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+            command.env_remove(name);
+        }
+        ended(command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata))
+    };
+    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+    let refused = copy(&format!("http://127.0.0.1:{nobody}"));
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+    assert!(text(&refused).contains("no keys"), "{}", text(&refused));
+    let copied = copy(&bucket.endpoint());
+    assert_eq!(copied.status.code(), Some(0), "{}", text(&copied));
+    assert!(!bucket.keys("wal/").is_empty());
+}
