@@ -109,7 +109,7 @@ pub(crate) async fn prepare(inner: &Inner, bucket: &Path) -> Result<(), String> 
 pub(crate) async fn copy(
     inner: &Inner,
     folder: &Folder,
-    lock: &Lock,
+    _alone: &Lock,
     bucket: &Path,
     keep: Option<Duration>,
 ) -> Result<Copied, String> {
@@ -129,7 +129,6 @@ pub(crate) async fn copy(
         let here: BTreeSet<String> = listed.backups.into_iter().map(|it| it.name).collect();
         remove_old(inner, &store, folder, (&here, keep), &mut copied).await?;
     }
-    let _until_here = lock;
     Ok(copied)
 }
 
