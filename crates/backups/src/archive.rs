@@ -112,17 +112,23 @@ impl Folder {
     }
 
     /// Whether a segment that is not there should be: a later one of its timeline is, and the timeline had begun. A server takes what is
-    /// missing for the end of the log, and what comes after it for never written.
+    /// missing for the end of the log, and what comes after it for never written. `elsewhere` is what else counts as archived: by name, how many
+    /// bytes each has.
     ///
     /// # Errors
     /// It should; or the archive can't be read.
-    pub fn is_end(&self, name: &str) -> Result<(), ArchiveError> {
+    pub fn is_end(&self, name: &str, elsewhere: &BTreeMap<String, u64>) -> Result<(), ArchiveError> {
         let Some(WalName::Segment(asked)) = WalName::read(name) else { return Ok(()) };
-        let later = self.segments()?.range(asked..).copied().find(|it| it.timeline == asked.timeline);
+        let mut segments = self.segments()?;
+        segments.extend(elsewhere.keys().filter_map(|it| segment(it)));
+        let later = segments.range(asked..).copied().find(|it| it.timeline == asked.timeline);
         let Some(later) = later.filter(|it| *it != asked) else { return Ok(()) };
         if let Some(began) = self.began(asked.timeline)? {
-            let size = self.segment_size(later)?;
-            if asked.start(size).0 + size <= began.0 {
+            let size = match elsewhere.get(&later.to_string()) {
+                Some(size) => *size,
+                None => self.segment_size(later)?,
+            };
+            if asked.end(size) <= began {
                 return Ok(());
             }
         }
@@ -179,6 +185,17 @@ impl Folder {
         self.wal().join(name)
     }
 
+    /// A place beside the archive's files for one that is on its way there. What is left there is removed with what else was left.
+    ///
+    /// # Errors
+    /// The name is none of an archive's, or the disk.
+    pub fn on_its_way(&self, name: &str) -> Result<PathBuf, ArchiveError> {
+        WalName::read(name).ok_or_else(|| ArchiveError::Name(name.to_owned()))?;
+        let folder = self.wal();
+        disk::folder(self.path(), &folder).map_err(io_error("making", &folder))?;
+        Ok(disk::beside(&folder.join(name)))
+    }
+
     /// When the last file was archived; `None`: none was.
     ///
     /// # Errors
@@ -194,9 +211,7 @@ impl Folder {
 
     /// All whole segments, by timeline and place.
     pub(crate) fn segments(&self) -> Result<BTreeSet<Segment>, ArchiveError> {
-        let names = self.archived()?.into_iter().filter_map(|it| WalName::read(it.file_name().to_str()?));
-        let segment = |it| if let WalName::Segment(segment) = it { Some(segment) } else { None };
-        Ok(names.filter_map(segment).collect())
+        Ok(self.archived()?.into_iter().filter_map(|it| segment(it.file_name().to_str()?)).collect())
     }
 
     /// All that is archived.
@@ -229,6 +244,14 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(io_error("reading", &path)(source)),
         }
+    }
+}
+
+/// The whole segment that a name is of.
+fn segment(name: &str) -> Option<Segment> {
+    match WalName::read(name)? {
+        WalName::Segment(segment) => Some(segment),
+        WalName::Partial(_) | WalName::History(_) | WalName::Label(_) => None,
     }
 }
 
@@ -307,6 +330,10 @@ mod tests {
             name
         }
 
+        fn is_end(&self, name: &str) -> Result<(), ArchiveError> {
+            self.folder.is_end(name, &BTreeMap::new())
+        }
+
         fn names(&self) -> Vec<String> {
             let all = fs::read_dir(self.folder.wal()).expect("the archive");
             all.map(|it| it.expect("an entry").file_name().into_string().expect("a name")).collect()
@@ -353,10 +380,13 @@ mod tests {
         let after = Segment::of(1, Lsn(6 * u64::from(SIZE)), SIZE.into()).to_string();
         let to = kit.dir.path().join("fetched");
         assert_eq!(kit.folder.fetch(&after, &to).expect("looked"), Fetched::NotThere);
-        kit.folder.is_end(&after).expect("it is the end");
+        kit.is_end(&after).expect("it is the end");
         fs::remove_file(kit.folder.wal().join(&names[1])).expect("removed");
-        assert!(matches!(kit.folder.is_end(&names[1]), Err(ArchiveError::Gap { .. })));
-        kit.folder.is_end("00000002.history").expect("no segment");
+        assert!(matches!(kit.is_end(&names[1]), Err(ArchiveError::Gap { .. })));
+        kit.is_end("00000002.history").expect("no segment");
+        let elsewhere =
+            BTreeMap::from([(Segment::of(1, Lsn(7 * u64::from(SIZE)), SIZE.into()).to_string(), u64::from(SIZE))]);
+        assert!(matches!(kit.folder.is_end(&after, &elsewhere), Err(ArchiveError::Gap { .. })), "it goes on elsewhere");
     }
 
     #[test]
@@ -367,8 +397,8 @@ mod tests {
         kit.folder.archive(&kit.file(history.as_bytes()), "00000002.history").expect("archived");
         kit.nth(2, 5);
         let of = |nth: u64| Segment::of(2, Lsn(nth * u64::from(SIZE)), SIZE.into()).to_string();
-        kit.folder.is_end(&of(3)).expect("that was timeline 1");
-        assert!(matches!(kit.folder.is_end(&of(4)), Err(ArchiveError::Gap { .. })), "the one in which it began");
+        kit.is_end(&of(3)).expect("that was timeline 1");
+        assert!(matches!(kit.is_end(&of(4)), Err(ArchiveError::Gap { .. })), "the one in which it began");
     }
 
     #[test]

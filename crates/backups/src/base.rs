@@ -95,6 +95,18 @@ pub struct Holding {
     pub empty: BTreeSet<PathBuf>,
 }
 
+/// Whether a backup can be called so: as [`Taking::finish`] does.
+pub fn is_name_of_backup(name: &str) -> bool {
+    let (time, nth) = name.split_once('-').map_or((name, None), |(time, nth)| (time, Some(nth)));
+    let is_nth = |it: &str| it.parse::<u32>().is_ok_and(|nth| nth > 1 && nth.to_string() == it);
+    let is_digit = |(at, it): (usize, u8)| match at {
+        8 => it == b'T',
+        15 => it == b'Z',
+        _ => it.is_ascii_digit(),
+    };
+    time.len() == 16 && time.bytes().enumerate().all(is_digit) && nth.is_none_or(is_nth)
+}
+
 impl Folder {
     /// Begins a backup: nobody else takes or removes until it ends. What others left that were killed is removed.
     ///
@@ -391,6 +403,24 @@ pub(crate) mod tests {
             r#"{{"Files": [{{"Path": "x"}}], "WAL-Ranges": [{{"Timeline": {timeline}, "Start-LSN": "{start}", "End-LSN": "{stop}"}}]}}"#
         );
         fs::write(taking.data().join("backup_manifest"), ranges).expect("written");
+    }
+
+    #[test]
+    fn a_backup_is_called_as_it_was_begun() {
+        for name in ["20261129T201500Z", "20261129T201500Z-2", "20261129T201500Z-10"] {
+            assert!(is_name_of_backup(name), "{name}");
+        }
+        for none in [
+            "",
+            "base",
+            "20261129T201500",
+            "20261129T201500Z-",
+            "20261129T201500Z-02",
+            "20261129T201500Z-1",
+            "2026-1129T20150Z",
+        ] {
+            assert!(!is_name_of_backup(none), "{none}");
+        }
     }
 
     #[test]

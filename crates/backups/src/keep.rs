@@ -98,7 +98,7 @@ impl WalName {
     /// Whether a backup that needs the log from `start` on needs this file, where a segment has `size` bytes.
     pub fn is_needed(&self, start: Lsn, size: u64) -> bool {
         match self {
-            WalName::Segment(it) | WalName::Partial(it) | WalName::Label(it) => it.start(size).0 + size > start.0,
+            WalName::Segment(it) | WalName::Partial(it) | WalName::Label(it) => it.end(size) > start,
             WalName::History(_) => true,
         }
     }

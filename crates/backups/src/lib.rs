@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/system                the system identifier of the server, whose alone the folder is
+//! DIR/series                what tells the series apart from every other, where a copy of it was asked for
 //! DIR/lock                  held by whoever takes, tests or removes
 //! DIR/wal/NAME              the archive: segments of the write-ahead log, and histories of timelines
 //! DIR/base/TIME/data/       a base backup, as `pg_basebackup` left it
@@ -22,11 +23,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 pub use archive::{ArchiveError, Fetched};
-pub use base::{Backup, Held, Holding, Listed, NAME_OF_DATA, Taking, Test};
+pub use base::{Backup, Held, Holding, Listed, NAME_OF_DATA, Taking, Test, is_name_of_backup};
 pub use keep::{Removed, first_kept};
 pub use wal::{Lsn, LsnError, Segment, WalName};
+
+const SERIES: &str = "series";
+
+/// Whether that can be what tells a series apart: sixteen hexadecimal digits.
+pub fn is_series(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
+}
 
 /// The folder of a series.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +127,45 @@ impl Folder {
                 Ok(system) => Ok(Some(system)),
                 Err(_) => Err(FolderError::Damaged { path, why: "it holds no system identifier".to_owned() }),
             },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(FolderError::Io { doing: "reading", path, source }),
+        }
+    }
+
+    /// What tells this series apart from every other: made by chance when it is first asked for. Copies of it have it, too.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn series(&self) -> Result<String, FolderError> {
+        if let Some(series) = self.known_series()? {
+            return Ok(series);
+        }
+        let error = |source| FolderError::Io { doing: "writing", path: self.path.join(SERIES), source };
+        let mut chance = [0; 8];
+        getrandom(&mut chance, GetRandomFlags::empty()).map_err(|it| error(it.into()))?;
+        self.adopt(&format!("{:016x}", u64::from_ne_bytes(chance)))
+    }
+
+    /// Makes this the folder of the series of which a copy was found, unless it is one's already; gives whose it is.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn adopt(&self, series: &str) -> Result<String, FolderError> {
+        if let Some(series) = self.known_series()? {
+            return Ok(series);
+        }
+        let path = self.path.join(SERIES);
+        let made =
+            disk::make(&self.path, &path, |mut file| io::Write::write_all(&mut file, format!("{series}\n").as_bytes()));
+        made.map_err(|source| FolderError::Io { doing: "writing", path, source })?;
+        Ok(self.known_series()?.unwrap_or_else(|| series.to_owned()))
+    }
+
+    fn known_series(&self) -> Result<Option<String>, FolderError> {
+        let path = self.path.join(SERIES);
+        match fs::read_to_string(&path) {
+            Ok(text) if is_series(text.trim()) => Ok(Some(text.trim().to_owned())),
+            Ok(_) => Err(FolderError::Damaged { path, why: "it names no series".to_owned() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(FolderError::Io { doing: "reading", path, source }),
         }
@@ -227,5 +275,20 @@ mod tests {
         assert!(matches!(folder.claim(8), Err(FolderError::OtherSystem { has: 7, came: 8, .. })));
         fs::write(dir.path().join("system"), "").expect("written");
         assert!(matches!(folder.claim(7), Err(FolderError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_folder_is_one_series() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(dir.path()).expect("it is there");
+        let series = folder.series().expect("it is made");
+        assert!(is_series(&series));
+        assert_eq!(folder.adopt("0123456789abcdef").expect("read"), series, "it stays");
+        let other = tempfile::tempdir().expect("a folder");
+        let other = Folder::open(other.path()).expect("it is there");
+        assert_eq!(other.adopt(&series).expect("adopted"), series);
+        assert_eq!(other.series().expect("read"), series);
+        fs::write(dir.path().join("series"), "ours\n").expect("written");
+        assert!(matches!(folder.series(), Err(FolderError::Damaged { .. })));
     }
 }

@@ -65,9 +65,14 @@ impl Segment {
         Segment { timeline, high: part(at.0 >> 32), low: part((at.0 & 0xFFFF_FFFF) / size.max(1)) }
     }
 
-    /// Where it begins, for segments of that size in bytes.
+    /// Where it begins, for segments of that size in bytes. A name that no log has lies at the end of all.
     pub fn start(&self, size: u64) -> Lsn {
-        Lsn((u64::from(self.high) << 32) + u64::from(self.low) * size)
+        Lsn((u64::from(self.high) << 32).saturating_add(u64::from(self.low).saturating_mul(size)))
+    }
+
+    /// Where the one behind it begins.
+    pub(crate) fn end(&self, size: u64) -> Lsn {
+        Lsn(self.start(size).0.saturating_add(size))
     }
 
     /// The same part of the log on another timeline.
@@ -77,7 +82,7 @@ impl Segment {
 
     /// The one behind it.
     pub fn next(&self, size: u64) -> Segment {
-        Segment::of(self.timeline, Lsn(self.start(size).0 + size), size)
+        Segment::of(self.timeline, self.end(size), size)
     }
 }
 
@@ -210,6 +215,14 @@ pub(crate) mod tests {
         assert_eq!(last.start(size).to_string(), "2/FF000000");
         assert_eq!(last.next(size), Segment { timeline: 1, high: 3, low: 0 });
         assert_eq!(Segment::of(1, Lsn(last.start(size).0 + size - 1), size), last);
+    }
+
+    #[test]
+    fn a_name_that_no_log_has_lies_at_the_end_of_all() {
+        let Some(WalName::Segment(last)) = WalName::read("FFFFFFFFFFFFFFFFFFFFFFFF") else { panic!("a segment") };
+        for size in [1 << 20, 1 << 30] {
+            assert_eq!((last.start(size).0, last.end(size).0), (u64::MAX, u64::MAX));
+        }
     }
 
     #[test]

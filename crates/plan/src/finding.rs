@@ -377,6 +377,8 @@ codes! {
         "a ladder is climbed from the first rung to the last, so the order decides what is tried at all"
     NobodyTakes "MS0535" Warning "backups on a machine where Mainstay has no hands"
         "neither is a backup taken nor one restored for a test, and it is missing when it is needed"
+    SeriesTogether "MS0536" Error "two series of backups in one place"
+        "what one of them keeps no longer is removed from the other, too"
 
     NeverRetried "MS0540" Warning "a wait between attempts that does nothing"
         "whoever reads it believes that it is tried more gently than it is"

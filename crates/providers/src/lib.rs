@@ -29,6 +29,7 @@ mod source;
 mod tls;
 mod trouble;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ use crate::tls::TlsConfigs;
 pub use crate::action::{
     ADDRESS_VARIABLE, IDEMPOTENCY_KEY_HEADER, IDEMPOTENCY_KEY_PLACEHOLDER, IDEMPOTENCY_KEY_VARIABLE, Order,
 };
-pub use crate::bucket::{BroughtBack, Copied, Lacking};
+pub use crate::bucket::{BroughtBack, BucketError, Copied, Lacking};
 pub use crate::leftover::Beginner;
 pub use crate::postgres::{RestoreBackup, RestoreTarget, RestoredServer, TakeBackup, TakenBackup};
 pub use crate::prepare::PrepareError;
@@ -228,7 +229,7 @@ impl Providers {
         lock: &Lock,
         bucket: &Path,
         keep: Option<Duration>,
-    ) -> Result<Copied, String> {
+    ) -> Result<Copied, BucketError> {
         bucket::copy(&self.inner, folder, lock, bucket, keep).await
     }
 
@@ -236,7 +237,7 @@ impl Providers {
     ///
     /// # Errors
     /// Why it is not there, or that another one of its name is.
-    pub async fn copy_of_log(&self, folder: &Folder, bucket: &Path, name: &str) -> Result<(), String> {
+    pub async fn copy_of_log(&self, folder: &Folder, bucket: &Path, name: &str) -> Result<(), BucketError> {
         bucket::copy_one(&self.inner, folder, bucket, name).await
     }
 
@@ -252,8 +253,16 @@ impl Providers {
     ///
     /// # Errors
     /// Why not all of it is there. What was brought back is whole, and is not brought again.
-    pub async fn bring_back(&self, folder: &Folder, bucket: &Path, newest: bool) -> Result<BroughtBack, String> {
+    pub async fn bring_back(&self, folder: &Folder, bucket: &Path, newest: bool) -> Result<BroughtBack, BucketError> {
         bucket::bring_back(&self.inner, folder, bucket, newest).await
+    }
+
+    /// What a bucket has of the log: by name, how many bytes each file has.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub async fn log_in_bucket(&self, bucket: &Path) -> Result<BTreeMap<String, u64>, String> {
+        bucket::log(&self.inner, bucket).await
     }
 
     /// Brings back one file of the log; `false`: the bucket has none of that name.

@@ -63,6 +63,15 @@ struct Report<'a> {
     removed_of_the_log: u64,
     trouble: Option<String>,
     copied_to: Vec<String>,
+    not_copied: Vec<String>,
+}
+
+/// Whether the buckets have it.
+fn answer(not_copied: &[String]) -> Result<Answer, Failure> {
+    match not_copied.is_empty() {
+        true => Ok(Answer::Yes),
+        false => Err(Failure::new(Code::No, format!("it is not copied: {}", not_copied.join("; ")))),
+    }
 }
 
 impl Backup {
@@ -73,9 +82,9 @@ impl Backup {
         let there = folder.backups().map_err(|it| Failure::unreachable(causes(&it)))?.backups;
         if self.if_due && !found.is_due(&there, Timestamp::now()) {
             // The last one may have been ended before it was copied.
-            series::run(copy(&Providers::new(), found, &folder))?;
+            let (_, not_copied) = series::run(self.copy(&Providers::new(), found, &folder))?;
             say(if self.json { "{}\n" } else { "none is due\n" })?;
-            return Ok(Answer::Yes);
+            return answer(&not_copied);
         }
         let providers = Providers::new();
         let taken = series::run(async {
@@ -84,7 +93,7 @@ impl Backup {
             let within = self.within.unwrap_or(Cx::PATIENCE);
             providers.take_backup(&order, within).await.map_err(series::failure)
         })?;
-        let copied_to = series::run(copy(&providers, found, &folder))?;
+        let (copied_to, not_copied) = series::run(self.copy(&providers, found, &folder))?;
         let (removed, trouble) = match taken.removed {
             Ok(it) => (it, None),
             Err(why) => (Removed::default(), Some(why)),
@@ -96,6 +105,7 @@ impl Backup {
                 removed_of_the_log: removed.archived,
                 trouble,
                 copied_to,
+                not_copied: not_copied.clone(),
             };
             say_json(&report)?;
         } else {
@@ -104,7 +114,28 @@ impl Backup {
                 say(&format!("copied to {to}\n"))?;
             }
         }
-        Ok(Answer::Yes)
+        answer(&not_copied)
+    }
+
+    /// Copies the series to its buckets: the names of those, and why others have not all of it.
+    async fn copy(
+        &self,
+        providers: &Providers,
+        series: Series<'_>,
+        folder: &Folder,
+    ) -> Result<(Vec<String>, Vec<String>), Failure> {
+        let (mut names, mut trouble) = (Vec::new(), Vec::new());
+        if series.postgres.buckets.is_empty() {
+            return Ok((names, trouble));
+        }
+        let lock = series::alone(folder, self.within.unwrap_or(Cx::PATIENCE)).await?;
+        for bucket in &series.postgres.buckets {
+            match providers.copy_series(folder, &lock, bucket, Some(series.backup.keep)).await {
+                Ok(copied) => names.push(copied.to),
+                Err(error) => trouble.push(error.to_string()),
+            }
+        }
+        Ok((names, trouble))
     }
 
     async fn server<'p>(
@@ -129,18 +160,6 @@ impl Backup {
         let at = servers.iter().position(|it| it == chosen).unwrap_or_default();
         Ok(with_server[at].1)
     }
-}
-
-/// Copies the series to its buckets; the names of those.
-async fn copy(providers: &Providers, series: Series<'_>, folder: &Folder) -> Result<Vec<String>, Failure> {
-    let mut names = Vec::new();
-    for bucket in &series.postgres.buckets {
-        let lock = folder.lock().map_err(|error| Failure::unreachable(causes(&error)))?;
-        let copied = providers.copy_series(folder, &lock, bucket, Some(series.backup.keep)).await;
-        let why = |why| Failure::new(Code::No, format!("it is taken, and not copied: {why}"));
-        names.push(copied.map_err(why)?.to);
-    }
-    Ok(names)
 }
 
 fn told(taken: &Taken, removed: &Removed, trouble: Option<&str>) -> String {

@@ -1,5 +1,6 @@
 //! `mainstay backups`: what there is to restore.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -154,7 +155,7 @@ fn copies(series: Series<'_>, looked: &mut OfSeries) -> Result<(), Failure> {
 /// What is missing where the archive ends, if something comes after it.
 fn gap(folder: &mainstay_backups::Folder, reach: &Reach) -> Result<Option<String>, mainstay_backups::ArchiveError> {
     let next = mainstay_backups::Segment::of(reach.timeline, reach.at, folder.segment_bytes()?).to_string();
-    match folder.is_end(&next) {
+    match folder.is_end(&next, &BTreeMap::new()) {
         Ok(()) => Ok(None),
         Err(gap @ mainstay_backups::ArchiveError::Gap { .. }) => Ok(Some(gap.to_string())),
         Err(error) => Err(error),

@@ -2,21 +2,26 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mainstay_backups::{Backup as Taken, Folder};
+use mainstay_backups::{Backup as Taken, Folder, FolderError, Lock};
 use mainstay_plan::Plan;
 use mainstay_plan::action::Outcome;
 use mainstay_plan::backup::Backup;
 use mainstay_plan::component::Component;
 use mainstay_plan::postgres::PostgresBackup;
+use mainstay_providers::BucketError;
+use tokio::time::sleep;
 
 use super::Cx;
 use crate::clock;
 use crate::exit::{Code, Failure, causes, note};
 use crate::look::Look;
 use crate::plan_file::PlanFile;
+
+/// How long to wait before looking again whether somebody else has done.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One series.
 #[derive(Clone, Copy)]
@@ -122,6 +127,25 @@ pub(super) fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T
     // A disk that hangs holds a thread.
     runtime.shutdown_timeout(Duration::from_secs(5));
     done
+}
+
+/// Waits until nobody else takes, tests or removes: whoever does goes first.
+pub(super) async fn alone(folder: &Folder, within: Duration) -> Result<Lock, Failure> {
+    let waited = Instant::now();
+    loop {
+        match folder.lock() {
+            Err(FolderError::Locked { .. }) if waited.elapsed() < within => sleep(LOOK_AGAIN).await,
+            locked => return locked.map_err(|error| Failure::unreachable(causes(&error))),
+        }
+    }
+}
+
+/// What a bucket refused, or could not do.
+pub(super) fn bucket_failure(code: Code, error: &BucketError) -> Failure {
+    match error {
+        BucketError::Failed(why) => Failure::new(code, why.clone()),
+        BucketError::Refused(why) => Failure::new(Code::Refused, why.clone()),
+    }
 }
 
 /// What a provider says that could not do it.

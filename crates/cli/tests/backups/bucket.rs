@@ -228,14 +228,15 @@ fn what_the_bucket_does_not_have_is_not_archived() {
     let key = format!("shared/wal/{name}");
     bucket.put("something else", &key);
     let refused = archive(&at("prefix: shared"));
-    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
-    assert!(text(&refused).contains("two folders are copied to one place"), "{}", text(&refused));
-    assert_eq!(archive(&at("prefix: shared")).status.code(), Some(3), "it stays");
+    assert_eq!(refused.status.code(), Some(4), "{}", text(&refused));
+    assert!(text(&refused).contains(&format!("another wal/{name} is in it")), "{}", text(&refused));
+    assert_eq!(archive(&at("prefix: shared")).status.code(), Some(4), "it stays");
 
-    // Another server's place is not written to.
-    bucket.put("4711", "theirs/system");
+    // Another series' place is not written to.
+    bucket.put("0123456789abcdef", "theirs/owner");
     let refused = archive(&at("prefix: theirs"));
-    assert!(text(&refused).contains("system identifier 4711"), "{}", text(&refused));
+    assert_eq!(refused.status.code(), Some(4), "{}", text(&refused));
+    assert!(text(&refused).contains("the place of another series (0123456789abcdef)"), "{}", text(&refused));
     let trouble = site.listed()["trouble"].to_string();
     assert!(trouble.contains("there is no backup"), "{trouble}");
 }
@@ -289,14 +290,162 @@ fn what_nobody_needs_any_more_is_removed_from_the_bucket_too() {
     let plan = fs::read_to_string(site.plan()).expect("the plan");
     fs::write(site.plan(), plan.replace("keep: 14d", "keep: 1s")).expect("written");
     thread::sleep(Duration::from_millis(1500));
+    for foreign in ["base/notes/readme", "base/base/20261129T201500Z/backup.json", "wal/notes"] {
+        bucket.put("somebody else's", &format!("prod/{foreign}"));
+    }
     let third = site.json(&["backup"])["backup"]["name"].as_str().expect("a name").to_owned();
     // The second is needed for moments before the third, unless that is as old by now.
     let kept = names(&site.folder().join("base"));
     assert!(kept == [second, third.clone()] || kept == [third], "{kept:?}");
-    assert_eq!(bucket.whole(), kept);
+    assert_eq!(bucket.keys("base/notes/").len() + bucket.keys("base/base/").len() + bucket.keys("wal/notes").len(), 3);
+    let whole: Vec<String> = bucket.whole().into_iter().filter(|it| !it.starts_with("base/")).collect();
+    assert_eq!(whole, kept);
     assert!(bucket.keys(&format!("base/{first}/")).is_empty(), "nothing of the first is left");
     let here: Vec<String> = names(&site.folder().join("wal")).into_iter().map(|it| format!("prod/wal/{it}")).collect();
-    assert_eq!(bucket.keys("wal/"), here, "nor of the log that only it needed");
+    let log: Vec<String> = bucket.keys("wal/").into_iter().filter(|it| !it.ends_with("notes")).collect();
+    assert_eq!(log, here, "nor of the log that only it needed");
+}
+
+#[test]
+fn a_place_in_a_bucket_is_one_series() {
+    let bucket = Bucket::new();
+    let (site, file) = copied_to(&bucket);
+    site.archive_all();
+    let first = site.json(&["backup"])["backup"]["name"].as_str().expect("a name").to_owned();
+    let keys = bucket.keys("");
+    // Another series of the same server, which keeps less.
+    let (plan, other) = (fs::read_to_string(site.plan()).expect("the plan"), site.primary.folder("other"));
+    let less = plan.replace(&format!("{:?}", site.folder()), &format!("{other:?}")).replace("keep: 14d", "keep: 1s");
+    fs::write(site.plan(), less).expect("written");
+    let output = ended(&mut site.command(&["backup"]));
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let said = text(&output);
+    assert!(said.contains("taken and verified") && said.contains("the place of another series"), "{said}");
+    assert_eq!(bucket.keys(""), keys, "nothing was put, and nothing was removed");
+    let args = |from: &Path| ["copy".to_owned(), "--from".to_owned(), from.display().to_string()];
+    let copy = |from: &Path| {
+        let mut args = args(from).to_vec();
+        args.extend(["--bucket".to_owned(), file.display().to_string()]);
+        ended(&mut site.postgres(&args.iter().map(String::as_str).collect::<Vec<_>>()))
+    };
+    assert_eq!(copy(&other).status.code(), Some(4));
+    // The one that was brought back is the one that was lost, and goes on.
+    let empty = site.primary.folder("empty");
+    let bring = |to: &Path| {
+        let (file, to) = (file.display().to_string(), to.display().to_string());
+        ended(&mut site.postgres(&["bring-back", "--bucket", &file, "--to", &to]))
+    };
+    assert_eq!(bring(&other).status.code(), Some(4));
+    assert_eq!(bring(&empty).status.code(), Some(0));
+    assert_eq!(names(&empty.join("base")), [first]);
+    assert_eq!(copy(&empty).status.code(), Some(0));
+}
+
+#[test]
+fn one_bucket_that_is_away_does_not_keep_the_other_from_having_it() {
+    let bucket = Bucket::new();
+    let (site, file) = copied_to(&bucket);
+    site.archive_all();
+    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+    let away = format!("bucket: gone\nendpoint: http://127.0.0.1:{nobody}\naccess_key: A\nsecret_key: B\n");
+    let away = site.primary.write("away.yaml", &away);
+    private(&away);
+    let plan = fs::read_to_string(site.plan()).expect("the plan");
+    let both = plan.replace("copies: [", &format!("copies: [{{ location: {{ region: gone }}, bucket: {away:?} }}, "));
+    fs::write(site.plan(), both).expect("written");
+    let output = ended(&mut site.command(&["backup"]));
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let said = text(&output);
+    assert!(said.contains("taken and verified") && said.contains("copied to s3://vault/prod/"), "{said}");
+    assert!(said.contains("it is not copied: s3://gone/"), "{said}");
+    assert_eq!(bucket.whole(), names(&site.folder().join("base")));
+    drop(file);
+}
+
+#[test]
+fn what_can_not_be_used_does_not_keep_the_rest_from_coming_back() {
+    let bucket = Bucket::new();
+    let (site, file) = copied_to(&bucket);
+    site.archive_all();
+    let first = site.json(&["backup"])["backup"]["name"].as_str().expect("a name").to_owned();
+    let second = site.json(&["backup"])["backup"]["name"].as_str().expect("a name").to_owned();
+    // Some programs mark a folder so.
+    bucket.put("", &format!("prod/base/{second}/data/"));
+    bucket.put("{", "prod/base/20200101T000000Z/backup.json");
+    bucket.put("no segment", "prod/wal/0000000100000000000000F0");
+    let empty = site.primary.folder("empty");
+    fs::create_dir_all(empty.join("base").join(&first)).expect("made");
+    let (from, to) = (file.display().to_string(), empty.display().to_string());
+    let output = ended(&mut site.postgres(&["bring-back", "--bucket", &from, "--to", &to]));
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let said = text(&output);
+    for part in [
+        "20200101T000000Z/backup.json is damaged",
+        &format!("{first} is there and can't be used: move it away"),
+        "`0000000100000000000000F0` is damaged",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(empty.join("base").join(&second).join("backup.json").is_file());
+    assert_eq!(names(&empty.join("wal")), names(&site.folder().join("wal")), "nothing is left beside it");
+
+    // Of a bucket in which something can't be read, nothing of the log is removed.
+    let log = bucket.keys("wal/").len();
+    let plan = fs::read_to_string(site.plan()).expect("the plan");
+    fs::write(site.plan(), plan.replace("keep: 14d", "keep: 1s")).expect("written");
+    thread::sleep(Duration::from_millis(1500));
+    let said = ended(&mut site.command(&["backup"]));
+    assert_eq!(said.status.code(), Some(1), "{}", text(&said));
+    assert!(text(&said).contains("remove what lies beside them in the bucket"), "{}", text(&said));
+    assert!(bucket.keys("wal/").len() >= log);
+}
+
+#[test]
+fn a_gap_in_the_bucket_is_no_end_of_the_log() {
+    let bucket = Bucket::new();
+    let (site, file) = copied_to(&bucket);
+    for at in 0..3 {
+        site.insert(1000 + at..1001 + at);
+        site.archive_all();
+    }
+    let all = names(&site.folder().join("wal"));
+    let gap = &all[all.len() - 2];
+    for name in all.iter().filter(|it| *it != gap) {
+        let segment = site.folder().join("wal").join(name).display().to_string();
+        bucket.curl(&["-T", &segment], &format!("prod/wal/{name}")).expect("put");
+    }
+    let empty = site.primary.folder("empty");
+    let fetch = |strict: bool, name: &str, file: &Path| {
+        let (to, from, file) = (site.primary.path("fetched"), empty.display().to_string(), file.display().to_string());
+        let to = to.display().to_string();
+        let mut args = vec!["fetch", name, &to, "--from", &from, "--bucket", &file];
+        args.extend(strict.then_some("--strict"));
+        ended(&mut site.postgres(&args))
+    };
+    let refused = fetch(true, gap, &file);
+    assert_eq!(refused.status.code(), Some(200), "{}", text(&refused));
+    assert!(text(&refused).contains("is missing from the archive"), "{}", text(&refused));
+    assert_eq!(fetch(false, gap, &file).status.code(), Some(1));
+    assert_eq!(fetch(true, "FFFFFFFFFFFFFFFFFFFFFFFF", &file).status.code(), Some(1), "nothing comes after it");
+    assert_eq!(fetch(true, &all[0], &file).status.code(), Some(0));
+
+    // Somebody who knows no such place has not said that the log ends.
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+    let mut elsewhere = Command::new("python3")
+        .args(["-m", "http.server", "--bind", "127.0.0.1", &port.to_string()])
+        .current_dir(&empty)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("python3 is installed");
+    let at = format!("bucket: vault\nendpoint: http://127.0.0.1:{port}\naccess_key: A\nsecret_key: B\n");
+    let at = site.primary.write("elsewhere.yaml", &at);
+    private(&at);
+    wait_until("somebody to answer", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let answered = fetch(false, gap, &at);
+    let _ended = elsewhere.kill();
+    let _ended = elsewhere.wait();
+    assert_eq!(answered.status.code(), Some(3), "{}", text(&answered));
 }
 
 /// The keys come from the metadata service of the machine, where nothing else says any.

@@ -47,7 +47,8 @@ pub(super) fn component<'a>(cx: &'a Cx<'a>, entry: &'a Entry) -> RawComponent {
     let (catch_up, switch_verify) = switch(cx, fields.take("switch"), entry.key_span);
     let failback = fields.read("failback", failback).unwrap_or_default();
     let backups = fields.take("backups").map(|it| named(cx, &it.node, "backup")).unwrap_or_default();
-    let backups = backups.iter().map(|it| backup(cx, it, instance.postgres.as_deref())).collect();
+    let backup = |it: &Entry| At { value: backup(cx, it, instance.postgres.as_deref()), span: it.key_span };
+    let backups = backups.iter().map(backup).collect();
     let (guards, approval_role) = guards(cx, fields.take("guards"), entry.key_span);
     let ladder = fields
         .read("recovery", items)

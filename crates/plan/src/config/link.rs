@@ -13,7 +13,7 @@ use super::plays;
 use super::raw::{
     File, RawAct, RawComponent, RawFence, RawHow, RawInstance, RawProbe, RawRung, RawWitness, RawWitnessRule,
 };
-use super::references::{dependencies, standby_owners, witness_rules};
+use super::references::{dependencies, series_apart, standby_owners, witness_rules};
 use super::repairs;
 use super::routes::NOWHERE;
 use super::rules;
@@ -91,6 +91,7 @@ pub(super) fn link(cx: &Cx<'_>, mut file: File) -> Linked {
     let mut parts = Parts::default();
     let mut standbys = standbys_by_component(cx, &mut file, &mut parts);
     listeners(cx, &file);
+    series_apart(cx, &file);
     let mut plan = skeleton(&mut file);
     plan.prepared = prepared(cx, std::mem::take(&mut file.prepared));
     let (mut ladders, mut rules, mut depends) = (Vec::new(), Vec::new(), Vec::new());
@@ -258,7 +259,7 @@ fn component(
         routes: Vec::new(),
         rejoin: raw.rejoin,
         on_agent_loss: raw.on_agent_loss,
-        backups: raw.backups,
+        backups: raw.backups.into_iter().map(|it| it.value).collect(),
         switches: Vec::new(),
         adoptions: Vec::new(),
         repairs: Vec::new(),

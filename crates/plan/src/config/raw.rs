@@ -144,7 +144,7 @@ pub(crate) struct RawComponent {
     pub(crate) guards: Guards,
     /// Where its approval names a role.
     pub(crate) approval_role: Option<Span>,
-    pub(crate) backups: Vec<Backup>,
+    pub(crate) backups: Vec<At<Backup>>,
     pub(crate) ladder: Vec<RawRung>,
 }
 

@@ -231,3 +231,31 @@ pub(super) fn witness_rules(cx: &Cx<'_>, plan: &mut Plan, rules: Vec<Option<RawW
         component.witnesses = rule;
     }
 }
+
+/// Each series that Mainstay keeps has a folder for itself on its machine, and a place for itself in a bucket.
+pub(super) fn series_apart(cx: &Cx<'_>, file: &File) {
+    let all = file.components.iter().flat_map(|component| {
+        let of = &component.instance.name.value;
+        component.backups.iter().filter_map(move |it| Some((of, it, it.value.postgres.as_deref()?)))
+    });
+    let ours: Vec<_> = all.collect();
+    for (nth, (component, series, kept)) in ours.iter().enumerate() {
+        for (other_component, other, other_kept) in &ours[..nth] {
+            let is_folder = kept.folder == other_kept.folder && series.value.location == other.value.location;
+            let bucket = kept.buckets.iter().find(|it| other_kept.buckets.contains(it));
+            let Some(place) = Some(&kept.folder).filter(|_| is_folder).or(bucket) else { continue };
+            let message = format!(
+                "`{}` of `{component}` and `{}` of `{other_component}` are kept in one place: {}",
+                series.value.name,
+                other.value.name,
+                place.display()
+            );
+            cx.report(
+                Finding::new(Code::SeriesTogether, series.span, message)
+                    .label("this is another series' place")
+                    .other(other.span, "the series that has it")
+                    .help("give each series a folder of its own; and for a bucket a file of its own, whose `prefix` no other has"),
+            );
+        }
+    }
+}

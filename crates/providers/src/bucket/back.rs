@@ -3,16 +3,14 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use futures_util::future::{FutureExt, TryFutureExt};
-use mainstay_backups::{Backup, Folder, WalName};
+use futures_util::future::FutureExt;
+use mainstay_backups::{ArchiveError, Backup, Folder, FolderError, WalName};
 
-use super::copy::{Bases, LOG, SYSTEM, at_once, blocking, data, described};
+use super::copy::{Bases, LOG, at_once, blocking, data, log_in, segment_bytes};
 use super::store::Store;
+use super::{BucketError, joined, owner};
 use crate::Inner;
 use crate::postgres::io_error;
-
-/// Where files of the log are until they were looked at.
-const UNDER_WAY: &str = ".bringing-back";
 
 /// What was brought back from a bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,73 +23,81 @@ pub struct BroughtBack {
     pub log: u64,
 }
 
-/// Brings back what the folder lacks; with `newest`, only the newest backup, and the log from there on.
+/// Brings back what the folder lacks; with `newest`, only the newest backup, and the log from there on. What can't be used does not keep
+/// the rest from coming.
 pub(crate) async fn bring_back(
     inner: &Inner,
     folder: &Folder,
     bucket: &Path,
     newest: bool,
-) -> Result<BroughtBack, String> {
+) -> Result<BroughtBack, BucketError> {
     let store = Store::open(inner, bucket).await?;
     let mut back = BroughtBack { from: store.name(), ..BroughtBack::default() };
-    let Some(system) = store.get_text(SYSTEM).await? else {
-        return Err(format!("{}: nothing was copied to it", store.name()));
-    };
-    let system: u64 =
-        system.trim().parse().map_err(|_| format!("{}: {SYSTEM} holds no system identifier", store.name()))?;
-    blocking(inner, folder, move |it| it.claim(system).map_err(io_error)).await?;
+    owner::adopt(inner, &store, folder).await?;
     let bases = Bases::list(&store).await?;
-    let mut whole = Vec::new();
-    for name in bases.whole() {
-        whole.push(described(&store, name).await?);
-    }
-    whole.sort_by(|one, other| (one.began, &one.name).cmp(&(other.began, &other.name)));
+    let (whole, mut trouble) = bases.described(&store).await?;
     let first = if newest { whole.len().saturating_sub(1) } else { 0 };
     let here = blocking(inner, folder, |it| it.backups().map_err(io_error)).await?.backups;
     for backup in whole[first..].iter().filter(|it| here.iter().all(|here| here.name != it.name)) {
+        let at = folder.data_of(backup).parent().map(Path::to_owned).unwrap_or_default();
+        let looked = at.clone();
+        if blocking(inner, folder, move |_| looked.try_exists()).await? {
+            trouble.push(format!("{} is there and can't be used: move it away", at.display()));
+            continue;
+        }
         base(inner, &store, folder, &bases, backup).await?;
         back.backups.push(backup.name.clone());
     }
     let start = whole.get(first).filter(|_| newest).map(|it| it.start);
-    let log = store.list(LOG).await?;
-    let names: Vec<(&str, WalName, u64)> = log
-        .iter()
-        .filter_map(|(key, size)| Some((&key[LOG.len()..], WalName::read(&key[LOG.len()..])?, *size)))
-        .collect();
-    let size = names.iter().find(|it| matches!(it.1, WalName::Segment(_))).map(|it| it.2);
+    let log = log_in(&store).await?;
+    let size = segment_bytes(&log);
     let needed = |name: &WalName| start.zip(size).is_none_or(|(start, size)| name.is_needed(start, size));
     let here = blocking(inner, folder, |it| it.log().map_err(io_error)).await?;
-    let missing: Vec<&str> =
-        names.iter().filter(|it| !here.contains_key(it.0) && needed(&it.1)).map(|it| it.0).collect();
-    back.log = u64::try_from(missing.len()).unwrap_or(u64::MAX);
-    at_once(missing.into_iter().map(|name| log_file(inner, &store, folder, name).map_ok(drop).boxed()).collect())
-        .await?;
-    let _nothing_in_it = fs::remove_dir(folder.path().join(UNDER_WAY));
-    Ok(back)
+    let missing = log.iter().filter(|(name, it)| !here.contains_key(*name) && needed(&it.0));
+    let missing = missing.map(|(name, _)| log_file(inner, &store, folder, name).boxed()).collect();
+    for came in at_once(missing).await? {
+        match came {
+            Ok(came) => back.log += u64::from(came),
+            Err(error) => trouble.push(io_error(error).to_string()),
+        }
+    }
+    if trouble.is_empty() {
+        return Ok(back);
+    }
+    Err(BucketError::Failed(format!("{}; all else is there", joined(&trouble))))
 }
 
 /// Brings back one file of the log, so that the folder has it; `false`: the bucket has none.
 pub(crate) async fn bring_back_one(inner: &Inner, folder: &Folder, bucket: &Path, name: &str) -> Result<bool, String> {
     let store = Store::open(inner, bucket).await?;
-    log_file(inner, &store, folder, name).await
+    log_file(inner, &store, folder, name).await?.map_err(|error| io_error(error).to_string())
 }
 
-async fn log_file(inner: &Inner, store: &Store<'_>, folder: &Folder, name: &str) -> Result<bool, String> {
-    let under_way = folder.path().join(UNDER_WAY);
-    let making = under_way.clone();
-    blocking(inner, folder, move |it| it.make_beside(&making).map_err(io_error)).await?;
-    let temporary = under_way.join(format!("{name}.{}", std::process::id()));
-    let got = async {
-        if !store.get_file(&format!("{LOG}{name}"), &temporary).await? {
-            return Ok(false);
+/// The inner error says what is wrong with what came.
+async fn log_file(
+    inner: &Inner,
+    store: &Store<'_>,
+    folder: &Folder,
+    name: &str,
+) -> Result<Result<bool, ArchiveError>, String> {
+    let of = name.to_owned();
+    let temporary = blocking(inner, folder, move |it| it.on_its_way(&of).map_err(io_error)).await?;
+    let (from, of) = (temporary.clone(), name.to_owned());
+    let got = store.get_file(&format!("{LOG}{name}"), &temporary).await;
+    let archive = move |folder: &Folder| {
+        let archived = match &got {
+            Ok(true) => folder.archive(&from, &of).map(|()| true),
+            Ok(false) | Err(_) => Ok(false),
+        };
+        let _nothing_there = fs::remove_file(&from);
+        match archived {
+            Err(error @ (ArchiveError::Folder(FolderError::Io { .. }) | ArchiveError::Io { .. })) => {
+                Err(io_error(error))
+            }
+            archived => Ok(got.map(|_| archived)),
         }
-        let (from, name) = (temporary.clone(), name.to_owned());
-        blocking(inner, folder, move |it| it.archive(&from, &name).map_err(io_error)).await?;
-        Ok(true)
     };
-    let got = got.await;
-    let _nothing_there = fs::remove_file(&temporary);
-    got
+    blocking(inner, folder, archive).await?
 }
 
 async fn base(inner: &Inner, store: &Store<'_>, folder: &Folder, bases: &Bases, backup: &Backup) -> Result<(), String> {
@@ -102,6 +108,10 @@ async fn base(inner: &Inner, store: &Store<'_>, folder: &Folder, bases: &Bases, 
     let mut folders = vec![to.clone()];
     for (key, _) in bases.of(&backup.name) {
         let Some(path) = key.strip_prefix(&below) else { continue };
+        if path.is_empty() {
+            // Some programs mark a folder so.
+            continue;
+        }
         let at = to.join(inside(path).ok_or_else(|| format!("{}: {key} would be elsewhere", store.name()))?);
         if path.ends_with('/') {
             folders.push(at);

@@ -12,16 +12,16 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use mainstay_backups::{Backup, Folder, Lock, NAME_OF_DATA, WalName, first_kept};
+use mainstay_backups::{Backup, Folder, Lock, NAME_OF_DATA, WalName, first_kept, is_name_of_backup};
 
 use super::store::{Put, Store};
+use super::{BucketError, joined, owner};
 use crate::Inner;
 use crate::postgres::io_error;
 
 /// How many objects are moved at once.
 const AT_ONCE: usize = 8;
 
-pub(super) const SYSTEM: &str = "system";
 pub(super) const LOG: &str = "wal/";
 pub(super) const BASE: &str = "base/";
 pub(super) const DESCRIPTION: &str = "backup.json";
@@ -59,11 +59,26 @@ impl Bases {
     pub(super) async fn list(store: &Store<'_>) -> Result<Bases, String> {
         let mut bases: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
         for (key, size) in store.list(BASE).await? {
-            if let Some((name, _)) = key[BASE.len()..].split_once('/') {
+            // What is called otherwise is not ours.
+            let name = key.strip_prefix(BASE).and_then(|it| it.split_once('/')).map(|it| it.0);
+            if let Some(name) = name.filter(|it| is_name_of_backup(it)) {
                 bases.entry(name.to_owned()).or_default().insert(key, size);
             }
         }
         Ok(Bases(bases))
+    }
+
+    /// What those that are whole say of themselves, the oldest first, and why some can't be used.
+    pub(super) async fn described(&self, store: &Store<'_>) -> Result<(Vec<Backup>, Vec<String>), String> {
+        let (mut whole, mut unreadable) = (Vec::new(), Vec::new());
+        for name in self.whole() {
+            match described(store, name).await? {
+                Ok(backup) => whole.push(backup),
+                Err(why) => unreadable.push(format!("{}: {} {why}", store.name(), description(name))),
+            }
+        }
+        whole.sort_by(|one, other| (one.began, &one.name).cmp(&(other.began, &other.name)));
+        Ok((whole, unreadable))
     }
 
     pub(super) fn of(&self, name: &str) -> impl Iterator<Item = (&str, u64)> {
@@ -88,16 +103,33 @@ pub(super) fn data(name: &str) -> String {
     format!("{BASE}{name}/{NAME_OF_DATA}/")
 }
 
-/// What a backup in a bucket says of itself.
-pub(super) async fn described(store: &Store<'_>, name: &str) -> Result<Backup, String> {
-    let key = description(name);
-    let text = store.get_text(&key).await?.ok_or_else(|| format!("{}: {key} was removed meanwhile", store.name()))?;
-    let backup: Backup =
-        serde_json::from_str(&text).map_err(|error| format!("{}: {key} is damaged: {error}", store.name()))?;
-    match backup.name == name {
-        true => Ok(backup),
-        false => Err(format!("{}: {key} is of `{}`", store.name(), backup.name)),
-    }
+/// What a backup in a bucket says of itself, or why that can't be read.
+async fn described(store: &Store<'_>, name: &str) -> Result<Result<Backup, String>, String> {
+    let Some(text) = store.get_text(&description(name)).await? else {
+        return Ok(Err("was removed meanwhile".to_owned()));
+    };
+    Ok(match serde_json::from_str::<Backup>(&text) {
+        Ok(backup) if backup.name == name => Ok(backup),
+        Ok(backup) => Err(format!("is of `{}`", backup.name)),
+        Err(error) => Err(format!("is damaged: {error}")),
+    })
+}
+
+/// The log in a bucket: by name, what it is, and how many bytes each file has.
+pub(super) async fn log_in(store: &Store<'_>) -> Result<BTreeMap<String, (WalName, u64)>, String> {
+    let all = store.list(LOG).await?.into_iter();
+    let of_log = |(key, size): (String, u64)| {
+        let name = key.strip_prefix(LOG)?;
+        Some((name.to_owned(), (WalName::read(name)?, size)))
+    };
+    Ok(all.filter_map(of_log).collect())
+}
+
+/// How many bytes a segment of that log has; `None`: none is there.
+pub(super) fn segment_bytes(log: &BTreeMap<String, (WalName, u64)>) -> Option<u64> {
+    let segments = log.values().filter(|it| matches!(it.0, WalName::Segment(_))).map(|it| it.1);
+    // The sizes that a server can have been told. With too small a one, what is needed would seem to be old.
+    segments.filter(|it| it.is_power_of_two() && (1 << 20..=1 << 30).contains(it)).max()
 }
 
 /// Whether the bucket's file can be read. The bucket is asked nothing.
@@ -112,12 +144,10 @@ pub(crate) async fn copy(
     _alone: &Lock,
     bucket: &Path,
     keep: Option<Duration>,
-) -> Result<Copied, String> {
+) -> Result<Copied, BucketError> {
     let store = Store::open(inner, bucket).await?;
     let mut copied = Copied { to: store.name(), ..Copied::default() };
-    if !claim(inner, &store, folder).await? {
-        return Ok(copied);
-    }
+    owner::claim(inner, &store, folder).await?;
     copied.log = copy_log(inner, &store, folder).await?;
     let bases = Bases::list(&store).await?;
     let listed = blocking(inner, folder, |it| it.backups().map_err(io_error)).await?;
@@ -135,49 +165,35 @@ pub(crate) async fn copy(
 /// What the bucket lacks of the folder.
 pub(crate) async fn lacking(inner: &Inner, folder: &Folder, bucket: &Path) -> Result<Lacking, String> {
     let store = Store::open(inner, bucket).await?;
-    let (log, bases) = (store.list(LOG).await?, Bases::list(&store).await?);
+    let (log, bases) = (log_in(&store).await?, Bases::list(&store).await?);
     let listed = blocking(inner, folder, |it| it.backups().map_err(io_error)).await?;
     let here = blocking(inner, folder, |it| it.log().map_err(io_error)).await?;
-    let missing = here.keys().filter(|it| !log.contains_key(&format!("{LOG}{it}"))).count();
+    let missing = here.keys().filter(|it| !log.contains_key(*it)).count();
     let backups = listed.backups.into_iter().map(|it| it.name).filter(|it| !bases.is_whole(it)).collect();
     Ok(Lacking { of: store.name(), backups, log: u64::try_from(missing).unwrap_or(u64::MAX) })
 }
 
+/// What the bucket has of the log: by name, how many bytes each file has.
+pub(crate) async fn log(inner: &Inner, bucket: &Path) -> Result<BTreeMap<String, u64>, String> {
+    let log = log_in(&Store::open(inner, bucket).await?).await?;
+    Ok(log.into_iter().map(|(name, (_, size))| (name, size)).collect())
+}
+
 /// Copies one file of the archive.
-pub(crate) async fn copy_one(inner: &Inner, folder: &Folder, bucket: &Path, name: &str) -> Result<(), String> {
+pub(crate) async fn copy_one(inner: &Inner, folder: &Folder, bucket: &Path, name: &str) -> Result<(), BucketError> {
     let store = Store::open(inner, bucket).await?;
-    claim(inner, &store, folder).await?;
+    owner::claim(inner, &store, folder).await?;
     put_same(&store, format!("{LOG}{name}"), Some(folder.path_of_log(name))).await
 }
 
-/// Makes sure that the bucket's place is the server's whose folder that is. `false`: it is nobody's, and nothing is in it.
-async fn claim(inner: &Inner, store: &Store<'_>, folder: &Folder) -> Result<bool, String> {
-    let Some(system) = blocking(inner, folder, |it| it.system().map_err(io_error)).await? else { return Ok(false) };
-    let text = match store.get_text(SYSTEM).await? {
-        Some(text) => text,
-        None => {
-            store.put_bytes(SYSTEM, format!("{system}\n").as_bytes()).await?;
-            store.get_text(SYSTEM).await?.unwrap_or_default()
-        }
-    };
-    match text.trim().parse() == Ok(system) {
-        true => Ok(true),
-        false => Err(format!(
-            "{} holds what is of the server with the system identifier {}, and this is of {system}",
-            store.name(),
-            text.trim()
-        )),
-    }
-}
-
-async fn copy_log(inner: &Inner, store: &Store<'_>, folder: &Folder) -> Result<u64, String> {
-    let there = store.list(LOG).await?;
+async fn copy_log(inner: &Inner, store: &Store<'_>, folder: &Folder) -> Result<u64, BucketError> {
+    let there = log_in(store).await?;
     let here = blocking(inner, folder, |it| it.log().map_err(io_error)).await?;
     let mut missing = Vec::new();
     for (name, length) in here {
         let key = format!("{LOG}{name}");
-        match there.get(&key) {
-            Some(there) if *there == length => {}
+        match there.get(&name) {
+            Some(there) if there.1 == length => {}
             Some(_) => return Err(differs(store, &key)),
             None => missing.push((key, folder.path_of_log(&name))),
         }
@@ -188,8 +204,11 @@ async fn copy_log(inner: &Inner, store: &Store<'_>, folder: &Folder) -> Result<u
 }
 
 /// Puts a file, unless the same is there; without one, a folder in which nothing is.
-async fn put_same(store: &Store<'_>, key: String, path: Option<PathBuf>) -> Result<(), String> {
-    let Some(path) = path else { return store.put_bytes(&key, b"").await.map(drop) };
+async fn put_same(store: &Store<'_>, key: String, path: Option<PathBuf>) -> Result<(), BucketError> {
+    let Some(path) = path else {
+        store.put_bytes(&key, b"").await?;
+        return Ok(());
+    };
     match store.put_file(&key, &path).await? {
         Put::Done => Ok(()),
         Put::Taken if store.is_same(&key, &path).await? => Ok(()),
@@ -198,12 +217,12 @@ async fn put_same(store: &Store<'_>, key: String, path: Option<PathBuf>) -> Resu
 }
 
 /// Does all of it, a few at once, until one fails.
-pub(super) async fn at_once(all: Vec<BoxFuture<'_, Result<(), String>>>) -> Result<(), String> {
+pub(super) async fn at_once<T, E>(all: Vec<BoxFuture<'_, Result<T, E>>>) -> Result<Vec<T>, E> {
     stream::iter(all).buffer_unordered(AT_ONCE).try_collect().await
 }
 
-fn differs(store: &Store<'_>, key: &str) -> String {
-    format!("{}: another {key} is in it: two folders are copied to one place", store.name())
+fn differs(store: &Store<'_>, key: &str) -> BucketError {
+    BucketError::Refused(format!("{}: another {key} is in it", store.name()))
 }
 
 async fn copy_base(
@@ -212,7 +231,7 @@ async fn copy_base(
     folder: &Folder,
     backup: &Backup,
     bases: &Bases,
-) -> Result<(), String> {
+) -> Result<(), BucketError> {
     let of = backup.clone();
     let holding = blocking(inner, folder, move |it| it.holding(&of).map_err(io_error)).await?;
     let there: BTreeMap<&str, u64> = bases.of(&backup.name).collect();
@@ -238,6 +257,14 @@ async fn copy_base(
         }
     }
     at_once(missing.into_iter().map(|(key, path)| put_same(store, key, path).boxed()).collect()).await?;
+    // Nobody else may have removed some of it meanwhile.
+    let there = store.list(&below).await?;
+    for path in holding.files.keys() {
+        let key = key(path)?;
+        if !there.contains_key(&key) {
+            return Err(BucketError::Failed(format!("{}: {key} was removed meanwhile", store.name())));
+        }
+    }
     let description_here = from.with_file_name(DESCRIPTION);
     put_same(store, description(&backup.name), Some(description_here)).await
 }
@@ -248,25 +275,14 @@ async fn remove_old(
     folder: &Folder,
     (here, keep): (&BTreeSet<String>, Duration),
     copied: &mut Copied,
-) -> Result<(), String> {
+) -> Result<(), BucketError> {
     let bases = Bases::list(store).await?;
-    let mut whole = Vec::new();
-    for name in bases.whole() {
-        whole.push(described(store, name).await?);
-    }
-    whole.sort_by(|one, other| (one.began, &one.name).cmp(&(other.began, &other.name)));
+    let (whole, unreadable) = bases.described(store).await?;
     let first = first_kept(&whole, keep, Timestamp::now());
     // What is in the folder stays: it would be copied again.
-    let (kept, old): (Vec<&Backup>, Vec<&Backup>) =
-        whole.iter().enumerate().fold((Vec::new(), Vec::new()), |(mut kept, mut old), (nth, it)| {
-            if nth >= first || here.contains(&it.name) {
-                kept.push(it)
-            } else {
-                old.push(it)
-            }
-            (kept, old)
-        });
-    for backup in old {
+    let is_kept = |(nth, it): &(usize, &Backup)| *nth >= first || here.contains(&it.name);
+    let (kept, old): (Vec<_>, Vec<_>) = whole.iter().enumerate().partition(is_kept);
+    for (_, backup) in old {
         remove_base(store, &bases, &backup.name).await?;
         copied.removed.push(backup.name.clone());
     }
@@ -275,18 +291,19 @@ async fn remove_old(
     for name in left {
         remove_base(store, &bases, name).await?;
     }
-    let log = store.list(LOG).await?;
-    let names = log.iter().filter_map(|(key, size)| Some((key, WalName::read(&key[LOG.len()..])?, *size)));
-    let of_segment = |it: &(&String, WalName, u64)| matches!(it.1, WalName::Segment(_));
-    let size = names.clone().find(of_segment).map(|it| it.2);
-    let (Some(start), Some(size)) = (kept.iter().map(|it| it.start).min(), size) else { return Ok(()) };
+    if !unreadable.is_empty() {
+        let out = "what is old was removed, but none of the log, which these may need: remove what lies beside them in the bucket";
+        return Err(BucketError::Failed(format!("{}: {out}", joined(&unreadable))));
+    }
+    let log = log_in(store).await?;
+    let start = kept.iter().map(|it| it.1.start).min();
+    let (Some(start), Some(size)) = (start, segment_bytes(&log)) else { return Ok(()) };
     let here = blocking(inner, folder, |it| it.log().map_err(io_error)).await?;
-    let unneeded: Vec<&String> = names
-        .filter(|(key, name, _)| !name.is_needed(start, size) && !here.contains_key(&key[LOG.len()..]))
-        .map(|it| it.0)
-        .collect();
+    let unneeded = log.iter().filter(|(name, it)| !it.0.is_needed(start, size) && !here.contains_key(*name));
+    let unneeded: Vec<String> = unneeded.map(|it| format!("{LOG}{}", it.0)).collect();
     copied.removed_of_the_log = u64::try_from(unneeded.len()).unwrap_or(u64::MAX);
-    remove_all(store, unneeded.into_iter().map(String::as_str)).await
+    remove_all(store, unneeded.iter().map(String::as_str)).await?;
+    Ok(())
 }
 
 async fn remove_base(store: &Store<'_>, bases: &Bases, name: &str) -> Result<(), String> {
@@ -296,7 +313,7 @@ async fn remove_base(store: &Store<'_>, bases: &Bases, name: &str) -> Result<(),
 }
 
 async fn remove_all<'k>(store: &Store<'_>, keys: impl Iterator<Item = &'k str>) -> Result<(), String> {
-    at_once(keys.map(|it| store.remove(it).boxed()).collect()).await
+    at_once(keys.map(|it| store.remove(it).boxed()).collect()).await.map(drop)
 }
 
 /// What waits for the disk, one at a time for each folder.

@@ -46,7 +46,9 @@ impl BucketFile {
             let why = format!("it holds a key, and everybody may use it: chmod {:o} it", mode & 0o770);
             return Err(of(&why));
         }
-        BucketFile::of(read).map_err(|why| of(&why))
+        let mut file = BucketFile::of(read).map_err(|why| of(&why))?;
+        file.ca_file = file.ca_file.map(|it| path.with_file_name(it));
+        Ok(file)
     }
 
     fn of(text: Text) -> Result<BucketFile, String> {

@@ -1,6 +1,7 @@
 //! Objects of a bucket: put, got, listed and removed, each over a connection that is kept for the next.
 //!
-//! What was put is checked against its SHA-256 by whoever keeps it. Every request is tried again where that may help.
+//! What was put is checked against its SHA-256 by whoever keeps it, and what is got by us, where it comes with one. Every request is tried
+//! again where that may help.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -16,7 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Bytes, Frame, Incoming};
+use hyper::body::{Body as _, Bytes, Frame, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper::http::uri::InvalidUri;
 use hyper::{Method, Request, Response, StatusCode, Uri, header};
@@ -61,6 +62,12 @@ const METADATA_ANSWERS: Duration = Duration::from_secs(2);
 
 /// The SHA-256 of what is put, which whoever keeps it compares.
 const CHECKSUM: &str = "x-amz-checksum-sha256";
+
+/// Asks for the SHA-256 with which something was put.
+const WITH_CHECKSUM: (&str, &str) = ("x-amz-checksum-mode", "ENABLED");
+
+/// The most that an object holds which is put at once, as ours are.
+const MAX_OBJECT: u64 = 5 << 30;
 
 /// The most that an answer in XML or JSON may hold: a thousand objects with long keys.
 const MAX_TEXT: usize = 4 << 20;
@@ -159,8 +166,10 @@ impl Asked<'_> {
                 })
             }
             Asked::Get { key } => {
-                let url = bucket.get_object(credentials, key).sign(SIGNED_FOR);
-                Request::builder().uri(url.as_str()).body(nothing())
+                let (name, value) = WITH_CHECKSUM;
+                let mut action = bucket.get_object(credentials, key);
+                action.headers_mut().insert(name, value);
+                Request::builder().uri(action.sign(SIGNED_FOR).as_str()).header(name, value).body(nothing())
             }
             Asked::Remove { key } => {
                 let url = bucket.delete_object(credentials, key).sign(SIGNED_FOR);
@@ -260,19 +269,24 @@ impl<'a> Store<'a> {
         let mut all = BTreeMap::new();
         let mut after: Option<String> = None;
         loop {
-            let asked = Asked::List { prefix: prefix.clone(), after };
+            let asked = Asked::List { prefix: prefix.clone(), after: after.clone() };
             let text = self.ask(&asked, Wanted::Text).await.map_err(|trouble| self.told("listing", below, trouble))?;
             let page = ListObjectsV2::parse_response(&text);
             let page = page.map_err(|error| format!("{}: its list can't be read: {error}", self.name()))?;
             for object in page.contents {
-                if let Some(key) = object.key.strip_prefix(&self.file.prefix) {
-                    all.insert(key.to_owned(), object.size.unwrap_or_default());
+                match object.key.strip_prefix(&self.file.prefix).filter(|it| it.starts_with(below)) {
+                    Some(key) => drop(all.insert(key.to_owned(), object.size.unwrap_or_default())),
+                    None => return Err(format!("{}: asked for {below}, it lists {}", self.name(), object.key)),
                 }
             }
-            after = page.next_continuation_token;
-            if after.is_none() {
+            let next = page.next_continuation_token.filter(|it| !it.is_empty());
+            if next.is_none() {
                 return Ok(all);
             }
+            if next == after {
+                return Err(format!("{}: its list of {below} does not end", self.name()));
+            }
+            after = next;
         }
     }
 
@@ -288,7 +302,7 @@ impl<'a> Store<'a> {
         let why = match trouble {
             Trouble::Passing(why) | Trouble::Lasting(why) => why,
             Trouble::Taken => "there is one of that key".to_owned(),
-            Trouble::Missing => "there is no such bucket, or nothing of that key".to_owned(),
+            Trouble::Missing => "there is nothing of that key".to_owned(),
         };
         trouble::clip(&format!("{}: {doing} {key}: {why}", self.name()))
     }
@@ -430,31 +444,46 @@ async fn line(stream: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + '
     Ok(Line { sender, carrier })
 }
 
-/// What a response says, once all of it is here.
+/// What a response says, once all of it is here. It may not drip for ever.
 async fn judged(response: Response<Incoming>, wanted: Wanted<'_>) -> Result<String, Trouble> {
+    let length = response.body().size_hint().exact().unwrap_or(MAX_OBJECT).min(MAX_OBJECT);
+    let patience = REQUEST + Duration::from_secs(length / SLOWEST);
+    let slow = |_| Trouble::Passing(format!("not all of it came within {} s", patience.as_secs()));
+    timeout(patience, judged_whole(response, wanted)).await.map_err(slow)?
+}
+
+async fn judged_whole(response: Response<Incoming>, wanted: Wanted<'_>) -> Result<String, Trouble> {
     let status = response.status();
+    let expected = response.headers().get(CHECKSUM).and_then(|it| it.to_str().ok()).map(str::to_owned);
     let mut body = response.into_body();
+    let mut digest = Sha256::new();
+    let mut text = Vec::new();
     match wanted {
-        Wanted::File(to) if status.is_success() => return received(&mut body, to).await.map(|()| String::new()),
+        Wanted::File(to) if status.is_success() => received(&mut body, to, &mut digest).await?,
         Wanted::Digest if status.is_success() => {
-            let mut digest = Sha256::new();
             while let Some(data) = next(&mut body).await? {
                 digest.update(&data);
             }
-            return Ok(BASE64_STANDARD.encode(digest.finalize()));
         }
-        Wanted::Text | Wanted::File(_) | Wanted::Digest => {}
-    }
-    let mut text = Vec::new();
-    while let Some(data) = next(&mut body).await? {
-        if text.len() + data.len() > MAX_TEXT {
-            return Err(Trouble::Lasting(format!("it answers with more than {MAX_TEXT} bytes")));
+        Wanted::Text | Wanted::File(_) | Wanted::Digest => {
+            while let Some(data) = next(&mut body).await? {
+                if text.len() + data.len() > MAX_TEXT {
+                    return Err(Trouble::Lasting(format!("it answers with more than {MAX_TEXT} bytes")));
+                }
+                digest.update(&data);
+                text.extend_from_slice(&data);
+            }
         }
-        text.extend_from_slice(&data);
     }
     let text = String::from_utf8_lossy(&text).into_owned();
     if status.is_success() {
-        return Ok(text);
+        let came = BASE64_STANDARD.encode(digest.finalize());
+        // One of parts is of those, and says by `-` of how many.
+        return match expected.filter(|it| !it.contains('-')) {
+            Some(put) if put != came => Err(Trouble::Passing("what came is not what was put".to_owned())),
+            Some(_) | None if matches!(wanted, Wanted::Digest) => Ok(came),
+            Some(_) | None => Ok(text),
+        };
     }
     let (code, message) = (between(&text, "Code"), between(&text, "Message"));
     let why = match (code, message) {
@@ -462,7 +491,8 @@ async fn judged(response: Response<Incoming>, wanted: Wanted<'_>) -> Result<Stri
         _ => format!("answered with status {status}"),
     };
     Err(match status {
-        StatusCode::NOT_FOUND if code != Some("NoSuchBucket") => Trouble::Missing,
+        // Anything else that is not found is a place where nothing was looked for.
+        StatusCode::NOT_FOUND if code == Some("NoSuchKey") => Trouble::Missing,
         StatusCode::PRECONDITION_FAILED => Trouble::Taken,
         // Two at once under one key: one of them is told so.
         StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Trouble::Passing(why),
@@ -471,10 +501,11 @@ async fn judged(response: Response<Incoming>, wanted: Wanted<'_>) -> Result<Stri
     })
 }
 
-async fn received(body: &mut Incoming, to: &Path) -> Result<(), Trouble> {
+async fn received(body: &mut Incoming, to: &Path, digest: &mut Sha256) -> Result<(), Trouble> {
     let written = |error: &io::Error| Trouble::Lasting(of(to, error));
     let mut file = File::create(to).await.map_err(|error| written(&error))?;
     while let Some(data) = next(body).await? {
+        digest.update(&data);
         file.write_all(&data).await.map_err(|error| written(&error))?;
     }
     file.flush().await.map_err(|error| written(&error))

@@ -74,18 +74,25 @@ pub(super) async fn keep(
 
 /// Copies the series to its buckets; whether one of them lacked something.
 async fn copy(attempt: &Attempt<'_>, keeping: &Keeping, lock: &Lock) -> Result<bool, Outcome> {
-    let folder =
-        Folder::open(&keeping.series.folder).map_err(|error| failed("not copied", &io_error(error).to_string()))?;
-    let mut done = false;
+    let path = keeping.series.folder.clone();
+    let open = move || Folder::open(path).map_err(io_error);
+    let folder = blocking(attempt, &keeping.series.folder, open).await.map_err(|why| failed("not copied", &why))?;
+    let (mut done, mut trouble) = (false, Vec::new());
     for path in &keeping.series.buckets {
         attempt
             .so_far
             .set(Outcome::Failed("what was taken is there, and was not copied to its bucket in time".to_owned()));
         let copied = bucket::copy(attempt.inner, &folder, lock, path, Some(keeping.keep)).boxed();
-        let copied = copied.await.map_err(|why| failed("what was taken is there, and not copied", &why))?;
-        done |= !copied.backups.is_empty();
+        // One that is away does not keep the others from having it.
+        match copied.await {
+            Ok(copied) => done |= !copied.backups.is_empty(),
+            Err(why) => trouble.push(why.to_string()),
+        }
     }
-    Ok(done)
+    match trouble.is_empty() {
+        true => Ok(done),
+        false => Err(failed("what was taken is there, and not copied", &trouble.join("; "))),
+    }
 }
 
 /// What is run.

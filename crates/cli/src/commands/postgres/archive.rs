@@ -24,7 +24,8 @@ Exit codes:
   0  it is archived
   2  the name is none that a server archives
   3  the folder, the bucket or the file can't be used
-  4  another file of that name is archived, the folder is another server's, or the file is damaged")]
+  4  another file of that name is archived, the folder is another server's or the bucket's place another series',
+     or the file is damaged")]
 pub(crate) struct Archive {
     /// The file: `%p`
     path: PathBuf,
@@ -43,9 +44,8 @@ impl Archive {
         let folder = Folder::open(self.to).map_err(|it| failure(&it.into()))?;
         folder.archive(&self.path, &self.name).map_err(|it| failure(&it))?;
         if let Some(bucket) = &self.bucket {
-            let copied =
-                async { Providers::new().copy_of_log(&folder, bucket, &self.name).await.map_err(Failure::unreachable) };
-            series::run(copied)?;
+            let copied = async { Providers::new().copy_of_log(&folder, bucket, &self.name).await };
+            series::run(async { copied.await.map_err(|error| series::bucket_failure(Code::Unreachable, &error)) })?;
         }
         Ok(Answer::Yes)
     }

@@ -22,7 +22,8 @@ Examples:
 Exit codes:
   0  all of it is in the folder
   1  it is not
-  3  the folder can't be used")]
+  3  the folder can't be used, or something is taken or tested there
+  4  the folder is another series'")]
 pub(crate) struct BringBack {
     /// The file that says where the bucket is
     #[arg(long, value_name = "FILE")]
@@ -38,9 +39,10 @@ pub(crate) struct BringBack {
 impl BringBack {
     pub(crate) fn run(self) -> Result<Answer, Failure> {
         let folder = Folder::open(self.to).map_err(|error| Failure::unreachable(causes(&error)))?;
+        drop(folder.lock().map_err(|error| Failure::unreachable(causes(&error)))?);
         let back = series::run(async {
             let back = Providers::new().bring_back(&folder, &self.bucket, self.newest).await;
-            back.map_err(|why| Failure::new(Code::No, why))
+            back.map_err(|error| series::bucket_failure(Code::No, &error))
         })?;
         for name in &back.backups {
             say(&format!("brought back: {name}\n"))?;

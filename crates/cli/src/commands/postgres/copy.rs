@@ -21,7 +21,8 @@ Examples:
 Exit codes:
   0  all of it is in the bucket
   1  it is not
-  3  the folder can't be used")]
+  3  the folder can't be used, or something is taken or tested there
+  4  the bucket's place is another series'")]
 pub(crate) struct Copy {
     /// The folder of the series
     #[arg(long, value_name = "DIR")]
@@ -38,7 +39,7 @@ impl Copy {
         let lock = folder.lock().map_err(unreachable)?;
         let copied = series::run(async {
             let copied = Providers::new().copy_series(&folder, &lock, &self.bucket, None).await;
-            copied.map_err(|why| Failure::new(Code::No, why))
+            copied.map_err(|error| series::bucket_failure(Code::No, &error))
         })?;
         for name in &copied.backups {
             say(&format!("copied: {name}\n"))?;

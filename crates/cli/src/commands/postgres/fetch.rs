@@ -1,5 +1,6 @@
 //! `mainstay postgres fetch`: what a server's `restore_command` runs.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mainstay_backups::{Fetched, Folder};
@@ -63,18 +64,24 @@ impl Fetch {
     fn fetch(&self) -> Result<Fetched, Failure> {
         let folder = Folder::open(&self.from).map_err(|it| failure(&it.into()))?;
         let fetch = || folder.fetch(&self.name, &self.path).map_err(|it| failure(&it));
-        let fetched = match (fetch()?, &self.bucket) {
-            (Fetched::NotThere, Some(bucket)) => {
-                let back = async {
-                    Providers::new().bring_back_of_log(&folder, bucket, &self.name).await.map_err(Failure::unreachable)
-                };
-                if series::run(back)? { fetch()? } else { Fetched::NotThere }
-            }
-            (fetched, _) => fetched,
-        };
-        if self.strict && fetched == Fetched::NotThere {
-            folder.is_end(&self.name).map_err(|it| failure(&it))?;
+        if fetch()? == Fetched::Done {
+            return Ok(Fetched::Done);
         }
-        Ok(fetched)
+        let providers = Providers::new();
+        let mut elsewhere = BTreeMap::new();
+        if let Some(bucket) = &self.bucket {
+            let back = async { providers.bring_back_of_log(&folder, bucket, &self.name).await };
+            if series::run(async { back.await.map_err(Failure::unreachable) })? {
+                return fetch();
+            }
+            if self.strict {
+                let log = async { providers.log_in_bucket(bucket).await.map_err(Failure::unreachable) };
+                elsewhere = series::run(log)?;
+            }
+        }
+        if self.strict {
+            folder.is_end(&self.name, &elsewhere).map_err(|it| failure(&it))?;
+        }
+        Ok(Fetched::NotThere)
     }
 }
