@@ -198,6 +198,7 @@ fn entry(state: &State, ix: RouteIx) -> RouteEntry {
             max_per_source: it.max_per_source,
             unix: it.unix.clone(),
             slow_start_ms: it.slow_start.map(millis),
+            retry_for_ms: it.retry_for.map(millis),
         }),
         dns: route.dns.as_ref().map(|it| DnsEntry {
             name: it.name.clone(),

@@ -75,6 +75,8 @@ pub struct ProxyFront {
     pub listen: SocketAddr,
     /// For the connection to a target.
     pub connect_timeout: Duration,
+    /// How long a new client is held while no target can be reached, and they are tried again; `None`: each is tried once.
+    pub retry_for: Option<Duration>,
     /// Without a byte in either direction; `None`: never.
     pub idle_timeout: Option<Duration>,
     /// At the same time.

@@ -110,6 +110,9 @@ pub struct ProxyEntry {
     /// How long the share of new clients grows that a target of a shared route gets when it has come back; `None`: at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_start_ms: Option<u64>,
+    /// How long a new client is held while no target can be reached, and they are tried again; `None`: each is tried once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_for_ms: Option<u64>,
 }
 
 impl ProxyEntry {
@@ -130,6 +133,7 @@ impl ProxyEntry {
             max_per_source: None,
             unix: None,
             slow_start_ms: None,
+            retry_for_ms: None,
         }
     }
 }

@@ -22,6 +22,11 @@ use crate::live::{Door, Live, Permit, ServedRoute, count};
 use crate::lobby::{Place, Refusal};
 use crate::stream::{Entrance, Listener, Stream};
 
+/// How long to wait before the targets of a route are tried again of which none could be reached; each further time twice as long, up to
+/// [`TRY_AGAIN_AT_MOST`].
+const TRY_AGAIN: Duration = Duration::from_millis(50);
+const TRY_AGAIN_AT_MOST: Duration = Duration::from_secs(1);
+
 /// How often a client may be sent to the targets of a newer table because its choice was overtaken by a swap.
 const MAX_CHOICES: usize = 4;
 /// For a client that nobody wants to take the answer.
@@ -165,13 +170,16 @@ impl Front {
 
     /// Leads a client to a target of the route and carries what they say; gives it back where there is no target.
     async fn lead(&self, route: &str, visitor: &Visitor, client: Stream) -> Option<Stream> {
-        for _ in 0..MAX_CHOICES {
+        let (came, mut pause) = (Instant::now(), TRY_AGAIN);
+        let (mut choices, mut attempt) = (0, 0);
+        while choices < MAX_CHOICES {
             let served = self.live.served();
             let Some(found) = served.named(route) else { break };
             let Some(proxy) = &found.entry.proxy else { break };
             let mut overtaken = false;
             let targets = found.slow_start.order(choice::open_to_new(&found.entry), Instant::now());
-            for (attempt, target) in targets.into_iter().enumerate() {
+            let nobody_is_open = targets.is_empty();
+            for target in targets {
                 let Some(mut permit) = self.live.register(route, target) else {
                     overtaken = true;
                     break;
@@ -179,6 +187,7 @@ impl Front {
                 if attempt > 0 {
                     count(&found.counts.retried);
                 }
+                attempt += 1;
                 match dial(&mut permit, target, proxy).await {
                     Dialled::Connected(server) => {
                         let (first, silence) = (visitor.introduction(proxy), Silence::new(proxy));
@@ -198,9 +207,17 @@ impl Front {
                     }
                 }
             }
-            if !overtaken {
+            if overtaken {
+                choices += 1;
+                continue;
+            }
+            let held = Duration::from_millis(proxy.retry_for_ms.unwrap_or(0));
+            drop(served);
+            if nobody_is_open || came.elapsed() + pause > held {
                 break;
             }
+            sleep(pause).await;
+            pause = (pause * 2).min(TRY_AGAIN_AT_MOST);
         }
         Some(client)
     }

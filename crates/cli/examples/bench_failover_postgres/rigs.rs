@@ -297,7 +297,7 @@ witnesses:
 routes:
   db:
     exclusive: {{ fence: traffic_cut }}
-    proxy: {{ listen: \"{before}:{PORT}\", connect_timeout: 500ms }}
+    proxy: {{ listen: \"{before}:{PORT}\", connect_timeout: 500ms, retry_for: 1s }}
     targets:
       - {{ component: db, address: \"{one}:{PORT}\" }}{targets}
 ",

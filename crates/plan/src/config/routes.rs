@@ -152,6 +152,7 @@ fn proxy<'a>(cx: &'a Cx<'a>, node: &'a Node, at: Span) -> ProxyFront {
         listen: fields.read("listen", listen).unwrap_or(NOWHERE),
         unix: fields.read("unix", unix).map(|it| it.value),
         connect_timeout: fields.duration("connect_timeout"),
+        retry_for: fields.maybe_duration("retry_for"),
         idle_timeout: fields.maybe_duration("idle_timeout"),
         max_connections: fields.number("max_connections"),
         drain: fields.duration("drain"),

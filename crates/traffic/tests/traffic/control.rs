@@ -230,12 +230,12 @@ fn any_target() -> impl Strategy<Value = TargetEntry> {
 
 fn any_route() -> impl Strategy<Value = RouteEntry> {
     let times = any::<(u64, Option<u64>, u64, u64, Option<u64>)>();
-    let limits = any::<(u32, Option<(u32, u64)>, Option<u32>, Option<u64>)>();
+    let limits = any::<(u32, Option<(u32, u64)>, Option<u32>, Option<u64>, Option<u64>)>();
     let names = proptest::collection::vec("(\\*\\.)?[a-z]{1,9}\\.[a-z]{2}", 0..3);
     let unix = proptest::option::of("(/[a-z .]{1,9}){1,3}");
     let proxy = (any_address(), unix, times, limits, names).prop_map(|(listen, unix, times, limits, names)| {
         let (connect_timeout_ms, idle_timeout_ms, drain_ms, hello_timeout_ms, half_open_timeout_ms) = times;
-        let (max_connections, queue, max_per_source, slow_start_ms) = limits;
+        let (max_connections, queue, max_per_source, slow_start_ms, retry_for_ms) = limits;
         ProxyEntry {
             connect_timeout_ms,
             idle_timeout_ms,
@@ -248,6 +248,7 @@ fn any_route() -> impl Strategy<Value = RouteEntry> {
             max_per_source,
             unix: unix.map(Into::into),
             slow_start_ms,
+            retry_for_ms,
             ..ProxyEntry::new(listen)
         }
     });

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use mainstay_plan::route::ProxyProtocol;
 use mainstay_plan::routing::TargetState::{Down, Draining, Fenced, Serving, Standby};
@@ -169,6 +170,30 @@ fn a_target_that_refuses_is_passed_over_and_a_route_without_any_fails_open() {
 }
 
 #[test]
+fn a_client_is_held_until_a_target_is_back() {
+    let (traffic, address) = (Traffic::start(), free_address());
+    let (listen, mut route) = proxied(true, vec![target("a", address, Serving)]);
+    let mut agent = traffic.agent();
+    agent.apply(&table(1, &[&route]));
+    assert_eq!(who(listen), None, "nobody is there, and nobody is held");
+    route.proxy.as_mut().unwrap().retry_for_ms = Some(20_000);
+    agent.apply(&table(2, &[&route]));
+    let client = thread::spawn(move || who(listen));
+    thread::sleep(Duration::from_millis(200));
+    assert!(!client.is_finished(), "it is held");
+    let _server = Server::start_at(address, "a");
+    assert_eq!(client.join().unwrap().as_deref(), Some("a"));
+    // One that is held is let go with the fence of its target.
+    route.targets[0].address = free_address();
+    agent.apply(&table(3, &[&route]));
+    let client = thread::spawn(move || who(listen));
+    thread::sleep(Duration::from_millis(200));
+    assert!(!client.is_finished(), "it is held");
+    agent.apply(&table(4, &[&with_states(&route, &[Fenced])]));
+    assert_eq!(client.join().unwrap(), None);
+}
+
+#[test]
 fn each_direction_ends_on_its_own() {
     let (traffic, one) = (Traffic::start(), Server::start("one"));
     let (listen, route) = proxied(true, vec![target("a", one.address, Serving)]);
@@ -329,7 +354,7 @@ fn a_target_that_breaks_a_connection_off_is_told_and_one_that_closes_it_is_not()
 
     let mut client = Client::connect(listen);
     let (accepted, _) = server.accept().unwrap();
-    rustix::net::sockopt::set_socket_linger(&accepted, Some(std::time::Duration::ZERO)).unwrap();
+    rustix::net::sockopt::set_socket_linger(&accepted, Some(Duration::ZERO)).unwrap();
     drop(accepted);
     assert_eq!(client.line(), None);
     assert_eq!(agent.failures(), ["a"]);
@@ -394,7 +419,7 @@ fn a_proxy_before_us_says_for_whom_it_comes_and_is_believed() {
     let mut client = TcpStream::connect(listen).unwrap();
     // In two pieces, and with the first bytes for the target behind it.
     client.write_all(&line.as_bytes()[..20]).unwrap();
-    thread::sleep(std::time::Duration::from_millis(50));
+    thread::sleep(Duration::from_millis(50));
     client.write_all(&[&line.as_bytes()[20..], b"hello"].concat()).unwrap();
     assert_eq!(String::from_utf8(said(&mut client)).unwrap(), format!("{line}hello"));
 

@@ -60,11 +60,17 @@ pub(crate) static SHARED_ROUTE: Shape = Shape {
 pub(crate) static PROXY: Shape =
     Shape { name: "proxy", doc: "a TCP proxy in front of a route", fields: &[&PROXY_FIELDS], rules: &[] };
 
-static PROXY_FIELDS: [Field; 14] = [
+static PROXY_FIELDS: [Field; 15] = [
     field("listen", Kind::Socket, "where clients connect").needed("\"10.0.9.1:6432\""),
     field("unix", Kind::Path, "a UNIX socket for clients of the same machine, beside `listen`")
         .such_as("/run/shop/orders.sock"),
     field("connect_timeout", Kind::Positive, "for the connection to a target").or("1s"),
+    field(
+        "retry_for",
+        Kind::Positive,
+        "how long a new client is held while no target can be reached, and they are tried again; without it each is tried once",
+    )
+    .such_as("1s"),
     field("idle_timeout", Kind::Positive, "without a byte in either direction; never, if it is not said").such_as("1h"),
     field("hello_timeout", Kind::Positive, "for a client to say its PROXY protocol header or its TLS server name")
         .or("3s"),
