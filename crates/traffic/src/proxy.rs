@@ -170,8 +170,8 @@ impl Front {
 
     /// Leads a client to a target of the route and carries what they say; gives it back where there is no target.
     async fn lead(&self, route: &str, visitor: &Visitor, client: Stream) -> Option<Stream> {
-        let (came, mut pause) = (Instant::now(), TRY_AGAIN);
-        let (mut choices, mut attempt) = (0, 0);
+        let (mut since, mut pause) = (None, TRY_AGAIN);
+        let mut choices = 0;
         while choices < MAX_CHOICES {
             let served = self.live.served();
             let Some(found) = served.named(route) else { break };
@@ -179,7 +179,7 @@ impl Front {
             let mut overtaken = false;
             let targets = found.slow_start.order(choice::open_to_new(&found.entry), Instant::now());
             let nobody_is_open = targets.is_empty();
-            for target in targets {
+            for (attempt, target) in targets.into_iter().enumerate() {
                 let Some(mut permit) = self.live.register(route, target) else {
                     overtaken = true;
                     break;
@@ -187,7 +187,6 @@ impl Front {
                 if attempt > 0 {
                     count(&found.counts.retried);
                 }
-                attempt += 1;
                 match dial(&mut permit, target, proxy).await {
                     Dialled::Connected(server) => {
                         let (first, silence) = (visitor.introduction(proxy), Silence::new(proxy));
@@ -213,10 +212,14 @@ impl Front {
             }
             let held = Duration::from_millis(proxy.retry_for_ms.unwrap_or(0));
             drop(served);
-            if nobody_is_open || came.elapsed() + pause > held {
+            let left = held.saturating_sub(since.get_or_insert_with(Instant::now).elapsed());
+            if nobody_is_open || left.is_zero() {
                 break;
             }
-            sleep(pause).await;
+            sleep(pause.min(left)).await;
+            if client.has_ended() {
+                break;
+            }
             pause = (pause * 2).min(TRY_AGAIN_AT_MOST);
         }
         Some(client)

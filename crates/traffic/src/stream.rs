@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 
 use rustix::net::sockopt::set_socket_keepalive;
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
@@ -74,6 +74,16 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    /// Whether the peer has closed its side, as far as that is known by now.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut now = Context::from_waker(Waker::noop());
+        let ready = match self {
+            Stream::Tcp(it) => pin!(it.ready(Interest::READABLE)).poll(&mut now),
+            Stream::Unix(it) => pin!(it.ready(Interest::READABLE)).poll(&mut now),
+        };
+        matches!(ready, Poll::Ready(Ok(it)) if it.is_read_closed())
+    }
+
     /// Closes it with a reset where there is such a thing: the peer learns at once, and bytes still queued are thrown away.
     pub(crate) fn reset(self) {
         match self {

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstay_plan::route::ProxyProtocol;
 use mainstay_plan::routing::TargetState::{Down, Draining, Fenced, Serving, Standby};
@@ -190,7 +190,25 @@ fn a_client_is_held_until_a_target_is_back() {
     thread::sleep(Duration::from_millis(200));
     assert!(!client.is_finished(), "it is held");
     agent.apply(&table(4, &[&with_states(&route, &[Fenced])]));
+    let _server = Server::start_at(route.targets[0].address, "b");
+    let fenced = Instant::now();
     assert_eq!(client.join().unwrap(), None);
+    assert!(fenced.elapsed() < Duration::from_secs(5), "it is let go at the next try");
+}
+
+#[test]
+fn a_client_that_has_gone_is_held_no_longer() {
+    let (traffic, address) = (Traffic::start(), free_address());
+    let (listen, mut route) = proxied(true, vec![target("a", address, Serving)]);
+    route.proxy.as_mut().unwrap().retry_for_ms = Some(20_000);
+    traffic.agent().apply(&table(1, &[&route]));
+    let client = TcpStream::connect(listen).unwrap();
+    thread::sleep(Duration::from_millis(300));
+    drop(client);
+    let server = TcpListener::bind(address).unwrap();
+    server.set_nonblocking(true).unwrap();
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(server.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody comes for it");
 }
 
 #[test]
