@@ -6,7 +6,9 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -56,6 +58,13 @@ pub(crate) enum Trouble {
     Delay,
 }
 
+/// What names of this process begin with. Namespaces of processes share the names, and not the numbers of processes: what a killed one has
+/// left must not be in the way.
+static OURS: LazyLock<String> = LazyLock::new(|| {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    format!("mainstay-lab-{}-{:x}", std::process::id(), now.as_micros())
+});
+
 /// Machines and the switch between them. Everything in it is ended with it.
 pub(crate) struct Network {
     name: String,
@@ -72,7 +81,7 @@ impl Network {
             return false;
         }
         static TRIES: AtomicU32 = AtomicU32::new(0);
-        let name = format!("mainstay-lab-{}-try-{}", std::process::id(), TRIES.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{}-try-{}", *OURS, TRIES.fetch_add(1, Ordering::Relaxed));
         let made = quiet(Command::new("ip").args(["netns", "add", &name]));
         assert!(made, "root can't make a network namespace: is `ip` (iproute2) here?");
         quiet(Command::new("ip").args(["netns", "del", &name]))
@@ -80,7 +89,7 @@ impl Network {
 
     pub(crate) fn build(machines: &[Machine]) -> Network {
         static LABS: AtomicU32 = AtomicU32::new(0);
-        let name = format!("mainstay-lab-{}-{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{}-{}", *OURS, LABS.fetch_add(1, Ordering::Relaxed));
         let switch = format!("{name}-switch");
         run(&["ip", "netns", "add", &switch]);
         for machine in machines.iter().copied() {
