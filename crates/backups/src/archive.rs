@@ -124,7 +124,8 @@ impl Folder {
         let later = segments.range(asked..).copied().find(|it| it.timeline == asked.timeline);
         let Some(later) = later.filter(|it| *it != asked) else { return Ok(()) };
         if let Some(began) = self.began(asked.timeline)? {
-            let size = match elsewhere.get(&later.to_string()) {
+            let name = later.to_string();
+            let size = match elsewhere.get(&name).filter(|_| !self.path_of_log(&name).exists()) {
                 Some(size) => *size,
                 None => self.segment_size(later)?,
             };

@@ -161,7 +161,11 @@ impl Folder {
         Ok(self.known_series()?.unwrap_or_else(|| series.to_owned()))
     }
 
-    fn known_series(&self) -> Result<Option<String>, FolderError> {
+    /// What tells this series apart, if that was asked for already.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn known_series(&self) -> Result<Option<String>, FolderError> {
         let path = self.path.join(SERIES);
         match fs::read_to_string(&path) {
             Ok(text) if is_series(text.trim()) => Ok(Some(text.trim().to_owned())),

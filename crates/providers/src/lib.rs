@@ -245,7 +245,7 @@ impl Providers {
     ///
     /// # Errors
     /// It can't be told.
-    pub async fn lacking(&self, folder: &Folder, bucket: &Path) -> Result<Lacking, String> {
+    pub async fn lacking(&self, folder: &Folder, bucket: &Path) -> Result<Lacking, BucketError> {
         bucket::lacking(&self.inner, folder, bucket).await
     }
 
@@ -269,7 +269,7 @@ impl Providers {
     ///
     /// # Errors
     /// Why it is not there.
-    pub async fn bring_back_of_log(&self, folder: &Folder, bucket: &Path, name: &str) -> Result<bool, String> {
+    pub async fn bring_back_of_log(&self, folder: &Folder, bucket: &Path, name: &str) -> Result<bool, BucketError> {
         bucket::bring_back_one(&self.inner, folder, bucket, name).await
     }
 

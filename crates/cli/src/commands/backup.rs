@@ -1,7 +1,7 @@
 //! `mainstay backup`: one base backup, now.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mainstay_backups::{Backup as Taken, Folder, Removed};
@@ -10,6 +10,7 @@ use mainstay_plan::component::Instance;
 use mainstay_plan::postgres::PostgresServer;
 use mainstay_providers::{Providers, TakeBackup};
 use serde::Serialize;
+use tokio::time::timeout_at;
 
 use super::Cx;
 use super::series::{self, Series};
@@ -48,7 +49,7 @@ pub(crate) struct Backup {
     /// Only if the series' `every` is over since the newest began: for a timer of the system
     #[arg(long)]
     if_due: bool,
-    /// How long it may take, as in 2h
+    /// How long it and its copies may take, as in 2h
     #[arg(long, value_name = "DURATION", value_parser = clock::parse)]
     within: Option<Duration>,
     /// Answer as JSON
@@ -62,41 +63,54 @@ struct Report<'a> {
     removed: Vec<String>,
     removed_of_the_log: u64,
     trouble: Option<String>,
-    copied_to: Vec<String>,
-    not_copied: Vec<String>,
+    copied_to: &'a [String],
+    not_copied: &'a [String],
 }
 
-/// Whether the buckets have it.
-fn answer(not_copied: &[String]) -> Result<Answer, Failure> {
-    match not_copied.is_empty() {
-        true => Ok(Answer::Yes),
-        false => Err(Failure::new(Code::No, format!("it is not copied: {}", not_copied.join("; ")))),
+/// What became of the copies in buckets.
+#[derive(Default)]
+struct Copies {
+    /// The buckets that have all of it.
+    to: Vec<String>,
+    /// Why others have not.
+    missing: Vec<String>,
+    /// Why not all that is old was removed there.
+    trouble: Option<String>,
+}
+
+impl Copies {
+    fn answer(&self) -> Result<Answer, Failure> {
+        match self.missing.is_empty() {
+            true => Ok(Answer::Yes),
+            false => Err(Failure::new(Code::No, format!("it is not copied: {}", self.missing.join("; ")))),
+        }
     }
 }
 
 impl Backup {
     pub(crate) fn run(self, _cx: &Cx) -> Result<Answer, Failure> {
+        let within = self.within.unwrap_or(Cx::PATIENCE);
+        let deadline = Instant::now() + within;
         let plan = series::plan(&self.file)?;
         let found = series::find(&plan, &self.component, self.series.as_deref())?;
         let folder = found.folder()?;
         let there = folder.backups().map_err(|it| Failure::unreachable(causes(&it)))?.backups;
         if self.if_due && !found.is_due(&there, Timestamp::now()) {
             // The last one may have been ended before it was copied.
-            let (_, not_copied) = series::run(self.copy(&Providers::new(), found, &folder))?;
+            let copies = self.copied(&Providers::new(), found, &folder, deadline);
             say(if self.json { "{}\n" } else { "none is due\n" })?;
-            return answer(&not_copied);
+            return copies.answer();
         }
         let providers = Providers::new();
         let taken = series::run(async {
             let server = self.server(&plan, found, &providers).await?;
             let order = TakeBackup { server, series: found.postgres, keep: found.backup.keep };
-            let within = self.within.unwrap_or(Cx::PATIENCE);
             providers.take_backup(&order, within).await.map_err(series::failure)
         })?;
-        let (copied_to, not_copied) = series::run(self.copy(&providers, found, &folder))?;
+        let copies = self.copied(&providers, found, &folder, deadline);
         let (removed, trouble) = match taken.removed {
-            Ok(it) => (it, None),
-            Err(why) => (Removed::default(), Some(why)),
+            Ok(it) => (it, copies.trouble.clone()),
+            Err(why) => (Removed::default(), Some(format!("nothing old was removed: {why}"))),
         };
         if self.json {
             let report = Report {
@@ -104,38 +118,44 @@ impl Backup {
                 removed: removed.backups,
                 removed_of_the_log: removed.archived,
                 trouble,
-                copied_to,
-                not_copied: not_copied.clone(),
+                copied_to: &copies.to,
+                not_copied: &copies.missing,
             };
             say_json(&report)?;
         } else {
             say(&told(&taken.backup, &removed, trouble.as_deref()))?;
-            for to in copied_to {
+            for to in &copies.to {
                 say(&format!("copied to {to}\n"))?;
             }
         }
-        answer(&not_copied)
+        copies.answer()
     }
 
-    /// Copies the series to its buckets: the names of those, and why others have not all of it.
-    async fn copy(
-        &self,
-        providers: &Providers,
-        series: Series<'_>,
-        folder: &Folder,
-    ) -> Result<(Vec<String>, Vec<String>), Failure> {
-        let (mut names, mut trouble) = (Vec::new(), Vec::new());
+    /// Copies the series to its buckets. What was taken is there, whatever becomes of that.
+    fn copied(&self, providers: &Providers, series: Series<'_>, folder: &Folder, deadline: Instant) -> Copies {
+        let mut copies = Copies::default();
         if series.postgres.buckets.is_empty() {
-            return Ok((names, trouble));
+            return copies;
         }
-        let lock = series::alone(folder, self.within.unwrap_or(Cx::PATIENCE)).await?;
-        for bucket in &series.postgres.buckets {
-            match providers.copy_series(folder, &lock, bucket, Some(series.backup.keep)).await {
-                Ok(copied) => names.push(copied.to),
-                Err(error) => trouble.push(error.to_string()),
+        let copying = async {
+            let lock = series::alone(folder, deadline.saturating_duration_since(Instant::now())).await?;
+            for bucket in &series.postgres.buckets {
+                match providers.copy_series(folder, &lock, bucket, Some(series.backup.keep)).await {
+                    Ok(copied) => {
+                        copies.to.push(copied.to);
+                        copies.trouble = copies.trouble.take().or(copied.trouble);
+                    }
+                    Err(error) => copies.missing.push(error.to_string()),
+                }
             }
-        }
-        Ok((names, trouble))
+            Ok(())
+        };
+        let done = series::run(async {
+            let late = |_| Failure::new(Code::No, "not all of it was copied in time");
+            timeout_at(deadline.into(), copying).await.map_err(late)?
+        });
+        copies.missing.extend(done.err().map(|it| it.message));
+        copies
     }
 
     async fn server<'p>(
@@ -180,7 +200,7 @@ fn told(taken: &Taken, removed: &Removed, trouble: Option<&str>) -> String {
         text.push_str(&format!("removed: {} files of the archive that no backup needs\n", removed.archived));
     }
     if let Some(why) = trouble {
-        text.push_str(&format!("nothing old was removed: {why}\n"));
+        text.push_str(&format!("trouble: {why}\n"));
     }
     text
 }

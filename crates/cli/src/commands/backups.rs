@@ -146,7 +146,7 @@ fn copies(series: Series<'_>, looked: &mut OfSeries) -> Result<(), Failure> {
                 let lacks: Vec<String> = backups.chain(log).collect();
                 looked.trouble.push(format!("{of} lacks {}", lacks.join(", ")));
             }
-            Err(why) => looked.trouble.push(why),
+            Err(error) => looked.trouble.push(error.to_string()),
         }
     }
     Ok(())

@@ -241,7 +241,11 @@ pub(super) fn series_apart(cx: &Cx<'_>, file: &File) {
     let ours: Vec<_> = all.collect();
     for (nth, (component, series, kept)) in ours.iter().enumerate() {
         for (other_component, other, other_kept) in &ours[..nth] {
-            let is_folder = kept.folder == other_kept.folder && series.value.location == other.value.location;
+            // Files lie on the machine of their series.
+            if series.value.location != other.value.location {
+                continue;
+            }
+            let is_folder = kept.folder == other_kept.folder;
             let bucket = kept.buckets.iter().find(|it| other_kept.buckets.contains(it));
             let Some(place) = Some(&kept.folder).filter(|_| is_folder).or(bucket) else { continue };
             let message = format!(

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::FutureExt;
 use mainstay_backups::{ArchiveError, Backup, Folder, FolderError, WalName};
@@ -11,6 +12,9 @@ use super::store::Store;
 use super::{BucketError, joined, owner};
 use crate::Inner;
 use crate::postgres::io_error;
+
+/// After so many files of the log that could not be got, no more are asked for.
+const GIVE_UP_AFTER: usize = 3;
 
 /// What was brought back from a bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,11 +37,26 @@ pub(crate) async fn bring_back(
 ) -> Result<BroughtBack, BucketError> {
     let store = Store::open(inner, bucket).await?;
     let mut back = BroughtBack { from: store.name(), ..BroughtBack::default() };
-    owner::adopt(inner, &store, folder).await?;
-    let bases = Bases::list(&store).await?;
+    let owner = owner::of(&store).await?;
+    let (bases, log) = (Bases::list(&store).await?, log_in(&store).await?);
     let (whole, mut trouble) = bases.described(&store).await?;
-    let first = if newest { whole.len().saturating_sub(1) } else { 0 };
+    if owner.is_none() && whole.is_empty() && trouble.is_empty() && log.is_empty() {
+        return Err(BucketError::Failed(format!("{}: nothing was copied to it", store.name())));
+    }
     let here = blocking(inner, folder, |it| it.backups().map_err(io_error)).await?.backups;
+    let is_new = blocking(inner, folder, |it| it.known_series().map_err(io_error)).await?.is_none();
+    if let Some(own) = here.iter().find(|it| is_new && whole.iter().all(|there| there.name != it.name)) {
+        return Err(BucketError::Refused(format!(
+            "{} has a backup of its own ({}), which {} has not: take an empty folder",
+            folder.path().display(),
+            own.name,
+            store.name()
+        )));
+    }
+    if let Some(owner) = owner {
+        owner::adopt(inner, &store, folder, owner).await?;
+    }
+    let first = if newest { whole.len().saturating_sub(1) } else { 0 };
     for backup in whole[first..].iter().filter(|it| here.iter().all(|here| here.name != it.name)) {
         let at = folder.data_of(backup).parent().map(Path::to_owned).unwrap_or_default();
         let looked = at.clone();
@@ -45,59 +64,94 @@ pub(crate) async fn bring_back(
             trouble.push(format!("{} is there and can't be used: move it away", at.display()));
             continue;
         }
-        base(inner, &store, folder, &bases, backup).await?;
-        back.backups.push(backup.name.clone());
+        match base(inner, &store, folder, &bases, backup).await {
+            Ok(()) => back.backups.push(backup.name.clone()),
+            Err(why) => trouble.push(format!("the backup {} did not come: {why}", backup.name)),
+        }
     }
     let start = whole.get(first).filter(|_| newest).map(|it| it.start);
-    let log = log_in(&store).await?;
     let size = segment_bytes(&log);
     let needed = |name: &WalName| start.zip(size).is_none_or(|(start, size)| name.is_needed(start, size));
     let here = blocking(inner, folder, |it| it.log().map_err(io_error)).await?;
     let missing = log.iter().filter(|(name, it)| !here.contains_key(*name) && needed(&it.0));
-    let missing = missing.map(|(name, _)| log_file(inner, &store, folder, name).boxed()).collect();
-    for came in at_once(missing).await? {
-        match came {
-            Ok(came) => back.log += u64::from(came),
-            Err(error) => trouble.push(io_error(error).to_string()),
+    // Segments say whose they are, and come before what does not.
+    let (segments, others): (Vec<_>, Vec<_>) = missing.partition(|it| matches!(it.1.0, WalName::Segment(_)));
+    let failed = AtomicUsize::new(0);
+    for these in [segments, others] {
+        let one = |name| one_of_log(inner, &store, folder, name, &failed).boxed();
+        for came in at_once(these.into_iter().map(|(name, _)| one(name)).collect()).await? {
+            match came {
+                Ok(came) => back.log += u64::from(came),
+                Err(why) => trouble.push(why),
+            }
         }
     }
     if trouble.is_empty() {
         return Ok(back);
     }
-    Err(BucketError::Failed(format!("{}; all else is there", joined(&trouble))))
+    Err(BucketError::Failed(format!("{}; all else that was asked for is there", joined(&trouble))))
 }
 
-/// Brings back one file of the log, so that the folder has it; `false`: the bucket has none.
-pub(crate) async fn bring_back_one(inner: &Inner, folder: &Folder, bucket: &Path, name: &str) -> Result<bool, String> {
-    let store = Store::open(inner, bucket).await?;
-    log_file(inner, &store, folder, name).await?.map_err(|error| io_error(error).to_string())
-}
-
-/// The inner error says what is wrong with what came.
-async fn log_file(
+/// Brings back one file of the log for [`bring_back`]. The inner error is of this file alone; after some that could not be got, the outer one.
+async fn one_of_log(
     inner: &Inner,
     store: &Store<'_>,
     folder: &Folder,
     name: &str,
-) -> Result<Result<bool, ArchiveError>, String> {
+    failed: &AtomicUsize,
+) -> Result<Result<bool, String>, BucketError> {
+    match log_file(inner, store, folder, name).await {
+        Ok(came) => Ok(Ok(came)),
+        Err(Lost::Judged(BucketError::Refused(why))) => Ok(Err(why)),
+        Err(Lost::Got(why)) if failed.fetch_add(1, Ordering::Relaxed) < GIVE_UP_AFTER => Ok(Err(why)),
+        Err(Lost::Got(why)) => Err(BucketError::Failed(why)),
+        Err(Lost::Judged(error)) => Err(error),
+    }
+}
+
+/// Brings back one file of the log, so that the folder has it; `false`: the bucket has none.
+pub(crate) async fn bring_back_one(
+    inner: &Inner,
+    folder: &Folder,
+    bucket: &Path,
+    name: &str,
+) -> Result<bool, BucketError> {
+    let store = Store::open(inner, bucket).await?;
+    if let Some(owner) = owner::of(&store).await? {
+        owner::look(inner, &store, folder, &owner).await?;
+    }
+    log_file(inner, &store, folder, name).await.map_err(|lost| match lost {
+        Lost::Got(why) => BucketError::Failed(why),
+        Lost::Judged(error) => error,
+    })
+}
+
+/// Why a file of the log did not come.
+enum Lost {
+    /// It could not be got.
+    Got(String),
+    /// What came can't be used, or the folder can't.
+    Judged(BucketError),
+}
+
+async fn log_file(inner: &Inner, store: &Store<'_>, folder: &Folder, name: &str) -> Result<bool, Lost> {
     let of = name.to_owned();
-    let temporary = blocking(inner, folder, move |it| it.on_its_way(&of).map_err(io_error)).await?;
-    let (from, of) = (temporary.clone(), name.to_owned());
+    let temporary = blocking(inner, folder, move |it| it.on_its_way(&of).map_err(io_error)).await;
+    let temporary = temporary.map_err(|why| Lost::Judged(why.into()))?;
     let got = store.get_file(&format!("{LOG}{name}"), &temporary).await;
+    let (came, from, of) = (matches!(got, Ok(true)), temporary, name.to_owned());
     let archive = move |folder: &Folder| {
-        let archived = match &got {
-            Ok(true) => folder.archive(&from, &of).map(|()| true),
-            Ok(false) | Err(_) => Ok(false),
-        };
+        let archived = if came { folder.archive(&from, &of) } else { Ok(()) };
         let _nothing_there = fs::remove_file(&from);
-        match archived {
-            Err(error @ (ArchiveError::Folder(FolderError::Io { .. }) | ArchiveError::Io { .. })) => {
-                Err(io_error(error))
-            }
-            archived => Ok(got.map(|_| archived)),
-        }
+        Ok(archived)
     };
-    blocking(inner, folder, archive).await?
+    let archived = blocking(inner, folder, archive).await.map_err(|why| Lost::Judged(why.into()))?;
+    archived.map_err(|error| {
+        let is_disk = matches!(error, ArchiveError::Folder(FolderError::Io { .. }) | ArchiveError::Io { .. });
+        let its_own = if is_disk { BucketError::Failed } else { BucketError::Refused };
+        Lost::Judged(its_own(io_error(error).to_string()))
+    })?;
+    got.map_err(Lost::Got)
 }
 
 async fn base(inner: &Inner, store: &Store<'_>, folder: &Folder, bases: &Bases, backup: &Backup) -> Result<(), String> {

@@ -39,6 +39,8 @@ pub struct Copied {
     pub removed: Vec<String>,
     /// How many files of the log only those needed.
     pub removed_of_the_log: u64,
+    /// Why not all that is old was removed.
+    pub trouble: Option<String>,
 }
 
 /// What a bucket lacks of a folder.
@@ -147,6 +149,10 @@ pub(crate) async fn copy(
 ) -> Result<Copied, BucketError> {
     let store = Store::open(inner, bucket).await?;
     let mut copied = Copied { to: store.name(), ..Copied::default() };
+    if blocking(inner, folder, |it| it.system().map_err(io_error)).await?.is_none() {
+        // Nothing is in it, and no place is taken for nothing.
+        return Ok(copied);
+    }
     owner::claim(inner, &store, folder).await?;
     copied.log = copy_log(inner, &store, folder).await?;
     let bases = Bases::list(&store).await?;
@@ -163,12 +169,15 @@ pub(crate) async fn copy(
 }
 
 /// What the bucket lacks of the folder.
-pub(crate) async fn lacking(inner: &Inner, folder: &Folder, bucket: &Path) -> Result<Lacking, String> {
+pub(crate) async fn lacking(inner: &Inner, folder: &Folder, bucket: &Path) -> Result<Lacking, BucketError> {
     let store = Store::open(inner, bucket).await?;
+    if let Some(owner) = owner::of(&store).await? {
+        owner::look(inner, &store, folder, &owner).await?;
+    }
     let (log, bases) = (log_in(&store).await?, Bases::list(&store).await?);
     let listed = blocking(inner, folder, |it| it.backups().map_err(io_error)).await?;
     let here = blocking(inner, folder, |it| it.log().map_err(io_error)).await?;
-    let missing = here.keys().filter(|it| !log.contains_key(*it)).count();
+    let missing = here.iter().filter(|(name, length)| log.get(*name).is_none_or(|it| it.1 != **length)).count();
     let backups = listed.backups.into_iter().map(|it| it.name).filter(|it| !bases.is_whole(it)).collect();
     Ok(Lacking { of: store.name(), backups, log: u64::try_from(missing).unwrap_or(u64::MAX) })
 }
@@ -222,7 +231,10 @@ pub(super) async fn at_once<T, E>(all: Vec<BoxFuture<'_, Result<T, E>>>) -> Resu
 }
 
 fn differs(store: &Store<'_>, key: &str) -> BucketError {
-    BucketError::Refused(format!("{}: another {key} is in it", store.name()))
+    BucketError::Refused(format!(
+        "{}: another {key} is in it, and stays: if it is the wrong one, remove it there",
+        store.name()
+    ))
 }
 
 async fn copy_base(
@@ -292,8 +304,9 @@ async fn remove_old(
         remove_base(store, &bases, name).await?;
     }
     if !unreadable.is_empty() {
-        let out = "what is old was removed, but none of the log, which these may need: remove what lies beside them in the bucket";
-        return Err(BucketError::Failed(format!("{}: {out}", joined(&unreadable))));
+        let why = "none of the log was removed, which it may need: remove all that begins as its key does";
+        copied.trouble = Some(format!("{}; {why}", joined(&unreadable)));
+        return Ok(());
     }
     let log = log_in(store).await?;
     let start = kept.iter().map(|it| it.1.start).min();

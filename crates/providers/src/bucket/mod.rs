@@ -30,10 +30,10 @@ impl From<String> for BucketError {
     }
 }
 
-/// One error of many: the first three are told.
+/// One error of many: the first five are told.
 fn joined(all: &[String]) -> String {
-    let mut text = all.iter().take(3).map(String::as_str).collect::<Vec<_>>().join("; ");
-    if let Some(more) = all.len().checked_sub(3).filter(|it| *it > 0) {
+    let mut text = all.iter().take(5).map(String::as_str).collect::<Vec<_>>().join("; ");
+    if let Some(more) = all.len().checked_sub(5).filter(|it| *it > 0) {
         text.push_str(&format!("; and {more} more"));
     }
     text

@@ -42,8 +42,11 @@ pub(super) async fn keep(
     let before = list(attempt, series).await?;
     if !is_due(&before.backups, keeping, Timestamp::now()) {
         // It may have been taken, and not copied.
-        let done = keeping.job == KeepingJob::Backup && copy(attempt, keeping, &lock).await?;
-        return Ok(Outcome::Kept(Box::new(seen(&before, done, None))));
+        let (done, trouble) = match keeping.job {
+            KeepingJob::Backup => copy(attempt, keeping, &lock).await?,
+            KeepingJob::RestoreTest => (false, None),
+        };
+        return Ok(Outcome::Kept(Box::new(seen(&before, done, trouble))));
     }
     let trouble = match keeping.job {
         KeepingJob::Backup => {
@@ -51,8 +54,9 @@ pub(super) async fn keep(
             let server = server.map_err(|why| failed("nothing was done", &why))?;
             let order = TakeBackup { server, series, keep: keeping.keep };
             let taken = Box::pin(take_alone(attempt, &order, lock)).await?;
-            copy(attempt, keeping, &alone(attempt, series).await?).await?;
-            taken.removed.err().map(|why| format!("nothing old was removed: {why}"))
+            let (_, not_removed) = copy(attempt, keeping, &alone(attempt, series).await?).await?;
+            let trouble = taken.removed.err().map(|why| format!("nothing old was removed: {why}"));
+            trouble.or(not_removed)
         }
         KeepingJob::RestoreTest => {
             let program = std::env::current_exe().map_err(|error| failed("our own program", &error.to_string()))?;
@@ -72,12 +76,12 @@ pub(super) async fn keep(
     Ok(Outcome::Kept(Box::new(seen(&list(attempt, series).await?, true, trouble))))
 }
 
-/// Copies the series to its buckets; whether one of them lacked something.
-async fn copy(attempt: &Attempt<'_>, keeping: &Keeping, lock: &Lock) -> Result<bool, Outcome> {
+/// Copies the series to its buckets: whether one of them lacked something, and why not all that is old was removed there.
+async fn copy(attempt: &Attempt<'_>, keeping: &Keeping, lock: &Lock) -> Result<(bool, Option<String>), Outcome> {
     let path = keeping.series.folder.clone();
     let open = move || Folder::open(path).map_err(io_error);
     let folder = blocking(attempt, &keeping.series.folder, open).await.map_err(|why| failed("not copied", &why))?;
-    let (mut done, mut trouble) = (false, Vec::new());
+    let (mut done, mut not_removed, mut trouble) = (false, None, Vec::new());
     for path in &keeping.series.buckets {
         attempt
             .so_far
@@ -85,12 +89,15 @@ async fn copy(attempt: &Attempt<'_>, keeping: &Keeping, lock: &Lock) -> Result<b
         let copied = bucket::copy(attempt.inner, &folder, lock, path, Some(keeping.keep)).boxed();
         // One that is away does not keep the others from having it.
         match copied.await {
-            Ok(copied) => done |= !copied.backups.is_empty(),
+            Ok(copied) => {
+                done |= !copied.backups.is_empty();
+                not_removed = not_removed.or(copied.trouble);
+            }
             Err(why) => trouble.push(why.to_string()),
         }
     }
     match trouble.is_empty() {
-        true => Ok(done),
+        true => Ok((done, not_removed)),
         false => Err(failed("what was taken is there, and not copied", &trouble.join("; "))),
     }
 }

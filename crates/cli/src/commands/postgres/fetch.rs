@@ -8,7 +8,7 @@ use mainstay_providers::Providers;
 
 use super::archive::failure;
 use crate::commands::series;
-use crate::exit::{Answer, Failure};
+use crate::exit::{Answer, Code, Failure};
 
 /// A server that recovers gives up when its `restore_command` ends with more than 125, and takes all else for the end of the log.
 const GIVE_UP: u8 = 200;
@@ -30,7 +30,7 @@ Exit codes:
   1    it is not archived
   2    the name is none that a server archives
   3    the folder, the bucket or the file can't be used
-  4    the file is damaged, or the folder is another server's
+  4    the file is damaged, the folder is another server's, or the bucket's place another series'
   200  with --strict, in place of 2, 3 and 4, and for a gap")]
 pub(crate) struct Fetch {
     /// What it is called in the archive: `%f`
@@ -70,13 +70,22 @@ impl Fetch {
         let providers = Providers::new();
         let mut elsewhere = BTreeMap::new();
         if let Some(bucket) = &self.bucket {
-            let back = async { providers.bring_back_of_log(&folder, bucket, &self.name).await };
-            if series::run(async { back.await.map_err(Failure::unreachable) })? {
+            let brought_back = || {
+                series::run(async {
+                    let back = providers.bring_back_of_log(&folder, bucket, &self.name).await;
+                    back.map_err(|error| series::bucket_failure(Code::Unreachable, &error))
+                })
+            };
+            if brought_back()? {
                 return fetch();
             }
             if self.strict {
                 let log = async { providers.log_in_bucket(bucket).await.map_err(Failure::unreachable) };
                 elsewhere = series::run(log)?;
+                // It has come meanwhile.
+                if elsewhere.contains_key(&self.name) && brought_back()? {
+                    return fetch();
+                }
             }
         }
         if self.strict {
