@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use mainstay_plan::postgres::PostgresFiles;
+use serde::{Deserialize, Serialize};
 
 use crate::child::{self, Leftovers, Output};
 use crate::gates::Gates;
@@ -19,7 +20,7 @@ const CONFIGURATION: [&str; 5] = ["conf", "crt", "key", "pem", "crl"];
 const PROGRAMS: [&str; 3] = ["pg_controldata", "postgres", "psql"];
 
 /// A file that stays this server's own, whatever is brought from the leader.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) enum Kept {
     File(Vec<u8>),
     /// Where it leads.
@@ -71,6 +72,32 @@ pub(super) fn configuration(data: &Path) -> io::Result<Vec<(PathBuf, Kept)>> {
         }
     }
     Ok(all)
+}
+
+/// Where its own configuration lies while the leader's may be in its place.
+fn aside(data: &Path) -> PathBuf {
+    let name = data.file_name().unwrap_or_default().to_string_lossy();
+    data.with_file_name(format!("{name}.own-configuration"))
+}
+
+/// Its own configuration, also where somebody was killed who had put the leader's in its place.
+pub(super) fn known(data: &Path) -> io::Result<Vec<(PathBuf, Kept)>> {
+    match fs::read(aside(data)) {
+        Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => configuration(data),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lays it aside, so that it outlives whoever puts something else in its place.
+pub(super) fn lay_aside(data: &Path, all: &[(PathBuf, Kept)]) -> io::Result<()> {
+    write(data, &aside(data), &serde_json::to_vec(all)?)
+}
+
+/// Puts it back, and is done with it.
+pub(super) fn put_back(data: &Path, all: &[(PathBuf, Kept)]) -> io::Result<()> {
+    all.iter().try_for_each(|(name, it)| it.put(data, name))?;
+    fs::remove_file(aside(data))
 }
 
 /// Beside it and renamed, synced, and its server's own.

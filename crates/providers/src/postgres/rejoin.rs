@@ -145,7 +145,7 @@ impl Rejoin<'_> {
         }
         let gates = &self.attempt.inner.gates;
         let (data, key) = (self.files.data.clone(), self.attempt.order.idempotency_key.clone());
-        let read = move || Ok((own::configuration(&data)?, clone::is_made_by(&data, &key)));
+        let read = move || Ok((own::known(&data)?, clone::is_made_by(&data, &key)));
         let read = self.blocking(read).await.map_err(|why| stopped(&format!("reading its configuration: {why}")))?;
         let (configuration, is_fresh) = read;
         let control = Control::read(gates, self.files).await;
@@ -208,17 +208,18 @@ impl Rejoin<'_> {
         let archived = setting(&self.attempt.inner.gates, self.files, "restore_command").await.unwrap_or_default();
         arguments.extend((!archived.is_empty()).then_some("--restore-target-wal"));
         let argv = self.files.command("pg_rewind", &arguments);
+        let (data, laid) = (self.files.data.clone(), own.to_vec());
+        let laid = self.blocking(move || own::lay_aside(&data, &laid)).await;
+        laid.map_err(|why| format!("laying its configuration aside: {why}"))?;
         self.attempt
             .so_far
             .set(stopped("pg_rewind did not end in time and was killed: its data can't be used as it is"));
         let ended = self.attempt.run(&argv, &BTreeMap::new(), Output::Capture).await;
-        let ended = ended.map_err(|error| format!("pg_rewind: {}", trouble::describe(&error)))?;
-        if !ended.success() {
-            return Err(format!("pg_rewind {}", ended.describe()));
-        }
         let (data, own) = (self.files.data.clone(), own.to_vec());
-        let restored = self.blocking(move || own.iter().try_for_each(|(name, it)| it.put(&data, name))).await;
-        restored.map_err(|why| format!("writing its configuration back: {why}"))
+        let restored = self.blocking(move || own::put_back(&data, &own)).await;
+        restored.map_err(|why| format!("writing its configuration back: {why}"))?;
+        let ended = ended.map_err(|error| format!("pg_rewind: {}", trouble::describe(&error)))?;
+        if ended.success() { Ok(()) } else { Err(format!("pg_rewind {}", ended.describe())) }
     }
 
     /// Why it would wait for ever for what the leader does not keep any more, as far as that is known.
