@@ -80,10 +80,14 @@ fn aside(data: &Path) -> PathBuf {
     data.with_file_name(format!("{name}.own-configuration"))
 }
 
-/// Its own configuration, also where somebody was killed who had put the leader's in its place.
+/// Its own configuration. It is put back first where somebody was killed who had put the leader's in its place.
 pub(super) fn known(data: &Path) -> io::Result<Vec<(PathBuf, Kept)>> {
     match fs::read(aside(data)) {
-        Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
+        Ok(text) => {
+            let all: Vec<(PathBuf, Kept)> = serde_json::from_slice(&text).map_err(io::Error::other)?;
+            put_back(data, &all)?;
+            Ok(all)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => configuration(data),
         Err(error) => Err(error),
     }
@@ -226,6 +230,20 @@ wal_log_hints setting:                off
 Bytes per WAL segment:                16777216
 Data page checksum version:           0
 ";
+
+    #[test]
+    fn a_configuration_outlives_whoever_put_another_in_its_place() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let data = dir.path().join("orders");
+        fs::create_dir(&data).expect("made");
+        let conf = data.join("postgresql.auto.conf");
+        fs::write(&conf, "port = 6001").expect("written");
+        lay_aside(&data, &known(&data).expect("read")).expect("laid aside");
+        fs::write(&conf, "port = 5432").expect("the leader's");
+        let again = known(&data).expect("read");
+        assert_eq!((again.len(), fs::read_to_string(&conf).expect("read").as_str()), (1, "port = 6001"));
+        assert!(!aside(&data).exists(), "it is done with");
+    }
 
     #[test]
     fn a_control_file_is_read() {
