@@ -415,6 +415,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!("--- log of {}\n{}", self.name, self.log());
+            // Where somebody else has started it since.
+            if let Ok(later) = fs::read_to_string(self.path("data/mainstay-start.log")) {
+                eprintln!("--- and later\n{later}");
+            }
         }
         let before = Instant::now();
         while before.elapsed() < PATIENCE {

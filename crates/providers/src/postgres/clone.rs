@@ -16,8 +16,9 @@ use mainstay_plan::postgres::{OldData, PostgresFiles, PostgresServer};
 use super::act::nothing_done;
 use super::connect::{Session, answer};
 use super::conninfo::following;
-use super::own::{Kept, write};
+use super::own::{Kept, put_back, write};
 use super::rejoin::{follow_from_start, stopped};
+use super::rewind;
 use crate::action::Attempt;
 use crate::child::Output;
 use crate::trouble;
@@ -73,8 +74,7 @@ pub(super) fn go_on(data: &Path) -> io::Result<()> {
     if fs::exists(data)? || !fs::exists(&beside.whole)? {
         return Ok(());
     }
-    fs::rename(&beside.whole, data)?;
-    sync_parent(data)
+    into_place(data, &beside)
 }
 
 /// Whether the data there is a copy that this very order has made.
@@ -128,7 +128,7 @@ pub(super) async fn copy(
     let (data, leader, made_by) = (files.data.clone(), leader.clone(), attempt.order.idempotency_key.clone());
     let place = move || {
         let half = &Beside::of(&data).half;
-        own.iter().try_for_each(|(name, it)| it.put(half, name))?;
+        put_back(half, &own)?;
         follow_from_start(half, &leader)?;
         write(half, &half.join(MADE_BY), made_by.as_bytes())?;
         change_places(&data, old)
@@ -186,7 +186,12 @@ fn change_places(data: &Path, old: OldData) -> io::Result<()> {
         }
     };
     fs::rename(data, aside)?;
+    into_place(data, &beside)
+}
+
+fn into_place(data: &Path, beside: &Beside) -> io::Result<()> {
     fs::rename(&beside.whole, data)?;
+    rewind::forget(data)?;
     sync_parent(data)
 }
 

@@ -134,7 +134,7 @@ pub(super) async fn alone(
     Ok((!parts.is_empty()).then_some(Alone { parts }))
 }
 
-/// Counts what the server has alone, keeps it, and notes that it is to be told.
+/// Counts what the server has alone, keeps it, and notes that it is to be told. Gives how long that is, in bytes.
 ///
 /// # Errors
 /// Why not, for people. Then nothing of it may be taken back.
@@ -143,7 +143,7 @@ pub(super) async fn keep(
     files: &PostgresFiles,
     alone: &Alone,
     control: &Control,
-) -> Result<(), String> {
+) -> Result<u64, String> {
     let doing = |doing: &'static str| move |error: io::Error| format!("{doing}: {}", trouble::describe(&error));
     let (fork, Part { timeline, .. }) = *alone.parts.first().ok_or("nothing to keep")?;
     let name = format!("{timeline}-{}", Lsn(fork).to_string().replace('/', "-"));
@@ -179,7 +179,9 @@ pub(super) async fn keep(
         } else {
             fs::remove_dir_all(&folder)?;
         }
-        Note { lost, told: None }.write(&data)
+        let bytes = lost.bytes;
+        Note { lost, told: None }.write(&data)?;
+        Ok(bytes)
     };
     attempt.inner.gates.run(key, work).await.map_err(doing("keeping what it alone has"))
 }

@@ -15,6 +15,7 @@ mod place;
 mod probe;
 mod rejoin;
 mod restore;
+mod rewind;
 mod service;
 
 pub(crate) use act::perform;

@@ -74,34 +74,12 @@ pub(super) fn configuration(data: &Path) -> io::Result<Vec<(PathBuf, Kept)>> {
     Ok(all)
 }
 
-/// Where its own configuration lies while the leader's may be in its place.
-fn aside(data: &Path) -> PathBuf {
-    let name = data.file_name().unwrap_or_default().to_string_lossy();
-    data.with_file_name(format!("{name}.own-configuration"))
-}
-
-/// Its own configuration. It is put back first where somebody was killed who had put the leader's in its place.
-pub(super) fn known(data: &Path) -> io::Result<Vec<(PathBuf, Kept)>> {
-    match fs::read(aside(data)) {
-        Ok(text) => {
-            let all: Vec<(PathBuf, Kept)> = serde_json::from_slice(&text).map_err(io::Error::other)?;
-            put_back(data, &all)?;
-            Ok(all)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => configuration(data),
-        Err(error) => Err(error),
-    }
-}
-
-/// Lays it aside, so that it outlives whoever puts something else in its place.
-pub(super) fn lay_aside(data: &Path, all: &[(PathBuf, Kept)]) -> io::Result<()> {
-    write(data, &aside(data), &serde_json::to_vec(all)?)
-}
-
-/// Puts it back, and is done with it.
+/// Makes it the only configuration there, in whose place the leader's was brought.
 pub(super) fn put_back(data: &Path, all: &[(PathBuf, Kept)]) -> io::Result<()> {
     all.iter().try_for_each(|(name, it)| it.put(data, name))?;
-    fs::remove_file(aside(data))
+    let brought = configuration(data)?;
+    let others = brought.into_iter().filter(|(name, _)| !all.iter().any(|(own, _)| own == name));
+    others.map(|(name, _)| name).try_for_each(|name| fs::remove_file(data.join(name)))
 }
 
 /// Beside it and renamed, synced, and its server's own.
@@ -124,6 +102,8 @@ pub(super) struct Control {
     pub(super) timeline: u32,
     /// How large a file of its log is, in bytes.
     pub(super) segment: u64,
+    /// Whether it was stopped in order, so that nothing of its log waits to be replayed.
+    pub(super) is_shut_down: bool,
     /// Whether pages that only `pg_rewind` has to know of are in its log.
     pub(super) can_be_rewound: bool,
 }
@@ -142,13 +122,15 @@ impl Control {
             let line = text.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(':'));
             line.map(str::trim)
         };
-        let is_in_recovery = of("Database cluster state").is_some_and(|it| it.contains("recovery"));
+        let state = of("Database cluster state")?;
+        let is_in_recovery = state.contains("recovery");
         let ended = of("Min recovery ending loc's timeline").and_then(|it| it.parse().ok()).filter(|_| is_in_recovery);
         let checkpoint: u32 = of("Latest checkpoint's TimeLineID")?.parse().ok()?;
         Some(Control {
             system: of("Database system identifier")?.to_owned(),
             timeline: checkpoint.max(ended.unwrap_or(0)),
             segment: of("Bytes per WAL segment")?.parse().ok().filter(|it: &u64| it.is_power_of_two())?,
+            is_shut_down: ["shut down", "shut down in recovery"].contains(&state),
             can_be_rewound: of("wal_log_hints setting") == Some("on")
                 || of("Data page checksum version").is_some_and(|it| it != "0"),
         })
@@ -232,23 +214,13 @@ Data page checksum version:           0
 ";
 
     #[test]
-    fn a_configuration_outlives_whoever_put_another_in_its_place() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let data = dir.path().join("orders");
-        fs::create_dir(&data).expect("made");
-        let conf = data.join("postgresql.auto.conf");
-        fs::write(&conf, "port = 6001").expect("written");
-        lay_aside(&data, &known(&data).expect("read")).expect("laid aside");
-        fs::write(&conf, "port = 5432").expect("the leader's");
-        let again = known(&data).expect("read");
-        assert_eq!((again.len(), fs::read_to_string(&conf).expect("read").as_str()), (1, "port = 6001"));
-        assert!(!aside(&data).exists(), "it is done with");
-    }
-
-    #[test]
     fn a_control_file_is_read() {
         let control = Control::parse(CONTROL).expect("it is one");
         assert_eq!((control.timeline, control.segment, control.can_be_rewound), (2, 16 << 20, false));
+        assert!(
+            !control.is_shut_down
+                && Control::parse(&CONTROL.replace("in archive", "shut down in")).is_some_and(|it| it.is_shut_down)
+        );
         let primary = CONTROL
             .replace("in archive recovery", "in production")
             .replace("hints setting:                off", "hints setting:                on");

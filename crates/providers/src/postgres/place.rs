@@ -15,9 +15,9 @@ use mainstay_plan::postgres::{PostgresBackup, PostgresFiles, PostgresServer};
 
 use super::act::prefixed;
 use super::backup::{blocking, failed, io_error};
-use super::own;
 use super::restore::{KEPT_SETTINGS, OF_THE_RESTORE, RestoreBackup, RestoreTarget, mark, remove_if_there, restore};
 use super::service::operate;
+use super::{own, rewind};
 use crate::Inner;
 use crate::action::Attempt;
 
@@ -138,7 +138,7 @@ fn settle(data: &Path, beside: &Path, timeline: u32, key: &str) -> io::Result<()
         fs::rename(&kept, beside.join("postgresql.auto.conf"))?;
     }
     // Where there is none, or its disk is empty, that of the backup has to do.
-    for (name, kept) in own::configuration(data).unwrap_or_default() {
+    for (name, kept) in rewind::own_configuration(data).unwrap_or_default() {
         kept.put(beside, &name)?;
     }
     archive_later(beside, timeline)?;
@@ -175,6 +175,7 @@ fn take_the_place(data: &Path, beside: &Path, key: &str) -> io::Result<()> {
         fs::rename(data, named(data, &format!("before-restore-{moment}")))?;
     }
     fs::rename(beside, data)?;
+    rewind::forget(data)?;
     fs::File::open(data.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 

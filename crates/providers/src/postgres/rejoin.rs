@@ -1,10 +1,9 @@
 //! Making a standby of a server, whatever it is: on its own machine, with its own programs.
 //!
 //! One that was a primary until a moment ago is stopped in order and started as a standby. Where its leader has begun a line of its own
-//! meanwhile, what it alone has is counted and kept ([`lost`]), and `pg_rewind` takes it back. What can't be rewound gets a fresh copy of the
+//! meanwhile, what it alone has is counted and kept ([`lost`]), and `pg_rewind` takes it back ([`rewind`]). What can't be rewound gets a fresh copy of the
 //! leader, where the plan lets it ([`super::clone`]), or is left stopped. Whoever is killed in the middle is followed by one who finds out how far it got.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,10 +18,10 @@ use super::clone::{self, Beside, Size};
 use super::connect::{Session, answer};
 use super::conninfo::{following, literal, parse};
 use super::lost;
-use super::own::{self, Control, Kept, newest_segment, segment_number, setting, write};
+use super::own::{Control, Kept, newest_segment, segment_number, setting, write};
+use super::rewind;
 use super::service::operate;
 use crate::action::Attempt;
-use crate::child::Output;
 use crate::{Inner, trouble};
 
 /// How long a server may take to say that it is what it is to become already.
@@ -64,6 +63,22 @@ struct Leader {
     size: Size,
 }
 
+/// What its own files say of what there is to work with.
+struct Its {
+    configuration: Vec<(PathBuf, Kept)>,
+    /// Whether this order has copied the leader into its place already.
+    is_fresh: bool,
+    /// Why its data can't be used, if `pg_rewind` did not end.
+    half_rewound: Option<String>,
+}
+
+impl Its {
+    fn read(data: &Path, key: &str) -> io::Result<Its> {
+        let (configuration, half_rewound) = (rewind::own_configuration(data)?, rewind::did_not_end(data)?);
+        Ok(Its { configuration, is_fresh: clone::is_made_by(data, key), half_rewound })
+    }
+}
+
 impl Rejoin<'_> {
     async fn run(&self) -> Result<Outcome, Outcome> {
         if self.streams_already().await {
@@ -75,12 +90,15 @@ impl Rejoin<'_> {
         let data = self.files.data.clone();
         self.blocking(move || clone::go_on(&data)).await.map_err(|why| stopped(&format!("a fresh copy: {why}")))?;
         self.operated(ServiceOp::Stop, "stopping it").await?;
+        let (data, key) = (self.files.data.clone(), self.attempt.order.idempotency_key.clone());
+        let its = self.blocking(move || Its::read(&data, &key)).await;
+        let its = its.map_err(|why| stopped(&format!("reading its configuration: {why}")))?;
         let slot =
             setting(&self.attempt.inner.gates, self.files, "primary_slot_name").await.map_err(|it| stopped(&it))?;
         if !slot.is_empty() {
             make_slot(self.attempt, self.leader, &slot).await.map_err(|it| prefixed("it is stopped", it))?;
         }
-        self.bring_in_line(&leader, &slot).await?;
+        self.bring_in_line(&leader, &slot, its).await?;
         let (data, whom) = (self.files.data.clone(), self.leader.clone());
         let written = self.blocking(move || follow_from_start(&data, &whom)).await;
         written.map_err(|why| stopped(&format!("writing whom it follows: {why}")))?;
@@ -138,17 +156,12 @@ impl Rejoin<'_> {
     }
 
     /// Its data becomes a part of the leader's past: by nothing, by `pg_rewind`, or by a fresh copy.
-    async fn bring_in_line(&self, leader: &Leader, slot: &str) -> Result<(), Outcome> {
+    async fn bring_in_line(&self, leader: &Leader, slot: &str, its: Its) -> Result<(), Outcome> {
         if !leader.leads {
             // It hands over in order: it has everything that its successor has.
-            return Ok(());
+            return its.half_rewound.map_or(Ok(()), |why| Err(stopped(&why)));
         }
-        let gates = &self.attempt.inner.gates;
-        let (data, key) = (self.files.data.clone(), self.attempt.order.idempotency_key.clone());
-        let read = move || Ok((own::known(&data)?, clone::is_made_by(&data, &key)));
-        let read = self.blocking(read).await.map_err(|why| stopped(&format!("reading its configuration: {why}")))?;
-        let (configuration, is_fresh) = read;
-        let control = Control::read(gates, self.files).await;
+        let control = Control::read(&self.attempt.inner.gates, self.files).await;
         if let Some(other) = control.as_ref().ok().filter(|it| it.system != leader.system) {
             let text = format!(
                 "it is another database: its identifier is {}, that of the one to follow {}",
@@ -156,30 +169,31 @@ impl Rejoin<'_> {
             );
             return Err(stopped(&text));
         }
-        let counted = self.count(&control).await;
+        // What it had alone was counted before anything was taken back.
+        let counted = if its.half_rewound.is_some() { Ok(None) } else { self.count(&control).await };
         // What could not be counted is not thrown away, whatever the plan says.
         let old = if counted.is_err() { OldData::Keep } else { self.how.old_data };
-        let rewound = match (self.how.copy, counted) {
-            (FreshCopy::Always, _) if is_fresh => Ok(configuration),
-            (FreshCopy::Always, _) => Err(("it is never rewound".to_owned(), configuration)),
-            (_, Err(why)) => Err((format!("what it alone has could not be kept: {why}"), configuration)),
-            (_, Ok(())) => match self.rewind(&configuration).await {
-                Ok(()) => Ok(configuration),
-                Err(why) => Err((why, configuration)),
-            },
+        let unusable = match (self.how.copy, its.half_rewound, counted) {
+            (FreshCopy::Always, ..) => (!its.is_fresh).then(|| "it is never rewound".to_owned()),
+            (_, Some(why), _) => Some(why),
+            (_, None, Err(why)) => Some(format!("what it alone has could not be kept: {why}")),
+            (_, None, Ok(None)) => None,
+            (_, None, Ok(Some(control))) => {
+                rewind::rewind(self.attempt, self.files, self.leader, control, &its.configuration).await.err()
+            }
         };
-        let (why, configuration) = match rewound {
-            Ok(configuration) => match self.misses(leader, &control).await {
-                Some(why) if self.how.copy == FreshCopy::WhenNeeded && !is_fresh => (why, configuration),
+        let why = match unusable {
+            Some(why) => why,
+            None => match self.misses(leader, &control).await {
+                Some(why) if self.how.copy == FreshCopy::WhenNeeded && !its.is_fresh => why,
                 Some(_) | None => return Ok(()),
             },
-            Err(why) => why,
         };
         match self.how.copy {
             FreshCopy::Never => Err(stopped(&format!("{why}; only a fresh copy makes a standby of it"))),
             FreshCopy::WhenNeeded | FreshCopy::Always => {
-                let copied =
-                    clone::copy(self.attempt, self.files, self.leader, &leader.size, slot, configuration, old).await;
+                let (size, own) = (&leader.size, its.configuration);
+                let copied = clone::copy(self.attempt, self.files, self.leader, size, slot, own, old).await;
                 copied.map_err(|outcome| match self.how.copy {
                     FreshCopy::WhenNeeded => prefixed(&format!("{why}; a fresh copy"), outcome),
                     FreshCopy::Never | FreshCopy::Always => outcome,
@@ -188,38 +202,15 @@ impl Rejoin<'_> {
         }
     }
 
-    /// Counts and keeps what it alone has, where the leader has gone another way.
-    async fn count(&self, control: &Result<Control, String>) -> Result<(), String> {
+    /// Counts and keeps what it alone has, where the leader has gone another way. `None`: nothing is to be taken back.
+    async fn count<'a>(&self, control: &'a Result<Control, String>) -> Result<Option<&'a Control>, String> {
         let control = control.as_ref().map_err(Clone::clone)?;
-        match lost::alone(self.attempt, self.files, self.leader, control).await? {
-            Some(alone) => lost::keep(self.attempt, self.files, &alone, control).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Takes back what the leader does not have. Where nothing is, `pg_rewind` does nothing.
-    async fn rewind(&self, own: &[(PathBuf, Kept)]) -> Result<(), String> {
-        let source = format!("{} dbname=postgres", following("", self.leader));
-        let target = format!("--target-pgdata={}", self.files.data.display());
-        let source = format!("--source-server={source}");
-        let config = self.files.config_file.as_ref().map(|it| format!("--config-file={}", it.display()));
-        let mut arguments = vec![target.as_str(), source.as_str()];
-        arguments.extend(config.as_deref());
-        let archived = setting(&self.attempt.inner.gates, self.files, "restore_command").await.unwrap_or_default();
-        arguments.extend((!archived.is_empty()).then_some("--restore-target-wal"));
-        let argv = self.files.command("pg_rewind", &arguments);
-        let (data, laid) = (self.files.data.clone(), own.to_vec());
-        let laid = self.blocking(move || own::lay_aside(&data, &laid)).await;
-        laid.map_err(|why| format!("laying its configuration aside: {why}"))?;
-        self.attempt
-            .so_far
-            .set(stopped("pg_rewind did not end in time and was killed: its data can't be used as it is"));
-        let ended = self.attempt.run(&argv, &BTreeMap::new(), Output::Capture).await;
-        let (data, own) = (self.files.data.clone(), own.to_vec());
-        let restored = self.blocking(move || own::put_back(&data, &own)).await;
-        restored.map_err(|why| format!("writing its configuration back: {why}"))?;
-        let ended = ended.map_err(|error| format!("pg_rewind: {}", trouble::describe(&error)))?;
-        if ended.success() { Ok(()) } else { Err(format!("pg_rewind {}", ended.describe())) }
+        let Some(alone) = lost::alone(self.attempt, self.files, self.leader, control).await? else { return Ok(None) };
+        let bytes = lost::keep(self.attempt, self.files, &alone, control).await?;
+        // One that was killed as a standby `pg_rewind` could not read.
+        let is_standby = self.files.data.join("standby.signal");
+        let is_standby = self.blocking(move || fs::exists(is_standby)).await?;
+        Ok((bytes > 0 || !is_standby).then_some(control))
     }
 
     /// Why it would wait for ever for what the leader does not keep any more, as far as that is known.
@@ -301,8 +292,9 @@ pub(crate) async fn prepare_rejoin(
         }
         if how.copy != FreshCopy::Never {
             clone::can_be_put_aside(&data)?;
+            return Ok(());
         }
-        Ok(())
+        rewind::did_not_end(&data)?.map_or(Ok(()), |why| Err(io::Error::other(why)))
     };
     let looked = inner.gates.run(format!("work in {}", files.data.display()), look).await;
     looked.map_err(|error| trouble::describe(&error))?;

@@ -14,6 +14,7 @@ use mainstay_plan::postgres::PostgresFiles;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
+use super::rewind;
 use crate::action::Attempt;
 use crate::action::declared::Declared;
 use crate::action::look::Seen;
@@ -66,9 +67,9 @@ pub(crate) async fn look(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresF
 
 async fn by_pg_ctl(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresFiles) -> Outcome {
     if op == ServiceOp::Start
-        && let Err(why) = bury(attempt, files).await
+        && let Err(why) = can_start(attempt, files).await
     {
-        return Outcome::Failed(why);
+        return Outcome::Failed(trouble::clip(&why));
     }
     let [start, stop] = programs(files);
     let outcome = declared(attempt, files, [&start, &stop], &pid_file(files)).operate(op).await;
@@ -87,16 +88,24 @@ fn log(files: &PostgresFiles) -> PathBuf {
 /// How much of the end of a log is read, in bytes.
 const END_OF_LOG: u64 = 16 << 10;
 
-/// Why a server did not start, as its log says last; `None`: it says nothing of it.
+/// Why a server did not start, as its log says last, with PostgreSQL's hint (such as which port is taken); `None`: it says nothing of it.
 fn last_word(log: &Path) -> io::Result<Option<String>> {
     let mut file = fs::File::open(log)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(END_OF_LOG)))?;
     let mut end = Vec::new();
     file.take(END_OF_LOG).read_to_end(&mut end)?;
-    let text = String::from_utf8_lossy(&end);
-    let why = |line: &str| ["FATAL:", "PANIC:"].iter().find_map(|it| Some(line.split_once(it)?.1.trim().to_owned()));
-    Ok(text.lines().rev().find_map(why))
+    Ok(said_last(&String::from_utf8_lossy(&end)))
+}
+
+fn said_last(log: &str) -> Option<String> {
+    let this_start = log.rsplit_once("starting PostgreSQL").map_or(log, |it| it.1);
+    let last = |levels: &[&str]| {
+        let said = |line: &str| levels.iter().find_map(|it| Some(line.split_once(it)?.1.trim().to_owned()));
+        this_start.lines().rev().find_map(said)
+    };
+    let why = last(&["FATAL:", "PANIC:"])?;
+    Some(last(&["HINT:"]).map_or(why.clone(), |hint| format!("{why} ({hint})")))
 }
 
 fn pid_file(files: &PostgresFiles) -> PathBuf {
@@ -179,6 +188,18 @@ fn find(data: &Path, signal: Option<Signal>) -> io::Result<usize> {
 ///
 /// # Errors
 /// What could not be read or removed, for people.
+/// Buries what is dead of it, and finds out whether its data may be used.
+async fn can_start(attempt: &Attempt<'_>, files: &PostgresFiles) -> Result<(), String> {
+    bury(attempt, files).await?;
+    let data = files.data.clone();
+    let key = format!("work in {}", files.data.display());
+    match attempt.inner.gates.run(key, move || rewind::did_not_end(&data)).await {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => Err(format!("nothing was done: {why}; `rejoin` with a fresh copy makes it usable")),
+        Err(error) => Err(format!("nothing was done: whether its data is whole: {}", trouble::describe(&error))),
+    }
+}
+
 async fn bury(attempt: &Attempt<'_>, files: &PostgresFiles) -> Result<(), String> {
     let data = files.data.clone();
     let key = format!("processes in {}", files.data.display());

@@ -35,6 +35,8 @@ impl Parted {
         new.start();
         assert_eq!(promote(secrets.of(&new), LONG).await, Outcome::Done);
         new.sql("INSERT INTO t VALUES (2)");
+        fs::create_dir(new.path("data/conf.d")).expect("made");
+        new.write("data/conf.d/its_own.conf", "port = 5432");
         Parted { secrets, old, new }
     }
 
@@ -47,6 +49,7 @@ impl Parted {
         assert_eq!(self.old.sql("SELECT pg_is_in_recovery()"), "t");
         // Its own settings are its own.
         assert_eq!(self.old.sql("SHOW cluster_name"), "primary");
+        assert!(!self.old.path("data/conf.d/its_own.conf").exists(), "what the leader says of itself is not brought");
     }
 
     /// What lies beside its data, by how the names go on.
@@ -140,6 +143,45 @@ async fn what_cannot_be_rewound_gets_a_fresh_copy_where_it_may() {
     assert!(aside.join("PG_VERSION").is_file() && kept.ends_with("data.lost"), "{aside:?} {kept:?}");
 }
 
+/// `pg_rewind` is ended in the middle; what it leaves is not started, not rewound again, and not taken for the server's own.
+#[tokio::test]
+async fn what_was_half_rewound_gets_a_fresh_copy_where_it_may() {
+    let parted = Parted::new(&[]).await;
+    let mut hanging = parted.rejoin(REWOUND);
+    let files = hanging.server.files.as_mut().expect("it has files");
+    files.bin = Some(bin_with_a_rewind_that_hangs(&parted.old));
+    let Outcome::Failed(why) = act(hanging, Duration::from_secs(10)).await else { panic!("it hangs") };
+    assert!(why.contains("pg_rewind did not end in time"), "{why}");
+    let Outcome::Failed(why) = services::operate(&parted.old, ServiceOp::Start).await else { panic!("it is neither") };
+    assert!(why.contains("data.mainstay-rewind"), "{why}");
+    let Outcome::Failed(why) = act(parted.rejoin(REWOUND), LONG).await else { panic!("it is neither") };
+    assert!(why.contains("did not end") && why.contains("only a fresh copy"), "{why}");
+    assert_eq!(parted.old.processes(), Vec::<i32>::new());
+    assert_eq!(lost(act(parted.rejoin(COPIED), LONG).await).transactions, 1, "as it was counted before");
+    parted.follows();
+    assert!(!parted.beside().iter().any(|it| it.ends_with("data.mainstay-rewind")), "{:?}", parted.beside());
+}
+
+/// PostgreSQL's programs, but that its `pg_rewind`, once it writes, brings a configuration of the leader, and never ends.
+fn bin_with_a_rewind_that_hangs(server: &Server) -> PathBuf {
+    let (real, bin) = (mainstay_pgkit::bin().expect("it is installed"), server.path("bin"));
+    fs::create_dir(&bin).expect("made");
+    for entry in fs::read_dir(&real).expect("its programs") {
+        let path = entry.expect("an entry").path();
+        std::os::unix::fs::symlink(&path, bin.join(path.file_name().expect("a name"))).expect("linked");
+    }
+    let rewind = bin.join("pg_rewind");
+    fs::remove_file(&rewind).expect("the link");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--dry-run*) exec {}/pg_rewind \"$@\";; esac\necho port = 5432 > {}/postgresql.auto.conf\nexec sleep 60\n",
+        real.display(),
+        server.data().display()
+    );
+    fs::write(&rewind, script).expect("written");
+    fs::set_permissions(&rewind, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it can be run");
+    bin
+}
+
 #[tokio::test]
 async fn old_data_is_removed_only_where_it_is_said() {
     let parted = Parted::new(&[]).await;
@@ -177,6 +219,25 @@ async fn who_missed_too_much_gets_a_fresh_copy() {
     }
     assert_eq!(act(rejoin(&secrets, &standby, &primary, COPIED), LONG).await, Outcome::Done);
     wait_until("the rows", || standby.sql("SELECT count(*) FROM t") == "6");
+}
+
+/// One that was killed needs no more than a start, whether its leader stayed or another standby took over from it meanwhile.
+#[tokio::test]
+async fn a_standby_that_was_killed_is_started_again() {
+    let secrets = Secrets::right();
+    let mut old = Server::primary(&[]);
+    let (new, mut standby) = (old.standby("b", false, &[]), old.standby("c", false, &[]));
+    standby.kill();
+    assert_eq!(act(rejoin(&secrets, &standby, &old, REWOUND), LONG).await, Outcome::Done);
+    old.sql("CREATE TABLE t (n int)");
+    wait_until("the table", || [&new, &standby].iter().all(|it| it.sql("SELECT to_regclass('t')") == "t"));
+    standby.kill();
+    old.kill();
+    assert_eq!(promote(secrets.of(&new), LONG).await, Outcome::Done);
+    let outcome = act(rejoin(&secrets, &standby, &new, REWOUND), LONG).await;
+    assert_eq!(lost(outcome).transactions, 0);
+    new.sql("INSERT INTO t VALUES (2)");
+    wait_until("the row", || standby.sql("SELECT n FROM t") == "2");
 }
 
 /// Without somebody to follow nothing is done.

@@ -87,3 +87,13 @@ async fn a_server_that_does_not_start_says_why() {
     let Outcome::Failed(why) = operate(&server, ServiceOp::Start).await else { panic!("it does not start") };
     assert!(why.contains("could not access file \"of_nobody\""), "{why}");
 }
+
+#[tokio::test]
+async fn a_server_whose_port_is_taken_says_which() {
+    let mut server = Server::primary(&[]);
+    server.stop();
+    let _taken = std::net::TcpListener::bind(server.address()).expect("it is free");
+    let Outcome::Failed(why) = operate(&server, ServiceOp::Start).await else { panic!("it does not start") };
+    assert!(why.contains("could not create any TCP/IP sockets"), "{why}");
+    assert!(why.contains(&format!("already running on port {}?", server.address().port())), "{why}");
+}
