@@ -426,9 +426,26 @@ impl Drop for Server {
             left.iter().for_each(|it| send(*it, Signal::KILL));
             self.reap();
             if left.is_empty() {
-                return;
+                break;
             }
             thread::sleep(LOOK_AGAIN);
+        }
+        forget_shared_memory(&self.path(""));
+    }
+}
+
+/// Removes what killed servers leave in the kernel until it is full: a segment of shared memory each, whose key is the inode of their data directory.
+fn forget_shared_memory(folder: &Path) {
+    let Ok(table) = fs::read_to_string("/proc/sysvipc/shm") else { return };
+    // A key has 32 bits.
+    let key_of = |inode: u64| i64::try_from(inode % (1 << 32)).ok();
+    let inodes = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|it| it.metadata().ok());
+    let keys: Vec<i64> = inodes.filter_map(|it| key_of(it.ino())).collect();
+    for line in table.lines().skip(1) {
+        let [key, id, _, _, _, _, attached, ..] = line.split_whitespace().collect::<Vec<_>>()[..] else { continue };
+        let is_its = key.parse().is_ok_and(|it: i64| keys.contains(&it.rem_euclid(1 << 32)));
+        if is_its && attached == "0" {
+            let _gone = Command::new("ipcrm").args(["-m", id]).stderr(Stdio::null()).status();
         }
     }
 }

@@ -96,6 +96,7 @@ pub(super) async fn rewind(
     arguments.extend((!archived.is_empty()).then_some("--restore-target-wal"));
     let argv = files.command("pg_rewind", &arguments);
     arguments.push("--dry-run");
+    attempt.so_far.set(stopped("pg_rewind did not find out in time what is to be taken back; nothing was"));
     run(attempt, &files.command("pg_rewind", &arguments)).await?;
     let (data, laid) = (files.data.clone(), own.to_vec());
     let laid = blocking(attempt, files, move || begin(&data, laid)).await;

@@ -240,6 +240,26 @@ async fn a_standby_that_was_killed_is_started_again() {
     wait_until("the row", || standby.sql("SELECT n FROM t") == "2");
 }
 
+/// A standby has what the one that took over never got, and was killed: its log is replayed to its end before it is rewound.
+#[tokio::test]
+async fn a_standby_that_was_killed_and_had_gone_too_far_is_rewound() {
+    let secrets = Secrets::right();
+    let mut old = Server::primary(&[]);
+    let (mut new, mut ahead) = (old.standby("b", false, &[]), old.standby("c", false, &[]));
+    old.sql("CREATE TABLE t (n int)");
+    wait_until("the table", || [&new, &ahead].iter().all(|it| it.sql("SELECT to_regclass('t')") == "t"));
+    new.stop();
+    old.sql("INSERT INTO t VALUES (1)");
+    wait_until("the row", || ahead.sql("SELECT n FROM t") == "1");
+    ahead.kill();
+    old.kill();
+    new.start();
+    assert_eq!(promote(secrets.of(&new), LONG).await, Outcome::Done);
+    new.sql("INSERT INTO t VALUES (2)");
+    assert_eq!(lost(act(rejoin(&secrets, &ahead, &new, REWOUND), LONG).await).transactions, 1);
+    wait_until("the other row", || ahead.sql("SELECT n FROM t") == "2");
+}
+
 /// Without somebody to follow nothing is done.
 #[tokio::test]
 async fn nothing_is_stopped_for_a_leader_that_is_not_there() {
