@@ -305,6 +305,8 @@ codes! {
         "Mainstay asks, promotes and re-points only servers that it was told how to reach"
     WaitsForNobody "MS0412" Error "standbys that are waited for in vain"
         "a new primary would refuse the setting, or never acknowledge a write"
+    OutsideItsUnit "MS0413" Error "a server that is started outside of its unit"
+        "systemd stops nothing of a server that it has not started, and says that the unit is stopped: a fence would count that is none"
 
     OverRto "MS0501" Warning "the worst case is over the recovery time objective"
         "the objective would be missed although everything works as planned"

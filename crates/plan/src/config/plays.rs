@@ -593,6 +593,20 @@ impl Compiler<'_> {
             );
             return None;
         };
+        let unit = match &self.parts.services[on.index()] {
+            Some(Service::Systemd { unit }) if op.is_of_one_machine() => Some(unit),
+            Some(Service::Systemd { .. } | Service::Declared { .. } | Service::Postgres(_)) | None => None,
+        };
+        if let Some(unit) = unit {
+            let name = &self.name(on).value;
+            let message = format!("`{}` starts `{name}` by `pg_ctl`, outside of its unit `{unit}`", op.word());
+            self.cx.report(
+                Finding::new(Code::OutsideItsUnit, at, message)
+                    .label("stopping the unit would not stop it afterwards")
+                    .help(format!("remove `service` from `{name}`: with `data` it is started and stopped by `pg_ctl`")),
+            );
+            return None;
+        }
         if op.is_of_one_machine() && server.files.is_none() {
             let name = &self.name(on).value;
             self.cx.report(

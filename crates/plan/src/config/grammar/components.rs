@@ -150,7 +150,7 @@ pub(crate) static POSTGRES_FOLLOW: Shape = Shape {
         field(
             "passfile",
             Kind::Path,
-            "a passfile on the machine of whoever follows; as it follows now, if it is not said",
+            "a passfile on the machine of whoever follows; if it is not said, the one in its `primary_conninfo`, or its `~/.pgpass`",
         )
         .such_as("/var/lib/postgresql/replicator.pgpass"),
     ]],
