@@ -1,5 +1,7 @@
--- What Mainstay may do on a PostgreSQL server, and nothing else. For PostgreSQL 15 or later; run it once on the primary as a superuser
--- (standbys get it by replication), then give the role a password: ALTER ROLE mainstay PASSWORD '…';
+-- What Mainstay may do on a PostgreSQL server, and nothing else. For PostgreSQL 15 or later; run it once on the primary as a superuser, in
+-- the database that the plan names (`postgres: { database: ledger }`; else `postgres`), since rights on functions are a database's:
+--     psql -d ledger -f postgresql.sql
+-- Standbys get it by replication. Then give the role a password: ALTER ROLE mainstay PASSWORD '…';
 
 -- A server that hangs keeps connections of ours; it must not run out of all.
 CREATE ROLE mainstay LOGIN CONNECTION LIMIT 20;
@@ -24,7 +26,11 @@ GRANT pg_checkpoint TO mainstay;
 -- everything by replication, if pg_hba.conf lets it in there.
 -- ALTER ROLE mainstay REPLICATION;
 
--- Only for `rejoin`, and for the role that follows (here replicator): what pg_rewind reads of the new primary. Whoever may do that may read
--- every file of the server.
+-- The role that standbys follow with, and base backups are taken with, where there is none yet.
+-- CREATE ROLE replicator LOGIN REPLICATION;
+
+-- Only for `rejoin`, for the role that follows, and in the database `postgres`, whatever the plan names: what pg_rewind reads of the new
+-- primary. Whoever may do that may read every file of the server.
+-- \connect postgres
 -- GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text),
 --     pg_read_binary_file(text, bigint, bigint, boolean) TO replicator;

@@ -164,13 +164,10 @@ pub(crate) async fn action(inner: &Inner, action: &Action) -> Result<(), Prepare
                     }
                     postgres::prepare_keeping(inner, keeping).await.map_err(PrepareError::Postgres)
                 }
-                (
-                    PostgresOp::Promote
-                    | PostgresOp::Follow { .. }
-                    | PostgresOp::Rejoin { .. }
-                    | PostgresOp::Restore { .. },
-                    _,
-                ) => Ok(()),
+                (PostgresOp::Promote | PostgresOp::Follow { .. }, _) => {
+                    postgres::may_be_done(inner, action).await.map_err(PrepareError::Postgres)
+                }
+                (PostgresOp::Rejoin { .. } | PostgresOp::Restore { .. }, None) => Ok(()),
             }
         }
         Action::Command { argv, .. } => command(inner, argv).await,

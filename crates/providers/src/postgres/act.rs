@@ -5,6 +5,7 @@ use std::time::Duration;
 use mainstay_plan::action::Outcome;
 use mainstay_plan::observation::Answer;
 use mainstay_plan::postgres::{PostgresAction, PostgresOp, PostgresServer};
+use tokio::time::Instant;
 use tokio_postgres::Error;
 
 use super::connect::{Session, answer};
@@ -15,7 +16,7 @@ use super::probe::WRITE;
 use super::rejoin::rejoin;
 use crate::action::Attempt;
 use crate::so_far::SoFar;
-use crate::trouble;
+use crate::{Inner, trouble};
 
 /// How long to wait before looking again.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
@@ -31,6 +32,45 @@ pub(crate) async fn perform(attempt: &Attempt<'_>, action: &PostgresAction) -> O
         PostgresOp::Keep(keeping) => keep(attempt, server, keeping).await,
     }
     .unwrap_or_else(|outcome| outcome)
+}
+
+/// How long a server may take to say what its role may do, where that is asked ahead.
+const BRIEFLY: Duration = Duration::from_secs(2);
+
+/// Whether the role may do it, in the database that it logs in to, as rights on functions are a database's. A server that can't be asked now is not
+/// asked: its probes tell of that.
+///
+/// # Errors
+/// What the role may not do, for people.
+pub(crate) async fn may_be_done(inner: &Inner, action: &PostgresAction) -> Result<(), String> {
+    let server = &action.server;
+    let function = |it: &'static str| (it, format!("has_function_privilege('{it}', 'EXECUTE')"));
+    let set = |it: &'static str| (it, format!("has_parameter_privilege('{it}', 'ALTER SYSTEM')"));
+    const RELOAD: &str = "pg_reload_conf()";
+    const PROMOTE: &str = "pg_promote(boolean, integer)";
+    let needed = match &action.op {
+        PostgresOp::Promote if server.synchronous.is_some() => {
+            vec![function(PROMOTE), set("synchronous_standby_names"), function(RELOAD)]
+        }
+        PostgresOp::Promote => vec![function(PROMOTE)],
+        PostgresOp::Follow { .. } => vec![set("primary_conninfo"), function(RELOAD)],
+        PostgresOp::Rejoin { .. } | PostgresOp::Restore { .. } | PostgresOp::Keep(_) => return Ok(()),
+    };
+    let missing = needed.iter().map(|(what, may)| format!("CASE WHEN NOT {may} THEN '{what}' END"));
+    let question = format!("SELECT concat_ws(' and ', {}) AS missing", missing.collect::<Vec<_>>().join(", "));
+    let asked = async {
+        let so_far = SoFar::new(Answer::TimedOut);
+        let session = Session::open(inner, server, Instant::now() + BRIEFLY, &so_far).await.ok()?;
+        session.row(&question).await.ok()?.get("missing").map(str::to_owned)
+    };
+    let missing = tokio::time::timeout(BRIEFLY, asked).await.ok().flatten().unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (role, address, database) = (&server.user, &server.address, &server.database);
+    Err(format!(
+        "the role {role} may not use {missing} on {address} in the database {database}: run postgresql.sql in it"
+    ))
 }
 
 /// Done when it is seen to be a primary that has written to its own disk.

@@ -18,7 +18,7 @@ mod restore;
 mod rewind;
 mod service;
 
-pub(crate) use act::perform;
+pub(crate) use act::{may_be_done, perform};
 pub use backup::{TakeBackup, TakenBackup};
 pub(crate) use backup::{io_error, take};
 pub(crate) use connect::prepare;

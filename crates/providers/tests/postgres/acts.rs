@@ -52,6 +52,30 @@ async fn a_new_primary_waits_for_whom_the_plan_says() {
     waits.wait().expect("it is ours");
 }
 
+/// Rights on functions are a database's: what was granted in another one is missed before it is needed.
+#[tokio::test]
+async fn a_right_that_is_missing_in_its_database_is_missed_beforehand() {
+    let secrets = Secrets::right();
+    let primary = Server::primary(&[]);
+    primary.sql("CREATE DATABASE ledger");
+    let mut standby = primary.standby("b", false, &[]);
+    let prepared = async |database: &str, op: PostgresOp| {
+        let server = PostgresServer { database: database.to_owned(), ..secrets.of(&standby) };
+        Providers::new().prepare_action(&Action::Postgres(Box::new(PostgresAction { server, op }))).await
+    };
+    let leader = Box::new(secrets.of(&primary));
+    for (op, right) in [(PostgresOp::Promote, "pg_promote"), (PostgresOp::Follow { leader }, "pg_reload_conf")] {
+        prepared("postgres", op.clone()).await.expect("it was granted there");
+        let why = prepared("ledger", op).await.expect_err("and not here").to_string();
+        assert!(why.contains(right) && why.contains("in the database ledger: run postgresql.sql"), "{why}");
+    }
+    // Whoever can't be asked now may have every right.
+    standby.kill();
+    let gone = PostgresServer { database: "ledger".to_owned(), ..secrets.of(&standby) };
+    let promote = Action::Postgres(Box::new(PostgresAction { server: gone, op: PostgresOp::Promote }));
+    Providers::new().prepare_action(&promote).await.expect("its probes tell of that");
+}
+
 #[tokio::test]
 async fn what_was_not_seen_is_not_called_done() {
     let secrets = Secrets::right();
