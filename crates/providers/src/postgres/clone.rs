@@ -68,6 +68,15 @@ impl Size {
     }
 }
 
+/// Whom the copy is to follow.
+pub(super) struct Followed<'a> {
+    pub(super) leader: &'a PostgresServer,
+    /// The slot in which it keeps its place there; empty: none.
+    pub(super) slot: &'a str,
+    /// Its `primary_conninfo` until now, of which the rest stays.
+    pub(super) before: &'a str,
+}
+
 /// Ends what somebody who was killed could not: a whole copy takes its place, which is empty.
 pub(super) fn go_on(data: &Path) -> io::Result<()> {
     let beside = Beside::of(data);
@@ -94,12 +103,12 @@ pub(super) fn remove_unwanted(data: &Path) -> io::Result<()> {
 pub(super) async fn copy(
     attempt: &Attempt<'_>,
     files: &PostgresFiles,
-    leader: &PostgresServer,
+    whom: Followed<'_>,
     size: &Size,
-    slot: &str,
     own: Vec<(PathBuf, Kept)>,
     old: OldData,
 ) -> Result<(), Outcome> {
+    let Followed { leader, slot, before } = whom;
     let beside = Beside::of(&files.data);
     let failed =
         |doing: &'static str| move |error: io::Error| stopped(&format!("{doing}: {}", trouble::describe(&error)));
@@ -125,11 +134,12 @@ pub(super) async fn copy(
         Ok(ended) => return Err(stopped(&format!("pg_basebackup {}", ended.describe()))),
         Err(error) => return Err(failed("pg_basebackup")(error)),
     }
-    let (data, leader, made_by) = (files.data.clone(), leader.clone(), attempt.order.idempotency_key.clone());
+    let (data, leader, before) = (files.data.clone(), leader.clone(), before.to_owned());
+    let made_by = attempt.order.idempotency_key.clone();
     let place = move || {
         let half = &Beside::of(&data).half;
         put_back(half, &own)?;
-        follow_from_start(half, &leader)?;
+        follow_from_start(half, &before, &leader)?;
         write(half, &half.join(MADE_BY), made_by.as_bytes())?;
         change_places(&data, old)
     };

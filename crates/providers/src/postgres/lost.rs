@@ -157,7 +157,8 @@ pub(super) async fn keep(
     let newest = attempt.inner.gates.run(key.clone(), begin).await.map_err(doing("a folder for what it alone has"))?;
     // Where they went apart is behind the end of its last file: no file was begun for what it alone has.
     let is_nothing = newest.is_some_and(|it| it < fork / segment);
-    let read = folder.join("transactions.txt");
+    // Under its name only once it is whole: what was kept before may be all that there is.
+    let (read, listed) = (folder.join("transactions.new"), folder.join("transactions.txt"));
     let mut end = Lsn(fork);
     for (nth, (begin, part)) in alone.parts.iter().enumerate().filter(|_| !is_nothing) {
         end = end.max(dump(attempt, files, &read, nth == 0, *begin, *part).await?);
@@ -173,6 +174,7 @@ pub(super) async fn keep(
             kept_at: None,
         };
         if counted.is_worth_keeping {
+            fs::rename(&read, listed)?;
             copy(&data, &folder, &parts, end, segment)?;
             explain(&data, &folder, &lost, (Lsn(fork), end))?;
             lost.kept_at = Some(folder);

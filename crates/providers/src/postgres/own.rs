@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use mainstay_plan::postgres::PostgresFiles;
@@ -29,7 +29,7 @@ pub(super) enum Kept {
 
 impl Kept {
     /// Puts it under its name into a data directory.
-    pub(super) fn put(&self, data: &Path, name: &Path) -> io::Result<()> {
+    fn put(&self, data: &Path, name: &Path) -> io::Result<()> {
         let path = data.join(name);
         if let Some(folder) = path.parent().filter(|it| !it.exists()) {
             fs::create_dir(folder)?;
@@ -85,11 +85,12 @@ pub(super) fn put_back(data: &Path, all: &[(PathBuf, Kept)]) -> io::Result<()> {
 /// Beside it and renamed, synced, and its server's own.
 pub(super) fn write(data: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("mainstay");
-    fs::write(&beside, content)?;
+    let mut file = fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    file.write_all(content)?;
     let owner = fs::metadata(data)?;
     chown(&beside, Some(owner.uid()), Some(owner.gid()))?;
-    fs::set_permissions(&beside, fs::Permissions::from_mode(0o600))?;
-    fs::File::open(&beside)?.sync_all()?;
+    file.sync_all()?;
     fs::rename(&beside, path)?;
     fs::File::open(path.parent().unwrap_or(data))?.sync_all()
 }
@@ -123,8 +124,8 @@ impl Control {
             line.map(str::trim)
         };
         let state = of("Database cluster state")?;
-        let is_in_recovery = state.contains("recovery");
-        let ended = of("Min recovery ending loc's timeline").and_then(|it| it.parse().ok()).filter(|_| is_in_recovery);
+        // A primary says there which timeline it began until its first checkpoint on it; after that nothing.
+        let ended = of("Min recovery ending loc's timeline").and_then(|it| it.parse().ok());
         let checkpoint: u32 = of("Latest checkpoint's TimeLineID")?.parse().ok()?;
         Some(Control {
             system: of("Database system identifier")?.to_owned(),
@@ -221,11 +222,13 @@ Data page checksum version:           0
             !control.is_shut_down
                 && Control::parse(&CONTROL.replace("in archive", "shut down in")).is_some_and(|it| it.is_shut_down)
         );
-        let primary = CONTROL
+        let promoted = CONTROL
             .replace("in archive recovery", "in production")
             .replace("hints setting:                off", "hints setting:                on");
-        let control = Control::parse(&primary).expect("it is one");
-        assert_eq!((control.timeline, control.can_be_rewound), (1, true));
+        let control = Control::parse(&promoted).expect("it is one");
+        assert_eq!((control.timeline, control.can_be_rewound), (2, true), "before its first checkpoint");
+        let settled = promoted.replace("timeline:     2", "timeline:     0");
+        assert_eq!(Control::parse(&settled).expect("it is one").timeline, 1);
         assert_eq!(Control::parse("pg_controldata: error"), None);
     }
 

@@ -138,8 +138,9 @@ fn settle(data: &Path, beside: &Path, timeline: u32, key: &str) -> io::Result<()
         fs::rename(&kept, beside.join("postgresql.auto.conf"))?;
     }
     // Where there is none, or its disk is empty, that of the backup has to do.
-    for (name, kept) in rewind::own_configuration(data).unwrap_or_default() {
-        kept.put(beside, &name)?;
+    let own = rewind::own_configuration(data).unwrap_or_default();
+    if !own.is_empty() {
+        own::put_back(beside, &own)?;
     }
     archive_later(beside, timeline)?;
     own::write(beside, &beside.join(READY), key.as_bytes())

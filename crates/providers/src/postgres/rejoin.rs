@@ -14,7 +14,7 @@ use mainstay_plan::postgres::{FreshCopy, OldData, PostgresFiles, PostgresServer,
 use rustix::process::{Pid, Signal};
 
 use super::act::{is_standby, make_slot, nothing_done, open, prefixed, streams, streams_from};
-use super::clone::{self, Beside, Size};
+use super::clone::{self, Beside, Followed, Size};
 use super::connect::{Session, answer};
 use super::conninfo::{following, literal, parse};
 use super::lost;
@@ -29,6 +29,9 @@ const BRIEFLY: Duration = Duration::from_secs(2);
 
 /// How long to wait before looking again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The file that makes a standby of a server when it starts.
+pub(super) const STANDBY_SIGNAL: &str = "standby.signal";
 
 /// What works on a data directory and may have outlived who started it.
 const PROGRAMS: [&str; 2] = ["pg_rewind", "pg_basebackup"];
@@ -93,14 +96,16 @@ impl Rejoin<'_> {
         let (data, key) = (self.files.data.clone(), self.attempt.order.idempotency_key.clone());
         let its = self.blocking(move || Its::read(&data, &key)).await;
         let its = its.map_err(|why| stopped(&format!("reading its configuration: {why}")))?;
-        let slot =
-            setting(&self.attempt.inner.gates, self.files, "primary_slot_name").await.map_err(|it| stopped(&it))?;
+        let set = async |name: &str| setting(&self.attempt.inner.gates, self.files, name).await;
+        let slot = set("primary_slot_name").await.map_err(|it| stopped(&it))?;
+        let followed = set("primary_conninfo").await.map_err(|it| stopped(&it))?;
         if !slot.is_empty() {
             make_slot(self.attempt, self.leader, &slot).await.map_err(|it| prefixed("it is stopped", it))?;
         }
-        self.bring_in_line(&leader, &slot, its).await?;
-        let (data, whom) = (self.files.data.clone(), self.leader.clone());
-        let written = self.blocking(move || follow_from_start(&data, &whom)).await;
+        let whom = with_passfile(self.leader, &followed);
+        Rejoin { leader: &whom, ..*self }.bring_in_line(&leader, &slot, &followed, its).await?;
+        let data = self.files.data.clone();
+        let written = self.blocking(move || follow_from_start(&data, &followed, &whom)).await;
         written.map_err(|why| stopped(&format!("writing whom it follows: {why}")))?;
         self.operated(ServiceOp::Start, "starting it as a standby").await?;
         streams(self.attempt, self.server, self.leader).await?;
@@ -128,6 +133,9 @@ impl Rejoin<'_> {
             removed
                 .map_err(|why| Outcome::Unknown(format!("it streams, and its old data could not be removed: {why}")))?;
         }
+        let data = self.files.data.clone();
+        let forgotten = self.blocking(move || rewind::forget(&data)).await;
+        forgotten.map_err(|why| Outcome::Unknown(format!("it streams, and is marked as half rewound: {why}")))?;
         Ok(lost::told(self.attempt, self.files).await)
     }
 
@@ -156,7 +164,7 @@ impl Rejoin<'_> {
     }
 
     /// Its data becomes a part of the leader's past: by nothing, by `pg_rewind`, or by a fresh copy.
-    async fn bring_in_line(&self, leader: &Leader, slot: &str, its: Its) -> Result<(), Outcome> {
+    async fn bring_in_line(&self, leader: &Leader, slot: &str, followed: &str, its: Its) -> Result<(), Outcome> {
         if !leader.leads {
             // It hands over in order: it has everything that its successor has.
             return its.half_rewound.map_or(Ok(()), |why| Err(stopped(&why)));
@@ -193,7 +201,8 @@ impl Rejoin<'_> {
             FreshCopy::Never => Err(stopped(&format!("{why}; only a fresh copy makes a standby of it"))),
             FreshCopy::WhenNeeded | FreshCopy::Always => {
                 let (size, own) = (&leader.size, its.configuration);
-                let copied = clone::copy(self.attempt, self.files, self.leader, size, slot, own, old).await;
+                let whom = Followed { leader: self.leader, slot, before: followed };
+                let copied = clone::copy(self.attempt, self.files, whom, size, own, old).await;
                 copied.map_err(|outcome| match self.how.copy {
                     FreshCopy::WhenNeeded => prefixed(&format!("{why}; a fresh copy"), outcome),
                     FreshCopy::Never | FreshCopy::Always => outcome,
@@ -205,11 +214,16 @@ impl Rejoin<'_> {
     /// Counts and keeps what it alone has, where the leader has gone another way. `None`: nothing is to be taken back.
     async fn count<'a>(&self, control: &'a Result<Control, String>) -> Result<Option<&'a Control>, String> {
         let control = control.as_ref().map_err(Clone::clone)?;
-        let Some(alone) = lost::alone(self.attempt, self.files, self.leader, control).await? else { return Ok(None) };
+        let signal = self.files.data.join(STANDBY_SIGNAL);
+        let is_standby = self.blocking(move || fs::exists(signal)).await?;
+        let alone = lost::alone(self.attempt, self.files, self.leader, control).await?;
+        let Some(alone) = alone else {
+            // Each of two that were promoted apart may have given its timeline the same number.
+            let both = format!("it was a primary on timeline {}, and so is the one to follow", control.timeline);
+            return if is_standby { Ok(None) } else { Err(both) };
+        };
         let bytes = lost::keep(self.attempt, self.files, &alone, control).await?;
         // One that was killed as a standby `pg_rewind` could not read.
-        let is_standby = self.files.data.join("standby.signal");
-        let is_standby = self.blocking(move || fs::exists(is_standby)).await?;
         Ok((bytes > 0 || !is_standby).then_some(control))
     }
 
@@ -312,22 +326,25 @@ pub(super) fn stopped(why: &str) -> Outcome {
     Outcome::Failed(trouble::clip(&format!("it is stopped: {why}")))
 }
 
+/// The leader, to whom it goes with the passfile that it has where the plan names none.
+fn with_passfile(leader: &PostgresServer, followed: &str) -> PostgresServer {
+    let mut leader = leader.clone();
+    if let Some(follow) = &mut leader.follow {
+        let own = || parse(followed)?.into_iter().find(|it| it.0 == "passfile").map(|it| PathBuf::from(it.1));
+        follow.passfile = follow.passfile.take().or_else(own);
+    }
+    leader
+}
+
 /// Says in its own files that it is a standby, and whose. What was brought from the leader is there by now.
-pub(super) fn follow_from_start(data: &Path, leader: &PostgresServer) -> io::Result<()> {
+pub(super) fn follow_from_start(data: &Path, followed: &str, leader: &PostgresServer) -> io::Result<()> {
     let settings = data.join("postgresql.auto.conf");
     let before = fs::read_to_string(&settings)?;
     let is_whom = |line: &&str| line.split('=').next().is_some_and(|it| it.trim() == "primary_conninfo");
-    let old = before.lines().rfind(is_whom).and_then(value).unwrap_or_default();
-    let old = if parse(&old).is_some() { old } else { String::new() };
+    let followed = if parse(followed).is_some() { followed } else { "" };
     let kept = before.lines().filter(|it| !is_whom(it));
     let mut after: String = kept.flat_map(|it| [it, "\n"]).collect();
-    after.push_str(&format!("primary_conninfo = {}\n", literal(&following(&old, leader))));
+    after.push_str(&format!("primary_conninfo = {}\n", literal(&following(followed, leader))));
     write(data, &settings, after.as_bytes())?;
-    write(data, &data.join("standby.signal"), b"")
-}
-
-/// The value of a setting's line, which its server wrote itself.
-fn value(line: &str) -> Option<String> {
-    let quoted = line.split_once('=')?.1.trim();
-    Some(quoted.strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'"))
+    write(data, &data.join(STANDBY_SIGNAL), b"")
 }

@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use mainstay_plan::postgres::{PostgresFiles, PostgresServer};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::clone::named;
 use super::conninfo::following;
 use super::own::{Control, Kept, configuration, put_back, said, setting, write};
-use super::rejoin::stopped;
+use super::rejoin::{STANDBY_SIGNAL, stopped};
 use crate::action::Attempt;
 use crate::child::Output;
 use crate::trouble;
@@ -25,8 +26,8 @@ use crate::trouble;
 /// What lies beside data that `pg_rewind` may have begun to write into.
 #[derive(Serialize, Deserialize)]
 struct Mark {
-    /// The inode of the data directory: what was put in its place later is not meant.
-    directory: u64,
+    /// The inode of the data directory, and when that was made, where its file system says so: what was put in its place later is not meant.
+    directory: (u64, Option<SystemTime>),
     configuration: Vec<(PathBuf, Kept)>,
 }
 
@@ -41,8 +42,12 @@ impl Mark {
             other => other?,
         };
         let mark: Mark = serde_json::from_slice(&text).map_err(io::Error::other)?;
-        Ok((mark.directory == fs::metadata(data)?.ino()).then_some(mark))
+        Ok((mark.directory == identity(data)?).then_some(mark))
     }
+}
+
+fn identity(data: &Path) -> io::Result<(u64, Option<SystemTime>)> {
+    fs::metadata(data).map(|it| (it.ino(), it.created().ok()))
 }
 
 /// Why this data can't be used, where `pg_rewind` was begun on it and did not end.
@@ -60,7 +65,7 @@ pub(super) fn own_configuration(data: &Path) -> io::Result<Vec<(PathBuf, Kept)>>
 
 /// Lays the mark, so that it outlives whoever is killed from now on.
 fn begin(data: &Path, own: Vec<(PathBuf, Kept)>) -> io::Result<()> {
-    let mark = Mark { directory: fs::metadata(data)?.ino(), configuration: own };
+    let mark = Mark { directory: identity(data)?, configuration: own };
     write(data, &path(data), &serde_json::to_vec(&mark)?)
 }
 
@@ -104,7 +109,15 @@ pub(super) async fn rewind(
     attempt.so_far.set(stopped("pg_rewind did not end in time and was killed: its data can't be used as it is"));
     let ended = run(attempt, &argv).await;
     let (data, own, is_whole) = (files.data.clone(), own.to_vec(), ended.is_ok());
-    let restore = move || put_back(&data, &own).and_then(|()| if is_whole { forget(&data) } else { Ok(()) });
+    let restore = move || {
+        put_back(&data, &own)?;
+        if !is_whole {
+            return Ok(());
+        }
+        // It is no primary any more, whoever starts it.
+        write(&data, &data.join(STANDBY_SIGNAL), b"")?;
+        forget(&data)
+    };
     let restored = blocking(attempt, files, restore).await;
     ended.and(restored.map_err(|why| format!("writing its configuration back: {why}")))
 }
@@ -117,19 +130,26 @@ async fn run(attempt: &Attempt<'_>, argv: &[String]) -> Result<(), String> {
 
 /// Replays the log of a server that was killed to its end, which `pg_rewind` asks for. It is nobody's standby in that.
 async fn end_its_log(attempt: &Attempt<'_>, files: &PostgresFiles) -> Result<(), String> {
-    let signal = files.data.join("standby.signal");
+    let signal = files.data.join(STANDBY_SIGNAL);
     let removed = blocking(attempt, files, move || match fs::remove_file(signal) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other.map(|()| true),
     });
-    removed.await.map_err(|why| format!("standby.signal: {why}"))?;
+    let was_standby = removed.await.map_err(|why| format!("{STANDBY_SIGNAL}: {why}"))?;
     attempt.so_far.set(stopped("its log was not replayed to its end in time"));
     let data = files.data.display().to_string();
     let config = files.config_file.as_ref().map(|it| format!("config_file={}", it.display()));
-    let mut arguments = vec!["--single", "-D", &data];
+    // What it writes at the end removes no log that `pg_rewind` reads next.
+    let mut arguments = vec!["--single", "-D", &data, "-c", "wal_keep_size=1TB"];
     arguments.extend(config.iter().flat_map(|it| ["-c", it]));
     arguments.push("template1");
-    said(&attempt.inner.gates, &files.command("postgres", &arguments)).await.map(drop)
+    let ended = said(&attempt.inner.gates, &files.command("postgres", &arguments)).await.map(drop);
+    if was_standby {
+        let data = files.data.clone();
+        let put = blocking(attempt, files, move || write(&data, &data.join(STANDBY_SIGNAL), b"")).await;
+        put.map_err(|why| format!("{STANDBY_SIGNAL}: {why}"))?;
+    }
+    ended
 }
 
 async fn blocking<T: Send + 'static>(
@@ -159,7 +179,7 @@ mod tests {
         assert_eq!((again.len(), fs::read_to_string(&conf).expect("read").as_str()), (1, "port = 6001"));
         assert!(did_not_end(&data).expect("read").is_some_and(|it| it.contains("orders.mainstay-rewind")));
 
-        fs::rename(&data, dir.path().join("orders.old")).expect("aside");
+        fs::remove_dir_all(&data).expect("removed");
         fs::create_dir(&data).expect("other data in its place");
         assert_eq!(did_not_end(&data).expect("read"), None);
         forget(&data).expect("removed");

@@ -123,8 +123,12 @@ fn declared<'a>(
 
 /// The first process, then whatever it left.
 async fn stop(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresFiles) -> Outcome {
+    if let Err(why) = end_standalone(attempt, files).await {
+        return Outcome::Failed(why);
+    }
     let stopped = by_pg_ctl(attempt, op, files).await;
-    if stopped != Outcome::Done {
+    // Whatever its lock file is taken for: where nobody works, nobody is left.
+    if stopped != Outcome::Done && in_directory(attempt, files, None).await != Ok(0) {
         return stopped;
     }
     loop {
@@ -139,6 +143,32 @@ async fn stop(attempt: &Attempt<'_>, op: ServiceOp, files: &PostgresFiles) -> Ou
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Ends one that only replays its log (`postgres --single`, which whoever was killed had begun), and removes the lock that it leaves, in which the number of its
+/// process is negative.
+async fn end_standalone(attempt: &Attempt<'_>, files: &PostgresFiles) -> Result<(), String> {
+    loop {
+        let data = files.data.clone();
+        let key = format!("processes in {}", files.data.display());
+        let ended = attempt.inner.gates.run(key, move || standalone(&data)).await;
+        match ended.map_err(|error| trouble::clip(&format!("its lock file: {}", trouble::describe(&error))))? {
+            0 => return Ok(()),
+            _ => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+    }
+}
+
+fn standalone(data: &Path) -> io::Result<usize> {
+    let lock = data.join("postmaster.pid");
+    if !fs::read_to_string(&lock).is_ok_and(|it| it.starts_with('-')) {
+        return Ok(0);
+    }
+    let left = find(data, Some(Signal::KILL))?;
+    if left == 0 {
+        fs::remove_file(lock)?;
+    }
+    Ok(left)
 }
 
 /// How many processes work in the data directory. Each is sent `signal`, if there is one.

@@ -260,6 +260,111 @@ async fn a_standby_that_was_killed_and_had_gone_too_far_is_rewound() {
     wait_until("the other row", || ahead.sql("SELECT n FROM t") == "2");
 }
 
+/// A primary that dies before its first checkpoint is still on the timeline before by its control file's first word.
+#[tokio::test]
+async fn who_was_a_primary_for_a_moment_has_it_counted() {
+    let secrets = Secrets::right();
+    let mut old = Server::primary(&[]);
+    let (mut new, mut newer) = (old.standby("b", false, &[]), old.standby("c", false, &[]));
+    old.sql("CREATE TABLE t (n int)");
+    wait_until("the table", || [&new, &newer].iter().all(|it| it.sql("SELECT to_regclass('t')") == "t"));
+    old.kill();
+    let checkpointer = new.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
+    signal(checkpointer.parse().expect("a number"), "STOP");
+    assert_eq!(promote(secrets.of(&new), LONG).await, Outcome::Done);
+    let follow = Some(PostgresFollow { user: "replicator".to_owned(), passfile: Some(newer.path("pgpass")) });
+    let leader = PostgresServer { follow, ..secrets.of(&new) };
+    assert_eq!(super::follow(secrets.of(&newer), leader, LONG).await, Outcome::Done);
+    newer.stop();
+    new.sql("INSERT INTO t VALUES (1)");
+    new.kill();
+    newer.start();
+    assert_eq!(promote(secrets.of(&newer), LONG).await, Outcome::Done);
+    newer.sql("INSERT INTO t VALUES (2)");
+    assert_eq!(lost(act(rejoin(&secrets, &new, &newer, REWOUND), LONG).await).transactions, 1);
+    wait_until("the other row", || new.sql("SELECT n FROM t") == "2");
+}
+
+/// Each of two that never heard of each other gave its timeline the next number: what one of them wrote is not on the other's.
+#[tokio::test]
+async fn two_timelines_of_one_number_are_two() {
+    let secrets = Secrets::right();
+    let mut old = Server::primary(&[]);
+    let (mut new, newer) = (old.standby("b", false, &[]), old.standby("c", false, &[]));
+    old.sql("CREATE TABLE t (n int)");
+    wait_until("the table", || [&new, &newer].iter().all(|it| it.sql("SELECT to_regclass('t')") == "t"));
+    old.kill();
+    for server in [&new, &newer] {
+        assert_eq!(promote(secrets.of(server), LONG).await, Outcome::Done);
+    }
+    new.sql("INSERT INTO t VALUES (1)");
+    newer.sql("INSERT INTO t VALUES (2)");
+    new.kill();
+    let Outcome::Failed(why) = act(rejoin(&secrets, &new, &newer, REWOUND), LONG).await else { panic!("it is not") };
+    assert!(why.contains("it was a primary on timeline 2, and so is the one to follow"), "{why}");
+    assert_eq!(act(rejoin(&secrets, &new, &newer, COPIED), LONG).await, Outcome::Done);
+    wait_until("the other row", || new.sql("SELECT n FROM t") == "2");
+    let beside = fs::read_dir(new.path("")).expect("its folder").flatten();
+    assert!(beside.into_iter().any(|it| it.file_name().to_string_lossy().starts_with("data.old-")), "it is kept");
+}
+
+/// Its log begins long before they went apart, and nobody but us asks it to keep that.
+#[tokio::test]
+async fn the_log_that_is_needed_is_not_removed_before() {
+    let secrets = Secrets::right();
+    let sparing = [("wal_keep_size", "0"), ("min_wal_size", "32MB"), ("max_wal_size", "1GB")];
+    let mut old = Server::primary(&sparing);
+    let mut new = old.standby("b", false, &sparing);
+    old.sql("CREATE TABLE t (n int)");
+    old.sql("CHECKPOINT");
+    for _ in 0..5 {
+        old.sql("INSERT INTO t VALUES (0)");
+        old.sql("SELECT pg_switch_wal()");
+    }
+    wait_until("the rows", || new.sql("SELECT count(*) FROM t") == "5");
+    new.stop();
+    old.sql("INSERT INTO t VALUES (1)");
+    old.kill();
+    new.start();
+    assert_eq!(promote(secrets.of(&new), LONG).await, Outcome::Done);
+    new.sql("INSERT INTO t VALUES (2)");
+    assert_eq!(lost(act(rejoin(&secrets, &old, &new, REWOUND), LONG).await).transactions, 1);
+    wait_until("the other row", || old.sql("SELECT sum(n) FROM t") == "2");
+}
+
+/// What stands in its own configuration of how it follows stays, but for whom.
+#[tokio::test]
+async fn it_follows_under_its_own_name() {
+    let secrets = Secrets::right();
+    let mut old = Server::primary(&[]);
+    let (new, mut standby) = (old.standby("b", false, &[]), old.standby("c", false, &[]));
+    standby.stop();
+    standby.write("data/postgresql.auto.conf", "");
+    let passfile = standby.path("pgpass");
+    let port = old.address().port();
+    standby.append(
+        "data/postgresql.conf",
+        &format!(
+            "primary_conninfo = 'host=127.0.0.1 port={port} user=replicator passfile={} application_name=its_own'\n",
+            passfile.display()
+        ),
+    );
+    old.kill();
+    assert_eq!(promote(secrets.of(&new), LONG).await, Outcome::Done);
+    let mut follows = rejoin(&secrets, &standby, &new, REWOUND);
+    if let PostgresOp::Rejoin { leader, .. } = &mut follows.op {
+        // The passfile that it has stays, too.
+        leader.follow = Some(PostgresFollow { user: "replicator".to_owned(), passfile: None });
+    }
+    lost(act(follows, LONG).await);
+    assert_eq!(new.sql("SELECT application_name FROM pg_stat_replication"), "its_own");
+}
+
+fn signal(process: i32, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), process.to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
 /// Without somebody to follow nothing is done.
 #[tokio::test]
 async fn nothing_is_stopped_for_a_leader_that_is_not_there() {

@@ -52,6 +52,18 @@ async fn a_server_is_started_beside_the_corpse_of_the_one_before() {
     assert_eq!(server.sql("SELECT 1"), "1");
 }
 
+/// `postgres --single`, which only replays the log, writes the negative of its number, and was killed.
+#[tokio::test]
+async fn a_lock_of_one_that_only_replayed_its_log_keeps_nobody_away() {
+    let mut server = Server::primary(&[]);
+    server.stop();
+    server.write("data/postmaster.pid", &format!("-4194000\n{}\n", server.data().display()));
+    for op in [ServiceOp::Stop, ServiceOp::Start] {
+        assert_eq!(operate(&server, op).await, Outcome::Done);
+    }
+    assert_eq!(server.sql("SELECT 1"), "1");
+}
+
 /// The first process alone is not all of it.
 #[tokio::test]
 async fn a_server_is_killed_with_all_its_processes_also_when_it_hangs() {
