@@ -300,8 +300,9 @@ pub(crate) async fn prepare_rejoin(
 ) -> Result<(), String> {
     let data = files.data.clone();
     let passfile = leader.follow.as_ref().and_then(|it| it.passfile.clone());
+    let authority = leader.tls.as_ref().and_then(|it| it.ca_file.clone());
     let look = move || {
-        if let Some(missing) = passfile.filter(|it| !it.is_file()) {
+        if let Some(missing) = passfile.into_iter().chain(authority).find(|it| !it.is_file()) {
             return Err(io::Error::other(format!("{} is not there, which it follows with", missing.display())));
         }
         if how.copy != FreshCopy::Never {
