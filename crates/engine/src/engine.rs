@@ -300,17 +300,19 @@ impl Engine {
         for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
             self.record(now, fact, effects);
         }
-        for (seq, record) in self.core.decide(now) {
-            self.gate.justify(seq, &record.body, &self.core.state);
-            effects.push(Effect::Record(record));
-        }
+        self.decide(now, effects);
         self.look_again_at_the_doubted(now);
         self.note_what_was_done(now);
         // A verification that began in this tick is asked in this tick. Where nothing was recorded nothing began.
         if self.core.state.seq > before {
             let awaiting = self.core.awaiting();
+            // The next rung waits for nothing but what it would lose.
+            let is_measured = awaiting.iter().any(|it| self.core.state.components[it.index()].loss_anew);
             for fact in self.soft.answers_awaited(&self.core.state, &awaiting, now) {
                 self.record(now, fact, effects);
+            }
+            if is_measured {
+                self.decide(now, effects);
             }
         }
         self.gate.release(effects);
@@ -320,6 +322,13 @@ impl Engine {
         self.soft.emit_due(&self.core.state, now, effects);
         self.wake_by = self.first_wakeup();
         self.has_folded = false;
+    }
+
+    fn decide(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        for (seq, record) in self.core.decide(now) {
+            self.gate.justify(seq, &record.body, &self.core.state);
+            effects.push(Effect::Record(record));
+        }
     }
 
     /// When to tick next if nothing comes in before, and why.
@@ -441,8 +450,8 @@ impl Engine {
     }
 
     fn look_again_at_the_doubted(&mut self, now: Time) {
-        for instance in std::mem::take(&mut self.core.state.doubted) {
-            self.soft.look_again(&self.core.state.plan, instance, now);
+        for (instance, why) in std::mem::take(&mut self.core.state.doubted) {
+            self.soft.look_again(&self.core.state.plan, instance, why, now);
         }
     }
 

@@ -24,7 +24,7 @@ use crate::planted::{Fault, planted};
 use crate::record::{Body, Ended};
 use crate::roles::Tally;
 use crate::scenario::{self, Question};
-use crate::state::{Observed, Recovery, State, StepAt};
+use crate::state::{Doubt, Observed, Recovery, State, StepAt};
 use crate::verification::Verifications;
 use replication::Replication;
 pub(crate) use replication::Sample;
@@ -86,6 +86,13 @@ pub struct Taken {
     pub ended: Time,
     /// How long it took, if it was good and says something about what was asked.
     pub latency: Option<Duration>,
+}
+
+/// Whether an unplanned recovery goes on to another rung although whoever the component is bound to is healthy: it may take writes.
+fn bound_serves_between_rungs(state: &State, component: ComponentIx) -> bool {
+    let open = &state.components[component.index()];
+    let has_failed = |it: &Recovery| it.planned().is_none() && it.progress.is_none() && !it.failed_rungs.is_empty();
+    state.instances[open.bound.index()].health == Health::Healthy && open.recovery.as_ref().is_some_and(has_failed)
 }
 
 impl Soft {
@@ -240,7 +247,7 @@ impl Soft {
     }
 
     /// What was seen of an instance up to now does not count; it is asked at once.
-    pub fn look_again(&mut self, plan: &Plan, instance: InstanceIx, now: Time) {
+    pub(crate) fn look_again(&mut self, plan: &Plan, instance: InstanceIx, why: Doubt, now: Time) {
         for probe in &plan.instance(instance).probes {
             let watch = &mut self.probes[probe.index()];
             watch.health = after(watch.health, Told::LookAgain);
@@ -250,7 +257,10 @@ impl Soft {
             watch.anew = now;
             self.ask_now(*probe, now);
         }
-        self.replication[instance.index()].clear();
+        match why {
+            Doubt::Late => self.replication[instance.index()].distrust(),
+            Doubt::ActedOn => self.replication[instance.index()].clear(),
+        }
     }
 
     /// The instances that were observed since the last call.
@@ -352,6 +362,8 @@ impl Soft {
                 // What was not seen to answer since then has acknowledged nothing since then, whatever was tried with it.
                 let failed = bound.out_since.filter(|_| bound.health == Health::Down).unwrap_or(since);
                 facts.extend(self.positions(state, *component, failed, now));
+            } else if bound_serves_between_rungs(state, *component) {
+                facts.extend(self.positions(state, *component, now, now));
             }
             let bound = &state.instances[open.bound.index()];
             if bound.health == Health::Down {

@@ -104,7 +104,7 @@ pub struct State {
     /// Records that came where they can't come, the newest last: they changed nothing.
     pub misfits: VecDeque<Misfit>,
     /// Instances whose condition came into doubt, for whoever observes: what was seen of them before does not count.
-    pub(crate) doubted: Vec<InstanceIx>,
+    pub(crate) doubted: Vec<(InstanceIx, Doubt)>,
     /// Instances to which something was done, and components that are another instance now, for whoever observes.
     pub(crate) acted_on: Vec<InstanceIx>,
     pub(crate) rebound: Vec<ComponentIx>,
@@ -274,6 +274,8 @@ pub struct ComponentState {
     pub begun: VecDeque<Time>,
     /// The incident or the evacuation that explains why it is down or moved, until it is whole again.
     pub explained: Option<IncidentId>,
+    /// A rung failed, and whoever the component is bound to then may have served since the losses were frozen: they are measured anew.
+    pub loss_anew: bool,
     /// Somebody else made another instance active.
     pub elsewhere: Option<Elsewhere>,
     /// An operator says that another instance is the component, until that begins.
@@ -291,6 +293,7 @@ impl ComponentState {
             series: planned.backups.iter().map(|_| Series::default()).collect(),
             recovery: None,
             last_ended: None,
+            loss_anew: false,
             witnessed: None,
             signalled: None,
             observed: None,
@@ -461,6 +464,15 @@ pub struct Drain {
     pub reason: String,
     /// Since when.
     pub since: Time,
+}
+
+/// Why the condition of an instance came into doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// We were late, or another agent may have acted meanwhile.
+    Late,
+    /// Something was done to it.
+    ActedOn,
 }
 
 impl State {

@@ -87,6 +87,14 @@ impl Replication {
         self.positions.back().map(|it| &it.1)
     }
 
+    /// We were late, or others have acted: that it was at a place at a moment is as true as ever, and what was worked out from it. Only how far
+    /// it was behind by its own word has to be seen anew. An active instance that is dead says nothing more; without this no standby could take over.
+    pub(super) fn distrust(&mut self) {
+        self.samples.retain(|it| it.whole.is_some());
+        self.told_before = self.positions.back().map(|it| it.0);
+    }
+
+    /// Something was done to it, and its data may be other data now.
     pub(crate) fn clear(&mut self) {
         self.from_before = self.kept();
         self.samples.clear();
@@ -176,7 +184,12 @@ pub(super) fn take(
                 of[instance.index()].clear();
             }
         }
-        of[instance.index()].at(asked, position);
+        let own = &mut of[instance.index()];
+        // Its data was put back to an earlier moment, or it replays again what it had.
+        if bound != instance && own.position().is_some_and(|it| it.is_comparable(&position) && position.at < it.at) {
+            own.samples.clear();
+        }
+        own.at(asked, position);
     }
     of[instance.index()].push(sample?);
     sample.map(|it| it.lag)
@@ -274,9 +287,11 @@ impl Soft {
     /// until the failure; one from after it counts as it is.
     ///
     /// An active instance that is not down, but has failed as a rule says, goes on writing: then the loss is the lag of now, and is
-    /// said again when it comes to be more, or less, than the objective allows.
+    /// said again when it comes to be more, or less, than the objective allows. So it does where a rung failed, and whoever the component is bound to
+    /// has served since the failure.
     pub(super) fn positions(&self, state: &State, component: ComponentIx, failed: Time, now: Time) -> Vec<Body> {
         let bound = state.components[component.index()].bound;
+        let anew = state.components[component.index()].loss_anew;
         let goes_on = state.instances[bound.index()].health == Health::Healthy;
         let allows = |loss: Duration| state.plan.component(component).objectives.rpo.is_none_or(|rpo| loss <= rpo);
         let position = |instance: &InstanceIx| {
@@ -288,8 +303,10 @@ impl Soft {
             let loss = self.loss(*instance, if goes_on { now } else { failed });
             let place = self.replication[instance.index()].position().cloned();
             let is_new = match (frozen, loss) {
+                (_, _) if anew => true,
                 (None, None) => place.is_some(),
-                (Some(_), None) => false,
+                (Some(None), None) => false,
+                (Some(Some(_)), None) => goes_on,
                 (None | Some(None), Some(_)) => true,
                 (Some(Some(before)), Some(loss)) => goes_on && allows(before) != allows(loss),
             };

@@ -217,7 +217,8 @@ fn surer(state: &State, recovery: &Recovery, rung: usize, now: Time) -> Option<S
             && matches!(possible(state, recovery, other, now), Possible::Yes)
     };
     let others = ladder.iter().enumerate().filter(may).filter_map(|(_, it)| to(it));
-    let best = others.filter(|it| loses_less(state, *it, this)).min_by_key(|it| state.loss_of(*it))?;
+    let better = others.filter(|it| loses_less(state, *it, this));
+    let best = better.reduce(|best, it| if loses_less(state, it, best) { it } else { best })?;
     let (name, other) = (&state.plan.instance(this).name, &state.plan.instance(best).name);
     let place = |it: InstanceIx| state.instances[it.index()].frozen_place.as_ref();
     if state.loss_of(best) == state.loss_of(this) {
@@ -232,7 +233,8 @@ fn surer(state: &State, recovery: &Recovery, rung: usize, now: Time) -> Option<S
 pub(crate) fn loses_less(state: &State, a: InstanceIx, b: InstanceIx) -> bool {
     let place = |it: InstanceIx| state.instances[it.index()].frozen_place.as_ref();
     match (state.loss_of(a), state.loss_of(b)) {
-        (Some(a_loss), Some(b_loss)) if a_loss == b_loss => {
+        // Who has more loses less, also where nobody knows how much that is.
+        (a_loss, b_loss) if a_loss == b_loss => {
             place(a).zip(place(b)).is_some_and(|(a, b)| a.is_comparable(b) && a.at > b.at)
         }
         (Some(a_loss), Some(b_loss)) => a_loss < b_loss,

@@ -258,6 +258,10 @@ fn next_rung(state: &State, recovery: &Recovery, now: Time) -> Option<Body> {
         Health::Healthy | Health::Down => {}
         Health::Unknown | Health::Suspect => return hold(recovery, observation(state, bound)),
     }
+    if state.components[recovery.component.index()].loss_anew {
+        // They are measured in this very tick.
+        return None;
+    }
     match choose(state, recovery, now) {
         Choice::Wait(waiting) => hold(recovery, waiting),
         Choice::Exhausted => {

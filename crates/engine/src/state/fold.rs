@@ -12,7 +12,7 @@ use super::control::Change;
 use super::elsewhere::Begun;
 use super::notices::Draft;
 use super::switch::Started;
-use super::{Fenced, HISTORY, MISFITS, Misfit, Observed, Recovery, RecoveryStatus, State, StepAt, Whereabouts};
+use super::{Doubt, Fenced, HISTORY, MISFITS, Misfit, Observed, Recovery, RecoveryStatus, State, StepAt, Whereabouts};
 use crate::lease::{Event, Leadership, LeaseMachine, May, Role};
 use crate::machine::{
     EvacuationInput, Illegal, IncidentInput, Machine, RecoveryInput, RecoveryLife, StepInput, TrafficProcess,
@@ -107,6 +107,7 @@ impl State {
                 if let Some(ix) = self.instance(instance) {
                     self.instances[ix.index()].frozen_loss = Some(loss_ns.map(Duration::from_nanos));
                     self.instances[ix.index()].frozen_place = place.clone();
+                    self.components[self.plan.instance(ix).component.index()].loss_anew = false;
                 }
             }
             Body::StepEnded { step, ended } => {
@@ -275,6 +276,15 @@ impl State {
             Body::BudgetExceeded { recovery, .. } => self.with(*recovery, |it| it.over_budget = true),
             Body::RungFailed { recovery, rung, why } => {
                 self.displace_half_activated(*recovery);
+                if let Some(ix) = self.open.get(recovery) {
+                    let bound = self.components[ix.index()].bound;
+                    let others = self.plan.component(*ix).instances.iter().filter(|it| **it != bound);
+                    let is_measured = others.into_iter().any(|it| self.plan.instance(*it).reports_lag);
+                    let is_down = self.instances[bound.index()].health == Health::Down;
+                    let component = &mut self.components[ix.index()];
+                    let is_planned = component.recovery.as_ref().is_some_and(|it| it.planned().is_some());
+                    component.loss_anew = is_measured && !is_down && !is_planned;
+                }
                 self.moved(*recovery, RecoveryInput::RungFailed, |it| {
                     it.tried.push(why.clone());
                     it.failed_rungs.insert(*rung);
@@ -450,7 +460,7 @@ impl State {
         };
         let doubted: Vec<InstanceIx> = (0u32..).map(InstanceIx).take(self.instances.len()).filter(involved).collect();
         for instance in doubted {
-            self.doubt(at, instance);
+            self.doubt_because(at, instance, Doubt::Late);
         }
         for component in &mut self.components {
             component.witnessed = None;
@@ -459,11 +469,16 @@ impl State {
         }
     }
 
+    /// Something was done to it: it has to be seen anew what it is now.
     pub(super) fn doubt(&mut self, at: Time, ix: InstanceIx) {
+        self.doubt_because(at, ix, Doubt::ActedOn);
+    }
+
+    fn doubt_because(&mut self, at: Time, ix: InstanceIx, why: Doubt) {
         let instance = &mut self.instances[ix.index()];
         instance.health = Health::Unknown;
         instance.unseen_since = at;
-        self.doubted.push(ix);
+        self.doubted.push((ix, why));
     }
 
     fn on_health(&mut self, at: Time, name: &str, to: Health, since: Time, last_good: Option<Time>, partly: bool) {
@@ -494,6 +509,7 @@ impl State {
             // How far the standbys were at an earlier failure says nothing about this one.
             let component = self.plan.instance(ix).component;
             if self.components[component.index()].bound == ix {
+                self.components[component.index()].loss_anew = false;
                 for standby in &self.plan.component(component).instances {
                     self.instances[standby.index()].frozen_loss = None;
                 }
@@ -566,6 +582,7 @@ impl State {
         if recovery.status == RecoveryStatus::RecoveryFailed {
             component.unacknowledged = Some(id);
         }
+        component.loss_anew = false;
         component.witnessed = None;
         component.signalled = None;
         self.site.set_held(ix, false);
