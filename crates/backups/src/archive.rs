@@ -111,9 +111,14 @@ impl Folder {
         Ok(Fetched::Done)
     }
 
-    /// Whether a segment that is not there should be: a later one of its timeline is, and the timeline had begun. A server takes what is
-    /// missing for the end of the log, and what comes after it for never written. `elsewhere` is what else counts as archived: by name, how many
-    /// bytes each has.
+    /// Whether a segment that is not there should be: a later one of its timeline is, and the timeline had begun; or all that there is of a later
+    /// timeline lies beyond it. A server takes what is missing for the end of the log, and what comes after it for never written.
+    /// `elsewhere` is what else counts as archived: by name, how many bytes each has.
+    ///
+    /// Of a later timeline: the segment in which it began is on it, too, with what is before, and PostgreSQL asks for that one first
+    /// (`XLogFileReadAnyTLI` of `xlogrecovery.c`). So where its first segment has the same number, or a lower one, the one asked for is not needed. Where it is
+    /// beyond, what lies between is missing on both: the primary died before it archived it, and a standby with `archive_mode = on`
+    /// archives nothing that it has received.
     ///
     /// # Errors
     /// It should; or the archive can't be read.
@@ -121,8 +126,12 @@ impl Folder {
         let Some(WalName::Segment(asked)) = WalName::read(name) else { return Ok(()) };
         let mut segments = self.segments()?;
         segments.extend(elsewhere.keys().filter_map(|it| segment(it)));
-        let later = segments.range(asked..).copied().find(|it| it.timeline == asked.timeline);
-        let Some(later) = later.filter(|it| *it != asked) else { return Ok(()) };
+        // Of its own timeline the next one that is there, and of each later one the first.
+        let mut first: BTreeMap<u32, Segment> = BTreeMap::new();
+        for it in segments.into_iter().filter(|it| *it > asked) {
+            first.entry(it.timeline).or_insert(it);
+        }
+        let Some(later) = first.into_values().find(|it| it.on(asked.timeline) > asked) else { return Ok(()) };
         if let Some(began) = self.began(asked.timeline)? {
             let name = later.to_string();
             let size = match elsewhere.get(&name).filter(|_| !self.path_of_log(&name).exists()) {
@@ -388,6 +397,44 @@ mod tests {
         let elsewhere =
             BTreeMap::from([(Segment::of(1, Lsn(7 * u64::from(SIZE)), SIZE.into()).to_string(), u64::from(SIZE))]);
         assert!(matches!(kit.folder.is_end(&after, &elsewhere), Err(ArchiveError::Gap { .. })), "it goes on elsewhere");
+    }
+
+    #[test]
+    fn what_is_missing_before_a_later_timeline_is_no_end() {
+        let kit = Kit::new();
+        let of = |timeline: u32, nth: u64| Segment::of(timeline, Lsn(nth * u64::from(SIZE)), SIZE.into()).to_string();
+        kit.nth(1, 3);
+        let history = format!("1\t{}\treason\n", Lsn(5 * u64::from(SIZE) + 100));
+        kit.folder.archive(&kit.file(history.as_bytes()), "00000002.history").expect("archived");
+        kit.is_end(&of(1, 4)).expect("nothing of the later timeline is there");
+        let fork = kit.nth(2, 5);
+        kit.nth(2, 6);
+        match kit.is_end(&of(1, 4)) {
+            Err(ArchiveError::Gap { name, later }) => assert_eq!((name, later), (of(1, 4), fork)),
+            other => panic!("the primary died before it archived it: {other:?}"),
+        }
+        kit.is_end(&of(1, 5)).expect("it began in that one, which is on it");
+        kit.is_end(&of(1, 6)).expect("it had begun");
+        kit.is_end(&of(2, 7)).expect("it is the end");
+        let elsewhere = BTreeMap::from([(of(3, 9), u64::from(SIZE))]);
+        assert!(
+            matches!(kit.folder.is_end(&of(2, 7), &elsewhere), Err(ArchiveError::Gap { .. })),
+            "it goes on elsewhere"
+        );
+    }
+
+    #[test]
+    fn without_the_segment_in_which_a_timeline_began_it_is_no_end() {
+        let kit = Kit::new();
+        kit.nth(1, 3);
+        kit.nth(2, 5);
+        kit.nth(3, 8);
+        let of = |timeline: u32, nth: u64| Segment::of(timeline, Lsn(nth * u64::from(SIZE)), SIZE.into()).to_string();
+        assert!(matches!(kit.is_end(&of(1, 4)), Err(ArchiveError::Gap { .. })), "it began in 4");
+        let history = format!("1\t{}\treason\n", Lsn(4 * u64::from(SIZE) + 100));
+        kit.folder.archive(&kit.file(history.as_bytes()), "00000002.history").expect("archived");
+        kit.is_end(&of(2, 3)).expect("that was timeline 1, also where there is a later one");
+        assert!(matches!(kit.is_end(&of(2, 6)), Err(ArchiveError::Gap { .. })));
     }
 
     #[test]
