@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-use crate::{ArchiveError, Backup, Folder, Lock, Lsn, WalName, disk};
+use crate::{ArchiveError, Backup, Folder, Listed, Lock, Lsn, WalName, disk};
 
 /// How long something that was under way when its process was killed is left alone.
 const LEFT_ALONE: Duration = Duration::from_secs(24 * 3600);
@@ -22,14 +22,15 @@ pub struct Removed {
 
 impl Folder {
     /// Removes backups that nobody needs to restore any moment of the last `keep`, and the log that no kept backup needs. The newest backup that is older than
-    /// that stays: the moments behind it are restored from it. So one always stays. Histories of timelines stay, too.
+    /// that stays: the moments behind it are restored from it. So one always stays. Histories of timelines stay, too. While there is a backup that
+    /// can't be read, none of the log is removed: it may need it, once somebody has mended it.
     ///
     /// # Errors
     /// The disk.
     pub fn remove_old(&self, lock: &Lock, keep: Duration, now: Timestamp) -> Result<Removed, ArchiveError> {
         self.sweep(lock);
         let mut removed = Removed::default();
-        let backups = self.backups()?.backups;
+        let Listed { backups, damaged } = self.backups()?;
         let first = first_kept(&backups, keep, now);
         let (held, old): (Vec<_>, Vec<_>) = backups[..first].iter().partition(|it| self.is_held(it));
         for old in old {
@@ -43,8 +44,10 @@ impl Folder {
             let base = self.base();
             disk::sync(&base).map_err(|source| ArchiveError::Io { doing: "syncing", path: base, source })?;
         }
-        let kept: Vec<&Backup> = held.into_iter().chain(&backups[first..]).collect();
-        removed.archived = self.remove_log(&kept)?;
+        if damaged.is_empty() {
+            let kept: Vec<&Backup> = held.into_iter().chain(&backups[first..]).collect();
+            removed.archived = self.remove_log(&kept)?;
+        }
         Ok(removed)
     }
 
@@ -176,6 +179,22 @@ mod tests {
         assert_eq!(kit.remove(1, 100), Removed { backups: Vec::new(), archived: 1 });
         drop(held);
         assert_eq!(kit.remove(1, 100), Removed { backups: vec![old.name], archived: 2 });
+    }
+
+    #[test]
+    fn one_that_can_not_be_read_keeps_the_log() {
+        let kit = Kit::new();
+        (1..9).for_each(|it| kit.archive(it));
+        let unreadable = kit.backup(10, 2);
+        let (old, description) = (kit.backup(20, 4), kit.folder.base().join(&unreadable.name).join("backup.json"));
+        kit.backup(30, 6);
+        let content = fs::read(&description).expect("there");
+        fs::write(&description, "").expect("written");
+        assert_eq!(kit.remove(1, 100), Removed { backups: vec![old.name], archived: 0 });
+        assert_eq!(kit.archived(), [1, 2, 3, 4, 5, 6, 7, 8]);
+        fs::write(&description, content).expect("mended");
+        assert_eq!(kit.remove(1, 100), Removed { backups: vec![unreadable.name], archived: 5 });
+        assert_eq!(kit.archived(), [6, 7, 8]);
     }
 
     #[test]
