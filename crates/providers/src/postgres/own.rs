@@ -227,7 +227,7 @@ Data page checksum version:           0
             .replace("hints setting:                off", "hints setting:                on");
         let control = Control::parse(&promoted).expect("it is one");
         assert_eq!((control.timeline, control.can_be_rewound), (2, true), "before its first checkpoint");
-        let settled = promoted.replace("timeline:     2", "timeline:     0");
+        let settled = promoted.replace("loc's timeline:   2", "loc's timeline:   0");
         assert_eq!(Control::parse(&settled).expect("it is one").timeline, 1);
         assert_eq!(Control::parse("pg_controldata: error"), None);
     }
