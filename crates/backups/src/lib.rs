@@ -80,7 +80,7 @@ impl Folder {
         })
     }
 
-    /// Makes a file that belongs to whom the folder belongs, in place of what is there.
+    /// Makes a file that belongs to whom the folder belongs, in place of what is there. A symbolic link is refused.
     ///
     /// # Errors
     /// The disk.
@@ -267,6 +267,20 @@ mod tests {
         assert!(matches!(folder.lock(), Err(FolderError::Locked { .. })));
         drop(held);
         folder.lock().expect("it was given back");
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(dir.path()).expect("it is there");
+        let (precious, link) = (dir.path().join("precious"), dir.path().join("note"));
+        fs::write(&precious, "as it was").expect("written");
+        std::os::unix::fs::symlink(&precious, &link).expect("made");
+        std::os::unix::fs::symlink(dir.path().join("not-there"), dir.path().join("lock")).expect("made");
+        assert!(matches!(folder.write_beside(&link, "changed"), Err(FolderError::Io { .. })));
+        assert_eq!(fs::read_to_string(&precious).expect("read"), "as it was");
+        assert!(matches!(folder.lock(), Err(FolderError::Io { .. })));
+        assert!(!dir.path().join("not-there").exists(), "nothing is made where it leads");
     }
 
     #[test]

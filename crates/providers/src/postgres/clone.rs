@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -180,7 +180,7 @@ fn begin(data: &Path, half: &Path, needed: u64) -> io::Result<()> {
         return Err(io::Error::other(why));
     }
     fs::DirBuilder::new().mode(0o700).create(half)?;
-    chown(half, Some(there.uid()), Some(there.gid()))
+    lchown(half, Some(there.uid()), Some(there.gid()))
 }
 
 /// The copy is whole. From the first rename on, what is in the middle of it is recognised.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 
 use mainstay_plan::action::{LostWrites, Outcome};
@@ -192,7 +192,7 @@ fn make(data: &Path, folder: &Path) -> io::Result<()> {
     let owner = fs::metadata(data)?;
     for it in [folder.parent(), Some(folder)].into_iter().flatten().filter(|it| !it.exists()) {
         fs::create_dir(it)?;
-        chown(it, Some(owner.uid()), Some(owner.gid()))?;
+        lchown(it, Some(owner.uid()), Some(owner.gid()))?;
     }
     sync_parent(data)
 }
@@ -309,7 +309,7 @@ fn copy(data: &Path, folder: &Path, parts: &[(u64, Part)], end: Lsn, segment: u6
     for file in files {
         let to = folder.join(&file);
         fs::copy(data.join("pg_wal").join(file), &to)?;
-        chown(&to, Some(owner.uid()), Some(owner.gid()))?;
+        lchown(&to, Some(owner.uid()), Some(owner.gid()))?;
         fs::File::open(&to)?.sync_all()?;
     }
     Ok(())

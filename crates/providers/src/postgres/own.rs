@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use mainstay_plan::postgres::PostgresFiles;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::child::{self, Leftovers, Output};
@@ -15,6 +16,9 @@ use crate::trouble;
 
 /// Endings of files in a data directory that say how this server is, and not what is in it.
 const CONFIGURATION: [&str; 5] = ["conf", "crt", "key", "pem", "crl"];
+
+/// Refuses to open what is a symbolic link: the folder is the server's user's, who may have put it there.
+const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 /// What is asked here.
 const PROGRAMS: [&str; 3] = ["pg_controldata", "postgres", "psql"];
@@ -31,18 +35,25 @@ impl Kept {
     /// Puts it under its name into a data directory.
     fn put(&self, data: &Path, name: &Path) -> io::Result<()> {
         let path = data.join(name);
-        if let Some(folder) = path.parent().filter(|it| !it.exists()) {
-            fs::create_dir(folder)?;
-            let owner = fs::metadata(data)?;
-            chown(folder, Some(owner.uid()), Some(owner.gid()))?;
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+        if let Some(folder) = path.parent().filter(|it| *it != data) {
+            let found = found(folder)?;
+            if found.as_ref().is_some_and(|it| !it.is_dir()) {
+                // What is put there would be elsewhere.
+                fs::remove_file(folder)?;
+            }
+            if found.is_none_or(|it| !it.is_dir()) {
+                fs::DirBuilder::new().mode(0o700).create(folder)?;
+                let owner = fs::metadata(data)?;
+                lchown(folder, Some(owner.uid()), Some(owner.gid()))?;
+            }
         }
         match self {
             Kept::File(content) => write(data, &path, content),
             Kept::Link(to) => {
-                match fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    Ok(()) | Err(_) => {}
+                match found(&path)? {
+                    Some(it) if it.is_dir() => fs::remove_dir_all(&path)?,
+                    Some(_) => fs::remove_file(&path)?,
+                    None => {}
                 }
                 symlink(to, &path)
             }
@@ -50,15 +61,32 @@ impl Kept {
     }
 }
 
-/// Its own configuration, as far as it is in its data directory, by name.
+/// What is there, and not where it leads; `None`: nothing.
+fn found(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    match fs::symlink_metadata(path) {
+        Ok(it) => Ok(Some(it)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Its own configuration, as far as it is in its data directory, by name. Of a `conf.d` that leads elsewhere only that is kept: its server's user
+/// says where to, and root would read what is there for that one.
 pub(super) fn configuration(data: &Path) -> io::Result<Vec<(PathBuf, Kept)>> {
     let mut all = Vec::new();
     for folder in ["", "conf.d"] {
-        let listed = match fs::read_dir(data.join(folder)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_empty() => continue,
-            other => other?,
-        };
-        for entry in listed {
+        if !folder.is_empty() {
+            let at = data.join(folder);
+            match found(&at)? {
+                Some(it) if it.is_dir() => {}
+                Some(it) if it.is_symlink() => {
+                    all.push((PathBuf::from(folder), Kept::Link(fs::read_link(&at)?)));
+                    continue;
+                }
+                Some(_) | None => continue,
+            }
+        }
+        for entry in fs::read_dir(data.join(folder))? {
             let (path, name) = entry.map(|it| (it.path(), Path::new(folder).join(it.file_name())))?;
             if !path.extension().and_then(|it| it.to_str()).is_some_and(|it| CONFIGURATION.contains(&it)) {
                 continue;
@@ -67,7 +95,9 @@ pub(super) fn configuration(data: &Path) -> io::Result<Vec<(PathBuf, Kept)>> {
             if found.is_symlink() {
                 all.push((name, Kept::Link(fs::read_link(&path)?)));
             } else if found.is_file() {
-                all.push((name, Kept::File(fs::read(&path)?)));
+                let mut content = Vec::new();
+                fs::File::options().read(true).custom_flags(NO_LINK).open(&path)?.read_to_end(&mut content)?;
+                all.push((name, Kept::File(content)));
             }
         }
     }
@@ -82,14 +112,15 @@ pub(super) fn put_back(data: &Path, all: &[(PathBuf, Kept)]) -> io::Result<()> {
     others.map(|(name, _)| name).try_for_each(|name| fs::remove_file(data.join(name)))
 }
 
-/// Beside it and renamed, synced, and its server's own.
+/// Beside it and renamed, synced, and its server's own. A symbolic link beside it is refused.
 pub(super) fn write(data: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("mainstay");
-    let mut file = fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut how = fs::File::options();
+    let mut file = how.create(true).write(true).truncate(true).mode(0o600).custom_flags(NO_LINK).open(&beside)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(content)?;
     let owner = fs::metadata(data)?;
-    chown(&beside, Some(owner.uid()), Some(owner.gid()))?;
+    fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
     fs::File::open(path.parent().unwrap_or(data))?.sync_all()
@@ -230,6 +261,34 @@ Data page checksum version:           0
         let settled = promoted.replace("loc's timeline:   2", "loc's timeline:   0");
         assert_eq!(Control::parse(&settled).expect("it is one").timeline, 1);
         assert_eq!(Control::parse("pg_controldata: error"), None);
+    }
+
+    #[test]
+    fn nothing_is_read_or_written_where_a_link_leads() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (data, elsewhere) = (dir.path().join("data"), dir.path().join("elsewhere"));
+        [&data, &elsewhere].map(|it| fs::create_dir(it).expect("made"));
+        let (secret, conf) = (elsewhere.join("secret.conf"), data.join("postgresql.conf"));
+        fs::write(&secret, "as it was").expect("written");
+        fs::write(&conf, "port = 1").expect("written");
+        symlink(&elsewhere, data.join("conf.d")).expect("made");
+        let all = configuration(&data).expect("read");
+        assert_eq!(all.iter().map(|it| &it.0).collect::<Vec<_>>(), [Path::new("postgresql.conf"), Path::new("conf.d")]);
+
+        symlink(&secret, data.join("postgresql.mainstay")).expect("made");
+        assert!(write(&data, &conf, b"port = 2").is_err());
+        assert_eq!(fs::read_to_string(&secret).expect("read"), "as it was");
+        fs::remove_file(data.join("postgresql.mainstay")).expect("removed");
+
+        let own = [(PathBuf::from("conf.d/secret.conf"), Kept::File(b"its own".to_vec()))];
+        put_back(&data, &own).expect("put");
+        assert_eq!(fs::read_to_string(&secret).expect("read"), "as it was");
+        assert_eq!(fs::read_to_string(data.join("conf.d/secret.conf")).expect("read"), "its own");
+        assert!(!conf.exists(), "nothing but its own is left");
+
+        put_back(&data, &all).expect("put");
+        assert_eq!(fs::read_link(data.join("conf.d")).expect("it leads there again"), elsewhere);
+        assert_eq!(fs::read_to_string(&secret).expect("read"), "as it was");
     }
 
     #[test]
