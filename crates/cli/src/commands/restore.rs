@@ -106,6 +106,7 @@ impl Restore {
             port: self.port,
             user: server.map_or("postgres", |it| it.user.as_str()),
             program: &program,
+            keeps_log: false,
         };
         let within = self.within.unwrap_or(Cx::PATIENCE);
         let providers = Providers::new();

@@ -15,6 +15,9 @@ struct Destroyed {
     rows: String,
 }
 
+/// How many segments of the log the check fills.
+const WRITTEN_BY_THE_CHECK: u64 = 2;
+
 const ROWS: &str = "SELECT count(*) || ' ' || md5(string_agg(n::text, ',' ORDER BY n)) FROM entries";
 
 impl Destroyed {
@@ -69,6 +72,16 @@ impl Destroyed {
         assert!(!names.iter().any(|it| it.contains("mainstay-restored")), "{names:?}");
         let archive = self.server.path("backups").join("wal");
         until("its new timeline is archived", || archive.join("00000002.history").is_file().then_some(()));
+        let written = self.server.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn())");
+        let number = |name: &str| u64::from_str_radix(&name[16..24], 16).expect("a segment's name");
+        let began = fs::read_to_string(archive.join("00000002.history")).expect("read");
+        let began = began.lines().last().and_then(|it| it.split_whitespace().nth(1)?.split_once('/')).expect("a place");
+        let began = u64::from_str_radix(began.1, 16).expect("a place") / (16 << 20);
+        assert!(number(&written) >= began + WRITTEN_BY_THE_CHECK, "{began}, {written}");
+        for number in began..number(&written) {
+            let file = archive.join(format!("00000002{:08X}{number:08X}", 0));
+            until("what it wrote while it was looked at is archived", || file.is_file().then_some(()));
+        }
         self.site.check_journal();
     }
 }
@@ -99,7 +112,7 @@ components:
         archive_lag: 1m
         keep: 14d
         location: {{ region: here, zone: rack-b }}
-        postgres: {{ to: {:?}, check: select count(*) >= 100 from entries }}
+        postgres: {{ to: {:?}, check: \"select count(*) >= 100 and pg_logical_emit_message(false, 'test', repeat('x', {})) > '0/0' from entries\" }}
     recovery:
       - restore_from_backup: {{ backup: nightly, to: latest, timeout: 50s, verify_within: 10s }}
 witnesses:
@@ -118,6 +131,7 @@ routes:
         server.data(),
         server.path("pgpass"),
         server.path("backups"),
+        WRITTEN_BY_THE_CHECK * (16 << 20),
         net.servers["gateway"],
         net.proxy,
         server.address()

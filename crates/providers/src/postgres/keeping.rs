@@ -68,6 +68,7 @@ pub(super) async fn keep(
                 port: None,
                 user: &server.user,
                 program: &program,
+                keeps_log: false,
             };
             Box::pin(test_alone(attempt, &order, lock)).await?;
             None

@@ -216,6 +216,31 @@ pub(super) fn newest_segment(data: &Path, segment: u64) -> io::Result<Option<u64
     Ok(newest)
 }
 
+/// The files of a timeline's log before the one that is written, by name. The first may begin with a page of the timeline before; a file that waits to be used
+/// still has a page in which the timeline or the place is another.
+pub(super) fn finished_segments(data: &Path, timeline: u32, segment: u64) -> io::Result<Vec<String>> {
+    let (mut all, mut written) = (Vec::new(), None);
+    for entry in fs::read_dir(data.join("pg_wal"))? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Some(number) = segment_number(&name, segment).filter(|it| segment_name(timeline, *it, segment) == name)
+        else {
+            continue;
+        };
+        let mut head = [0; 16];
+        let read = fs::File::open(entry.path()).and_then(|mut it| it.read_exact(&mut head));
+        // `XLogPageHeaderData` of `xlog_internal.h`: two short numbers, the timeline, and the place.
+        let [_, _, _, _, a, b, c, d, begins @ ..] = head;
+        let is_its_own = u32::from_ne_bytes([a, b, c, d]) == timeline && u64::from_ne_bytes(begins) == number * segment;
+        if read.is_ok() && is_its_own {
+            written = written.max(Some(number));
+        }
+        all.push((number, name));
+    }
+    let finished = all.into_iter().filter(|it| written.is_some_and(|written| it.0 < written));
+    Ok(finished.map(|it| it.1).collect())
+}
+
 /// Which part of the log a file holds: its name is the timeline and the place, in hexadecimal.
 pub(super) fn segment_number(name: &str, segment: u64) -> Option<u64> {
     if name.len() != 24 || !name.bytes().all(|it| it.is_ascii_hexdigit()) {
@@ -267,7 +292,7 @@ Data page checksum version:           0
     fn nothing_is_read_or_written_where_a_link_leads() {
         let dir = tempfile::tempdir().expect("a folder");
         let (data, elsewhere) = (dir.path().join("data"), dir.path().join("elsewhere"));
-        [&data, &elsewhere].map(|it| fs::create_dir(it).expect("made"));
+        [&data, &elsewhere].into_iter().for_each(|it| fs::create_dir(it).expect("made"));
         let (secret, conf) = (elsewhere.join("secret.conf"), data.join("postgresql.conf"));
         fs::write(&secret, "as it was").expect("written");
         fs::write(&conf, "port = 1").expect("written");

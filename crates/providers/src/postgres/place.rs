@@ -9,12 +9,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use mainstay_backups::{Folder, WalName};
+use mainstay_backups::Folder;
 use mainstay_plan::action::{Outcome, ServiceOp};
 use mainstay_plan::postgres::{PostgresBackup, PostgresFiles, PostgresServer};
 
 use super::act::prefixed;
 use super::backup::{blocking, failed, io_error};
+use super::own::Control;
 use super::restore::{KEPT_SETTINGS, OF_THE_RESTORE, RestoreBackup, RestoreTarget, mark, remove_if_there, restore};
 use super::service::operate;
 use super::{own, rewind};
@@ -120,18 +121,20 @@ async fn make(
         port: None,
         user: &server.user,
         program: &program,
+        keeps_log: true,
     };
-    let restored = restore(attempt, &order).await?;
+    restore(attempt, &order).await?;
     let copy = here.files(beside.to_owned());
     stop(attempt, &copy).await?;
+    let control = Control::read(&attempt.inner.gates, &copy).await;
+    let control = control.map_err(|why| failed("what was restored was not made ready", &why))?;
     let (data, beside, key) = (files.data.clone(), beside.to_owned(), attempt.order.idempotency_key.clone());
-    let timeline = restored.timeline;
-    let settled = blocking(attempt, &files.data, move || settle(&data, &beside, timeline, &key)).await;
+    let settled = blocking(attempt, &files.data, move || settle(&data, &beside, &control, &key)).await;
     settled.map_err(|why| failed("what was restored was not made ready", &why))
 }
 
 /// Makes of a copy that was looked at one that is as the old server was set.
-fn settle(data: &Path, beside: &Path, timeline: u32, key: &str) -> io::Result<()> {
+fn settle(data: &Path, beside: &Path, control: &Control, key: &str) -> io::Result<()> {
     OF_THE_RESTORE.iter().try_for_each(|it| remove_if_there(&beside.join(it)))?;
     let kept = beside.join(KEPT_SETTINGS);
     if kept.try_exists()? {
@@ -142,22 +145,20 @@ fn settle(data: &Path, beside: &Path, timeline: u32, key: &str) -> io::Result<()
     if !own.is_empty() {
         own::put_back(beside, &own)?;
     }
-    archive_later(beside, timeline)?;
+    archive_later(beside, control)?;
     own::write(beside, &beside.join(READY), key.as_bytes())
 }
 
-/// It began its timeline while it archived nothing: what that has made so far is given to its archiver.
-fn archive_later(beside: &Path, timeline: u32) -> io::Result<()> {
+/// It began its timeline while it archived nothing: the history of that, and all that it has finished of its log, are given to its archiver. The
+/// segment that is written is archived when it ends.
+fn archive_later(beside: &Path, control: &Control) -> io::Result<()> {
     let log = beside.join("pg_wal");
-    for entry in fs::read_dir(&log)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let is_new = match WalName::read(&name) {
-            Some(WalName::History(of)) => of == timeline,
-            // The one that is written is archived when it ends.
-            Some(WalName::Segment(_) | WalName::Partial(_) | WalName::Label(_)) | None => false,
-        };
-        let status = log.join("archive_status");
-        if is_new && !status.join(format!("{name}.done")).try_exists()? {
+    let status = log.join("archive_status");
+    let mut names = own::finished_segments(beside, control.timeline, control.segment)?;
+    let history = format!("{:08X}.history", control.timeline);
+    names.extend(log.join(&history).try_exists()?.then_some(history));
+    for name in names {
+        if !status.join(format!("{name}.done")).try_exists()? {
             own::write(beside, &status.join(format!("{name}.ready")), b"")?;
         }
     }
@@ -214,6 +215,39 @@ mod tests {
             take_the_place(&data, &beside, "r7/1").expect("it has the name");
             assert!(matches!(seen(), Seen::Done));
         }
+    }
+
+    #[test]
+    fn what_it_has_finished_is_archived_later() {
+        const SIZE: u64 = 1 << 20;
+        let dir = tempfile::tempdir().expect("a folder");
+        let log = dir.path().join("pg_wal");
+        fs::create_dir_all(log.join("archive_status")).expect("made");
+        // What a segment's first page says: of which timeline it is, and where it begins.
+        let segment = |timeline: u32, number: u64, says: (u32, u64)| {
+            let mut page = vec![0; 40];
+            page[4..8].copy_from_slice(&says.0.to_ne_bytes());
+            page[8..16].copy_from_slice(&(says.1 * SIZE).to_ne_bytes());
+            let name = own::segment_name(timeline, number, SIZE);
+            fs::write(log.join(&name), page).expect("written");
+            name
+        };
+        segment(1, 4, (1, 4));
+        // It begins with what the timeline before has in the one where it ends.
+        let first = segment(2, 5, (1, 5));
+        let second = segment(2, 6, (2, 6));
+        segment(2, 7, (2, 7));
+        // Two that wait to be used: one held that part of the old timeline, one an earlier part of the new one.
+        segment(2, 8, (1, 8));
+        segment(2, 9, (2, 4));
+        fs::write(log.join("00000002.history"), "1\t0/500100\treason\n").expect("written");
+        let control =
+            Control { system: "7".to_owned(), timeline: 2, segment: SIZE, is_shut_down: true, can_be_rewound: false };
+        archive_later(dir.path(), &control).expect("marked");
+        let marked = fs::read_dir(log.join("archive_status")).expect("read");
+        let mut marked: Vec<_> = marked.flatten().filter_map(|it| it.file_name().into_string().ok()).collect();
+        marked.sort();
+        assert_eq!(marked, ["00000002.history.ready".to_owned(), format!("{first}.ready"), format!("{second}.ready")]);
     }
 
     #[test]

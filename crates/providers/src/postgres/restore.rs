@@ -27,6 +27,9 @@ use crate::trouble;
 /// How long to wait before looking again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// How much of its log a restored server keeps that is to archive it later: more than it writes while it is looked at.
+const KEPT_LOG: &str = "1TB";
+
 /// The port that names the socket of a server that listens nowhere else.
 const PORT_OF_SOCKET: u16 = 5432;
 
@@ -101,6 +104,8 @@ pub struct RestoreBackup<'a> {
     pub user: &'a str,
     /// The program that knows `postgres fetch`.
     pub program: &'a Path,
+    /// Whether all that it writes of its log stays: it is to take another server's place, and archives it then.
+    pub keeps_log: bool,
 }
 
 /// A server that was restored and runs.
@@ -432,6 +437,9 @@ async fn recover(
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     let said = |why: String| failed("restored, and it can't be asked", &why);
+    if order.keeps_log {
+        server.keep_log(folder).await.map_err(said)?;
+    }
     let owner =
         server.ask(order.user, "postgres", "SELECT rolname FROM pg_roles WHERE oid = 10").await.map_err(said)?;
     let facts = "SELECT pg_last_wal_replay_lsn(), (SELECT timeline_id FROM pg_control_checkpoint()), \
@@ -525,6 +533,27 @@ impl Restored<'_> {
             Ok(ended) => Err(ended.describe()),
             Err(error) => Err(trouble::describe(&error)),
         }
+    }
+
+    /// Lets it remove nothing of its log any more. Not from the beginning: it would keep all that it replays, too. Until now it has written no more than
+    /// the checkpoint with which a recovery ends.
+    async fn keep_log(&self, folder: &Folder) -> Result<(), String> {
+        let (path, folder) = (self.files.data.join(CONFIGURATION), folder.clone());
+        let add = move || {
+            let text = fs::read_to_string(&path)?;
+            folder.write_beside(&path, &format!("{text}wal_keep_size = '{KEPT_LOG}'\n")).map_err(io_error)
+        };
+        blocking(self.attempt, self.order.beside, add).await?;
+        let reload = self.files.command("pg_ctl", &["-D", &self.files.data.display().to_string(), "-s", "reload"]);
+        match self.attempt.ask(&reload).await {
+            Ok(ended) if ended.success() => {}
+            Ok(ended) => return Err(format!("pg_ctl {}", ended.describe())),
+            Err(error) => return Err(format!("pg_ctl: {}", trouble::describe(&error))),
+        }
+        while self.ask(self.order.user, "postgres", "SHOW wal_keep_size").await? != KEPT_LOG {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
     }
 
     /// Why it runs no more; `None`: it does.
