@@ -14,6 +14,7 @@
 
 mod archive;
 mod base;
+mod dated;
 mod disk;
 mod keep;
 mod wal;
@@ -27,6 +28,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 pub use archive::{ArchiveError, Fetched};
 pub use base::{Backup, Held, Holding, Listed, NAME_OF_DATA, Taking, Test, is_name_of_backup};
+pub use dated::{dated_ahead, last_test, newest};
 pub use keep::{Removed, first_kept};
 pub use wal::{Lsn, LsnError, Segment, WalName};
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mainstay_backups::Folder;
+use mainstay_backups::{Folder, last_test};
 use mainstay_engine::codec::{Encoded, decode};
 use mainstay_engine::{Body, Record};
 use mainstay_plan::Plan;
@@ -44,8 +44,9 @@ fn of_folder(backup: &Backup) -> Option<(Duration, Duration)> {
     let listed = Folder::open(&backup.postgres.as_deref()?.folder).ok()?.backups().ok()?;
     let tests = || listed.backups.iter().filter_map(|it| it.test.as_ref());
     let longest = tests().map(|it| it.took_ms).max()?;
-    let last = tests().map(|it| it.at).max()?;
-    let age = Duration::try_from(Timestamp::now().duration_since(last)).unwrap_or_default();
+    let now = Timestamp::now();
+    let last = last_test(&listed.backups, now).map(|it| it.1.at).or_else(|| tests().map(|it| it.at).max())?;
+    let age = Duration::try_from(now.duration_since(last)).unwrap_or_default();
     Some((Duration::from_millis(longest), age))
 }
 

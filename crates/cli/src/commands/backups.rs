@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use mainstay_backups::{Backup, Listed, Lsn};
+use mainstay_backups::{Backup, Listed, Lsn, dated_ahead, newest};
 use mainstay_providers::{Lacking, Providers};
 use serde::Serialize;
 
@@ -101,8 +101,9 @@ fn look_at(series: Series<'_>, now: Timestamp) -> Result<OfSeries, Failure> {
     let folder = series.folder()?;
     let Listed { backups, damaged } = folder.backups().map_err(|it| unreachable(&it))?;
     let mut trouble: Vec<String> = damaged.iter().map(|it| causes(it)).collect();
+    trouble.extend(dated_ahead(&backups, now));
     let mut reach = None;
-    match backups.last() {
+    match newest(&backups, now).or_else(|| backups.last()) {
         None => trouble.push("there is no backup".to_owned()),
         Some(newest) => {
             let age = series::age(now, newest.began);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mainstay_backups::{Backup as Taken, Folder, FolderError, Lock};
+use mainstay_backups::{Backup as Taken, Folder, FolderError, Lock, last_test, newest};
 use mainstay_plan::Plan;
 use mainstay_plan::action::Outcome;
 use mainstay_plan::backup::Backup;
@@ -42,14 +42,14 @@ impl Series<'_> {
 
     /// Whether it is time to take the next backup.
     pub(super) fn is_due(&self, backups: &[Taken], now: Timestamp) -> bool {
-        backups.last().is_none_or(|it| age(now, it.began) >= self.backup.every)
+        newest(backups, now).is_none_or(|it| age(now, it.began) >= self.backup.every)
     }
 
     /// What is to be said about restore tests, where one is due.
     pub(super) fn untested(&self, backups: &[Taken], now: Timestamp) -> Option<String> {
         let every = self.backup.restore_test?;
         let show = |it: Duration| clock::span(clock::nanos(it));
-        match backups.iter().filter_map(|it| it.test.as_ref()).map(|it| it.at).max() {
+        match last_test(backups, now).map(|it| it.1.at) {
             Some(last) if age(now, last) < every => None,
             Some(last) => Some(format!(
                 "the last restore test is {} old, and one is due every {}",

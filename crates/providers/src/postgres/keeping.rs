@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use mainstay_backups::{Backup, Folder, FolderError, Listed, Lock};
+use mainstay_backups::{Backup, Folder, FolderError, Listed, Lock, dated_ahead, last_test, newest};
 use mainstay_plan::action::Outcome;
 use mainstay_plan::backup::{BackupSeen, KeepingJob, SeriesSeen, TestSeen};
 use mainstay_plan::observation::LogPosition;
@@ -152,8 +152,8 @@ async fn list(attempt: &Attempt<'_>, series: &PostgresBackup) -> Result<Listed, 
 
 fn is_due(backups: &[Backup], keeping: &Keeping, now: Timestamp) -> bool {
     let last = match keeping.job {
-        KeepingJob::Backup => backups.last().map(|it| it.began),
-        KeepingJob::RestoreTest => backups.iter().filter_map(|it| it.test.as_ref()).map(|it| it.at).max(),
+        KeepingJob::Backup => newest(backups, now).map(|it| it.began),
+        KeepingJob::RestoreTest => last_test(backups, now).map(|it| it.1.at),
     };
     last.is_none_or(|it| age(now, it) >= keeping.every)
 }
@@ -168,7 +168,7 @@ fn ms(it: Duration) -> u64 {
 
 fn seen(listed: &Listed, done: bool, trouble: Option<String>) -> SeriesSeen {
     let now = Timestamp::now();
-    let newest = listed.backups.last().map(|it| BackupSeen {
+    let newest = newest(&listed.backups, now).or_else(|| listed.backups.last()).map(|it| BackupSeen {
         name: it.name.clone(),
         age_ms: ms(age(now, it.began)),
         took_ms: it.took_ms,
@@ -176,16 +176,16 @@ fn seen(listed: &Listed, done: bool, trouble: Option<String>) -> SeriesSeen {
         from: it.from.clone(),
         role: it.role.clone(),
     });
-    let tests = || listed.backups.iter().filter_map(|it| Some((it, it.test.as_ref()?)));
-    let longest_ms = tests().map(|it| it.1.took_ms).max().unwrap_or_default();
-    let tested = tests().max_by_key(|it| it.1.at).map(|(backup, test)| TestSeen {
+    let tests = listed.backups.iter().filter_map(|it| it.test.as_ref());
+    let longest_ms = tests.map(|it| it.took_ms).max().unwrap_or_default();
+    let tested = last_test(&listed.backups, now).map(|(backup, test)| TestSeen {
         backup: backup.name.clone(),
         age_ms: ms(age(now, test.at)),
         took_ms: test.took_ms,
         longest_ms,
     });
     let damaged = listed.damaged.iter().map(|it| io_error(it).to_string());
-    let trouble: Vec<String> = trouble.into_iter().chain(damaged).collect();
+    let trouble: Vec<String> = trouble.into_iter().chain(damaged).chain(dated_ahead(&listed.backups, now)).collect();
     let trouble = (!trouble.is_empty()).then(|| crate::trouble::clip(&trouble.join("; ")));
     SeriesSeen { done, newest, tested, trouble }
 }
@@ -217,4 +217,67 @@ pub(crate) async fn choose<'s>(inner: &Inner, servers: &'s [PostgresServer]) -> 
     let standby = standbys.iter().find(|it| keeps_up(&it.1)).map(|it| it.0);
     let chosen = standby.or(primary.as_ref().map(|it| it.0));
     chosen.ok_or_else(|| format!("no server can be asked: {}", silent.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_backups::{Lsn, Test};
+    use mainstay_plan::backup::TakenBy;
+
+    use super::*;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_second(hours * 3600).expect("a moment")
+    }
+
+    fn backup(hours: i64, tested: Option<i64>) -> Backup {
+        Backup {
+            name: format!("of {hours}"),
+            system: 7,
+            timeline: 1,
+            start: Lsn(0),
+            stop: Lsn(1),
+            began: at(hours),
+            ended: at(hours),
+            verified: at(hours),
+            took_ms: 1,
+            files: 1,
+            bytes: 1,
+            from: "x".to_owned(),
+            role: "primary".to_owned(),
+            test: tested.map(|it| Test { at: at(it), took_ms: 1, reached: Lsn(1) }),
+        }
+    }
+
+    fn keeping(job: KeepingJob) -> Keeping {
+        let series = PostgresBackup {
+            folder: "/nowhere".into(),
+            bin: None,
+            run_as: None,
+            scratch: "/nowhere".into(),
+            database: "postgres".to_owned(),
+            check: None,
+            taken_by: TakenBy::Agent,
+            buckets: Vec::new(),
+        };
+        let day = Duration::from_secs(24 * 3600);
+        Keeping { job, series, every: day, keep: day, servers: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_dated_in_the_future_keeps_nothing_from_being_due() {
+        let all = [backup(10, Some(900)), backup(800, None)];
+        let (backups, tests) = (keeping(KeepingJob::Backup), keeping(KeepingJob::RestoreTest));
+        assert!(!is_due(&all, &backups, at(11)) && is_due(&all, &tests, at(11)), "it was taken, and not tested");
+        assert!(is_due(&all, &backups, at(34)) && is_due(&all, &tests, at(34)));
+        assert!(!is_due(&all, &backups, at(801)) && !is_due(&all, &tests, at(901)));
+        let ahead = Timestamp::now() + Duration::from_secs(24 * 3600);
+        let listed = Listed {
+            backups: vec![backup(10, None), Backup { began: ahead, ..backup(10, None) }],
+            damaged: Vec::new(),
+        };
+        let seen = seen(&listed, false, None);
+        assert!(seen.trouble.is_some_and(|it| it.contains("dated in the future")));
+        assert!(seen.newest.is_some_and(|it| it.age_ms > 24 * 3600 * 1000), "people are told when none comes any more");
+    }
 }
