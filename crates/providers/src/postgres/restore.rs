@@ -237,12 +237,13 @@ async fn from(
         let source = folder.data_of(backup);
         verify(attempt, order.series, &source).await?;
         copy(attempt, &source, &copied).await?;
-        drop(held);
         settle(attempt, order, folder, &copied).await?;
         let (from, to) = (copied.data.clone(), order.beside.to_owned());
         let named = blocking(attempt, order.beside, move || fs::rename(from, to)).await;
         named.map_err(|why| failed("nothing was restored", &why))?;
         let restored = recover(attempt, order, folder, backup, &files).await?;
+        // Its log was needed until now.
+        drop(held);
         Ok(restored)
     };
     match run.await {
