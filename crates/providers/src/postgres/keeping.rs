@@ -190,17 +190,18 @@ fn seen(listed: &Listed, done: bool, trouble: Option<String>) -> SeriesSeen {
     SeriesSeen { done, newest, tested, trouble }
 }
 
-/// Whom a backup is copied from: a standby that keeps up, if there is one, else the primary.
+/// Whom a backup is copied from: a standby that keeps up, if there is one, else the primary. Of several that say that they are the primary, the one whose
+/// timeline is the highest: the others were it before.
 ///
 /// # Errors
 /// None of them says what it is, and why.
 pub(crate) async fn choose<'s>(inner: &Inner, servers: &'s [PostgresServer]) -> Result<&'s PostgresServer, String> {
-    let (mut primary, mut standbys, mut silent) = (None, Vec::new(), Vec::new());
+    let (mut primaries, mut standbys, mut silent) = (Vec::new(), Vec::new(), Vec::new());
     for server in servers {
         let probe = PostgresProbe { server: server.clone(), writes: false, only_primary: false };
         let answer = crate::probe::run(inner, &ProbeKind::Postgres(Box::new(probe)), None, ASK).await;
         match answer.role.as_deref() {
-            Some("primary") => primary = Some((server, answer.position)),
+            Some("primary") => primaries.push((server, answer.position)),
             Some(_) => standbys.push((server, answer.position)),
             None => {
                 let why = answer.answer.detail().unwrap_or("it does not answer").to_owned();
@@ -208,15 +209,19 @@ pub(crate) async fn choose<'s>(inner: &Inner, servers: &'s [PostgresServer]) -> 
             }
         }
     }
-    let keeps_up = |at: &Option<LogPosition>| match (&primary, at) {
+    let chosen = best(&primaries, &standbys).copied();
+    chosen.ok_or_else(|| format!("no server can be asked: {}", silent.join("; ")))
+}
+
+fn best<'a, S>(primaries: &'a [(S, Option<LogPosition>)], standbys: &'a [(S, Option<LogPosition>)]) -> Option<&'a S> {
+    let primary = primaries.iter().max_by_key(|it| it.1.as_ref().map(|it| it.timeline));
+    let keeps_up = |at: &Option<LogPosition>| match (primary, at) {
         // With nobody to compare it with, it is the best that there is.
         (None, _) => true,
         (Some((_, Some(ahead))), Some(at)) => ahead.is_comparable(at) && at.at + BEHIND >= ahead.at,
         (Some(_), _) => false,
     };
-    let standby = standbys.iter().find(|it| keeps_up(&it.1)).map(|it| it.0);
-    let chosen = standby.or(primary.as_ref().map(|it| it.0));
-    chosen.ok_or_else(|| format!("no server can be asked: {}", silent.join("; ")))
+    standbys.iter().find(|it| keeps_up(&it.1)).or(primary).map(|it| &it.0)
 }
 
 #[cfg(test)]
@@ -279,5 +284,19 @@ mod tests {
         let seen = seen(&listed, false, None);
         assert!(seen.trouble.is_some_and(|it| it.contains("dated in the future")));
         assert!(seen.newest.is_some_and(|it| it.age_ms > 24 * 3600 * 1000), "people are told when none comes any more");
+    }
+
+    #[test]
+    fn a_former_primary_is_not_copied() {
+        let of = |name, timeline, at| (name, Some(LogPosition { system: "7".to_owned(), timeline, at }));
+        let (new, former) = (of("new", 3, 10), of("former", 2, 9 * BEHIND));
+        for primaries in [[new.clone(), former.clone()], [former.clone(), new.clone()], [("silent", None), new.clone()]]
+        {
+            assert_eq!(best(&primaries, &[]), Some(&"new"));
+            assert_eq!(best(&primaries, &[of("follows the former", 2, 9 * BEHIND)]), Some(&"new"));
+            assert_eq!(best(&primaries, &[of("follows", 3, 9)]), Some(&"follows"));
+        }
+        assert_eq!(best(&[], &[former]), Some(&"former"), "there is no other");
+        assert_eq!(best::<&str>(&[], &[]), None);
     }
 }
