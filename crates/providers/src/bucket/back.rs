@@ -1,6 +1,7 @@
 //! What a bucket holds, brought back into a folder.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -174,7 +175,9 @@ async fn base(inner: &Inner, store: &Store<'_>, folder: &Folder, bases: &Bases, 
             files.push((key, at));
         }
     }
-    let make = move |_: &Folder| folders.iter().try_for_each(fs::create_dir_all);
+    // Whoever has no business there may read none of it, also not while it comes.
+    let one = |it: &PathBuf| fs::DirBuilder::new().recursive(true).mode(0o700).create(it);
+    let make = move |_: &Folder| folders.iter().try_for_each(one);
     blocking(inner, folder, make).await?;
     at_once(files.into_iter().map(|(key, at)| file(store, key, at).boxed()).collect()).await?;
     let backup = backup.clone();

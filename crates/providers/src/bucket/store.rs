@@ -35,6 +35,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::file::BucketFile;
 use crate::http::{self, Connection, Secured};
+use crate::postgres::NO_LINK;
 use crate::so_far::SoFar;
 use crate::tls::{self, Spoken};
 use crate::{Inner, trouble};
@@ -503,12 +504,18 @@ async fn judged_whole(response: Response<Incoming>, wanted: Wanted<'_>) -> Resul
 
 async fn received(body: &mut Incoming, to: &Path, digest: &mut Sha256) -> Result<(), Trouble> {
     let written = |error: &io::Error| Trouble::Lasting(of(to, error));
-    let mut file = File::create(to).await.map_err(|error| written(&error))?;
+    let mut file = made(to).await.map_err(|error| written(&error))?;
     while let Some(data) = next(body).await? {
         digest.update(&data);
         file.write_all(&data).await.map_err(|error| written(&error))?;
     }
     file.flush().await.map_err(|error| written(&error))
+}
+
+/// A file for what comes, in place of what is there, which nobody else may read. A symbolic link is refused.
+async fn made(to: &Path) -> io::Result<File> {
+    let mut how = File::options();
+    how.write(true).create(true).truncate(true).mode(0o600).custom_flags(NO_LINK).open(to).await
 }
 
 async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Trouble> {
@@ -579,4 +586,26 @@ fn why(error: &hyper::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_is_for_nobody_else_from_the_beginning() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (to, link) = (dir.path().join("1"), dir.path().join("link"));
+        let mut file = made(&to).await.expect("made");
+        assert_eq!(fs::metadata(&to).expect("there").permissions().mode() & 0o777, 0o600);
+        file.write_all(b"some").await.expect("written");
+        file.flush().await.expect("written");
+        made(&to).await.expect("it is tried again");
+        assert_eq!(fs::read(&to).expect("there"), b"", "from the beginning");
+        symlink(&to, &link).expect("made");
+        assert!(made(&link).await.is_err());
+    }
 }

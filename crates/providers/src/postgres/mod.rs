@@ -23,6 +23,7 @@ pub use backup::{TakeBackup, TakenBackup};
 pub(crate) use backup::{io_error, take};
 pub(crate) use connect::prepare;
 pub(crate) use keeping::{choose, prepare_keeping, programs_of_keeping};
+pub(crate) use own::NO_LINK;
 pub(crate) use place::{prepare_restore, programs_of_restore};
 pub(crate) use probe::ask;
 pub(crate) use rejoin::{prepare_rejoin, programs_of_rejoin};

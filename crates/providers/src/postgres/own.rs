@@ -18,7 +18,7 @@ use crate::trouble;
 const CONFIGURATION: [&str; 5] = ["conf", "crt", "key", "pem", "crl"];
 
 /// Refuses to open what is a symbolic link: the folder is the server's user's, who may have put it there.
-const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
+pub(crate) const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 /// What is asked here.
 const PROGRAMS: [&str; 3] = ["pg_controldata", "postgres", "psql"];
