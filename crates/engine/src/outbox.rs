@@ -418,7 +418,8 @@ pub(crate) fn line(state: &State, body: &Body) -> Option<(NoticeLevel, String)> 
         // That nothing was lost is told by the end of the repair alone.
         Body::StepEnded { step, ended: Ended::DoneLosing(lost) } if lost.transactions > 0 => {
             let instance = lost_by(state, *step)?;
-            let of = |it: &&Recovery| it.failed == instance && it.lost.as_ref() == Some(lost);
+            let component = state.instance(&instance).map(|it| state.plan.instance(it).component);
+            let of = |it: &&Recovery| Some(it.component) == component && it.lost.as_ref() == Some(lost);
             let of = state.open_recoveries().find(of).or_else(|| state.history.iter().rev().find(of));
             let of = of.map(|it| format!("{}: ", it.id)).unwrap_or_default();
             Some((NoticeLevel::Warning, format!("{of}`{instance}` alone had what the new owner has not: {lost}")))

@@ -549,12 +549,21 @@ impl State {
         }
     }
 
-    /// What an instance had alone belongs to the newest recovery in which it was replaced.
+    /// What an instance had alone belongs to the newest recovery in which it was replaced; what a standby had that went astray, to the newest takeover
+    /// of its component. There the old owner has more, if it has counted already.
     pub(super) fn writes_lost(&mut self, instance: InstanceIx, lost: &LostWrites) {
         let planned = self.plan.instance(instance);
+        let component = &self.plan.component(planned.component).name;
+        let strayed = self.instances[instance.index()].mending.strayed;
+        let owner = &self.plan.instance(self.components[planned.component.index()].bound).name;
         let open = self.components[planned.component.index()].recovery.as_mut();
-        let newest = open.into_iter().chain(self.history.iter_mut().rev()).find(|it| it.failed == planned.name);
-        if let Some(recovery) = newest {
+        let newest = open.into_iter().chain(self.history.iter_mut().rev()).find(|it| match strayed {
+            true => it.component_name == *component && it.planned().is_none() && it.failed != *owner,
+            false => it.failed == planned.name,
+        });
+        if let Some(recovery) = newest
+            && !(strayed && recovery.lost.as_ref().is_some_and(|it| it.transactions >= lost.transactions))
+        {
             recovery.lost = Some(lost.clone());
         }
     }

@@ -25,6 +25,8 @@ pub struct Mending {
     pub ordered: Option<Ordered>,
     /// Whether it was seen stopped by a fence, and has not been seen to run since.
     pub stopped: bool,
+    /// Whether it is repaired because it went astray as a standby, and was displaced by no takeover.
+    pub strayed: bool,
 }
 
 /// A person orders a repair.
@@ -120,11 +122,13 @@ impl State {
 
     pub(super) fn on_repair_started(&mut self, at: Time, id: RecoveryId, instance: &str, owner: &str, why: &OldOwner) {
         let (Some(ix), Some(owner)) = (self.instance(instance), self.instance(owner)) else { return };
+        let was_standby = !self.instances[ix.index()].displaced;
         let mending = &mut self.instances[ix.index()].mending;
         let before = mending.open.as_ref().map_or(RepairState::Idle, |it| it.at);
         match RepairLife::step(before, RepairInput::Started) {
             Ok(to) => {
                 mending.ordered = None;
+                mending.strayed |= was_standby;
                 // A standby that went astray is none until it is brought back.
                 let (nth, step, attempt) = (mending.failed + 1, 0, 0);
                 let harmless = why.clone();
