@@ -434,8 +434,9 @@ impl Drop for Server {
     }
 }
 
-/// Removes what killed servers leave in the kernel until it is full: a segment of shared memory each, whose key is the inode of their data directory.
-fn forget_shared_memory(folder: &Path) {
+/// Removes what killed servers leave in the kernel until it is full: a segment of shared memory each, whose key is the inode of their data directory. Those of
+/// `folder` are looked for, once nothing runs there.
+pub fn forget_shared_memory(folder: &Path) {
     let Ok(table) = fs::read_to_string("/proc/sysvipc/shm") else { return };
     // A key has 32 bits.
     let key_of = |inode: u64| i64::try_from(inode % (1 << 32)).ok();

@@ -173,10 +173,27 @@ enum Fenced {
     ByLease,
 }
 
+/// What everybody has, removed when the network has ended all that runs in it.
+struct Dir(TempDir);
+
+impl Dir {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        for server in SERVERS {
+            mainstay_pgkit::forget_shared_memory(&self.path().join(server.word()));
+        }
+    }
+}
+
 /// Everything in it ends with it.
 struct Trio {
     network: Network,
-    dir: TempDir,
+    dir: Dir,
     user: String,
     agent: Kept,
     hosts: [Kept; 3],
@@ -214,7 +231,8 @@ impl Trio {
     }
 
     fn begin(template: &Template, fenced: Fenced) -> Trio {
-        let (network, dir) = (Network::build(&Machine::WITH_THREE_SERVERS), tempfile::tempdir().expect("a folder"));
+        let (network, dir) =
+            (Network::build(&Machine::WITH_THREE_SERVERS), Dir(tempfile::tempdir().expect("a folder")));
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
         fs::write(dir.path().join("password"), PASSWORD).expect("it is written");
         fs::write(dir.path().join("plan.yaml"), plan(dir.path(), template, fenced)).expect("it is written");
