@@ -256,8 +256,7 @@ impl Rejoin<'_> {
         &self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<T, String> {
-        let key = format!("work in {}", self.files.data.display());
-        self.attempt.inner.gates.run(key, work).await.map_err(|error| trouble::describe(&error))
+        rewind::blocking(self.attempt, self.files, work).await
     }
 }
 

@@ -152,7 +152,8 @@ async fn end_its_log(attempt: &Attempt<'_>, files: &PostgresFiles) -> Result<(),
     ended
 }
 
-async fn blocking<T: Send + 'static>(
+/// Works in the data directory, where a disk may hang.
+pub(super) async fn blocking<T: Send + 'static>(
     attempt: &Attempt<'_>,
     files: &PostgresFiles,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
